@@ -1,0 +1,84 @@
+"""A customer as the rest of the worker knows one: the accepted line of a list, or the data of an event."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from typing import Any
+
+
+class CustomerKind(StrEnum):
+    INDIVIDUAL = "individual"
+    COMPANY = "company"
+
+
+class Channel(StrEnum):
+    """How the customer asked to be invited; `invitation_channels` says what that comes to."""
+
+    EMAIL = "email"
+    SMS = "sms"
+    BOTH = "both"
+    NONE = "none"
+
+
+@dataclass(frozen=True, repr=False)
+class Person:
+    """Personal fields: encrypted at rest, and in no log, repr, message or exception. Empty means unknown."""
+
+    email: str = ""
+    phone: str = ""  # E.164
+    first_name: str = ""
+    last_name: str = ""
+    company_name: str = ""
+    date_of_birth: date | None = None
+    sex: str = ""  # M, F or what the list said
+    nationality: str = ""  # ISO 3166 alpha-2
+    address: str = ""
+
+    def __repr__(self) -> str:
+        return "Person(…)"
+
+
+@dataclass(frozen=True)
+class Customer:
+    """One accepted line. `customer_id` is the list owner's own id: ASCII, at most 100, no personal data.
+
+    `parameters` are the line's `PROVIDER.PARAMETER` cells, by provider and then by documented name,
+    already checked; they may be personal, so they are encrypted with `person`.
+    """
+
+    customer_id: str
+    kind: CustomerKind = CustomerKind.INDIVIDUAL
+    purpose: str = "onboarding"
+    person: Person = field(default_factory=Person)
+    country: str = ""  # ISO 3166 alpha-2
+    locale: str = ""  # BCP 47: "de", "pt-BR"
+    timezone: str = ""  # IANA
+    channel: Channel = Channel.NONE
+    account: str = ""  # forces a route
+    entity_id: str = ""
+    external_ref: str = ""
+    tags: tuple[str, ...] = ()
+    template: str = ""
+    consent: bool | None = None  # None: the line does not say, so nothing is claimed
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class FieldProblem:
+    """Why a line is refused. Names the column and the value's shape, never the value; says what to do."""
+
+    column: str
+    problem: str
+    hint: str = ""
+
+
+def invitation_channels(channel: Channel) -> tuple[str, ...]:
+    """The channels that an invitation goes out on."""
+    match channel:
+        case Channel.BOTH:
+            return (Channel.EMAIL.value, Channel.SMS.value)
+        case Channel.NONE:
+            return ()
+        case _:
+            return (channel.value,)

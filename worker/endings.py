@@ -1,0 +1,127 @@
+"""What went wrong, and how a step ends because of it.
+
+    Problem(kind)  --ending_for-->  Done | Snooze | Retry | Hold | Cancel
+
+Adapters say *what* an answer was (a `Problem` of one `Kind`, or a value); this module alone says what
+becomes of the row. Being told to wait is not a failure: waits and failures are counted apart.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """The few outcomes that the core knows; every provider's and sender's codes map to one."""
+
+    RATE_LIMITED = "rate_limited"  # the account must wait; the customer did nothing wrong
+    TRANSIENT = "transient"  # certainly not done, worth another try
+    BAD_INPUT = "bad_input"  # this row is refused, and would be again
+    AUTH = "auth"  # the account's credentials or set-up are refused: every row would be
+    OUT_OF_CREDIT = "out_of_credit"  # the account has no credit left
+    CONFLICT = "conflict"  # a live session already exists there
+    UNKNOWN = "unknown"  # the call may have been carried out
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A classified bad answer. `detail` is shown to people: it never holds a personal value, token or link.
+
+    `code` is the provider's own code, where it gave one; `status` the HTTP or SMTP status.
+    `retry_after` is how long the other side asked us to wait, already bounded.
+    """
+
+    kind: Kind
+    detail: str
+    code: str | None = None
+    status: int | None = None
+    retry_after: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Bounds of retrying; the same for rows and, where a 429 names no time, for account pauses."""
+
+    attempts: int = 8
+    first: timedelta = timedelta(seconds=1)
+    most: timedelta = timedelta(minutes=10)
+
+    def ceiling(self, tries: int) -> timedelta:
+        """The longest wait after `tries` failures in a row (1 or more): `first`, doubling, at most `most`."""
+        doublings = min(max(tries, 1) - 1, 40)  # beyond that a timedelta overflows long after `most` was passed
+        return min(self.first * 2**doublings, self.most)
+
+
+@dataclass(frozen=True)
+class Done:
+    """The step succeeded."""
+
+
+@dataclass(frozen=True)
+class Snooze:
+    """Due later through no fault of the row: counted as a wait, never as a failed attempt."""
+
+    until: datetime
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Due later because it failed: counted, with backoff and jitter."""
+
+    at: datetime
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Stopped until it is known what happened, or until a person decides."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Final: the row failed, with its reason."""
+
+    reason: str
+    detail: str
+
+
+Ending = Done | Snooze | Retry | Hold | Cancel
+
+
+def ending_for(
+    problem: Problem,
+    *,
+    attempt: int,
+    repeatable: bool,
+    policy: RetryPolicy,
+    resume_at: datetime,
+    now: datetime,
+    jitter: float,
+) -> Ending:
+    """How the step ends.
+
+    `attempt` counts this one. `repeatable`: repeating neither costs nor duplicates, or the account says
+    `on_unknown = "repeat"`. `resume_at` is when the account may be called again, for a row that only has
+    to wait for it. `jitter` in [0, 1) spreads retries over the whole backoff (full jitter).
+    """
+    reason = problem.kind.value
+    match problem.kind:
+        case Kind.RATE_LIMITED | Kind.AUTH | Kind.OUT_OF_CREDIT:
+            return Snooze(resume_at, reason, problem.detail)
+        case Kind.BAD_INPUT:
+            return Cancel(reason, problem.detail)
+        case Kind.CONFLICT:
+            return Hold(reason, problem.detail)
+        case Kind.UNKNOWN if not repeatable:
+            return Hold(reason, problem.detail)
+        case Kind.TRANSIENT | Kind.UNKNOWN:
+            if attempt >= policy.attempts:
+                return Cancel("attempts_spent", f"{attempt} attempts failed, the last with: {problem.detail}")
+            wait = problem.retry_after or policy.ceiling(attempt) * jitter
+            return Retry(now + wait, reason, problem.detail)

@@ -1,0 +1,95 @@
+"""Rate limits as pure arithmetic: when the next calls of an account may be made.
+
+Slots are spaced evenly by the tightest of an account's limits, so that no window of any of them, wherever
+it starts, holds more slots than it allows, however many workers reserve them. There are no bursts: a batch
+cannot use up an hour's quota in its first minute and leave a customer who signs up then waiting for the
+rest of it (docs/decisions/0003-even-pacing.md).
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+UNITS = {
+    "second": timedelta(seconds=1),
+    "minute": timedelta(minutes=1),
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
+}
+# A slot that was not used this long after its time is lost: calls that bunched up would break the limit.
+LAPSE = timedelta(milliseconds=500)
+MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most `count` calls in any `period`."""
+
+    count: int
+    period: timedelta
+
+    @classmethod
+    def parse(cls, text: str) -> "Limit":
+        """Read "20/second", "10000/hour". Raises ValueError that says what is expected."""
+        match = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(second|minute|hour|day)s?\s*", text)
+        if not match or int(match[1]) == 0:
+            raise ValueError('expected a limit like "20/second", "1000/minute", "10000/hour" or "50000/day"')
+        return cls(int(match[1]), UNITS[match[2]])
+
+    def __str__(self) -> str:
+        unit = next(name for name, period in UNITS.items() if period == self.period)
+        return f"{self.count}/{unit}"
+
+    @property
+    def interval(self) -> timedelta:
+        """The even spacing of calls that keeps to this limit, rounded up to the microsecond."""
+        return MICROSECOND * -(-(self.period // MICROSECOND) // self.count)
+
+
+def tightest(limits: Iterable[Limit]) -> Limit | None:
+    """The limit that decides the pace; None when there is none."""
+    return max(limits, key=lambda limit: limit.interval, default=None)
+
+
+@dataclass(frozen=True)
+class Slots:
+    """The right to make `count` calls: call number i (from 0) not before `at(i)`, nor after it lapsed."""
+
+    first: datetime
+    interval: timedelta
+    count: int
+
+    def at(self, index: int) -> datetime:
+        return self.first + self.interval * index
+
+    @property
+    def end(self) -> datetime:
+        """The time of the first slot after these."""
+        return self.at(self.count)
+
+
+def offer(limits: Sequence[Limit], *, next_at: datetime | None, most: int, now: datetime, horizon: timedelta) -> Slots:
+    """The slots that may be reserved now: at most `most`, none later than `horizon` from now.
+
+    `next_at` is the account's next free slot, None when none was ever reserved. Whoever reserves them
+    stores `Slots.end` as the new `next_at`, under the lock on the account's row.
+    """
+    limit = tightest(limits)
+    if limit is None:
+        return Slots(now, timedelta(0), max(most, 0))
+    first = max(now, next_at or now)
+    if first > now + horizon:
+        return Slots(first, limit.interval, 0)
+    within = (now + horizon - first) // limit.interval + 1
+    return Slots(first, limit.interval, max(min(most, within), 0))
+
+
+def lapsed(slot: datetime, *, now: datetime) -> bool:
+    """Whether a reserved slot may no longer be used."""
+    return now > slot + LAPSE
+
+
+def pause_until(*, retry_after: timedelta | None, backoff: timedelta, now: datetime) -> datetime:
+    """Until when an account that was told to wait is paused: as long as it was told, else the backoff."""
+    return now + (retry_after if retry_after is not None else backoff)
