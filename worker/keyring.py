@@ -1,0 +1,70 @@
+"""Encrypts personal fields and tokens at rest: AES-256-GCM, with keys that can rotate.
+
+A sealed value is  version (1 byte) | key id (4) | nonce (12) | ciphertext and tag.  It is bound to the row it
+belongs to by its context, so that a value copied into another row does not open there.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+VERSION = b"\x01"
+KEY_BYTES = 32
+NONCE_BYTES = 12  # NIST SP 800-38D's recommended length; random, so a key must seal fewer than 2**32 values
+
+
+class CannotOpen(Exception):
+    """A sealed value that no key of the ring opens: a key was taken out too early, or the row was tampered with."""
+
+
+def new_key() -> str:
+    """A fresh key as it stands in the environment or a file: URL-safe base64 of 32 random bytes."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(KEY_BYTES)).decode()
+
+
+def _key_bytes(text: str) -> bytes:
+    try:
+        key = base64.urlsafe_b64decode(text)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise ValueError("an encryption key is 32 bytes in URL-safe base64; `onboard keys new` prints one")
+    return key
+
+
+class Keyring:
+    """The first key encrypts, all of them decrypt."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        """Raises ValueError, without a value in it, when a key is malformed or there is none."""
+        if not keys:
+            raise ValueError("no encryption key; `onboard keys new` prints one")
+        self._ciphers = {}
+        for key in map(_key_bytes, keys):
+            self._ciphers[hashlib.sha256(b"onboarding key id" + key).digest()[:4]] = AESGCM(key)
+        self._current = next(iter(self._ciphers))
+
+    def seal(self, value: dict[str, Any], *, context: str) -> bytes:
+        """Encrypt a JSON object for the row that `context` names."""
+        plain = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return VERSION + self._current + nonce + self._ciphers[self._current].encrypt(nonce, plain, context.encode())
+
+    def open(self, sealed: bytes, *, context: str) -> dict[str, Any]:
+        """The object that was sealed for this context. Raises CannotOpen, which names the context alone."""
+        cipher = self._ciphers.get(sealed[1:5]) if sealed[:1] == VERSION else None
+        if cipher is None:
+            raise CannotOpen(f"no key of the ring opens {context}: is an older key missing from [encryption] keys?")
+        try:
+            plain = cipher.decrypt(sealed[5 : 5 + NONCE_BYTES], sealed[5 + NONCE_BYTES :], context.encode())
+        except InvalidTag:
+            raise CannotOpen(f"the sealed value of {context} was changed or belongs to another row") from None
+        value: dict[str, Any] = json.loads(plain)
+        return value

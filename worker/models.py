@@ -1,0 +1,345 @@
+"""The tables. What must happen next, and when, is a row with `due_at`: the database is the truth and the schedule.
+
+Three promises are held by unique indexes here, not by care elsewhere: one leading job and one live session for
+each customer and purpose, and one invitation for each session, channel and kind.
+"""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from worker.customers import Channel, CustomerKind
+from worker.sessions import ExpirySource
+from worker.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class UtcDateTime(sa.TypeDecorator[datetime]):
+    """An aware datetime, kept in UTC. A naive one is refused: it is a bug that would be hours off."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime was to be stored; times are aware UTC")
+        value = value.astimezone(UTC)
+        # SQLite has no time zones: text in UTC, which sorts and compares as the times do.
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _words(kind: type[Any], length: int = 16) -> sa.Enum:
+    """A column of an enumeration's words. No CHECK: a new state must not need the table rewritten."""
+    return sa.Enum(
+        kind,
+        native_enum=False,
+        create_constraint=False,
+        length=length,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+# SQLite numbers rows by itself only where the key is exactly INTEGER.
+BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+class Base(DeclarativeBase):
+    metadata = sa.MetaData(naming_convention=NAMING)
+    type_annotation_map = {  # noqa: RUF012 -- read by SQLAlchemy when the classes are made
+        datetime: UtcDateTime(),
+        dict[str, Any]: sa.JSON(),
+        list[dict[str, Any]]: sa.JSON(),
+        bytes: sa.LargeBinary(),
+        uuid.UUID: sa.Uuid(),
+        JobState: _words(JobState),
+        InvitationState: _words(InvitationState),
+        SessionState: _words(SessionState),
+        CustomerKind: _words(CustomerKind),
+        Channel: _words(Channel, 8),
+        ExpirySource: _words(ExpirySource),
+    }
+
+
+class Batch(Base):
+    """One imported customer list."""
+
+    __tablename__ = "batch"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(255))
+    digest: Mapped[str] = mapped_column(sa.String(64), doc="SHA-256 of the bytes: the same file is the same batch.")
+    generation: Mapped[int] = mapped_column(doc="Counts the batches made of the same bytes with --again, from 1.")
+    created_at: Mapped[datetime]
+    imported_at: Mapped[datetime | None] = mapped_column(doc="When the last line was in; NULL: the import was cut off.")
+    paused_at: Mapped[datetime | None]
+    cancelled_at: Mapped[datetime | None]
+
+    __table_args__ = (sa.UniqueConstraint("digest", "generation"),)
+
+
+class Refusal(Base):
+    """A line that became no job: refused with its problems, or the same customer as an earlier line."""
+
+    __tablename__ = "refusal"
+
+    batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"), primary_key=True)
+    row: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    duplicate_of: Mapped[int | None] = mapped_column(doc="The earlier row, for a duplicate; NULL: rejected.")
+    customer_id: Mapped[str | None] = mapped_column(sa.String(100))
+    problems: Mapped[list[dict[str, Any]]]
+
+
+class CustomerRow(Base):
+    """A customer, keyed by the list owner's own id."""
+
+    __tablename__ = "customer"
+
+    customer_id: Mapped[str] = mapped_column(sa.String(100), primary_key=True)
+    kind: Mapped[CustomerKind]
+    country: Mapped[str] = mapped_column(sa.String(2))
+    locale: Mapped[str] = mapped_column(sa.String(35))
+    timezone: Mapped[str] = mapped_column(sa.String(64))
+    sealed: Mapped[bytes | None] = mapped_column(doc="The Person, encrypted; NULL once erased.")
+    created_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+
+
+class Job(Base):
+    """One customer's onboarding in one batch."""
+
+    __tablename__ = "job"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"))
+    row: Mapped[int]
+    customer_id: Mapped[str] = mapped_column(sa.ForeignKey("customer.customer_id"))
+    purpose: Mapped[str] = mapped_column(sa.String(64))
+    channel: Mapped[Channel]
+    template: Mapped[str] = mapped_column(sa.String(64))
+    entity_id: Mapped[str] = mapped_column(sa.String(100))
+    consent: Mapped[bool | None]
+    sealed: Mapped[bytes | None] = mapped_column(doc="external_ref, tags and parameters, encrypted; NULL: none.")
+
+    account: Mapped[str] = mapped_column(sa.String(64))
+    route: Mapped[str] = mapped_column(sa.String(200), doc="Why this account.")
+    floor_seconds: Mapped[int] = mapped_column(doc="The least life a link may leave with.")
+
+    state: Mapped[JobState]
+    due_at: Mapped[datetime | None]
+    priority: Mapped[int] = mapped_column(sa.SmallInteger, doc="Lower goes first: 0 an event's, 1 a batch's.")
+    lease_until: Mapped[datetime | None]
+    lease_owner: Mapped[str] = mapped_column(sa.String(64), doc="host:process, for the person who looks.")
+    fence: Mapped[int] = mapped_column(doc="Counts the takings; a result written under an older one is refused.")
+    attempts: Mapped[int] = mapped_column(doc="Failed or unknown calls since a person last put it back.")
+    waits: Mapped[int] = mapped_column(doc="How often it was told to wait; never counted as a failure.")
+    reissues: Mapped[int] = mapped_column(doc="Sessions opened after the first.")
+    reason: Mapped[str] = mapped_column(sa.String(40))
+    detail: Mapped[str] = mapped_column(sa.String(400))
+    result: Mapped[str] = mapped_column(sa.String(16), doc="What the provider decided about the customer.")
+    session_id: Mapped[uuid.UUID | None]
+    joins: Mapped[int | None] = mapped_column(
+        sa.ForeignKey("job.id"), doc="The job of another list that this customer is served by; its state is this one's."
+    )
+    created_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+
+    __table_args__ = (
+        sa.UniqueConstraint("batch_id", "row"),
+        sa.Index(
+            "ix_job_due",
+            "account",
+            "priority",
+            "due_at",
+            "id",
+            postgresql_where=sa.text("state = 'waiting' AND joins IS NULL"),
+            sqlite_where=sa.text("state = 'waiting' AND joins IS NULL"),
+        ),
+        sa.Index(
+            "ix_job_lease",
+            "lease_until",
+            postgresql_where=sa.text("state = 'working'"),
+            sqlite_where=sa.text("state = 'working'"),
+        ),
+        sa.Index(
+            "uq_job_leads",
+            "customer_id",
+            "purpose",
+            unique=True,
+            postgresql_where=sa.text("joins IS NULL AND state IN ('waiting', 'working', 'issued', 'invited', 'held')"),
+            sqlite_where=sa.text("joins IS NULL AND state IN ('waiting', 'working', 'issued', 'invited', 'held')"),
+        ),
+        sa.Index("ix_job_customer", "customer_id"),
+        sa.Index(
+            "ix_job_joins",
+            "joins",
+            postgresql_where=sa.text("joins IS NOT NULL"),
+            sqlite_where=sa.text("joins IS NOT NULL"),
+        ),
+    )
+
+
+class Attempt(Base):
+    """One call to a provider or sender, written down before it is made.
+
+    `closed_at` NULL means that nobody knows yet what came of it; once its lease has run out, nobody will.
+    """
+
+    __tablename__ = "attempt"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"), index=True)
+    job_id: Mapped[int] = mapped_column(sa.ForeignKey("job.id"))
+    invitation_id: Mapped[uuid.UUID | None] = mapped_column(doc="NULL: the call asked for a session.")
+    account: Mapped[str] = mapped_column(sa.String(64), doc="The provider account, or the channel of the sender.")
+    fence: Mapped[int]
+    repeatable: Mapped[bool] = mapped_column(doc="Whether it may be made again should its outcome stay unknown.")
+    opened_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+    outcome: Mapped[str | None] = mapped_column(sa.String(16), doc="done, not_sent, late, or a Kind; NULL: open.")
+    status: Mapped[int | None] = mapped_column(doc="HTTP or SMTP status.")
+    code: Mapped[str | None] = mapped_column(sa.String(64))
+    detail: Mapped[str] = mapped_column(sa.String(400))
+
+    __table_args__ = (
+        sa.Index(
+            "ix_attempt_open",
+            "job_id",
+            "invitation_id",
+            postgresql_where=sa.text("closed_at IS NULL"),
+            sqlite_where=sa.text("closed_at IS NULL"),
+        ),
+    )
+
+
+class SessionRow(Base):
+    """A verification opened at a provider."""
+
+    __tablename__ = "session"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    customer_id: Mapped[str] = mapped_column(sa.ForeignKey("customer.customer_id"))
+    purpose: Mapped[str] = mapped_column(sa.String(64))
+    job_id: Mapped[int] = mapped_column(sa.ForeignKey("job.id"), index=True, doc="The job it was opened for.")
+    account: Mapped[str] = mapped_column(sa.String(64))
+    reference: Mapped[str] = mapped_column(sa.String(100))
+    references: Mapped[dict[str, Any]] = mapped_column(doc="The provider's other ids, by its own names.")
+    vendor: Mapped[str] = mapped_column(sa.String(64))
+    sealed: Mapped[bytes] = mapped_column(doc="token, link, digit string and vendor parameters, encrypted.")
+    sms_sent: Mapped[bool]
+    state: Mapped[SessionState]
+    issued_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    expiry_source: Mapped[ExpirySource]
+    replaces: Mapped[uuid.UUID | None]
+
+    __table_args__ = (
+        sa.Index(
+            "uq_session_live",
+            "customer_id",
+            "purpose",
+            unique=True,
+            postgresql_where=sa.text("state IN ('waiting', 'started')"),
+            sqlite_where=sa.text("state IN ('waiting', 'started')"),
+        ),
+        sa.Index(
+            "ix_session_expires",
+            "expires_at",
+            postgresql_where=sa.text("state IN ('waiting', 'started')"),
+            sqlite_where=sa.text("state IN ('waiting', 'started')"),
+        ),
+        sa.Index("ix_session_reference", "account", "reference"),
+    )
+
+
+class InvitationRow(Base):
+    """The message with a session's link on one channel. Its id is its Message-ID's left part, for ever."""
+
+    __tablename__ = "invitation"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    session_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("session.id"))
+    job_id: Mapped[int] = mapped_column(sa.ForeignKey("job.id"), index=True)
+    batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"), index=True)
+    channel: Mapped[str] = mapped_column(sa.String(8))
+    kind: Mapped[str] = mapped_column(sa.String(16), doc="invitation, or which reminder.")
+    state: Mapped[InvitationState]
+    due_at: Mapped[datetime | None]
+    priority: Mapped[int] = mapped_column(sa.SmallInteger)
+    lease_until: Mapped[datetime | None]
+    lease_owner: Mapped[str] = mapped_column(sa.String(64), doc="host:process, for the person who looks.")
+    fence: Mapped[int]
+    attempts: Mapped[int]
+    waits: Mapped[int]
+    reason: Mapped[str] = mapped_column(sa.String(40))
+    detail: Mapped[str] = mapped_column(sa.String(400))
+    reference: Mapped[str] = mapped_column(sa.String(100), doc="What the sender calls it.")
+    created_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        sa.UniqueConstraint("session_id", "channel", "kind"),
+        sa.Index(
+            "ix_invitation_due",
+            "channel",
+            "priority",
+            "due_at",
+            "id",
+            postgresql_where=sa.text("state = 'waiting'"),
+            sqlite_where=sa.text("state = 'waiting'"),
+        ),
+        sa.Index(
+            "ix_invitation_lease",
+            "lease_until",
+            postgresql_where=sa.text("state = 'working'"),
+            sqlite_where=sa.text("state = 'working'"),
+        ),
+    )
+
+
+class Budget(Base):
+    """What an account, or a sender, may still do. One row for all accounts that the provider counts together."""
+
+    __tablename__ = "budget"
+
+    name: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    next_at: Mapped[datetime | None] = mapped_column(doc="The next free slot; NULL: none was ever reserved.")
+    blocked_until: Mapped[datetime | None] = mapped_column(doc="Paused until then: it was told to wait.")
+    pause_reason: Mapped[str] = mapped_column(sa.String(400))
+    paused_at: Mapped[datetime | None] = mapped_column(doc="When the last pause began: older calls say nothing new.")
+    pauses: Mapped[int] = mapped_column(doc="Pauses in a row without a success in between; doubles the next one.")
+    probe_until: Mapped[datetime | None] = mapped_column(doc="A single call is out to find whether the pause is over.")
+    stopped_at: Mapped[datetime | None]
+    stop_reason: Mapped[str] = mapped_column(sa.String(400))
+    credits_used: Mapped[int] = mapped_column(doc="Calls that cost a credit, or may have.")
+
+
+class Audit(Base):
+    """Who looked at, or changed, what is not everybody's to see."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(sa.String(64))
+    action: Mapped[str] = mapped_column(sa.String(40))
+    subject: Mapped[str] = mapped_column(sa.String(200))
+
+
+# The index's predicate is text, because SQLite and PostgreSQL must be given the same; it says what LIVE_SESSIONS says.
+assert {state.value for state in LIVE_SESSIONS} == {"waiting", "started"}  # noqa: S101 -- a wrong edit must not start

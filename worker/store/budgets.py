@@ -1,0 +1,107 @@
+"""The budget rows: one for each account, or for all accounts that the provider counts together.
+
+Whoever reserves calls or learns from them holds the row's lock, so all workers share one budget.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from worker.budgets import FREE, BudgetRule, BudgetState, Lesson, learned, resumed
+from worker.models import Budget
+from worker.store.database import Database
+
+_COLUMNS = [
+    Budget.next_at,
+    Budget.blocked_until,
+    Budget.pause_reason,
+    Budget.paused_at,
+    Budget.pauses,
+    Budget.probe_until,
+    Budget.stopped_at,
+    Budget.stop_reason,
+    Budget.credits_used,
+]
+
+
+def read(connection: sa.Connection, name: str, *, lock: bool = False) -> BudgetState:
+    """The budget's state, made if it is new. With `lock`, nobody else changes it until the transaction ends."""
+    query = sa.select(*_COLUMNS).where(Budget.name == name)
+    row = connection.execute(query.with_for_update() if lock else query).first()
+    if row is None:
+        # Made by `Budgets.ensure` before any work begins; a budget that is missing must not count as unlimited.
+        raise LookupError(f"there is no budget {name!r}")
+    return BudgetState(*row)
+
+
+def save(connection: sa.Connection, name: str, state: BudgetState) -> None:
+    connection.execute(sa.update(Budget).where(Budget.name == name).values(**asdict(state)))
+
+
+def learn(connection: sa.Connection, rule: BudgetRule, lessons: Iterable[Lesson], *, now: datetime) -> BudgetState:
+    """Apply what calls taught, and give back the credits of those that cost none."""
+    lessons = list(lessons)
+    unlocked = read(connection, rule.name)
+    refunds = sum(lesson.kind in FREE for lesson in lessons) if rule.credits is not None else 0
+    if learned(unlocked, rule, lessons, now=now) == unlocked and not refunds:
+        return unlocked  # nothing new, as mostly: the row stays cold
+    before = read(connection, rule.name, lock=True)
+    after = learned(before, rule, lessons, now=now)
+    if refunds:
+        after = BudgetState(**{**asdict(after), "credits_used": max(before.credits_used - refunds, 0)})
+    save(connection, rule.name, after)
+    return after
+
+
+def spend_credits(connection: sa.Connection, rule: BudgetRule, wanted: int, *, now: datetime) -> int:
+    """Count up to `wanted` credits as used; returns how many the cap allows. At the cap the account stops."""
+    if rule.credits is None:
+        return wanted
+    state = read(connection, rule.name, lock=True)
+    allowed = min(wanted, max(rule.credits - state.credits_used, 0))
+    stop = {}
+    if allowed < wanted and state.stopped_at is None:
+        stop = {"stopped_at": now, "stop_reason": f"its cap of {rule.credits} credits is used up"}
+    save(connection, rule.name, BudgetState(**{**asdict(state), "credits_used": state.credits_used + allowed, **stop}))
+    return allowed
+
+
+class Budgets:
+    """The budgets as the rest of the worker asks for them, each call in a transaction of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def ensure(self, names: Iterable[str]) -> None:
+        """Make the rows that are missing."""
+        with self._database.write() as connection:
+            known = set(connection.execute(sa.select(Budget.name)).scalars())
+            for name in sorted(set(names) - known):
+                row = {"name": name, **asdict(BudgetState())}
+                # Two workers may start at the same moment: the second finds the first one's row.
+                with connection.begin_nested() as savepoint:
+                    try:
+                        connection.execute(sa.insert(Budget).values(row))
+                    except sa.exc.IntegrityError:
+                        savepoint.rollback()
+
+    def all(self) -> Mapping[str, BudgetState]:
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(Budget.name, *_COLUMNS))
+            return {row[0]: BudgetState(*row[1:]) for row in rows}
+
+    def resume(self, name: str) -> bool:
+        """Try a stopped budget's accounts again, with one call going first; whether it was stopped."""
+        with self._database.write() as connection:
+            state = read(connection, name, lock=True)
+            save(connection, name, resumed(state))
+            return state.stopped_at is not None
+
+    def give_back_slots(self, name: str, *, end: datetime, first_unused: datetime) -> None:
+        """Return reserved slots at the end of what is reserved; later reservations of others keep theirs."""
+        with self._database.write() as connection:
+            state = read(connection, name, lock=True)
+            if state.next_at == end:
+                save(connection, name, BudgetState(**{**asdict(state), "next_at": first_unused}))
