@@ -6,7 +6,7 @@ about, change `learned`.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from worker.endings import Kind, RetryPolicy
@@ -25,7 +25,7 @@ class BudgetRule:
     limits: tuple[Limit, ...] = ()
     concurrency: int = 50
     credits: int | None = None  # never more calls than this that cost one; None: no cap
-    policy: RetryPolicy = RetryPolicy()
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
 
 
 @dataclass(frozen=True)

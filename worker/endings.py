@@ -49,7 +49,8 @@ class RetryPolicy:
     def ceiling(self, tries: int) -> timedelta:
         """The longest wait after `tries` failures in a row (1 or more): `first`, doubling, at most `most`."""
         doublings = min(max(tries, 1) - 1, 40)  # beyond that a timedelta overflows long after `most` was passed
-        return min(self.first * 2**doublings, self.most)
+        longest: timedelta = min(self.first * 2**doublings, self.most)
+        return longest
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Whoever reserves calls or learns from them holds the row's lock, so all workers 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -13,17 +13,7 @@ from worker.budgets import FREE, BudgetRule, BudgetState, Lesson, learned, resum
 from worker.models import Budget
 from worker.store.database import Database
 
-_COLUMNS = [
-    Budget.next_at,
-    Budget.blocked_until,
-    Budget.pause_reason,
-    Budget.paused_at,
-    Budget.pauses,
-    Budget.probe_until,
-    Budget.stopped_at,
-    Budget.stop_reason,
-    Budget.credits_used,
-]
+_COLUMNS = [Budget.__table__.c[field.name] for field in fields(BudgetState)]
 
 
 def read(connection: sa.Connection, name: str, *, lock: bool = False) -> BudgetState:
@@ -33,7 +23,7 @@ def read(connection: sa.Connection, name: str, *, lock: bool = False) -> BudgetS
     if row is None:
         # Made by `Budgets.ensure` before any work begins; a budget that is missing must not count as unlimited.
         raise LookupError(f"there is no budget {name!r}")
-    return BudgetState(*row)
+    return BudgetState(**row._mapping)
 
 
 def save(connection: sa.Connection, name: str, state: BudgetState) -> None:
@@ -50,7 +40,7 @@ def learn(connection: sa.Connection, rule: BudgetRule, lessons: Iterable[Lesson]
     before = read(connection, rule.name, lock=True)
     after = learned(before, rule, lessons, now=now)
     if refunds:
-        after = BudgetState(**{**asdict(after), "credits_used": max(before.credits_used - refunds, 0)})
+        after = replace(after, credits_used=max(before.credits_used - refunds, 0))
     save(connection, rule.name, after)
     return after
 
@@ -61,11 +51,18 @@ def spend_credits(connection: sa.Connection, rule: BudgetRule, wanted: int, *, n
         return wanted
     state = read(connection, rule.name, lock=True)
     allowed = min(wanted, max(rule.credits - state.credits_used, 0))
-    stop = {}
+    after = replace(state, credits_used=state.credits_used + allowed)
     if allowed < wanted and state.stopped_at is None:
-        stop = {"stopped_at": now, "stop_reason": f"its cap of {rule.credits} credits is used up"}
-    save(connection, rule.name, BudgetState(**{**asdict(state), "credits_used": state.credits_used + allowed, **stop}))
+        after = replace(after, stopped_at=now, stop_reason=f"its cap of {rule.credits} credits is used up")
+    save(connection, rule.name, after)
     return allowed
+
+
+def refund_credits(connection: sa.Connection, rule: BudgetRule, count: int) -> None:
+    """Give back the credits of calls that were written down and then not made."""
+    if rule.credits is not None and count:
+        back = sa.update(Budget).where(Budget.name == rule.name)
+        connection.execute(back.values(credits_used=Budget.credits_used - count))
 
 
 class Budgets:
@@ -89,8 +86,8 @@ class Budgets:
 
     def all(self) -> Mapping[str, BudgetState]:
         with self._database.read() as connection:
-            rows = connection.execute(sa.select(Budget.name, *_COLUMNS))
-            return {row[0]: BudgetState(*row[1:]) for row in rows}
+            rows = connection.execute(sa.select(*_COLUMNS, Budget.name.label("budget")))
+            return {row.budget: BudgetState(*row[:-1]) for row in rows}
 
     def resume(self, name: str) -> bool:
         """Try a stopped budget's accounts again, with one call going first; whether it was stopped."""
@@ -98,10 +95,3 @@ class Budgets:
             state = read(connection, name, lock=True)
             save(connection, name, resumed(state))
             return state.stopped_at is not None
-
-    def give_back_slots(self, name: str, *, end: datetime, first_unused: datetime) -> None:
-        """Return reserved slots at the end of what is reserved; later reservations of others keep theirs."""
-        with self._database.write() as connection:
-            state = read(connection, name, lock=True)
-            if state.next_at == end:
-                save(connection, name, BudgetState(**{**asdict(state), "next_at": first_unused}))

@@ -49,6 +49,11 @@ class Database:
         self.engine.dispose()
 
 
+def fetch(connection: sa.Connection, query: sa.Executable) -> list[sa.Row[Any]]:
+    """All rows of a query whose columns are read by name."""
+    return list(connection.execute(query))
+
+
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # The driver's own transaction control begins too late (at the first write, which can then fail as locked).
     connection.isolation_level = None

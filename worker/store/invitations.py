@@ -1,0 +1,246 @@
+"""Taking invitations: reserve hand-overs from the sender's budget and lease as many due ones."""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.budgets import BudgetRule, after_taking, grant
+from worker.customers import Customer
+from worker.keyring import Keyring
+from worker.models import CustomerRow, InvitationRow, Job, SessionRow
+from worker.states import (
+    LIVE_SESSIONS,
+    InvitationState,
+    JobState,
+)
+from worker.store import budgets
+from worker.store.database import Database, fetch
+from worker.store.jobs import PRIORITIES
+from worker.store.sealing import open_link, open_person
+
+
+@dataclass(frozen=True)
+class InvitationTerms:
+    """How one channel's invitations are taken and their results kept."""
+
+    channel: str
+    rule: BudgetRule
+    lease: timedelta
+    owner: str
+    horizon: timedelta
+    most_reissues: int  # sessions after the first, per customer and purpose
+
+
+@dataclass(frozen=True, repr=False)
+class TakenInvitation:
+    """An invitation under our lease, with all that is needed to write it: personal and secret, so no repr."""
+
+    id: uuid.UUID
+    job_id: int
+    batch_id: int
+    kind: str
+    fence: int
+    attempts: int
+    lease_until: datetime
+    slot: datetime | None
+    account: str  # the provider account that opened its session
+    customer: Customer
+    link: str
+    expires_at: datetime
+    floor: timedelta
+
+
+@dataclass(frozen=True)
+class TakenInvitations:
+    """What was taken. `again_at`: when there may be more; None: nothing is due, or a person must act."""
+
+    invitations: list[TakenInvitation]
+    again_at: datetime | None = None
+
+
+class Invitations:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+
+    def take(self, terms: InvitationTerms, *, most: int, now: datetime) -> TakenInvitations:
+        """Lease up to `most` due invitations that may be sent within the terms' horizon.
+
+        One whose session has ended meanwhile is superseded: nobody is sent a link that is of no use.
+        """
+        with self._database.write() as connection:
+            state = budgets.read(connection, terms.rule.name, lock=bool(terms.rule.limits))
+            if state.pauses and not terms.rule.limits:
+                state = budgets.read(connection, terms.rule.name, lock=True)
+            granted = grant(state, terms.rule, most=most, now=now, horizon=terms.horizon, probe_for=terms.lease)
+            if not granted.slots.count:
+                return TakenInvitations([], again_at=granted.again_at)
+            rows: list[sa.Row[Any]] = []
+            for priority in PRIORITIES:
+                if len(rows) < granted.slots.count:
+                    rows += _lease(connection, terms, priority, granted.slots.count - len(rows), now=now)
+            letters = _letters(connection, [row.id for row in rows])
+            of_no_use = [row for row in rows if letters[row.id].session_state not in LIVE_SESSIONS]
+            if of_no_use:
+                ids = [row.id for row in of_no_use]
+                over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": "session_ended"}
+                connection.execute(sa.update(InvitationRow).where(InvitationRow.id.in_(ids)).values(over))
+            rows = [row for row in rows if letters[row.id].session_state in LIVE_SESSIONS]
+            reserved = after_taking(state, granted, len(rows), now=now, probe_for=terms.lease)
+            if reserved != state:
+                budgets.save(connection, terms.rule.name, reserved)
+        slots = granted.slots
+        taken = [
+            self._invitation(row, letters[row.id], slots.at(index) if slots.interval else None)
+            for index, row in enumerate(rows)
+        ]
+        return TakenInvitations(taken, again_at=now if len(rows) + len(of_no_use) == slots.count else None)
+
+    def _invitation(self, row: sa.Row[Any], letter: sa.Row[Any], slot: datetime | None) -> TakenInvitation:
+        customer = Customer(
+            customer_id=letter.customer_id,
+            kind=letter.customer_kind,
+            purpose=letter.purpose,
+            person=open_person(self._keyring, letter.customer_id, letter.person),
+            country=letter.country,
+            locale=letter.locale,
+            timezone=letter.timezone,
+            channel=letter.job_channel,
+            template=letter.template,
+        )
+        return TakenInvitation(
+            id=row.id,
+            job_id=row.job_id,
+            batch_id=row.batch_id,
+            kind=row.kind,
+            fence=row.fence,
+            attempts=row.attempts,
+            lease_until=row.lease_until,
+            slot=slot,
+            account=letter.account,
+            customer=customer,
+            link=open_link(self._keyring, row.session_id, letter.session),
+            expires_at=letter.expires_at,
+            floor=timedelta(seconds=letter.floor_seconds),
+        )
+
+    def release(self, invitations: Iterable[TakenInvitation], *, now: datetime) -> None:
+        """Give back invitations that were not handed over: they are due as before, and nothing is counted."""
+        with self._database.write() as connection:
+            ours = still_ours(connection, [(item.id, item.fence) for item in invitations])
+            if ours:
+                back = {"state": InvitationState.WAITING, "lease_until": None}
+                connection.execute(sa.update(InvitationRow).where(InvitationRow.id.in_(ours)).values(back))
+
+    def replace(
+        self, terms: InvitationTerms, stale: Sequence[tuple[TakenInvitation, datetime]], *, now: datetime
+    ) -> None:
+        """Put the jobs of invitations whose links are too old back to waiting for a new session.
+
+        With each comes the time at which a new session makes sense. Once the cap on sessions is used up the
+        job has lapsed instead: a queue that is longer than a link's life must not buy sessions for ever.
+        """
+        with self._database.write() as connection:
+            ours = still_ours(connection, [(item.id, item.fence) for item, _ in stale])
+            due = {item.job_id: due_at for item, due_at in stale if item.id in ours}
+            if not due:
+                return
+            over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": "stale_link"}
+            others = (InvitationRow.id.in_(ours)) | (
+                InvitationRow.job_id.in_(due) & (InvitationRow.state == InvitationState.WAITING)
+            )
+            connection.execute(sa.update(InvitationRow).where(others).values(over))
+            query = sa.select(Job.id, Job.reissues).where(Job.id.in_(due), Job.state == JobState.ISSUED)
+            moves = [
+                _wait_for_session(row.id, max(due[row.id], now), spent=row.reissues >= terms.most_reissues, now=now)
+                for row in connection.execute(query.with_for_update())
+            ]
+            if moves:
+                by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
+                names = ("state", "due_at", "attempts", "reason", "detail", "changed_at")
+                connection.execute(by_id.values({name: sa.bindparam(f"new_{name}") for name in names}), moves)
+
+
+def _lease(
+    connection: sa.Connection, terms: InvitationTerms, priority: int, most: int, *, now: datetime
+) -> Sequence[sa.Row[Any]]:
+    due = (
+        sa.select(InvitationRow.id)
+        .where(
+            InvitationRow.channel == terms.channel,
+            InvitationRow.priority == priority,
+            InvitationRow.state == InvitationState.WAITING,
+            InvitationRow.due_at <= now,
+        )
+        .order_by(InvitationRow.due_at, InvitationRow.id)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    lease = (
+        sa.update(InvitationRow)
+        .where(InvitationRow.id.in_(sa.select(due.c.id)))
+        .values(
+            state=InvitationState.WORKING,
+            lease_until=now + terms.lease,
+            lease_owner=terms.owner,
+            fence=InvitationRow.fence + 1,
+        )
+        .returning(*InvitationRow.__table__.columns)
+    )
+    return sorted(connection.execute(lease).all(), key=lambda row: (row.due_at, row.id))
+
+
+def _letters(connection: sa.Connection, ids: list[uuid.UUID]) -> dict[uuid.UUID, sa.Row[Any]]:
+    """What each invitation is written from: its session, customer and job."""
+    query = (
+        sa.select(
+            InvitationRow.id,
+            SessionRow.sealed.label("session"),
+            SessionRow.state.label("session_state"),
+            SessionRow.expires_at,
+            SessionRow.account,
+            CustomerRow.customer_id,
+            CustomerRow.kind.label("customer_kind"),
+            CustomerRow.sealed.label("person"),
+            CustomerRow.country,
+            CustomerRow.locale,
+            CustomerRow.timezone,
+            Job.purpose,
+            Job.channel.label("job_channel"),
+            Job.template,
+            Job.floor_seconds,
+        )
+        .join(SessionRow, SessionRow.id == InvitationRow.session_id)
+        .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
+        .join(Job, Job.id == InvitationRow.job_id)
+        .where(InvitationRow.id.in_(ids))
+    )
+    return {row.id: row for row in fetch(connection, query)} if ids else {}
+
+
+def still_ours(connection: sa.Connection, leases: Sequence[tuple[uuid.UUID, int]]) -> set[uuid.UUID]:
+    """Of these (invitation, fence) those that nobody has taken since; locked until the transaction ends."""
+    ids = [invitation_id for invitation_id, _ in leases]
+    query = sa.select(InvitationRow.id, InvitationRow.fence).where(
+        InvitationRow.id.in_(ids), InvitationRow.state == InvitationState.WORKING
+    )
+    held = {tuple(row) for row in connection.execute(query.order_by(InvitationRow.id).with_for_update())}
+    return {invitation_id for invitation_id, fence in leases if (invitation_id, fence) in held}
+
+
+def _wait_for_session(job_id: int, due_at: datetime, *, spent: bool, now: datetime) -> dict[str, Any]:
+    detail = "the link was too old to send before its turn came"
+    return {
+        "job_id": job_id,
+        "new_state": JobState.LAPSED if spent else JobState.WAITING,
+        "new_due_at": None if spent else due_at,
+        "new_attempts": 0,
+        "new_reason": "reissues_spent" if spent else "stale_link",
+        "new_detail": f"{detail}, and no more sessions are allowed for the customer" if spent else detail,
+        "new_changed_at": now,
+    }

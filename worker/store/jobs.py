@@ -1,0 +1,217 @@
+"""Taking jobs: reserve calls from the account's budget and lease as many due jobs, in one transaction."""
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.budgets import BudgetRule, after_taking, grant
+from worker.customers import Channel, Customer
+from worker.keyring import Keyring
+from worker.models import CustomerRow, Job
+from worker.sessions import SessionRequest
+from worker.states import JobState
+from worker.store import budgets, sessions
+from worker.store.database import Database
+from worker.store.sealing import open_line, open_person
+
+# In this order: an event's jobs go before a batch's.
+EVENT, BATCH = 0, 10
+PRIORITIES = (EVENT, BATCH)
+
+
+@dataclass(frozen=True)
+class JobTerms:
+    """How one account's jobs are taken and their results kept. Durations in real time, `owner` names the process."""
+
+    account: str
+    provider: str
+    rule: BudgetRule
+    lease: timedelta
+    owner: str
+    horizon: timedelta  # how far ahead calls are reserved
+    reissue_at: Callable[[datetime], datetime]  # the adapter's: from the old session's expiry
+
+
+@dataclass(frozen=True, repr=False)
+class TakenJob:
+    """A job under our lease. `slot` is the earliest time of its call; None where the account has no limit."""
+
+    id: int
+    batch_id: int
+    fence: int
+    attempts: int
+    priority: int
+    purpose: str
+    channel: Channel
+    lease_until: datetime
+    slot: datetime | None
+    session_id: uuid.UUID | None  # the session that a new one replaces
+    request: SessionRequest
+
+
+@dataclass(frozen=True)
+class TakenJobs:
+    """What was taken. `again_at`: when there may be more; None: nothing is due, or a person must act."""
+
+    jobs: list[TakenJob]
+    again_at: datetime | None = None
+    adopted: bool = False  # jobs were moved on to sessions that live already: their invitations may be due
+
+
+class Jobs:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+
+    def take(self, terms: JobTerms, *, most: int, now: datetime) -> TakenJobs:
+        """Lease up to `most` due jobs that may be called for within the terms' horizon.
+
+        The budget's row is locked meanwhile, so exactly what is taken is reserved. A job whose customer has a
+        live session already is moved on to it without a call.
+        """
+        with self._database.write() as connection:
+            # The row of an account without limits is read without a lock: there is nothing to reserve there,
+            # unless it is recovering, when only one worker may send the single call that goes first.
+            state = budgets.read(connection, terms.rule.name, lock=bool(terms.rule.limits))
+            if state.pauses and not terms.rule.limits:
+                state = budgets.read(connection, terms.rule.name, lock=True)
+            granted = grant(state, terms.rule, most=most, now=now, horizon=terms.horizon, probe_for=terms.lease)
+            if not granted.slots.count:
+                return TakenJobs([], again_at=granted.again_at)
+            rows: list[sa.Row[Any]] = []
+            for priority in PRIORITIES:
+                if len(rows) < granted.slots.count:
+                    rows += _lease(connection, terms, priority, granted.slots.count - len(rows), now=now)
+            live = sessions.live(connection, [(row.customer_id, row.purpose) for row in rows], now=now)
+            due = [
+                row
+                for row in rows
+                if not (session := live.get((row.customer_id, row.purpose)))
+                or not sessions.adopt(connection, row, session, reissue_at=terms.reissue_at, now=now)
+            ]
+            current = {key: session.id for key, session in live.items()}
+            reserved = after_taking(state, granted, len(due), now=now, probe_for=terms.lease)
+            if reserved != state:
+                budgets.save(connection, terms.rule.name, reserved)
+            people = _customers(connection, [row.customer_id for row in due])
+        slots = granted.slots
+        jobs = [
+            self._job(
+                row,
+                people[row.customer_id],
+                terms.provider,
+                slot=slots.at(index) if slots.interval else None,
+                session_id=current.get((row.customer_id, row.purpose), row.session_id),
+            )
+            for index, row in enumerate(due)
+        ]
+        again_at = now if len(rows) == slots.count else None  # a full lot: there may be more behind it
+        return TakenJobs(jobs, again_at=again_at, adopted=len(due) < len(rows))
+
+    def release(self, jobs: Iterable[TakenJob], *, now: datetime) -> None:
+        """Give back jobs for which no call was made: they are due as before, and nothing is counted."""
+        with self._database.write() as connection:
+            release(connection, [(job.id, job.fence) for job in jobs], now=now)
+
+    def _job(
+        self,
+        row: sa.Row[Any],
+        person: sa.Row[Any],
+        provider: str,
+        *,
+        slot: datetime | None,
+        session_id: uuid.UUID | None,
+    ) -> TakenJob:
+        line = open_line(self._keyring, row.batch_id, row.row, row.sealed)
+        customer = Customer(
+            customer_id=row.customer_id,
+            kind=person.kind,
+            purpose=row.purpose,
+            person=open_person(self._keyring, row.customer_id, person.sealed),
+            country=person.country,
+            locale=person.locale,
+            timezone=person.timezone,
+            channel=row.channel,
+            entity_id=row.entity_id,
+            external_ref=line.external_ref,
+            tags=line.tags,
+            template=row.template,
+            consent=row.consent,
+            parameters=line.parameters,
+        )
+        request = SessionRequest(
+            customer=customer,
+            external_ref=line.external_ref or str(row.id),
+            entity_id=row.entity_id,
+            parameters=line.parameters.get(provider, {}),
+        )
+        return TakenJob(
+            id=row.id,
+            batch_id=row.batch_id,
+            fence=row.fence,
+            attempts=row.attempts,
+            priority=row.priority,
+            purpose=row.purpose,
+            channel=row.channel,
+            lease_until=row.lease_until,
+            slot=slot,
+            session_id=session_id,
+            request=request,
+        )
+
+
+def _lease(
+    connection: sa.Connection, terms: JobTerms, priority: int, most: int, *, now: datetime
+) -> Sequence[sa.Row[Any]]:
+    due = (
+        sa.select(Job.id)
+        .where(
+            Job.account == terms.account,
+            Job.priority == priority,
+            Job.state == JobState.WAITING,
+            Job.joins.is_(None),
+            Job.due_at <= now,
+        )
+        .order_by(Job.due_at, Job.id)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    lease = (
+        sa.update(Job)
+        .where(Job.id.in_(sa.select(due.c.id)))
+        .values(
+            state=JobState.WORKING,
+            lease_until=now + terms.lease,
+            lease_owner=terms.owner,
+            fence=Job.fence + 1,
+            changed_at=now,
+        )
+        .returning(*Job.__table__.columns)
+    )
+    return sorted(connection.execute(lease).all(), key=lambda row: (row.due_at, row.id))
+
+
+def _customers(connection: sa.Connection, ids: list[str]) -> dict[str, sa.Row[Any]]:
+    query = sa.select(*CustomerRow.__table__.columns).where(CustomerRow.customer_id.in_(ids))
+    return {row.customer_id: row for row in connection.execute(query)} if ids else {}
+
+
+def still_ours(connection: sa.Connection, leases: Sequence[tuple[int, int]]) -> set[int]:
+    """Of these (job, fence) the jobs that nobody has taken since; locked until the transaction ends."""
+    ids = [job_id for job_id, _ in leases]
+    query = sa.select(Job.id, Job.fence).where(Job.id.in_(ids), Job.state == JobState.WORKING)
+    held = {tuple(row) for row in connection.execute(query.order_by(Job.id).with_for_update())}
+    return {job_id for job_id, fence in leases if (job_id, fence) in held}
+
+
+def release(connection: sa.Connection, leases: Sequence[tuple[int, int]], *, now: datetime) -> None:
+    """Put leased jobs that no call was made for back to waiting."""
+    ours = still_ours(connection, leases)
+    if ours:
+        back = {"state": JobState.WAITING, "lease_until": None, "changed_at": now}
+        connection.execute(sa.update(Job).where(Job.id.in_(ours)).values(back))

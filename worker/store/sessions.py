@@ -1,0 +1,228 @@
+"""Sessions and their invitations, as they come into being: each customer and purpose has one live session."""
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.customers import Channel, invitation_channels
+from worker.ids import new_id
+from worker.keyring import Keyring
+from worker.models import InvitationRow, Job, SessionRow
+from worker.sessions import Session, is_stale
+from worker.states import LIVE_SESSIONS, InvitationState, JobState, SessionState, job_state_from_invitations
+from worker.store.sealing import seal_session
+
+FIRST = "invitation"  # the kind of a session's first message, as opposed to its reminders
+# An invitation in one of these did not reach anybody: a later job of the same customer may send it after all.
+UNSENT = (InvitationState.FAILED, InvitationState.SUPERSEDED, InvitationState.BOUNCED)
+
+
+@dataclass(frozen=True, repr=False)
+class NewSession:
+    """A session to keep, and the job it was opened for."""
+
+    job_id: int
+    batch_id: int
+    customer_id: str
+    purpose: str
+    channel: Channel
+    priority: int
+    account: str
+    issued_at: datetime
+    replaces: uuid.UUID | None  # the session that this one is to replace, even if its link still opens
+    session: Session
+
+
+@dataclass(frozen=True)
+class Added:
+    """The sessions kept, by job; the jobs that the provider has invited by itself; channels with messages due."""
+
+    sessions: dict[int, uuid.UUID]
+    invited: set[int]
+    channels: set[str]
+
+
+def live(
+    connection: sa.Connection, customers: Sequence[tuple[str, str]], *, now: datetime
+) -> dict[tuple[str, str], sa.Row[Any]]:
+    """The live sessions of these (customer, purpose) whose links still open, locked."""
+    if not customers:
+        return {}
+    query = sa.select(*SessionRow.__table__.columns).where(
+        SessionRow.customer_id.in_([customer_id for customer_id, _ in customers]),
+        SessionRow.state.in_(LIVE_SESSIONS),
+        SessionRow.expires_at > now,
+    )
+    found = {(row.customer_id, row.purpose): row for row in connection.execute(query.with_for_update())}
+    return {key: found[key] for key in customers if key in found}
+
+
+def adopt(
+    connection: sa.Connection,
+    job: sa.Row[Any],
+    session: sa.Row[Any],
+    *,
+    reissue_at: Callable[[datetime], datetime],
+    now: datetime,
+) -> bool:
+    """Move a leased job on to the session that its customer has: no call, and no second message.
+
+    With a link too old to send, the job waits until a new session makes sense; if that is now, it is not moved:
+    returns False, and the job is the caller's to work.
+    """
+    moved: dict[str, Any] = {"session_id": session.id, "lease_until": None, "changed_at": now}
+    if is_stale(session.expires_at, floor=timedelta(seconds=job.floor_seconds), now=now):
+        due_at = reissue_at(session.expires_at)
+        if due_at <= now:
+            return False
+        moved |= {
+            "state": JobState.WAITING,
+            "due_at": due_at,
+            "reason": "session_ends_first",
+            "detail": "the customer's session lives, but its link is too old to send; a new one follows its end",
+        }
+    else:
+        states = _take_over(connection, job, session.id, now=now)
+        moved |= {
+            "state": job_state_from_invitations(states) or JobState.ISSUED,
+            "due_at": None,
+            "reason": "joined_session",
+            "detail": "the customer had a live session; none was asked for",
+        }
+    connection.execute(sa.update(Job).where(Job.id == job.id).values(moved))
+    return True
+
+
+def _take_over(
+    connection: sa.Connection, job: sa.Row[Any], session_id: uuid.UUID, *, now: datetime
+) -> list[InvitationState]:
+    """The states of the session's first invitations once this job owns what of them has not left."""
+    query = sa.select(InvitationRow.id, InvitationRow.channel, InvitationRow.state).where(
+        InvitationRow.session_id == session_id, InvitationRow.kind == FIRST
+    )
+    existing = {row.channel: row for row in connection.execute(query)}
+    states = []
+    for channel in invitation_channels(job.channel):
+        row = existing.get(channel)
+        if row is None:
+            connection.execute(sa.insert(InvitationRow), [_invitation(job, session_id, channel, now=now)])
+            states.append(InvitationState.WAITING)
+        elif row.state in UNSENT or row.state is InvitationState.WAITING:
+            again = {
+                "job_id": job.id,
+                "batch_id": job.batch_id,
+                "priority": job.priority,
+                "state": InvitationState.WAITING,
+                "due_at": now,
+                "attempts": 0,
+            }
+            connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(again))
+            states.append(InvitationState.WAITING)
+        else:
+            states.append(row.state)
+    return states
+
+
+def add(connection: sa.Connection, keyring: Keyring, new: Sequence[NewSession], *, now: datetime) -> Added:
+    """Keep new sessions, end those that they replace, and add their invitations.
+
+    A customer who has another session whose link still opens keeps that one: the new one is left out of
+    `Added.sessions`, and its job must be held with what was found.
+    """
+    added = Added({}, set(), set())
+    if not new:
+        return added
+    before = _not_ended(connection, new)
+    rows, invitations, ended = [], [], []
+    for item in new:
+        old = before.get((item.customer_id, item.purpose))
+        if old is not None:
+            if old.expires_at > now and old.id != item.replaces:
+                continue
+            end = SessionState.SUPERSEDED if old.expires_at > now else SessionState.EXPIRED
+            ended.append({"session_id": old.id, "end": end})
+        session_id = new_id(now)
+        rows.append(_session(item, session_id, replaces=old.id if old else None, keyring=keyring))
+        added.sessions[item.job_id] = session_id
+        for channel in invitation_channels(item.channel):
+            invitation = _invitation(item, session_id, channel, now=now)
+            if channel == Channel.SMS and item.session.sms_sent:
+                # The provider has texted the link itself: a second text would be one too many.
+                invitation |= {"state": InvitationState.SENT, "reason": "sent_by_provider", "sent_at": now}
+                added.invited.add(item.job_id)
+            else:
+                added.channels.add(channel)
+            invitations.append(invitation)
+    if ended:
+        by_id = sa.update(SessionRow).where(SessionRow.id == sa.bindparam("session_id"))
+        connection.execute(by_id.values(state=sa.bindparam("end")), ended)
+    if rows:
+        connection.execute(sa.insert(SessionRow), rows)
+    if invitations:
+        connection.execute(sa.insert(InvitationRow), invitations)
+    return added
+
+
+def _not_ended(connection: sa.Connection, new: Iterable[NewSession]) -> dict[tuple[str, str], sa.Row[Any]]:
+    """The sessions of these customers that count as live, whether or not their links still open; locked."""
+    query = (
+        sa.select(*SessionRow.__table__.columns)
+        .where(
+            SessionRow.customer_id.in_([item.customer_id for item in new]),
+            SessionRow.state.in_(LIVE_SESSIONS),
+        )
+        .with_for_update()
+    )
+    return {(row.customer_id, row.purpose): row for row in connection.execute(query)}
+
+
+def _session(
+    item: NewSession, session_id: uuid.UUID, *, replaces: uuid.UUID | None, keyring: Keyring
+) -> dict[str, Any]:
+    session = item.session
+    return {
+        "id": session_id,
+        "customer_id": item.customer_id,
+        "purpose": item.purpose,
+        "job_id": item.job_id,
+        "account": item.account,
+        "reference": session.reference[:100],
+        "references": dict(session.references),
+        "vendor": session.vendor[:64],
+        "sealed": seal_session(keyring, session_id, session),
+        "sms_sent": session.sms_sent,
+        "state": SessionState.WAITING,
+        "issued_at": item.issued_at,
+        "expires_at": session.expires_at,
+        "expiry_source": session.expiry_source,
+        "replaces": replaces,
+    }
+
+
+def _invitation(job: Any, session_id: uuid.UUID, channel: str, *, now: datetime) -> dict[str, Any]:
+    """A new invitation of a NewSession, or of a job's row."""
+    return {
+        "id": new_id(now),
+        "session_id": session_id,
+        "job_id": job.job_id if isinstance(job, NewSession) else job.id,
+        "batch_id": job.batch_id,
+        "channel": channel,
+        "kind": FIRST,
+        "state": InvitationState.WAITING,
+        "due_at": now,
+        "priority": job.priority,
+        "lease_until": None,
+        "lease_owner": "",
+        "fence": 0,
+        "attempts": 0,
+        "waits": 0,
+        "reason": "",
+        "detail": "",
+        "reference": "",
+        "created_at": now,
+        "sent_at": None,
+    }

@@ -1,0 +1,189 @@
+"""What the timer looks for: work that is due, and leases of workers that are gone."""
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.endings import Cancel, Ending, Hold, Kind, Problem, Retry, RetryPolicy, ending_for
+from worker.models import Attempt, InvitationRow, Job
+from worker.states import InvitationState, JobState, invitation_state_after, job_state_after
+from worker.store.database import Database, fetch
+from worker.store.handovers import move_jobs
+
+UNKNOWN = Problem(Kind.UNKNOWN, "the worker ended while the call was out; it may have been carried out")
+# Rows returned in one transaction: a long one would hold up the workers that take from the same tables.
+LOT = 500
+
+
+@dataclass(frozen=True)
+class Due:
+    """Accounts and channels that have something due now, and when the next of each waiting row comes."""
+
+    accounts: set[str]
+    channels: set[str]
+
+
+@dataclass(frozen=True)
+class Returned:
+    """Leases that had run out: rows given back, repeated, and held because nobody knows what happened."""
+
+    free: int = 0
+    repeated: int = 0
+    held: int = 0
+
+    def __add__(self, other: "Returned") -> "Returned":
+        return Returned(self.free + other.free, self.repeated + other.repeated, self.held + other.held)
+
+
+class Sweeps:
+    def __init__(self, database: Database, *, jitter: Callable[[], float] = random.random) -> None:
+        self._database = database
+        self._jitter = jitter
+
+    def due(self, *, accounts: Iterable[str], channels: Iterable[str], now: datetime) -> Due:
+        """Which of these have rows due now: one query, whose cost does not grow with the rows that are not."""
+        parts = [
+            sa.select(sa.literal("account").label("what"), sa.literal(account).label("name")).where(
+                sa.exists().where(
+                    Job.account == account, Job.state == JobState.WAITING, Job.joins.is_(None), Job.due_at <= now
+                )
+            )
+            for account in accounts
+        ] + [
+            sa.select(sa.literal("channel").label("what"), sa.literal(channel).label("name")).where(
+                sa.exists().where(
+                    InvitationRow.channel == channel,
+                    InvitationRow.state == InvitationState.WAITING,
+                    InvitationRow.due_at <= now,
+                )
+            )
+            for channel in channels
+        ]
+        if not parts:
+            return Due(set(), set())
+        with self._database.read() as connection:
+            found = [tuple(row) for row in connection.execute(sa.union_all(*parts))]
+        return Due(
+            {name for what, name in found if what == "account"}, {name for what, name in found if what == "channel"}
+        )
+
+    def return_leases(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool = False) -> Returned:
+        """End leases that have run out. `all_of_them`: on SQLite, where no other process can be working.
+
+        A row without an open attempt goes back free. One with an open attempt may have been carried out: it is
+        repeated where its attempt says that it may be, else held.
+        """
+        total = Returned()
+        for one_lot in (self._jobs, self._invitations):
+            while (returned := one_lot(policy, now=now, all_of_them=all_of_them)) != Returned():
+                total += returned
+        return total
+
+    def _jobs(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> Returned:
+        with self._database.write() as connection:
+            query = sa.select(Job.id, Job.fence, Job.attempts).where(Job.state == JobState.WORKING)
+            rows = _lot(connection, query if all_of_them else query.where(Job.lease_until < now))
+            open_attempts = _open_attempts(
+                connection, Attempt.job_id.in_([row.id for row in rows]), Attempt.invitation_id.is_(None)
+            )
+            by_owner = {(attempt.job_id, attempt.fence): attempt for attempt in open_attempts}
+            moves, counted = self._moves(policy, rows, by_owner, job_state_after, JobState.WAITING, now=now)
+            if moves:
+                values: dict[str, Any] = {**_MOVE, "attempts": Job.attempts + sa.bindparam("more_attempts")}
+                by_id = sa.update(Job).where(Job.id == sa.bindparam("row_id"))
+                connection.execute(by_id.values(**values, changed_at=now), moves)
+            _close(connection, open_attempts, now=now)
+        return counted
+
+    def _invitations(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> Returned:
+        with self._database.write() as connection:
+            columns = (InvitationRow.id, InvitationRow.fence, InvitationRow.attempts, InvitationRow.job_id)
+            query = sa.select(*columns).where(InvitationRow.state == InvitationState.WORKING)
+            rows = _lot(connection, query if all_of_them else query.where(InvitationRow.lease_until < now))
+            open_attempts = _open_attempts(
+                connection,
+                Attempt.job_id.in_([row.job_id for row in rows]),
+                Attempt.invitation_id.in_([row.id for row in rows]),
+            )
+            by_owner = {(attempt.invitation_id, attempt.fence): attempt for attempt in open_attempts}
+            moves, counted = self._moves(
+                policy, rows, by_owner, invitation_state_after, InvitationState.WAITING, now=now
+            )
+            if moves:
+                values: dict[str, Any] = {**_MOVE, "attempts": InvitationRow.attempts + sa.bindparam("more_attempts")}
+                by_id = sa.update(InvitationRow).where(InvitationRow.id == sa.bindparam("row_id"))
+                connection.execute(by_id.values(values), moves)
+                move_jobs(connection, [row.job_id for row in rows], now=now)
+            _close(connection, open_attempts, now=now)
+        return counted
+
+    def _moves(
+        self,
+        policy: RetryPolicy,
+        rows: Iterable[sa.Row[Any]],
+        open_attempts: dict[tuple[Any, int], sa.Row[Any]],
+        state_after: Callable[[Ending], Any],
+        waiting: Any,
+        *,
+        now: datetime,
+    ) -> tuple[list[dict[str, Any]], Returned]:
+        moves, counted = [], Returned()
+        for row in rows:
+            attempt = open_attempts.get((row.id, row.fence))
+            move: dict[str, Any] = {
+                "row_id": row.id,
+                "new_state": waiting,
+                "new_due_at": now,
+                "more_attempts": 0,
+                "new_reason": "",
+                "new_detail": "",
+            }
+            if attempt is None:
+                counted += Returned(free=1)
+            else:
+                ending = ending_for(
+                    UNKNOWN,
+                    attempt=row.attempts + 1,
+                    repeatable=attempt.repeatable,
+                    policy=policy,
+                    resume_at=now,
+                    now=now,
+                    jitter=self._jitter(),
+                )
+                move |= {"new_state": state_after(ending), "more_attempts": 1}
+                if isinstance(ending, Retry | Hold | Cancel):
+                    move |= {"new_reason": ending.reason, "new_detail": ending.detail[:400]}
+                move["new_due_at"] = ending.at if isinstance(ending, Retry) else None
+                counted += Returned(repeated=1) if isinstance(ending, Retry) else Returned(held=1)
+            moves.append(move)
+        return moves, counted
+
+
+_MOVE: dict[str, Any] = {
+    "state": sa.bindparam("new_state"),
+    "due_at": sa.bindparam("new_due_at"),
+    "lease_until": None,
+    "reason": sa.bindparam("new_reason"),
+    "detail": sa.bindparam("new_detail"),
+}
+
+
+def _lot(connection: sa.Connection, query: sa.Select[*tuple[Any, ...]]) -> list[sa.Row[Any]]:
+    # Another sweep may be at it (two beats by mistake): it skips what this one holds.
+    return fetch(connection, query.limit(LOT).with_for_update(skip_locked=True))
+
+
+def _open_attempts(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[sa.Row[Any]]:
+    query = sa.select(Attempt.id, Attempt.job_id, Attempt.invitation_id, Attempt.fence, Attempt.repeatable)
+    return fetch(connection, query.where(Attempt.closed_at.is_(None), *conditions))
+
+
+def _close(connection: sa.Connection, attempts: Iterable[sa.Row[Any]], *, now: datetime) -> None:
+    ids = [attempt.id for attempt in attempts]
+    if ids:
+        close = sa.update(Attempt).where(Attempt.id.in_(ids))
+        connection.execute(close.values(closed_at=now, outcome=UNKNOWN.kind.value, detail=UNKNOWN.detail))
