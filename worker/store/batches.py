@@ -1,0 +1,254 @@
+"""Batches: one for each list, and the jobs and refusals that its lines become."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.customers import Customer, FieldProblem
+from worker.keyring import Keyring
+from worker.models import Batch, CustomerRow, Job, Refusal
+from worker.states import ENDED_JOBS, JobState
+from worker.store.database import Database, fetch
+from worker.store.sealing import seal_line, seal_person
+
+# Somebody else's import of the same customers may win the unique index a few times, not for ever.
+TRIES = 5
+OPEN_JOBS = [state for state in JobState if state not in ENDED_JOBS]
+
+
+@dataclass(frozen=True)
+class AcceptedLine:
+    """A line that becomes a job: where it goes and why, and the least life its link may leave with."""
+
+    row: int
+    customer: Customer
+    account: str
+    route: str
+    floor_seconds: int
+
+
+@dataclass(frozen=True)
+class RefusedLine:
+    """A line that becomes no job. `duplicate_of` is the earlier row of the same customer; None: rejected."""
+
+    row: int
+    customer_id: str
+    problems: tuple[FieldProblem, ...] = ()
+    duplicate_of: int | None = None
+
+
+@dataclass(frozen=True)
+class BatchFacts:
+    """A batch as it stands. `imported_at` None: its import was cut off, or is still going on."""
+
+    id: int
+    name: str
+    created_at: datetime
+    imported_at: datetime | None
+    paused_at: datetime | None
+    cancelled_at: datetime | None
+
+
+class Batches:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+
+    def find(self, which: str) -> BatchFacts | None:
+        """The batch of an id, or `latest`."""
+        query = sa.select(*_FACTS).order_by(Batch.id.desc()).limit(1)
+        if which != "latest":
+            if not which.isdecimal() or len(which) > 18:
+                return None
+            query = query.where(Batch.id == int(which))
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        return BatchFacts(**row._mapping) if row else None
+
+    def all(self) -> list[BatchFacts]:
+        """Newest first."""
+        with self._database.read() as connection:
+            rows = fetch(connection, sa.select(*_FACTS).order_by(Batch.id.desc()))
+        return [BatchFacts(**row._mapping) for row in rows]
+
+    def open(self, *, name: str, digest: str, again: bool, now: datetime) -> tuple[BatchFacts, bool]:
+        """The batch of the list with this digest, and whether it is new. `again` always makes a new one."""
+        for _ in range(TRIES):
+            try:
+                return self._open(name=name, digest=digest, again=again, now=now)
+            except sa.exc.IntegrityError:
+                continue  # another import of the same list was first: its batch is this one's
+        raise RuntimeError("the batch could not be made: other imports of the same list keep being first")
+
+    def _open(self, *, name: str, digest: str, again: bool, now: datetime) -> tuple[BatchFacts, bool]:
+        with self._database.write() as connection:
+            query = sa.select(*_FACTS, Batch.generation).where(Batch.digest == digest)
+            rows = fetch(connection, query.order_by(Batch.generation.desc()).limit(1))
+            if rows and not again:
+                return BatchFacts(*rows[0][:-1]), False
+            values = {
+                "name": name[:255],
+                "digest": digest,
+                "generation": rows[0].generation + 1 if rows else 1,
+                "created_at": now,
+            }
+            batch_id = connection.execute(sa.insert(Batch).values(values).returning(Batch.id)).scalar_one()
+        return BatchFacts(batch_id, name[:255], now, None, None, None), True
+
+    def last_row(self, batch_id: int) -> int:
+        """The last row that is in; lines come in order, so an import that was cut off goes on after it."""
+        with self._database.read() as connection:
+            last = [
+                connection.execute(sa.select(sa.func.max(table.row)).where(table.batch_id == batch_id)).scalar()
+                for table in (Job, Refusal)
+            ]
+        return max(last[0] or 0, last[1] or 0)
+
+    def imported(self, batch_id: int, *, now: datetime) -> None:
+        """Note that the last line is in."""
+        with self._database.write() as connection:
+            connection.execute(sa.update(Batch).where(Batch.id == batch_id).values(imported_at=now))
+
+    def add(
+        self,
+        batch_id: int,
+        accepted: Sequence[AcceptedLine],
+        refused: Sequence[RefusedLine],
+        *,
+        priority: int,
+        now: datetime,
+    ) -> None:
+        """Add the next lines of a list, all or none.
+
+        A customer whose job of another list is still open joins that one: no call and no message of its own.
+        One who has finished for this purpose is skipped.
+        """
+        for attempt in range(TRIES):
+            try:
+                return self._add(batch_id, accepted, refused, priority=priority, now=now)
+            except sa.exc.IntegrityError:
+                # A job of the same customer came in from elsewhere since we looked: look again, and join it.
+                if attempt == TRIES - 1:
+                    raise
+        return None
+
+    def _add(
+        self,
+        batch_id: int,
+        accepted: Sequence[AcceptedLine],
+        refused: Sequence[RefusedLine],
+        *,
+        priority: int,
+        now: datetime,
+    ) -> None:
+        with self._database.write() as connection:
+            if accepted:
+                self._keep_customers(connection, [line.customer for line in accepted], now=now)
+                earlier = _earlier_jobs(connection, [line.customer for line in accepted])
+                rows = [self._job(batch_id, line, earlier, priority=priority, now=now) for line in accepted]
+                connection.execute(sa.insert(Job), rows)
+            if refused:
+                connection.execute(sa.insert(Refusal), [_refusal(batch_id, line) for line in refused])
+
+    def _keep_customers(self, connection: sa.Connection, customers: Sequence[Customer], *, now: datetime) -> None:
+        """Add customers; the newest list's details hold for one who is known already."""
+        insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+        statement = insert(CustomerRow)
+        newest = {name: statement.excluded[name] for name in _NEWEST}
+        rows = {
+            customer.customer_id: {
+                "customer_id": customer.customer_id,
+                "kind": customer.kind,
+                "country": customer.country,
+                "locale": customer.locale,
+                "timezone": customer.timezone,
+                "sealed": seal_person(self._keyring, customer.customer_id, customer.person),
+                "created_at": now,
+                "changed_at": now,
+            }
+            for customer in customers
+        }
+        # In one order everywhere, so that two imports of the same customers cannot lock each other out.
+        ordered = [rows[customer_id] for customer_id in sorted(rows)]
+        connection.execute(statement.on_conflict_do_update(index_elements=["customer_id"], set_=newest), ordered)
+
+    def _job(
+        self,
+        batch_id: int,
+        line: AcceptedLine,
+        earlier: dict[tuple[str, str], sa.Row[Any]],
+        *,
+        priority: int,
+        now: datetime,
+    ) -> dict[str, Any]:
+        customer = line.customer
+        job: dict[str, Any] = {
+            "batch_id": batch_id,
+            "row": line.row,
+            "customer_id": customer.customer_id,
+            "purpose": customer.purpose,
+            "channel": customer.channel,
+            "template": customer.template,
+            "entity_id": customer.entity_id,
+            "consent": customer.consent,
+            "sealed": seal_line(self._keyring, batch_id, line.row, customer),
+            "account": line.account,
+            "route": line.route[:200],
+            "floor_seconds": line.floor_seconds,
+            "state": JobState.WAITING,
+            "due_at": now,
+            "priority": priority,
+            "lease_owner": "",
+            "fence": 0,
+            "attempts": 0,
+            "waits": 0,
+            "reissues": 0,
+            "reason": "",
+            "detail": "",
+            "result": "",
+            "joins": None,
+            "created_at": now,
+            "changed_at": now,
+        }
+        before = earlier.get((customer.customer_id, customer.purpose))
+        if before is None:
+            return job
+        where = f"batch {before.batch_id}, row {before.row}"
+        if before.state is JobState.COMPLETED:
+            skipped = {"state": JobState.COMPLETED, "due_at": None, "result": before.result}
+            return job | skipped | {"reason": "already_finished", "detail": f"the customer finished in {where}"}
+        joined = {"joins": before.id, "due_at": None, "reason": "joined_job"}
+        return job | joined | {"detail": f"the customer is being served by {where}"}
+
+
+_FACTS = (Batch.id, Batch.name, Batch.created_at, Batch.imported_at, Batch.paused_at, Batch.cancelled_at)
+_NEWEST = ("kind", "country", "locale", "timezone", "sealed", "changed_at")
+
+
+def _earlier_jobs(connection: sa.Connection, customers: Sequence[Customer]) -> dict[tuple[str, str], sa.Row[Any]]:
+    """For each (customer, purpose) the job that is open, else one that the customer finished."""
+    query = sa.select(Job.id, Job.batch_id, Job.row, Job.customer_id, Job.purpose, Job.state, Job.result).where(
+        Job.customer_id.in_([customer.customer_id for customer in customers]),
+        Job.joins.is_(None),
+        Job.state.in_([*OPEN_JOBS, JobState.COMPLETED]),
+    )
+    found: dict[tuple[str, str], sa.Row[Any]] = {}
+    for row in fetch(connection, query):
+        key = (row.customer_id, row.purpose)
+        if key not in found or row.state is not JobState.COMPLETED:
+            found[key] = row
+    return found
+
+
+def _refusal(batch_id: int, line: RefusedLine) -> dict[str, Any]:
+    return {
+        "batch_id": batch_id,
+        "row": line.row,
+        "duplicate_of": line.duplicate_of,
+        "customer_id": line.customer_id or None,
+        "problems": [asdict(problem) for problem in line.problems],
+    }

@@ -1,0 +1,264 @@
+"""What people ask: how a batch stands, and what became of each of its lines. Counted from the rows themselves."""
+
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+
+from worker.customers import Channel
+from worker.endings import Kind
+from worker.keyring import Keyring
+from worker.models import Attempt, Audit, InvitationRow, Job, Refusal, SessionRow
+from worker.states import InvitationState, JobState
+from worker.store.attempts import DONE, LATE, NOT_SENT
+from worker.store.database import Database, fetch
+from worker.store.sealing import open_link
+
+LOT = 1000  # report lines read at a time: a million of them must not be in memory at once
+
+
+@dataclass(frozen=True)
+class AccountFacts:
+    """What one account did for a batch. `requests` counts every call made, refused ones too."""
+
+    requests: int = 0
+    issued: int = 0
+    rate_limited: int = 0
+    errors: int = 0
+
+
+@dataclass
+class BatchCounts:
+    """A batch in numbers. `issued_only`: jobs in state issued that ask for no message."""
+
+    jobs: dict[JobState, int] = field(default_factory=dict)
+    issued_only: int = 0
+    rejected: int = 0
+    duplicate: int = 0
+    results: dict[str, int] = field(default_factory=dict)
+    invitations: dict[InvitationState, int] = field(default_factory=dict)
+    accounts: dict[str, AccountFacts] = field(default_factory=dict)
+    waiting: dict[str, int] = field(default_factory=dict)  # jobs that still need a call, by account
+    unsent: dict[str, int] = field(default_factory=dict)  # invitations that have not left, by channel
+
+
+@dataclass(frozen=True, repr=False)
+class LineFacts:
+    """What became of one line. `link` is set only when asked for."""
+
+    row: int
+    customer_id: str
+    state: str
+    result: str = ""
+    account: str = ""
+    route: str = ""
+    reference: str = ""
+    issued_at: datetime | None = None
+    expires_at: datetime | None = None
+    invitation: str = "none"
+    attempts: int = 0
+    waits: int = 0
+    due_at: datetime | None = None
+    reason: str = ""
+    detail: str = ""
+    link: str = ""
+
+
+# A joined job's state is that of the job that it joins: read, never copied, so that they cannot differ.
+_Lead = aliased(Job)
+_STATE = sa.func.coalesce(_Lead.state, Job.state)
+
+
+class Facts:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+
+    def counts(self, batch_id: int) -> BatchCounts:
+        counts = BatchCounts()
+        with self._database.read() as connection:
+            query = (
+                sa.select(_STATE.label("state"), Job.channel, Job.account, Job.result, sa.func.count().label("jobs"))
+                .join(_Lead, _Lead.id == Job.joins, isouter=True)
+                .where(Job.batch_id == batch_id)
+                .group_by(_STATE, Job.channel, Job.account, Job.result)
+            )
+            for row in fetch(connection, query):
+                _count_jobs(counts, row)
+            refusals = sa.select(sa.func.count(), sa.func.count(Refusal.duplicate_of))
+            rejected, duplicate = connection.execute(refusals.where(Refusal.batch_id == batch_id)).one()
+            messages = (
+                sa.select(InvitationRow.state, InvitationRow.channel, sa.func.count().label("messages"))
+                .where(InvitationRow.batch_id == batch_id)
+                .group_by(InvitationRow.state, InvitationRow.channel)
+            )
+            for row in fetch(connection, messages):
+                counts.invitations[row.state] = counts.invitations.get(row.state, 0) + row.messages
+                if row.state in (InvitationState.WAITING, InvitationState.WORKING):
+                    counts.unsent[row.channel] = counts.unsent.get(row.channel, 0) + row.messages
+            calls = (
+                sa.select(Attempt.account, Attempt.outcome, sa.func.count().label("calls"))
+                .where(Attempt.batch_id == batch_id, Attempt.invitation_id.is_(None))
+                .group_by(Attempt.account, Attempt.outcome)
+            )
+            for row in fetch(connection, calls):
+                before = counts.accounts.get(row.account, AccountFacts())
+                counts.accounts[row.account] = _count_calls(before, row.outcome, row.calls)
+        counts.rejected, counts.duplicate = rejected - duplicate, duplicate
+        return counts
+
+    def next_due(self, batch_id: int) -> datetime | None:
+        """When the next waiting row of the batch is due: a job, or an invitation."""
+        jobs = sa.select(sa.func.min(Job.due_at)).where(Job.batch_id == batch_id, Job.state == JobState.WAITING)
+        messages = sa.select(sa.func.min(InvitationRow.due_at)).where(
+            InvitationRow.batch_id == batch_id, InvitationRow.state == InvitationState.WAITING
+        )
+        with self._database.read() as connection:
+            due = [connection.execute(query).scalar() for query in (jobs, messages)]
+        return min((at for at in due if at is not None), default=None)
+
+    def waiting_reasons(self, batch_id: int) -> dict[tuple[str, str], int]:
+        """How many jobs of the batch are in a state for a reason: {(state, reason): jobs}."""
+        query = (
+            sa.select(_STATE.label("state"), Job.reason, sa.func.count().label("jobs"))
+            .join(_Lead, _Lead.id == Job.joins, isouter=True)
+            .where(Job.batch_id == batch_id, Job.reason != "")
+            .group_by(_STATE, Job.reason)
+        )
+        with self._database.read() as connection:
+            return {(row.state.value, row.reason): row.jobs for row in fetch(connection, query)}
+
+    def lines(self, batch_id: int, *, with_links: bool = False) -> Iterator[LineFacts]:
+        """Each line of the batch in order, refused ones too, read in lots."""
+        after = 0
+        while True:
+            with self._database.read() as connection:
+                jobs = self._job_lines(connection, batch_id, after, with_links=with_links)
+                refusals = _refused_lines(connection, batch_id, after)
+            lot = sorted([*jobs, *refusals], key=lambda line: line.row)[:LOT]
+            if not lot:
+                return
+            yield from lot
+            after = lot[-1].row
+
+    def _job_lines(
+        self, connection: sa.Connection, batch_id: int, after: int, *, with_links: bool
+    ) -> Iterable[LineFacts]:
+        query = (
+            sa.select(
+                Job.row,
+                Job.customer_id,
+                _STATE.label("state"),
+                sa.func.coalesce(_Lead.result, Job.result).label("result"),
+                Job.account,
+                Job.route,
+                Job.attempts,
+                Job.waits,
+                Job.due_at,
+                Job.reason,
+                Job.detail,
+                SessionRow.id.label("session_id"),
+                SessionRow.reference,
+                SessionRow.issued_at,
+                SessionRow.expires_at,
+                SessionRow.sealed,
+            )
+            .join(_Lead, _Lead.id == Job.joins, isouter=True)
+            .join(SessionRow, SessionRow.id == sa.func.coalesce(_Lead.session_id, Job.session_id), isouter=True)
+            .where(Job.batch_id == batch_id, Job.row > after)
+            .order_by(Job.row)
+            .limit(LOT)
+        )
+        rows = fetch(connection, query)
+        invitations = _invitation_words(connection, {row.session_id for row in rows if row.session_id})
+        for row in rows:
+            link = open_link(self._keyring, row.session_id, row.sealed) if with_links and row.session_id else ""
+            yield LineFacts(
+                row=row.row,
+                customer_id=row.customer_id,
+                state=row.state.value,
+                result=row.result,
+                account=row.account,
+                route=row.route,
+                reference=row.reference or "",
+                issued_at=row.issued_at,
+                expires_at=row.expires_at,
+                invitation=invitations.get(row.session_id, "none"),
+                attempts=row.attempts,
+                waits=row.waits,
+                due_at=row.due_at,
+                reason=row.reason,
+                detail=row.detail,
+                link=link,
+            )
+
+    def audit(self, *, actor: str, action: str, subject: str, now: datetime) -> None:
+        """Note who looked at, or changed, what is not everybody's to see."""
+        row = {"at": now, "actor": actor[:64], "action": action, "subject": subject[:200]}
+        with self._database.write() as connection:
+            connection.execute(sa.insert(Audit).values(row))
+
+
+def _count_jobs(counts: BatchCounts, row: sa.Row[Any]) -> None:
+    counts.jobs[row.state] = counts.jobs.get(row.state, 0) + row.jobs
+    counts.accounts.setdefault(row.account, AccountFacts())
+    if row.state is JobState.ISSUED and row.channel is Channel.NONE:
+        counts.issued_only += row.jobs
+    if row.result:
+        counts.results[row.result] = counts.results.get(row.result, 0) + row.jobs
+    if row.state in (JobState.WAITING, JobState.WORKING):
+        counts.waiting[row.account] = counts.waiting.get(row.account, 0) + row.jobs
+
+
+def _count_calls(facts: AccountFacts, outcome: str | None, calls: int) -> AccountFacts:
+    if outcome == NOT_SENT:
+        return facts
+    issued = outcome in (DONE, LATE)
+    limited = outcome == Kind.RATE_LIMITED
+    return AccountFacts(
+        requests=facts.requests + calls,
+        issued=facts.issued + (calls if issued else 0),
+        rate_limited=facts.rate_limited + (calls if limited else 0),
+        errors=facts.errors + (0 if issued or limited or outcome is None else calls),
+    )
+
+
+# Of several messages of one session the report names the one that got furthest.
+_FURTHEST = ["delivered", "sent", "held", "waiting", "working", "bounced", "suppressed", "failed", "superseded"]
+
+
+def _invitation_words(connection: sa.Connection, sessions: set[uuid.UUID]) -> dict[uuid.UUID, str]:
+    if not sessions:
+        return {}
+    query = sa.select(InvitationRow.session_id, InvitationRow.state).where(InvitationRow.session_id.in_(sessions))
+    furthest: dict[uuid.UUID, str] = {}
+    for row in fetch(connection, query):
+        words = [row.state.value, *([furthest[row.session_id]] if row.session_id in furthest else [])]
+        furthest[row.session_id] = min(words, key=_FURTHEST.index)
+    spoken = {"working": "waiting", "superseded": "none"}
+    return {session_id: spoken.get(word, word) for session_id, word in furthest.items()}
+
+
+def _refused_lines(connection: sa.Connection, batch_id: int, after: int) -> Iterable[LineFacts]:
+    query = (
+        sa.select(Refusal.row, Refusal.customer_id, Refusal.duplicate_of, Refusal.problems)
+        .where(Refusal.batch_id == batch_id, Refusal.row > after)
+        .order_by(Refusal.row)
+        .limit(LOT)
+    )
+    for row in fetch(connection, query):
+        if row.duplicate_of is not None:
+            detail = f"the same customer as row {row.duplicate_of}"
+        else:
+            detail = "; ".join(f"{item['column']}: {item['problem']}" for item in row.problems)
+        yield LineFacts(
+            row=row.row,
+            customer_id=row.customer_id or "",
+            state="rejected" if row.duplicate_of is None else "duplicate",
+            reason="rejected" if row.duplicate_of is None else "duplicate",
+            detail=detail,
+        )
