@@ -30,9 +30,7 @@ _READ: dict[str, Callable[[Customer], Sequence[str]]] = {
     "first_name": lambda customer: (customer.person.first_name,),
     "last_name": lambda customer: (customer.person.last_name,),
     "company_name": lambda customer: (customer.person.company_name,),
-    "date_of_birth": lambda customer: (
-        (customer.person.date_of_birth.isoformat(),) if customer.person.date_of_birth else ()
-    ),
+    "date_of_birth": lambda customer: (str(customer.person.date_of_birth or ""),),  # ISO 8601
     "sex": lambda customer: (customer.person.sex,),
     "nationality": lambda customer: (customer.person.nationality,),
     "address": lambda customer: (customer.person.address,),

@@ -89,7 +89,8 @@ class Batches:
             query = sa.select(*_FACTS, Batch.generation).where(Batch.digest == digest)
             rows = fetch(connection, query.order_by(Batch.generation.desc()).limit(1))
             if rows and not again:
-                return BatchFacts(*rows[0][:-1]), False
+                facts = {name: value for name, value in rows[0]._mapping.items() if name != "generation"}
+                return BatchFacts(**facts), False
             values = {
                 "name": name[:255],
                 "digest": digest,

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.budgets import BudgetRule, after_taking, grant
-from worker.customers import Channel, Customer
+from worker.customers import Channel, Customer, invitation_channels
 from worker.keyring import Keyring
 from worker.models import CustomerRow, Job
 from worker.sessions import SessionRequest
@@ -59,7 +59,8 @@ class TakenJobs:
 
     jobs: list[TakenJob]
     again_at: datetime | None = None
-    adopted: bool = False  # jobs were moved on to sessions that live already: their invitations may be due
+    # Jobs were moved on to sessions that live already: these channels may have invitations due.
+    adopted_channels: frozenset[str] = frozenset()
 
 
 class Jobs:
@@ -110,7 +111,10 @@ class Jobs:
             for index, row in enumerate(due)
         ]
         again_at = now if len(rows) == slots.count else None  # a full lot: there may be more behind it
-        return TakenJobs(jobs, again_at=again_at, adopted=len(due) < len(rows))
+        called_for = {row.id for row in due}
+        moved_on = [row for row in rows if row.id not in called_for]
+        adopted = {channel for row in moved_on for channel in invitation_channels(row.channel)}
+        return TakenJobs(jobs, again_at=again_at, adopted_channels=frozenset(adopted))
 
     def release(self, jobs: Iterable[TakenJob], *, now: datetime) -> None:
         """Give back jobs for which no call was made: they are due as before, and nothing is counted."""

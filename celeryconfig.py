@@ -1,0 +1,9 @@
+"""What Celery runs with, for operators to read: `python -c 'import celeryconfig'` with ONBOARDING_CONFIG set.
+
+Nothing reads this file: the settings are the package's own (worker/celery_settings.py), so that an installed
+wheel has them too.
+"""
+
+from worker.app import app
+
+globals().update({name: app.conf[name] for name in sorted(app.conf.changes) if not name.startswith("_")})

@@ -1,0 +1,110 @@
+"""Accounts and requests that the provider tests share. Everybody in them is invented."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from worker.customers import Customer, Person
+from worker.providers.account import Prefill
+from worker.sessions import SessionRequest
+
+NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
+API_KEY = "key-Kq3xVt9sLw"
+API_SECRET = "secret-Zr7nBm2cPd"
+FRANKIE_CUSTOMER = "11111111-1111-4111-8111-111111111111"
+ENTITY = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77"
+
+
+@dataclass
+class PlainSecret:
+    value: str = field(repr=False)
+    next_values: list[str] = field(default_factory=list, repr=False)
+
+    def reveal(self) -> str:
+        return self.value
+
+    def reload(self) -> bool:
+        if not self.next_values:
+            return False
+        before, self.value = self.value, self.next_values.pop(0)
+        return self.value != before
+
+
+@dataclass(frozen=True)
+class PlainAccount:
+    """As the configuration would give it, with its defaults already filled in."""
+
+    name: str
+    provider: str
+    base_url: str
+    api_key: PlainSecret | None = field(default_factory=lambda: PlainSecret(API_KEY))
+    api_secret: PlainSecret | None = field(default_factory=lambda: PlainSecret(API_SECRET))
+    customer_id: PlainSecret | None = None
+    customer_child_id: PlainSecret | None = None
+    channel: str | None = None
+    dialect: str = "narrative"
+    lifetime: timedelta | None = None
+    prefill: Prefill = "none"
+    link: str | None = None
+    link_hosts: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    unchecked: Mapping[str, Any] = field(default_factory=dict)
+
+
+def idenfy_account(**settings: Any) -> PlainAccount:
+    return PlainAccount(
+        **{
+            "name": "kyc-eu",
+            "provider": "idenfy-kyc",
+            "base_url": "https://ivs.idenfy.com",
+            "lifetime": timedelta(days=7),
+            "link_hosts": ("ivs.idenfy.com", "ui.idenfy.com"),
+            **settings,
+        }
+    )
+
+
+def frankie_account(**settings: Any) -> PlainAccount:
+    return PlainAccount(
+        **{
+            "name": "au",
+            "provider": "frankieone-v2",
+            "base_url": "https://api.uat.frankie.one",
+            "api_secret": None,
+            "customer_id": PlainSecret(FRANKIE_CUSTOMER),
+            "link": "https://verify.example.com/start#token={token}",
+            "link_hosts": ("verify.example.com",),
+            **settings,
+        }
+    )
+
+
+AOIFE = Person(
+    email="aoife.nibhriain@example.org",
+    phone="+353851234567",
+    first_name="Aoife",
+    last_name="Ní Bhriain",
+    date_of_birth=date(1994, 7, 19),
+    sex="F",
+    nationality="IE",
+    address="14 Pelham Street, Dublin",
+)
+
+
+def customer(**fields: Any) -> Customer:
+    return Customer(**{"customer_id": "C-88123", "person": AOIFE, "entity_id": ENTITY, **fields})
+
+
+def request(
+    parameters: Mapping[str, Any] | None = None, external_ref: str = "c0ffee00aa11", **fields: Any
+) -> SessionRequest:
+    who = customer(**fields)
+    return SessionRequest(who, external_ref=external_ref, entity_id=who.entity_id, parameters=parameters or {})
+
+
+def shown_of(person: Person) -> set[str]:
+    """Every form of the person's values that must be in nothing that people see."""
+    values = {person.email, person.phone, person.first_name, person.last_name, person.address}
+    values |= {person.date_of_birth.isoformat()} if person.date_of_birth else set()
+    return {form for value in values if value for form in (value, value.upper(), value.lower())}

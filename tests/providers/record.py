@@ -1,0 +1,76 @@
+"""Record the cassettes again: `make record`, or `python -m tests.providers.record`.
+
+Against the sandbox, which it starts; a provider whose test credentials are in the environment
+(IDENFY_TEST_KEY and IDENFY_TEST_SECRET; FRANKIE_TEST_KEY, FRANKIE_TEST_CUSTOMER and FRANKIE_TEST_ENTITY) is
+called itself, for the cases that can be had there without breaking anything. Look at the diff before you
+commit it.
+"""
+
+import asyncio
+import os
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from worker import __version__
+from worker.providers.contract import Broken, HttpAnswer
+from worker.providers.http import Http, open_http_session
+from worker.sandbox import Sandbox, SandboxOptions
+
+from .accounts import NOW, PlainSecret
+from .recording import CASES, Case, tape
+
+NEEDED = {
+    "idenfy-kyc": ("IDENFY_TEST_KEY", "IDENFY_TEST_SECRET"),
+    "frankieone-v2": ("FRANKIE_TEST_KEY", "FRANKIE_TEST_CUSTOMER", "FRANKIE_TEST_ENTITY"),
+}
+TEST_HOSTS = {"idenfy-kyc": "https://ivs.idenfy.com", "frankieone-v2": "https://api.uat.frankie.one"}
+TIMEOUT = timedelta(seconds=30)
+
+
+async def record(case: Case) -> str:
+    """Record one case; returns what it was recorded from."""
+    given = [os.environ.get(name, "") for name in NEEDED[case.endpoint]]
+    if case.real and all(given):
+        source = f"the provider's test environment, {TEST_HOSTS[case.endpoint]}"
+        await _call(case, source, base_url=TEST_HOSTS[case.endpoint], **_credentials(case, given))
+        return source
+    source = f"the sandbox of onboarding-worker {__version__}"
+    async with Sandbox(SandboxOptions(clock=lambda: NOW, seed=1, **case.sandbox)) as sandbox:
+        family = "idenfy" if case.endpoint == "idenfy-kyc" else "frankieone"
+        own = ["sandbox-key", "sandbox-secret" if family == "idenfy" else sandbox.options.frankieone_customer]
+        await _call(case, source, base_url=f"{sandbox.url}/{family}", **_credentials(case, own))
+    return source
+
+
+def _credentials(case: Case, given: list[str]) -> dict[str, Any]:
+    key = PlainSecret("not-the-key" if case.bad_key else given[0])
+    if case.endpoint == "idenfy-kyc":
+        return {"api_key": key, "api_secret": PlainSecret(given[1])}
+    return {"api_key": key, "customer_id": PlainSecret(given[1])}
+
+
+async def _call(case: Case, source: str, **settings: Any) -> None:
+    asked = case.asked
+    if entity := os.environ.get("FRANKIE_TEST_ENTITY") if "test environment" in source else None:
+        asked = replace(asked, entity_id=entity)
+    provider = case.provider(**settings)
+    case.path.unlink(missing_ok=True)
+    async with open_http_session() as session:
+        with tape(source=source, mode="all").use_cassette(str(case.path)):
+            for _ in range(case.calls):
+                got = await Http(session).call(provider.build(asked), timeout=TIMEOUT)
+                if isinstance(got, Broken):
+                    raise SystemExit(f"{case.path.name}: {got.detail}")
+                assert isinstance(got, HttpAnswer)
+
+
+async def main() -> None:
+    for case in CASES:
+        source = await record(case)
+        sys.stdout.write(f"{case.endpoint}/{case.name}: {source}\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,152 @@
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.providers.answers import (
+    LONGEST_WAIT,
+    BadAnswer,
+    json_object,
+    optional_text,
+    retry_after,
+    text,
+    utc_time,
+)
+
+from .accounts import NOW
+
+SECRET = "tk-5d0e8b31"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html></html>",
+        b"null",
+        b"[1]",
+        b'"text"',
+        b"{",
+        b'{"a": NaN}',
+        b'{"a": Infinity}',
+        b'{"a": 1} trailing',
+        b"\xff\xfe{}",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"a": ' + b"9" * 5000 + b"}",
+    ],
+)
+def test_what_is_not_a_json_object_is_a_bad_answer(body):
+    with pytest.raises(BadAnswer):
+        json_object(body)
+
+
+def test_a_byte_order_mark_is_no_reason_to_lose_a_session():
+    assert json_object(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "value", [None, "", 5, True, ["x"], {"x": 1}, SECRET * 100, f"{SECRET}\n", f"\u202e{SECRET}", " "]
+)
+def test_a_field_that_is_no_usable_text_is_named_and_not_shown(value):
+    with pytest.raises(BadAnswer, match="authToken") as caught:
+        text({"authToken": value}, "authToken")
+
+    assert SECRET not in str(caught.value)
+
+
+def test_a_missing_field_is_named():
+    with pytest.raises(BadAnswer, match="the answer has no scanRef"):
+        text({}, "scanRef")
+
+
+def test_an_optional_field_that_is_not_usable_is_empty():
+    assert optional_text({"requestId": 5}, "requestId") == ""
+    assert optional_text({"requestId": "01JZX0"}, "requestId") == "01JZX0"
+
+
+@pytest.mark.parametrize(
+    ("value", "time"),
+    [
+        ("2027-02-03T04:35:00Z", datetime(2027, 2, 3, 4, 35, tzinfo=UTC)),
+        ("2027-02-03T04:35:00.000Z", datetime(2027, 2, 3, 4, 35, tzinfo=UTC)),
+        ("2027-02-03T04:35:00.123456789Z", datetime(2027, 2, 3, 4, 35, 0, 123456, tzinfo=UTC)),
+        ("2027-02-03T14:35:00+10:00", datetime(2027, 2, 3, 4, 35, tzinfo=UTC)),
+        ("2027-02-03T04:35:00", datetime(2027, 2, 3, 4, 35, tzinfo=UTC)),
+        ("2027-02-03 04:35", datetime(2027, 2, 3, 4, 35, tzinfo=UTC)),
+    ],
+)
+def test_a_time_is_read_as_utc_and_one_without_an_offset_is_utc(value, time):
+    assert utc_time(value) == time
+    assert utc_time(value).tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        1_764_000_000,
+        "1764000000",
+        "2027-02-03",
+        "soon",
+        "",
+        "2027-02-30T00:00:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+    ],
+)
+def test_what_is_no_time_is_none(value):
+    assert utc_time(value) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        ("1", timedelta(seconds=1)),
+        (" 30 ", timedelta(seconds=30)),
+        ("0.5", timedelta(seconds=0.5)),
+        ("Fri, 20 Nov 2026 08:02:00 GMT", timedelta(minutes=2)),
+        ("Fri, 20 Nov 2026 08:02:00 -0000", timedelta(minutes=2)),
+        ("Friday, 20-Nov-26 08:02:00 GMT", timedelta(minutes=2)),
+        ("86401", LONGEST_WAIT),
+        ("9" * 400, LONGEST_WAIT),
+        ("Fri, 20 Nov 2099 08:02:00 GMT", LONGEST_WAIT),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_and_bounded(header, wait):
+    assert retry_after({"retry-after": header}, NOW) == wait
+
+
+@pytest.mark.parametrize("header", ["", "0", "-5", "soon", "NaN", "1e9", "Fri, 20 Nov 2026 07:59:59 GMT", "٣", "\x00"])
+def test_a_retry_after_that_says_nothing_is_none(header):
+    assert retry_after({"retry-after": header}, NOW) is None
+
+
+def test_no_retry_after_is_none():
+    assert retry_after({}, NOW) is None
+
+
+@given(st.text())
+def test_whatever_retry_after_says_the_wait_is_none_or_within_a_day(header):
+    wait = retry_after({"retry-after": header}, NOW)
+
+    assert wait is None or timedelta(0) < wait <= LONGEST_WAIT
+
+
+@given(st.one_of(st.text(), st.integers(), st.none(), st.datetimes().map(str), st.datetimes().map(datetime.isoformat)))
+def test_whatever_a_time_is_it_is_none_or_utc(value):
+    time = utc_time(value)
+
+    assert time is None or time.utcoffset() == timedelta(0)
+
+
+@given(st.binary())
+def test_reading_bytes_gives_an_object_or_a_bad_answer(body):
+    try:
+        assert isinstance(json_object(body), dict)
+    except BadAnswer:
+        with pytest.raises((ValueError, AssertionError)):
+            assert isinstance(json.loads(body.decode("utf-8-sig")), dict)

@@ -1,0 +1,116 @@
+"""What adapters put on the wire, and make of what comes back, pinned by recorded calls."""
+
+import base64
+import json
+from datetime import timedelta
+
+import pytest
+import yaml
+
+from worker.endings import Problem
+from worker.providers.contract import Broken, HttpAnswer
+from worker.providers.http import Http, open_http_session
+from worker.sessions import Session
+
+from .accounts import API_KEY, API_SECRET, FRANKIE_CUSTOMER, NOW
+from .recording import CASES, CASSETTES, SCRUBBED, SCRUBBED_FIELDS, Case, scrubbed, tape
+
+LONG = timedelta(seconds=10)
+FILES = sorted(CASSETTES.rglob("*.yaml"))
+cases = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.endpoint}/{case.name}")
+
+
+async def replayed(case: Case, **settings) -> HttpAnswer | Broken:
+    """The answer to the last of the case's calls. A request other than the recorded one comes back as Broken."""
+    provider = case.provider(**settings)
+    async with open_http_session() as session:
+        with tape().use_cassette(str(case.path), allow_playback_repeats=False):
+            for _ in range(case.calls):
+                got = await Http(session).call(provider.build(case.asked), timeout=LONG)
+    return got
+
+
+@cases
+async def test_a_recorded_call_is_made_again_byte_by_byte_and_read_as_it_was(case):
+    got = await replayed(case)
+
+    assert isinstance(got, HttpAnswer), got
+    result = case.provider().read(got, case.asked, issued_at=NOW, now=NOW)
+    if case.kind is None:
+        assert isinstance(result, Session)
+        assert result.token == SCRUBBED
+    else:
+        assert isinstance(result, Problem)
+        assert result.kind is case.kind
+
+
+async def test_a_cassette_replays_for_any_host_and_port():
+    idenfy = next(case for case in CASES if case.endpoint == "idenfy-kyc")
+    frankie = next(case for case in CASES if case.endpoint == "frankieone-v2")
+
+    assert isinstance(await replayed(idenfy, base_url="http://127.0.0.1:5555/idenfy"), HttpAnswer)
+    assert isinstance(await replayed(frankie, base_url="https://api.frankie.one"), HttpAnswer)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"lifetime": timedelta(days=1)}, {"parameters": {"checkAml": True}}, {"base_url": "https://ivs.idenfy.com/x"}],
+)
+async def test_a_request_that_is_not_the_recorded_one_is_noticed(changed):
+    assert isinstance(await replayed(CASES[0], **changed), Broken)
+
+
+async def test_a_header_that_was_not_recorded_is_noticed():
+    frankie = next(case for case in CASES if case.endpoint == "frankieone-v2")
+
+    assert isinstance(await replayed(frankie, channel="portal"), Broken)
+
+
+def test_every_cassette_belongs_to_a_case_and_every_case_has_one():
+    assert FILES == sorted(case.path for case in CASES)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_cassette_says_what_it_was_recorded_from_and_holds_no_secret(path):
+    text = path.read_text()
+    basic = [base64.b64encode(f"{key}:{secret}".encode()).decode() for key, secret in PAIRS]
+
+    assert text.startswith("# Recorded from ")
+    assert not [secret for secret in SECRETS | set(basic) if secret in text]
+    for call in yaml.safe_load(text)["interactions"]:
+        headers = {name.lower(): value for name, value in call["request"]["headers"].items()}
+        assert {"authorization", "api_key"} & set(headers)
+        for name in ("authorization", "api_key", "x-frankie-customerid"):
+            assert headers.get(name, SCRUBBED) in (SCRUBBED, [SCRUBBED])
+        assert "127.0.0.1" not in call["request"]["uri"]
+        assert "set-cookie" not in {name.lower() for name in call["response"]["headers"]}
+        _holds_no_secret(call["response"]["body"]["string"])
+
+
+PAIRS = [("sandbox-key", "sandbox-secret"), ("not-the-key", "sandbox-secret"), (API_KEY, API_SECRET)]
+SECRETS = {secret for pair in PAIRS for secret in pair} | {FRANKIE_CUSTOMER}
+
+
+def _holds_no_secret(body: str | bytes) -> None:
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return
+    for name in SCRUBBED_FIELDS & set(found):
+        value = found[name]
+        assert value is None or value == SCRUBBED or value.endswith(f"={SCRUBBED}"), name
+
+
+@pytest.mark.parametrize("wrap", [lambda b: b, json.dumps, lambda b: json.dumps(b).encode(), lambda b: [b]])
+def test_scrubbing_takes_whatever_form_a_body_has(wrap):
+    body = {"authToken": "tk-1", "more": [{"token": "tk-2"}], "expiryTime": 5, "digitString": None}
+
+    said = str(scrubbed(wrap(body)))
+
+    assert "tk-" not in said
+    assert "expiryTime" in said
+
+
+@pytest.mark.parametrize("body", [None, b"", "", b"<html>", 5])
+def test_scrubbing_leaves_alone_what_holds_nothing(body):
+    assert scrubbed(body) == body

@@ -1,0 +1,211 @@
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from worker.customers import CustomerKind
+from worker.endings import Kind, Problem
+from worker.providers.account import AccountUnusable
+from worker.providers.frankieone_v2 import FALLBACK_LIFETIME, FrankieOneV2
+from worker.sessions import ExpirySource, SessionRequest
+
+from .accounts import API_KEY, ENTITY, FRANKIE_CUSTOMER, NOW, PlainSecret, customer, frankie_account, request
+from .endpoints import FRANKIE_OPENED, answer
+
+
+def opened(account=None, **answered):
+    return FrankieOneV2(frankie_account(**(account or {}))).read(
+        answer(200, {**FRANKIE_OPENED, **answered}), request(), issued_at=NOW, now=NOW
+    )
+
+
+def body(parameters=None, account=None, **fields):
+    return json.loads(FrankieOneV2(frankie_account(**(account or {}))).build(request(parameters, **fields)).body)
+
+
+def test_the_request_is_what_the_document_asks_for():
+    built = FrankieOneV2(frankie_account()).build(request())
+
+    assert built.method == "POST"
+    assert built.url == f"https://api.uat.frankie.one/v2/individuals/{ENTITY}/actions/idv/token"
+    assert dict(built.headers) == {
+        "api_key": API_KEY,
+        "X-Frankie-CustomerID": FRANKIE_CUSTOMER,
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+    }
+    assert json.loads(built.body) == {"relayState": "c0ffee00aa11"}
+
+
+def test_child_and_channel_are_sent_where_the_account_has_them():
+    headers = (
+        FrankieOneV2(frankie_account(customer_child_id=PlainSecret("child"), channel="api")).build(request()).headers
+    )
+
+    assert (headers["X-Frankie-CustomerChildID"], headers["X-Frankie-Channel"]) == ("child", "api")
+
+
+def test_a_body_is_sent_even_when_there_is_nothing_to_say():
+    assert FrankieOneV2(frankie_account()).build(request(external_ref="")).body == b"{}"
+
+
+def test_the_entity_that_an_earlier_answer_gave_wins_over_the_lines():
+    earlier = "00000000-0000-4000-8000-000000000001"
+
+    url = FrankieOneV2(frankie_account()).build(SessionRequest(customer(), "ref", entity_id=earlier)).url
+
+    assert f"/individuals/{earlier}/" in url
+
+
+def test_an_entity_id_cannot_leave_its_place_in_the_path():
+    url = FrankieOneV2(frankie_account()).build(SessionRequest(customer(), "ref", entity_id="../x?y#z")).url
+
+    assert "/v2/individuals/..%2Fx%3Fy%23z/actions/idv/token" in url
+
+
+def test_the_country_of_the_line_only_routes():
+    assert "country" not in body(country="AU")
+    assert body({"country": "AUS"}, country="AU")["country"] == "AUS"
+
+
+def test_the_lines_parameters_win_over_the_accounts():
+    account = {
+        "parameters": {"provider": "onfido", "vendorParameters": {"a": "1", "b": "2"}},
+        "unchecked": {"new": [1]},
+    }
+
+    sent = body({"provider": "ocrlabs", "vendorParameters.b": "3", "relayState": "mine"}, account)
+
+    assert sent == {
+        "provider": "ocrlabs",
+        "vendorParameters": {"a": "1", "b": "3"},
+        "relayState": "mine",
+        "new": [1],
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "time"),
+    [
+        ("2026-11-20T09:30:00Z", datetime(2026, 11, 20, 9, 30, tzinfo=UTC)),
+        ("2026-11-20T20:30:00+11:00", datetime(2026, 11, 20, 9, 30, tzinfo=UTC)),
+        ("2026-11-20T09:30:00", datetime(2026, 11, 20, 9, 30, tzinfo=UTC)),
+        ("2026-11-20T07:59:59Z", datetime(2026, 11, 20, 7, 59, 59, tzinfo=UTC)),
+        ("2020-01-01T00:00:00.000Z", datetime(2020, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_the_expiry_is_the_answers_also_when_it_has_passed(written, time):
+    session = opened(tokenExpiry=written)
+
+    assert (session.expires_at, session.expiry_source) == (time, ExpirySource.ANSWER)
+
+
+@pytest.mark.parametrize("written", [None, "", "soon", 1764000000, True, "2026-11-20", "9999-12-31T00:00:00Z"])
+def test_without_a_readable_expiry_a_token_is_taken_to_live_an_hour(written):
+    session = opened(tokenExpiry=written)
+
+    assert (session.expires_at, session.expiry_source) == (NOW + FALLBACK_LIFETIME, ExpirySource.FALLBACK)
+
+
+def test_an_expiry_of_the_year_one_is_over_and_breaks_no_arithmetic():
+    assert opened(tokenExpiry="0001-01-01T00:00:00Z").expires_at - timedelta(days=365) < NOW
+
+
+def test_the_providers_other_ids_are_kept_by_their_own_names():
+    session = opened()
+
+    assert session.references == {
+        "entityId": ENTITY,
+        "applicantId": "ap_71f0",
+        "requestId": "01JZX0Q2M7T4N8YB6C3D5F9HKV",
+    }
+    assert (session.vendor, session.vendor_parameters) == ("onfido", {"tokenURL": "example1.com"})
+
+
+def test_ids_that_are_not_there_are_not_made_up():
+    assert opened(applicantId=None, requestId=5).references == {"entityId": ENTITY}
+
+
+def test_vendor_parameters_are_kept_as_texts():
+    parameters = {"a": "b", "n": 5, "o": {"x": [1]}, "long": "x" * 5000}
+
+    assert opened(vendorParameters=parameters).vendor_parameters == {"a": "b", "n": "5", "o": '{"x": [1]}'}
+    assert opened(vendorParameters=None).vendor_parameters == {}
+    assert opened(vendorParameters=["a"]).vendor_parameters == {}
+
+
+@pytest.mark.parametrize(("said", "sent"), [(True, True), (False, False), (None, False), ("true", False), (1, False)])
+def test_a_text_message_that_frankieone_sent_itself_is_told(said, sent):
+    assert opened(smsSent=said).sms_sent is sent
+
+
+def test_the_link_is_the_accounts_with_the_token_quoted():
+    account = {"link": "https://verify.example.com/{reference}/{customer_id}#token={token}"}
+
+    session = opened(account, token="a/b+c=")
+
+    assert session.link == f"https://verify.example.com/{ENTITY}/C-88123#token=a%2Fb%2Bc%3D"
+
+
+def test_a_vendors_long_token_is_taken():
+    token = "eyJ" + "a" * 3000
+
+    assert opened(token=token).token == token
+
+
+def test_a_token_that_no_link_can_hold_is_asked_for_again():
+    assert opened(token="ü" * 4000) == Problem(
+        Kind.TRANSIENT, "HTTP 200: no link can be made with the token in the answer", status=200
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "column"),
+    [
+        ({"entity_id": ""}, "entity_id"),
+        ({"entity_id": "test"}, "entity_id"),
+        ({"entity_id": ENTITY[:-1]}, "entity_id"),
+        ({"entity_id": f"{{{ENTITY}}}"}, "entity_id"),
+        ({"entity_id": ENTITY.replace("-", "")}, "entity_id"),
+        ({"kind": CustomerKind.COMPANY}, "kind"),
+        ({"parameters": {"frankieone-v2": {"country": "AU"}}}, "frankieone-v2.country"),
+    ],
+)
+def test_what_the_endpoint_cannot_serve_is_named_by_its_column(fields, column):
+    problems = FrankieOneV2(frankie_account()).refuses(customer(**fields))
+
+    assert [problem.column for problem in problems] == [column]
+
+
+def test_an_entity_id_in_capitals_is_a_uuid():
+    assert FrankieOneV2(frankie_account()).refuses(customer(entity_id=ENTITY.upper())) == []
+
+
+def test_every_secret_is_read_again():
+    key, who, child = (PlainSecret(name, ["new"]) for name in ("key", "customer", "child"))
+
+    provider = FrankieOneV2(frankie_account(api_key=key, customer_id=who, customer_child_id=child))
+
+    assert provider.reload_credentials()
+    assert {key.reveal(), who.reveal(), child.reveal()} == {"new"}
+    assert not provider.reload_credentials()
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"api_key": None}, "api_key"),
+        ({"customer_id": None}, "customer_id"),
+        ({"link": None}, "link"),
+        ({"link": "https://elsewhere.example/#{token}"}, "link"),
+    ],
+)
+def test_an_account_whose_sessions_nobody_could_open_does_not_start(settings, key):
+    with pytest.raises(AccountUnusable) as caught:
+        FrankieOneV2(frankie_account(**settings))
+
+    assert caught.value.key == key
+
+
+def test_the_lifetime_is_the_vendors():
+    assert FrankieOneV2(frankie_account()).lifetime is None

@@ -1,0 +1,95 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.providers.links import LONGEST_LINK, filled, https_link, template_problem
+
+HOSTS = ("ivs.idenfy.com", "verify.example.com:8443", "127.0.0.1", "localhost", "::1")
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://ivs.idenfy.com/api/v2/redirect?authToken=T7hK2pWq9s",
+        "https://IVS.idenfy.com/x",
+        "https://ivs.idenfy.com:444/x",
+        "https://verify.example.com:8443/start#token=a%2Fb",
+        "http://127.0.0.1:9200/start",
+        "http://localhost/start",
+        "http://[::1]:9200/start",
+    ],
+)
+def test_a_link_to_an_allowed_host_may_be_sent(link):
+    assert https_link(link, HOSTS) == link
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        None,
+        5,
+        "",
+        "example1.com",
+        "//ivs.idenfy.com/x",
+        "http://ivs.idenfy.com/x",
+        "javascript:alert(1)",
+        "https://",
+        "https:///x",
+        "https://evil.example/x",
+        "https://ivs.idenfy.com.evil.example/x",
+        "https://ivs.idenfy.com@evil.example/x",
+        "https://user@ivs.idenfy.com/x",
+        "https://evil.example\\@ivs.idenfy.com/x",
+        "https://evil.example#@ivs.idenfy.com/x",
+        "https://ivs.idenfy.com\t.evil.example/",
+        "https://ivs.idenfy.com/a b",
+        "https://ivs.idenfy.com/\u202e",
+        "https://ivs.idenfу.com/x",
+        "https://ivs.idenfy.com:port/x",
+        "https://ivs.idenfy.com:99999/x",
+        "https://[::1/x",
+        "https://verify.example.com/other-port",
+        'https://ivs.idenfy.com/"onclick',
+        "https://ivs.idenfy.com/<b>",
+        "https://ivs.idenfy.com/\n",
+        "https://ivs.idenfy.com/" + "a" * LONGEST_LINK,
+    ],
+)
+def test_any_other_link_is_refused(link):
+    assert https_link(link, HOSTS) is None
+
+
+def test_a_template_is_filled_with_quoted_values():
+    template = "https://v.test/{reference}?c={customer_id}#t={token}&{other}"
+
+    link = filled(template, {"token": "a/b+c&d=e", "customer_id": "C 1", "reference": "{token}"})
+
+    assert link == "https://v.test/%7Btoken%7D?c=C%201#t=a%2Fb%2Bc%26d%3De&{other}"
+
+
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        ("https://v.test/start", "same link"),
+        ("https://{customer_id}.v.test/start", "placeholder in its host"),
+        ("https://other.test/{token}", "link_hosts"),
+        ("http://v.test/{token}", "https"),
+        ("https://v.test/{token}{{x}}", "link_hosts"),
+    ],
+)
+def test_a_template_that_could_not_be_used_is_found_before_any_call(template, problem):
+    assert problem in template_problem(template, ["v.test"])
+
+
+@pytest.mark.parametrize(
+    "template", ["https://v.test/{token}", "https://v.test/{customer_id}", "http://localhost:1/{token}"]
+)
+def test_a_usable_template_has_no_problem(template):
+    assert template_problem(template, ["v.test", "localhost"]) is None
+
+
+@given(token=st.text(max_size=200))
+def test_no_token_leads_a_template_to_another_host(token):
+    link = filled("https://v.test/start?t={token}", {"token": token.encode("utf-8", "replace").decode()})
+
+    assert https_link(link, ["v.test"]) == link

@@ -1,0 +1,127 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.customers import Person
+from worker.providers.masking import LONGEST_MESSAGE, masked
+
+from .accounts import AOIFE, request, shown_of
+
+
+def test_the_providers_own_words_are_kept():
+    message = "Field 'sessionLength' must be an integer from 60 to 3600."
+
+    assert masked(message, request()) == message
+
+
+def test_a_name_is_masked_however_it_is_written():
+    said = masked("Name AOIFE aoife NÍ BHRIAIN (Bhriain) of aoife is wrong", request())
+
+    assert said == "Name … … … (…) of … is wrong"
+
+
+def test_a_name_of_two_letters_is_masked_where_it_stands_alone():
+    li = Person(first_name="Li", last_name="Ng")
+
+    assert masked("LI Ng is over the limit", request(person=li)) == "… … is over the limit"
+
+
+def test_a_word_of_an_address_is_masked():
+    assert "Pelham" not in masked("Cannot find Pelham in Dublin", request())
+
+
+def test_parameters_of_the_line_are_masked_however_deep():
+    parameters = {
+        "personalNumber": "39001011234",
+        "additionalData": {"utility": {"town": "Kaunas"}},
+        "documents": ["VISA"],
+        "ageLimit": 184,
+        "checkAml": True,
+    }
+
+    said = masked("39001011234 Kaunas VISA 184 True", request(parameters))
+
+    assert said == "… … … … True"
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "someone.else@example.net",
+        "someone%40example.net",
+        "+370 612 34567",
+        "0612-345-678",
+        "39001011234",
+        "1990-12-20",
+        "pgYQX0z2T8mtcpNj9I20uWVCLKNuG0vgr12f0wAC",
+        "ec6a7108-8c26-11e9-9758-309c231b1bac",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.AAAAaaaa",
+    ],
+)
+def test_what_looks_like_a_contact_number_token_or_id_is_masked(secret):
+    said = masked(f"Value '{secret}' is not valid", request())
+
+    assert secret not in said
+    assert said.startswith("Value '…")
+    assert said.endswith("' is not valid")
+
+
+def test_a_url_keeps_its_host_alone():
+    said = masked("see https://user:pw@ivs.idenfy.com/api/v2/redirect?authToken=abc for more", request())
+
+    assert said == "see https://ivs.idenfy.com/… for more"
+
+
+def test_a_secret_of_the_account_is_masked():
+    assert masked("Key hunter2 is unknown", request(), secrets=["hunter2"]) == "Key … is unknown"
+
+
+def test_invisible_characters_hide_nothing():
+    said = masked("Ao\u200bife \u202eis\u2066 wrong\r\nX-Injected: 1\x1b[31m", request())
+
+    assert said == "… is wrong X-Injected: 1 [31m"
+
+
+def test_a_decomposed_name_is_masked():
+    assert "BHRIAIN" not in masked("NI\u0301 BHRIAIN", request())
+    assert masked("I\u0301ris", request(person=Person(first_name="Íris"))) == "…"
+
+
+def test_a_letter_that_upper_case_makes_longer_is_masked():
+    assert masked("GROSS and groß", request(person=Person(last_name="Groß"))) == "… and …"
+
+
+def test_a_long_message_is_cut():
+    assert len(masked("word " * 1000, request())) == LONGEST_MESSAGE
+
+
+def test_a_value_that_the_cut_goes_through_does_not_stay_as_a_half():
+    # Every email shrinks to one character, so the cut at the front end of what is read comes into view.
+    message = "aoife.nibhriain@example.org " * 200
+
+    assert "aoife" not in masked(message, request()).lower()
+
+
+@pytest.mark.parametrize("message", [None, 5, ["Aoife"], {"detail": "Aoife"}, b"Aoife"])
+def test_what_is_no_text_has_nothing_to_show(message):
+    assert masked(message, request()) == ""
+
+
+NAMES = st.text(st.characters(categories=["L"], max_codepoint=0x24F), min_size=3, max_size=20)
+
+
+@given(before=st.text(max_size=50), name=NAMES, after=st.text(max_size=50))
+def test_whatever_stands_around_it_a_name_is_not_shown(before, name, after):
+    who = request(person=Person(first_name=name))
+
+    for form in (name, name.upper(), name.lower()):
+        said = masked(f"{before}{form}{after}", who)
+        assert form not in said
+        assert len(said) <= LONGEST_MESSAGE
+
+
+@given(st.lists(st.sampled_from([*sorted(shown_of(AOIFE)), " ", "x", "\n", "'", "\u200b"]), max_size=30))
+def test_no_order_of_personal_values_shows_one(parts):
+    said = masked("".join(parts), request())
+
+    assert not [value for value in shown_of(AOIFE) if value in said]

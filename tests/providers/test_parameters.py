@@ -1,0 +1,299 @@
+import pytest
+
+from worker.providers.parameters import (
+    check_parameter,
+    check_parameters,
+    known_parameter,
+    parameter_warnings,
+    parameters_of,
+    unknown_parameter,
+)
+
+# One cell that is right for each parameter, and what it becomes.
+CELLS = {
+    "firstName": ("John Tom", "John Tom"),
+    "lastName": ("O'Neill-Ní", "O'Neill-Ní"),
+    "dateOfBirth": ("1990-12-20", "1990-12-20"),
+    "sex": ("M", "M"),
+    "nationality": ("lt", "lt"),
+    "address": ("Address", "Address"),
+    "externalRef": ("reference", "reference"),
+    "country": ("IE;GB", ["IE", "GB"]),
+    "documents": ("PASSPORT; DRIVER_LICENSE", ["PASSPORT", "DRIVER_LICENSE"]),
+    "documentNumber": ("123456", "123456"),
+    "personalNumber": ("007", "007"),
+    "dateOfExpiry": ("2031-05-30", "2031-05-30"),
+    "dateOfIssue": ("2021-05-30", "2021-05-30"),
+    "successUrl": ("https://www.my-company.com/ok?a=b", "https://www.my-company.com/ok?a=b"),
+    "errorUrl": ("https://a.b", "https://a.b"),
+    "unverifiedUrl": ("https://a.b", "https://a.b"),
+    "callbackUrl": ("https://a.b", "https://a.b"),
+    "locale": ("lt", "lt"),
+    "expiryTime": ("600", 600),
+    "sessionLength": ("600.0", 600),
+    "tokenType": ("DOCUMENT", "DOCUMENT"),
+    "ageLimit": ("18", 18),
+    "ageMax": ("99", 99),
+    "registryCentersCountries": ("LT;LV", ["LT", "LV"]),
+    "additionalSteps": ('{"ALL": {"ALL": {"STEP": {}}}}', {"ALL": {"ALL": {"STEP": {}}}}),
+    "additionalData": ('{"utility": {"town": "Kaunas"}}', {"utility": {"town": "Kaunas"}}),
+    "questionnaire": ("c8QgVx5xzspjVnQ4nJ7MCf", "c8QgVx5xzspjVnQ4nJ7MCf"),
+    "riskAssessmentProfile": ("7", 7),
+}
+SWITCHES = """showInstructions generateDigitString reviewFailed reviewSuccessful verifyEmail verifyPhone verifyAddress
+    verifyBank verifyBankAccounts verifyBankBalances verifyBankTransactions nfcRequired nfcOptional driverLicenseBack
+    checkDriverLicense idLiveFaceValidation idLiveDocumentValidation checkLiveness autoFaceMatching checkBlurAndGlare
+    checkAml checkIpProxy checkFaceBlacklist checkDocFaceBlacklist checkDuplicateFaces checkDuplicateDocFaces
+    checkDuplicatePersonalData utilityBill questionnaireRequired"""
+CELLS |= {name: ("TRUE", True) for name in SWITCHES.split()}
+
+
+def test_every_one_of_the_58_parameters_is_known():
+    assert len(parameters_of("idenfy-kyc")) == 58
+    assert set(CELLS) == set(parameters_of("idenfy-kyc")) - {"clientId"}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_cell_becomes_the_value_that_the_provider_wants(name):
+    cell, value = CELLS[name]
+
+    assert known_parameter("idenfy-kyc", name) is None
+    assert check_parameter("idenfy-kyc", name, cell) == (value, None)
+    assert check_parameters("idenfy-kyc", {name: value}) == []
+
+
+BAD = {
+    "firstName": ["J0hn", "x" * 101, "a@b", "a|b", "a<b", "a\\b", 'a"b', "a/b", "a;b", "--", "A\tB"],
+    "lastName": ["Smith2"],
+    "dateOfBirth": ["20.12.1990", "1990-13-01", "1990-02-30", "19901220", "1990-12-20T00:00"],
+    "sex": ["m", "X"],
+    "nationality": ["LTU", "l", "00"],
+    "address": ["a" * 256, "a\nb"],
+    "externalRef": ["a" * 41, "é"],
+    "country": ["LTU", "IE;GBR"],
+    "documentNumber": ["1" * 51, "№1"],
+    "personalNumber": ["1" * 51],
+    "successUrl": ["http://a.b", "a.b", "https://", "https://a b", "https://" + "a" * 2048, "https://a:b:c"],
+    "callbackUrl": ["ftp://a.b"],
+    "locale": ["lithuanian"],
+    "expiryTime": ["0", "2592001", "1 day", "1.5", "true", "-1"],
+    "sessionLength": ["59", "3601"],
+    "tokenType": ["identification", "OTHER"],
+    "showInstructions": ["yes", "1", "null", "Truee"],
+    "ageLimit": ["0", "-18"],
+    "additionalSteps": ["[1]", "{", "true", "{'a': 1}", '{"a": NaN}'],
+    "additionalData": ['{"a": "b"}', '{"a": {"b": 5}}'],
+}
+
+
+@pytest.mark.parametrize(("name", "cell"), [(name, cell) for name, cells in BAD.items() for cell in cells])
+def test_a_cell_out_of_bounds_is_refused_without_being_shown(name, cell):
+    value, problem = check_parameter("idenfy-kyc", name, cell)
+
+    assert value is None
+    assert problem
+    assert problem.startswith(("must ", "cannot "))
+    assert len(cell) < 4 or cell not in problem
+
+
+@pytest.mark.parametrize("name", ["questionnaire", "additionalSteps", "additionalData"])
+def test_null_can_be_said_where_it_means_something(name):
+    assert check_parameter("idenfy-kyc", name, "null") == (None, None)
+    assert check_parameters("idenfy-kyc", {name: None}) == []
+
+
+def test_null_elsewhere_is_refused():
+    assert check_parameters("idenfy-kyc", {"expiryTime": None})[0].problem == "must not be null"
+
+
+def test_a_country_alone_stays_a_text_and_several_are_a_list():
+    assert check_parameter("idenfy-kyc", "country", "ALL") == ("ALL", None)
+    assert check_parameter("idenfy-kyc", "country", '["IE"]') == (["IE"], None)
+
+
+def test_a_risk_profile_is_a_number_or_a_uuid_as_the_page_has_both():
+    uuid = "e8cadb52-d429-4dc2-b788-99dfbbe8a4ab"
+
+    assert check_parameter("idenfy-kyc", "riskAssessmentProfile", uuid) == (uuid, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("expiryTime", 600),
+        ("expiryTime", 600.0),
+        ("checkAml", True),
+        ("country", ["IE"]),
+        ("additionalData", {"a": {}}),
+    ],
+)
+def test_a_value_that_is_no_text_has_its_type_already(name, value):
+    assert check_parameter("idenfy-kyc", name, value) == (value, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("expiryTime", True), ("checkAml", 1), ("firstName", 5), ("country", [5]), ("sessionLength", 90.5)],
+)
+def test_a_value_of_another_type_is_refused(name, value):
+    assert check_parameter("idenfy-kyc", name, value)[1]
+
+
+def test_an_empty_cell_is_the_callers_to_leave_out():
+    assert check_parameter("idenfy-kyc", "firstName", "  ")[1] == "is empty; leave the cell out"
+
+
+def test_a_name_with_zero_width_joiners_is_a_name():
+    assert check_parameter("idenfy-kyc", "lastName", "می\u200cرزا")[1] is None
+
+
+@pytest.mark.parametrize(
+    ("provider", "name", "near"),
+    [
+        ("idenfy-kyc", "sesionLength", "sessionLength"),
+        ("idenfy-kyc", "FIRSTNAME", "firstName"),
+        ("idenfy-kyc", "expirytime", "expiryTime"),
+        ("frankieone-v2", "document_type", "documentType"),
+    ],
+)
+def test_an_unknown_parameter_names_the_nearest(provider, name, near):
+    assert unknown_parameter(provider, name).endswith(f"the nearest is {near}")
+
+
+def test_a_parameter_like_none_names_none():
+    assert unknown_parameter("idenfy-kyc", "zzz") == "idenfy-kyc has no such parameter"
+
+
+@pytest.mark.parametrize(
+    ("provider", "name", "column"),
+    [("idenfy-kyc", "clientId", "customer_id"), ("frankieone-v2", "entityId", "entity_id")],
+)
+def test_what_a_column_of_ours_fills_is_not_given_twice(provider, name, column):
+    assert column in unknown_parameter(provider, name)
+    assert check_parameters(provider, {name: "x"})
+
+
+@pytest.mark.parametrize("provider", ["idenfy-kyb", "frankieone-v1"])
+def test_a_provider_without_a_table_says_that_it_is_not_supported_yet(provider):
+    assert "not supported yet" in unknown_parameter(provider, "tags")
+    assert "not supported yet" in check_parameter(provider, "tags", "a")[1]
+    assert "not supported yet" in check_parameters(provider, {"tags": ["a"]})[0].problem
+    assert parameter_warnings(provider, {"tags": ["a"]}) == []
+
+
+def test_a_provider_that_there_is_not_names_those_there_are():
+    assert "frankieone-v2" in unknown_parameter("idenfy", "locale")
+
+
+def test_nested_names_reach_into_objects():
+    assert check_parameter("idenfy-kyc", "additionalData.utility.town", "5") == ("5", None)
+    assert check_parameter("frankieone-v2", "comment.entityType", "UNKNOWN") == ("UNKNOWN", None)
+    assert check_parameter("frankieone-v2", "vendorParameters.locale", "de") == ("de", None)
+    assert check_parameters("idenfy-kyc", {"additionalData.utility.town": "5"}) == []
+
+
+@pytest.mark.parametrize(
+    ("provider", "name"),
+    [
+        ("idenfy-kyc", "firstName.x"),
+        ("idenfy-kyc", "additionalData."),
+        ("frankieone-v2", "comment.commentId"),
+        ("frankieone-v2", "comment.other"),
+        ("frankieone-v2", "comment.text.x"),
+    ],
+)
+def test_a_nested_name_that_leads_nowhere_is_refused(provider, name):
+    assert unknown_parameter(provider, name)
+
+
+def test_a_nested_value_is_held_to_its_own_bounds():
+    assert check_parameter("frankieone-v2", "comment.entityType", "PERSON")[1].startswith("must be one of")
+    assert check_parameter("idenfy-kyc", "additionalData.utility", "text")[1]
+
+
+@pytest.mark.parametrize(
+    ("values", "column"),
+    [
+        ({"verifyBankAccounts": True, "verifyBank": False}, "verifyBankAccounts"),
+        ({"verifyBankBalances": True, "verifyBank": False}, "verifyBankBalances"),
+        ({"verifyBankTransactions": True, "verifyBank": False}, "verifyBankTransactions"),
+        ({"autoFaceMatching": False, "checkLiveness": True}, "checkLiveness"),
+        ({"autoFaceMatching": False, "checkFaceBlacklist": True}, "checkFaceBlacklist"),
+        ({"autoFaceMatching": False, "checkDocFaceBlacklist": True}, "checkDocFaceBlacklist"),
+        ({"autoFaceMatching": False, "checkDuplicateFaces": True}, "checkDuplicateFaces"),
+        ({"autoFaceMatching": False, "checkDuplicateDocFaces": True}, "checkDuplicateDocFaces"),
+        ({"nfcRequired": True, "nfcOptional": True}, "nfcOptional"),
+        ({"generateDigitString": True, "expiryTime": 86401}, "expiryTime"),
+        ({"ageLimit": 60, "ageMax": 18}, "ageMax"),
+    ],
+)
+def test_parameters_that_exclude_each_other_are_refused(values, column):
+    assert [problem.column for problem in check_parameters("idenfy-kyc", values)] == [f"idenfy-kyc.{column}"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"verifyBankAccounts": True},  # the account's own setting may say yes
+        {"verifyBankAccounts": True, "verifyBank": True},
+        {"verifyBankAccounts": False, "verifyBank": False},
+        {"autoFaceMatching": False, "checkLiveness": False, "checkDuplicatePersonalData": True},
+        {"nfcRequired": False, "nfcOptional": True},
+        {"generateDigitString": True, "expiryTime": 86400},
+        {"generateDigitString": False, "expiryTime": 86401},
+        {"ageLimit": 18, "ageMax": 18},
+    ],
+)
+def test_parameters_that_go_together_are_accepted(values):
+    assert check_parameters("idenfy-kyc", values) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "column"),
+    [
+        ({"expiryTime": 59}, "expiryTime"),
+        ({"documents": ["PASSPORT", "LIBRARY_CARD"]}, "documents"),
+        ({"additionalData": {"utility": {"town": "x"}}}, "additionalData"),
+    ],
+)
+def test_what_is_probably_not_meant_is_warned_of_and_sent(values, column):
+    assert check_parameters("idenfy-kyc", values) == []
+    assert [warning.column for warning in parameter_warnings("idenfy-kyc", values)] == [f"idenfy-kyc.{column}"]
+
+
+def test_what_is_meant_is_not_warned_of():
+    values = {"expiryTime": 60, "documents": ["PASSPORT"], "additionalData": {"a": {}}, "additionalSteps": {"ALL": {}}}
+
+    assert parameter_warnings("idenfy-kyc", values) == []
+
+
+@pytest.mark.parametrize("spelling", ["DRIVERS_LICENCE", "DRIVER_LICENCE", "DRIVERS_LICENSE"])
+def test_frankieones_three_spellings_of_a_licence_pass_and_another_is_warned_of(spelling):
+    assert check_parameters("frankieone-v2", {"documentType": spelling}) == []
+    assert parameter_warnings("frankieone-v2", {"documentType": spelling}) == []
+    assert parameter_warnings("frankieone-v2", {"documentType": "LICENCE"})
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "value"),
+    [
+        ("country", "AUS", "AUS"),
+        ("products", "idv;selfie", ["idv", "selfie"]),
+        ("products", "idv", ["idv"]),
+        ("relayState", "s;1", "s;1"),
+        ("vendorParameters", '{"a": {"b": 1}}', {"a": {"b": 1}}),
+    ],
+)
+def test_frankieones_cells_become_what_it_wants(name, cell, value):
+    assert check_parameter("frankieone-v2", name, cell) == (value, None)
+
+
+@pytest.mark.parametrize(("name", "cell"), [("country", "AU"), ("country", "aus"), ("vendorParameters", "x")])
+def test_frankieones_bounds_are_kept(name, cell):
+    assert check_parameter("frankieone-v2", name, cell)[1].startswith("must be")
+
+
+def test_a_comment_holds_nothing_but_its_documented_fields():
+    assert check_parameters("frankieone-v2", {"comment": {"text": "x", "entityType": "UNKNOWN"}}) == []
+    assert check_parameters("frankieone-v2", {"comment": {"note": "x"}})
+    assert check_parameters("frankieone-v2", {"comment": {"entityType": "PERSON"}})

@@ -1,0 +1,93 @@
+"""A sandbox for each test, and ways to call it that owe nothing to the adapters."""
+
+import base64
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import pytest
+
+from worker.sandbox import Sandbox, SandboxOptions
+
+ENTITY = str(UUID(int=0x7B0D2F6E9C514A8E8F0A2D1C5E4B9A77))
+
+
+class SetClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **step: float) -> None:
+        self.now += timedelta(**step)
+
+
+class Caller:
+    """Calls one sandbox as its customers do. Each call returns status, headers and body."""
+
+    def __init__(self, sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
+        self.sandbox = sandbox
+        self.http = http
+
+    async def idenfy(
+        self,
+        body: Any = None,
+        *,
+        raw: bytes | None = None,
+        method: str = "POST",
+        login: str = "sandbox-key:sandbox-secret",
+        content_type: str = "application/json",
+    ) -> tuple[int, dict[str, str], Any]:
+        headers = {"Authorization": "Basic " + base64.b64encode(login.encode()).decode(), "Content-Type": content_type}
+        data = raw if raw is not None else json.dumps({"clientId": "c-1"} if body is None else body).encode()
+        return await self.ask(method, "/idenfy/api/v2/token", headers=headers, data=data)
+
+    async def listing(self, **query: Any) -> tuple[int, dict[str, str], Any]:
+        headers = {"Authorization": "Basic " + base64.b64encode(b"sandbox-key:sandbox-secret").decode()}
+        return await self.ask("GET", "/idenfy/kyc/identifications/", headers=headers, params=query)
+
+    async def frankieone(
+        self, body: Any = None, *, entity: str = ENTITY, raw: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], Any]:
+        known = {"api_key": "sandbox-key", "X-Frankie-CustomerID": "11111111-1111-4111-8111-111111111111"}
+        sent = {"Content-Type": "application/json", **(known if headers is None else headers)}
+        data = raw if raw is not None else json.dumps(body or {}).encode()
+        path = f"/frankieone/v2/individuals/{entity}/actions/idv/token"
+        return await self.ask("POST", path, headers=sent, data=data)
+
+    async def ask(self, method: str, path: str, **options: Any) -> tuple[int, dict[str, str], Any]:
+        url = self.sandbox.url + path
+        async with self.http.request(method, url, allow_redirects=False, **options) as answer:
+            text = await answer.text()
+            is_json = answer.content_type == "application/json"
+            return answer.status, dict(answer.headers), json.loads(text) if is_json else text
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture
+async def start(clock: SetClock) -> AsyncIterator[Callable[..., Awaitable[Caller]]]:
+    """Starts sandboxes with options; all end with the test."""
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+
+        async def begin(**options: Any) -> Caller:
+            sandbox = await stack.enter_async_context(Sandbox(SandboxOptions(**{"clock": clock, **options})))
+            return Caller(sandbox, http)
+
+        yield begin
+
+
+@pytest.fixture
+async def caller(start: Callable[..., Awaitable[Caller]]) -> Caller:
+    return await start()

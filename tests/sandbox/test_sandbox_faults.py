@@ -1,0 +1,272 @@
+"""Faults on demand: what the caller sees, what was done all the same, and that a seed repeats them."""
+
+import asyncio
+
+import aiohttp
+import pytest
+
+from worker.sandbox import Fault, Sandbox, SandboxOptions, SmtpFault
+from worker.sandbox.faults import KINDS, Draw
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("429:0.05,retry-after=1", Fault("429", 0.05, retry_after="1")),
+        ("500:0.01", Fault("500", 0.01)),
+        ("hang:.5,endpoint=idenfy-kyc", Fault("hang", 0.5, endpoint="idenfy-kyc")),
+        ("429:1,retry-after=", Fault("429", 1, retry_after="")),
+        ("500:1,processed=yes", Fault("500", 1, processed=True)),
+        (
+            "429:1,retry-after=Fri, 20 Nov 2026 12:00:00 GMT,endpoint=frankieone-v2",
+            Fault("429", 1, endpoint="frankieone-v2", retry_after="Fri, 20 Nov 2026 12:00:00 GMT"),
+        ),
+    ],
+)
+def test_a_fault_is_read_from_its_text(text, fault):
+    assert Fault.parse(text) == fault
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("429", "expected KIND:SHARE"),
+        ("429:", "expected KIND:SHARE"),
+        ("429:many", "expected KIND:SHARE"),
+        ("418:0.1", "KIND is one of"),
+        ("500:1.5", "from 0 to 1"),
+        ("500:0.1,after=2", "expected KIND:SHARE"),
+        ("500:0.1,endpoint=idenfy", "endpoint is one of"),
+        ("500:0.1,endpoint=smtp", "endpoint is one of"),
+        ("429:0.1,retry-after=a\nb", "one line"),
+        ("500:0.1,processed=maybe", "processed"),
+        ("drop-before:0.1,processed=yes", "never processed"),
+        ("drop-after:0.1,processed=no", "always processed"),
+        ("400-too-many:0.1,endpoint=frankieone-v2", "use 429"),
+    ],
+)
+def test_a_fault_that_cannot_be_read_says_what_is_expected(text, hint):
+    with pytest.raises(ValueError, match=hint):
+        Fault.parse(text)
+
+
+def test_shares_that_add_up_to_more_than_all_calls_are_refused():
+    options = SandboxOptions(faults=(Fault("429", 0.6), Fault("500", 0.6, endpoint="idenfy-kyc")))
+    with pytest.raises(ValueError, match="idenfy-kyc add up"):
+        Sandbox(options)
+
+
+def drawn(seed: int | None, name: str = "idenfy-kyc") -> list[str | None]:
+    draw = Draw(name, [Fault("429", 0.3), Fault("500", 0.2)], seed)
+    return [None if fault is None else fault.kind for fault in (draw.next() for _ in range(2_000))]
+
+
+def test_the_same_seed_draws_the_same_faults():
+    assert drawn(7) == drawn(7)
+    assert drawn(7) != drawn(8)
+
+
+def test_each_endpoint_draws_for_itself():
+    assert drawn(7, "idenfy-kyc") != drawn(7, "frankieone-v2")
+
+
+def test_faults_come_in_their_shares():
+    faults = drawn(7)
+    assert 500 < faults.count("429") < 700
+    assert 300 < faults.count("500") < 500
+
+
+async def test_the_same_seed_gives_the_same_answers(start):
+    async def statuses(seed: int) -> list[int]:
+        caller = await start(faults=(Fault("500", 0.5),), seed=seed)
+        return [(await caller.idenfy())[0] for _ in range(40)]
+
+    first = await statuses(7)
+    assert first == await statuses(7)
+    assert set(first) == {201, 500}
+
+
+async def test_after_a_reset_the_faults_start_again(start):
+    caller = await start(faults=(Fault("500", 0.5),), seed=7)
+    first = [(await caller.idenfy())[0] for _ in range(20)]
+    await caller.ask("POST", "/_sandbox/reset")
+    assert [(await caller.idenfy())[0] for _ in range(20)] == first
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "identifier"),
+    [
+        ("429", 429, "TOO_MANY_REQUESTS"),
+        ("400-too-many", 400, "TOO_MANY_REQUESTS"),
+        ("500", 500, "INTERNAL_ERROR"),
+        ("503", 503, None),
+        ("402", 402, None),
+    ],
+)
+async def test_idenfys_own_faults_are_in_its_words(start, kind, status, identifier):
+    caller = await start(faults=(Fault(kind, 1),))
+    answered, _, body = await caller.idenfy()
+    assert (answered, body.get("identifier")) == (status, identifier)
+    assert body["message"]
+
+
+@pytest.mark.parametrize("kind", ["502", "504"])
+async def test_what_stands_before_idenfy_answers_in_html(start, kind):
+    caller = await start(faults=(Fault(kind, 1),))
+    status, headers, body = await caller.idenfy()
+    assert status == int(kind)
+    assert headers["Content-Type"].startswith("text/html")
+    assert body.startswith("<html>")
+
+
+@pytest.mark.parametrize("kind", ["401", "402", "403", "408", "429", "500", "502", "503", "504"])
+async def test_frankieones_own_faults_are_in_its_words(start, kind):
+    caller = await start(faults=(Fault(kind, 1),))
+    status, _, body = await caller.frankieone()
+    assert status == int(kind)
+    assert body.keys() == {"errorCode", "errorMsg", "details", "requestId"}
+
+
+async def test_idenfys_400_is_never_frankieones(start):
+    caller = await start(faults=(Fault("400-too-many", 1),))
+    assert (await caller.frankieone())[0] == 200
+
+
+async def test_a_retry_after_is_sent_as_it_was_given(start):
+    caller = await start(faults=(Fault("429", 1, retry_after="soon, perhaps"),))
+    _, headers, _ = await caller.idenfy()
+    assert headers["Retry-After"] == "soon, perhaps"
+
+
+async def test_without_one_there_is_no_retry_after(start):
+    caller = await start(faults=(Fault("429", 1),))
+    _, headers, _ = await caller.idenfy()
+    assert "Retry-After" not in headers
+
+
+async def test_a_fault_of_one_endpoint_leaves_the_others_alone(start):
+    caller = await start(faults=(Fault("500", 1, endpoint="idenfy-kyc"),))
+    assert (await caller.idenfy())[0] == 500
+    assert (await caller.listing())[0] == 200
+    assert (await caller.frankieone())[0] == 200
+
+
+async def test_a_refused_call_opens_no_session(start):
+    caller = await start(faults=(Fault("500", 1, endpoint="idenfy-kyc"),))
+    await caller.idenfy({"clientId": "c-7"})
+    (entry,) = caller.sandbox.log
+    assert (entry["status"], entry["fault"], entry["processed"], entry["client"]) == (500, "500", False, "c-7")
+    assert (await caller.listing(clientId="c-7"))[2]["count"] == 0
+
+
+async def test_a_500_can_come_after_the_session_was_opened(start):
+    caller = await start(faults=(Fault("500", 1, endpoint="idenfy-kyc", processed=True),))
+    assert (await caller.idenfy({"clientId": "c-7"}))[0] == 500
+    assert caller.sandbox.log[0]["processed"] is True
+    assert (await caller.listing(clientId="c-7"))[2]["count"] == 1
+
+
+async def test_drop_after_opens_the_session_and_answers_nothing(start):
+    caller = await start(faults=(Fault("drop-after", 1, endpoint="idenfy-kyc"),))
+    with pytest.raises(aiohttp.ServerDisconnectedError):
+        await caller.idenfy({"clientId": "c-7"})
+
+    (entry,) = caller.sandbox.log
+    assert (entry["status"], entry["fault"], entry["processed"]) == ("dropped", "drop-after", True)
+    _, _, listed = await caller.listing(clientId="c-7")
+    assert [one["scanRef"] for one in listed["results"]] == [entry["reference"]]
+
+
+async def test_a_dropped_frankieone_token_is_handed_back_by_the_next_call(start):
+    caller = await start(faults=(Fault("drop-after", 0.5),), seed=3)
+    tokens = []
+    for _ in range(20):
+        try:
+            tokens.append((await caller.frankieone())[2]["token"])
+        except aiohttp.ServerDisconnectedError:
+            continue
+    assert len(tokens) < 20
+    assert set(tokens) == {entry["token"] for entry in caller.sandbox.log}
+    assert len(set(tokens)) == 1
+
+
+async def test_drop_before_does_nothing(start):
+    caller = await start(faults=(Fault("drop-before", 1, endpoint="idenfy-kyc"),))
+    with pytest.raises(aiohttp.ServerDisconnectedError):
+        await caller.idenfy({"clientId": "c-7"})
+    (entry,) = caller.sandbox.log
+    assert (entry["status"], entry["processed"], entry["token"]) == ("dropped", False, None)
+    assert (await caller.listing(clientId="c-7"))[2]["count"] == 0
+
+
+async def test_half_a_body_breaks_off(start):
+    caller = await start(faults=(Fault("half-body", 1),))
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await caller.idenfy()
+    (entry,) = caller.sandbox.log
+    assert (entry["status"], entry["fault"], entry["processed"]) == (201, "half-body", True)
+
+
+async def test_html_comes_with_200(start):
+    caller = await start(faults=(Fault("html", 1),))
+    status, headers, _ = await caller.frankieone()
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/html")
+
+
+async def test_whoever_follows_a_redirect_is_seen_in_the_log(start):
+    caller = await start(faults=(Fault("redirect", 1),))
+    status, headers, _ = await caller.idenfy()
+    assert (status, len(caller.sandbox.log)) == (307, 1)
+    assert (await caller.ask("POST", headers["Location"]))[0] == 404
+    assert caller.sandbox.log[-1]["endpoint"] == "unknown"
+
+
+async def test_a_huge_answer_can_be_left_before_its_end(start):
+    caller = await start(faults=(Fault("huge", 1, endpoint="frankieone-v2"),))
+    headers = {"api_key": "sandbox-key", "X-Frankie-CustomerID": "11111111-1111-4111-8111-111111111111"}
+    path = "/frankieone/v2/individuals/7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77/actions/idv/token"
+    async with caller.http.post(caller.sandbox.url + path, headers=headers) as answer:
+        seen = await answer.content.readexactly(2_000_000)
+        answer.close()
+    assert seen.startswith(b'["aaaa')
+    assert (await caller.idenfy())[0] == 201
+
+
+async def test_a_hung_call_is_never_answered(start):
+    caller = await start(faults=(Fault("hang", 1),))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await caller.idenfy()
+    (entry,) = caller.sandbox.log
+    assert (entry["status"], entry["fault"], entry["processed"]) == ("hung", "hang", False)
+
+
+async def test_an_unauthorised_call_draws_no_fault(start):
+    caller = await start(faults=(Fault("500", 1),))
+    assert (await caller.idenfy(login="a:b"))[0] == 401
+
+
+def test_every_kind_can_be_asked_for_by_its_name():
+    assert {Fault.parse(f"{kind}:0.1").kind for kind in KINDS} == set(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("450:0.05", SmtpFault("450", 0.05, at="rcpt")),
+        ("451:0.05", SmtpFault("451", 0.05, at="data")),
+        ("450:1,at=data", SmtpFault("450", 1, at="data")),
+        ("drop-after:0.01", SmtpFault("drop-after", 0.01)),
+    ],
+)
+def test_a_mail_fault_is_read_from_its_text(text, fault):
+    assert SmtpFault.parse(text) == fault
+
+
+@pytest.mark.parametrize(
+    "text", ["450", "250:0.1", "600:0.1", "hang:0.1", "450:2", "450:1,at=mail", "drop-after:1,at=data"]
+)
+def test_a_mail_fault_that_cannot_be_read_is_refused(text):
+    with pytest.raises(ValueError, match=r"expected|share|at="):
+        SmtpFault.parse(text)

@@ -1,0 +1,153 @@
+"""The sandbox as a whole: its log, its pages, and that it ends completely."""
+
+import ast
+import asyncio
+import json
+from pathlib import Path
+
+import aiohttp
+import aiosmtplib
+import pytest
+
+import worker.sandbox
+from worker.sandbox import Fault, Sandbox, SandboxOptions
+
+
+async def lines(caller, **query: str) -> list[dict]:
+    _, headers, text = await caller.ask("GET", "/_sandbox/log", params=query)
+    assert headers["Content-Type"].startswith("application/x-ndjson")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+async def test_the_log_tells_in_order_what_was_received(caller, clock):
+    _, _, session = await caller.idenfy({"clientId": "c-1"})
+    await caller.frankieone(entity="nobody")
+    await caller.idenfy(login="a:b")
+
+    first, second, third = await lines(caller)
+    assert first == {
+        "n": 1,
+        "at": clock.now.isoformat(),
+        "endpoint": "idenfy-kyc",
+        "status": 201,
+        "fault": None,
+        "processed": True,
+        "client": "c-1",
+        "reference": session["scanRef"],
+        "token": session["authToken"],
+    }
+    assert (second["n"], second["endpoint"], second["status"], second["client"]) == (2, "frankieone-v2", 400, "nobody")
+    assert (third["n"], third["status"], third["processed"]) == (3, 401, False)
+    assert [first, second, third] == caller.sandbox.log
+
+
+async def test_the_log_can_be_of_one_endpoint(caller):
+    await caller.idenfy()
+    await caller.frankieone()
+    assert [entry["n"] for entry in await lines(caller, endpoint="frankieone-v2")] == [2]
+
+
+async def test_the_log_of_an_endpoint_that_does_not_exist_says_so(caller):
+    status, _, body = await caller.ask("GET", "/_sandbox/log", params={"endpoint": "idenfy"})
+    assert status == 400
+    assert "idenfy-kyc" in body["error"]
+
+
+async def test_a_path_that_nobody_serves_is_in_the_log(caller):
+    assert (await caller.ask("POST", "/idenfy/api/v2/token/"))[0] == 404
+    (entry,) = caller.sandbox.log
+    assert (entry["endpoint"], entry["status"], entry["path"]) == ("unknown", 404, "/idenfy/api/v2/token/")
+
+
+async def test_a_reset_forgets_sessions_credits_log_and_mail(start):
+    caller = await start(credits=1, conflict=True)
+    await caller.idenfy()
+    await aiosmtplib.send(
+        b"Subject: x\r\n\r\n",
+        sender="a@example.com",
+        recipients=["b@example.com"],
+        hostname="127.0.0.1",
+        port=caller.sandbox.smtp_port,
+        start_tls=False,
+    )
+    _, _, before = await caller.frankieone()
+
+    assert (await caller.ask("POST", "/_sandbox/reset"))[0] == 200
+    assert (caller.sandbox.log, len(caller.sandbox.mailbox)) == ([], 0)
+    assert (await caller.idenfy())[0] == 201
+    assert (await caller.frankieone())[2]["token"] != before["token"]
+
+
+async def test_the_front_page_counts_and_links(caller):
+    await caller.idenfy()
+    status, headers, page = await caller.ask("GET", "/")
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/html")
+    assert "1 × 201" in page
+    assert "/idenfy/api/v2/token" in page
+    assert f"port {caller.sandbox.smtp_port}" in page
+
+
+async def test_the_log_file_holds_the_same_lines_for_its_owner_alone(start, tmp_path: Path):
+    path = tmp_path / "sandbox.jsonl"
+    async with Sandbox(SandboxOptions(log_file=path)) as sandbox:
+        caller = await start()
+        caller.sandbox = sandbox
+        await caller.idenfy()
+        await caller.frankieone()
+    assert [json.loads(line) for line in path.read_text().splitlines()] == sandbox.log
+    assert path.stat().st_mode & 0o077 == 0
+
+
+async def test_after_the_end_nothing_listens_and_no_task_is_left(start):
+    before = asyncio.all_tasks()
+    sandbox = Sandbox(SandboxOptions(faults=(Fault("hang", 1),)))
+    caller = await start()
+    async with sandbox:
+        kept = aiosmtplib.SMTP(hostname="127.0.0.1", port=sandbox.smtp_port, start_tls=False)
+        await kept.connect()
+        caller.sandbox = sandbox
+        hung = asyncio.create_task(caller.idenfy())
+        while not sandbox.log:  # noqa: ASYNC110  # until the call has arrived
+            await asyncio.sleep(0.005)
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await hung
+    for port in (sandbox.port, sandbox.smtp_port):
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+    kept.close()
+    await asyncio.sleep(0.01)
+    assert asyncio.all_tasks() <= before
+
+
+async def test_a_taken_mail_port_leaves_the_web_server_closed(caller):
+    taken = Sandbox(SandboxOptions(smtp_port=caller.sandbox.smtp_port))
+    with pytest.raises(OSError, match="in use"):
+        await taken.start()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", taken.port)
+
+
+async def test_stopping_twice_is_harmless():
+    sandbox = Sandbox()
+    await sandbox.start()
+    await sandbox.stop()
+    await sandbox.stop()
+
+
+async def test_it_listens_on_loopback_alone_unless_told_otherwise(caller):
+    assert caller.sandbox.url.startswith("http://127.0.0.1:")
+
+
+def test_it_imports_nothing_else_of_the_worker():
+    for module in Path(worker.sandbox.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                assert not name.startswith("worker") or name.startswith("worker.sandbox"), (module.name, name)
+
+
+def test_no_secret_is_in_the_options_repr():
+    options = SandboxOptions(idenfy_secret="s3cret", smtp_password="s3cret", frankieone_key="s3cret")
+    assert "s3cret" not in repr(options)

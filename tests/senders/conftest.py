@@ -1,0 +1,149 @@
+"""A relay that says what a test tells it to, on the test's own loop and a free port."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from worker.senders.contract import Message
+from worker.senders.email import EmailSender
+
+NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
+DROP, HANG = "DROP", "HANG"
+REPLIES = {
+    "CONNECT": "220 relay.test ESMTP",
+    "MAIL": "250 2.1.0 ok",
+    "RCPT": "250 2.1.5 ok",
+    "DATA": "354 go ahead",
+    "END": "250 2.0.0 ok: queued as 4F8xY2",
+    "RSET": "250 2.0.0 ok",
+    "QUIT": "221 2.0.0 bye",
+    "AUTH": "235 2.7.0 ok",
+}
+
+
+@dataclass
+class Relay:
+    """`script` holds, for each command, the answers to give before the usual ones; END is the final dot's."""
+
+    port: int = 0
+    script: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    extensions: list[str] = field(default_factory=lambda: ["8BITMIME"])
+    connections: int = 0
+    open: int = 0
+    most_open: int = 0
+    commands: list[str] = field(default_factory=list)
+    messages: list[bytes] = field(default_factory=list)
+    envelopes: list[tuple[str, str]] = field(default_factory=list)
+    reached: asyncio.Event = field(default_factory=asyncio.Event)  # set where a HANG begins
+    gone: asyncio.Event = field(default_factory=asyncio.Event)  # set when a connection ended
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
+
+    def heard(self, verb: str) -> int:
+        return sum(command.split()[0] == verb for command in self.commands)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.open += 1
+        self.most_open = max(self.most_open, self.open)
+        self.writers.append(writer)
+        try:
+            await self._talk(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self.open -= 1
+            self.gone.set()
+            writer.close()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not await self._answer("CONNECT", reader, writer):
+            return
+        sender = recipient = ""
+        while line := (await reader.readline()).decode():
+            self.commands.append(line.strip())
+            verb = line.split()[0].upper()
+            if verb == "MAIL":
+                sender = line.strip()
+            if verb == "RCPT":
+                recipient = line.strip()
+            if not await self._answer(verb, reader, writer) or verb == "QUIT":
+                return
+            if verb == "DATA" and self.last.startswith("354"):
+                body = await reader.readuntil(b"\r\n.\r\n")
+                if not await self._answer("END", reader, writer):
+                    return
+                if self.last.startswith("250"):
+                    self.messages.append(body[:-3].replace(b"\r\n..", b"\r\n."))
+                    self.envelopes.append((sender, recipient))
+
+    async def _answer(self, verb: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        script = self.script[verb]
+        self.last = script.pop(0) if script else REPLIES.get(verb, "502 5.5.1 no such command")
+        if verb == "EHLO" and self.last.startswith("502"):
+            lines = ["relay.test", *self.extensions]
+            self.last = "\r\n".join(f"250{'-' if i < len(lines) - 1 else ' '}{x}" for i, x in enumerate(lines))
+        if self.last == HANG:
+            self.reached.set()
+            await reader.read()
+            return False
+        if self.last == DROP:
+            return False
+        writer.write(self.last.encode() + b"\r\n")
+        await writer.drain()
+        return not self.last.startswith("421")
+
+
+@pytest.fixture
+async def relay() -> AsyncIterator[Relay]:
+    relay = Relay()
+    server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
+    relay.port = server.sockets[0].getsockname()[1]
+    yield relay
+    server.close()
+    for writer in relay.writers:
+        writer.close()
+    while relay.open:
+        relay.gone.clear()
+        await relay.gone.wait()
+
+
+@pytest.fixture
+async def email(relay: Relay) -> AsyncIterator[Callable[..., EmailSender]]:
+    """Makes senders to the relay; all are closed at the end."""
+    made: list[EmailSender] = []
+
+    def make(**arguments: object) -> EmailSender:
+        settings = {
+            "host": "127.0.0.1",
+            "port": relay.port,
+            "from_": "Example Bank <verify@bank.example>",
+            "now": lambda: NOW,
+            "timeout": timedelta(seconds=20),
+            "connections": 2,
+        }
+        made.append(EmailSender(**{**settings, **arguments}))
+        return made[-1]
+
+    yield make
+    closing: list[Awaitable[None]] = [sender.close() for sender in made]
+    await asyncio.gather(*closing)
+
+
+@pytest.fixture
+def message() -> Callable[..., Message]:
+    def make(**fields: str) -> Message:
+        usual = {
+            "key": "0197f3-invitation-email",
+            "to": "maria.lopez@customer.example",
+            "language": "de",
+            "subject": "Example Bank: Bitte bestätigen Sie Ihre Identität",
+            "text": "Guten Tag Maria López,\n\nhttps://verify.example.com/s?t=t0k3n\n.\n.end\n",
+            "html": '<html lang="de"><body><a href="https://verify.example.com/s?t=t0k3n">Öffnen</a></body></html>',
+        }
+        return Message(**{**usual, **fields})
+
+    return make

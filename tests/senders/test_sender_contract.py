@@ -1,0 +1,107 @@
+"""What every sender keeps to, whatever its channel. A new sender is one more line in SENDERS."""
+
+import asyncio
+
+import pytest
+
+from worker.endings import Kind, Problem
+from worker.senders.contract import Receipt
+from worker.senders.fake import FakeSender
+
+
+class FakeSide:
+    """The far side of a fake: told what to answer next, asked for what arrived."""
+
+    def __init__(self):
+        self.answers = []
+
+    def sender(self, **arguments):
+        self.made = FakeSender(self.answers, **arguments)
+        return self.made
+
+    def refuse_next(self):
+        self.answers.append(Problem(Kind.BAD_INPUT, "no such mailbox"))
+
+    def arrived(self):
+        return [message.key for message in self.made.messages]
+
+
+class EmailSide:
+    def __init__(self, relay, email):
+        self.relay, self.sender = relay, email
+
+    def refuse_next(self):
+        self.relay.script["RCPT"].append("550 5.1.1 no such mailbox")
+
+    def arrived(self):
+        lines = b"\r\n".join(self.relay.messages).decode().splitlines()
+        return [line.split("<")[1].split("@")[0] for line in lines if line.startswith("Message-ID:")]
+
+
+SENDERS = ("fake", "email")
+
+
+@pytest.fixture(params=SENDERS)
+def side(request, relay, email):
+    return FakeSide() if request.param == "fake" else EmailSide(relay, email)
+
+
+async def test_a_message_taken_is_a_receipt_and_arrives_once(side, message):
+    answer = await side.sender().send(message())
+
+    assert isinstance(answer, Receipt)
+    assert side.arrived() == ["0197f3-invitation-email"]
+
+
+async def test_a_refusal_is_a_problem_and_nothing_arrives(side, message):
+    side.refuse_next()
+
+    answer = await side.sender().send(message())
+
+    assert isinstance(answer, Problem)
+    assert answer.kind is Kind.BAD_INPUT
+    assert side.arrived() == []
+
+
+async def test_after_a_refusal_the_next_message_goes_out(side, message):
+    side.refuse_next()
+    sender = side.sender()
+
+    await sender.send(message(key="first"))
+    answer = await sender.send(message(key="second"))
+
+    assert isinstance(answer, Receipt)
+    assert side.arrived() == ["second"]
+
+
+async def test_messages_side_by_side_all_arrive_each_once(side, message):
+    sender = side.sender()
+
+    answers = await asyncio.gather(*(sender.send(message(key=f"key-{number}")) for number in range(20)))
+
+    assert all(isinstance(answer, Receipt) for answer in answers)
+    assert sorted(side.arrived()) == sorted(f"key-{number}" for number in range(20))
+
+
+async def test_nothing_personal_shows_in_a_receipt_a_problem_or_a_repr(side, message):
+    side.refuse_next()
+    sender = side.sender()
+
+    shown = [repr(message()), repr(await sender.send(message())), repr(await sender.send(message())), repr(sender)]
+
+    assert not [text for text in shown for secret in ("t0k3n", "maria", "lopez") if secret in text.lower()]
+
+
+@pytest.mark.parametrize("hold", [True, False])
+async def test_repeating_what_broke_is_the_configurations_choice(side, hold):
+    assert side.sender(hold_unknown=hold).repeatable() is not hold
+
+
+async def test_closing_twice_is_as_good_as_once(side, message):
+    sender = side.sender()
+    await sender.send(message())
+
+    await sender.close()
+    await sender.close()
+
+    assert len(side.arrived()) == 1

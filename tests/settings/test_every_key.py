@@ -1,0 +1,149 @@
+"""What holds for every key of the model, read off the model itself."""
+
+import datetime
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from worker.settings import Settings, load
+from worker.settings.problems import show_path
+from worker.settings.reference import page_with_tables
+from worker.settings.shape import keys_of, tables_of
+
+from .samples import ENVIRON, problems, tree, with_value
+
+ROOT = Path(__file__).parents[2]
+FRANKIEONE_ONLY = ("customer_id", "customer_child_id", "channel", "jwt_key", "webhook_secret", "link")
+Key = tuple[str | int, ...]
+
+
+def every_key() -> list[Key]:
+    keys: list[Key] = []
+    for name, field in keys_of(Settings).items():
+        tables = tables_of(field.annotation)
+        assert tables is not None
+        for key in keys_of(tables.model):
+            if tables.kind == "named":
+                keys.append((name, "au" if key in FRANKIEONE_ONLY else "kyc", key))
+            else:
+                keys.append((name, key) if tables.kind == "one" else (name, 0, key))
+    return keys
+
+
+def misspelt(key: str) -> list[str]:
+    middle = len(key) // 2
+    swapped = key[: middle - 1] + key[middle] + key[middle - 1] + key[middle + 1 :]
+    return [word for word in (key[:-1], key[:middle] + key[middle:][:1] + key[middle:], swapped) if word != key]
+
+
+def shown(path: Key) -> str:
+    return show_path(path)
+
+
+KEYS = every_key()
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
+    ["amqp://[", "sqlite:///\0", "https://{token}", "7 days", "smtp://a:b@c:d", "1/second", "::", "kyc", "a@b.test"]
+)
+ANYTHING = st.recursive(
+    TEXTS | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.dates() | st.just({"file": "x\0"}),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=5,
+)
+A_DATE = datetime.date(2026, 11, 20)
+
+
+def test_the_sample_loads() -> None:
+    assert len(KEYS) > 60
+
+
+@pytest.mark.parametrize("wrong", [A_DATE, [A_DATE], {"nonsense": A_DATE}, 2.5], ids=["date", "list", "table", "float"])
+@pytest.mark.parametrize("key", KEYS, ids=shown)
+def test_a_value_of_the_wrong_type_is_one_line_that_names_its_key(key: Key, wrong: Any, tmp_path: Path) -> None:
+    lines = problems(tmp_path, with_value(key, wrong))
+
+    assert len(lines) == 1
+    name, _, message = lines[0].partition(": ")
+    assert name == show_path(key) or name.startswith((f"{show_path(key)}[", f"{show_path(key)}."))
+    assert message
+    assert "not accepted" not in message
+    assert "\n" not in lines[0]
+
+
+@pytest.mark.parametrize("key", KEYS, ids=shown)
+def test_a_misspelt_key_is_one_line_that_names_the_right_one(key: Key, tmp_path: Path) -> None:
+    *before, name = key
+    for word in misspelt(str(name)):
+        configuration = with_value(key, {"env": "IDENFY_KEY"})
+        table: Any = configuration
+        for part in before:
+            table = table[part]
+        table[word] = table.pop(str(name))
+
+        expected = f"{show_path((*before, word))}: unknown key; did you mean `{name}`?"
+        assert problems(tmp_path, configuration) == [expected]
+
+
+@pytest.mark.parametrize("section", list(keys_of(Settings)))
+def test_a_misspelt_section_is_one_line_that_names_the_right_one(section: str, tmp_path: Path) -> None:
+    for word in misspelt(section):
+        configuration = tree()
+        configuration[word] = configuration.pop(section, {})
+
+        assert problems(tmp_path, configuration) == [f"{word}: unknown key; did you mean `{section}`?"]
+
+
+@pytest.mark.parametrize("section", list(keys_of(Settings)))
+def test_a_section_that_is_no_table_is_one_line_that_says_so(section: str, tmp_path: Path) -> None:
+    lines = problems(tmp_path, tree(**{section: 5}))
+
+    assert [line.partition(":")[0] for line in lines] == [section]
+    assert "table" in lines[0]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=8000)
+@given(key=st.sampled_from([*KEYS, *((name,) for name in keys_of(Settings))]), value=ANYTHING)
+def test_whatever_stands_at_a_key_the_answer_is_settings_or_problems_of_one_line(
+    key: Key, value: Any, tmp_path: Path
+) -> None:
+    for line in problems(tmp_path, with_value(key, value)):
+        assert line.isprintable()
+        assert ": " in line
+
+
+def test_a_key_like_no_other_is_answered_with_those_there_are(tmp_path: Path) -> None:
+    assert problems(tmp_path, with_value(("worker", "zzz"), 1)) == ["worker.zzz: unknown key; there are lease"]
+
+
+def test_what_load_fills_in_is_no_key(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, with_value(("accounts", "kyc", "name"), "other"))
+
+    assert line.startswith("accounts.kyc.name: unknown key")
+
+
+def test_the_documentation_is_in_step_with_the_model() -> None:
+    page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+
+    assert page == page_with_tables(page), "run `python -m worker.settings.reference`"
+
+
+def test_the_shipped_example_says_something_in_every_section_and_loads_whole(tmp_path: Path) -> None:
+
+    shutil.copy(ROOT / "examples/onboarding.toml", tmp_path)
+    (tmp_path / "users.toml").write_text('anna = "not-a-real-password"\n')
+    (tmp_path / "templates").mkdir()
+
+    settings = load(tmp_path / "onboarding.toml", environ=ENVIRON)
+
+    assert list(settings.accounts) == ["kyc-eu", "kyb", "au"]
+    assert settings.accounts["kyb"].budget == "kyc-eu"
+    assert settings.accounts["kyb"].limits == settings.accounts["kyc-eu"].limits
+    assert settings.accounts["au"].lifetime is None
+    assert settings.email is not None
+    assert settings.sms is not None
+    assert settings.bus is not None
+    assert settings.web.users["anna"].reveal() == "not-a-real-password"
+    assert settings.warnings == ()

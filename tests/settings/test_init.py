@@ -1,0 +1,156 @@
+"""`onboard init` and `onboard keys new`."""
+
+import base64
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from worker.cli.init import init, keys
+from worker.settings import load
+
+from .samples import ENVIRON
+
+SMTP = {"SMTP_URL": "smtp+starttls://user:password@mail.example.com"}
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(init, list(arguments))
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_the_sandbox_configuration_loads_as_it_is(tmp_path: Path) -> None:
+    result = run("--sandbox", str(tmp_path))
+
+    settings = load(tmp_path / "onboarding.toml", environ={})
+
+    assert result.exit_code == 0
+    assert settings.warnings == ()
+    assert settings.accounts["kyc"].base_url == "http://127.0.0.1:9200/idenfy"
+    assert settings.accounts["kyc"].api_key.reveal() == "sandbox-key"
+    assert settings.accounts["au"].provider == "frankieone-v2"
+    assert settings.accounts["au"].budget == "au"
+    assert [route.accounts for route in settings.routes] == [("au",), ("kyc",)]
+    assert settings.email is not None
+    assert (settings.email.host, settings.email.port) == ("127.0.0.1", 9225)
+
+
+def test_the_sandbox_configuration_takes_other_ports(tmp_path: Path) -> None:
+    result = run("--sandbox", "--port", "40001", "--smtp-port", "40002", str(tmp_path))
+
+    settings = load(tmp_path / "onboarding.toml", environ={})
+
+    assert settings.accounts["au"].base_url == "http://127.0.0.1:40001/frankieone"
+    assert settings.email is not None
+    assert settings.email.port == 40002
+    assert "onboard sandbox --port 40001 --smtp-port 40002" in result.output
+
+
+def test_the_real_configuration_loads_once_its_variables_are_set(tmp_path: Path) -> None:
+    assert run(str(tmp_path)).exit_code == 0
+
+    settings = load(tmp_path / "onboarding.toml", environ=ENVIRON | SMTP)
+
+    assert list(settings.accounts) == ["kyc"]
+    assert settings.warnings == ()
+    assert "# quiet_hours = " in (tmp_path / "onboarding.toml").read_text()
+
+
+def test_what_is_commented_out_can_be_used(tmp_path: Path) -> None:
+    run(str(tmp_path))
+    file = tmp_path / "onboarding.toml"
+    wanted = ("# [accounts.au]", "# [invitations]", "# [[routes]]", "# [broker]")
+    lines, using = [], False
+    for line in file.read_text().splitlines():
+        using = line.startswith(wanted) or (using and line.startswith("# "))
+        lines.append(line.removeprefix("# ") if using and "templates" not in line else line)
+    file.write_text("\n".join(lines))
+
+    settings = load(file, environ=ENVIRON | SMTP)
+
+    assert list(settings.accounts) == ["kyc", "au"]
+    assert len(settings.routes) == 2
+    assert set(settings.invitations.quiet_hours) == {"sms", "email"}
+
+
+def test_keys_and_secrets_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
+    run("--sandbox", str(tmp_path))
+
+    assert mode(tmp_path / "onboarding.key") == 0o600
+    assert {mode(file) for file in (tmp_path / "secrets").iterdir()} == {0o600}
+
+
+def test_what_is_there_is_not_overwritten_without_force(tmp_path: Path) -> None:
+    (tmp_path / "onboarding.toml").write_text("mine")
+
+    result = run("--sandbox", str(tmp_path))
+
+    assert result.exit_code == 2
+    assert "--force" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["onboarding.toml"]
+    assert (tmp_path / "onboarding.toml").read_text() == "mine"
+
+
+def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
+    run("--sandbox", str(tmp_path))
+    key = (tmp_path / "onboarding.key").read_text()
+
+    result = run("--sandbox", "--force", "--port", "40001", str(tmp_path))
+
+    assert result.exit_code == 0
+    assert f"kept {tmp_path / 'onboarding.key'}" in result.output
+    assert (tmp_path / "onboarding.key").read_text() == key
+    assert "40001" in (tmp_path / "onboarding.toml").read_text()
+
+
+def test_a_directory_that_is_not_there_is_made(tmp_path: Path) -> None:
+    assert run("--sandbox", str(tmp_path / "new" / "place")).exit_code == 0
+    assert load(tmp_path / "new" / "place" / "onboarding.toml", environ={})
+
+
+def test_the_directory_is_this_one_if_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    result = run("--sandbox")
+
+    assert result.output.splitlines()[0] == "wrote onboarding.toml"
+    assert load(environ={}).directory == tmp_path
+
+
+def test_the_facts_come_as_json(tmp_path: Path) -> None:
+    facts = json.loads(run("--sandbox", "--json", str(tmp_path)).stdout)
+
+    assert facts["config"] == str(tmp_path / "onboarding.toml")
+    assert facts["kept"] == []
+    assert len(facts["written"]) == 6
+    assert facts["next"][0].startswith("onboard sandbox")
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    result = run("--sandbox", str(tmp_path / "file" / "below"))
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: ")
+    assert "Traceback" not in result.output
+
+
+def test_keys_new_prints_one_key_alone_and_another_each_time() -> None:
+    first, second = (CliRunner().invoke(keys, ["new"]).stdout for _ in range(2))
+
+    assert first != second
+    assert first.count("\n") == 1
+    assert len(base64.urlsafe_b64decode(first)) == 32
+
+
+def test_a_printed_key_is_one_that_the_configuration_takes(tmp_path: Path) -> None:
+    run("--sandbox", str(tmp_path))
+    (tmp_path / "onboarding.key").write_text(CliRunner().invoke(keys, ["new"]).stdout)
+
+    assert load(tmp_path / "onboarding.toml", environ={}).encryption.keys

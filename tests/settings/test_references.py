@@ -1,0 +1,238 @@
+"""Secrets: where they come from, that they are read again, and that they are shown nowhere."""
+
+import pickle
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from worker.settings import Secret, SettingsError
+
+from .samples import ENVIRON, loaded, problems, tree, with_value
+from .test_every_key import KEYS, Key
+
+SECRETS = st.text("abcdefghijkmnpqrstuvwxyz%:/@{}[]\"'\\\n 0123456789", min_size=8, max_size=40).map("ZqX".__add__)
+SAME_DIRECTORY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+
+
+def test_any_string_may_come_from_a_variable_or_a_file_beside_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "from").write_text("Bank <bank@example.com>\r\n")
+    configuration = with_value(("email", "from"), {"file": "from"})
+    configuration["accounts"]["kyc"] |= {
+        "provider": {"env": "PROVIDER"},
+        "limits": [{"env": "LIMIT"}],
+        "parameters": {"theme": {"env": "THEME"}, "deep": [{"env": "THEME"}]},
+    }
+
+    read = loaded(tmp_path, configuration, PROVIDER="idenfy-kyb", LIMIT="3/second", THEME="dark")
+
+    assert read.email is not None
+    assert read.email.from_ == "Bank <bank@example.com>"
+    assert read.accounts["kyc"].provider == "idenfy-kyb"
+    assert str(read.accounts["kyc"].limits[0]) == "3/second"
+    assert read.accounts["kyc"].parameters == {"theme": "dark", "deep": ["dark"]}
+
+
+def test_a_parameter_or_column_called_file_or_env_is_no_reference(tmp_path: Path) -> None:
+    configuration = tree(**{"import": {"columns": {"file": "customer_id"}}})
+    configuration["accounts"]["kyc"]["unchecked"] = {"env": "live"}
+
+    read = loaded(tmp_path, configuration)
+
+    assert read.import_.columns == {"file": "customer_id"}
+    assert read.accounts["kyc"].unchecked == {"env": "live"}
+
+
+def test_one_line_end_of_a_file_is_dropped_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("a key\n")
+
+    assert loaded(tmp_path, with_value(("accounts", "kyc", "api_key"), {"file": "key"})).accounts[
+        "kyc"
+    ].api_key == Secret("a key")
+
+
+@pytest.mark.parametrize(
+    ("reference", "line"),
+    [
+        ({"env": "NOT_THERE"}, "accounts.kyc.api_key: the environment variable NOT_THERE is not set"),
+        ({"env": "EMPTY"}, "accounts.kyc.api_key: the environment variable EMPTY is empty"),
+        (
+            {"file": "nowhere"},
+            "accounts.kyc.api_key: no file nowhere (a relative path starts from the configuration's directory)",
+        ),
+        ({"file": "."}, "accounts.kyc.api_key: the file . cannot be read: Is a directory"),
+        ({"file": "empty"}, "accounts.kyc.api_key: the file empty is empty"),
+        ({"file": "binary"}, "accounts.kyc.api_key: the file binary is not UTF-8 text"),
+        ({"file": "a\0b"}, "accounts.kyc.api_key: no file 'a\\x00b'"),
+        (
+            "literal-key",
+            "accounts.kyc.api_key: a secret does not stand in the configuration itself:"
+            ' write { env = "NAME" } or { file = "PATH" }',
+        ),
+        (
+            {"env": "TWO_LINES"},
+            "accounts.kyc.api_key: expected one line of ASCII, not empty and without spaces around it",
+        ),
+    ],
+)
+def test_a_secret_that_cannot_be_had_says_why(reference: Any, line: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "binary").write_bytes(b"\xff\xff")
+
+    configuration = with_value(("accounts", "kyc", "api_key"), reference)
+
+    assert problems(tmp_path, configuration, EMPTY="", TWO_LINES="a\nX-Other: b") == [line]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [("accounts", "kyc", "api_secret"), ("sms", "token"), ("sms", "callback_key"), ("accounts", "au", "jwt_key")],
+)
+def test_no_secret_stands_in_the_configuration_itself(path: tuple[str, ...], tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, with_value(path, "literal"))
+
+    assert "a secret does not stand in the configuration itself" in line
+
+
+@pytest.mark.parametrize(
+    ("path", "url"),
+    [
+        (("database", "url"), "postgresql+psycopg://user:hunter2@127.0.0.1/db"),
+        (("database", "url"), "postgresql+psycopg://127.0.0.1/db?user=u&password=hunter2"),
+        (("broker", "url"), "amqp://user:hunter2@127.0.0.1"),
+        (("broker", "url"), "redis://:hunter2@127.0.0.1"),
+        (("email", "url"), "smtp+starttls://user:hunter2@127.0.0.1"),
+        (("bus", "url"), "amqp://user:hun/ter2@127.0.0.1"),
+    ],
+)
+def test_a_url_with_a_password_stands_in_the_environment_or_a_file(
+    path: tuple[str, ...], url: str, tmp_path: Path
+) -> None:
+    (line,) = problems(tmp_path, with_value(path, url))
+    assert line.startswith(f"{'.'.join(path)}: a URL with a password does not stand in the configuration itself")
+    assert "ter2" not in line
+
+    if "/ter2" not in url:
+        assert problems(tmp_path, with_value(path, {"env": "URL"}), URL=url) == []
+
+
+def test_a_url_without_a_password_may_stand_in_the_configuration(tmp_path: Path) -> None:
+    assert problems(tmp_path, with_value(("broker", "url"), "amqp://guest@127.0.0.1:5672//")) == []
+
+
+def test_a_frankieone_customer_is_an_identifier_and_may_stand_there_but_is_not_shown(tmp_path: Path) -> None:
+    read = loaded(tmp_path, with_value(("accounts", "au", "customer_id"), "1111-2222"))
+
+    assert read.accounts["au"].customer_id == Secret("1111-2222")
+    assert "1111-2222" not in repr(read)
+
+
+def test_a_secret_from_a_file_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("old\n")
+    secret = loaded(tmp_path, with_value(("accounts", "kyc", "api_key"), {"file": "key"})).accounts["kyc"].api_key
+
+    assert not secret.reload()
+    file.write_text("new\n")
+    assert secret.reload()
+    assert secret.reveal() == "new"
+    assert not secret.reload()
+
+
+def test_a_file_that_went_away_or_is_half_written_leaves_the_secret_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("old\n")
+    secret = loaded(tmp_path, with_value(("accounts", "kyc", "api_key"), {"file": "key"})).accounts["kyc"].api_key
+
+    for spoil in (lambda: file.write_text(""), lambda: file.write_bytes(b"\xff"), file.unlink):
+        spoil()
+        assert not secret.reload()
+        assert secret.reveal() == "old"
+
+
+def test_a_secret_from_the_environment_has_nothing_to_read_again(tmp_path: Path) -> None:
+    secret = loaded(tmp_path, tree()).accounts["kyc"].api_key
+
+    assert not secret.reload()
+    assert secret.reveal() == ENVIRON["IDENFY_KEY"]
+
+
+def test_secrets_are_equal_by_value_and_never_shown_or_pickled() -> None:
+    secret = Secret("hunter2")
+
+    assert secret == Secret("hunter2")
+    assert secret != Secret("hunter3")
+    assert secret != "hunter2"
+    assert "hunter2" not in f"{secret} {secret!r} {[secret]}"
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(secret)
+
+
+def test_no_secret_is_in_the_settings_repr_or_their_json(tmp_path: Path) -> None:
+    configuration = tree(database={"url": {"env": "DATABASE"}}, web={"users": {"anna": {"env": "ANNA"}}})
+    environ = {"DATABASE": "postgresql+psycopg://u:hunter2@127.0.0.1/db", "ANNA": "annas-password"}
+
+    read = loaded(tmp_path, configuration, **environ)
+
+    known = [*ENVIRON.values(), "hunter2", "annas-password"]
+    assert [secret for secret in known if secret in repr(read)] == []
+    assert [secret for secret in ENVIRON.values() if secret in read.model_dump_json()] == []
+
+
+@SAME_DIRECTORY
+@given(
+    secret=SECRETS, key=st.sampled_from(KEYS), wrapped=st.sampled_from(["literal", "env", "list", "table", "override"])
+)
+def test_no_error_repeats_a_value_wherever_it_stood(tmp_path: Path, secret: str, key: Key, wrapped: str) -> None:
+    forms: dict[str, Any] = {"literal": secret, "env": {"env": "IT"}, "list": [secret], "table": {"kind": secret}}
+    environ = {"IT": secret}
+    if wrapped == "override" and not isinstance(key[1], int):
+        environ["ONBOARDING__" + "__".join(map(str, key)).upper()] = secret
+    configuration = with_value(key, forms.get(wrapped, 1))
+    accepted = False
+    try:
+        shown = repr(loaded(tmp_path, configuration, **environ))
+        accepted = True
+    except SettingsError as error:
+        shown = "".join(traceback.format_exception(error)) + repr(error)
+        kept = {str(value) for value in vars(error).values()}
+        shown += "".join(kept) + repr(error.__context__) + repr(error.__cause__)
+
+    # What is no secret may be shown where it is accepted, in the settings' own repr.
+    plain = {"queue", "exchange", "account", "budget", "channel", "columns", "from", "link", "when"}
+    if not (accepted and key[-1] in plain):
+        assert secret not in shown
+        assert repr(secret)[1:-1] not in shown
+
+
+@pytest.mark.parametrize("text", ["", "short", "=" * 44, "k" * 44, "!" * 43])
+def test_a_key_that_is_not_32_bytes_says_what_prints_one(text: str, tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, tree(), ONBOARDING_KEY=text)
+
+    assert line.startswith("encryption.keys[1]: ")
+    assert "`onboard keys new` prints " in line
+
+
+def test_users_come_from_a_file_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "users.toml").write_text('anna = "one"\nbert = "two"\n')
+    configuration = tree(web={"bind": "0.0.0.0:8080", "users": {"file": "users.toml"}})
+
+    assert loaded(tmp_path, configuration).web.users == {"anna": Secret("one"), "bert": Secret("two")}
+
+
+@pytest.mark.parametrize("text", ["anna", "[anna]\nname = 1", "anna = 5", 'anna = ""'])
+def test_a_users_file_of_another_form_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "users.toml").write_text(text)
+
+    (line,) = problems(tmp_path, tree(web={"users": {"file": "users.toml"}}))
+
+    assert line.startswith("web.users: ")
+
+
+def test_a_password_of_a_user_does_not_stand_in_the_configuration(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, tree(web={"users": {"anna": "literal"}}))
+
+    assert line.startswith("web.users: a user's password does not stand in the configuration itself")

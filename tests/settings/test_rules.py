@@ -1,0 +1,275 @@
+"""What keys mean together: routes, lifetimes, budgets, the environment's overrides."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from worker.pacing import Limit
+
+from .samples import loaded, problems, tree, with_value
+
+KYB = {"provider": "idenfy-kyb", "api_key": {"env": "IDENFY_KEY"}, "api_secret": {"env": "IDENFY_SECRET"}}
+
+
+def with_kyb(kyc: dict[str, Any] | None = None, kyb: dict[str, Any] | None = None) -> dict[str, Any]:
+    configuration = tree()
+    configuration["accounts"]["kyc"] |= kyc or {}
+    configuration["accounts"]["kyb"] = {**KYB, **(kyb or {})}
+    return configuration
+
+
+def test_accounts_with_the_same_host_and_credential_share_the_first_ones_budget(tmp_path: Path) -> None:
+    accounts = loaded(tmp_path, with_kyb()).accounts
+
+    assert {name: account.budget for name, account in accounts.items()} == {"kyc": "kyc", "au": "au", "kyb": "kyc"}
+
+
+def test_what_is_said_on_one_account_of_a_budget_holds_for_all(tmp_path: Path) -> None:
+    said = {"limits": ["7/second"], "credits": 10}
+    for configuration in (with_kyb(kyc=said), with_kyb(kyb=said)):
+        accounts = loaded(tmp_path, configuration).accounts
+
+        for name in ("kyc", "kyb"):
+            assert accounts[name].limits == (Limit.parse("7/second"),)
+            assert accounts[name].credits == 10
+            assert accounts[name].concurrency == 50
+
+
+@pytest.mark.parametrize(
+    ("key", "one", "other"), [("limits", ["1/second"], ["2/second"]), ("concurrency", 1, 2), ("credits", 1, 2)]
+)
+def test_accounts_of_a_budget_that_disagree_are_a_problem(key: str, one: Any, other: Any, tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, with_kyb(kyc={key: one}, kyb={key: other}))
+
+    assert line.startswith(f"accounts.kyb.{key}: differs from accounts.kyc.{key}, but both share the budget `kyc`")
+    assert problems(tmp_path, with_kyb(kyc={key: one}, kyb={key: one})) == []
+
+
+def test_another_credential_or_another_host_is_another_budget(tmp_path: Path) -> None:
+    by_key = loaded(tmp_path, with_kyb(kyb={"api_key": {"env": "FRANKIE_KEY"}})).accounts
+    by_host = loaded(tmp_path, with_kyb(kyb={"base_url": "https://other.example.com"})).accounts
+
+    assert by_key["kyb"].budget == "kyb"
+    assert by_host["kyb"].budget == "kyb"
+
+
+def test_a_named_budget_parts_and_joins(tmp_path: Path) -> None:
+    parted = loaded(tmp_path, with_kyb(kyb={"budget": "own", "concurrency": 3})).accounts
+    joined = with_kyb(kyc={"budget": "all"}, kyb={"budget": "all"})
+    joined["accounts"]["au"]["budget"] = "all"
+    by_account = with_value(("accounts", "au", "budget"), "kyc")
+
+    assert (parted["kyb"].budget, parted["kyc"].budget) == ("own", "kyc")
+    assert (parted["kyb"].concurrency, parted["kyc"].concurrency) == (3, 50)
+    assert {account.budget for account in loaded(tmp_path, joined).accounts.values()} == {"all"}
+    assert loaded(tmp_path, by_account).accounts["au"].limits == (Limit.parse("10000/hour"),)
+
+
+def test_sandbox_accounts_of_two_providers_with_one_key_do_not_share(tmp_path: Path) -> None:
+    configuration = with_value(("accounts", "au", "api_key"), {"env": "IDENFY_KEY"})
+    for name in ("au", "kyc"):
+        configuration["accounts"][name]["base_url"] = f"http://127.0.0.1:9200/{name}"
+
+    accounts = loaded(tmp_path, configuration).accounts
+
+    assert (accounts["kyc"].budget, accounts["au"].budget) == ("kyc", "au")
+
+
+def test_a_route_to_an_unknown_account_names_the_nearest(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, tree(routes=[{"accounts": ["kyc", "kyk"]}]))
+
+    assert line == "routes[1].accounts[2]: no such account; did you mean `kyc`?"
+
+
+def test_a_route_keeps_its_conditions(tmp_path: Path) -> None:
+    when = {"country": ["AU", "NZL"], "entity_id": True, "kind": "individual", "consent": False}
+
+    route = loaded(tmp_path, tree(routes=[{"when": when, "accounts": ["au"], "freshness": "1 hour"}])).routes[0]
+
+    assert route.when == {**when, "country": ("AU", "NZL")}
+    assert route.freshness == timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("when", "part"),
+    [
+        ({"contry": "AU"}, "`contry`: no column that a route can look at; did you mean `country`?"),
+        ({"account": "kyc"}, "`account`: no column that a route can look at"),
+        ({"kind": "person"}, '`kind`: expected "individual" or "company"'),
+        ({"country": "Australia"}, "`country`: expected a country's two or three letters"),
+        ({"country": []}, "`country`: expected a value, a list of values, or true or false"),
+        ({"tags": 5}, "`tags`: expected a value, a list of values, or true or false"),
+    ],
+)
+def test_a_condition_that_could_never_fit_is_a_problem(when: dict[str, Any], part: str, tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, tree(routes=[{"when": when, "accounts": ["kyc"]}]))
+
+    assert line.startswith("routes[1].when: ")
+    assert part in line
+
+
+def test_a_floor_that_is_not_below_the_lifetime_stops_the_start(tmp_path: Path) -> None:
+    def with_floor(floor: str, account: str = "kyc") -> dict[str, Any]:
+        return tree(routes=[{"accounts": [account], "freshness": floor}])
+
+    (line,) = problems(tmp_path, with_floor("7 days"))
+    assert line.startswith('routes[1].freshness: expected less than "7 days", the lifetime of accounts.kyc')
+    assert problems(tmp_path, with_floor("6 days")) == []
+    assert problems(tmp_path, with_floor("8 days", "au")) == []
+
+
+@pytest.mark.parametrize(("lifetime", "bound"), [("0 s", "at least"), ("500 ms", "at least"), ("31 days", "at most")])
+def test_a_lifetime_is_within_what_the_provider_accepts(lifetime: str, bound: str, tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, with_value(("accounts", "kyc", "lifetime"), lifetime))
+
+    assert line.startswith(f"accounts.kyc.lifetime: expected {bound} ")
+
+
+def test_a_lifetime_is_in_whole_seconds(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, with_value(("accounts", "kyc", "lifetime"), "90.5 s"))
+
+    assert line == "accounts.kyc.lifetime: expected whole seconds"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "warning"),
+    [
+        (("accounts", "kyc", "lifetime"), "59 s", "accounts.kyc.lifetime: below"),
+        (("accounts", "au", "lifetime"), "7 days", "accounts.au.lifetime: not used"),
+        (("accounts", "kyc", "timeout"), "60 s", "accounts.kyc.timeout: not below worker.lease"),
+        (("routes",), [{"accounts": ["kyc"]}, {"accounts": ["au"]}], "routes[2]: never reached: routes[1] takes every"),
+        (("email", "url"), {"env": "URL"}, "email.url: the password goes over the network unencrypted"),
+    ],
+)
+def test_what_is_allowed_but_odd_is_a_warning(path: tuple[str, ...], value: Any, warning: str, tmp_path: Path) -> None:
+    settings = loaded(tmp_path, with_value(path, value), URL="smtp://user:hunter2@mail.example.com")
+
+    (line,) = settings.warnings
+    assert line.startswith(warning)
+    assert settings.accounts["au"].lifetime is None
+
+
+@pytest.mark.parametrize(
+    ("account", "key", "value"),
+    [
+        ("au", "api_secret", {"env": "IDENFY_SECRET"}),
+        ("au", "webhook_keys", [{"env": "IDENFY_SECRET"}]),
+        ("au", "dialect", "openapi"),
+        ("kyc", "customer_id", "x"),
+        ("kyc", "channel", "api"),
+        ("kyc", "jwt_key", {"env": "IDENFY_SECRET"}),
+    ],
+)
+def test_a_key_that_the_provider_has_no_use_for_is_a_mix_up(account: str, key: str, value: Any, tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, with_value(("accounts", account, key), value))
+
+    assert line.startswith(f"accounts.{account}.{key}: only for ")
+
+
+@pytest.mark.parametrize(
+    ("account", "key"), [("kyc", "api_secret"), ("au", "customer_id"), ("au", "link"), ("kyc", "api_key")]
+)
+def test_a_key_that_the_provider_needs_is_missed(account: str, key: str, tmp_path: Path) -> None:
+    configuration = tree()
+    del configuration["accounts"][account][key]
+
+    (line,) = problems(tmp_path, configuration)
+
+    assert line.startswith(f"accounts.{account}.{key}: missing")
+
+
+def test_a_web_server_that_others_can_reach_needs_credentials(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, tree(web={"bind": "0.0.0.0:8080"}))
+    assert line.startswith("web.bind: anything but loopback needs `users` or `event_keys`")
+
+    assert problems(tmp_path, tree(web={"bind": "0.0.0.0:8080", "event_keys": [{"env": "EVENTS_KEY"}]})) == []
+    assert problems(tmp_path, tree(web={"bind": "localhost:8080"})) == []
+
+
+def test_a_fallback_needs_its_sender(tmp_path: Path) -> None:
+    configuration = tree(invitations={"fallback": "sms"})
+    assert problems(tmp_path, configuration) == []
+
+    del configuration["sms"]
+    assert problems(tmp_path, configuration) == ["invitations.fallback: needs the section [sms]"]
+
+
+def test_an_accounts_name_fits_into_an_address_and_a_queue(tmp_path: Path) -> None:
+    configuration = tree()
+    configuration["accounts"]["a b/c"] = configuration["accounts"]["kyc"]
+
+    (line,) = problems(tmp_path, configuration)
+
+    assert line.startswith('accounts."a b/c": expected a name of at most 63 letters')
+
+
+def test_columns_map_to_ours_once(tmp_path: Path) -> None:
+    def columns(**mapped: str) -> dict[str, Any]:
+        return tree(**{"import": {"columns": mapped}})
+
+    assert problems(tmp_path, columns(Mail="email", Docs="idenfy-kyc.documents")) == []
+    assert problems(tmp_path, columns(Mail="emial")) == [
+        "import.columns: `Mail`: no such column; did you mean `email`?"
+    ]
+    assert problems(tmp_path, columns(Mail="email", Post="email")) == [
+        "import.columns: two of their columns map to one of ours"
+    ]
+
+
+def test_the_environment_overrides_the_file_with_values_of_the_keys_own_kind(tmp_path: Path) -> None:
+    settings = loaded(
+        tmp_path,
+        with_kyb(kyc={"concurrency": 1, "parameters": {"showInstructions": False}}),
+        ONBOARDING__DATABASE__URL="postgresql+psycopg://u:p@127.0.0.1/db",
+        ONBOARDING__ACCOUNTS__KYC__CONCURRENCY="20",
+        onboarding__accounts__kyc__limits='["3/second"]',
+        ONBOARDING__ACCOUNTS__KYC__API_KEY="other-key",
+        ONBOARDING__ACCOUNTS__KYC__PARAMETERS__SHOWINSTRUCTIONS="true",
+        ONBOARDING__ACCOUNTS__KYC__PARAMETERS__theme="dark",
+        ONBOARDING__ACCOUNTS__AU__CHANNEL="123",
+        ONBOARDING__ROUTES='[{"accounts": ["au"]}]',
+        ONBOARDING__WORKER__LEASE="30 s",
+        ONBOARDING__IMPORT__COLUMNS='{ Mail = "email" }',
+        ONBOARDING__WEB__EVENT_KEYS='["event-key"]',
+        ONBOARDING__BUS__DECLARE="false",
+    )
+    account = settings.accounts["kyc"]
+
+    assert settings.database.url == "postgresql+psycopg://u:p@127.0.0.1/db"
+    assert (account.concurrency, account.limits) == (20, (Limit.parse("3/second"),))
+    assert account.api_key.reveal() == "other-key"
+    assert account.parameters == {"showInstructions": True, "theme": "dark"}
+    assert settings.accounts["au"].channel == "123"
+    assert [route.accounts for route in settings.routes] == [("au",)]
+    assert settings.worker.lease == timedelta(seconds=30)
+    assert settings.import_.columns == {"Mail": "email"}
+    assert settings.web.event_keys[0].reveal() == "event-key"
+    assert settings.bus is not None
+    assert settings.bus.declare is False
+
+
+@pytest.mark.parametrize(
+    "variable", ["ONBOARDING__ACCOUNTS__KYC-EU__CONCURRENCY", "ONBOARDING__ACCOUNTS__KYC_EU__CONCURRENCY"]
+)
+def test_an_override_finds_a_name_with_a_dash(variable: str, tmp_path: Path) -> None:
+    configuration = tree(routes=[{"accounts": ["au"]}])
+    configuration["accounts"]["kyc-eu"] = configuration["accounts"].pop("kyc")
+
+    assert loaded(tmp_path, configuration, **{variable: "7"}).accounts["kyc-eu"].concurrency == 7
+
+
+def test_a_problem_with_an_override_names_the_variable(tmp_path: Path) -> None:
+    lines = problems(tmp_path, tree(), ONBOARDING__WORKER__LEESE="1 s", ONBOARDING__ACCOUNTS__KYC__CONCURRENCY="many")
+
+    assert lines == [
+        "worker.leese: unknown key; did you mean `lease`? (set by ONBOARDING__WORKER__LEESE)",
+        "accounts.kyc.concurrency: expected a whole number (set by ONBOARDING__ACCOUNTS__KYC__CONCURRENCY)",
+    ]
+
+
+def test_a_line_break_in_an_override_adds_no_key(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, tree(), ONBOARDING__WEB__EVENT_KEYS='["a"]\nother = 1')
+
+    assert line.startswith("web.event_keys: expected a list")

@@ -1,0 +1,34 @@
+"""The Celery application: `celery -A worker.app worker` and `celery -A worker.app beat`, with ONBOARDING_CONFIG.
+
+Its settings come from onboarding.toml through `celery_settings`; a celeryconfig.py of a host project beside it
+is not read.
+"""
+
+import os
+import sys
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+
+from worker.celery_settings import celery_settings
+from worker.logs import set_up
+from worker.settings import SettingsError, load
+
+
+def _configuration() -> dict[str, Any]:
+    try:
+        return celery_settings(load())
+    except SettingsError as error:
+        # Celery would show a traceback of its own machinery around it.
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from None
+
+
+app = Celery("onboarding", include=["worker.tasks"], set_as_current=False)
+app.add_defaults(_configuration)
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def _own_the_log(loglevel: int | str | None = None, **_signal: Any) -> None:
+    set_up(os.environ.get("ONBOARDING_LOG_LEVEL", "info"))

@@ -1,0 +1,243 @@
+"""Builds every part once, from the configuration: the one place where they meet."""
+
+import os
+import random
+import socket
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from email.utils import parseaddr
+from functools import cached_property
+
+import sqlalchemy as sa
+
+from worker.budgets import BudgetRule
+from worker.clock import Clock, corrected, system_clock
+from worker.customers import Customer, FieldProblem, invitation_channels
+from worker.invitations import Templates
+from worker.keyring import Keyring
+from worker.onboarding import FLUSH_MARGIN, InviteWork, IssueWork, Ring
+from worker.providers.account import AccountUnusable
+from worker.providers.contract import Provider
+from worker.providers.http import Http
+from worker.providers.registry import build_provider
+from worker.routing import Rule
+from worker.senders.contract import Sender
+from worker.senders.email import EmailSender
+from worker.sessions import default_floor
+from worker.settings import Account, Settings, SettingsError
+from worker.shift import HORIZON
+from worker.store.attempts import Attempts
+from worker.store.batches import Batches
+from worker.store.budgets import Budgets
+from worker.store.database import Database
+from worker.store.facts import Facts
+from worker.store.handovers import Handovers
+from worker.store.invitations import Invitations, InvitationTerms
+from worker.store.jobs import Jobs, JobTerms
+from worker.store.sweeps import Sweeps
+
+# A row must be able to wait a little under its lease, be called for, and be written.
+LEASE_ROOM = timedelta(seconds=5)
+DATABASE_THREADS = 8
+
+
+class Parts:
+    """All parts of one process. Make it after a fork, never before: it holds connections."""
+
+    database_threads = DATABASE_THREADS
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock = system_clock,
+        jitter: Callable[[], float] = random.random,
+        senders: Mapping[str, Sender] | None = None,
+    ) -> None:
+        """Raises SettingsError when the configuration names what cannot work. Opens no connection yet."""
+        self.settings = settings
+        self.clock = clock
+        self._jitter = jitter
+        self.accounts: Mapping[str, Account] = settings.accounts
+        self.providers = _providers(settings)
+        _check_leases(settings)
+        self.keyring = Keyring([key.reveal() for key in settings.encryption.keys])
+        self.database = Database(settings.database.url, connections=DATABASE_THREADS)
+        self.jobs = Jobs(self.database, self.keyring)
+        self.attempts = Attempts(self.database, self.keyring)
+        self.invitations = Invitations(self.database, self.keyring)
+        self.handovers = Handovers(self.database)
+        self.batches = Batches(self.database, self.keyring)
+        self.budgets = Budgets(self.database)
+        self.facts = Facts(self.database, self.keyring)
+        self.sweeps = Sweeps(self.database, jitter=jitter)
+        self._senders = senders
+        self.owner = f"{socket.gethostname()[:48]}:{os.getpid()}"
+
+    @cached_property
+    def senders(self) -> Mapping[str, Sender]:
+        """By channel. Built when first needed, on the loop that will use them."""
+        if self._senders is not None:
+            return self._senders
+        email = self.settings.email
+        if email is None:
+            return {}
+        return {
+            "email": EmailSender(
+                host=email.host,
+                port=email.port,
+                tls=email.tls,
+                username=email.username or "",
+                password=email.password.reveal() if email.password else "",
+                from_=email.from_,
+                timeout=email.timeout,
+                connections=email.connections,
+                hold_unknown=email.on_unknown == "hold",
+                now=self.clock,
+            )
+        }
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels that this configuration can send on."""
+        if self._senders is not None:
+            return tuple(self._senders)
+        return ("email",) if self.settings.email else ()
+
+    @cached_property
+    def templates(self) -> Templates:
+        invitations = self.settings.invitations
+        return Templates(invitations.templates, locale=invitations.locale)
+
+    @cached_property
+    def rules(self) -> list[Rule]:
+        """The routes, in order."""
+        return [Rule(route.when, route.accounts, route.freshness) for route in self.settings.routes]
+
+    def budget_of(self, account: str) -> BudgetRule:
+        settings = self.accounts[account]
+        return BudgetRule(
+            settings.budget, settings.limits, settings.concurrency, settings.credits, self.settings.retry.policy
+        )
+
+    def sender_budget(self, channel: str) -> BudgetRule:
+        email = self.settings.email
+        limits = email.limits if email else ()
+        places = email.connections if email else 1
+        return BudgetRule(f"sender/{channel}", limits, places, None, self.settings.retry.policy)
+
+    def ready(self) -> None:
+        """Make the budgets' rows, and set the clock by the database's. The schema must be up to date."""
+        self.budgets.ensure(
+            [self.budget_of(name).name for name in self.accounts]
+            + [self.sender_budget(channel).name for channel in self.channels]
+        )
+        if not self.database.is_sqlite and self.clock is system_clock:
+            self.clock = corrected(self._clock_offset())
+
+    def _clock_offset(self) -> timedelta:
+        """What this machine's clock is behind the database's, to about half a round trip."""
+        with self.database.read() as connection:
+            connection.execute(sa.text("SELECT 1"))  # connecting takes long: not between the two readings
+            before = self.clock()
+            theirs = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
+            after = self.clock()
+        offset: timedelta = theirs - (before + (after - before) / 2)
+        return offset
+
+    def able(self, account: str, customer: Customer) -> list[FieldProblem]:
+        """Why the account cannot serve the customer; empty when it can."""
+        return self.providers[account].refuses(customer)
+
+    def unsendable(self, customer: Customer) -> list[FieldProblem]:
+        """The channels that the customer is to be invited on and that have no sender."""
+        return [
+            FieldProblem("channel", f"no sender is configured for {channel}", f"add [{channel}] to the configuration")
+            for channel in invitation_channels(customer.channel)
+            if channel not in self.channels
+        ]
+
+    def floor_of(self, account: str, freshness: timedelta | None) -> timedelta:
+        """The least life a link of this account may leave with, on a route that asks for `freshness`."""
+        return freshness if freshness is not None else default_floor(self.providers[account].lifetime)
+
+    def issue_work(self, account: str, http: Http, *, ring_invite: Ring) -> IssueWork:
+        settings = self.accounts[account]
+        provider = self.providers[account]
+        return IssueWork(
+            terms=JobTerms(
+                account=account,
+                provider=settings.provider,
+                rule=self.budget_of(account),
+                lease=self.settings.worker.lease,
+                owner=self.owner,
+                horizon=HORIZON,
+                reissue_at=provider.reissue_at,
+            ),
+            provider=provider,
+            http=http,
+            timeout=settings.timeout,
+            repeat_unknown=settings.on_unknown == "repeat",
+            jobs=self.jobs,
+            attempts=self.attempts,
+            ring_invite=ring_invite,
+            clock=self.clock,
+            jitter=self._jitter,
+        )
+
+    def invite_work(self, channel: str) -> InviteWork:
+        email = self.settings.email
+        return InviteWork(
+            terms=InvitationTerms(
+                channel=channel,
+                rule=self.sender_budget(channel),
+                lease=self.settings.worker.lease,
+                owner=self.owner,
+                horizon=HORIZON,
+                most_reissues=self.settings.reissue.most,
+            ),
+            sender=self.senders[channel],
+            sender_name=_display_name(email.from_) if email else "",
+            timeout=email.timeout if email else timedelta(seconds=30),
+            templates=self.templates,
+            providers=dict(self.providers),
+            invitations=self.invitations,
+            handovers=self.handovers,
+            clock=self.clock,
+            jitter=self._jitter,
+        )
+
+    def close(self) -> None:
+        self.database.close()
+
+
+def _display_name(from_: str) -> str:
+    name, address = parseaddr(from_)
+    return name or address.partition("@")[2]
+
+
+def _providers(settings: Settings) -> dict[str, Provider]:
+    providers, problems = {}, []
+    for name, account in settings.accounts.items():
+        try:
+            providers[name] = build_provider(account)
+        except AccountUnusable as error:
+            problems.append(str(error))
+    if problems:
+        raise SettingsError(problems)
+    return providers
+
+
+def _check_leases(settings: Settings) -> None:
+    """A call that could outlive its lease would be made for a row that somebody else may own by then."""
+    timeouts = {f"accounts.{name}.timeout": account.timeout for name, account in settings.accounts.items()}
+    if settings.email:
+        timeouts["email.timeout"] = settings.email.timeout
+    problems = [
+        f"worker.lease: {settings.worker.lease.total_seconds():g} s is too short for {key} ="
+        f" {timeout.total_seconds():g} s; write at least {(timeout + FLUSH_MARGIN + LEASE_ROOM).total_seconds():g} s"
+        for key, timeout in timeouts.items()
+        if settings.worker.lease < timeout + FLUSH_MARGIN + LEASE_ROOM
+    ]
+    if problems:
+        raise SettingsError(problems)

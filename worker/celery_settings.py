@@ -1,0 +1,90 @@
+"""Celery's settings, translated from onboarding.toml: the only place that spells them.
+
+Queues: `issue` (bells for provider accounts), `invite` (bells for channels), `sweep` (the timer's). A message
+is a bell: it carries an account's name or a channel, and nothing is lost with it. Precedence is decided when
+rows are taken, not by brokers.
+"""
+
+from typing import Any
+
+from kombu.entity import Exchange, Queue
+
+from worker.settings import Settings
+
+ISSUE, INVITE, SWEEP = "issue", "invite", "sweep"
+QUEUES = (ISSUE, INVITE, SWEEP)
+SWEEP_SECONDS = 1.0
+# A bell that nobody heard for this long has been rung again by the sweep many times over.
+BELL_SECONDS = 30
+# Redis hands a message to another worker after this long without an acknowledgement. Longer than the longest
+# shift with its calls; short enough that a dead worker's bells are not missed for long (the sweep rings anyway).
+VISIBILITY_SECONDS = 300
+
+
+def celery_settings(settings: Settings) -> dict[str, Any]:
+    """What Celery is configured with. Pure: no connection is made and no file is read."""
+    url = settings.broker.url
+    threads = 2 * (len(settings.accounts) + 2) + 2  # a shift for each account and channel, bells, and the sweep
+    return {
+        "broker_url": url,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,  # a worker that starts before its broker waits for it
+        "broker_transport_options": _transport_options(url),
+        "task_queues": _queues(url),
+        "task_default_queue": SWEEP,
+        "task_default_exchange_type": "topic",
+        "task_create_missing_queues": False,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        # No results: what came of a task is in the database's rows.
+        "result_backend": None,
+        "task_ignore_result": True,
+        "task_store_errors_even_if_ignored": False,
+        # A bell is acknowledged when its shift is over, and rings again if the worker was lost in between.
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "worker_prefetch_multiplier": 1,
+        # All accounts and channels of a process go side by side on its loop; `--pool prefork` works too.
+        "worker_pool": "threads",
+        "worker_concurrency": max(threads, 10),
+        # Own the log (see `logs`): Celery's own lines carry arguments and the texts of exceptions.
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "timezone": "UTC",
+        "enable_utc": True,
+        "beat_schedule": {
+            "sweep": {"task": "sweep", "schedule": SWEEP_SECONDS, "options": {"queue": SWEEP, "expires": 5}}
+        },
+        # The schedule is one tick that may be late, early or double: there is nothing to keep in a file.
+        "beat_scheduler": "celery.beat:Scheduler",
+        "beat_max_loop_interval": 1,
+    }
+
+
+def _queues(url: str) -> list[Queue]:
+    # Quorum queues survive a broker's node; they must be quorum from the start, for a queue's kind cannot be
+    # changed. A topic exchange, because Celery's delayed delivery, which quorum queues bring along, wants one.
+    arguments = {"x-queue-type": "quorum"} if url.startswith("amqp") else None
+    return [
+        Queue(name, Exchange("onboarding", type="topic"), routing_key=name, queue_arguments=arguments)
+        for name in QUEUES
+    ]
+
+
+def _transport_options(url: str) -> dict[str, Any]:
+    if url.startswith("redis"):
+        return {
+            "visibility_timeout": VISIBILITY_SECONDS,
+            # Without these a message of a killed worker came back after 102 s instead of 6 (measured).
+            "unacked_restore_interval": 2,
+            "unacked_restore_throttle": 1,
+            # Without these a publish on a dead connection waits for ever.
+            "socket_timeout": 10,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            "retry_on_timeout": True,
+        }
+    if url.startswith("amqp"):
+        return {"confirm_publish": True, "socket_timeout": 10, "max_retries": 3}
+    return {"polling_interval": 0.01}

@@ -1,0 +1,152 @@
+"""Brings a list into the database: each line is routed, and becomes a job or a refusal."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from worker.bootstrap import Parts
+from worker.customers import FieldProblem, invitation_channels
+from worker.intake import Accepted, Duplicate, Line, ListOptions, Rejected, content_digest, open_list
+from worker.routing import Unroutable, choose_account
+from worker.store.batches import AcceptedLine, BatchFacts, RefusedLine
+from worker.store.jobs import BATCH
+
+LOT = 1000  # lines in one transaction: what a kill in the middle of an import has to do again
+Progress = Callable[[int], None]
+
+
+@dataclass
+class Judged:
+    """What a list comes to before anything is sent."""
+
+    total: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    duplicate: int = 0
+    routes: dict[str, int] = field(default_factory=dict)
+    messages: dict[str, int] = field(default_factory=dict)
+
+
+class TooManyRefused(Exception):
+    """A list with refused lines, under --strict: nothing of it is taken."""
+
+
+def judge(parts: Parts, line: Line) -> AcceptedLine | RefusedLine:
+    """Route an accepted line; refuse one that no account or sender of this configuration can serve."""
+    match line:
+        case Rejected():
+            return RefusedLine(line.row, line.customer_id, line.problems)
+        case Duplicate():
+            return RefusedLine(line.row, line.customer_id, (), duplicate_of=line.of_row)
+        case Accepted():
+            chosen = choose_account(line.customer, parts.rules, able=parts.able, known=parts.accounts.keys())
+            problems = list(chosen.problems) if isinstance(chosen, Unroutable) else []
+            problems += parts.unsendable(line.customer)
+            if problems or isinstance(chosen, Unroutable):
+                return RefusedLine(line.row, line.customer.customer_id, tuple(problems))
+            floor = parts.floor_of(chosen.account, chosen.freshness)
+            return AcceptedLine(
+                line.row, line.customer, chosen.account, chosen.reason, int(floor.total_seconds())
+            )
+
+
+def judge_list(parts: Parts, path: Path, options: ListOptions) -> Iterator[AcceptedLine | RefusedLine]:
+    """Each line of the list, judged. Raises intake.ListRefused when it cannot be read as one."""
+    for line in open_list(path, options):
+        yield judge(parts, line)
+
+
+def count(judged: Judged, line: AcceptedLine | RefusedLine) -> None:
+    judged.total += 1
+    match line:
+        case AcceptedLine():
+            judged.accepted += 1
+            judged.routes[line.account] = judged.routes.get(line.account, 0) + 1
+            for channel in invitation_channels(line.customer.channel):
+                judged.messages[channel] = judged.messages.get(channel, 0) + 1
+        case RefusedLine(duplicate_of=None):
+            judged.rejected += 1
+        case _:
+            judged.duplicate += 1
+
+
+def problems_of(line: RefusedLine) -> list[FieldProblem]:
+    """What `check` says of a refused line."""
+    if line.duplicate_of is not None:
+        hint = "remove one of the two; the first is used"
+        return [FieldProblem("customer_id", f"the same customer as row {line.duplicate_of}", hint)]
+    return list(line.problems)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The list's batch; `new` is False when the same list was imported, or begun, before."""
+
+    batch: BatchFacts
+    new: bool
+
+
+def import_list(
+    parts: Parts,
+    path: Path,
+    options: ListOptions,
+    *,
+    again: bool = False,
+    strict: bool = False,
+    progress: Progress = lambda _rows: None,
+) -> Imported:
+    """Bring the list in; one that was cut off goes on where it stopped, a complete one is left as it is.
+
+    Raises intake.ListRefused, and TooManyRefused under `strict` before anything is written.
+    """
+    reading = open_list(path, options)  # before anything is written: an unreadable list makes no batch
+    digest = content_digest(path)
+    if strict:
+        _nothing_refused(parts, path, options)
+    batch, new = parts.batches.open(name=path.name, digest=digest, again=again, now=parts.clock())
+    if batch.imported_at is not None:
+        return Imported(batch, new)
+    after = parts.batches.last_row(batch.id)
+    accepted: list[AcceptedLine] = []
+    refused: list[RefusedLine] = []
+    done = 0
+
+    def write() -> None:
+        parts.batches.add(batch.id, accepted, refused, priority=BATCH, now=parts.clock())
+        accepted.clear()
+        refused.clear()
+
+    for line in reading:
+        done += 1
+        if line.row > after:
+            judged = judge(parts, line)
+            if isinstance(judged, AcceptedLine):
+                accepted.append(judged)
+            else:
+                refused.append(judged)
+        if len(accepted) + len(refused) >= LOT:
+            write()
+            progress(done)
+    write()
+    progress(done)
+    parts.batches.imported(batch.id, now=parts.clock())
+    return Imported(batch, new)
+
+
+def _nothing_refused(parts: Parts, path: Path, options: ListOptions) -> None:
+    judged = Judged()
+    for line in judge_list(parts, path, options):
+        count(judged, line)
+    if judged.rejected:
+        raise TooManyRefused(f"{judged.rejected} of {judged.total} rows are refused; `onboard check` names them")
+
+
+def list_age(batch: BatchFacts, *, now: datetime) -> str:
+    """How long ago the batch was made, for people."""
+    seconds = max((now - batch.created_at).total_seconds(), 0)
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            number = int(seconds // length)
+            return f"{number} {unit}{'s' if number > 1 else ''}"
+    return "less than a minute"

@@ -1,0 +1,53 @@
+"""Remembering which customers a list has already brought, in 20 bytes a slot rather than a dictionary's 150.
+
+A table with open addressing over plain arrays: a million customers take some 40 MB, 60 MB while it grows.
+"""
+
+import hashlib
+from array import array
+
+_FIRST_SIZE = 1 << 12  # slots; always a power of two
+
+
+class Seen:
+    """Customers by a 128-bit digest of id and purpose, and the row that brought each."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._allocate(_FIRST_SIZE)
+
+    def row_or_remember(self, customer_id: str, purpose: str, row: int) -> int | None:
+        """The earlier row of this customer and purpose; None when this is the first, which is now remembered."""
+        # The separator cannot occur in either: ids are printable, purposes are slugs.
+        digest = hashlib.blake2b(f"{customer_id}\n{purpose}".encode(), digest_size=16).digest()
+        high, low = int.from_bytes(digest[:8]), int.from_bytes(digest[8:])
+        earlier = self._find_or_put(high, low, row)
+        if earlier:
+            return earlier
+        self._count += 1
+        if self._count * 3 > 9*len(self._rows) * 2:
+            self._grow()
+        return None
+
+    def _find_or_put(self, high: int, low: int, row: int) -> int:
+        highs, lows, rows, mask = self._highs, self._lows, self._rows, self._mask
+        slot = low & mask
+        while rows[slot]:  # rows start at 2, so 0 is a free slot
+            if lows[slot] == low and highs[slot] == high:
+                return rows[slot]
+            slot = (slot + 1) & mask
+        highs[slot], lows[slot], rows[slot] = high, low, row
+        return 0
+
+    def _allocate(self, size: int) -> None:
+        self._highs = array("Q", bytes(8 * size))
+        self._lows = array("Q", bytes(8 * size))
+        self._rows = array("I", bytes(4 * size))
+        self._mask = size - 1
+
+    def _grow(self) -> None:
+        highs, lows, rows = self._highs, self._lows, self._rows
+        self._allocate(2 * len(rows))
+        for high, low, row in zip(highs, lows, rows, strict=True):
+            if row:
+                self._find_or_put(high, low, row)

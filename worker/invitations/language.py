@@ -1,0 +1,155 @@
+"""The template language: Jinja2's, cut down to what the words of one message need.
+
+Jinja's sandbox stops a template from reaching out, but not from using up memory and time: it rendered a
+gigabyte from `{{ 'a' * 10**9 }}`. Bounding each operator, filter and loop would be a race against every
+way to make a string longer. An invitation has no list to walk and no text to build, so here only what
+cannot grow is left, by a list of what is allowed: variables, `if`, `set`, comparisons, a few filters,
+and blocks in a layout. So a template costs what its files and variables are long; both are bounded.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+
+from jinja2 import BaseLoader, StrictUndefined, Template, TemplateSyntaxError, nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+FILE_LENGTH = 64 * 1024  # characters of one template file
+OUTPUT_LENGTH = 256 * 1024  # characters of one rendered part
+LAYOUTS = 3  # layouts above a template, one extending the other
+
+FILTERS = ("capitalize", "d", "default", "e", "escape", "length", "lower", "title", "trim", "truncate", "upper")
+TESTS = ("defined", "undefined", "eq", "equalto", "==", "ne", "!=", "in", "lt", "<", "gt", ">", "le", "<=", "ge", ">=")
+ALLOWED = (
+    nodes.Template,
+    nodes.Output,
+    nodes.TemplateData,
+    nodes.Const,
+    nodes.Name,
+    nodes.If,
+    nodes.CondExpr,
+    nodes.Assign,
+    nodes.Filter,
+    nodes.Test,
+    nodes.Keyword,
+    nodes.Compare,
+    nodes.Operand,
+    nodes.And,
+    nodes.Or,
+    nodes.Not,
+    nodes.Tuple,
+    nodes.List,
+    nodes.Block,
+    nodes.Extends,
+)
+# What people will try, by the name that Jinja's parser has for it.
+SPELLINGS = {
+    "Add": "+", "Sub": "-", "Mul": "*", "Div": "/", "FloorDiv": "//", "Mod": "%", "Pow": "**", "Concat": "~",
+    "For": "{% for %}", "Macro": "{% macro %}", "CallBlock": "{% call %}", "FilterBlock": "{% filter %}",
+    "AssignBlock": "{% set %}…{% endset %}", "With": "{% with %}", "Include": "{% include %}",
+    "Import": "{% import %}", "FromImport": "{% from %}", "ScopedEvalContextModifier": "{% autoescape %}",
+    "Call": "calling a function", "Getattr": "a dot after a variable", "Getitem": "[…] after a variable",
+}  # fmt: skip
+
+
+class TemplateProblem(Exception):
+    """What is wrong with a template. The text names file, line and cause; never a value of a customer."""
+
+
+def environment(loader: BaseLoader) -> ImmutableSandboxedEnvironment:
+    """Jinja with nothing in it but FILTERS and TESTS. Only HTML is escaped: text has nothing to escape into."""
+    env = ImmutableSandboxedEnvironment(
+        loader=loader,
+        undefined=StrictUndefined,
+        autoescape=lambda name: name is not None and name.endswith(".html"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+        cache_size=-1,
+    )
+    env.globals.clear()
+    env.filters = {name: env.filters[name] for name in FILTERS}
+    env.tests = {name: env.tests[name] for name in TESTS}
+    return env
+
+
+def read(env: ImmutableSandboxedEnvironment, name: str, source: str, known: Mapping[str, str]) -> str | None:
+    """Check one file's language and return the layout that it extends, if any.
+
+    `known` are the variables there are. Raises TemplateProblem. Nothing of the template is evaluated:
+    even Jinja's folding of constants comes later, when what is left has nothing to fold.
+    """
+    if len(source) > FILE_LENGTH:
+        raise TemplateProblem(f"{name}: longer than {FILE_LENGTH // 1024} KiB")
+    try:
+        tree = env.parse(source)
+        every = list(_walk(tree))
+    except TemplateSyntaxError as error:
+        raise TemplateProblem(f"{name}, line {error.lineno}: {error.message}") from None
+    except (RecursionError, ValueError, MemoryError):  # nested too deep; a number of thousands of digits
+        raise TemplateProblem(f"{name}: nested too deep, or a number that is too long") from None
+    for node in every:
+        if not isinstance(node, ALLOWED):
+            what = SPELLINGS.get(type(node).__name__, type(node).__name__)
+            raise TemplateProblem(f"{name}, line {node.lineno}: {what} is not available in templates")
+    _check_names(name, every, known)
+    return _layout(name, tree, every)
+
+
+def compiled(env: ImmutableSandboxedEnvironment, name: str) -> Template:
+    """The compiled template; cached by Jinja. Raises TemplateProblem."""
+    try:
+        return env.get_template(name)
+    except TemplateSyntaxError as error:  # unknown filters and tests are noticed here
+        raise TemplateProblem(f"{error.name or name}, line {error.lineno}: {error.message}") from None
+    except Exception as error:
+        raise TemplateProblem(f"{name}: does not compile ({type(error).__name__})") from None
+
+
+def rendered(template: Template, variables: Mapping[str, object]) -> str:
+    """The text, at most OUTPUT_LENGTH long. Raises TemplateProblem.
+
+    Jinja's own message may quote a value, so only the kind of error is passed on.
+    """
+    pieces, length = [], 0
+    try:
+        for piece in template.generate(variables):
+            length += len(piece)
+            if length > OUTPUT_LENGTH:
+                break
+            pieces.append(piece)
+    except Exception as error:
+        raise TemplateProblem(f"{template.name}: does not render ({type(error).__name__})") from None
+    if length > OUTPUT_LENGTH:
+        raise TemplateProblem(f"{template.name}: renders more than {OUTPUT_LENGTH // 1024} KiB")
+    return "".join(pieces)
+
+
+def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
+    yield node
+    for child in node.iter_child_nodes():
+        yield from _walk(child)
+
+
+def _check_names(name: str, every: list[nodes.Node], known: Mapping[str, str]) -> None:
+    names = [node for node in every if isinstance(node, nodes.Name)]
+    assigned = {node.name for node in names if node.ctx == "store"}
+    for node in names:
+        if node.ctx == "store" and node.name in known:
+            raise TemplateProblem(f"{name}, line {node.lineno}: the variable {node.name} cannot be set")
+        if node.name not in known and node.name not in assigned:
+            nearest = difflib.get_close_matches(node.name, known, n=1)
+            hint = f", did you mean {nearest[0]}?" if nearest else ""
+            raise TemplateProblem(f"{name}, line {node.lineno}: there is no variable {node.name}{hint}")
+
+
+def _layout(name: str, tree: nodes.Template, every: list[nodes.Node]) -> str | None:
+    extends = [node for node in every if isinstance(node, nodes.Extends)]
+    if not extends:
+        return None
+    [first, *more] = extends
+    if more or first not in tree.body or not isinstance(first.template, nodes.Const):
+        raise TemplateProblem(f"{name}, line {first.lineno}: one extends, outside of everything, with a name in quotes")
+    layout = str(first.template.value)
+    if layout.rpartition(".")[2] != name.rpartition(".")[2]:  # or text would reach HTML unescaped
+        raise TemplateProblem(f"{name}, line {first.lineno}: a layout ends as what extends it, .html or .txt")
+    return layout

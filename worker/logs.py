@@ -1,0 +1,38 @@
+"""Logging: one line a step, with ids, accounts, endings and seconds; never a name, address, token or link.
+
+Celery's own lines are kept out below WARNING where they would carry a task's arguments or an exception's text.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+LEVELS = ("debug", "info", "warning", "error")
+# These write arguments, exception texts or raw protocol at INFO or DEBUG.
+QUIET = ("celery.app.trace", "celery.worker.strategy", "celery.pool", "amqp", "kombu", "aiosmtplib", "mail.log")
+
+
+class _Lean(logging.Formatter):
+    """Names an exception's type and place, not its text: it may hold what must not be logged."""
+
+    def formatException(self, ei: Any) -> str:
+        kind, _value, trace = ei
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = f" in {trace.tb_frame.f_code.co_name}, line {trace.tb_lineno}" if trace is not None else ""
+        return f"{kind.__name__}{where}" if kind is not None else ""
+
+
+def set_up(level: str = "info", file: Path | None = None) -> None:
+    """Send the log to a file, or to standard error. Raises OSError when the file cannot be written."""
+    handler: logging.Handler = logging.FileHandler(file) if file else logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lean(FORMAT))
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,230 @@
+"""The story: ask a provider for a customer's session, then send the customer its link.
+
+Two kinds of work for a shift. Each step ends in one of the ways of `endings`; which state that leads to is
+`states`' and which rows change is `store`'s.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from worker.clock import Clock
+from worker.endings import Done, Ending, Hold, Kind, Problem, RetryPolicy, ending_for
+from worker.invitations import Invitation, TemplateProblem, Templates
+from worker.providers.contract import Broken, Provider
+from worker.providers.http import Http
+from worker.senders.contract import Message, Sender
+from worker.sessions import Session, SessionRequest, is_stale
+from worker.shift import TakenRows
+from worker.store.attempts import Attempts, IssueResult, OpenedJob
+from worker.store.handovers import Handovers, InviteResult, OpenedInvitation
+from worker.store.invitations import Invitations, InvitationTerms, TakenInvitation
+from worker.store.jobs import Jobs, JobTerms, TakenJob
+
+# After one of these answers the account must not be called again before it is known to all workers.
+HALTS = frozenset({Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT})
+# Between the last look at the lease and the result: the call's own time-out, and writing what came of it.
+FLUSH_MARGIN = timedelta(seconds=5)
+Ring = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class IssueWork:
+    """Asks one account for sessions."""
+
+    terms: JobTerms
+    provider: Provider
+    http: Http
+    timeout: timedelta
+    repeat_unknown: bool  # the account says on_unknown = "repeat"
+    jobs: Jobs
+    attempts: Attempts
+    ring_invite: Ring
+    clock: Clock
+    jitter: Callable[[], float] = random.random
+
+    @property
+    def name(self) -> str:
+        return f"issue({self.terms.account})"
+
+    @property
+    def places(self) -> int:
+        return self.terms.rule.concurrency
+
+    @property
+    def longest_call(self) -> timedelta:
+        return self.timeout + FLUSH_MARGIN
+
+    def take(self, most: int, now: datetime) -> TakenRows:
+        taken = self.jobs.take(self.terms, most=most, now=now)
+        for channel in taken.adopted_channels:
+            self.ring_invite(channel)
+        return TakenRows(taken.jobs, taken.again_at)
+
+    def open(self, items: Sequence[TakenJob], now: datetime) -> list[OpenedJob]:
+        due = [(job, self.repeat_unknown or self.provider.repeatable(job.request)) for job in items]
+        opened = self.attempts.open(self.terms, due, now=now)
+        may_be_made = {item.job.id for item in opened}
+        refused = [job for job in items if job.id not in may_be_made]
+        if refused:
+            self.jobs.release(refused, now=now)
+        return opened
+
+    def item(self, opened: OpenedJob) -> TakenJob:
+        return opened.job
+
+    async def call(self, opened: OpenedJob) -> IssueResult:
+        """Make the call, once; a second time only where a new secret replaces one that was just refused."""
+        request = opened.job.request
+        began_at = self.clock()
+        answer = await self._ask(request, began_at)
+        if isinstance(answer, Problem) and answer.kind is Kind.AUTH and self.provider.reload_credentials():
+            answer = await self._ask(request, began_at)
+        if isinstance(answer, Session):
+            return IssueResult(opened, began_at, Done(), session=answer)
+        return IssueResult(opened, began_at, self._ending(opened, answer), problem=answer)
+
+    async def _ask(self, request: SessionRequest, began_at: datetime) -> Session | Problem:
+        answer = await self.http.call(self.provider.build(request), timeout=self.timeout)
+        if isinstance(answer, Broken):
+            return self.provider.broken(answer, request)
+        return self.provider.read(answer, request, issued_at=began_at, now=self.clock())
+
+    def _ending(self, opened: OpenedJob, problem: Problem) -> Ending:
+        return _ending(
+            problem, opened.job.attempts, opened.repeatable, self.terms.rule.policy, self.clock(), self.jitter()
+        )
+
+    def not_made(self, opened: OpenedJob) -> IssueResult:
+        return IssueResult(opened, self.clock(), None)
+
+    def broke(self, opened: OpenedJob, error: Exception) -> IssueResult:
+        problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} during the call")
+        return IssueResult(opened, self.clock(), self._ending(opened, problem), problem=problem)
+
+    def halts(self, result: IssueResult) -> bool:
+        return result.problem is not None and result.problem.kind in HALTS
+
+    def finish(self, results: Sequence[IssueResult], now: datetime) -> None:
+        for channel in self.attempts.finish(self.terms, results, now=now):
+            self.ring_invite(channel)  # after the commit; the sweep rings again for a bell that is lost here
+
+    def release(self, items: Sequence[TakenJob], now: datetime) -> None:
+        self.jobs.release(items, now=now)
+
+
+@dataclass(frozen=True)
+class InviteWork:
+    """Sends invitations over one channel."""
+
+    terms: InvitationTerms
+    sender: Sender
+    sender_name: str
+    timeout: timedelta
+    templates: Templates
+    providers: dict[str, Provider]
+    invitations: Invitations
+    handovers: Handovers
+    clock: Clock
+    jitter: Callable[[], float] = field(default=random.random)
+
+    @property
+    def name(self) -> str:
+        return f"invite({self.terms.channel})"
+
+    @property
+    def places(self) -> int:
+        return self.terms.rule.concurrency
+
+    @property
+    def longest_call(self) -> timedelta:
+        return self.timeout + FLUSH_MARGIN
+
+    def take(self, most: int, now: datetime) -> TakenRows:
+        taken = self.invitations.take(self.terms, most=most, now=now)
+        return TakenRows(taken.invitations, taken.again_at)
+
+    def open(self, items: Sequence[TakenInvitation], now: datetime) -> list[OpenedInvitation]:
+        """Write the hand-overs; a link that has become too old goes back for a new session instead."""
+        stale = [item for item in items if is_stale(item.expires_at, floor=item.floor, now=now)]
+        if stale:
+            due = [(item, self._reissue_at(item, now)) for item in stale]
+            self.invitations.replace(self.terms, due, now=now)
+        fresh = [item for item in items if not is_stale(item.expires_at, floor=item.floor, now=now)]
+        opened = self.handovers.open(self.terms, fresh, repeatable=self.sender.repeatable(), now=now) if fresh else []
+        if fresh and not opened:
+            self.invitations.release(fresh, now=now)
+        return opened
+
+    def _reissue_at(self, item: TakenInvitation, now: datetime) -> datetime:
+        provider = self.providers.get(item.account)  # None: the account was taken out of the configuration
+        return provider.reissue_at(item.expires_at) if provider else max(item.expires_at, now)
+
+    def item(self, opened: OpenedInvitation) -> TakenInvitation:
+        return opened.invitation
+
+    async def call(self, opened: OpenedInvitation) -> InviteResult:
+        item = opened.invitation
+        began_at = self.clock()
+        try:
+            message = self._message(item, now=began_at)
+        except TemplateProblem as error:
+            # The operator's template, not the customer: nothing was sent, and a person can put it right.
+            problem = Problem(Kind.BAD_INPUT, str(error), code="template")
+            return InviteResult(opened, began_at, Hold("template", str(error)), problem=problem)
+        receipt = await self.sender.send(message)
+        if isinstance(receipt, Problem):
+            return InviteResult(opened, began_at, self._ending(opened, receipt), problem=receipt)
+        return InviteResult(opened, began_at, Done(), reference=receipt.reference)
+
+    def _message(self, item: TakenInvitation, *, now: datetime) -> Message:
+        person = item.customer.person
+        channel = self.terms.channel
+        invitation = Invitation(item.customer, item.link, item.expires_at, self.sender_name, item.kind)
+        words = self.templates.render(invitation, channel=channel, now=now)
+        return Message(
+            key=item.id.hex,
+            to=person.email if channel == "email" else person.phone,
+            language=words.language,
+            subject=words.subject,
+            text=words.text,
+            html=words.html,
+        )
+
+    def _ending(self, opened: OpenedInvitation, problem: Problem) -> Ending:
+        return _ending(
+            problem, opened.invitation.attempts, opened.repeatable, self.terms.rule.policy, self.clock(), self.jitter()
+        )
+
+    def not_made(self, opened: OpenedInvitation) -> InviteResult:
+        return InviteResult(opened, self.clock(), None)
+
+    def broke(self, opened: OpenedInvitation, error: Exception) -> InviteResult:
+        problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} while sending")
+        return InviteResult(opened, self.clock(), self._ending(opened, problem), problem=problem)
+
+    def halts(self, result: InviteResult) -> bool:
+        return result.problem is not None and result.problem.kind in HALTS
+
+    def finish(self, results: Sequence[InviteResult], now: datetime) -> None:
+        self.handovers.finish(self.terms, results, now=now)
+
+    def release(self, items: Sequence[TakenInvitation], now: datetime) -> None:
+        self.invitations.release(items, now=now)
+
+
+def _ending(
+    problem: Problem, attempts: int, repeatable: bool, policy: RetryPolicy, now: datetime, jitter: float
+) -> Ending:
+    limited = problem.kind is Kind.RATE_LIMITED
+    return ending_for(
+        problem,
+        attempt=attempts + 1,
+        repeatable=repeatable,
+        policy=policy,
+        # The account's pause decides when it is called again; until then this is when the row says it is due.
+        resume_at=now + (problem.retry_after or policy.first) if limited else now,
+        now=now,
+        jitter=jitter,
+    )

@@ -1,0 +1,105 @@
+"""One asyncio loop for each worker process, and a runner on it: the one seam between Celery's tasks and coroutines.
+
+Made when the process first needs it, and keyed by its id: a loop, a connection or a lock from before a fork would
+hang the child for ever.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from worker.bootstrap import Parts
+from worker.runner import Runner
+from worker.settings import load
+from worker.store import schema
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+# How long a task that is being ended by force is waited for: an abandoned coroutine would go on sending.
+CANCEL_SECONDS = 10.0
+
+
+class NotReady(Exception):
+    """The database is away or not at this release's schema: nothing can be worked. The text says what to do."""
+
+
+class Process:
+    """This process's parts, loop and runner."""
+
+    def __init__(self, *, ring_invite: Callable[[str], None], longest: timedelta) -> None:
+        """Raises NotReady, SettingsError."""
+        self.parts = Parts(load())
+        not_ready = schema.why_not_ready(self.parts.database)
+        if not_ready:
+            self.parts.close()
+            raise NotReady(not_ready)
+        self.parts.ready()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
+        self._thread.start()
+        self.runner = self.wait_for(Runner.open(self.parts, ring_invite=ring_invite, longest=longest))
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop and wait for it in this thread.
+
+        When the thread is told to end meanwhile (Celery's soft time limit), the coroutine is cancelled and
+        waited for, a bounded time.
+        """
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            if future.cancel():
+                threading.Event().wait(0)  # let the loop see the cancellation before the wait below
+                self._settle()
+            raise
+
+    def _settle(self) -> None:
+        idle = asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self._loop)
+        idle.result(CANCEL_SECONDS)
+
+    def ring_here(self, key: str) -> bool:
+        """Tell a shift that this process is at to look again; False when it is not at it."""
+        if not self.runner.is_working(key):
+            return False
+        asyncio.run_coroutine_threadsafe(self.runner.serve(key), self._loop)
+        return True
+
+    def stop(self) -> None:
+        """Begin to end: shifts take no more rows."""
+        self._loop.call_soon_threadsafe(self.runner.stop)
+
+    def close(self) -> None:
+        """End shifts, connections and the loop."""
+        self.wait_for(self.runner.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self.parts.close()
+
+
+_processes: dict[int, Process] = {}
+_making = threading.Lock()
+
+
+def current(make: Callable[[], Process]) -> Process:
+    """This process's, made by `make` the first time."""
+    with _making:
+        process = _processes.get(os.getpid())
+        if process is None:
+            process = _processes[os.getpid()] = make()
+    return process
+
+
+def existing() -> Process | None:
+    """This process's, if it was made."""
+    return _processes.get(os.getpid())
+
+
+def forget() -> Process | None:
+    """Take this process's out, for whoever closes it."""
+    return _processes.pop(os.getpid(), None)

@@ -1,0 +1,146 @@
+"""A provider and a transport without a network, for tests of what stands above them.
+
+    http = FakeHttp([HttpAnswer(429, {"retry-after": "1"}), HANG])   # then: sessions
+    provider = FakeProvider()
+
+Both keep the contract's promises: the same suite runs over them and over the real adapters.
+"""
+
+import asyncio
+import inspect
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+
+from worker.customers import Customer, FieldProblem
+from worker.endings import Kind, Problem
+from worker.providers.answers import BadAnswer, json_object, retry_after, text
+from worker.providers.contract import Broken, HttpAnswer, HttpRequest
+from worker.sessions import ExpirySource, Session, SessionRequest
+
+KINDS = {
+    400: Kind.BAD_INPUT,
+    401: Kind.AUTH,
+    402: Kind.OUT_OF_CREDIT,
+    409: Kind.CONFLICT,
+    429: Kind.RATE_LIMITED,
+    500: Kind.TRANSIENT,
+}
+
+
+class Hang(Enum):
+    """An outcome that does not come: the call waits until it is cancelled, or until `FakeHttp.release`."""
+
+    HANG = "hang"
+
+
+HANG = Hang.HANG
+Outcome = HttpAnswer | Broken | Hang
+Compute = Callable[[HttpRequest], Outcome | Awaitable[Outcome]]
+
+
+@dataclass
+class FakeProvider:
+    """A provider of its own, simple kind. `answers` are given first, whatever came over the wire."""
+
+    answers: list[Session | Problem] = field(default_factory=list)
+    lifetime: timedelta | None = timedelta(days=7)
+    safe_to_repeat: bool = False
+    refused: Callable[[Customer], list[FieldProblem]] = lambda _: []
+    reloads: list[bool] = field(default_factory=list)  # what the next reloads of the credentials say
+
+    def refuses(self, customer: Customer) -> list[FieldProblem]:
+        return self.refused(customer)
+
+    def build(self, request: SessionRequest) -> HttpRequest:
+        body = {"customer_id": request.customer.customer_id, "external_ref": request.external_ref}
+        return HttpRequest("POST", "https://provider.test/sessions", {}, json.dumps(body).encode())
+
+    def read(
+        self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
+    ) -> Session | Problem:
+        if self.answers:
+            return self.answers.pop(0)
+        if not 200 <= answer.status < 300:
+            kind = KINDS.get(answer.status, Kind.UNKNOWN)
+            wait = retry_after(answer.headers, now)
+            return Problem(kind, f"HTTP {answer.status}", status=answer.status, retry_after=wait)
+        try:
+            found = json_object(answer.body)
+            return Session(
+                token=text(found, "token"),
+                link=text(found, "link"),
+                reference=text(found, "reference"),
+                expires_at=issued_at + (self.lifetime or timedelta(hours=1)),
+                expiry_source=ExpirySource.ANSWER,
+            )
+        except BadAnswer as error:
+            return Problem(self.broken(Broken(True, ""), request).kind, str(error), status=answer.status)
+
+    def broken(self, failure: Broken, request: SessionRequest) -> Problem:
+        unknown = failure.sent and not self.safe_to_repeat
+        return Problem(Kind.UNKNOWN if unknown else Kind.TRANSIENT, failure.detail)
+
+    def repeatable(self, request: SessionRequest) -> bool:
+        return self.safe_to_repeat
+
+    def reissue_at(self, expires_at: datetime) -> datetime:
+        return expires_at
+
+    def reload_credentials(self) -> bool:
+        return self.reloads.pop(0) if self.reloads else False
+
+
+class FakeHttp:
+    """Stands in for `Http`. Outcomes are given in order, or computed from each request; after them, sessions.
+
+    `requests` are those received, in order; `in_flight` and `most_in_flight` count calls.
+    """
+
+    def __init__(self, outcomes: Iterable[Outcome] | Compute = ()) -> None:
+        self._compute = outcomes if callable(outcomes) else None
+        self._script = [] if callable(outcomes) else list(outcomes)
+        self._released = asyncio.Event()
+        self._arrived = asyncio.Event()
+        self.requests: list[HttpRequest] = []
+        self.in_flight = 0
+        self.most_in_flight = 0
+
+    async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken:  # noqa: ASYNC109  # as Http's
+        self.requests.append(request)
+        self.in_flight += 1
+        self._arrived.set()
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            await asyncio.sleep(0)  # as a real call, lets others run
+            outcome = await self._outcome(request)
+            if isinstance(outcome, Hang):
+                await self._released.wait()
+                return Broken(sent=True, detail="time-out before the answer was complete")
+            return outcome
+        finally:
+            self.in_flight -= 1
+
+    async def received(self, count: int) -> None:
+        """Wait until `count` requests in all have arrived."""
+        while len(self.requests) < count:
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def release(self) -> None:
+        """Let every call that hangs run into its time-out."""
+        self._released.set()
+
+    async def _outcome(self, request: HttpRequest) -> Outcome:
+        if self._compute is not None:
+            outcome = self._compute(request)
+            return await outcome if inspect.isawaitable(outcome) else outcome
+        return self._script.pop(0) if self._script else self.session(len(self.requests))
+
+    def session(self, number: int) -> HttpAnswer:
+        """The answer that opens session `number` at a FakeProvider."""
+        token = f"token-{number:08}"
+        body = {"token": token, "link": f"https://verify.test/{token}", "reference": f"session-{number}"}
+        return HttpAnswer(201, {"content-type": "application/json"}, json.dumps(body).encode())

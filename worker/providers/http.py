@@ -1,0 +1,143 @@
+"""One HTTP call, with one deadline, that knows whether the request may have been carried out.
+
+    call(request) -> HttpAnswer          whatever the status
+                  -> Broken(sent=False)  no connection was ever there: nothing has happened
+                  -> Broken(sent=True)   the request was, or may have been, written
+
+When in doubt it says sent: a call that is taken for not made is made again, and may be paid for twice.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from types import SimpleNamespace
+
+import aiohttp
+from yarl import URL
+
+from worker import __version__
+from worker.providers.contract import Broken, HttpAnswer, HttpRequest
+
+# Answers are a few hundred bytes, FrankieOne's with vendor parameters a few thousand.
+LARGEST_ANSWER = 1024 * 1024
+# Load balancers close idle connections after 60 s, some proxies after 20. A request written on a connection
+# that is being closed is in doubt, so ours closes first.
+KEEP_IDLE = timedelta(seconds=15)
+
+# Raised before there is a connection, whatever the session traces.
+NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+
+
+class _Phase:
+    """How far one request has come: handed to the trace callbacks as the request's context."""
+
+    def __init__(self) -> None:
+        self.traced = False  # whether the session tells us anything at all
+        self.connected = False  # from here on bytes may have left
+
+
+async def _started(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+    if isinstance(context.trace_request_ctx, _Phase):
+        context.trace_request_ctx.traced = True
+
+
+async def _connected(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+    if isinstance(context.trace_request_ctx, _Phase):
+        context.trace_request_ctx.connected = True
+
+
+def _phase_tracing() -> aiohttp.TraceConfig:
+    # Having a connection, new (TLS done) or kept, is the last moment that is surely before the first byte:
+    # "headers sent" is reported after the bytes were handed to the socket.
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_start.append(_started)
+    tracing.on_connection_create_end.append(_connected)
+    tracing.on_connection_reuseconn.append(_connected)
+    return tracing
+
+
+@asynccontextmanager
+async def open_http_session(*, connections_per_host: int = 0) -> AsyncIterator[aiohttp.ClientSession]:
+    """The one session of a process's loop. `connections_per_host` 0: the callers bound their calls themselves."""
+    connector = aiohttp.TCPConnector(
+        limit=0, limit_per_host=connections_per_host, keepalive_timeout=KEEP_IDLE.total_seconds()
+    )
+    async with aiohttp.ClientSession(
+        connector=connector,
+        # One account's cookies must not travel with another's calls to the same host.
+        cookie_jar=aiohttp.DummyCookieJar(),
+        # Answers are small; without compression the bound on the body is a bound on memory too.
+        headers={"User-Agent": f"onboarding-worker/{__version__}", "Accept-Encoding": "identity"},
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # the deadline is the call's
+        trace_configs=[_phase_tracing()],
+        raise_for_status=False,
+        trust_env=False,
+    ) as session:
+        yield session
+
+
+class Http:
+    """Calls providers through a session that `open_http_session` made (any other works; it then errs to sent)."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    # The deadline is an argument because it decides the outcome: how far the call had come when it passed.
+    async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken:  # noqa: ASYNC109
+        """Make the call; `timeout` covers connecting, writing and reading. Raises nothing but CancelledError."""
+        phase = _Phase()
+        try:
+            async with asyncio.timeout(timeout.total_seconds()):
+                return await self._exchange(request, phase)
+        except NEVER_CONNECTED as error:
+            return Broken(sent=False, detail=_name(error, phase))
+        except Exception as error:
+            return Broken(sent=phase.connected or not phase.traced, detail=_name(error, phase))
+
+    async def _exchange(self, request: HttpRequest, phase: _Phase) -> HttpAnswer | Broken:
+        async with self._session.request(
+            request.method,
+            URL(request.url, encoded=True),  # what the adapter built is what is sent
+            headers=request.headers,
+            data=request.body or None,
+            allow_redirects=False,  # never carry the credential elsewhere
+            trace_request_ctx=phase,
+        ) as response:
+            body = bytearray()
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > LARGEST_ANSWER:
+                    response.close()
+                    return Broken(sent=True, detail=f"answer larger than {LARGEST_ANSWER} bytes")
+            headers: dict[str, str] = {}
+            for name, value in response.headers.items():
+                headers.setdefault(name.lower(), value)
+            return HttpAnswer(response.status, headers, bytes(body))
+
+
+def _name(error: Exception, phase: _Phase) -> str:
+    """What broke, in words that hold no address: exception texts of aiohttp name hosts and URLs."""
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return "host name not found"
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+            return "TLS handshake failed"
+        case aiohttp.ClientConnectorError():
+            return "connection refused or not possible"
+        case aiohttp.InvalidURL():
+            return "address not valid"
+        case TimeoutError() if phase.connected:
+            return "time-out before the answer was complete"
+        case TimeoutError():
+            return "time-out" if not phase.traced else "time-out before there was a connection"
+        case aiohttp.ServerDisconnectedError():
+            return "connection closed without an answer"
+        case aiohttp.ClientPayloadError():
+            return "answer cut off"
+        case aiohttp.ClientResponseError():
+            return "answer is not HTTP"
+        case aiohttp.ClientOSError() | ConnectionError():
+            return "connection reset"
+        case _:
+            return type(error).__name__

@@ -1,0 +1,150 @@
+"""iDenfy KYC, flat form: the 58 parameters of the token page (seed S4; providers.md 5.1 for its sources).
+
+Ours only fills a few of them; all can be given in `[accounts.NAME.parameters]` and as a list's columns.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from worker.providers.parameters.spec import Parameter, Type
+
+MOST_LIFETIME = 30 * 24 * 60 * 60
+# The environment's default expiry. With a digit string no session may live longer (the page's "digitString").
+DEFAULT_LIFETIME = 24 * 60 * 60
+
+# "Letters only (no digits)" and the characters that the page lists; `<`, `>` and backslash are refused
+# according to older documentation and clients. Hyphens, apostrophes, spaces and all scripts are fine.
+NAME = r"""(?=.*[^\W\d_])[^\d~!@#$%^*()_+={}\[\]|\\:;",/?<>]+"""
+NAME_SHAPE = 'letters, without digits or any of ~!@#$%^*()_+={}[]|\\:;",/?<>'
+COUNTRY = r"[A-Za-z]{2}|ALL"
+COUNTRY_SHAPE = "two letters (ISO 3166-1 alpha-2), or ALL"
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Document types of the provider's documentation. The list grows and depends on the account, so others are
+# only warned of.
+DOCUMENTS = _words("""ID_CARD PASSPORT RESIDENCE_PERMIT DRIVER_LICENSE PAN_CARD AADHAAR VISA NATIONAL_PASSPORT
+    PROVISIONAL_DRIVER_LICENSE OLD_ID_CARD MILITARY_CARD ADDRESS_CARD SMART_ID CLEAR ONE_ID BANK_ID_SE BANK_ID_NO
+    BANK_ID_CZ FTN MIT_ID VERIMI LA_WALLET SAMSUNG_WALLET MOJE_ID_CZ YOTI_ID OTHER BORDER_CROSSING ASYLUM PHOTO_CARD
+    PROOF_OF_AGE_CARD TRAVEL_CARD SOCIAL_SECURITY_CARD VOTER_CARD DIPLOMATIC_ID WORK_PERMIT""")
+# Languages of the verification pages (documentation.idenfy.com, "Supported Languages"); others show English.
+LOCALES = _words("""en es fr ru de it pl lt lv et sv cs ro hu ja bg nl pt uk sk sl vi th hi id hr da fi el no tr sr zh
+    zh_tw""")
+
+
+def _text(name: str, least: int | None = None, most: int | None = None, **more: Any) -> Parameter:
+    return Parameter(name, Type.TEXT, least, most, **more)
+
+
+def _switch(name: str, **more: Any) -> Parameter:
+    return Parameter(name, Type.BOOLEAN, **more)
+
+
+def _url(name: str) -> Parameter:
+    return Parameter(name, Type.URL, 5, 2048)
+
+
+PARAMETERS = (
+    _text("clientId", 1, 100, ascii=True, instead="it is filled from the column customer_id"),
+    # Personal data
+    _text("firstName", 1, 100, pattern=NAME, shape=NAME_SHAPE),
+    _text("lastName", 1, 100, pattern=NAME, shape=NAME_SHAPE),
+    Parameter("dateOfBirth", Type.DATE),
+    Parameter("sex", Type.CHOICE, choices=("M", "F")),
+    _text("nationality", pattern=COUNTRY, shape=COUNTRY_SHAPE),
+    _text("address", most=255),
+    _text("externalRef", most=40, ascii=True),
+    # Document data
+    Parameter("country", Type.LIST, also=Type.TEXT, pattern=COUNTRY, shape=COUNTRY_SHAPE),
+    Parameter("documents", Type.LIST, usual=DOCUMENTS),
+    _text("documentNumber", 1, 50, ascii=True),
+    _text("personalNumber", 1, 50, ascii=True),
+    Parameter("dateOfExpiry", Type.DATE),
+    Parameter("dateOfIssue", Type.DATE),
+    # Session settings
+    _url("successUrl"),
+    _url("errorUrl"),
+    _url("unverifiedUrl"),
+    _url("callbackUrl"),
+    _text("locale", most=7, source="the length is S3's"),
+    Parameter("expiryTime", Type.INTEGER, 1, MOST_LIFETIME, warn_below=60),
+    Parameter("sessionLength", Type.INTEGER, 60, 3600),
+    Parameter("tokenType", Type.CHOICE, choices=("IDENTIFICATION", "DOCUMENT")),
+    _switch("showInstructions"),
+    _switch("generateDigitString"),
+    _switch("reviewFailed"),
+    _switch("reviewSuccessful"),
+    # Verification features
+    _switch("verifyEmail"),
+    _switch("verifyPhone"),
+    _switch("verifyAddress"),
+    _switch("verifyBank"),
+    _switch("verifyBankAccounts"),
+    _switch("verifyBankBalances"),
+    _switch("verifyBankTransactions"),
+    _switch("nfcRequired"),
+    _switch("nfcOptional"),
+    _switch("driverLicenseBack"),
+    _switch("checkDriverLicense"),
+    Parameter("ageLimit", Type.INTEGER, 1),
+    Parameter("ageMax", Type.INTEGER, 1),
+    # Advanced checks and security
+    _switch("idLiveFaceValidation"),
+    _switch("idLiveDocumentValidation"),
+    _switch("checkLiveness"),
+    _switch("autoFaceMatching"),
+    _switch("checkBlurAndGlare"),
+    _switch("checkAml"),
+    _switch("checkIpProxy"),
+    _switch("checkFaceBlacklist"),
+    _switch("checkDocFaceBlacklist"),
+    _switch("checkDuplicateFaces"),
+    _switch("checkDuplicateDocFaces"),
+    _switch("checkDuplicatePersonalData"),
+    Parameter("registryCentersCountries", Type.LIST),
+    # Customisation
+    Parameter("additionalSteps", Type.OBJECT, nullable=True),
+    Parameter("additionalData", Type.OBJECT, nullable=True, texts_only=True),
+    _switch("utilityBill"),
+    _text("questionnaire", least=1, nullable=True),
+    _switch("questionnaireRequired"),
+    # The page's table says integer, its own sample answer and S3 a uuid: either goes through.
+    Parameter("riskAssessmentProfile", Type.INTEGER, also=Type.TEXT),
+)
+
+BANK_STEPS = ("verifyBankAccounts", "verifyBankBalances", "verifyBankTransactions")
+# What autoFaceMatching takes along when it is switched off.
+FACE_CHECKS = (
+    "checkLiveness",
+    "checkFaceBlacklist",
+    "checkDocFaceBlacklist",
+    "checkDuplicateFaces",
+    "checkDuplicateDocFaces",
+)
+
+
+def contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Parameter and problem for each pair of values that the page's rules exclude."""
+    for name in BANK_STEPS:
+        if values.get(name) is True and values.get("verifyBank") is False:
+            yield name, "needs verifyBank, which is false"
+    for name in FACE_CHECKS:
+        if values.get(name) is True and values.get("autoFaceMatching") is False:
+            yield name, "is switched off by autoFaceMatching, which is false"
+    if values.get("nfcRequired") is True and values.get("nfcOptional") is True:
+        yield "nfcOptional", "contradicts nfcRequired, which is true"
+    lifetime = values.get("expiryTime")
+    if values.get("generateDigitString") is True and isinstance(lifetime, int) and lifetime > DEFAULT_LIFETIME:
+        yield "expiryTime", f"must be at most {DEFAULT_LIFETIME} with generateDigitString"
+    youngest, oldest = values.get("ageLimit"), values.get("ageMax")
+    if isinstance(youngest, int) and isinstance(oldest, int) and oldest < youngest:
+        yield "ageMax", "must not be below ageLimit"
+
+
+def doubts(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Parameter and warning for each combination that is accepted and probably not meant."""
+    if values.get("additionalData") and "additionalSteps" not in values:
+        yield "additionalData", "is for steps in additionalSteps, which is not given: the dashboard's apply"

@@ -1,0 +1,210 @@
+"""One documented request parameter: its type and bounds, how a cell is read into it, and what breaks it.
+
+Problems name the bound and never the value: parameters may be personal.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlsplit
+
+
+# Zero-width, and part of how some names are spelt.
+JOINERS = {0x200C: None, 0x200D: None}
+
+
+class Type(StrEnum):
+    TEXT = "text"
+    BOOLEAN = "true or false"
+    INTEGER = "a whole number"
+    LIST = "a list"
+    OBJECT = "a JSON object"
+    CHOICE = "one of a few words"
+    DATE = "a date"
+    URL = "an https address"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """`least` and `most` bound a text's length, a number's value, or the length of each of a list's items.
+
+    `also` is the second type of a parameter that may be either; a cell is read as the first that it looks
+    like. `pattern` must match a whole text, or each item of a list; `shape` says in words what it asks for.
+    `fields` are an object's documented members; an object without any takes what it is given. `texts_only`:
+    an object of objects of texts. `instead` says where the value comes from, of one that must not be given
+    as a parameter. Values outside `usual` or under `warn_below` are sent, with a warning. `source` says
+    where bounds are from that the provider's own page does not give.
+    """
+
+    name: str
+    type: Type
+    least: int | None = None
+    most: int | None = None
+    also: Type | None = None
+    ascii: bool = False
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+    shape: str = ""
+    nullable: bool = False
+    fields: tuple["Parameter", ...] = ()
+    texts_only: bool = False
+    instead: str = ""
+    usual: frozenset[str] = frozenset()
+    warn_below: int | None = None
+    source: str = ""
+
+    @property
+    def types(self) -> tuple[Type, ...]:
+        return (self.type, self.also) if self.also else (self.type,)
+
+    def problem(self, value: Any) -> str | None:
+        """What is wrong with a value that is to be sent; None when nothing is."""
+        if value is None:
+            return None if self.nullable else "must not be null"
+        kind = next((kind for kind in self.types if _fits(kind, value)), None)
+        if kind is None:
+            return "must be " + " or ".join(self.types)
+        match kind:
+            case Type.INTEGER:
+                return self._out_of_bounds(value, "")
+            case Type.LIST:
+                if not all(isinstance(item, str) for item in value):
+                    return "must be a list of texts"
+                return next((problem for item in value if (problem := self._text_problem(item))), None)
+            case Type.OBJECT:
+                return self._object_problem(value)
+            case Type.BOOLEAN:
+                return None
+            case _:
+                return self._text_problem(value)
+
+    def parse(self, cell: Any) -> tuple[Any, str | None]:
+        """The value of a list's cell, and what is wrong with it. An empty cell is the caller's to leave out.
+
+        What is not a text comes from JSON, an event or a spreadsheet's numbers, and has its type already.
+        """
+        if not isinstance(cell, str):
+            value = int(cell) if isinstance(cell, float) and cell.is_integer() else cell
+            return value, self.problem(value)
+        text = cell.strip()
+        if not text:
+            return None, "is empty; leave the cell out"
+        if text == "null" and self.nullable:
+            return None, None
+        for kind in self.types:
+            value = _read(kind, text, alone=self.also is None)
+            if value is not _UNREAD:
+                return value, self.problem(value)
+        return None, "must be " + " or ".join(self.types)
+
+    def doubt_about(self, value: Any) -> str | None:
+        """Why a valid value is worth a warning; None when it is not."""
+        if self.warn_below is not None and isinstance(value, int) and value < self.warn_below:
+            return f"is below {self.warn_below}"
+        items = value if isinstance(value, list | tuple) else [value]
+        if self.usual and any(isinstance(item, str) and item not in self.usual for item in items):
+            return "is not a documented name"
+        return None
+
+    def _text_problem(self, value: str) -> str | None:
+        if not value.translate(JOINERS).isprintable():
+            return "must not hold control characters or line breaks"
+        if self.ascii and not value.isascii():
+            return "must be ASCII"
+        if problem := self._out_of_bounds(len(value), " characters"):
+            return problem
+        if self.choices and value not in self.choices:
+            return "must be one of " + ", ".join(self.choices)
+        if self.pattern and not re.fullmatch(self.pattern, value):
+            return f"must be {self.shape}"
+        if Type.DATE in self.types and not _is_date(value):
+            return "must be a real date as YYYY-MM-DD"
+        if Type.URL in self.types and not _is_https(value):
+            return "must be a valid https address"
+        return None
+
+    def _out_of_bounds(self, size: int, unit: str) -> str | None:
+        if self.least is not None and size < self.least:
+            return f"must be at least {self.least}{unit}"
+        if self.most is not None and size > self.most:
+            return f"must be at most {self.most}{unit}"
+        return None
+
+    def _object_problem(self, value: Mapping[str, Any]) -> str | None:
+        known = {member.name: member for member in self.fields}
+        for name, inner in value.items():
+            if known and name not in known:
+                return f"must hold nothing but {', '.join(known)}"
+            if known and (problem := known[name].problem(inner)):
+                return f"{name} {problem}"
+            if self.texts_only and not _is_texts(inner):
+                return "must be an object of objects of texts: {step: {field: value}}"
+        return None
+
+
+_UNREAD = object()
+_PYTHON: Mapping[Type, tuple[type, ...]] = {
+    Type.INTEGER: (int,),
+    Type.BOOLEAN: (bool,),
+    Type.LIST: (list, tuple),
+    Type.OBJECT: (Mapping,),
+}
+
+
+def _fits(kind: Type, value: Any) -> bool:
+    if isinstance(value, bool):  # which is an int, too
+        return kind is Type.BOOLEAN
+    return isinstance(value, _PYTHON.get(kind, (str,)))
+
+
+def _read(kind: Type, text: str, *, alone: bool) -> Any:
+    """`text` as `kind`, or _UNREAD where it does not look like one. `alone`: no other type comes into question."""
+    match kind:
+        case Type.BOOLEAN:
+            return text.lower() == "true" if text.lower() in ("true", "false") else _UNREAD
+        case Type.INTEGER:
+            # Spreadsheets save 600 as 600.0.
+            return int(text.partition(".")[0]) if re.fullmatch(r"[+-]?\d{1,15}(\.0+)?", text, re.ASCII) else _UNREAD
+        case Type.OBJECT:
+            return _json(text) if text.startswith("{") else _UNREAD
+        case Type.LIST if text.startswith("["):
+            return _json(text)
+        case Type.LIST:
+            items = [item for item in (part.strip() for part in text.split(";")) if item]
+            return items if alone or ";" in text else _UNREAD
+        case _:
+            return text
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return _UNREAD
+
+
+def _no_constant(_: str) -> None:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+def _is_date(value: str) -> bool:
+    try:
+        return bool(re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII) and date.fromisoformat(value))
+    except ValueError:
+        return False
+
+
+def _is_https(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme == "https" and bool(parts.hostname) and " " not in value and (parts.port or 1) > 0
+    except ValueError:
+        return False
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(inner, str) for inner in value.values())

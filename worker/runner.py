@@ -1,0 +1,105 @@
+"""Keeps at most one shift going for each account and channel on one asyncio loop.
+
+Bells coalesce here: one for an account whose shift is going only tells that shift to look again. Both ways of
+running use it: Celery's tasks (one loop a process, `tasks`) and the worker that runs inside a command
+(`embedded`).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any
+
+from worker.bootstrap import Parts
+from worker.providers.http import Http, open_http_session
+from worker.shift import Shift
+
+log = logging.getLogger(__name__)
+
+# Long enough that a slow account's calls overlap from one lot to the next; far shorter than a broker waits for
+# an acknowledgement (RabbitMQ 30 minutes, Redis an hour).
+LONGEST_SHIFT = timedelta(seconds=60)
+
+
+class Runner:
+    """Lives on one loop: make it there, and close it there."""
+
+    def __init__(
+        self, parts: Parts, http: Http, exits: AsyncExitStack, *, ring_invite: Callable[[str], None], longest: timedelta
+    ) -> None:
+        self._parts = parts
+        self._exits = exits
+        self._longest = longest
+        # SQLite has one writer: a single thread queues here instead of at the file's lock.
+        threads = 1 if parts.database.is_sqlite else parts.database_threads
+        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="database")
+        self._stopping = asyncio.Event()
+        self._shifts: dict[str, Shift[Any, Any, Any]] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._work: Mapping[str, Any] = {
+            **{f"issue:{name}": parts.issue_work(name, http, ring_invite=ring_invite) for name in parts.accounts},
+            **{f"invite:{channel}": parts.invite_work(channel) for channel in parts.channels},
+        }
+
+    @classmethod
+    async def open(
+        cls, parts: Parts, *, ring_invite: Callable[[str], None], longest: timedelta = LONGEST_SHIFT
+    ) -> "Runner":
+        """A runner on the loop that is running now. `ring_invite(channel)` is called from other threads."""
+        exits = AsyncExitStack()
+        http = Http(await exits.enter_async_context(open_http_session()))
+        return cls(parts, http, exits, ring_invite=ring_invite, longest=longest)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._shifts)
+
+    def is_working(self, key: str) -> bool:
+        return key in self._shifts
+
+    async def serve(self, key: str) -> bool:
+        """Work what is due for `issue:ACCOUNT` or `invite:CHANNEL`; whether there was more when the time was up.
+
+        Returns at once when this process is at it already, or does not know the name.
+        """
+        if key in self._shifts:
+            self._shifts[key].ring()
+            return False
+        work = self._work.get(key)
+        if work is None:
+            log.warning("a bell for %s, which this configuration does not have", key)
+            return False
+        if self._stopping.is_set():
+            return False
+        shift = Shift(
+            work, clock=self._parts.clock, in_thread=self.in_thread, stopping=self._stopping, longest=self._longest
+        )
+        self._shifts[key] = shift
+        self._idle.clear()
+        try:
+            return await shift.run()
+        finally:
+            del self._shifts[key]
+            if not self._shifts:
+                self._idle.set()
+
+    async def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Await a blocking call, made in one of the database threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    def stop(self) -> None:
+        """Take no more rows; what is called is waited for, what is not is given back."""
+        self._stopping.set()
+
+    async def close(self) -> None:
+        """End the shifts, each bounded by its calls' time-outs, then the connections."""
+        self.stop()
+        await self._idle.wait()
+        for sender in self._parts.senders.values():
+            await sender.close()
+        await self._exits.aclose()
+        self._threads.shutdown(wait=True)

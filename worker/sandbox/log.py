@@ -1,0 +1,65 @@
+"""What the sandbox received, in order of arrival."""
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+# A plain dict: one is made for every call, and turned into JSON only when somebody asks.
+Entry = dict[str, Any]
+
+
+class Log:
+    """Entries in order of arrival. An entry whose `status` is None is still being answered."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self._file: TextIO | None = None
+
+    def write_to(self, path: Path) -> None:
+        """Write finished entries there as well. Only its owner may read the file: it holds tokens."""
+        self._file = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", 1, "utf-8")  # noqa: SIM115
+
+    def open(self, endpoint: str, at: datetime) -> Entry:
+        """Note a call to a provider, before it is answered. `at` is aware UTC."""
+        entry = {
+            "n": len(self.entries) + 1,
+            "at": at.isoformat(),
+            "endpoint": endpoint,
+            "status": None,
+            "fault": None,
+            "processed": False,
+            "client": None,
+            "reference": None,
+            "token": None,
+        }
+        self.entries.append(entry)
+        return entry
+
+    def mail(self, at: datetime, status: int | str, **facts: Any) -> None:
+        """Note what became of a message, or of one of its recipients."""
+        entry = {"n": len(self.entries) + 1, "at": at.isoformat(), "endpoint": "smtp", "status": status, **facts}
+        self.entries.append(entry)
+        self.done(entry)
+
+    def done(self, entry: Entry) -> None:
+        """The entry is complete."""
+        if self._file is not None:
+            self._file.write(json.dumps(entry) + "\n")
+
+    def lines(self, endpoint: str | None = None) -> Iterator[str]:
+        """JSON lines, of one endpoint or of all."""
+        # A copy, because calls go on arriving while a long log is sent.
+        for entry in list(self.entries):
+            if endpoint is None or entry["endpoint"] == endpoint:
+                yield json.dumps(entry) + "\n"
+
+    def reset(self) -> None:
+        self.entries.clear()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None

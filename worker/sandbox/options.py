@@ -1,0 +1,43 @@
+"""What a sandbox can be told."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from worker.sandbox.clock import Clock, utc_now
+from worker.sandbox.faults import Fault, SmtpFault
+from worker.sandbox.latency import Latency
+from worker.sandbox.limits import RETRY_AFTER, RateLimit
+
+
+@dataclass(frozen=True)
+class SandboxOptions:
+    """Everything has a default. Port 0 takes any free one. The credentials are invented and no secret."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    smtp_port: int = 0
+    faults: tuple[Fault, ...] = ()
+    smtp_faults: tuple[SmtpFault, ...] = ()
+    latencies: tuple[Latency, ...] = ()
+    limits: tuple[RateLimit, ...] = ()
+    limit_retry_after: str = "seconds"  # how a refusal by a limit says when: seconds, date, garbage, none
+    seed: int | None = None  # the same seed, the same faults; None: different ones each time
+    conflict: bool = False  # iDenfy: 409 for a second live session of a clientId
+    credits: int | None = None  # iDenfy: sessions until "token limit" is answered; None: no end
+    idenfy_key: str = "sandbox-key"
+    idenfy_secret: str = field(default="sandbox-secret", repr=False)
+    frankieone_key: str = field(default="sandbox-key", repr=False)
+    frankieone_customer: str = "11111111-1111-4111-8111-111111111111"
+    # A week, where real vendors often give less: an invitation by mail should still find the link alive.
+    frankieone_lifetime: timedelta = timedelta(days=7)
+    frankieone_unknown: frozenset[str] = frozenset()  # entity ids that are answered 404
+    smtp_user: str | None = None  # set: the mailbox demands authentication
+    smtp_password: str = field(default="", repr=False)
+    smtp_refused: frozenset[str] = frozenset()  # addresses refused with 550, compared without case
+    log_file: Path | None = None  # the log is also written there, as JSON lines; it holds tokens
+    clock: Clock = utc_now
+
+    def __post_init__(self) -> None:
+        if self.limit_retry_after not in RETRY_AFTER:
+            raise ValueError(f"limit_retry_after is one of {', '.join(RETRY_AFTER)}")

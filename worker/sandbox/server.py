@@ -1,0 +1,101 @@
+"""The sandbox as a whole: one event loop, one web server, one SMTP server, no thread."""
+
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from worker.sandbox.frankieone import IndividualToken
+from worker.sandbox.gate import Gate
+from worker.sandbox.idenfy import KycListing, KycToken, Partner
+from worker.sandbox.log import Entry, Log
+from worker.sandbox.mailbox import Mailbox
+from worker.sandbox.options import SandboxOptions
+from worker.sandbox.pages import Pages
+from worker.sandbox.wire import Endpoint
+
+# Calls still being answered when the sandbox stops (delayed or hung ones) are cut off after this many seconds.
+LAST_WORDS = 0.05
+BACKLOG = 1024
+
+
+class Sandbox:
+    """`async with Sandbox(SandboxOptions(...)) as sandbox:` starts it and stops it completely."""
+
+    def __init__(self, options: SandboxOptions | None = None) -> None:
+        self.options = options or SandboxOptions()
+        self._log = Log()
+        self.mailbox = Mailbox(self.options, self._log)
+        self._gate = Gate(self.options, self._log)
+        partner = Partner(self.options)
+        self._endpoints: list[Endpoint] = [KycToken(partner), KycListing(partner), IndividualToken(self.options)]
+        self._pages = Pages(
+            self._log, self.mailbox, self._endpoints, smtp_port=lambda: self.smtp_port, forget=self.reset
+        )
+        self._runner: web.AppRunner | None = None
+        self.port = 0
+        self.smtp_port = 0
+
+    @property
+    def url(self) -> str:
+        """Where the web server listens: "http://127.0.0.1:9200". Provider addresses start with it."""
+        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def log(self) -> list[Entry]:
+        """What was received, in order of arrival; the same facts as GET /_sandbox/log."""
+        return self._log.entries
+
+    def reset(self) -> None:
+        """Forget everything received: log, mailbox, sessions, credits, limits. The faults start again."""
+        self._log.reset()
+        self.mailbox.reset()
+        self._gate.reset()
+        for endpoint in self._endpoints:
+            endpoint.reset()
+
+    async def start(self) -> None:
+        """Listen on both ports. Raises OSError where one is taken; nothing is left running then."""
+        app = web.Application()
+        for endpoint in self._endpoints:
+            app.router.add_route("*", endpoint.route, self._gate.handler(endpoint))
+        app.add_routes(self._pages.routes())
+        app.router.add_route("*", "/{path:.*}", self._unknown)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=LAST_WORDS)
+        try:
+            if self.options.log_file is not None:
+                self._log.write_to(self.options.log_file)
+            await self._runner.setup()
+            site = web.TCPSite(self._runner, self.options.host, self.options.port, backlog=BACKLOG)
+            await site.start()
+            self.port = self._runner.addresses[0][1]
+            self.smtp_port = await self.mailbox.start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Close both servers and every connection. Stopping twice is harmless."""
+        await self.mailbox.stop()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        self._log.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _unknown(self, request: web.Request) -> web.Response:
+        """Nothing is here: most often a wrong base_url, or a redirect that was followed."""
+        entry = self._log.open("unknown", self.options.clock())
+        entry["status"] = 404
+        entry["path"] = request.path
+        self._log.done(entry)
+        return web.json_response({"message": "Not found."}, status=404)

@@ -1,0 +1,246 @@
+"""Hands invitations to an SMTP relay, over a few kept connections. Facts: providers.md 8.1.
+
+A kept connection may have been closed by the server in the meantime, and only using it tells. So what
+fails on one before the server took MAIL FROM is tried once more on a fresh one; nothing was sent yet.
+"""
+
+import asyncio
+import re
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPServerDisconnected, SMTPTimeoutError
+
+from worker.endings import Kind, Problem
+from worker.senders.contract import Message, Receipt
+from worker.senders.mime import From, Mailbox, compose
+from worker.senders.smtp_answers import Phase, broken, refused
+
+Tls = Literal["plain", "starttls", "tls"]
+# Relays close idle connections after half a minute to five minutes; beyond this a new one is cheaper than a failure.
+IDLE_SECONDS = 30.0
+QUIT_SECONDS = 2.0
+QUEUED_AS = re.compile(r"\bqueued as ([A-Za-z0-9._-]{4,64})", re.IGNORECASE)
+
+
+class _NotOffered(SMTPException):
+    """The relay lacks what the configuration asks for."""
+
+
+@dataclass
+class _Connection:
+    client: SMTP
+    idle_since: float = 0.0
+    reset: bool = False  # a transaction was left open: RSET comes before the next MAIL
+
+
+@dataclass
+class _Progress:
+    """How far one hand-over has come, for whoever has to explain why it ended."""
+
+    phase: Phase = Phase.WAIT
+
+
+class EmailSender:
+    """The email channel. Lives on one event loop.
+
+    `tls`: "starttls" and "tls" check the certificate and never fall back to plain text. `timeout` bounds a
+    whole hand-over, the wait for one of the `connections` included, so that none leaves after its lease.
+    `hold_unknown`: do not repeat a hand-over that broke without an answer. `now` dates the messages.
+    Raises ValueError for a `from_` that is no address.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        from_: str,
+        now: Callable[[], datetime],
+        tls: Tls = "plain",
+        username: str = "",
+        password: str = "",
+        timeout: timedelta = timedelta(seconds=30),
+        connections: int = 4,
+        hold_unknown: bool = False,
+        tls_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._host, self._port, self._tls = host, port, tls
+        self._username, self._password = username, password
+        self._from = From.read(from_)
+        self._now = now
+        self._timeout = timeout.total_seconds()
+        self._places = asyncio.Semaphore(connections)
+        self._hold_unknown = hold_unknown
+        self._tls_context = tls_context or (None if tls == "plain" else ssl.create_default_context())
+        self._idle: list[_Connection] = []
+        self._closed = False
+
+    def repeatable(self) -> bool:
+        """Every repeat carries the same Message-ID, by which mailboxes and readers tell a repeat."""
+        return not self._hold_unknown
+
+    async def send(self, message: Message) -> Receipt | Problem:
+        """Hand the message over. The receipt's reference is the relay's queue id, where it names one."""
+        to = Mailbox.read(message.to)
+        if to is None:
+            return Problem(Kind.BAD_INPUT, "the address is not one that mail can be sent to")
+        body = compose(message, sender=self._from, to=to, date=self._now())
+        progress = _Progress()
+        try:
+            async with asyncio.timeout(self._timeout), self._places:
+                return await self._hand_over(to, body, progress)
+        except TimeoutError:
+            return broken(progress.phase, "timed out")
+
+    async def close(self) -> None:
+        """Say QUIT on all idle connections, for two seconds at most; one in use ends with its hand-over."""
+        self._closed = True
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(_quit(connection.client) for connection in idle))
+
+    async def _hand_over(self, to: Mailbox, body: bytes, progress: _Progress) -> Receipt | Problem:
+        kept = self._take()
+        if kept is not None:
+            answer = await self._attempt(kept, to, body, progress)
+            # Many servers end a connection with a 421 or 4yz to MAIL after an idle time or so many messages.
+            gone = isinstance(answer, Problem) and answer.kind is Kind.TRANSIENT and progress.phase is Phase.MAIL
+            if not gone:
+                return answer
+        return await self._attempt(None, to, body, progress)
+
+    async def _attempt(
+        self, connection: _Connection | None, to: Mailbox, body: bytes, progress: _Progress
+    ) -> Receipt | Problem:
+        """One try over a kept connection, or a fresh one. Whatever ends it badly closes the connection."""
+        client = connection.client if connection else self._client()
+        keep = reset = False
+        try:
+            if connection is None:
+                await self._open(client, progress)
+            progress.phase = Phase.MAIL
+            if connection and connection.reset:
+                await _reset(client)
+            if to.utf8 and not client.supports_extension("smtputf8"):
+                keep = True
+                return Problem(Kind.BAD_INPUT, "the address needs SMTPUTF8, which the relay does not offer")
+            receipt = await self._transact(client, to, body, progress)
+            keep = True
+        except SMTPResponseException as error:
+            # A refused message leaves the connection good; 421 and what is no reply at all do not.
+            spoken = 400 <= error.code <= 599 and error.code != 421
+            keep = spoken and progress.phase in (Phase.RCPT, Phase.DATA, Phase.END)
+            reset = progress.phase is not Phase.END
+            personal = (to.address, self._username)
+            return refused(progress.phase, error.code, error.message, personal=personal, utf8=to.utf8)
+        except _NotOffered as error:
+            return Problem(Kind.AUTH, f"SMTP {error.message} at {progress.phase.value}")
+        except (SMTPException, OSError) as error:
+            return broken(progress.phase, _failure(error))
+        finally:  # also when cancelled: an answer that comes later must not be read as the next one's
+            if keep and client.is_connected and not self._closed:
+                self._idle.append(_Connection(client, asyncio.get_running_loop().time(), reset))
+            else:
+                client.close()
+        return receipt
+
+    async def _open(self, client: SMTP, progress: _Progress) -> None:
+        progress.phase = Phase.CONNECT
+        try:
+            await client.connect()
+        except SMTPResponseException:
+            progress.phase = Phase.GREETING
+            raise
+        progress.phase = Phase.GREETING
+        await client.ehlo()
+        if self._tls == "starttls":
+            progress.phase = Phase.TLS
+            if not client.supports_extension("starttls"):
+                raise _NotOffered("no STARTTLS is offered")
+            await client.starttls()
+            await client.ehlo()
+        if self._username:
+            progress.phase = Phase.AUTH
+            if not client.supported_auth_methods:
+                raise _NotOffered("no log-in that we know is offered")
+            await client.login(self._username, self._password)
+
+    async def _transact(self, client: SMTP, to: Mailbox, body: bytes, progress: _Progress) -> Receipt:
+        options = (b"SMTPUTF8",) if to.utf8 else ()
+        await _command(client, 250, b"MAIL", b"FROM:<" + self._from.mailbox.address.encode() + b">", *options)
+        progress.phase = Phase.RCPT
+        await _command(client, 250, b"RCPT", b"TO:<" + to.address.encode() + b">")
+        progress.phase = Phase.DATA
+        await _command(client, 354, b"DATA")
+        # Not client.data(): it does DATA and the message in one, and a break before or after the final dot
+        # would look the same.
+        if client.protocol is None:
+            raise SMTPServerDisconnected("Connection lost")
+        client.protocol.write(body.replace(b"\r\n.", b"\r\n..") + b".\r\n")
+        progress.phase = Phase.END
+        code, text = await client.protocol.read_response()
+        if not 200 <= code <= 299:
+            raise SMTPResponseException(code, text)
+        queued = QUEUED_AS.search(text)
+        return Receipt(queued[1] if queued else "")
+
+    def _client(self) -> SMTP:
+        return SMTP(
+            hostname=self._host,
+            port=self._port,
+            local_hostname=self._from.mailbox.domain,  # else the resolver is asked, and waited for
+            timeout=None,  # `send` has one for the whole
+            use_tls=self._tls == "tls",
+            start_tls=False,  # done here, to know the phase
+            tls_context=self._tls_context,
+        )
+
+    def _take(self) -> _Connection | None:
+        """The idle connection used last, which is the likeliest to live; older ones are let go."""
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.client.is_connected and now - connection.idle_since < IDLE_SECONDS:
+                return connection
+            connection.client.close()
+        return None
+
+
+async def _command(client: SMTP, expected: int, *words: bytes) -> None:
+    """Raises SMTPResponseException for a reply outside of the expected one's hundred (251 is as good as 250)."""
+    code, text = await client.execute_command(*words)
+    if code // 100 != expected // 100:
+        raise SMTPResponseException(code, text)
+
+
+async def _reset(client: SMTP) -> None:
+    """Raises SMTPServerDisconnected for any refusal: a connection that can't be reset is as good as gone."""
+    code, _ = await client.execute_command(b"RSET")
+    if code // 100 != 2:
+        raise SMTPServerDisconnected("Connection lost")
+
+
+async def _quit(client: SMTP) -> None:
+    with suppress(SMTPException, OSError):
+        await client.quit(timeout=QUIT_SECONDS)
+    client.close()
+
+
+def _failure(error: SMTPException | OSError) -> str:
+    """The failure's name; never its text, which may hold a host or an address."""
+    cause = error.__cause__ or error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return "certificate not trusted"
+    if isinstance(cause, ssl.SSLError):
+        return "TLS failed"
+    if isinstance(cause, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, (SMTPTimeoutError, TimeoutError)):
+        return "timed out"
+    if isinstance(error, SMTPServerDisconnected):
+        return "connection lost"
+    return f"connection failed ({type(cause).__name__})"

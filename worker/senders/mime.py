@@ -1,0 +1,132 @@
+"""One message as bytes for SMTP: headers, a text part, an HTML part.
+
+Written out by hand because this is the dearest step of a mail: `email.message.EmailMessage` takes 1.1 ms
+of processor for one of ours, this 0.04 ms. The tests read the result back with the standard library.
+"""
+
+import re
+from base64 import b64encode
+from binascii import b2a_qp
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, parseaddr
+
+from email_validator import EmailNotValidError, validate_email
+
+from worker.senders.contract import Message
+
+# Quoted-printable writes every "=" as "=3D", so no line of a part can look like this.
+BOUNDARY = "=_alternative"
+KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,4}")
+COMMON = re.compile(
+    r"(?=.{1,64}@)[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
+)
+BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+# They turn text around or hide it: a subject could be made to read as another.
+HIDDEN = re.compile(r"[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+WORD_BYTES = 42  # of UTF-8 in one encoded word: with "Subject: " before it, a line stays under 78
+
+
+@dataclass(frozen=True, repr=False)
+class Mailbox:
+    """An address fit for the wire: `address` has an ASCII domain. `utf8`: its local part needs SMTPUTF8."""
+
+    address: str
+    utf8: bool = False
+
+    @property
+    def domain(self) -> str:
+        return self.address.rpartition("@")[2]
+
+    @classmethod
+    def read(cls, text: str) -> "Mailbox | None":
+        """The mailbox of a bare address; None for anything else, so also for what holds a line break."""
+        if len(text) <= 254 and COMMON.fullmatch(text):
+            return cls(text)
+        try:
+            found = validate_email(text, check_deliverability=False, globally_deliverable=False)
+        except EmailNotValidError:
+            return None
+        address = f"{found.local_part}@{found.ascii_domain}"
+        return cls(address, utf8=not address.isascii())
+
+
+@dataclass(frozen=True, repr=False)
+class From:
+    """Who mails come from: "Example Bank <verify@example.com>", checked and written out once."""
+
+    mailbox: Mailbox
+    header: bytes
+
+    @classmethod
+    def read(cls, text: str) -> "From":
+        """Raises ValueError for what is no address; one that needs SMTPUTF8 is none for a sender."""
+        name, address = parseaddr(text)
+        mailbox = Mailbox.read(address)
+        if mailbox is None or mailbox.utf8 or BREAKS.search(text):
+            raise ValueError('expected a sender like "Example Bank <verify@example.com>"')
+        message = EmailMessage(policy=SMTP)
+        message["From"] = Address(_one_line(name), addr_spec=mailbox.address)
+        return cls(mailbox, bytes(message).partition(b"\r\n\r\n")[0] + b"\r\n")
+
+
+def compose(message: Message, *, sender: From, to: Mailbox, date: datetime) -> bytes:
+    """The whole message in CRLF lines, ready but for the dots. `date` is aware. Raises ValueError for a bad key.
+
+    `To` carries no name: a name there is one more place for a stranger's words.
+    """
+    if not KEY.fullmatch(message.key):
+        raise ValueError("a message's key is of letters, digits, dots, dashes and underscores")
+    lines = [
+        f"To: {to.address}",
+        f"Subject: {_header_text(message.subject)}",
+        f"Message-ID: <{message.key}@{sender.mailbox.domain}>",
+        f"Date: {format_datetime(date)}",
+        "MIME-Version: 1.0",
+        "Auto-Submitted: auto-generated",  # RFC 3834: no holiday notes, please
+    ]
+    if LANGUAGE.fullmatch(message.language):
+        lines.append(f"Content-Language: {message.language}")
+    head = sender.header + "\r\n".join(lines).encode() + b"\r\n"
+    text = _part("plain", message.text)
+    if not message.html:
+        return head + text
+    html = _part("html", message.html)
+    edge = b"--" + BOUNDARY.encode()
+    content = f'Content-Type: multipart/alternative; boundary="{BOUNDARY}"\r\n\r\n'.encode()
+    return b"".join((head, content, edge, b"\r\n", text, edge, b"\r\n", html, edge, b"--\r\n"))
+
+
+def _part(subtype: str, text: str) -> bytes:
+    head = f'Content-Type: text/{subtype}; charset="utf-8"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n'
+    lines = "\r\n".join(text.splitlines()) + "\r\n"
+    return head.encode() + b2a_qp(lines.encode("utf-8", "replace"), istext=True)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(HIDDEN.sub("", BREAKS.sub(" ", text)).split())
+
+
+def _header_text(text: str) -> str:
+    """Text as a header's value: as it is where it is short ASCII, else in encoded words (RFC 2047), folded."""
+    line = _one_line(text)
+    if line.isascii() and len(line) <= 66 and "=?" not in line:
+        return line
+    return "\r\n ".join(f"=?utf-8?b?{b64encode(piece).decode()}?=" for piece in _pieces(line))
+
+
+def _pieces(line: str) -> Iterator[bytes]:
+    """UTF-8 in pieces that end between characters, as encoded words must."""
+    piece = b""
+    for char in line:
+        encoded = char.encode("utf-8", "replace")
+        if len(piece) + len(encoded) > WORD_BYTES:
+            yield piece
+            piece = b""
+        piece += encoded
+    yield piece

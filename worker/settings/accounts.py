@@ -1,0 +1,218 @@
+"""An account at a provider: its keys, its host, and what it may spend."""
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from string import Formatter
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from worker.settings.addresses import base_url, is_host, web_url
+from worker.settings.durations import parse_duration
+from worker.settings.secrets import Secret
+from worker.settings.values import (
+    Credential,
+    Duration,
+    Host,
+    Identifier,
+    Parameters,
+    PathSecret,
+    Rate,
+    Section,
+    Shown,
+    Text,
+    Whole,
+)
+
+IDENFY = ("idenfy-kyc", "idenfy-kyb")
+FRANKIEONE = ("frankieone-v1", "frankieone-v2")
+PLACEHOLDERS = ("token", "customer_id", "reference")
+
+
+@dataclass(frozen=True)
+class ProviderFacts:
+    """What a provider documents. Source: its public API reference, read for each field."""
+
+    host: str
+    link_hosts: tuple[str, ...]
+    limit: str
+    lifetime: str | None  # None: the vendor behind it decides and it cannot be asked for
+
+
+FACTS = {
+    "idenfy-kyc": ProviderFacts("https://ivs.idenfy.com", ("ivs.idenfy.com", "ui.idenfy.com"), "10000/hour", "7 days"),
+    "idenfy-kyb": ProviderFacts("https://ivs.idenfy.com", ("kyb.ui.idenfy.com",), "10000/hour", "7 days"),
+    # Nothing is documented for FrankieOne's limit: five a second is ours.
+    "frankieone-v1": ProviderFacts("https://api.frankie.one", (), "5/second", None),
+    "frankieone-v2": ProviderFacts("https://api.frankie.one", (), "5/second", None),
+}
+# With a digit string iDenfy takes no lifetime above the account's default, which is a day.
+DIGIT_STRING_LIFETIME = "24 hours"
+DOCUMENTED_PATH = re.compile(r"/(api/v2(/token)?|kyb(/tokens)?|v2/individuals|v2|idv(/v2)?(/idvalidate)?)(/|$)")
+
+
+def _provider_url(given: Any) -> str:
+    url = base_url(given)
+    if DOCUMENTED_PATH.search(urlsplit(url).path):
+        raise ValueError("expected the URL up to the provider's documented path, which is appended to it")
+    return url
+
+
+def _link(value: str) -> str:
+    expected = 'expected a URL such as "https://verify.example.com/start#token={token}"'
+    try:
+        pieces = list(Formatter().parse(value))
+    except ValueError:
+        raise ValueError(f"{expected}: a brace without its partner") from None
+    names = [name for _, name, _, _ in pieces if name is not None]
+    if any(name not in PLACEHOLDERS for name in names) or any(form or turn for _, _, form, turn in pieces):
+        raise ValueError("the only placeholders are {token}, {customer_id} and {reference}")
+    if not names:
+        raise ValueError(f"{expected}: without {{token}} everybody would get the same link")
+    parts = web_url(value.replace("{{", "").replace("}}", ""), expected)
+    if "{" in parts.netloc:
+        raise ValueError(f"{expected}, with its placeholders after the host")
+    return value
+
+
+ProviderUrl = Annotated[str, BeforeValidator(_provider_url), Shown("URL")]
+Link = Annotated[str, AfterValidator(_link), Shown("URL with placeholders")]
+
+
+class Account(Section):
+    """One contract with a provider. `name` is its key; `load` resolves `budget` and what is shared with it."""
+
+    name: str = Field("", json_schema_extra={"resolved": True})
+    provider: Literal["idenfy-kyc", "idenfy-kyb", "frankieone-v1", "frankieone-v2"] = Field(
+        description="Which provider, and which of its endpoints."
+    )
+    base_url: ProviderUrl = Field(
+        "",
+        description="Where the provider is, up to its documented path. https, or http for this machine only.",
+        json_schema_extra={"default": "the provider's production host"},
+    )
+    api_key: Credential = Field(description="The provider's API key.")
+    api_secret: Credential | None = Field(None, description="iDenfy only, and needed there: the API secret.")
+    customer_id: Identifier | None = Field(
+        None, description="FrankieOne only, and needed there: the customer's UUID, sent as X-Frankie-CustomerID."
+    )
+    customer_child_id: Identifier | None = Field(None, description="FrankieOne only: X-Frankie-CustomerChildID.")
+    channel: Text | None = Field(
+        None, description="FrankieOne only: X-Frankie-Channel.", pattern=r"^[A-Za-z0-9]{1,64}$"
+    )
+    dialect: Literal["narrative", "openapi"] = Field(
+        "narrative",
+        description="idenfy-kyc only: which of the endpoint's two documented shapes to speak"
+        " (`authToken`, or `tokenString`).",
+    )
+    limits: tuple[Rate, ...] = Field(
+        (),
+        description="Calls are spaced so that none of these is ever passed, by all workers together; [] for none.",
+        json_schema_extra={"default": 'iDenfy `["10000/hour"]`, FrankieOne `["5/second"]`'},
+    )
+    concurrency: Whole = Field(
+        50, ge=1, le=10_000, description="Most calls in flight at a time, of all workers together."
+    )
+    credits: Whole | None = Field(
+        None, ge=0, description="Never more calls that cost one than this.", json_schema_extra={"default": "no cap"}
+    )
+    budget: Text = Field(
+        "",
+        description="Accounts with the same budget share limits, concurrency, credits, pauses and stops.",
+        json_schema_extra={"default": "one for all accounts with the same host and credential"},
+    )
+    on_unknown: Literal["reconcile", "hold", "repeat"] = Field(
+        "reconcile",
+        description="What to do about a call that may have happened: look it up, wait for a person, repeat.",
+    )
+    lifetime: Duration | None = Field(
+        None,
+        ge=timedelta(seconds=1),
+        le=timedelta(days=30),
+        description="How long a session's link is to live, in whole seconds; iDenfy only.",
+        json_schema_extra={
+            "default": "iDenfy 7 days (24 hours with `generateDigitString`), FrankieOne's vendor decides"
+        },
+    )
+    prefill: Literal["none", "name", "all"] = Field(
+        "none",
+        description="Which personal fields are sent along.",
+        json_schema_extra={"default": '`"none"`; `"all"` for frankieone-v1, which makes the entity from it'},
+    )
+    timeout: Duration = Field(
+        timedelta(seconds=10),
+        ge=timedelta(milliseconds=50),
+        le=timedelta(minutes=10),
+        description="How long one call may take.",
+    )
+    parameters: Parameters = Field(
+        default_factory=dict,
+        repr=False,
+        description="Sent with every request of this account, checked against the provider's schema.",
+    )
+    unchecked: Parameters = Field(
+        default_factory=dict, repr=False, description="Sent as it is: what the provider has added since."
+    )
+    link: Link | None = Field(
+        None,
+        description="The link to send, with {token}, {customer_id} and {reference}, which are quoted."
+        " Wins over the provider's own; needed for FrankieOne, which documents none.",
+        json_schema_extra={"default": "the provider's own"},
+    )
+    link_hosts: tuple[Host, ...] = Field(
+        (),
+        description="A link to any other host is refused.",
+        json_schema_extra={"default": "the provider's documented hosts, and those of `link` and `base_url`"},
+    )
+    webhook_keys: tuple[Credential, ...] = Field(
+        (), description="iDenfy only: keys that sign its webhooks; several while rotating."
+    )
+    jwt_key: Secret | None = Field(
+        None, description="FrankieOne only: the public key (PEM) that its webhooks' tokens are checked with."
+    )
+    webhook_secret: PathSecret | None = Field(
+        None, description="FrankieOne only: an unguessable segment of the webhook's path."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def fill(cls, given: Any) -> Any:
+        """Fill in the defaults that depend on the provider, before anything is checked."""
+        facts = FACTS.get(given["provider"]) if _has_text(given, "provider") else None
+        if facts is None:
+            return given
+        filled = {"base_url": facts.host, "limits": [facts.limit], "prefill": _prefill(given), **given}
+        if facts.lifetime is None:
+            with suppress(ValueError):  # a bad one is still reported
+                parse_duration(filled.get("lifetime"))
+                del filled["lifetime"]
+        elif "lifetime" not in filled:
+            parameters = given.get("parameters")
+            digits = isinstance(parameters, dict) and parameters.get("generateDigitString") is True
+            filled["lifetime"] = DIGIT_STRING_LIFETIME if digits else facts.lifetime
+        if "link_hosts" not in filled:
+            own = [_host_of(filled.get(key)) for key in ("link", "base_url")]
+            filled["link_hosts"] = tuple(dict.fromkeys([*facts.link_hosts, *filter(None, own)]))
+        if not filled.get("budget") and filled.get("name"):
+            filled["budget"] = filled["name"]
+        return filled
+
+
+def _has_text(given: Any, key: str) -> bool:
+    return isinstance(given, dict) and isinstance(given.get(key), str)
+
+
+def _prefill(given: dict[str, Any]) -> str:
+    # v1's call makes the entity that is verified: without the person's data there would be nothing to verify.
+    return "all" if given["provider"] == "frankieone-v1" else "none"
+
+
+def _host_of(url: Any) -> str:
+    try:
+        host = urlsplit(url).hostname or "" if isinstance(url, str) else ""
+    except ValueError:
+        return ""
+    return host if is_host(host) else ""  # a bad URL is reported under its own key

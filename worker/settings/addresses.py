@@ -1,0 +1,140 @@
+"""Hosts and URLs: what the configuration may point at. No error repeats the URL: it may hold a password."""
+
+import ipaddress
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from worker.settings.secrets import HOW, Referenced, Secret
+
+LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+BROKERS = ("memory", "amqp", "amqps", "redis", "rediss")
+SMTP = {"smtp": ("plain", 25), "smtp+starttls": ("starttls", 587), "smtps": ("tls", 465)}
+POSTGRESQL = "postgresql+psycopg"
+
+
+def is_host(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return len(text) <= 253 and re.fullmatch(rf"{LABEL}(?:\.{LABEL})*", text) is not None
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def split(given: Any, expected: str) -> SplitResult:
+    """The URL's parts. Raises ValueError with what was expected."""
+    # urlsplit drops line breaks silently; what is sent to others must be what was checked.
+    if not isinstance(given, str) or re.search(r"[\x00-\x20\x7f]", given):
+        raise ValueError(expected)
+    try:
+        parts = urlsplit(given)
+        _ = parts.port, parts.hostname
+    except ValueError:  # its text repeats parts of the URL
+        raise ValueError(expected) from None
+    return parts
+
+
+def without_plain_password(given: Any) -> Any:
+    """Refuse a password that stands in the configuration itself, wherever in the URL it is."""
+    if isinstance(given, str) and not isinstance(given, Referenced):
+        authority, at, _ = given.partition("://")[2].rpartition("@")
+        if (at and ":" in authority) or re.search(r"[?&][a-z_]*password=", given, re.IGNORECASE):
+            raise ValueError(f"a URL with a password does not stand in the configuration itself: {HOW}")
+    return given
+
+
+def web_url(given: Any, expected: str) -> SplitResult:
+    """An https URL without credentials; http for this machine only."""
+    parts = split(given, expected)
+    host = parts.hostname or ""
+    if "@" in parts.netloc:
+        raise ValueError("a URL with credentials is not accepted here")
+    if parts.scheme not in ("http", "https") or not is_host(host):
+        raise ValueError(expected)
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ValueError("expected https: http is accepted for this machine (127.0.0.1, ::1, localhost) only")
+    return parts
+
+
+def base_url(given: Any) -> str:
+    """A web address that paths are appended to; without the slash at its end."""
+    parts = web_url(given, 'expected a URL such as "https://api.example.com"')
+    if parts.query or parts.fragment or "?" in given or "#" in given:
+        raise ValueError("expected a URL without ? and #")
+    path = parts.path.removesuffix("/")
+    if "//" in path:
+        raise ValueError("expected a URL without a double slash in its path")
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def database_url(given: Any, directory: Path | None) -> str:
+    """The database's SQLAlchemy URL; a relative SQLite file lies beside the configuration."""
+    expected = f"expected sqlite:///FILE or {POSTGRESQL}://USER:PASSWORD@HOST/DATABASE"
+    scheme = given.partition(":")[0].lower() if isinstance(given, str) else ""
+    if scheme.startswith(("mysql", "mariadb")):
+        raise ValueError(f"MySQL and MariaDB are not supported; {expected}")
+    if scheme.startswith(("postgres", "postgresql")) and scheme != POSTGRESQL:
+        raise ValueError(f"write {POSTGRESQL}:// instead, the rest as it is")
+    parts = split(given, expected) if scheme != "sqlite" else None
+    if parts is not None:
+        if scheme != POSTGRESQL or not given.startswith(f"{POSTGRESQL}://"):
+            raise ValueError(expected)
+        return str(given)
+    file, question, query = str(given).removeprefix("sqlite:///").partition("?")
+    if not given.startswith("sqlite:///") or not file or ":memory:" in file or re.search(r"[\x00-\x1f\x7f]", given):
+        raise ValueError("expected sqlite:///FILE: a database in memory would forget every session it paid for")
+    return f"sqlite:///{(directory or Path()) / file}{question}{query}"
+
+
+def broker_url(given: Any) -> str:
+    """A broker that Celery and kombu can use; several nodes of one broker stand with ; between."""
+    expected = "expected memory://, amqp://, amqps://, redis:// or rediss:// (Redis over a socket is not supported)"
+    for node in given.split(";") if isinstance(given, str) else [given]:
+        parts = split(node, expected)
+        if parts.scheme not in BROKERS or (parts.scheme == "memory") == bool(parts.netloc):
+            raise ValueError(expected)
+    return str(given)
+
+
+@dataclass(frozen=True)
+class SmtpServer:
+    """Where email is handed over. `tls`: none, after STARTTLS, or from the first byte."""
+
+    host: str
+    port: int
+    tls: Literal["plain", "starttls", "tls"]
+    username: str | None = None
+    password: Secret | None = field(default=None)
+
+    @classmethod
+    def parse(cls, given: Any) -> "SmtpServer":
+        expected = 'expected a URL such as "smtp://127.0.0.1:1025", smtp+starttls://USER:PASSWORD@HOST or smtps://…'
+        parts = split(given, expected)
+        host = parts.hostname or ""
+        if parts.scheme not in SMTP or not is_host(host) or parts.port == 0:
+            raise ValueError(expected)
+        if parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise ValueError(f"{expected}, with nothing after the port; quote @ / : in a password as %40 %2F %3A")
+        if bool(parts.username) != bool(parts.password):
+            raise ValueError(f"{expected}: a user and a password, or neither")
+        tls, port = SMTP[parts.scheme]
+        password = Secret(unquote(parts.password)) if parts.password else None
+        username = unquote(parts.username) if parts.username else None
+        return cls(host, parts.port or port, tls, username, password)  # type: ignore[arg-type]
+
+
+def bind_address(given: Any) -> tuple[str, int]:
+    """HOST:PORT to listen on. Raises ValueError."""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+)):(\d{1,5})", given) if isinstance(given, str) else None
+    if not match or not is_host(match[1] or match[2]) or int(match[3]) > 65535:
+        raise ValueError('expected HOST:PORT, such as "127.0.0.1:8080" or "[::1]:8080"')
+    return match[1] or match[2], int(match[3])

@@ -1,0 +1,74 @@
+"""Which accounts share one budget: the provider counts those with the same host and credential together."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from worker.settings.accounts import Account
+from worker.settings.problems import Findings
+
+SHARED = ("limits", "concurrency", "credits")
+
+
+def share_budgets(
+    accounts: Mapping[str, Account], given: Mapping[str, Mapping[str, Any]], findings: Findings
+) -> dict[str, Account]:
+    """The accounts with their budget's name and what it holds for all who share it.
+
+    `given` tells what the file itself says of each account: that wins over a default, and two that
+    differ are a problem.
+    """
+    budgets = _budget_names(accounts, given)
+    shared: dict[str, dict[str, Any]] = {}
+    for budget in dict.fromkeys(budgets.values()):
+        members = [name for name in accounts if budgets[name] == budget]
+        values = {key: _shared_value(key, members, accounts, given, budget, findings) for key in SHARED}
+        shared[budget] = values
+    return {
+        name: account.model_copy(update={"budget": budgets[name], **shared[budgets[name]]})
+        for name, account in accounts.items()
+    }
+
+
+def _budget_names(accounts: Mapping[str, Account], given: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    seen: list[tuple[tuple[Any, ...], str]] = []  # a secret has no hash, so no dict
+    for name, account in accounts.items():
+        if "budget" in given[name]:
+            continue
+        who = _counted_as(account)
+        first = next((other for known, other in seen if known == who), None)
+        names[name] = first or name
+        if first is None:
+            seen.append((who, name))
+    # A budget named after an account is that account's, whatever it is called by now.
+    explicit = {name: account.budget for name, account in accounts.items() if name not in names}
+    return {name: names[name] if name in names else names.get(explicit[name], explicit[name]) for name in accounts}
+
+
+def _counted_as(account: Account) -> tuple[Any, ...]:
+    """Who the provider takes the account for."""
+    family = account.provider.partition("-")[0]
+    credential = (account.api_key, account.api_secret, account.customer_id, account.customer_child_id)
+    return (family, urlsplit(account.base_url).netloc.lower(), *credential)
+
+
+def _shared_value(
+    key: str,
+    members: list[str],
+    accounts: Mapping[str, Account],
+    given: Mapping[str, Mapping[str, Any]],
+    budget: str,
+    findings: Findings,
+) -> Any:
+    tellers = [name for name in members if key in given[name]]
+    first, *others = tellers or members[:1]
+    value = getattr(accounts[first], key)
+    for other in others:
+        if getattr(accounts[other], key) != value:
+            findings.consequence(
+                ("accounts", other, key),
+                f"differs from accounts.{first}.{key}, but both share the budget `{budget}`: say it once,"
+                ' or part them with budget = "NAME"',
+            )
+    return value

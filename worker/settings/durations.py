@@ -1,0 +1,73 @@
+"""Spans of time as people write them: "7 days", "90 s", and quiet hours "21:00-08:00"."""
+
+import re
+from dataclasses import dataclass
+from datetime import time, timedelta
+from typing import Any
+
+UNITS = {
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "sec": timedelta(seconds=1),
+    "second": timedelta(seconds=1),
+    "min": timedelta(minutes=1),
+    "minute": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "hour": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "day": timedelta(days=1),
+    "week": timedelta(weeks=1),
+}
+# Long ones first: a duration is shown in the largest unit that divides it.
+SHOWN = (("day", UNITS["day"]), ("hour", UNITS["hour"]), ("minute", UNITS["minute"]), ("s", UNITS["s"]))
+EXPECTED = 'expected a duration such as "7 days", "12 hours", "10 minutes" or "90 s"'
+
+
+def parse_duration(given: Any) -> timedelta:
+    """Read "7 days". Raises ValueError that says what is expected and never repeats what was given."""
+    if isinstance(given, timedelta):
+        return given
+    match = (
+        re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,6})?)\s*([a-z]+)\s*", given, re.ASCII) if isinstance(given, str) else None
+    )
+    unit = match and (UNITS.get(match[2]) or UNITS.get(match[2].removesuffix("s")))
+    if not match or not unit:
+        raise ValueError(EXPECTED)
+    try:
+        return unit * float(match[1])
+    except OverflowError:
+        raise ValueError(EXPECTED) from None
+
+
+def show_duration(span: timedelta) -> str:
+    """The duration as the configuration would say it."""
+    for name, unit in SHOWN:
+        if span >= unit and not span % unit:
+            count = span // unit
+            return f"{count} {name}{'s' if count != 1 and name != 's' else ''}"
+    return f"{span / UNITS['s']:g} s"
+
+
+@dataclass(frozen=True)
+class QuietHours:
+    """The hours, in the recipient's own time zone, in which no message is sent; over midnight if `end` is earlier."""
+
+    start: time
+    end: time
+
+    @classmethod
+    def parse(cls, given: Any) -> "QuietHours":
+        """Read "21:00-08:00". Raises ValueError that says what is expected."""
+        if isinstance(given, QuietHours):
+            return given
+        clock = r"([01]\d|2[0-3]):([0-5]\d)"
+        match = re.fullmatch(rf"\s*{clock}\s*-\s*{clock}\s*", given, re.ASCII) if isinstance(given, str) else None
+        if not match:
+            raise ValueError('expected hours such as "21:00-08:00"')
+        hours = cls(time(int(match[1]), int(match[2])), time(int(match[3]), int(match[4])))
+        if hours.start == hours.end:
+            raise ValueError('expected two different hours, such as "21:00-08:00"; leave it out for none')
+        return hours
+
+    def __str__(self) -> str:
+        return f"{self.start:%H:%M}-{self.end:%H:%M}"

@@ -1,0 +1,173 @@
+"""From onboarding.toml and the environment to checked `Settings`, or to every problem at once."""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from worker.settings import rules
+from worker.settings.accounts import Account
+from worker.settings.budgets import share_budgets
+from worker.settings.model import Settings
+from worker.settings.overrides import apply_overrides
+from worker.settings.problems import Findings, SettingsError, explain
+from worker.settings.problems import Path as KeyPath
+from worker.settings.reading import Reader, read_table
+from worker.settings.routes import Route
+from worker.settings.secrets import HOW, Secret
+from worker.settings.shape import keys_of, tables_of
+from worker.settings.values import Section, Shown
+
+FILE = "onboarding.toml"
+VARIABLE = "ONBOARDING_CONFIG"
+DEFAULT_KEY = {"env": "ONBOARDING_KEY"}
+ACCOUNT_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
+# So that the rest of a table can still be checked when one of these is missing.
+STAND_INS: dict[tuple[type[Section], str], Any] = {(Account, "api_key"): Secret("stand-in")}
+Model = TypeVar("Model", bound=Section)
+
+
+def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the configuration: `path`, else $ONBOARDING_CONFIG, else ./onboarding.toml.
+
+    Raises SettingsError with one line for each problem: all of them, with their keys and without values.
+    """
+    file = Path(path or environ.get(VARIABLE) or FILE).absolute()
+    tree = _parse(file)
+    findings = Findings(apply_overrides(tree, Settings, environ))
+    if tree.get("encryption", {}) == {}:
+        tree["encryption"] = {"keys": [DEFAULT_KEY]}
+    tree = read_table(tree, Settings, (), reader=Reader(environ, file.parent, findings))
+    return _check(tree, file, findings)
+
+
+def _parse(file: Path) -> dict[str, Any]:
+    reason = ""
+    try:
+        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        reason = "no such file; `onboard init` writes one, `--config PATH` names another"
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or 'unknown reason'}"
+    except UnicodeDecodeError:
+        reason = "is not UTF-8 text"
+    except RecursionError:
+        reason = "is nested too deeply"
+    except tomllib.TOMLDecodeError as error:
+        what, _, where = str(error).rpartition(" (at ")
+        reason = f"{where.removesuffix(')')}: not TOML: {what}"
+    # Raised here, where no exception with the file's text in it is being handled.
+    raise SettingsError([f"{file}: {reason}"])
+
+
+def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
+    context = {"directory": file.parent}
+    parts: dict[str, Any] = {}
+    for name, field in keys_of(Settings).items():
+        tables = tables_of(field.annotation)
+        if tables is not None and tables.kind == "one" and (name in tree or field.is_required()):
+            parts[name] = _section(tables.model, tree.get(name, {}), (name,), context, findings)
+    given = _accounts_given(tree, findings)
+    accounts = _accounts(given, context, findings)
+    routes = _routes(tree, list(given), context, findings)
+
+    lease = parts["worker"].lease if parts["worker"] else None
+    for account in accounts.values():
+        rules.check_account(account, lease, findings)
+    rules.check_routes(routes, accounts, list(given), findings)
+    if parts["web"]:
+        rules.check_web(parts["web"], findings)
+    if parts["links"]:
+        rules.check_links(parts["links"], findings)
+    if parts.get("email"):
+        rules.check_email(parts["email"], findings)
+    if parts["retry"]:
+        rules.check_retry(parts["retry"], findings)
+    fallback = parts["invitations"].fallback if parts["invitations"] else None
+    if fallback and fallback not in tree:
+        findings.consequence(("invitations", "fallback"), f"needs the section [{fallback}]")
+    accounts = share_budgets(accounts, given, findings)
+
+    if findings.problems:
+        raise SettingsError(findings.lines)
+    return Settings.model_validate(
+        {**parts, "path": file, "warnings": findings.warnings, "accounts": accounts, "routes": tuple(routes.values())}
+    )
+
+
+def _accounts_given(tree: Mapping[str, Any], findings: Findings) -> dict[str, dict[str, Any]]:
+    """The accounts' tables as they were given, those that are tables."""
+    tables = tree.get("accounts", {})
+    if not isinstance(tables, dict):
+        findings.problem(("accounts",), "expected tables: [accounts.NAME]")
+        return {}
+    if not tables:
+        findings.consequence(
+            ("accounts",),
+            "at least one is needed: [accounts.NAME] with its provider and keys; `onboard init` writes one",
+        )
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            findings.problem(("accounts", name), "expected a table")
+        elif not re.fullmatch(ACCOUNT_NAME, name):
+            findings.problem(("accounts", name), "expected a name of at most 63 letters, digits, - and _")
+    return {name: table for name, table in tables.items() if isinstance(table, dict)}
+
+
+def _accounts(given: Mapping[str, dict[str, Any]], context: Any, findings: Findings) -> dict[str, Account]:
+    accounts = {}
+    for name, table in given.items():
+        rules.check_provider_keys(name, table, findings)
+        account = _section(Account, {**table, "name": name}, ("accounts", name), context, findings)
+        if account:
+            accounts[name] = account
+    return accounts
+
+
+def _routes(tree: Mapping[str, Any], accounts: list[str], context: Any, findings: Findings) -> dict[int, Route]:
+    tables = tree.get("routes", [])
+    if not isinstance(tables, list):
+        findings.problem(("routes",), "expected a list of tables: [[routes]]")
+        return {}
+    if not tables:
+        example = accounts[0] if accounts else "NAME"
+        findings.consequence(
+            ("routes",),
+            f'at least one is needed; for every row to go to `{example}`: [[routes]] accounts = ["{example}"]',
+        )
+    routes = {index: _section(Route, table, ("routes", index), context, findings) for index, table in enumerate(tables)}
+    return {index: route for index, route in routes.items() if route}
+
+
+def _section(model: type[Model], given: Any, path: KeyPath, context: Any, findings: Findings) -> Model | None:
+    """The checked table. Where keys of it are bad they are reported and what is left is checked without them."""
+    if not isinstance(given, dict):
+        findings.consequence(path, "expected a table")
+        return None
+    for attempt in ("whole", "without what is bad"):
+        try:
+            return model.model_validate(given, context=context)
+        except ValidationError as error:
+            bad = error.errors(include_url=False)
+        if attempt == "whole":
+            for item in bad:
+                key = str(item["loc"][0]) if item["loc"] else ""
+                # pydantic says "[key]" where a table's key itself is bad; the path names that key already.
+                loc = tuple(part for part in item["loc"] if part != "[key]")
+                findings.consequence((*path, *loc), explain(item, _type_of(model, key)))
+            names = {item["loc"][0] for item in bad if item["loc"]}
+            given = {key: value for key, value in given.items() if key not in names}
+            given |= {key: value for (kind, key), value in STAND_INS.items() if kind is model and key in names}
+    return None
+
+
+def _type_of(model: type[Section], key: str) -> str:
+    """What a missing key expects, in words."""
+    field = keys_of(model).get(key)
+    shown = next((mark.text for mark in field.metadata if isinstance(mark, Shown)), "") if field else ""
+    hint = f": {HOW}" if shown == "secret" else ""
+    return f"{field.description}{hint}" if field else shown

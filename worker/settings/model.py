@@ -1,0 +1,234 @@
+"""The whole configuration, section by section. docs/configuration.md is held in step with it by a test."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from worker.endings import RetryPolicy
+from worker.settings.accounts import Account
+from worker.settings.addresses import bind_address
+from worker.settings.routes import Route, check_column
+from worker.settings.secrets import Secret
+from worker.settings.sending import Email, Sms
+from worker.settings.users import Users
+from worker.settings.values import (
+    BaseUrl,
+    Bind,
+    BrokerUrl,
+    Credential,
+    DatabaseUrl,
+    Directory,
+    Duration,
+    EncryptionKey,
+    Flag,
+    Locale,
+    Quiet,
+    Section,
+    Shown,
+    Text,
+    Whole,
+)
+
+
+class Database(Section):
+    """Where everything is kept."""
+
+    url: DatabaseUrl = Field(
+        "sqlite:///onboarding.db",
+        repr=False,
+        validate_default=True,  # so that the default, too, lies beside the configuration
+        description="sqlite:///FILE (relative to this configuration) or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE."
+        " With a password: from the environment or a file.",
+    )
+
+
+class Broker(Section):
+    """What rings the workers."""
+
+    url: BrokerUrl = Field(
+        "memory://",
+        repr=False,
+        description="memory:// (one process), amqp(s)://… or redis(s)://…."
+        " With a password: from the environment or a file.",
+    )
+
+
+class Encryption(Section):
+    """Keys that personal data and tokens are encrypted with."""
+
+    keys: tuple[EncryptionKey, ...] = Field(
+        min_length=1,
+        description="The first encrypts, all decrypt; 32 bytes in base64 each. `onboard keys new` prints one.",
+        json_schema_extra={"default": '`[{ env = "ONBOARDING_KEY" }]`'},
+    )
+
+
+class Worker(Section):
+    """How workers share the work."""
+
+    lease: Duration = Field(
+        timedelta(seconds=60),
+        ge=timedelta(milliseconds=500),
+        le=timedelta(hours=1),
+        description="How long rows that a worker has taken are its own; after a crash they wait that long.",
+    )
+
+
+class Invitations(Section):
+    """What is sent to customers, and when."""
+
+    templates: Directory | None = Field(
+        None,
+        description="A directory of `<name>/<locale>/{subject.txt,body.html,body.txt,sms.txt}`.",
+        json_schema_extra={"default": "built in"},
+    )
+    locale: Locale = Field("en", description="The language for rows that name none, or one without a template.")
+    quiet_hours: Annotated[dict[Literal["email", "sms"], Quiet], Shown("table of hours by channel")] = Field(
+        default_factory=dict,
+        description='When nothing is sent, in the recipient\'s own time zone: { sms = "21:00-08:00" }. Reminders too.',
+        json_schema_extra={"default": "none"},
+    )
+    reminders: tuple[Annotated[Duration, Field(ge=timedelta(minutes=1))], ...] = Field(
+        (), description="When customers who have not finished are reminded, counted from the invitation."
+    )
+    fallback: Literal["email", "sms"] | None = Field(
+        None,
+        description="The channel to try after a bounce, where the row has it.",
+        json_schema_extra={"default": "none"},
+    )
+    messages_per_customer: Whole = Field(6, ge=1, le=100, description="Never more messages to one customer.")
+
+
+class Reissue(Section):
+    """New links for those that expired unused."""
+
+    most: Whole = Field(3, ge=0, le=100, description="Most new sessions for one customer and purpose.")
+    spacing: Duration = Field(
+        timedelta(days=1), ge=timedelta(0), description="Least time between two sessions of one customer."
+    )
+
+
+class Links(Section):
+    """The link that a message carries."""
+
+    mode: Literal["provider", "stable"] = Field(
+        "provider", description="The provider's link, or our own, which survives reissues."
+    )
+    base_url: BaseUrl | None = Field(
+        None, description="Where `onboard web` is reached from outside; needed for stable links."
+    )
+
+
+class Bus(Section):
+    """Where sign-up events come from."""
+
+    url: BrokerUrl = Field(
+        repr=False, description="As for the broker. With a password: from the environment or a file."
+    )
+    queue: Text = Field(
+        "onboarding.requests",
+        description="The queue that events are taken from; refused ones go to this name and .dead.",
+    )
+    exchange: Text = Field("onboarding.events", description="The exchange that events of ours are published to.")
+    declare: Flag = Field(True, description="Whether `onboard bus` declares its exchange and queues.")
+
+
+class Web(Section):
+    """Webhooks, events and the dashboard."""
+
+    bind: Bind = Field(
+        "127.0.0.1:8080", description="Where to listen. Anything but loopback needs `users` or `event_keys`."
+    )
+    users: Users = Field(
+        default_factory=dict,
+        description='Who may see the dashboard: { file = "users.toml" } with a line `name = "password"` for each, or a'
+        " table of secrets.",
+        json_schema_extra={"default": "none"},
+    )
+    event_keys: tuple[Credential, ...] = Field((), description="Keys of those who may post events.")
+
+    @property
+    def host(self) -> str:
+        return bind_address(self.bind)[0]
+
+    @property
+    def port(self) -> int:
+        return bind_address(self.bind)[1]
+
+
+class Retention(Section):
+    """How long personal data stays."""
+
+    personal: Duration = Field(
+        timedelta(days=90), ge=timedelta(hours=1), description="After the job's end, personal fields are erased."
+    )
+
+
+class Retry(Section):
+    """Bounds of retrying, for rows and, where a provider names no time, for pauses of accounts."""
+
+    attempts: Whole = Field(
+        8, ge=1, le=100, description="Most failed attempts before a row has failed. Waits do not count."
+    )
+    first: Duration = Field(
+        timedelta(seconds=1), ge=timedelta(milliseconds=1), description="The first wait; it doubles."
+    )
+    most: Duration = Field(timedelta(minutes=10), le=timedelta(days=1), description="The longest wait.")
+
+    @property
+    def policy(self) -> RetryPolicy:
+        return RetryPolicy(attempts=self.attempts, first=self.first, most=self.most)
+
+
+def _columns(given: Any) -> dict[str, str]:
+    if not isinstance(given, dict):
+        raise ValueError("expected a table of THEIRS = OURS")
+    for theirs, ours in given.items():
+        try:
+            check_column(ours)
+        except ValueError as error:
+            raise ValueError(f"`{theirs}`: {error}") from None
+    if len(set(given.values())) < len(given):
+        raise ValueError("two of their columns map to one of ours")
+    return {str(theirs): str(ours) for theirs, ours in given.items()}
+
+
+class Import(Section):
+    """How lists are read."""
+
+    columns: Annotated[dict[str, str], BeforeValidator(_columns), Shown("table")] = Field(
+        default_factory=dict, description="A list's own column names to ours: THEIRS = OURS."
+    )
+
+
+class Settings(Section):
+    """Everything in onboarding.toml, checked. `path` is that file, absolute."""
+
+    path: Path = Field(json_schema_extra={"resolved": True})
+    warnings: tuple[str, ...] = Field((), json_schema_extra={"resolved": True})
+    database: Database
+    broker: Broker
+    encryption: Encryption
+    worker: Worker
+    accounts: dict[str, Account]
+    routes: tuple[Route, ...]
+    email: Email | None = None
+    sms: Sms | None = None
+    invitations: Invitations
+    reissue: Reissue
+    links: Links
+    bus: Bus | None = None
+    web: Web
+    retention: Retention
+    retry: Retry
+    import_: Import = Field(alias="import")
+
+    @property
+    def directory(self) -> Path:
+        """Where relative paths of the configuration start."""
+        return self.path.parent
+
+
+__all__ = ["Account", "Email", "Route", "Secret", "Settings", "Sms"]

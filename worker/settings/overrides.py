@@ -1,0 +1,103 @@
+"""ONBOARDING__SECTION__KEY in the environment overrides the file: ONBOARDING__ACCOUNTS__KYC-EU__CONCURRENCY=20.
+
+Names match whatever their case, and `_` also stands for the `-` that a shell's names cannot have. Keys that
+hold text take the value as it is; the others read it as TOML or JSON: 20, true, ["20/second"].
+"""
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from worker.settings.problems import Path
+from worker.settings.secrets import Referenced
+from worker.settings.shape import Tables, is_mapping, is_text, keys_of, tables_of
+from worker.settings.values import Section
+
+PREFIX = "ONBOARDING__"
+
+
+def apply_overrides(tree: dict[str, Any], model: type[Section], environ: Mapping[str, str]) -> dict[Path, str]:
+    """Put the environment's values into the tree; returns which key each variable has set."""
+    origins: dict[Path, str] = {}
+    for variable in sorted(environ):
+        if not variable.upper().startswith(PREFIX):
+            continue
+        path, annotation = _find(variable[len(PREFIX) :].split("__"), tree, model)
+        if path:
+            _put(tree, path, _interpret(environ[variable], annotation))
+            origins[path] = variable
+    return origins
+
+
+def _find(parts: list[str], tree: Any, annotation: Any) -> tuple[Path, Any]:
+    """The key that a variable's parts mean, and its type; the parts as given where nothing matches."""
+    path: list[str] = []
+    tables: Tables | None = Tables("one", annotation)
+    for part in parts:
+        table = tree if isinstance(tree, dict) else {}
+        if tables is not None and tables.kind == "one":
+            keys = keys_of(tables.model)
+            name = _match(part, keys) or part.lower()
+            annotation = keys[name].annotation if name in keys else Any
+            tables = tables_of(annotation)
+        elif tables is not None and tables.kind == "named":
+            name = _match(part, table) or part.lower()
+            tables = Tables("one", tables.model)
+            annotation = tables.model
+        else:  # a plain table, whose keys (parameters) keep their case
+            name = _match(part, table) or part
+            annotation = Any
+            tables = None
+        path.append(name)
+        tree = table.get(name)
+    return tuple(path), annotation
+
+
+def _match(part: str, names: Iterable[str]) -> str | None:
+    known = {name.lower(): name for name in names}
+    spelled = {name.replace("-", "_"): original for name, original in known.items()}
+    return known.get(part.lower()) or spelled.get(part.lower().replace("-", "_"))
+
+
+def _put(tree: dict[str, Any], path: Path, value: Any) -> None:
+    for name in path[:-1]:
+        inner = tree.get(str(name))
+        if not isinstance(inner, dict):
+            inner = tree[str(name)] = {}
+        tree = inner
+    tree[str(path[-1])] = value
+
+
+def _interpret(text: str, annotation: Any) -> Any:
+    if is_text(annotation) and tables_of(annotation) is None:
+        return Referenced(text)
+    literal = _literal(text)
+    return _from_environment(literal if not is_mapping(annotation) or isinstance(literal, dict) else text)
+
+
+def _literal(text: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+        if parsed.keys() == {"value"}:  # a line break in it could have added keys
+            return parsed["value"]
+    except (tomllib.TOMLDecodeError, RecursionError):
+        pass
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _from_environment(value: Any) -> Any:
+    """Mark the strings: a secret in them did not stand in the configuration."""
+    match value:
+        case str():
+            return Referenced(value)
+        case list():
+            return [_from_environment(item) for item in value]
+        case {"env": str()} | {"file": str()} if len(value) == 1:
+            return value
+        case dict():
+            return {name: _from_environment(item) for name, item in value.items()}
+    return value

@@ -1,0 +1,123 @@
+"""What is wrong with a configuration: one line a problem, with its key, and never a value."""
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from pydantic_core import ErrorDetails
+
+from worker.settings.durations import show_duration
+
+Path = tuple[str | int, ...]
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used. `problems` are lines for people; they hold no value of it."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass
+class Findings:
+    """Collects what is wrong, so that a person hears all of it at once."""
+
+    origins: Mapping[Path, str] = field(default_factory=dict)  # what the environment has set, by its variable
+    problems: list[tuple[Path, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    explained: set[Path] = field(default_factory=set)
+
+    def problem(self, path: Path, message: str) -> None:
+        self.problems.append((path, message))
+        self.explained.add(path)
+
+    def consequence(self, path: Path, message: str) -> None:
+        """A problem, unless another at or below this key has already been named: one line for one mistake."""
+        if not any(known[: len(path)] == path for known in self.explained):
+            self.problem(path, message)
+
+    def warn(self, path: Path, message: str) -> None:
+        self.warnings.append(self._line(path, message))
+
+    @property
+    def lines(self) -> list[str]:
+        return [self._line(path, message) for path, message in self.problems]
+
+    def _line(self, path: Path, message: str) -> str:
+        variable = next((name for set_path, name in self.origins.items() if path[: len(set_path)] == set_path), None)
+        line = f"{show_path(path)}: {message}" + (f" (set by {variable})" if variable else "")
+        # Keys are anybody's text: a line break or an escape code in one must not reach a terminal.
+        return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+
+
+def show_path(path: Path) -> str:
+    """accounts.kyc-eu.limits[1]: lists are counted from 1, odd keys quoted as TOML has them."""
+    shown = ""
+    for part in path:
+        if isinstance(part, int):
+            shown += f"[{part + 1}]"
+        else:
+            plain = re.fullmatch(r"[A-Za-z0-9_-]+", part)
+            shown += ("." if shown else "") + (part if plain else json.dumps(part, ensure_ascii=False))
+    return shown
+
+
+def nearest(given: Any, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant."""
+    if not isinstance(given, str):
+        return None
+    words = {word.lower(): word for word in known}
+    close = difflib.get_close_matches(given.lower().replace("-", "_"), words, n=1, cutoff=0.6)
+    close = close or difflib.get_close_matches(given.lower(), words, n=1, cutoff=0.6)
+    return words[close[0]] if close else None
+
+
+def suggestion(given: Any, known: Iterable[str]) -> str:
+    words = sorted(known)
+    meant = nearest(given, words)
+    if meant:
+        return f"; did you mean `{meant}`?"
+    return f"; there are {', '.join(words)}" if words else ""
+
+
+def explain(error: ErrorDetails, shown: str) -> str:
+    """Pydantic's finding in our words. `shown` is the type's name, for a key that is missing."""
+    limits = error.get("ctx", {})
+    match error["type"]:
+        case "value_error":
+            return str(limits["error"])
+        case "missing":
+            return f"missing, and needed: {shown}"
+        case "literal_error":
+            words = re.findall(r"'([^']*)'", limits["expected"])
+            meant = nearest(error["input"], words)
+            return f"expected one of {', '.join(words)}" + (f"; did you mean `{meant}`?" if meant else "")
+        case "greater_than_equal":
+            return f"expected at least {_bound(limits['ge'])}"
+        case "less_than_equal":
+            return f"expected at most {_bound(limits['le'])}"
+        case "too_short":
+            return f"expected at least {limits['min_length']} of them"
+        case "int_type" | "int_from_float" | "int_parsing":
+            return "expected a whole number"
+        case "bool_type":
+            return "expected true or false"
+        case "string_type":
+            return "expected a string"
+        case "tuple_type" | "list_type":
+            return "expected a list: [ … ]"
+        case "dict_type" | "model_type" | "mapping_type":
+            return "expected a table"
+        case "string_pattern_mismatch":
+            return f"expected text of the form {limits['pattern']}"
+        case other:
+            return f"not accepted ({other})"
+
+
+def _bound(value: Any) -> str:
+    return f'"{show_duration(value)}"' if isinstance(value, timedelta) else str(value)

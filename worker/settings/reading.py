@@ -1,0 +1,113 @@
+"""First pass over the parsed file: unknown keys, and references to the environment and to files."""
+
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Any
+
+from worker.settings.problems import Findings, Path, nearest
+from worker.settings.secrets import Referenced
+from worker.settings.shape import Tables, is_mapping, keys_of, tables_of
+from worker.settings.users import WholeValue
+from worker.settings.values import Section
+
+
+class Unresolved:
+    """Stands where a reference led nowhere, which has been reported: no type accepts it."""
+
+
+def read_table(given: Any, model: type[Section], path: Path, *, reader: "Reader") -> Any:
+    """The table with its references resolved and without keys that nobody knows, each of them reported."""
+    if not isinstance(given, dict):
+        return given
+    keys = keys_of(model)
+    table: dict[str, Any] = {}
+    for name, value in given.items():
+        here = (*path, name)
+        if name not in keys:
+            reader.unknown(name, keys, given, path)
+            continue
+        tables = tables_of(keys[name].annotation)
+        if tables:
+            table[name] = _read_tables(value, tables, here, reader)
+        elif is_mapping(keys[name].annotation) and isinstance(value, dict):
+            # A parameter may be called `file`: only its values are references, not the table itself.
+            whole = any(isinstance(mark, WholeValue) for mark in keys[name].metadata)
+            table[name] = (
+                reader.read(value, here)
+                if whole
+                else {key: reader.read(item, (*here, key)) for key, item in value.items()}
+            )
+        else:
+            table[name] = reader.read(value, here)
+    return table
+
+
+def _read_tables(value: Any, tables: Tables, path: Path, reader: "Reader") -> Any:
+    if tables.kind == "one":
+        return read_table(value, tables.model, path, reader=reader)
+    if tables.kind == "named" and isinstance(value, dict):
+        return {name: read_table(item, tables.model, (*path, name), reader=reader) for name, item in value.items()}
+    if tables.kind == "listed" and isinstance(value, list):
+        return [read_table(item, tables.model, (*path, index), reader=reader) for index, item in enumerate(value)]
+    return value
+
+
+class Reader:
+    """Resolves references. `directory` is where relative files start."""
+
+    def __init__(self, environ: Mapping[str, str], directory: FilePath, findings: Findings) -> None:
+        self._environ = environ
+        self._directory = directory
+        self._findings = findings
+
+    def unknown(self, name: str, keys: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
+        meant = nearest(name, keys)
+        if meant is None:
+            self._findings.problem((*path, name), f"unknown key; there are {', '.join(keys) or 'none here'}")
+            return
+        self._findings.problem((*path, name), f"unknown key; did you mean `{meant}`?")
+        if meant not in given:  # that it is missing is the same mistake
+            self._findings.explained.add((*path, meant))
+
+    def read(self, value: Any, path: Path) -> Any:
+        """The value with every reference in it resolved."""
+        match value:
+            case {"env": str(name)} if len(value) == 1:
+                return self._from_environment(name, path)
+            case {"file": str(name)} if len(value) == 1:
+                return self._from_file(name, path)
+            case dict():
+                return {key: self.read(item, (*path, key)) for key, item in value.items()}
+            case list():
+                return [self.read(item, (*path, index)) for index, item in enumerate(value)]
+        return value
+
+    def _from_environment(self, name: str, path: Path) -> Any:
+        text = self._environ.get(name)
+        if text:
+            return Referenced(text)
+        state = "is empty" if text is not None else "is not set"
+        hint = "; `onboard keys new` prints a key for it" if path[0] == "encryption" else ""
+        self._findings.problem(path, f"the environment variable {_name(name)} {state}{hint}")
+        return Unresolved()
+
+    def _from_file(self, name: str, path: Path) -> Any:
+        shown = _name(name)
+        try:
+            value = Referenced.from_file(self._directory / name)
+        except FileNotFoundError:
+            self._findings.problem(path, f"no file {shown} (a relative path starts from the configuration's directory)")
+        except OSError as error:
+            self._findings.problem(path, f"the file {shown} cannot be read: {error.strerror or 'unknown reason'}")
+        except ValueError as error:
+            self._findings.problem(path, f"the file {shown} {error}" if "\0" not in name else f"no file {shown}")
+        else:
+            if value:
+                return value
+            self._findings.problem(path, f"the file {shown} is empty")
+        return Unresolved()
+
+
+def _name(text: str) -> str:
+    """A variable's or file's name on one line."""
+    return text if text.isprintable() else ascii(text)

@@ -1,0 +1,96 @@
+"""The tables of docs/configuration.md, made from the model; `python -m worker.settings.reference` writes them."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from worker.pacing import Limit
+from worker.settings.durations import show_duration
+from worker.settings.model import Settings
+from worker.settings.shape import bare, keys_of, tables_of
+from worker.settings.values import Shown
+
+PAGE = Path("docs/configuration.md")
+START, END = "<!-- keys -->", "<!-- end of keys -->"
+
+
+def key_tables() -> str:
+    """Every section with its keys, their types, defaults and meanings, as Markdown."""
+    parts = []
+    for name, field in keys_of(Settings).items():
+        tables = tables_of(field.annotation)
+        if tables is None:
+            continue
+        heading = {"one": f"[{name}]", "named": f"[{name}.NAME]", "listed": f"[[{name}]]"}[tables.kind]
+        optional = "" if field.is_required() else " Optional."
+        about = (tables.model.__doc__ or "").split(" `name` is its key")[0].strip()
+        lines = [
+            f"### `{heading}`",
+            "",
+            about + optional,
+            "",
+            "| key | type | default | meaning |",
+            "|---|---|---|---|",
+        ]
+        lines += [_line(key, inner) for key, inner in keys_of(tables.model).items()]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def page_with_tables(page: str) -> str:
+    """The page with its tables brought up to date."""
+    before, _, rest = page.partition(START)
+    _, _, after = rest.partition(END)
+    return f"{before}{START}\n\n{key_tables()}\n\n{END}{after}"
+
+
+def _line(key: str, field: FieldInfo) -> str:
+    cells = (f"`{key}`", _type(field.annotation, field.metadata), _default(field), field.description or "")
+    return "| " + " | ".join(re.sub(r"(?<!\\)\|", r"\\|", cell) for cell in cells) + " |"
+
+
+def _type(annotation: Any, metadata: list[Any]) -> str:
+    shown = next((mark.text for mark in metadata if isinstance(mark, Shown)), None)
+    if shown:
+        return shown
+    kind = bare(annotation)
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)[0]
+        return f"list of {_type(inner, list(getattr(inner, '__metadata__', ())))}s"
+    if get_origin(kind) is Literal:
+        return " or ".join(f'`"{word}"`' for word in get_args(kind))
+    if get_args(annotation):  # X | None, whose name is X's
+        inner = next(part for part in get_args(annotation) if part is not type(None))
+        return _type(inner, list(getattr(inner, "__metadata__", ())))
+    return "secret" if getattr(kind, "__name__", "") == "Secret" else "string"
+
+
+def _default(field: FieldInfo) -> str:
+    extra = field.json_schema_extra
+    if isinstance(extra, dict) and "default" in extra:
+        return str(extra["default"])
+    if field.is_required():
+        return "needed"
+    return _value(field.get_default(call_default_factory=True, validated_data={}))
+
+
+def _value(value: Any) -> str:
+    match value:
+        case None | {}:
+            return "none"
+        case bool():
+            return f"`{str(value).lower()}`"
+        case timedelta():
+            return f'`"{show_duration(value)}"`'
+        case tuple():
+            return "`[" + ", ".join(_value(item).strip("`") for item in value) + "]`"
+        case Limit() | str():
+            return f'`"{value}"`'
+    return f"`{value}`"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page_with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

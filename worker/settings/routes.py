@@ -1,0 +1,80 @@
+"""Routes: which accounts serve which rows. And the columns that a list may have."""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from worker.settings.accounts import FACTS
+from worker.settings.problems import suggestion
+from worker.settings.values import Duration, Section, Shown, Text
+
+# DESIGN 3.3; `PROVIDER.PARAMETER` columns come on top.
+COLUMNS = (
+    "customer_id", "kind", "purpose", "email", "phone", "first_name", "last_name", "company_name",
+    "date_of_birth", "sex", "nationality", "address", "consent", "country", "locale", "timezone", "channel",
+    "account", "entity_id", "external_ref", "tags", "template",
+)  # fmt: skip
+KINDS = ("individual", "company")
+# A route cannot look at the column that takes its place.
+ROUTABLE = tuple(column for column in COLUMNS if column != "account")
+Condition = str | tuple[str, ...] | bool
+
+
+def check_column(name: Any) -> None:
+    """Raises ValueError with the nearest column where there is no such one."""
+    provider, dot, parameter = name.partition(".") if isinstance(name, str) else ("", "", "")
+    if name not in COLUMNS and not (dot and parameter and provider in FACTS):
+        raise ValueError(f"no such column{suggestion(name, COLUMNS)}")
+
+
+def _condition(column: str, wanted: Any) -> Condition:
+    if isinstance(wanted, bool):
+        return wanted
+    values = wanted if isinstance(wanted, list) else [wanted]
+    if not values or not all(isinstance(value, str) and value for value in values):
+        raise ValueError("expected a value, a list of values, or true or false for present or absent")
+    if column == "kind" and not set(values) <= set(KINDS):
+        raise ValueError('expected "individual" or "company"')
+    if column in ("country", "nationality") and not all(re.fullmatch("[A-Za-z]{2,3}", value) for value in values):
+        raise ValueError('expected a country\'s two or three letters, such as "AU"')
+    return tuple(map(str, values)) if isinstance(wanted, list) else str(values[0])
+
+
+def _when(given: Any) -> Mapping[str, Condition]:
+    if not isinstance(given, dict):
+        raise ValueError('expected a table of conditions, such as { country = ["AU", "NZ"], entity_id = true }')
+    conditions: dict[str, Condition] = {}
+    for column, wanted in given.items():
+        try:
+            if column not in ROUTABLE:
+                raise ValueError(f"no column that a route can look at{suggestion(column, ROUTABLE)}")
+            conditions[column] = _condition(column, wanted)
+        except ValueError as error:
+            raise ValueError(f"`{column}`: {error}") from None
+    return conditions
+
+
+class Route(Section):
+    """Which accounts serve the rows that fit; the first route that fits wins."""
+
+    when: Annotated[Mapping[str, Condition], BeforeValidator(_when), Shown("table")] = Field(
+        default_factory=dict,
+        description="Columns and what each must be: a value, a list of values, or true or false for present or absent."
+        " Countries in two or three letters.",
+        json_schema_extra={"default": "every row"},
+    )
+    accounts: tuple[Text, ...] = Field(
+        min_length=1,
+        description="Accounts in order of preference: the next takes over when one is stopped or its breaker is open.",
+    )
+    freshness: Duration | None = Field(
+        None,
+        ge=timedelta(0),
+        description="An invitation never leaves with less life in its link. Must be below the accounts' lifetimes.",
+        json_schema_extra={
+            "default": "half the lifetime, at most 12 hours; 10 minutes where the lifetime is the vendor's"
+        },
+    )

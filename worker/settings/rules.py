@@ -1,0 +1,110 @@
+"""Second pass: what keys mean together. Works on whatever part of the configuration is sound."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from worker.settings.accounts import FRANKIEONE, IDENFY, Account
+from worker.settings.addresses import is_loopback
+from worker.settings.durations import show_duration
+from worker.settings.model import Links, Retry, Web
+from worker.settings.problems import Findings, suggestion
+from worker.settings.routes import Route
+from worker.settings.secrets import HOW
+from worker.settings.sending import Email
+
+# Keys that only some providers have a use for: on another account they are a mix-up.
+ONLY_FOR = {
+    "api_secret": IDENFY,
+    "webhook_keys": IDENFY,
+    "dialect": ("idenfy-kyc",),
+    "customer_id": FRANKIEONE,
+    "customer_child_id": FRANKIEONE,
+    "channel": FRANKIEONE,
+    "jwt_key": FRANKIEONE,
+    "webhook_secret": FRANKIEONE,
+}
+NEEDED = {
+    "api_secret": (IDENFY, f"missing, and needed for iDenfy: {HOW}"),
+    "customer_id": (FRANKIEONE, f"missing, and needed for FrankieOne: {HOW}"),
+    "link": (
+        FRANKIEONE,
+        "missing: the provider documents no link of its own; say where your page is, such as"
+        ' "https://verify.example.com/start#token={token}"',
+    ),
+}
+SHORT = timedelta(seconds=60)
+
+
+def check_provider_keys(name: str, given: Mapping[str, Any], findings: Findings) -> None:
+    """Keys that the account's provider needs, and those that it has no use for."""
+    provider = given.get("provider")
+    if provider not in IDENFY + FRANKIEONE:
+        return
+    for key, providers in ONLY_FOR.items():
+        if key in given and provider not in providers:
+            findings.problem(("accounts", name, key), f"only for {' and '.join(providers)}; leave it out here")
+    for key, (providers, message) in NEEDED.items():
+        if key not in given and provider in providers:
+            findings.consequence(("accounts", name, key), message)
+    if "lifetime" in given and provider in FRANKIEONE:
+        findings.warn(("accounts", name, "lifetime"), "not used: FrankieOne's vendor decides how long a session lives")
+
+
+def check_account(account: Account, lease: timedelta | None, findings: Findings) -> None:
+    path = ("accounts", account.name)
+    if account.lifetime is not None:
+        if account.lifetime % timedelta(seconds=1):
+            findings.consequence((*path, "lifetime"), "expected whole seconds")
+        if account.lifetime < SHORT:
+            findings.warn((*path, "lifetime"), f'below "{show_duration(SHORT)}": links will expire on their way')
+    if lease is not None and account.timeout >= lease:
+        findings.warn((*path, "timeout"), "not below worker.lease: rows will be taken back while their call goes on")
+
+
+def check_routes(
+    routes: Mapping[int, Route], accounts: Mapping[str, Account], names: list[str], findings: Findings
+) -> None:
+    """Routes by their place in the file; `names` are all accounts, the unsound ones too."""
+    catch_all = None
+    for index, route in routes.items():
+        path = ("routes", index)
+        for place, name in enumerate(route.accounts):
+            if names and name not in names:  # with no account at all, that is the mistake
+                findings.consequence((*path, "accounts", place), f"no such account{suggestion(name, names)}")
+            lifetime = accounts[name].lifetime if name in accounts else None
+            if route.freshness is not None and lifetime is not None and route.freshness >= lifetime:
+                findings.consequence(
+                    (*path, "freshness"),
+                    f'expected less than "{show_duration(lifetime)}", the lifetime of accounts.{name}:'
+                    " no link would ever be fresh enough to send",
+                )
+        if catch_all is not None:
+            findings.warn(path, f"never reached: routes[{catch_all + 1}] takes every row")
+        elif not route.when:
+            catch_all = index
+
+
+def check_web(web: Web, findings: Findings) -> None:
+    if not is_loopback(web.host) and not web.users and not web.event_keys:
+        findings.consequence(
+            ("web", "bind"), "anything but loopback needs `users` or `event_keys`, or everybody could come in"
+        )
+
+
+def check_links(links: Links, findings: Findings) -> None:
+    if links.mode == "stable" and links.base_url is None:
+        findings.consequence(
+            ("links", "base_url"), "missing, and needed for stable links: where `onboard web` is reached"
+        )
+
+
+def check_email(email: Email, findings: Findings) -> None:
+    server = email.server
+    if server.password is not None and server.tls == "plain" and not is_loopback(server.host):
+        findings.warn(("email", "url"), "the password goes over the network unencrypted: smtp+starttls:// or smtps://")
+
+
+def check_retry(retry: Retry, findings: Findings) -> None:
+    if retry.first > retry.most:
+        findings.consequence(("retry", "first"), "expected no more than retry.most")

@@ -1,0 +1,94 @@
+"""Secrets: where they may come from, and that they are never shown."""
+
+import hmac
+from pathlib import Path
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+HOW = 'write { env = "NAME" } or { file = "PATH" }'
+MOST_BYTES = 1_000_000
+
+
+class Referenced(str):
+    """A string that came from the environment or from a file, not from the configuration itself."""
+
+    file: Path | None = None
+
+    @classmethod
+    def from_file(cls, path: Path) -> "Referenced":
+        """The file's text without its last line's end. Raises OSError, or ValueError where it is no text."""
+        with path.open("rb") as stream:
+            raw = stream.read(MOST_BYTES + 1)
+        if len(raw) > MOST_BYTES:
+            raise ValueError("is too large")
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            raise ValueError("is not UTF-8 text") from None
+        value = cls(text.removesuffix("\n").removesuffix("\r"))
+        value.file = path
+        return value
+
+
+class Secret:
+    """A value that no repr, log or error shows; `reveal` is the one way to it."""
+
+    __slots__ = ("_file", "_value")
+    __hash__ = None  # type: ignore[assignment]  # its value may change with `reload`
+
+    def __init__(self, value: str, *, file: Path | None = None) -> None:
+        self._value = value
+        self._file = file
+
+    def reveal(self) -> str:
+        return self._value
+
+    def reload(self) -> bool:
+        """Read the secret's file again; True when its value has changed.
+
+        False where it came from the environment, and where the file cannot be read or is empty now:
+        a half-written file must not replace a secret that worked.
+        """
+        if self._file is None:
+            return False
+        try:
+            value = str(Referenced.from_file(self._file))
+        except (OSError, ValueError):
+            return False
+        if not value or value == self._value:
+            return False
+        self._value = value
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __str__(self) -> str:
+        return "…"
+
+    def __reduce__(self) -> Any:
+        # A pickled secret would lie in the clear wherever the pickle goes.
+        raise TypeError("a secret is not pickled")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls._accept, serialization=core_schema.plain_serializer_function_ser_schema(str)
+        )
+
+    @classmethod
+    def _accept(cls, given: Any) -> "Secret":
+        if isinstance(given, Secret):
+            return given
+        if isinstance(given, Referenced):
+            return cls(str(given), file=given.file)
+        if isinstance(given, str):
+            raise ValueError(f"a secret does not stand in the configuration itself: {HOW}")
+        raise ValueError(f"expected a secret: {HOW}")

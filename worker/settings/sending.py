@@ -1,0 +1,91 @@
+"""The senders: email over SMTP, and SMS."""
+
+import re
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from worker.pacing import Limit
+from worker.settings.addresses import SmtpServer
+from worker.settings.secrets import Secret
+from worker.settings.values import BaseUrl, Credential, Duration, Rate, Section, Sender, Shown, SmtpUrl, Text, Whole
+
+
+def _number(value: str) -> str:
+    if not re.fullmatch(r"\+[1-9]\d{4,14}|MG[0-9a-f]{32}|(?=.*[A-Za-z])[A-Za-z0-9 ]{1,11}", value, re.ASCII):
+        raise ValueError('expected a number such as "+15005550006", a messaging service (MG…) or a sender\'s name')
+    return value
+
+
+class Email(Section):
+    """Where email is handed over, and as whom."""
+
+    url: SmtpUrl = Field(
+        repr=False,
+        description="smtp://HOST:PORT (port 25), smtp+starttls://USER:PASSWORD@HOST (587) or smtps://… (465)."
+        " With a password: from the environment or a file.",
+    )
+    from_: Sender = Field(alias="from", description="Who the invitations come from.")
+    limits: tuple[Rate, ...] = Field((), description="Messages are spaced so that none of these is ever passed.")
+    on_unknown: Literal["repeat", "hold"] = Field(
+        "repeat",
+        description="A hand-over that broke without an answer: repeated under the same Message-ID, or held.",
+    )
+    timeout: Duration = Field(
+        timedelta(seconds=30),
+        ge=timedelta(milliseconds=50),
+        le=timedelta(minutes=10),
+        description="How long one hand-over may take.",
+    )
+    connections: Whole = Field(4, ge=1, le=200, description="Connections kept to the server, for each worker process.")
+
+    @property
+    def server(self) -> SmtpServer:
+        return SmtpServer.parse(self.url)
+
+    @property
+    def host(self) -> str:
+        return self.server.host
+
+    @property
+    def port(self) -> int:
+        return self.server.port
+
+    @property
+    def tls(self) -> Literal["plain", "starttls", "tls"]:
+        return self.server.tls
+
+    @property
+    def username(self) -> str | None:
+        return self.server.username
+
+    @property
+    def password(self) -> Secret | None:
+        return self.server.password
+
+
+class Sms(Section):
+    """The SMS provider's account."""
+
+    provider: Literal["twilio"] = Field("twilio", description="Who delivers SMS.")
+    base_url: BaseUrl = Field("https://api.twilio.com", description="Where it is.")
+    account: Text = Field(pattern=r"^[^\s/?#]+$", description="The account's SID.")
+    token: Credential = Field(description="The account's token.")
+    from_: Annotated[str, AfterValidator(_number), Shown("string")] = Field(
+        alias="from", description="The number, messaging service or name that messages come from."
+    )
+    limits: tuple[Rate, ...] = Field(
+        (Limit.parse("1/second"),),
+        description="Messages are spaced so that none of these is ever passed, for each `from`.",
+    )
+    on_unknown: Literal["reconcile", "hold", "repeat"] = Field(
+        "reconcile", description="A message that may have been taken: look it up, wait for a person, repeat."
+    )
+    timeout: Duration = Field(
+        timedelta(seconds=10),
+        ge=timedelta(milliseconds=50),
+        le=timedelta(minutes=10),
+        description="How long one call may take.",
+    )
+    callback_key: Credential | None = Field(None, description="The key that signs delivery callbacks.")

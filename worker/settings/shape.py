@@ -1,0 +1,61 @@
+"""The configuration's shape, read off the model: which keys a table has, and which keys are tables."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from worker.settings.values import Section
+
+
+@dataclass(frozen=True)
+class Tables:
+    """A key whose value is a table, tables by name, or a list of tables."""
+
+    kind: Literal["one", "named", "listed"]
+    model: type[Section]
+
+
+def keys_of(model: type[Section]) -> dict[str, FieldInfo]:
+    """A table's keys as the configuration spells them, without what `load` fills in."""
+    return {
+        field.alias or name: field
+        for name, field in model.model_fields.items()
+        if not (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("resolved"))
+    }
+
+
+def bare(annotation: Any) -> Any:
+    """The type without `Annotated` and `| None`."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return bare(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+        return bare(kinds[0]) if len(kinds) == 1 else annotation
+    return annotation
+
+
+def tables_of(annotation: Any) -> Tables | None:
+    """What tables the key holds; None where it holds a plain value."""
+    kind = bare(annotation)
+    if isinstance(kind, type) and issubclass(kind, Section):
+        return Tables("one", kind)
+    parts = [bare(part) for part in get_args(kind)]
+    if get_origin(kind) is dict and isinstance(parts[1], type) and issubclass(parts[1], Section):
+        return Tables("named", parts[1])
+    if get_origin(kind) is tuple and isinstance(parts[0], type) and issubclass(parts[0], Section):
+        return Tables("listed", parts[0])
+    return None
+
+
+def is_mapping(annotation: Any) -> bool:
+    return get_origin(bare(annotation)) in (dict, Mapping)
+
+
+def is_text(annotation: Any) -> bool:
+    """Whether the key's value is written as a string (or a reference to one)."""
+    kind = bare(annotation)
+    return kind is not bool and kind is not int and kind is not Any and get_origin(kind) not in (dict, tuple, Mapping)

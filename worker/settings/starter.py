@@ -1,0 +1,112 @@
+"""The configurations that `onboard init` writes."""
+
+from string import Template
+
+# Invented, and known to the sandbox: they open nothing anywhere else.
+SANDBOX_SECRETS = {
+    "idenfy_key": "sandbox-key",
+    "idenfy_secret": "sandbox-secret",
+    "frankieone_key": "sandbox-key",
+    "frankieone_customer": "11111111-1111-4111-8111-111111111111",
+}
+
+COMMON = """
+# [invitations]
+# quiet_hours = { sms = "21:00-08:00", email = "22:00-07:00" }   # in the recipient's own time zone
+# locale = "en"                          # for rows that name none
+# templates = "templates/"               # your own words instead of the built-in ones
+"""
+
+STARTER = (
+    """# What `onboard` works with. Every key is in docs/configuration.md.
+# `onboard check LIST` tells what a list would do.
+# Secrets never stand in this file: { env = "NAME" } or { file = "PATH" }.
+
+[database]
+url = "sqlite:///onboarding.db"          # one process; for several: { env = "DATABASE_URL" }, postgresql+psycopg://…
+
+[encryption]
+keys = [{ file = "onboarding.key" }]     # back it up: without it, tokens and contacts are lost
+
+# [broker]
+# url = "amqp://127.0.0.1:5672"          # for workers in other processes; or redis://…
+
+[accounts.kyc]
+provider = "idenfy-kyc"                  # idenfy-kyc | idenfy-kyb | frankieone-v1 | frankieone-v2
+api_key = { env = "IDENFY_KEY" }
+api_secret = { env = "IDENFY_SECRET" }
+lifetime = "7 days"                      # how long a link lives
+# limits = ["2/second"]                  # default: iDenfy's documented 10000/hour, evenly spaced
+# credits = 1000                         # never more paid calls than this
+# prefill = "name"                       # default "none": no personal field is sent to the provider
+
+# [accounts.au]
+# provider = "frankieone-v2"
+# base_url = "https://api.uat.frankie.one"
+# api_key = { env = "FRANKIE_KEY" }
+# customer_id = { env = "FRANKIE_CUSTOMER" }
+# link = "https://verify.example.com/start#token={token}"   # your page with the provider's SDK
+
+# [[routes]]                             # the first that fits a row wins
+# when = { country = ["AU", "NZ"], entity_id = true }
+# accounts = ["au"]
+[[routes]]                               # every other row
+accounts = ["kyc"]
+
+[email]
+url = { env = "SMTP_URL" }               # smtp+starttls://USER:PASSWORD@HOST, smtps://… or smtp://127.0.0.1:1025
+from = "Example Bank <verify@example.com>"
+limits = ["10/second"]
+"""
+    + COMMON
+)
+
+SANDBOX = Template(
+    """# Points at `onboard sandbox`: invented credentials, nothing leaves this machine.
+# Every key is in docs/configuration.md.
+
+[database]
+url = "sqlite:///onboarding.db"
+
+[encryption]
+keys = [{ file = "onboarding.key" }]
+
+[accounts.kyc]
+provider = "idenfy-kyc"
+base_url = "http://127.0.0.1:$port/idenfy"
+api_key = { file = "secrets/idenfy_key" }
+api_secret = { file = "secrets/idenfy_secret" }
+limits = ["2000/second"]                 # generous: try less, and `onboard sandbox --limit 50/second`
+concurrency = 100
+
+[accounts.au]
+provider = "frankieone-v2"
+base_url = "http://127.0.0.1:$port/frankieone"
+api_key = { file = "secrets/frankieone_key" }
+customer_id = { file = "secrets/frankieone_customer" }
+link = "https://verify.example.com/start#token={token}"
+limits = ["2000/second"]
+concurrency = 100
+
+[[routes]]                               # the first that fits a row wins
+when = { country = ["AU", "NZ"], entity_id = true }
+accounts = ["au"]
+[[routes]]                               # every other row
+accounts = ["kyc"]
+
+[email]
+url = "smtp://127.0.0.1:$smtp_port"
+from = "Example Bank <verify@example.com>"
+"""
+    + COMMON
+)
+
+
+def starter() -> str:
+    """A configuration for real providers, with the environment's variables to fill in."""
+    return STARTER
+
+
+def sandbox_starter(*, port: int, smtp_port: int) -> str:
+    """A configuration that points at the sandbox on this machine."""
+    return SANDBOX.substitute(port=port, smtp_port=smtp_port)

@@ -1,0 +1,172 @@
+"""The types of the configuration's values: how each is read, checked, and named in the documentation."""
+
+import base64
+import binascii
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import timedelta
+from math import isfinite
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Strict, ValidationInfo
+
+from worker.pacing import Limit
+from worker.settings import addresses
+from worker.settings.durations import QuietHours, parse_duration
+from worker.settings.secrets import Secret
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A type's name in docs/configuration.md."""
+
+    text: str
+
+
+class Section(BaseModel):
+    """A table of the configuration: frozen, and no key but its own."""
+
+    # hide_input: pydantic's own text would repeat values, secrets among them.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def directory_of(info: ValidationInfo) -> Path | None:
+    """The directory that relative paths start from: the configuration's own."""
+    return info.context["directory"] if info.context else None
+
+
+def _text(value: str) -> str:
+    if not value or any(unicodedata.category(letter) in ("Cc", "Cf") for letter in value):
+        raise ValueError("expected text, not empty and without line breaks or control characters")
+    return value
+
+
+def _limit(given: Any) -> Limit:
+    return given if isinstance(given, Limit) else Limit.parse(given if isinstance(given, str) else "")
+
+
+def _credential(secret: Secret) -> Secret:
+    # It becomes a header: a line break in it would start another one.
+    if not re.fullmatch(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?", secret.reveal()):
+        raise ValueError("expected one line of ASCII, not empty and without spaces around it")
+    return secret
+
+
+def _identifier(given: Any) -> Any:
+    """An identifier is kept from view like a secret, but may stand in the configuration itself."""
+    return Secret(str(given)) if type(given) is str else given
+
+
+def _encryption_key(secret: Secret) -> Secret:
+    text = secret.reveal().strip().replace("-", "+").replace("_", "/")
+    try:
+        length = len(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError):
+        length = 0
+    if length != 32:
+        raise ValueError("expected 32 bytes in base64; `onboard keys new` prints such a key")
+    return secret
+
+
+def _path_secret(secret: Secret) -> Secret:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{16,128}", secret.reveal()):
+        raise ValueError("expected 16 to 128 letters, digits, - or _: it is a segment of a URL's path")
+    return secret
+
+
+def _sender(value: str) -> str:
+    expected = 'expected one address, such as "Example Bank <verify@example.com>"'
+    if any(unicodedata.category(letter) in ("Cc", "Cf") for letter in value):
+        raise ValueError(f"{expected}, without line breaks or control characters")
+    # One address and nothing that a mail server could read as a second: stricter than RFC 5322 on purpose.
+    found = re.fullmatch(r'(?:(?:"[^"<>\\]+"|[^"<>@,;:()\[\]\\]+?) *<([^<>\s]+)>|([^<>\s]+))', value.strip())
+    local, at, host = ((found[1] or found[2]) if found else "").rpartition("@")
+    if not at or not addresses.is_host(host) or not re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}", local):
+        raise ValueError(expected)
+    return value
+
+
+def _host(value: str) -> str:
+    if not addresses.is_host(value):
+        raise ValueError('expected a host\'s name alone, such as "verify.example.com"')
+    return value.lower()
+
+
+def _locale(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*", value):
+        raise ValueError('expected a language such as "en" or "pt-BR"')
+    return value
+
+
+def _directory(given: Any, info: ValidationInfo) -> Path:
+    if not isinstance(given, str | Path) or not str(given):
+        raise ValueError("expected the path of a directory")
+    path = (directory_of(info) or Path()) / given
+    if not path.is_dir():
+        raise ValueError("no such directory (a relative path starts from the configuration's own)")
+    return path
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON will carry it. Raises ValueError for what JSON has no word for."""
+    match value:
+        case str():
+            return str(value)
+        case bool() | int() | None:
+            return value
+        case float() if isfinite(value):
+            return value
+        case dict():
+            return {str(name): _plain(item) for name, item in value.items()}
+        case list():
+            return [_plain(item) for item in value]
+    raise ValueError("expected values that JSON has: write a date as a string; nan and inf have no place in it")
+
+
+def _json_table(given: Any) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise ValueError("expected a table of parameters")
+    plain: dict[str, Any] = _plain(given)
+    return plain
+
+
+def _database(given: Any, info: ValidationInfo) -> str:
+    return addresses.database_url(addresses.without_plain_password(given), directory_of(info))
+
+
+def _broker(given: Any) -> str:
+    return addresses.broker_url(addresses.without_plain_password(given))
+
+
+def _smtp(given: Any) -> str:
+    addresses.SmtpServer.parse(addresses.without_plain_password(given))
+    return str(given)
+
+
+def _bind(given: Any) -> str:
+    addresses.bind_address(given)
+    return str(given)
+
+
+Flag = Annotated[bool, Strict(), Shown("true or false")]
+Whole = Annotated[int, Strict(), Shown("whole number")]
+Text = Annotated[str, AfterValidator(_text), Shown("string")]
+Locale = Annotated[str, AfterValidator(_locale), Shown("language")]
+Host = Annotated[str, AfterValidator(_host), Shown("host")]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), Shown("duration")]
+Rate = Annotated[Limit, BeforeValidator(_limit), Shown("limit")]
+Quiet = Annotated[QuietHours, BeforeValidator(QuietHours.parse), Shown("hours")]
+Credential = Annotated[Secret, AfterValidator(_credential), Shown("secret")]
+Identifier = Annotated[Secret, BeforeValidator(_identifier), AfterValidator(_credential), Shown("identifier")]
+PathSecret = Annotated[Secret, AfterValidator(_path_secret), Shown("secret")]
+EncryptionKey = Annotated[Secret, AfterValidator(_encryption_key), Shown("secret")]
+Sender = Annotated[str, AfterValidator(_sender), Shown("email address")]
+Directory = Annotated[Path, BeforeValidator(_directory), Shown("directory")]
+Parameters = Annotated[dict[str, Any], BeforeValidator(_json_table), Shown("table")]
+BaseUrl = Annotated[str, BeforeValidator(addresses.base_url), Shown("URL")]
+DatabaseUrl = Annotated[str, BeforeValidator(_database), Shown("URL")]
+BrokerUrl = Annotated[str, BeforeValidator(_broker), Shown("URL")]
+SmtpUrl = Annotated[str, BeforeValidator(_smtp), Shown("URL")]
+Bind = Annotated[str, BeforeValidator(_bind), Shown("HOST:PORT")]

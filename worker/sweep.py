@@ -1,0 +1,41 @@
+"""The timer's work: find what is due and may be worked, and the leases of workers that are gone.
+
+The same for Celery's beat and for the worker inside a command; doing it twice does no harm.
+"""
+
+import logging
+
+from worker.bootstrap import Parts
+from worker.store.sweeps import Returned
+
+log = logging.getLogger(__name__)
+
+
+def return_leases(parts: Parts, *, all_of_them: bool = False) -> Returned:
+    """Give back rows whose lease has run out. `all_of_them`: when no other process can be working."""
+    returned = parts.sweeps.return_leases(parts.settings.retry.policy, now=parts.clock(), all_of_them=all_of_them)
+    if returned != Returned():
+        log.info(
+            "leases of workers that are gone: %d rows given back, %d to be repeated, %d held or failed",
+            returned.free,
+            returned.repeated,
+            returned.held,
+        )
+    return returned
+
+
+def ringable(parts: Parts) -> list[tuple[str, str]]:
+    """(step, name) of each account and channel with something due that it may do now."""
+    now = parts.clock()
+    due = parts.sweeps.due(accounts=parts.accounts, channels=parts.channels, now=now)
+    if not due.accounts and not due.channels:
+        return []
+    states = parts.budgets.all()
+
+    def may_work(budget: str) -> bool:
+        state = states[budget]
+        return state.stopped_at is None and (state.blocked_until is None or state.blocked_until <= now)
+
+    accounts = [("issue", name) for name in sorted(due.accounts) if may_work(parts.budget_of(name).name)]
+    channels = [("invite", name) for name in sorted(due.channels) if may_work(parts.sender_budget(name).name)]
+    return accounts + channels

@@ -1,0 +1,98 @@
+"""Celery's tasks: doorbells. They say that something is due; the database says what.
+
+Losing, doubling or reordering any of them changes when work happens, never what: the sweep rings again.
+"""
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+from celery.signals import worker_process_shutdown, worker_shutdown, worker_shutting_down
+from kombu.exceptions import OperationalError as BrokerAway
+
+from worker import process
+from worker.app import app
+from worker.celery_settings import BELL_SECONDS, INVITE, ISSUE, SWEEP
+from worker.process import NotReady, Process
+from worker.runner import LONGEST_SHIFT
+from worker.sweep import return_leases, ringable
+
+log = logging.getLogger(__name__)
+# A child of the prefork pool works one shift at a time: another account must not wait long for its turn.
+LONGEST_SHIFT_OF_A_CHILD = timedelta(seconds=5)
+
+
+@app.task(name="issue", queue=ISSUE, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
+def issue(account: str) -> None:
+    """Ask for the sessions that are due for an account."""
+    _serve(f"issue:{account}", lambda: _ring(ISSUE, account))
+
+
+@app.task(name="invite", queue=INVITE, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
+def invite(channel: str) -> None:
+    """Send the invitations that are due on a channel."""
+    _serve(f"invite:{channel}", lambda: _ring(INVITE, channel))
+
+
+@app.task(name="sweep", queue=SWEEP, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
+def sweep() -> None:
+    """Give back the leases of workers that are gone, and ring for what is due."""
+    here = _process()
+    if here is None:
+        return
+    return_leases(here.parts)
+    for step, name in ringable(here.parts):
+        _ring(step, name)
+
+
+def ring_invite(channel: str) -> None:
+    """Say that invitations are due: to this process's shift if it is at it, else to any worker."""
+    here = process.existing()
+    if here is None or not here.ring_here(f"{INVITE}:{channel}"):
+        _ring(INVITE, channel)
+
+
+def _ring(step: str, name: str) -> None:
+    try:
+        # No retrying: a database thread would stand still with it, and the sweep rings again in a second.
+        app.send_task(step, args=(name,), queue=step, expires=BELL_SECONDS, retry=False)
+    except BrokerAway as error:
+        away = type(error).__name__
+        log.warning("the broker is away (%s): a bell for %s %s is lost until the sweep", away, step, name)
+
+
+def _serve(key: str, ring_again: Any) -> None:
+    here = _process()
+    if here is not None and here.wait_for(here.runner.serve(key)):
+        ring_again()
+
+
+def _process() -> Process | None:
+    try:
+        return process.current(_make)
+    except NotReady as error:
+        # The bell is lost, not the work: the next tick of the sweep tries again.
+        log.error("nothing is taken: %s", error)
+        return None
+
+
+def _make() -> Process:
+    pool = app.conf.worker_pool
+    threads = pool == "threads" or "thread" in str(pool)
+    return Process(ring_invite=ring_invite, longest=LONGEST_SHIFT if threads else LONGEST_SHIFT_OF_A_CHILD)
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _stop(**_signal: Any) -> None:
+    # With threads this is the working process: end the shifts now, so that a warm shutdown is quick.
+    here = process.existing()
+    if here is not None:
+        here.stop()
+
+
+@worker_shutdown.connect  # type: ignore[untyped-decorator]
+@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def _close(**_signal: Any) -> None:
+    here = process.forget()
+    if here is not None:
+        here.close()
