@@ -6,6 +6,7 @@ is not read.
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -31,4 +32,5 @@ app.add_defaults(_configuration)
 
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _own_the_log(loglevel: int | str | None = None, **_signal: Any) -> None:
-    set_up(os.environ.get("ONBOARDING_LOG_LEVEL", "info"))
+    file = os.environ.get("ONBOARDING_LOG_FILE")
+    set_up(os.environ.get("ONBOARDING_LOG_LEVEL", "info"), Path(file) if file else None)

@@ -145,14 +145,18 @@ class Embedded:
             return None
         states = parts.budgets.all()
         counts = parts.facts.counts(batch_id)
-        stopped = [
-            name for name in counts.waiting if states[parts.budget_of(name).name].stopped_at is not None
-        ] if counts.waiting else []
+        stopped = (
+            [name for name in counts.waiting if states[parts.budget_of(name).name].stopped_at is not None]
+            if counts.waiting
+            else []
+        )
         senders_stopped = [
             channel for channel in counts.unsent if states[parts.sender_budget(channel).name].stopped_at is not None
         ]
-        if (stopped or senders_stopped) and set(counts.waiting) <= set(stopped) and (
-            set(counts.unsent) <= set(senders_stopped)
+        if (
+            (stopped or senders_stopped)
+            and set(counts.waiting) <= set(stopped)
+            and (set(counts.unsent) <= set(senders_stopped))
         ):
             return Stand.STOPPED
         wake = [

@@ -46,9 +46,7 @@ def judge(parts: Parts, line: Line) -> AcceptedLine | RefusedLine:
             if problems or isinstance(chosen, Unroutable):
                 return RefusedLine(line.row, line.customer.customer_id, tuple(problems))
             floor = parts.floor_of(chosen.account, chosen.freshness)
-            return AcceptedLine(
-                line.row, line.customer, chosen.account, chosen.reason, int(floor.total_seconds())
-            )
+            return AcceptedLine(line.row, line.customer, chosen.account, chosen.reason, int(floor.total_seconds()))
 
 
 def judge_list(parts: Parts, path: Path, options: ListOptions) -> Iterator[AcceptedLine | RefusedLine]:

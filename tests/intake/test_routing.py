@@ -133,11 +133,11 @@ def test_a_rule_that_could_never_work_is_refused(when, accounts, said):
         Rule(when, accounts)
 
 
-WORDS = st.text(st.characters(codec="ascii", categories=["Lu", "Ll"]), min_size=6, max_size=10)
+VALUES = st.from_regex("[0-9]{8}", fullmatch=True)  # no sentence of ours has such a number
 
 
 @given(
-    WORDS, WORDS, st.sampled_from(sorted(ROUTABLE_COLUMNS - {"kind", "country", "nationality", "channel", "consent"}))
+    VALUES, VALUES, st.sampled_from(sorted(ROUTABLE_COLUMNS - {"kind", "country", "nationality", "channel", "consent"}))
 )
 def test_a_reason_holds_no_value_of_the_customers(mine, configured, column):
     customer = Customer(

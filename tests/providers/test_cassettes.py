@@ -67,7 +67,7 @@ async def test_a_header_that_was_not_recorded_is_noticed():
 
 
 def test_every_cassette_belongs_to_a_case_and_every_case_has_one():
-    assert FILES == sorted(case.path for case in CASES)
+    assert sorted(case.path for case in CASES) == FILES
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -104,7 +104,7 @@ def test_a_section_that_is_no_table_is_one_line_that_says_so(section: str, tmp_p
     assert "table" in lines[0]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=8000)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
 @given(key=st.sampled_from([*KEYS, *((name,) for name in keys_of(Settings))]), value=ANYTHING)
 def test_whatever_stands_at_a_key_the_answer_is_settings_or_problems_of_one_line(
     key: Key, value: Any, tmp_path: Path

@@ -1,14 +1,14 @@
 """`onboard init` and `onboard keys`: a configuration to start from, and keys to encrypt with."""
 
-import base64
 import json
 import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
 import click
 
+from worker.cli.exits import CannotStart
+from worker.keyring import new_key
 from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter, starter
 
 CONFIG = "onboarding.toml"
@@ -16,17 +16,6 @@ KEY = "onboarding.key"
 SECRETS = "secrets"
 PRIVATE = 0o600
 PORT = click.IntRange(1, 65_535)
-
-
-class CannotStart(click.ClickException):
-    """What was asked for cannot be done: one line on stderr, and exit code 2."""
-
-    exit_code = 2
-
-
-def new_key() -> str:
-    """A fresh key for `[encryption] keys`: 32 random bytes in URL-safe base64."""
-    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode("ascii")
 
 
 @click.command()

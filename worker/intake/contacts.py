@@ -12,7 +12,7 @@ from worker.intake.lines import Refusal, characters
 # reserves it), a top-level domain of letters alone.
 _PLAIN_EMAIL = re.compile(
     r"(?=.{6,254}\Z)[a-z0-9_+-]{1,64}(?:\.[a-z0-9_+-]+)*@"
-    r"(?:[a-z0-9](?:[a-z0-9]|-(?!-)){0,61}(?<!-)\.)+(?P<top>[a-z]{2,63})\Z"
+    r"(?:[a-z0-9](?:[a-z0-9]|-(?!-)){0,62}(?<!-)\.)+(?P<top>[a-z]{2,63})\Z"
 )
 _LONGEST_LOCAL_PART = 64
 _SPECIAL = ("arpa", "invalid", "local", "localhost", "onion", "test")  # refused or special there: not decided here
@@ -32,7 +32,7 @@ def email(text: str) -> str | Refusal:
         return Refusal("more than an address", "give one address alone, without a name or a second address")
     try:
         # test_environment only lets .test addresses through; it is this call's alone.
-        valid = validate_email(text, check_deliverability=False, test_environment=True)
+        valid = validate_email(text, check_deliverability=False, test_environment=True, strict=True)
     except (EmailNotValidError, UnicodeError):  # the library's text repeats parts of the address
         return Refusal(f"{characters(text)} that are not an email address", "check the address for a typing error")
     if "." not in valid.ascii_domain:

@@ -25,7 +25,7 @@ class Seen:
         if earlier:
             return earlier
         self._count += 1
-        if self._count * 3 > 9*len(self._rows) * 2:
+        if self._count * 3 > len(self._rows) * 2:
             self._grow()
         return None
 

@@ -60,7 +60,9 @@ class Provider(Protocol):
     def build(self, request: SessionRequest) -> HttpRequest:
         """The request that opens a session."""
 
-    def read(self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime) -> Session | Problem:
+    def read(
+        self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
+    ) -> Session | Problem:
         """The session in the answer, or what was wrong. Never raises on what a provider sends.
 
         `issued_at` is the time just before the request was written (aware UTC): a lifetime given as a

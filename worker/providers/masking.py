@@ -81,7 +81,7 @@ def _values(request: SessionRequest, secrets: Iterable[str]) -> set[str]:
     lines = {_one_line(value) for value in values}
     words = {word.strip(",.;:'\"()") for line in lines for word in line.split()}
     # A letter in another case can be two ("ß", "İ"), which ignoring case does not find.
-    forms = (form for value in lines | words for form in (value, value.upper(), value.lower(), value.upper().lower()))
+    forms = (form for value in lines | words for form in (value, value.upper(), value.lower()))
     return {line for form in forms if len(line := _one_line(form)) > 1}
 
 

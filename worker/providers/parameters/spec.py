@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-
 # Zero-width, and part of how some names are spelt.
 JOINERS = {0x200C: None, 0x200D: None}
 

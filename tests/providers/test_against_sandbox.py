@@ -1,0 +1,77 @@
+"""Adapter, transport and sandbox together: each recorded case live, and the breaks that no cassette can hold."""
+
+from datetime import timedelta
+
+import pytest
+
+from worker.endings import Kind, Problem
+from worker.providers.contract import Broken
+from worker.providers.http import Http, open_http_session
+from worker.sandbox import Sandbox, SandboxOptions
+from worker.sandbox.faults import Fault
+from worker.sessions import Session
+
+from .accounts import FRANKIE_CUSTOMER, NOW, PlainSecret
+from .recording import CASES, Case
+
+LONG = timedelta(seconds=10)
+CREATED = {case.endpoint: case for case in CASES if case.name in ("created-200", "created-201")}
+
+
+async def results(case: Case, within: timedelta = LONG, **options):
+    """What the case's calls come to at a sandbox with its options and these."""
+    async with (
+        Sandbox(SandboxOptions(clock=lambda: NOW, seed=1, **{**case.sandbox, **options})) as sandbox,
+        open_http_session() as session,
+    ):
+        family = "idenfy" if case.endpoint == "idenfy-kyc" else "frankieone"
+        key = PlainSecret("not-the-key" if case.bad_key else "sandbox-key")
+        second = (
+            {"api_secret": PlainSecret("sandbox-secret")}
+            if family == "idenfy"
+            else {"customer_id": PlainSecret(FRANKIE_CUSTOMER)}
+        )
+        provider = case.provider(base_url=f"{sandbox.url}/{family}", api_key=key, **second)
+        found = []
+        for _ in range(case.calls):
+            got = await Http(session).call(provider.build(case.asked), timeout=within)
+            if isinstance(got, Broken):
+                found.append(provider.broken(got, case.asked))
+            else:
+                found.append(provider.read(got, case.asked, issued_at=NOW, now=NOW))
+        return found
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.endpoint}/{case.name}")
+async def test_the_sandbox_answers_as_it_was_recorded(case):
+    result = (await results(case))[-1]
+
+    if case.kind is None:
+        assert isinstance(result, Session)
+        assert result.expires_at > NOW
+    else:
+        assert isinstance(result, Problem)
+        assert result.kind is case.kind
+
+
+async def test_frankieone_hands_the_same_unexpired_token_back():
+    first, again = await results(next(case for case in CASES if case.name == "same-token-again-200"))
+
+    assert (first.token, first.expires_at) == (again.token, again.expires_at)
+
+
+async def test_a_rate_limit_of_the_sandbox_says_how_long_to_wait():
+    problem = (await results(next(case for case in CASES if case.name == "too-many-429")))[-1]
+
+    assert problem.retry_after == timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("fault", ["drop-after", "drop-before", "half-body", "hang", "huge"])
+@pytest.mark.parametrize(("endpoint", "kind"), [("idenfy-kyc", Kind.UNKNOWN), ("frankieone-v2", Kind.TRANSIENT)])
+async def test_a_call_that_breaks_is_in_doubt_where_repeating_costs(endpoint, kind, fault):
+    within = timedelta(milliseconds=150) if fault == "hang" else LONG
+
+    result = (await results(CREATED[endpoint], within, faults=(Fault(fault, 1.0),)))[-1]
+
+    assert isinstance(result, Problem)
+    assert result.kind is kind

@@ -1,0 +1,59 @@
+"""`onboard`: the commands. Each is a module of its own; this one puts them together."""
+
+import logging
+import sys
+
+import click
+
+from worker import __version__
+from worker.cli.check import check
+from worker.cli.database import db
+from worker.cli.exits import COULD_NOT_START, INTERRUPTED, NEEDS_A_PERSON
+from worker.cli.init import init, keys
+from worker.cli.invocation import Invocation, start_logging, with_global_options
+from worker.cli.report import report
+from worker.cli.run import import_, run
+from worker.cli.sandbox import sandbox
+from worker.cli.status import status
+from worker.cli.workers import beat, worker
+
+EPILOG = """\b
+A first try, with nothing but this machine:
+  onboard init --sandbox        writes onboarding.toml and a key
+  onboard sandbox               plays the providers and a mailbox (in another terminal)
+  onboard check customers.csv   what the list comes to; nothing is sent
+  onboard run customers.csv     sends the invitations
+  onboard report latest --out report.html
+
+Exit codes: 0 done, 1 something needs a person, 2 could not start, 3 rows wait for a later hour, 130 interrupted.
+"""
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, package_name="onboarding-worker", prog_name="onboard")
+@click.pass_context
+def main_group(context: click.Context) -> None:
+    """Open identity-verification sessions for a list of customers, and send each one the link while it is fresh."""
+    context.ensure_object(Invocation)
+
+
+for command in (init, check, run, import_, status, report, worker, beat, sandbox, db, keys):
+    main_group.add_command(command)
+with_global_options(main_group)
+
+
+def main() -> None:
+    """The console script. Ends with the codes of `exits`, and never with a traceback."""
+    invocation = Invocation()
+    start_logging(invocation)
+    try:
+        main_group(obj=invocation, prog_name="onboard", standalone_mode=True)
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(COULD_NOT_START)  # the reader of our output has gone
+    except Exception as error:
+        logging.getLogger(__name__).exception("a bug")
+        click.echo(f"onboard: a bug: {type(error).__name__}; --log-level debug --log-file FILE keeps more", err=True)
+        sys.exit(NEEDS_A_PERSON)

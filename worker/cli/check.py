@@ -1,0 +1,138 @@
+"""`onboard check`: what a list comes to before anything is sent."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from worker.bootstrap import Parts
+from worker.budgets import BudgetState
+from worker.cli.exits import COULD_NOT_START, DONE, NEEDS_A_PERSON, CannotStart
+from worker.cli.invocation import Invocation
+from worker.cli.lists import LIST_HELP, list_options, refusing_lists
+from worker.customers import FieldProblem
+from worker.forecast import Load, forecast
+from worker.importing import Judged, count, judge_list, problems_of
+from worker.intake import ListOptions, problems_csv
+from worker.store.batches import RefusedLine
+
+SHOWN_PROBLEMS = 10
+
+
+@click.command(
+    help=f"Check LIST and forecast what it takes; nothing is sent and nothing is imported.\n{LIST_HELP}"
+    "Says which rows would be refused and why, where the others would go, what they cost at worst, and how"
+    " long it would take."
+)
+@list_options
+@click.option(
+    "--errors",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write each problem there as CSV: row,column,problem,hint.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+@click.pass_obj
+def check(
+    invocation: Invocation,
+    path: Path,
+    options: Callable[[Parts], ListOptions],
+    strict: bool,
+    errors: Path | None,
+    as_json: bool,
+) -> None:
+    with invocation.parts(migrate=True) as parts, refusing_lists():
+        template_problems = parts.templates.problems()
+        judged = Judged()
+        problems: list[tuple[int, FieldProblem]] = []
+        for line in judge_list(parts, path, options(parts)):
+            count(judged, line)
+            if isinstance(line, RefusedLine):
+                problems += [(line.row, problem) for problem in problems_of(line)]
+        facts = _facts(parts, judged, problems)
+    if errors:
+        _write_errors(errors, problems)
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False))
+    else:
+        _show(facts, problems, errors)
+    for problem in template_problems:
+        click.echo(f"template: {problem}", err=True)
+    if strict and judged.rejected:
+        click.echo(f"refused: {judged.rejected} of {judged.total} rows have problems", err=True)
+        raise SystemExit(COULD_NOT_START)
+    raise SystemExit(NEEDS_A_PERSON if judged.rejected or template_problems else DONE)
+
+
+def _facts(parts: Parts, judged: Judged, problems: list[tuple[int, FieldProblem]]) -> dict[str, Any]:
+    settings = parts.settings
+    sessions = 1 + settings.reissue.most  # at worst: every link expires unused, each time
+    messages = min(settings.invitations.messages_per_customer, sessions * (1 + len(settings.invitations.reminders)))
+    ends = forecast(_loads(parts, judged), now=parts.clock())
+    return {
+        "rows": {
+            "total": judged.total,
+            "accepted": judged.accepted,
+            "rejected": judged.rejected,
+            "duplicate": judged.duplicate,
+        },
+        "problems": [
+            {"row": row, "column": found.column, "problem": found.problem, "hint": found.hint}
+            for row, found in problems
+        ],
+        "routes": dict(sorted(judged.routes.items())),
+        "credits": {account: rows * sessions for account, rows in sorted(judged.routes.items())},
+        "messages": {channel: judged.messages.get(channel, 0) * messages for channel in ("email", "sms")},
+        "forecast": {
+            "finishes_at": ends.finishes_at.isoformat(timespec="seconds") if ends.finishes_at else None,
+            "limited_by": ends.limited_by,
+        },
+    }
+
+
+def _loads(parts: Parts, judged: Judged) -> Iterator[Load]:
+    budgets = parts.budgets.all()
+    for account, rows in judged.routes.items():
+        rule = parts.budget_of(account)
+        yield Load(account, rows, rule, budgets.get(rule.name, BudgetState()))
+    for channel, messages in judged.messages.items():
+        rule = parts.sender_budget(channel)
+        yield Load(channel, messages, rule, budgets.get(rule.name, BudgetState()))
+
+
+def _write_errors(path: Path, problems: list[tuple[int, FieldProblem]]) -> None:
+    try:
+        with path.open("w", encoding="utf-8", newline="") as out:
+            problems_csv(out, problems)
+    except OSError as error:
+        raise CannotStart(f"--errors: {error.strerror or 'cannot be written'}") from None
+
+
+def _show(facts: dict[str, Any], problems: list[tuple[int, FieldProblem]], errors: Path | None) -> None:
+    console = Console(highlight=False)
+    rows = facts["rows"]
+    console.print(
+        f"[bold]{rows['total']:,}[/] rows: {rows['accepted']:,} accepted, {rows['rejected']:,} rejected,"
+        f" {rows['duplicate']:,} duplicate"
+    )
+    if facts["routes"]:
+        table = Table("account", "rows", "credits at worst", box=None, pad_edge=False, padding=(0, 2))
+        for account, count_ in facts["routes"].items():
+            table.add_row(account, f"{count_:,}", f"{facts['credits'][account]:,}")
+        console.print(table)
+    messages = ", ".join(f"{number:,} {channel}" for channel, number in facts["messages"].items() if number)
+    console.print(f"messages at worst: {messages or 'none'}")
+    ends = facts["forecast"]
+    if ends["finishes_at"]:
+        console.print(f"would be sent by {ends['finishes_at']} (limited by {ends['limited_by']})", markup=False)
+    elif ends["limited_by"]:
+        console.print(f"cannot finish: {ends['limited_by']}", markup=False)
+    for row, found in problems[:SHOWN_PROBLEMS]:
+        hint = f" ({found.hint})" if found.hint else ""
+        console.print(f"row {row}, {found.column}: {found.problem}{hint}", markup=False)
+    if len(problems) > SHOWN_PROBLEMS:
+        where = f"see {errors}" if errors else "--errors FILE writes them all"
+        console.print(f"… and {len(problems) - SHOWN_PROBLEMS:,} more problems; {where}", markup=False)

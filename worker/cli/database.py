@@ -1,0 +1,31 @@
+"""`onboard db`: the database's schema."""
+
+import click
+import sqlalchemy as sa
+
+from worker.cli.exits import CannotStart
+from worker.cli.invocation import Invocation
+from worker.store import schema
+from worker.store.database import Database
+
+
+@click.group()
+def db() -> None:
+    """The database's schema."""
+
+
+@db.command()
+@click.pass_obj
+def upgrade(invocation: Invocation) -> None:
+    """Bring the database to this release's schema. Doing it twice does nothing; workers may go on meanwhile."""
+    database = Database(invocation.settings().database.url)
+    try:
+        before = schema.current(database)
+        schema.upgrade(database)
+    except sa.exc.OperationalError as error:
+        reason = str(error.orig).strip().splitlines()[0] if error.orig else "no reason given"
+        raise CannotStart(f"the database cannot be reached: {reason}") from None
+    finally:
+        database.close()
+    after = schema.newest()
+    click.echo(f"the database is at revision {after}" + ("" if before == after else f" (was {before or 'empty'})"))

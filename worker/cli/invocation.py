@@ -1,0 +1,129 @@
+"""What every command takes: --config, --log-level and --log-file, before or after the command's name."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import sqlalchemy as sa
+
+from worker import logs
+from worker.bootstrap import Parts
+from worker.cli.exits import CannotStart
+from worker.settings import Settings, SettingsError, load
+from worker.store import schema
+from worker.store.batches import BatchFacts
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Invocation:
+    """The global options, wherever they stood."""
+
+    config: Path | None = None
+    log_level: str = "warning"
+    log_file: Path | None = None
+
+    def settings(self) -> Settings:
+        """The configuration. Raises CannotStart with a line for each problem."""
+        try:
+            settings = load(self.config)
+        except SettingsError as error:
+            raise CannotStart(str(error)) from None
+        for warning in settings.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        return settings
+
+    @contextmanager
+    def parts(self, *, migrate: bool = False) -> Iterator[Parts]:
+        """The worker's parts on a database that is up to date. `migrate`: brings a SQLite database there first.
+
+        Raises CannotStart when the configuration, the templates or the database do not allow a start.
+        """
+        settings = self.settings()
+        try:
+            parts = Parts(settings)
+        except (SettingsError, ValueError) as error:
+            raise CannotStart(str(error)) from None
+        try:
+            if parts.database.is_sqlite and migrate:
+                schema.upgrade(parts.database)
+            not_ready = schema.why_not_ready(parts.database)
+            if not_ready:
+                raise CannotStart(not_ready)
+            parts.ready()
+            yield parts
+        except sa.exc.OperationalError as error:
+            reason = str(error.orig).strip().splitlines()[0] if error.orig else "no reason given"
+            raise CannotStart(f"the database does not answer: {reason}") from None
+        finally:
+            parts.close()
+
+
+def find_batch(parts: Parts, which: str) -> BatchFacts:
+    """The batch of an id or `latest`. Raises CannotStart when there is none."""
+    batch = parts.batches.find(which)
+    if batch is None:
+        if not parts.batches.all():
+            raise CannotStart("there is no batch yet; `onboard run LIST.csv` makes one")
+        raise CannotStart(f"there is no batch {which!r}; `onboard status` lists them all")
+    return batch
+
+
+def _keep(name: str) -> Any:
+    def keep(context: click.Context, _parameter: click.Parameter, value: Any) -> Any:
+        if value is not None:
+            invocation = context.ensure_object(Invocation)
+            setattr(invocation, name, value)
+            if name != "config":
+                start_logging(invocation)
+        return value
+
+    return keep
+
+
+def global_options() -> list[click.Option]:
+    """New options each time: Click's parameters belong to one command."""
+    return [
+        click.Option(
+            ["--config"],
+            type=click.Path(dir_okay=False, path_type=Path),
+            expose_value=False,
+            callback=_keep("config"),
+            help="The configuration.  [default: $ONBOARDING_CONFIG, else ./onboarding.toml]",
+        ),
+        click.Option(
+            ["--log-level"],
+            type=click.Choice(logs.LEVELS, case_sensitive=False),
+            expose_value=False,
+            callback=_keep("log_level"),
+            help="How much is logged.  [default: warning; worker and beat: info]",
+        ),
+        click.Option(
+            ["--log-file"],
+            type=click.Path(dir_okay=False, path_type=Path),
+            expose_value=False,
+            callback=_keep("log_file"),
+            help="Log there instead of to standard error.",
+        ),
+    ]
+
+
+def with_global_options(command: click.Command) -> click.Command:
+    """The command, and those below it, with the global options that it does not have already."""
+    command.params += [option for option in global_options() if option.name not in {p.name for p in command.params}]
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            with_global_options(below)
+    return command
+
+
+def start_logging(invocation: Invocation) -> None:
+    try:
+        logs.set_up(invocation.log_level, invocation.log_file)
+    except OSError as error:
+        raise CannotStart(f"--log-file: {error.strerror or 'cannot be written'}") from None

@@ -1,0 +1,89 @@
+"""How far a batch is: a display on a terminal, a plain line now and then elsewhere. All of it on standard error."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+from worker.states import OUT_JOBS, JobState
+from worker.store.facts import BatchCounts
+
+PLAIN_EVERY = 5.0  # seconds between lines where there is no terminal
+
+
+class Progress(Protocol):
+    def show(self, counts: BatchCounts) -> None: ...
+
+
+@contextmanager
+def open_progress() -> Iterator[Progress]:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        lines = _Lines(console)
+        yield lines
+        lines.last()
+        return
+    columns = (
+        TextColumn("{task.description:<9}"),
+        BarColumn(bar_width=40),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Bars(*columns, console=console, transient=False) as bars:
+        yield _Display(bars)
+
+
+class _Display:
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._issued = bars.add_task("sessions", total=None, note="")
+        self._sent = bars.add_task("invited", total=None, note="")
+
+    def show(self, counts: BatchCounts) -> None:
+        total = sum(counts.jobs.values())
+        # Counted again from the rows each time, so that a second run of the same list starts where it stands.
+        self._bars.update(self._issued, total=total, completed=total - _unissued(counts), note=_note(counts))
+        self._bars.update(self._sent, total=total, completed=_out(counts))
+
+
+class _Lines:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._told = 0.0
+        self._line = ""
+
+    def show(self, counts: BatchCounts) -> None:
+        total = sum(counts.jobs.values())
+        issued = total - _unissued(counts)
+        self._line = f"{_out(counts):,} of {total:,} out, {issued:,} sessions {_note(counts)}".rstrip()
+        if time.monotonic() - self._told >= PLAIN_EVERY:
+            self._told = time.monotonic()
+            self._console.print(self._line, markup=False, highlight=False)
+            self._line = ""
+
+    def last(self) -> None:
+        if self._line:
+            self._console.print(self._line, markup=False, highlight=False)
+
+
+def _unissued(counts: BatchCounts) -> int:
+    return counts.jobs.get(JobState.WAITING, 0) + counts.jobs.get(JobState.WORKING, 0)
+
+
+def _out(counts: BatchCounts) -> int:
+    return sum(counts.jobs.get(state, 0) for state in OUT_JOBS) + counts.issued_only
+
+
+def _note(counts: BatchCounts) -> str:
+    notes = [
+        f"{counts.jobs[state]:,} {state.value}" for state in (JobState.HELD, JobState.FAILED) if counts.jobs.get(state)
+    ]
+    limited = sum(facts.rate_limited for facts in counts.accounts.values())
+    if limited:
+        notes.append(f"{limited:,} told to wait")
+    return "· " + ", ".join(notes) if notes else ""

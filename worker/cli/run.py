@@ -1,0 +1,190 @@
+"""`onboard run` and `onboard import`: a list goes in, invitations go out."""
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from worker.bootstrap import Parts
+from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON, CannotStart
+from worker.cli.invocation import Invocation
+from worker.cli.lists import LIST_HELP, list_options, refusing_lists
+from worker.cli.progress import Progress, open_progress
+from worker.cli.status import show_status
+from worker.embedded import AlreadyWorking, Embedded, Stand, sole_worker
+from worker.importing import Imported, import_list, list_age
+from worker.intake import ListOptions
+from worker.report import needs_a_person, state_of, status
+from worker.settings import parse_duration
+from worker.states import BatchState
+from worker.store.batches import BatchFacts
+from worker.store.facts import BatchCounts
+
+AGAIN = click.option("--again", is_flag=True, help="Make a new batch, though this very list was imported before.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+
+
+class Duration(click.ParamType[timedelta]):
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command(
+    help=f"Import LIST and work until its invitations are out, in this process.\n{LIST_HELP}"
+    "Safe to interrupt and to run again: the same list goes on where it stopped. On SQLite one such process"
+    " works at a time; on PostgreSQL it works beside the other workers.\n\n"
+    "Ends with 0 when all is done, 1 when some rows were rejected, failed or are held or an account is stopped,"
+    " 2 when it could not start, 3 when rows wait for a later hour, 130 when interrupted."
+)
+@list_options
+@click.option(
+    "--until",
+    type=click.Choice(["sent", "finished"]),
+    default="sent",
+    show_default=True,
+    help="sent: each row's first invitation is handed over. finished: each customer has finished, or has ended.",
+)
+@click.option(
+    "--patience",
+    type=Duration(),
+    default="10 minutes",
+    show_default=True,
+    help="How long to wait for back-off, pauses and greylisting.",
+)
+@AGAIN
+@JSON
+@click.pass_obj
+def run(
+    invocation: Invocation,
+    path: Path,
+    options: Callable[[Parts], ListOptions],
+    strict: bool,
+    until: str,
+    patience: timedelta,
+    again: bool,
+    as_json: bool,
+) -> None:
+    with invocation.parts(migrate=True) as parts:
+        _refuse_bad_templates(parts)
+        try:
+            with sole_worker(parts), refusing_lists():
+                imported = _import(parts, path, options(parts), again=again, strict=strict)
+                for name in parts.accounts:
+                    parts.budgets.resume(parts.budget_of(name).name)
+                for channel in parts.channels:
+                    parts.budgets.resume(parts.sender_budget(channel).name)
+                stand = _work(parts, imported.batch, until=until, patience=patience)
+        except AlreadyWorking as error:
+            raise CannotStart(str(error)) from None
+        batch = parts.batches.find(str(imported.batch.id)) or imported.batch
+        facts = status(parts, batch)
+        if as_json:
+            click.echo(json.dumps(facts, ensure_ascii=False))
+        else:
+            show_status(facts)
+            click.echo(f"each row: onboard report {batch.id} --out report.csv")
+        next_due = parts.facts.next_due(batch.id) if stand is Stand.LATER else None
+    raise SystemExit(_exit_code(stand, facts, next_due))
+
+
+def _exit_code(stand: Stand, facts: dict[str, Any], next_due: datetime | None) -> int:
+    if stand is Stand.INTERRUPTED:
+        click.echo("interrupted; run the same command again to go on", err=True)
+        return INTERRUPTED
+    for name, account in facts["accounts"].items():
+        if account["stopped"]:
+            click.echo(f"{name} is stopped: {account['stopped']}; put it right and run again", err=True)
+    if stand is Stand.LATER:
+        when = next_due.isoformat(timespec="seconds") if next_due else "later"
+        click.echo(f"{facts['rows']['waiting'] + facts['rows']['issued']} rows wait until {when}", err=True)
+    if needs_a_person(facts):
+        return NEEDS_A_PERSON
+    return LATER if stand is Stand.LATER else NEEDS_A_PERSON if stand is Stand.STOPPED else 0
+
+
+@click.command(
+    "import",
+    help=f"Only import LIST, for workers that run elsewhere.\n{LIST_HELP}"
+    "The same list again is the same batch: it goes on where it was cut off, or changes nothing.",
+)
+@list_options
+@AGAIN
+@JSON
+@click.pass_obj
+def import_(
+    invocation: Invocation,
+    path: Path,
+    options: Callable[[Parts], ListOptions],
+    strict: bool,
+    again: bool,
+    as_json: bool,
+) -> None:
+    with invocation.parts(migrate=True) as parts, refusing_lists():
+        _refuse_bad_templates(parts)
+        imported = _import(parts, path, options(parts), again=again, strict=strict)
+        batch = parts.batches.find(str(imported.batch.id)) or imported.batch
+        facts = status(parts, batch)
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False))
+    else:
+        show_status(facts)
+    raise SystemExit(NEEDS_A_PERSON if facts["rows"]["rejected"] else 0)
+
+
+def _refuse_bad_templates(parts: Parts) -> None:
+    # A template that cannot be rendered would hold every row, one by one.
+    problems = parts.templates.problems()
+    if problems:
+        raise CannotStart("\n".join(f"template: {problem}" for problem in problems))
+
+
+def _import(parts: Parts, path: Path, options: ListOptions, *, again: bool, strict: bool) -> Imported:
+    began = time.monotonic()
+    told = began
+
+    def tell(rows: int) -> None:
+        nonlocal told
+        if time.monotonic() - told >= 1:
+            told = time.monotonic()
+            click.echo(f"importing: {rows:,} rows", err=True)
+
+    imported = import_list(parts, path, options, again=again, strict=strict, progress=tell)
+    batch = imported.batch
+    if imported.new:
+        click.echo(f"batch {batch.id}: {path.name} imported in {time.monotonic() - began:.1f} s", err=True)
+    else:
+        age = list_age(batch, now=parts.clock())
+        goes_on = f"this list was imported {age} ago; going on with it (--again starts anew)"
+        click.echo(f"batch {batch.id}: {goes_on}", err=True)
+    return imported
+
+
+def _work(parts: Parts, batch: BatchFacts, *, until: str, patience: timedelta) -> Stand:
+    current = parts.batches.find(str(batch.id)) or batch
+
+    def is_done(counts: BatchCounts) -> bool:
+        state = state_of(current, counts)
+        return state in (BatchState.FINISHED, BatchState.CANCELLED) or (until == "sent" and state is BatchState.SENT)
+
+    async def work(progress: Progress) -> Stand:
+        embedded = Embedded(parts)
+        loop = asyncio.get_running_loop()
+        for one in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(one, embedded.interrupt)
+        return await embedded.work(batch.id, is_done=is_done, patience=patience, show=progress.show)
+
+    with open_progress() as progress:
+        return asyncio.run(work(progress))

@@ -1,0 +1,75 @@
+"""`onboard worker` and `onboard beat`: Celery's own commands, with this configuration."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from worker.celery_settings import QUEUES
+from worker.cli.exits import CannotStart
+from worker.cli.invocation import Invocation
+from worker.settings import Settings
+
+
+@click.command()
+@click.option("--queues", help=f"Only these, with commas between.  [default: {','.join(QUEUES)}]")
+@click.option(
+    "--pool",
+    type=click.Choice(["threads", "prefork"]),
+    default="threads",
+    show_default=True,
+    help="threads: all accounts side by side on one loop. prefork: a process for each shift at a time.",
+)
+@click.option("--concurrency", type=click.IntRange(1), help="Threads or processes.  [default: fits the accounts]")
+@click.pass_obj
+def worker(invocation: Invocation, queues: str | None, pool: str, concurrency: int | None) -> None:
+    """Work what is due until ended; start as many as there are cores, on as many machines as it takes.
+
+    One process; the same as `celery -A worker.app worker` with ONBOARDING_CONFIG. Needs `onboard beat` beside
+    it, once. SIGTERM ends it warmly: calls in flight are finished, the rest is given back.
+    """
+    settings = _with_broker(invocation)
+    unknown = set(queues.split(",")) - set(QUEUES) if queues else set()
+    if unknown:
+        known = ", ".join(QUEUES)
+        raise click.UsageError(f"--queues: there is no queue {', '.join(sorted(unknown))}; they are {known}")
+    arguments = ["worker", "--pool", pool, "--loglevel", _level(invocation)]
+    if queues:
+        arguments += ["--queues", queues]
+    if concurrency or pool == "prefork":
+        arguments += ["--concurrency", str(concurrency or os.cpu_count() or 1)]
+    _celery(settings, invocation, arguments)
+
+
+@click.command()
+@click.pass_obj
+def beat(invocation: Invocation) -> None:
+    """Ring for what is due, once a second, until ended; two of them by mistake do no harm.
+
+    The same as `celery -A worker.app beat` with ONBOARDING_CONFIG.
+    """
+    _celery(_with_broker(invocation), invocation, ["beat", "--loglevel", _level(invocation)])
+
+
+def _with_broker(invocation: Invocation) -> Settings:
+    settings = invocation.settings()
+    if settings.broker.url.startswith("memory"):
+        raise CannotStart("broker.url: workers need amqp://… or redis://…; `onboard run` works without a broker")
+    if settings.database.url.startswith("sqlite"):
+        raise CannotStart("database.url: workers need postgresql+psycopg://…; on SQLite use `onboard run`")
+    return settings
+
+
+def _level(invocation: Invocation) -> str:
+    return invocation.log_level if invocation.log_level != "warning" else "info"
+
+
+def _celery(settings: Settings, invocation: Invocation, arguments: list[str]) -> None:
+    """Become Celery's command: signals reach it directly, and it is what `ps` shows."""
+    os.environ["ONBOARDING_CONFIG"] = str(Path(settings.path).resolve())
+    os.environ["ONBOARDING_LOG_LEVEL"] = _level(invocation)
+    if invocation.log_file:
+        os.environ["ONBOARDING_LOG_FILE"] = str(invocation.log_file.resolve())
+    command = [sys.executable, "-m", "celery", "-A", "worker.app", "--quiet", *arguments]
+    os.execv(sys.executable, command)  # noqa: S606 -- our own interpreter and arguments, no shell

@@ -1,0 +1,61 @@
+"""When a batch ends, and what limits it: arithmetic over what is left and what its accounts may do. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from worker.budgets import BudgetRule, BudgetState, credits_left
+from worker.pacing import tightest
+
+# What one call takes where nothing is known yet: bounds the pace of accounts that have no limit.
+ASSUMED_CALL = timedelta(milliseconds=500)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is left to do for one account or channel. `name` is what people call it."""
+
+    name: str
+    left: int
+    rule: BudgetRule
+    state: BudgetState
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """`finishes_at` None: nothing is left, or it depends on a person. `limited_by` says on what, in words."""
+
+    finishes_at: datetime | None
+    limited_by: str | None
+
+
+def forecast(loads: Iterable[Load], *, now: datetime) -> Forecast:
+    """The end of the slowest of them; they all go side by side."""
+    latest = Forecast(None, None)
+    for load in loads:
+        if load.left == 0:
+            continue
+        one = _one(load, now=now)
+        if one.finishes_at is None:
+            return one
+        if latest.finishes_at is None or one.finishes_at > latest.finishes_at:
+            latest = one
+    return latest
+
+
+def _one(load: Load, *, now: datetime) -> Forecast:
+    state, rule = load.state, load.rule
+    if state.stopped_at is not None:
+        return Forecast(None, f"{load.name} is stopped: {state.stop_reason}")
+    left = credits_left(state, rule)
+    if left is not None and left < load.left:
+        return Forecast(None, f"{load.name} has {left} credits left for {load.left} calls")
+    starts, why = now, f"{load.name}: {rule.concurrency} calls at a time"
+    if state.blocked_until is not None and state.blocked_until > now:
+        starts, why = state.blocked_until, f"{load.name} is paused: {state.pause_reason}"
+    limit = tightest(rule.limits)
+    spacing = ASSUMED_CALL / rule.concurrency
+    if limit is not None and limit.interval > spacing:
+        spacing, why = limit.interval, why if starts > now else f"{load.name}: its limit of {limit}"
+        starts = max(starts, state.next_at or starts)
+    return Forecast(starts + load.left * spacing, why)

@@ -1,0 +1,154 @@
+"""What a batch came to: the facts behind `status` and the lines behind `report`."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from worker.bootstrap import Parts
+from worker.forecast import Load, forecast
+from worker.spreadsheet import spreadsheet_safe
+from worker.states import BatchState, InvitationState, JobState, batch_state
+from worker.store.batches import BatchFacts
+from worker.store.facts import BatchCounts, LineFacts
+
+COLUMNS = (
+    "row",
+    "customer_id",
+    "state",
+    "result",
+    "account",
+    "reference",
+    "issued_at",
+    "expires_at",
+    "invitation",
+    "attempts",
+    "waits",
+    "error",
+    "action",
+)
+# What a person does about a line that needs one. By the line's state, then its reason; "" stands for any.
+ACTIONS = {
+    ("rejected", ""): "correct the line and import it in a new list",
+    ("held", "unknown"): "ask the provider whether the session was opened, then decide: repeat it or give it up",
+    ("held", "second_session"): "the provider opened a session beside one that lives: let one of them expire",
+    ("held", "conflict"): "the provider has a live session for the customer: wait until it has ended",
+    ("held", "template"): "correct the template; `onboard check` names the fault",
+    ("held", ""): "find out what happened, then decide: repeat it or give it up",
+    ("failed", "bad_input"): "correct the data and import the customer in a new list",
+    ("failed", "attempts_spent"): "see whether the provider works again, then import the customer in a new list",
+    ("failed", ""): "see the error, and import the customer in a new list",
+    ("lapsed", "reissues_spent"): "decide whether the customer is to be invited once more",
+}
+
+
+def state_of(batch: BatchFacts, counts: BatchCounts) -> BatchState:
+    return batch_state(
+        counts.jobs,
+        issued_only=counts.issued_only,
+        paused=batch.paused_at is not None,
+        cancelled=batch.cancelled_at is not None,
+        importing=batch.imported_at is None,
+    )
+
+
+def status(parts: Parts, batch: BatchFacts) -> dict[str, Any]:
+    """The facts of one batch, as `status --json` prints them (DESIGN 3.4)."""
+    counts = parts.facts.counts(batch.id)
+    budgets = parts.budgets.all()
+    rows = {state.value: counts.jobs.get(state, 0) for state in JobState}
+    refused = {"rejected": counts.rejected, "duplicate": counts.duplicate}
+    invitations = {state.value: counts.invitations.get(state, 0) for state in InvitationState}
+    invitations["waiting"] += invitations.pop("working")
+    invitations.pop("superseded")  # replaced by another before it left: not a message of its own
+    accounts = {}
+    for name, facts in sorted(counts.accounts.items()):
+        # An account that was taken out of the configuration still has its calls.
+        state = budgets.get(parts.budget_of(name).name) if name in parts.accounts else None
+        accounts[name] = {
+            "requests": facts.requests,
+            "issued": facts.issued,
+            "rate_limited": facts.rate_limited,
+            "errors": facts.errors,
+            "stopped": (state.stop_reason or "stopped") if state is not None and state.stopped_at else None,
+        }
+    ends = forecast(_loads(parts, counts), now=parts.clock())
+    return {
+        "batch": batch.id,
+        "name": batch.name,
+        "state": state_of(batch, counts).value,
+        "rows": {"total": sum(rows.values()) + sum(refused.values()), **refused, **rows},
+        "results": dict(sorted(counts.results.items())),
+        "accounts": accounts,
+        "invitations": invitations,
+        "forecast": {
+            "finishes_at": ends.finishes_at.isoformat(timespec="seconds") if ends.finishes_at else None,
+            "limited_by": ends.limited_by,
+        },
+    }
+
+
+def needs_a_person(facts: dict[str, Any]) -> bool:
+    """Whether some rows were rejected, failed or are held, or an account is stopped: exit code 1."""
+    rows = facts["rows"]
+    stopped = any(account["stopped"] for account in facts["accounts"].values())
+    return stopped or any(rows[state] for state in ("rejected", "failed", "held", "lapsed"))
+
+
+def _loads(parts: Parts, counts: BatchCounts) -> Iterator[Load]:
+    budgets = parts.budgets.all()
+    for name, left in counts.waiting.items():
+        if name in parts.accounts:
+            rule = parts.budget_of(name)
+            yield Load(name, left, rule, budgets[rule.name])
+    for channel in parts.channels:
+        rule = parts.sender_budget(channel)
+        still = counts.unsent.get(channel, 0) + sum(counts.waiting.values())
+        yield Load(channel, still, rule, budgets[rule.name])
+
+
+def line_values(line: LineFacts, *, with_link: bool) -> dict[str, Any]:
+    """One line of the report, by column. Times are ISO 8601 UTC; `error` keeps what explains the state."""
+    error = f"{line.reason}: {line.detail}" if line.detail else line.reason
+    action = ACTIONS.get((line.state, line.reason)) or ACTIONS.get((line.state, "")) or ""
+    values: dict[str, Any] = {
+        "row": line.row,
+        "customer_id": line.customer_id,
+        "state": line.state,
+        "result": line.result,
+        "account": line.account,
+        "reference": line.reference,
+        "issued_at": _iso(line.issued_at),
+        "expires_at": _iso(line.expires_at),
+        "invitation": line.invitation,
+        "attempts": line.attempts,
+        "waits": line.waits,
+        "error": error,
+        "action": action,
+    }
+    return values | {"link": line.link} if with_link else values
+
+
+def _iso(at: datetime | None) -> str:
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if at else ""
+
+
+def write_csv(out: TextIO, lines: Iterable[LineFacts], *, with_link: bool) -> int:
+    """Safe to open in a spreadsheet: no cell is read as a formula. Returns the number of lines."""
+    writer = csv.writer(out)
+    writer.writerow([*COLUMNS, *(["link"] if with_link else [])])
+    count = 0
+    for line in lines:
+        writer.writerow([spreadsheet_safe(str(value)) for value in line_values(line, with_link=with_link).values()])
+        count += 1
+    return count
+
+
+def write_jsonl(out: TextIO, lines: Iterable[LineFacts], *, with_link: bool) -> int:
+    """One JSON object a line. Returns the number of lines."""
+    count = 0
+    for line in lines:
+        out.write(json.dumps(line_values(line, with_link=with_link), ensure_ascii=False) + "\n")
+        count += 1
+    return count
