@@ -19,6 +19,7 @@ from worker.onboarding import FLUSH_MARGIN, InviteWork, IssueWork, Ring
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import Provider
 from worker.providers.http import Http
+from worker.providers.parameters import check_parameters
 from worker.providers.registry import build_provider
 from worker.routing import Rule
 from worker.senders.contract import Sender
@@ -223,6 +224,12 @@ def _providers(settings: Settings) -> dict[str, Provider]:
             providers[name] = build_provider(account)
         except AccountUnusable as error:
             problems.append(str(error))
+            continue
+        problems += [
+            f"accounts.{name}.parameters.{found.column.partition('.')[2] or found.column}: {found.problem}"
+            + (f"; {found.hint}" if found.hint else "")
+            for found in check_parameters(account.provider, account.parameters)
+        ]
     if problems:
         raise SettingsError(problems)
     return providers

@@ -54,12 +54,17 @@ class Grant:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What one call taught: its kind of problem, or None for a success. `began_at` is when it was made."""
+    """What one call taught: its kind of problem, or None for a success. `began_at` is when it was made.
+
+    An account that could not be reached is paused as one that was told to wait: one call finds out whether it is
+    back, instead of each row by itself.
+    """
 
     began_at: datetime
     kind: Kind | None = None
     detail: str = ""
     retry_after: timedelta | None = None
+    unreachable: bool = False
 
 
 def grant(
@@ -101,7 +106,7 @@ def learned(state: BudgetState, rule: BudgetRule, lessons: Iterable[Lesson], *, 
     for lesson in sorted(lessons, key=lambda lesson: lesson.began_at):
         # A call made before the pause began could not have kept to it: it says nothing about it.
         fresh = state.paused_at is None or lesson.began_at >= state.paused_at
-        if lesson.kind is Kind.RATE_LIMITED:
+        if lesson.kind is Kind.RATE_LIMITED or lesson.unreachable:
             state = _paused(state, rule, lesson, fresh=fresh, now=now)
         elif lesson.kind in STOPS:
             state = replace(state, stopped_at=state.stopped_at or now, stop_reason=lesson.detail, probe_until=None)

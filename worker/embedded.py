@@ -98,7 +98,10 @@ class Embedded:
                     show(counts)
                     if is_done(counts):
                         return Stand.DONE
-                    if idle and (stand := await runner.in_thread(self._stand, batch_id, patience, now)):
+                    stand: Stand | None = None
+                    if idle:
+                        stand = await runner.in_thread(self._stand, batch_id, patience, now)
+                    if stand is not None:
                         return stand
                 try:
                     async with asyncio.timeout(TICK.total_seconds()):

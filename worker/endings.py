@@ -28,7 +28,8 @@ class Problem:
     """A classified bad answer. `detail` is shown to people: it never holds a personal value, token or link.
 
     `code` is the provider's own code, where it gave one; `status` the HTTP or SMTP status.
-    `retry_after` is how long the other side asked us to wait, already bounded.
+    `retry_after` is how long the other side asked us to wait, already bounded. `unreachable`: the other side
+    could not be reached at all, so nothing was sent and every other row would have fared the same.
     """
 
     kind: Kind
@@ -36,6 +37,12 @@ class Problem:
     code: str | None = None
     status: int | None = None
     retry_after: timedelta | None = None
+    unreachable: bool = False
+
+    @property
+    def concerns_account(self) -> bool:
+        """Whether the account, not the row, has to wait or to be put right before anything else is called."""
+        return self.unreachable or self.kind in (Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT)
 
 
 @dataclass(frozen=True)
@@ -112,16 +119,17 @@ def ending_for(
     to wait for it. `jitter` in [0, 1) spreads retries over the whole backoff (full jitter).
     """
     reason = problem.kind.value
+    if problem.concerns_account:
+        # An outage of hours must not spend the attempts of rows that were never sent.
+        return Snooze(resume_at, "unreachable" if problem.unreachable else reason, problem.detail)
     match problem.kind:
-        case Kind.RATE_LIMITED | Kind.AUTH | Kind.OUT_OF_CREDIT:
-            return Snooze(resume_at, reason, problem.detail)
         case Kind.BAD_INPUT:
             return Cancel(reason, problem.detail)
         case Kind.CONFLICT:
             return Hold(reason, problem.detail)
         case Kind.UNKNOWN if not repeatable:
             return Hold(reason, problem.detail)
-        case Kind.TRANSIENT | Kind.UNKNOWN:
+        case _:
             if attempt >= policy.attempts:
                 return Cancel("attempts_spent", f"{attempt} attempts failed, the last with: {problem.detail}")
             wait = problem.retry_after or policy.ceiling(attempt) * jitter

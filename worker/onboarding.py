@@ -6,7 +6,7 @@ Two kinds of work for a shift. Each step ends in one of the ways of `endings`; w
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from worker.clock import Clock
@@ -22,8 +22,6 @@ from worker.store.handovers import Handovers, InviteResult, OpenedInvitation
 from worker.store.invitations import Invitations, InvitationTerms, TakenInvitation
 from worker.store.jobs import Jobs, JobTerms, TakenJob
 
-# After one of these answers the account must not be called again before it is known to all workers.
-HALTS = frozenset({Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT})
 # Between the last look at the lease and the result: the call's own time-out, and writing what came of it.
 FLUSH_MARGIN = timedelta(seconds=5)
 Ring = Callable[[str], None]
@@ -88,7 +86,8 @@ class IssueWork:
     async def _ask(self, request: SessionRequest, began_at: datetime) -> Session | Problem:
         answer = await self.http.call(self.provider.build(request), timeout=self.timeout)
         if isinstance(answer, Broken):
-            return self.provider.broken(answer, request)
+            problem = self.provider.broken(answer, request)
+            return problem if answer.sent else replace(problem, unreachable=True)
         return self.provider.read(answer, request, issued_at=began_at, now=self.clock())
 
     def _ending(self, opened: OpenedJob, problem: Problem) -> Ending:
@@ -104,7 +103,7 @@ class IssueWork:
         return IssueResult(opened, self.clock(), self._ending(opened, problem), problem=problem)
 
     def halts(self, result: IssueResult) -> bool:
-        return result.problem is not None and result.problem.kind in HALTS
+        return result.problem is not None and result.problem.concerns_account
 
     def finish(self, results: Sequence[IssueResult], now: datetime) -> None:
         for channel in self.attempts.finish(self.terms, results, now=now):
@@ -205,7 +204,7 @@ class InviteWork:
         return InviteResult(opened, self.clock(), self._ending(opened, problem), problem=problem)
 
     def halts(self, result: InviteResult) -> bool:
-        return result.problem is not None and result.problem.kind in HALTS
+        return result.problem is not None and result.problem.concerns_account
 
     def finish(self, results: Sequence[InviteResult], now: datetime) -> None:
         self.handovers.finish(self.terms, results, now=now)
@@ -217,14 +216,14 @@ class InviteWork:
 def _ending(
     problem: Problem, attempts: int, repeatable: bool, policy: RetryPolicy, now: datetime, jitter: float
 ) -> Ending:
-    limited = problem.kind is Kind.RATE_LIMITED
+    waits = problem.unreachable or problem.kind is Kind.RATE_LIMITED
     return ending_for(
         problem,
         attempt=attempts + 1,
         repeatable=repeatable,
         policy=policy,
         # The account's pause decides when it is called again; until then this is when the row says it is due.
-        resume_at=now + (problem.retry_after or policy.first) if limited else now,
+        resume_at=now + (problem.retry_after or policy.first) if waits else now,
         now=now,
         jitter=jitter,
     )

@@ -13,7 +13,6 @@ import click
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_batch
 from worker.report import status, write_csv, write_jsonl
-from worker.report_page import write_html
 
 
 @click.command()
@@ -48,6 +47,8 @@ def report(invocation: Invocation, batch: str, form: str | None, out: Path | Non
                 )
             lines = parts.facts.lines(found.id, with_links=with_links)
             if form == "html":
+                from worker.report_page import write_html
+
                 count = write_html(stream, status(parts, found), lines, with_link=with_links, now=parts.clock())
             else:
                 write = write_csv if form == "csv" else write_jsonl

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-# The longest token seen in public material is a JWT of some 1,500 characters.
+# iDenfy documents at most 40 characters; vendors behind FrankieOne may use signed tokens (JWT) of some thousand.
 LONGEST_TOKEN = 4096
 LONGEST_REFERENCE = 256
 # No documented wait of any provider is longer than an hour (iDenfy's quota); beyond a day it is a mistake

@@ -80,6 +80,3 @@ class Provider(Protocol):
 
     def reload_credentials(self) -> bool:
         """Read secrets that come from files again, after a 401; whether any has changed."""
-
-
-COSTS_NOTHING_KINDS = frozenset({"rate_limited", "auth", "out_of_credit", "bad_input", "conflict"})

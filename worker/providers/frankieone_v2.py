@@ -27,8 +27,8 @@ PATH = "/v2/individuals/{entity_id}/actions/idv/token"
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # The samples have a stray comma ("API-0400,") and three digits ("SYS-500"): what follows is ignored.
 ERROR_CODE = re.compile(r"([A-Z]{2,16})-(\d{3,4})")
-# The vendor decides how long a token lives, often an hour or two. Without a readable expiry it is taken to
-# be the shorter, and asking again then costs nothing.
+# The vendor decides how long a token lives, and does not say beforehand. Too short a guess only means asking
+# again, which costs nothing; too long a one would send a dead link.
 FALLBACK_LIFETIME = timedelta(hours=1)
 # An expiry further away is a mistake, or a vendor's way of writing "never".
 LONGEST_LIFETIME = timedelta(days=366)

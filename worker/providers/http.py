@@ -21,8 +21,8 @@ from worker.providers.contract import Broken, HttpAnswer, HttpRequest
 
 # Answers are a few hundred bytes, FrankieOne's with vendor parameters a few thousand.
 LARGEST_ANSWER = 1024 * 1024
-# Load balancers close idle connections after 60 s, some proxies after 20. A request written on a connection
-# that is being closed is in doubt, so ours closes first.
+# Servers and load balancers close idle connections, many after 60 s. A request that is written while that
+# happens is in doubt, and in doubt means held: so ours closes first, with room to spare.
 KEEP_IDLE = timedelta(seconds=15)
 
 # Raised before there is a connection, whatever the session traces.

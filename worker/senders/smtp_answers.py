@@ -36,6 +36,8 @@ class Phase(StrEnum):
 CREDENTIALS = frozenset({530, 534, 535, 538})
 # A refusal here concerns the relay's set-up or our sender: every message would be refused.
 OURS = frozenset({Phase.GREETING, Phase.TLS, Phase.AUTH, Phase.MAIL})
+# A failure up to here says nothing about the message that happened to be next.
+BEFORE_MESSAGE = frozenset({Phase.WAIT, Phase.CONNECT, Phase.GREETING, Phase.TLS, Phase.AUTH})
 THEIRS = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.END})
 
 
@@ -54,13 +56,14 @@ def refused(phase: Phase, status: int, text: str, *, personal: tuple[str, ...] =
         return broken(phase, f"unexpected reply {status}" if 100 <= status <= 999 else "malformed reply")
     kind = _kind(phase, status, code, utf8=utf8)
     wait = GREYLISTING if status in (450, 451) and phase in THEIRS else None
-    return Problem(kind, detail, code=code, status=status, retry_after=wait)
+    unreachable = kind is Kind.TRANSIENT and phase in BEFORE_MESSAGE
+    return Problem(kind, detail, code=code, status=status, retry_after=wait, unreachable=unreachable)
 
 
 def broken(phase: Phase, failure: str) -> Problem:
     """The problem when no usable reply came. `failure` names it ("timed out") without any value."""
     kind = Kind.UNKNOWN if phase is Phase.END else Kind.TRANSIENT
-    return Problem(kind, f"SMTP {failure} at {phase.value}")
+    return Problem(kind, f"SMTP {failure} at {phase.value}", unreachable=phase in BEFORE_MESSAGE)
 
 
 def mask(text: str, personal: tuple[str, ...] = ()) -> str:

@@ -209,4 +209,4 @@ def lesson_of(began_at: datetime, problem: Problem | None) -> Lesson:
     """What a call teaches about its account."""
     if problem is None:
         return Lesson(began_at)
-    return Lesson(began_at, problem.kind, problem.detail, problem.retry_after)
+    return Lesson(began_at, problem.kind, problem.detail, problem.retry_after, problem.unreachable)

@@ -137,8 +137,8 @@ class Facts:
         after = 0
         while True:
             with self._database.read() as connection:
-                jobs = self._job_lines(connection, batch_id, after, with_links=with_links)
-                refusals = _refused_lines(connection, batch_id, after)
+                jobs = list(self._job_lines(connection, batch_id, after, with_links=with_links))
+                refusals = list(_refused_lines(connection, batch_id, after))
             lot = sorted([*jobs, *refusals], key=lambda line: line.row)[:LOT]
             if not lot:
                 return

@@ -1,0 +1,157 @@
+"""What tests of every layer share: a clock to move by hand, a key ring, and the services that a test stands on.
+
+A service that cannot be reached skips the tests that need it, with the reason; with REQUIRE_SERVICES=1 it fails them.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from worker.keyring import Keyring, new_key
+from worker.models import Base
+from worker.store import schema
+from worker.store.database import Database
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+POSTGRESQL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
+REDIS = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/15")
+AMQP = os.environ.get("TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672//")
+
+
+class SetClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, now: datetime = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **step: float) -> datetime:
+        self.now += timedelta(**step)
+        return self.now
+
+
+def service_or_skip(name: str, reach: Callable[[], Any]) -> None:
+    """Go on when `reach` works; else skip, or fail where services are required. Addresses stay unnamed."""
+    try:
+        reach()
+    except Exception as error:
+        reason = f"{name} cannot be reached ({type(error).__name__})"
+        if os.environ.get("REQUIRE_SERVICES") == "1":
+            pytest.fail(f"{reason}, and REQUIRE_SERVICES=1", pytrace=False)
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture(scope="session")
+def keyring() -> Keyring:
+    return Keyring([new_key()])
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """A Redis database for tests; keys are the test's own to name and to remove."""
+    import redis
+
+    def ping() -> None:
+        with redis.Redis.from_url(REDIS, socket_connect_timeout=2) as client:
+            client.ping()
+
+    service_or_skip("Redis", ping)
+    return REDIS
+
+
+@pytest.fixture(scope="session")
+def amqp_url() -> str:
+    """A RabbitMQ virtual host for tests; queues are the test's own to name and to remove."""
+    from kombu import Connection
+
+    def connect() -> None:
+        with Connection(AMQP, connect_timeout=2) as connection:
+            connection.connect()
+
+    service_or_skip("RabbitMQ", connect)
+    return AMQP
+
+
+@pytest.fixture(scope="session")
+def make_postgresql() -> Iterator[Callable[[], str]]:
+    """Makes empty databases on the PostgreSQL server, each named by its URL; all are dropped at the end."""
+    server = sa.create_engine(
+        POSTGRESQL, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool, connect_args={"connect_timeout": 5}
+    )
+    made = []
+
+    def run(statement: str) -> None:
+        with server.connect() as connection:
+            connection.exec_driver_sql(statement)
+
+    def make() -> str:
+        service_or_skip("PostgreSQL", lambda: run("SELECT 1"))
+        made.append(f"onboarding_test_{uuid.uuid4().hex[:12]}")
+        run(f"CREATE DATABASE {made[-1]}")
+        return server.url.set(database=made[-1]).render_as_string(hide_password=False)
+
+    yield make
+    for name in made:
+        run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(make_postgresql: Callable[[], str]) -> str:
+    """A migrated database of this test process's own. Tests that use it without `database` empty it themselves."""
+    url = make_postgresql()
+    migrated = Database(url)
+    schema.upgrade(migrated)
+    migrated.close()
+    return url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy."""
+    file = tmp_path_factory.mktemp("sqlite") / "template.db"
+    migrated = Database(f"sqlite:///{file}")
+    schema.upgrade(migrated)
+    with migrated.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    migrated.close()
+    return file
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A migrated SQLite database of the test's own."""
+    shutil.copyfile(sqlite_template, tmp_path / "onboarding.db")
+    return f"sqlite:///{tmp_path / 'onboarding.db'}"
+
+
+@pytest.fixture
+def empty_postgresql_url(postgresql_url: str) -> str:
+    """The test process's PostgreSQL database, migrated and without a row."""
+    tables = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
+    engine = sa.create_engine(postgresql_url, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
+    return postgresql_url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A migrated database without a row, on SQLite and on PostgreSQL."""
+    fixture = "sqlite_url" if request.param == "sqlite" else "empty_postgresql_url"
+    opened = Database(request.getfixturevalue(fixture))
+    yield opened
+    opened.close()

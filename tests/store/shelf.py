@@ -1,0 +1,154 @@
+"""The whole store over one database, and the steps that a shift takes over it, one by one."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.budgets import BudgetRule
+from worker.customers import Channel, Customer, Person
+from worker.endings import Done, Ending, Kind, Problem, RetryPolicy
+from worker.models import Base, Job
+from worker.sessions import ExpirySource, Session
+from worker.store.attempts import Attempts, IssueResult
+from worker.store.batches import AcceptedLine, Batches
+from worker.store.budgets import Budgets
+from worker.store.facts import Facts
+from worker.store.handovers import Handovers, InviteResult
+from worker.store.invitations import Invitations, InvitationTerms
+from worker.store.jobs import BATCH, Jobs, JobTerms
+from worker.store.sweeps import Sweeps
+
+WEEK = timedelta(days=7)
+POLICY = RetryPolicy()
+
+
+def customer(name: str, **changes: Any) -> Customer:
+    person = Person(email=f"{name.lower()}@example.org", phone="+37060000001", first_name=name, last_name="Kazlauskas")
+    plain = Customer(customer_id=name, person=person, country="LT", locale="lt", channel=Channel.EMAIL)
+    return replace(plain, **changes)
+
+
+def line(row: int, who: Customer, *, account: str = "kyc", floor: timedelta = timedelta(hours=12)) -> AcceptedLine:
+    return AcceptedLine(row, who, account, "the first route", int(floor.total_seconds()))
+
+
+class Shelf:
+    def __init__(self, database, keyring, clock, *, credits=None, limits=()):
+        self.database, self.keyring, self.clock = database, keyring, clock
+        self.jobs, self.attempts = Jobs(database, keyring), Attempts(database, keyring)
+        self.invitations, self.handovers = Invitations(database, keyring), Handovers(database)
+        self.batches, self.facts = Batches(database, keyring), Facts(database, keyring)
+        self.budgets, self.sweeps = Budgets(database), Sweeps(database, jitter=lambda: 0.5)
+        self.terms = JobTerms(
+            account="kyc",
+            provider="idenfy-kyc",
+            rule=BudgetRule("kyc", limits, 50, credits, POLICY),
+            lease=timedelta(seconds=60),
+            owner="here:1",
+            horizon=timedelta(milliseconds=100),
+            reissue_at=lambda expires_at: expires_at,
+        )
+        self.letters = InvitationTerms(
+            channel="email",
+            rule=BudgetRule("sender/email", (), 4, None, POLICY),
+            lease=timedelta(seconds=60),
+            owner="here:1",
+            horizon=timedelta(milliseconds=100),
+            most_reissues=3,
+        )
+        self.budgets.ensure(["kyc", "sender/email", "sender/sms"])
+        self._sessions = 0
+
+    def ruled(self, **changes):
+        """The account's terms with a changed budget."""
+        return replace(self.terms, rule=replace(self.terms.rule, **changes))
+
+    # A list comes in.
+
+    def batch(self, name: str = "list.csv") -> int:
+        return self.batches.open(name=name, digest=name, again=True, now=self.clock())[0].id
+
+    def add(self, *customers, batch=None, first_row=2, priority=BATCH, refused=(), **how) -> int:
+        """Add the customers as lines of one batch; returns the batch."""
+        batch = batch or self.batch()
+        lines = [line(first_row + index, who, **how) for index, who in enumerate(customers)]
+        self.batches.add(batch, lines, list(refused), priority=priority, now=self.clock())
+        return batch
+
+    # Its customers' sessions are asked for.
+
+    def take(self, most=100, terms=None):
+        return self.jobs.take(terms or self.terms, most=most, now=self.clock()).jobs
+
+    def open(self, jobs, *, repeatable=False, terms=None):
+        due = [(job, repeatable) for job in jobs]
+        return self.attempts.open(terms or self.terms, due, now=self.clock())
+
+    def session(self, *, lifetime=WEEK, **changes):
+        self._sessions += 1
+        token = f"token-{self._sessions:04}"
+        session = Session(
+            token=token,
+            link=f"https://verify.test/{token}",
+            reference=f"scan-{self._sessions}",
+            expires_at=self.clock() + lifetime,
+            expiry_source=ExpirySource.ANSWER,
+        )
+        return replace(session, **changes)
+
+    def got(self, opened, session=None):
+        """The result of a call that opened a session."""
+        return IssueResult(opened, self.clock(), Done(), session=session or self.session())
+
+    def failed(self, opened, kind: Kind, ending: Ending, detail="HTTP 500", **problem):
+        return IssueResult(opened, self.clock(), ending, problem=Problem(kind, detail, **problem))
+
+    def finish(self, *results, terms=None):
+        return self.attempts.finish(terms or self.terms, results, now=self.clock())
+
+    def issue(self, *, terms=None, **session):
+        """Take everything that is due and open a session for each; returns the jobs."""
+        jobs = self.take(terms=terms)
+        self.finish(*(self.got(opened, self.session(**session)) for opened in self.open(jobs)))
+        return jobs
+
+    # Their invitations are sent.
+
+    def take_letters(self, most=100, channel="email"):
+        return self.invitations.take(self.on(channel), most=most, now=self.clock()).invitations
+
+    def on(self, channel):
+        rule = replace(self.letters.rule, name=f"sender/{channel}")
+        return replace(self.letters, channel=channel, rule=rule)
+
+    def hand_over(self, letters, ending=None, channel="email", problem=None):
+        opened = self.handovers.open(self.on(channel), letters, repeatable=True, now=self.clock())
+        results = [InviteResult(item, self.clock(), ending or Done(), problem=problem) for item in opened]
+        self.handovers.finish(self.on(channel), results, now=self.clock())
+
+    def send(self, **how):
+        """Take every due invitation and send it; returns them."""
+        letters = self.take_letters(**how)
+        self.hand_over(letters, **how)
+        return letters
+
+    # What the tables say.
+
+    def rows(self, model: type[Base], **values: Any) -> list[sa.Row]:
+        table = model.__table__
+        query = sa.select(table).order_by(*table.primary_key).filter_by(**values)
+        with self.database.read() as connection:
+            return list(connection.execute(query))
+
+    def row(self, model: type[Base], **values: Any) -> sa.Row:
+        (only,) = self.rows(model, **values)
+        return only
+
+    def job(self, customer_id: str, **values: Any) -> sa.Row:
+        return self.row(Job, customer_id=customer_id, **values)
+
+    def set(self, model: type[Base], where: Any = sa.true(), **values: Any) -> None:
+        with self.database.write() as connection:
+            connection.execute(sa.update(model).where(where).values(values))

@@ -1,0 +1,129 @@
+"""The schema: made by numbered migrations, up and down, and the same as the models say, on both databases."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from worker.models import Base
+from worker.store import schema
+from worker.store.database import Database
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def make_empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Database]]:
+    made: list[Database] = []
+
+    def make() -> Database:
+        if request.param == "sqlite":
+            url = f"sqlite:///{tmp_path / f'{len(made)}.db'}"
+        else:
+            url = request.getfixturevalue("make_postgresql")()
+        made.append(Database(url))
+        return made[-1]
+
+    yield make
+    for database in made:
+        database.close()
+
+
+@pytest.fixture
+def empty(make_empty: Callable[[], Database]) -> Database:
+    return make_empty()
+
+
+def tables(database: Database) -> set[str]:
+    return set(sa.inspect(database.engine).get_table_names()) - {"alembic_version"}
+
+
+def indexes(database: Database) -> set[str]:
+    """Each index as the database tells it, with its predicate, which Alembic does not compare."""
+    query = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename != 'alembic_version'"
+    if database.is_sqlite:
+        query = "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+    with database.read() as connection:
+        return {re.sub(r'[\s"]+', " ", text) for text in connection.execute(sa.text(query)).scalars()}
+
+
+def test_the_schema_goes_up_down_and_up_again(empty):
+    schema.upgrade(empty)
+    assert tables(empty) == {table.name for table in Base.metadata.sorted_tables}
+    schema.downgrade(empty, "base")
+    assert tables(empty) == set()
+    schema.upgrade(empty)
+    assert tables(empty) == {table.name for table in Base.metadata.sorted_tables}
+
+
+def test_each_single_step_goes_down_and_up(empty):
+    schema.upgrade(empty)
+    revisions = [script.revision for script in ScriptDirectory(str(schema.MIGRATIONS)).walk_revisions()]
+    for lower in [*revisions[1:], "base"]:
+        schema.downgrade(empty, lower)
+    for revision in reversed(revisions):
+        schema.upgrade(empty, revision)
+        assert schema.current(empty) == revision
+
+
+def test_upgrading_twice_changes_nothing(empty):
+    schema.upgrade(empty)
+    before = indexes(empty), tables(empty)
+    schema.upgrade(empty)
+    assert (indexes(empty), tables(empty)) == before
+
+
+def test_the_migrations_make_what_the_models_say(empty):
+    schema.upgrade(empty)
+    with empty.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_migrations_make_every_index_with_its_predicate(make_empty):
+    migrated, made = make_empty(), make_empty()
+    schema.upgrade(migrated)
+    Base.metadata.create_all(made.engine)
+    assert indexes(migrated) == indexes(made)
+    assert any("WHERE" in index for index in indexes(migrated))
+
+
+def test_files_are_numbered_in_the_order_of_their_chain():
+    scripts = list(reversed(list(ScriptDirectory(str(schema.MIGRATIONS)).walk_revisions())))
+    for number, script in enumerate(scripts, start=1):
+        assert script.revision == f"{number:04}"
+        assert re.fullmatch(rf"{number:04}_[a-z0-9_]+\.py", Path(script.path).name)
+        assert script.down_revision == (f"{number - 1:04}" if number > 1 else None)
+        # expand, backfill, contract: what a release beside the previous one may do; "create" made the first tables
+        assert re.match(r"(create|expand|backfill|contract): ", script.doc)
+    assert len(scripts) == len(list((schema.MIGRATIONS / "versions").glob("*.py")))
+
+
+def test_an_empty_database_is_not_ready_and_says_what_to_run(empty):
+    assert schema.why_not_ready(empty) == "the database is empty: run `onboard db upgrade`"
+
+
+def test_a_migrated_database_is_ready(empty):
+    schema.upgrade(empty)
+    assert schema.why_not_ready(empty) is None
+
+
+def test_a_database_of_a_newer_release_asks_for_a_newer_worker(empty):
+    schema.upgrade(empty)
+    with empty.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    said = schema.why_not_ready(empty)
+    assert "9999" in said
+    assert "upgrade the worker" in said
+
+
+def test_a_database_that_is_away_is_named_as_such_without_its_password():
+    # Port 1 is reserved for tcpmux: nobody listens there.
+    away = Database("postgresql+psycopg://onboarding:s3cret-word@127.0.0.1:1/onboarding")
+    said = schema.why_not_ready(away)
+    away.close()
+    assert said.startswith("the database cannot be reached")
+    assert "s3cret-word" not in said
