@@ -29,7 +29,7 @@ help: ## List what there is (this).
 
 install: .venv/.runtime ## Prepare .venv, with the command .venv/bin/onboard.
 
-demo: .venv/.runtime ## Invite 1,000 invented customers, with a sandbox for providers and mailbox; sends nothing.
+demo: .venv/.runtime ## Invite 1,000 invented customers; providers and mailbox are played, nothing leaves this machine.
 	@$(PY) -m worker.demo
 
 run: .venv/.runtime ## Invite your own: make run LIST=customers.csv CONFIG=onboarding.toml
@@ -57,10 +57,10 @@ bench: .venv/.dev ## Measure how fast it is; see benchmarks/.
 record: .venv/.dev ## Record the tests' provider answers again, against test credentials where there are any.
 	@$(PY) -m tests.providers.record
 
-lock: ## Resolve the dependencies of pyproject.toml anew into both lock files (needs uv).
+lock: ## Bring both lock files in step with pyproject.toml (needs uv).
 	@command -v uv >/dev/null || { echo "make lock: uv is needed, see https://docs.astral.sh/uv/" >&2; exit 2; }
 	@$(UV_COMPILE) pyproject.toml --extra build -o requirements.lock
-	@$(UV_COMPILE) pyproject.toml --extra build --extra dev -c requirements.lock -o requirements-dev.lock
+	@$(UV_COMPILE) pyproject.toml --extra build --extra dev -o requirements-dev.lock
 
 clean: ## Remove what these commands have made: .venv, caches, the demo. Never a database, a key or a list.
 	@rm -rf .venv demo dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -78,18 +78,24 @@ clean: ## Remove what these commands have made: .venv, caches, the demo. Never a
 	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# A virtual environment that is there and works is kept; one whose Python has gone is made anew.
-.venv/.python:
-	@if ! $(PY) -c "$(NEEDED)" 2>/dev/null; then \
+# A virtual environment that works is kept. One whose Python has gone, or whose checkout was moved (its commands
+# hold the path they were installed under), is made anew.
+READY := $(shell test -x $(PY) && test "$$(cat .venv/.python 2>/dev/null)" = "$$(pwd)" && echo yes)
+.venv/.python: $(if $(READY),,always)
+	@if test -e $@ || ! $(PY) -c "$(NEEDED)" 2>/dev/null; then \
 		found=; \
 		for python in $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python); do \
 			if "$$python" -c "$(NEEDED)" 2>/dev/null; then found="$$python"; break; fi; \
 		done; \
 		if [ -z "$$found" ]; then \
 			echo "Python 3.11 or newer is needed, with its venv module (on Debian and Ubuntu: python3-venv)." >&2; \
-			echo "Found: $$($(or $(PYTHON),python3) --version 2>&1). Another: make PYTHON=/path/to/python3.11" >&2; \
+			echo "$(or $(PYTHON),python3) is: $$($(or $(PYTHON),python3) --version 2>&1)." \
+				"To use another: make PYTHON=/path/to/python3.11" >&2; \
 			exit 2; \
 		fi; \
 		"$$found" -m venv --clear .venv || exit 2; \
 	fi
-	@touch $@
+	@pwd > $@
+
+.PHONY: always
+always:

@@ -125,9 +125,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("sqlite") / "template.db"
     migrated = Database(f"sqlite:///{file}")
     schema.upgrade(migrated)
-    with migrated.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    migrated.close()
+    migrated.close()  # the last connection brings the write-ahead log into the file
     return file
 
 
@@ -141,10 +139,11 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def empty_postgresql_url(postgresql_url: str) -> str:
     """The test process's PostgreSQL database, migrated and without a row."""
-    tables = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
     engine = sa.create_engine(postgresql_url, poolclass=sa.NullPool)
     with engine.begin() as connection:
-        connection.exec_driver_sql(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
+        # For a few rows a tenth of TRUNCATE's time, which makes new files for every table and index.
+        for table in reversed(Base.metadata.sorted_tables):
+            connection.execute(sa.delete(table))
     return postgresql_url
 
 

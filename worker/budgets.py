@@ -93,6 +93,25 @@ def credits_left(state: BudgetState, rule: BudgetRule) -> int | None:
     return None if rule.credits is None else max(rule.credits - state.credits_used, 0)
 
 
+def _used_up(rule: BudgetRule) -> str:
+    return f"its cap of {rule.credits} credits is used up"
+
+
+def at_cap(state: BudgetState, rule: BudgetRule, *, now: datetime) -> BudgetState:
+    """The state once there is a row to call for and the cap on credits leaves no call: stopped, with the reason."""
+    if state.stopped_at is not None:
+        return state
+    return replace(state, stopped_at=now, stop_reason=_used_up(rule))
+
+
+def refunded(state: BudgetState, rule: BudgetRule, count: int) -> BudgetState:
+    """The state once `count` calls turned out to have cost nothing; a stop for want of credits ends with it."""
+    state = replace(state, credits_used=max(state.credits_used - count, 0))
+    if state.stop_reason == _used_up(rule) and credits_left(state, rule):
+        return replace(state, stopped_at=None, stop_reason="")
+    return state
+
+
 def after_taking(state: BudgetState, granted: Grant, taken: int, *, now: datetime, probe_for: timedelta) -> BudgetState:
     """The state once `taken` of the granted calls have rows to make them for; the rest was never reserved."""
     if taken == 0:

@@ -55,7 +55,8 @@ class RetryPolicy:
 
     def ceiling(self, tries: int) -> timedelta:
         """The longest wait after `tries` failures in a row (1 or more): `first`, doubling, at most `most`."""
-        doublings = min(max(tries, 1) - 1, 40)  # beyond that a timedelta overflows long after `most` was passed
+        enough = (self.most // self.first).bit_length()  # as many pass `most`; many more overflow a timedelta
+        doublings = min(max(tries, 1) - 1, enough)
         longest: timedelta = min(self.first * 2**doublings, self.most)
         return longest
 

@@ -64,7 +64,7 @@ class Keyring:
             raise CannotOpen(f"no key of the ring opens {context}: is an older key missing from [encryption] keys?")
         try:
             plain = cipher.decrypt(sealed[5 : 5 + NONCE_BYTES], sealed[5 + NONCE_BYTES :], context.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # a value cut off within its nonce is a ValueError
             raise CannotOpen(f"the sealed value of {context} was changed or belongs to another row") from None
         value: dict[str, Any] = json.loads(plain)
         return value

@@ -11,7 +11,18 @@ from typing import Any
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 LEVELS = ("debug", "info", "warning", "error")
 # These write arguments, exception texts or raw protocol at INFO or DEBUG.
-QUIET = ("celery.app.trace", "celery.worker.strategy", "celery.pool", "amqp", "kombu", "aiosmtplib", "mail.log")
+QUIET = (
+    "alembic",
+    "aiosmtplib",
+    "amqp",
+    "asyncio",
+    "celery.app.trace",
+    "celery.beat",
+    "celery.pool",
+    "celery.worker.strategy",
+    "kombu",
+    "mail.log",
+)
 
 
 class _Lean(logging.Formatter):

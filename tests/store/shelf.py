@@ -111,7 +111,8 @@ class Shelf:
     def issue(self, *, terms=None, **session):
         """Take everything that is due and open a session for each; returns the jobs."""
         jobs = self.take(terms=terms)
-        self.finish(*(self.got(opened, self.session(**session)) for opened in self.open(jobs)))
+        opened = self.open(jobs, terms=terms)
+        self.finish(*(self.got(item, self.session(**session)) for item in opened), terms=terms)
         return jobs
 
     # Their invitations are sent.
@@ -149,6 +150,6 @@ class Shelf:
     def job(self, customer_id: str, **values: Any) -> sa.Row:
         return self.row(Job, customer_id=customer_id, **values)
 
-    def set(self, model: type[Base], where: Any = sa.true(), **values: Any) -> None:
+    def set(self, model: type[Base], *where: Any, **values: Any) -> None:
         with self.database.write() as connection:
-            connection.execute(sa.update(model).where(where).values(values))
+            connection.execute(sa.update(model).where(*where).values(values))

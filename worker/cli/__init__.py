@@ -8,7 +8,7 @@ import click
 from worker import __version__
 from worker.cli.check import check
 from worker.cli.database import db
-from worker.cli.exits import COULD_NOT_START, INTERRUPTED, NEEDS_A_PERSON
+from worker.cli.exits import COULD_NOT_START, DONE, INTERRUPTED, NEEDS_A_PERSON
 from worker.cli.init import init, keys
 from worker.cli.invocation import Invocation, start_logging, with_global_options
 from worker.cli.report import report
@@ -47,9 +47,14 @@ def main() -> None:
     invocation = Invocation()
     start_logging(invocation)
     try:
-        main_group(obj=invocation, prog_name="onboard", standalone_mode=True)
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
+        # Not standalone: Click would end with 1 when interrupted, which means that a person is needed.
+        code = main_group(obj=invocation, prog_name="onboard", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else DONE)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; safe to run again", err=True)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.exit(COULD_NOT_START)  # the reader of our output has gone

@@ -112,7 +112,7 @@ def _write_errors(path: Path, problems: list[tuple[int, FieldProblem]]) -> None:
 
 
 def _show(facts: dict[str, Any], problems: list[tuple[int, FieldProblem]], errors: Path | None) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     rows = facts["rows"]
     console.print(
         f"[bold]{rows['total']:,}[/] rows: {rows['accepted']:,} accepted, {rows['rejected']:,} rejected,"

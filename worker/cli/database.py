@@ -2,6 +2,7 @@
 
 import click
 import sqlalchemy as sa
+from alembic.util import CommandError
 
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
@@ -22,6 +23,8 @@ def upgrade(invocation: Invocation) -> None:
     try:
         before = schema.current(database)
         schema.upgrade(database)
+    except CommandError:
+        raise CannotStart(schema.why_not_ready(database) or "the database cannot be upgraded") from None
     except sa.exc.OperationalError as error:
         reason = str(error.orig).strip().splitlines()[0] if error.orig else "no reason given"
         raise CannotStart(f"the database cannot be reached: {reason}") from None

@@ -2,17 +2,19 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import sqlalchemy as sa
+from alembic.util import CommandError
 
 from worker import logs
 from worker.bootstrap import Parts
 from worker.cli.exits import CannotStart
+from worker.keyring import CannotOpen
 from worker.settings import Settings, SettingsError, load
 from worker.store import schema
 from worker.store.batches import BatchFacts
@@ -51,13 +53,21 @@ class Invocation:
             raise CannotStart(str(error)) from None
         try:
             if parts.database.is_sqlite and migrate:
-                schema.upgrade(parts.database)
+                with suppress(CommandError):  # a revision that this release does not know: told below
+                    schema.upgrade(parts.database)
             not_ready = schema.why_not_ready(parts.database)
             if not_ready:
                 raise CannotStart(not_ready)
             parts.ready()
             yield parts
-        except sa.exc.OperationalError as error:
+        except CannotOpen:
+            raise CannotStart(
+                "encryption.keys: none of them opens what this database holds; add the key that encrypted it"
+            ) from None
+        except sa.exc.DatabaseError as error:
+            # A DatabaseError as such is what SQLite says of a file that is none; the other kinds are bugs.
+            if type(error) not in (sa.exc.OperationalError, sa.exc.DatabaseError):
+                raise
             reason = str(error.orig).strip().splitlines()[0] if error.orig else "no reason given"
             raise CannotStart(f"the database does not answer: {reason}") from None
         finally:

@@ -63,6 +63,10 @@ def _opened(out: Path | None) -> Iterator[TextIO]:
     if out is None:
         yield sys.stdout
         return
+    if out.exists() and not out.is_file():  # a pipe or a device: to be written to, never to be replaced
+        with out.open("w", encoding="utf-8", newline="") as stream:
+            yield stream
+        return
     part = out.with_name(f".{out.name}.part")
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

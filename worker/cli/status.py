@@ -57,7 +57,7 @@ def status(invocation: Invocation, batch: str | None, as_json: bool) -> None:
 
 def show_status(facts: dict[str, Any]) -> None:
     """One batch for people, on standard output."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     rows = facts["rows"]
     console.print(f"batch {facts['batch']} ({facts['name']}): {facts['state']}", markup=False, style="bold")
     parts = [f"{rows[state]:,} {state}" for state in ROWS if rows[state]]

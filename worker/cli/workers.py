@@ -34,7 +34,9 @@ def worker(invocation: Invocation, queues: str | None, pool: str, concurrency: i
     if unknown:
         known = ", ".join(QUEUES)
         raise click.UsageError(f"--queues: there is no queue {', '.join(sorted(unknown))}; they are {known}")
-    arguments = ["worker", "--pool", pool, "--loglevel", _level(invocation)]
+    # Celery's own default is one name for a machine, and RabbitMQ refuses the second worker of that name.
+    node = f"onboarding-{os.getpid()}@%h"
+    arguments = ["worker", "--hostname", node, "--pool", pool, "--loglevel", _level(invocation)]
     if queues:
         arguments += ["--queues", queues]
     if concurrency or pool == "prefork":

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from worker.budgets import FREE, BudgetRule, BudgetState, Lesson, learned, resumed
+from worker.budgets import FREE, BudgetRule, BudgetState, Lesson, at_cap, credits_left, learned, refunded, resumed
 from worker.models import Budget
 from worker.store.database import Database
 
@@ -40,7 +40,7 @@ def learn(connection: sa.Connection, rule: BudgetRule, lessons: Iterable[Lesson]
     before = read(connection, rule.name, lock=True)
     after = learned(before, rule, lessons, now=now)
     if refunds:
-        after = replace(after, credits_used=max(before.credits_used - refunds, 0))
+        after = refunded(after, rule, refunds)
     save(connection, rule.name, after)
     return after
 
@@ -52,17 +52,21 @@ def spend_credits(connection: sa.Connection, rule: BudgetRule, wanted: int, *, n
     state = read(connection, rule.name, lock=True)
     allowed = min(wanted, max(rule.credits - state.credits_used, 0))
     after = replace(state, credits_used=state.credits_used + allowed)
-    if allowed < wanted and state.stopped_at is None:
-        after = replace(after, stopped_at=now, stop_reason=f"its cap of {rule.credits} credits is used up")
-    save(connection, rule.name, after)
+    save(connection, rule.name, at_cap(after, rule, now=now) if allowed < wanted else after)
     return allowed
+
+
+def stop_at_cap(connection: sa.Connection, rule: BudgetRule, *, now: datetime) -> None:
+    """Stop the account if its cap on credits leaves no call: rows wait for one."""
+    state = read(connection, rule.name, lock=True)
+    if credits_left(state, rule) == 0:
+        save(connection, rule.name, at_cap(state, rule, now=now))
 
 
 def refund_credits(connection: sa.Connection, rule: BudgetRule, count: int) -> None:
     """Give back the credits of calls that were written down and then not made."""
     if rule.credits is not None and count:
-        back = sa.update(Budget).where(Budget.name == rule.name)
-        connection.execute(back.values(credits_used=Budget.credits_used - count))
+        save(connection, rule.name, refunded(read(connection, rule.name, lock=True), rule, count))
 
 
 class Budgets:

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.budgets import BudgetRule, after_taking, grant
+from worker.budgets import BudgetRule, after_taking, credits_left, grant
 from worker.customers import Channel, Customer, invitation_channels
 from worker.keyring import Keyring
 from worker.models import CustomerRow, Job
@@ -82,6 +82,8 @@ class Jobs:
                 state = budgets.read(connection, terms.rule.name, lock=True)
             granted = grant(state, terms.rule, most=most, now=now, horizon=terms.horizon, probe_for=terms.lease)
             if not granted.slots.count:
+                if credits_left(state, terms.rule) == 0 and _is_due(connection, terms, now=now):
+                    budgets.stop_at_cap(connection, terms.rule, now=now)
                 return TakenJobs([], again_at=granted.again_at)
             rows: list[sa.Row[Any]] = []
             for priority in PRIORITIES:
@@ -168,18 +170,20 @@ class Jobs:
         )
 
 
+def _due(terms: JobTerms, *, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    return Job.account == terms.account, Job.state == JobState.WAITING, Job.joins.is_(None), Job.due_at <= now
+
+
+def _is_due(connection: sa.Connection, terms: JobTerms, *, now: datetime) -> bool:
+    return bool(connection.execute(sa.select(sa.exists().where(*_due(terms, now=now)))).scalar())
+
+
 def _lease(
     connection: sa.Connection, terms: JobTerms, priority: int, most: int, *, now: datetime
 ) -> Sequence[sa.Row[Any]]:
     due = (
         sa.select(Job.id)
-        .where(
-            Job.account == terms.account,
-            Job.priority == priority,
-            Job.state == JobState.WAITING,
-            Job.joins.is_(None),
-            Job.due_at <= now,
-        )
+        .where(*_due(terms, now=now), Job.priority == priority)
         .order_by(Job.due_at, Job.id)
         .limit(most)
         .with_for_update(skip_locked=True)

@@ -1,0 +1,63 @@
+"""`.ci/run`: what it runs, in which order, and with which environment."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .compose_file import ROOT
+
+SCRIPT = ROOT / ".ci/run"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout whose `make` only says how it was called, in a directory with a space in its name."""
+    place = tmp_path / "a place" / "checkout"
+    (place / ".ci").mkdir(parents=True)
+    shutil.copy(SCRIPT, place / ".ci/run")
+    make = place / "bin/make"
+    make.parent.mkdir()
+    make.write_text(
+        '#!/bin/sh\necho "$PWD|$1|$CI|$REQUIRE_SERVICES|$PROVIDER_SPECS|$BAD_INPUT"\n[ "$1" != "$BREAKS" ]\n'
+    )
+    make.chmod(0o755)
+    return place
+
+
+def run(place: Path, **environ: str) -> subprocess.CompletedProcess:
+    path = f"{place / 'bin'}:{os.environ['PATH']}"
+    clean = {"PATH": path, **environ}
+    return subprocess.run([place / ".ci/run"], cwd="/", env=clean, capture_output=True, text=True, check=False)
+
+
+def test_it_lints_and_then_tests_from_wherever_it_is_called(checkout):
+    ended = run(checkout)
+
+    assert ended.returncode == 0
+    assert ended.stdout.splitlines() == [f"{checkout}|lint|true|1||", f"{checkout}|test|true|1||"]
+
+
+def test_the_providers_pages_and_the_corpora_are_named_where_they_are(checkout):
+    for name in ("seeds", "corpora"):
+        (checkout.parent / "shared" / name).mkdir(parents=True)
+    *_, last = run(checkout).stdout.splitlines()
+
+    assert last.split("|")[4:] == [str(checkout.parent / "shared/seeds"), str(checkout.parent / "shared/corpora")]
+
+
+@pytest.mark.parametrize(("breaks", "calls"), [("lint", 1), ("test", 2)])
+def test_it_fails_with_what_fails(breaks, calls, checkout):
+    ended = run(checkout, BREAKS=breaks)
+
+    assert ended.returncode != 0
+    assert len(ended.stdout.splitlines()) == calls
+
+
+def test_it_names_no_place_of_any_machine():
+    text = SCRIPT.read_text(encoding="utf-8")
+
+    assert not re.search(r"[\s\"'=]/(?!usr/bin/env)[a-z]", text.removeprefix("#!/usr/bin/env bash"))

@@ -1,0 +1,186 @@
+"""The Makefile's promises: help for everything, clear words where something is missing, paths with spaces."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .compose_file import ROOT
+
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = sorted(set(re.search(r"^\.PHONY: (help .*)$", MAKEFILE, re.MULTILINE)[1].split()))
+pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout without a virtual environment, in a directory with a space in its name."""
+    place = tmp_path / "my checkout"
+    place.mkdir()
+    for name in ("Makefile", "pyproject.toml", "requirements.lock", "requirements-dev.lock"):
+        shutil.copy(ROOT / name, place)
+    return place
+
+
+def make(place: Path, *words: str, **environ: str) -> subprocess.CompletedProcess:
+    # Not what make or a virtual environment around these tests says.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "CI"))}
+    command = ["make", *words]
+    return subprocess.run(command, cwd=place, env=clean | environ, capture_output=True, text=True, check=False)
+
+
+def stand_in(place: Path, name: str, script: str) -> Path:
+    program = place / name
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return program
+
+
+def prepared(place: Path) -> Path:
+    """As after `make test`, with programs that only say how they were called."""
+    for name in ("python", "onboard", "ruff", "lint-imports"):
+        stand_in(place, f".venv/bin/{name}", f'echo "{name} $#:" "$@" "services=$REQUIRE_SERVICES"')
+    (place / ".venv/.python").write_text(f"{place}\n")
+    (place / ".venv/.runtime").touch()
+    (place / ".venv/.dev").touch()
+    return place
+
+
+def test_make_alone_is_a_line_of_help_for_every_target(checkout):
+    ended = make(checkout)
+
+    assert ended.returncode == 0
+    listed = [re.match(r"  make ([a-z]+) +(\S.*)", line) for line in ended.stdout.splitlines()]
+    assert all(listed)
+    assert sorted(line[1] for line in listed) == TARGETS
+
+
+def test_the_expected_targets_are_there():
+    assert {"help", "install", "demo", "run", "test", "lint", "fmt", "bench", "record", "lock", "clean"} <= set(TARGETS)
+
+
+def test_run_without_a_list_says_how(checkout):
+    ended = make(prepared(checkout), "run")
+
+    assert ended.returncode != 0
+    assert "make run LIST=" in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_run_hands_over_paths_with_spaces_whole(checkout):
+    ended = make(prepared(checkout), "run", "LIST=my list.csv", "CONFIG=my config.toml")
+
+    assert ended.stdout.splitlines() == ["onboard 4: run my list.csv --config my config.toml services="]
+
+
+def test_run_without_a_configuration_leaves_the_choice_to_onboard(checkout):
+    ended = make(prepared(checkout), "run", "LIST=list.csv")
+
+    assert ended.stdout.splitlines() == ["onboard 2: run list.csv services="]
+
+
+def test_tests_run_in_parallel_and_need_services_in_ci_only(checkout):
+    place = prepared(checkout)
+
+    assert make(place, "test").stdout == "python 4: -m pytest -n auto services=\n"
+    assert make(place, "test", CI="true").stdout == "python 4: -m pytest -n auto services=1\n"
+
+
+def test_lint_looks_at_style_form_types_and_imports(checkout):
+    lines = [line.split(" services")[0] for line in make(prepared(checkout), "lint").stdout.splitlines()]
+
+    assert lines == ["ruff 1: check", "ruff 2: format --check", "python 2: -m mypy", "lint-imports 0:"]
+
+
+def test_demo_and_record_start_the_modules_that_do_it(checkout):
+    place = prepared(checkout)
+
+    assert make(place, "demo").stdout.startswith("python 2: -m worker.demo ")
+    assert make(place, "record").stdout.startswith("python 2: -m tests.providers.record ")
+
+
+def test_bench_says_when_there_is_nothing_to_measure(checkout):
+    place = prepared(checkout)
+    assert "benchmarks" in make(place, "bench").stderr
+    (place / "benchmarks").mkdir()
+
+    assert make(place, "bench").stdout.startswith("python 2: -m benchmarks ")
+
+
+def test_an_old_python_is_named_with_what_is_needed(checkout):
+    old = stand_in(checkout, "bin/old", 'if [ "$1" = --version ]; then echo Python 3.9.2; else exit 1; fi')
+    place = checkout.rename(checkout.with_name("plain"))
+    ended = make(place, "install", f"PYTHON={place / 'bin' / old.name}")
+
+    assert ended.returncode != 0
+    assert "Python 3.11 or newer is needed" in ended.stderr
+    assert "Python 3.9.2" in ended.stderr
+    assert "make PYTHON=" in ended.stderr
+    assert not (place / ".venv").exists()
+
+
+def test_a_virtual_environment_that_is_up_to_date_is_left_alone(checkout):
+    assert make(prepared(checkout), "install").stdout in ("", "make: Nothing to be done for 'install'.\n")
+
+
+@pytest.mark.parametrize(
+    ("changed", "target", "installs"),
+    [
+        ("requirements.lock", "install", 2),
+        ("pyproject.toml", "install", 2),
+        ("requirements-dev.lock", "install", 0),
+        ("requirements-dev.lock", "test", 1),
+        ("requirements.lock", "test", 3),
+    ],
+)
+def test_what_is_installed_follows_the_locks(changed, target, installs, checkout):
+    place = prepared(checkout)
+    newer = (place / ".venv/.dev").stat().st_mtime_ns + 10**9
+    os.utime(place / changed, ns=(newer, newer))
+    lines = make(place, target).stdout.splitlines()
+
+    assert sum("-m pip" in line for line in lines) == installs
+
+
+def test_a_checkout_that_was_moved_gets_a_new_virtual_environment(checkout):
+    moved = prepared(checkout).rename(checkout.with_name("moved here"))
+    asked = stand_in(moved, "bin/python3.11", 'case "$1" in -c) exit 0;; esac; echo "made with $@"; exit 3')
+    ended = make(moved, "install", PATH=f"{asked.parent}:{os.environ['PATH']}")
+
+    assert "made with -m venv --clear .venv" in ended.stdout
+    assert ended.returncode != 0
+
+
+def test_nothing_is_installed_without_its_hash():
+    installs = [line for line in MAKEFILE.splitlines() if line.startswith("\t@$(PIP)")]
+
+    assert len(installs) == 3
+    assert all("--require-hashes -r" in line or "--no-deps --no-build-isolation" in line for line in installs)
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_a_lock_has_a_hash_for_everything_and_names_no_address(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    pinned = [line for line in text.splitlines() if re.match(r"[a-z0-9]", line)]
+
+    assert pinned
+    assert [line for line in pinned if not re.search(r"==\S+.* \\$", line)] == []
+    assert "://" not in text
+    assert not re.search(r"^\s*--(?!hash)", text, re.MULTILINE)
+
+
+def test_clean_removes_no_data(checkout):
+    place = prepared(checkout)
+    kept = ["onboarding.db", "onboarding.key", "onboarding.toml", "customers.csv"]
+    for name in kept:
+        (place / name).touch()
+    (place / "worker/__pycache__").mkdir(parents=True)
+    make(place, "clean")
+
+    assert all((place / name).exists() for name in kept)
+    assert not (place / ".venv").exists()
+    assert not (place / "worker/__pycache__").exists()

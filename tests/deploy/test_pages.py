@@ -1,0 +1,40 @@
+"""The pages that code, configuration and other pages point at."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from .compose_file import ROOT
+
+KINDS = ("*.py", "*.toml", "*.yml", "*.md", "Makefile", "Dockerfile")
+PLACES = ("worker", "migrations", "docs", "examples", "tests")
+
+
+def texts() -> dict[Path, str]:
+    files = [file for place in PLACES for kind in KINDS for file in (ROOT / place).rglob(kind)]
+    files += [file for kind in KINDS for file in ROOT.glob(kind)]
+    return {file: file.read_text(encoding="utf-8") for file in files}
+
+
+def test_every_page_that_is_pointed_at_is_there():
+    pointed = {(page, file) for file, text in texts().items() for page in re.findall(r"docs/[\w./-]+\.md", text)}
+
+    assert len(pointed) > 5
+    assert sorted({page for page, _ in pointed if not (ROOT / page).exists()}) == []
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs/decisions").glob("*.md")), ids=lambda page: page.stem[:4])
+def test_a_decision_says_what_was_asked_chosen_paid_and_when_to_look_again(page):
+    text = page.read_text(encoding="utf-8")
+
+    assert re.match(rf"# {page.stem[:4]}\. \S", text)
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert headings == ["Question", "Choice", "Cost", "When to look again"]
+    assert len(text.split()) < 450  # half a page or so
+
+
+def test_decisions_are_numbered_without_a_gap():
+    numbers = sorted(int(page.stem[:4]) for page in (ROOT / "docs/decisions").glob("*.md"))
+
+    assert numbers == list(range(1, len(numbers) + 1))

@@ -1,0 +1,230 @@
+"""A directory as an operator has it, the commands run in it, and the sandbox that they talk to."""
+
+import asyncio
+import contextlib
+import csv
+import io
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+from uuid import UUID
+
+from worker.cli import main
+from worker.sandbox import Entry, Sandbox, SandboxOptions
+
+ONBOARD = str(Path(sys.executable).with_name("onboard"))
+ENDS_WITHIN = 60.0  # seconds; reached only by what hangs
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def facts(self) -> Any:
+        """The one JSON document that `--json` promises on standard output, and nothing beside it."""
+        assert self.out.endswith("\n"), self.err
+        assert self.out.count("\n") == 1
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.err.splitlines()
+
+    @property
+    def table(self) -> list[dict[str, str]]:
+        """Standard output read as CSV."""
+        return list(csv.DictReader(io.StringIO(self.out)))
+
+
+class Played:
+    """A sandbox on a loop of its own, so that commands can be called from the test's thread."""
+
+    def __init__(self, **options: Any) -> None:
+        self.sandbox = Sandbox(SandboxOptions(**options))
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sandbox", daemon=True)
+        self._thread.start()
+        self._wait_for(self.sandbox.start())
+
+    def close(self) -> None:
+        self._wait_for(self.sandbox.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(ENDS_WITHIN)
+        self._loop.close()
+
+    def _wait_for(self, coroutine: Any) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(ENDS_WITHIN)
+
+    def calls(self, endpoint: str = "") -> list[Entry]:
+        """The calls that it received, of one endpoint or of all providers."""
+        return [
+            entry
+            for entry in list(self.sandbox.log)
+            if entry["endpoint"] != "smtp" and endpoint in ("", entry["endpoint"])
+        ]
+
+    @property
+    def opened(self) -> Counter[str]:
+        """How many sessions it opened for each customer."""
+        return Counter(entry["client"] for entry in self.calls() if entry["processed"])
+
+    @property
+    def tokens(self) -> set[str]:
+        return {entry["token"] for entry in self.calls() if entry["token"]}
+
+    @property
+    def message_ids(self) -> dict[str, Counter[str]]:
+        """The Message-IDs that each recipient got, with how often."""
+        found: dict[str, Counter[str]] = {}
+        for mail in list(self.sandbox.mailbox):
+            for recipient in mail.recipients:
+                found.setdefault(recipient, Counter())[str(mail.message_id)] += 1
+        return found
+
+
+@dataclass
+class Desk:
+    """A directory with a configuration, and the commands run in it."""
+
+    path: Path
+    environ: dict[str, str] = field(default_factory=dict)
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def config(self) -> Path:
+        return self.path / "onboarding.toml"
+
+    def change(self, old: str, new: str) -> None:
+        text = self.config.read_text("utf-8")
+        assert old in text
+        self.config.write_text(text.replace(old, new), "utf-8")
+
+    def add(self, text: str) -> None:
+        with self.config.open("a", encoding="utf-8") as stream:
+            stream.write("\n" + text)
+
+    def secret(self, name: str, value: str) -> None:
+        (self.path / "secrets" / name).write_text(value, "utf-8")
+
+    def write(self, name: str, text: str | bytes) -> str:
+        (self.path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+        return name
+
+    def list_of(self, rows: list[Row], name: str = "customers.csv") -> str:
+        out = io.StringIO()
+        writer = csv.DictWriter(out, list(dict.fromkeys(key for row in rows for key in row)), restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+        return self.write(name, out.getvalue())
+
+    def onboard(self, *arguments: str) -> Ended:
+        """Call the console script's function in this process, in this directory."""
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(self.path),
+            mock.patch.object(sys, "argv", ["onboard", *arguments]),
+            mock.patch.dict(os.environ, self.environ),
+            own_logging(),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            try:
+                main()
+                code: Any = 0
+            except SystemExit as end:
+                code = end.code
+        return checked(Ended(code or 0, out.getvalue(), err.getvalue()))
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the command as a process; it is ended with the test at the latest."""
+        process = subprocess.Popen(
+            [ONBOARD, *arguments],
+            cwd=self.path,
+            env={**os.environ, **self.environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # its children are ended with it
+        )
+        self.processes.append(process)
+        return process
+
+    def end(self, process: subprocess.Popen[str], by: signal.Signals | None = None) -> Ended:
+        """Wait for a process, after a signal to it if one is given."""
+        if by is not None:
+            process.send_signal(by)
+        out, err = process.communicate(timeout=ENDS_WITHIN)
+        return checked(Ended(process.returncode, out, err))
+
+    def run_process(self, *arguments: str) -> Ended:
+        return self.end(self.start(*arguments))
+
+    def close(self) -> None:
+        for process in self.processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate(timeout=ENDS_WITHIN)
+
+
+def checked(ended: Ended) -> Ended:
+    """No command ever shows a traceback, or calls its end a bug."""
+    for text in (ended.out, ended.err):
+        assert "Traceback" not in text, text
+        assert "a bug" not in text, text
+    return ended
+
+
+@contextlib.contextmanager
+def own_logging() -> Iterator[None]:
+    """Commands take the root logger for themselves: give it back to the tests."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        for handler in root.handlers:
+            if handler not in handlers:
+                handler.close()
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+def wait_until(holds: Callable[[], bool], what: str, seconds: float = ENDS_WITHIN) -> None:
+    """Look again and again until it holds. Fails after far longer than it can take."""
+    pause = threading.Event()
+    for _ in range(int(seconds / 0.02)):
+        if holds():
+            return
+        pause.wait(0.02)
+    raise AssertionError(f"still not: {what}")
+
+
+def customers(number: int, *, au: int = 0) -> list[Row]:
+    """Invented customers, by email; the first `au` of them known to FrankieOne."""
+    return [
+        {
+            "customer_id": f"C-{n:04}",
+            "first_name": f"Quirin{n}",
+            "last_name": f"Ostrander{n}",
+            "email": f"box{n}@example.com",
+            "country": "AU" if n < au else "LT",
+            "entity_id": str(UUID(int=0x7B0D2F6E9C514A8E8F0A2D1C5E400000 + n)) if n < au else "",
+        }
+        for n in range(number)
+    ]
