@@ -71,7 +71,7 @@ def main() -> int:
         onboard("report", "latest", "--out", "report.html")
         mails = list(sandbox.mailbox)
         if mails:
-            show_mail(console, mails[len(mails) // 2])
+            show_mail(console, next((mail for mail in mails if mail.headers["Content-Language"] == "en"), mails[0]))
     rows = facts["rows"]
     sent = f"{rows['invited']:,} invited ({len(mails):,} emails in the mailbox)"
     refused = f"{rows['rejected']:,} rejected, {rows['duplicate']:,} duplicate"

@@ -71,6 +71,7 @@ class LineFacts:
 # A joined job's state is that of the job that it joins: read, never copied, so that they cannot differ.
 _Lead = aliased(Job)
 _STATE = sa.func.coalesce(_Lead.state, Job.state)
+_RESULT = sa.func.coalesce(_Lead.result, Job.result)
 
 
 class Facts:
@@ -82,10 +83,16 @@ class Facts:
         counts = BatchCounts()
         with self._database.read() as connection:
             query = (
-                sa.select(_STATE.label("state"), Job.channel, Job.account, Job.result, sa.func.count().label("jobs"))
+                sa.select(
+                    _STATE.label("state"),
+                    Job.channel,
+                    Job.account,
+                    _RESULT.label("result"),
+                    sa.func.count().label("jobs"),
+                )
                 .join(_Lead, _Lead.id == Job.joins, isouter=True)
                 .where(Job.batch_id == batch_id)
-                .group_by(_STATE, Job.channel, Job.account, Job.result)
+                .group_by(_STATE, Job.channel, Job.account, _RESULT)
             )
             for row in fetch(connection, query):
                 _count_jobs(counts, row)
@@ -153,7 +160,7 @@ class Facts:
                 Job.row,
                 Job.customer_id,
                 _STATE.label("state"),
-                sa.func.coalesce(_Lead.result, Job.result).label("result"),
+                _RESULT.label("result"),
                 Job.account,
                 Job.route,
                 Job.attempts,
