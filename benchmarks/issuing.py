@@ -153,7 +153,9 @@ def main() -> None:
             (folder / "onboarding.toml").write_text(config)
             for processes in (1, 2):
                 speed = durable(folder, processes, chosen.rows * processes)
-                print(f"PostgreSQL, {processes} process{'es' if processes > 1 else '  '}          {speed:8.0f}/s   {speed / base:.2f}")
+                print(
+                    f"PostgreSQL, {processes} process{'es' if processes > 1 else '  '}          {speed:8.0f}/s   {speed / base:.2f}"
+                )
     finally:
         stub.terminate()
         stub.wait()

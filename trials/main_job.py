@@ -132,7 +132,9 @@ def verify(folder: Path, database: str, url: str, rows: int) -> list[str]:
     if live:
         wrong.append(f"{live} customers have two live sessions")
     dropped = sum(1 for entry in log if entry["endpoint"] == "idenfy-kyc" and entry.get("fault") == "drop-after")
-    print(f"  states {dict(states)}; iDenfy dropped after processing {dropped}; second copies of a mail {second_copies}")
+    print(
+        f"  states {dict(states)}; iDenfy dropped after processing {dropped}; second copies of a mail {second_copies}"
+    )
     print(f"  calls received {len(log) - len(mails)}, mails {len(mails)}")
     return wrong
 

@@ -136,6 +136,13 @@ class Parts:
         if not self.database.is_sqlite and self.clock is system_clock:
             self.clock = corrected(self._clock_offset())
 
+    def resume(self) -> None:
+        """Let stopped accounts and senders be tried again, each with a single call first."""
+        for name in self.accounts:
+            self.budgets.resume(self.budget_of(name).name)
+        for channel in self.channels:
+            self.budgets.resume(self.sender_budget(channel).name)
+
     def _clock_offset(self) -> timedelta:
         """What this machine's clock is behind the database's, to about half a round trip."""
         with self.database.read() as connection:

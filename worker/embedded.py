@@ -15,6 +15,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from worker.bootstrap import Parts
+from worker.budgets import BudgetRule
 from worker.runner import Runner
 from worker.store.facts import BatchCounts
 from worker.sweep import return_leases, ringable
@@ -148,19 +149,14 @@ class Embedded:
             return None
         states = parts.budgets.all()
         counts = parts.facts.counts(batch_id)
-        stopped = (
-            [name for name in counts.waiting if states[parts.budget_of(name).name].stopped_at is not None]
-            if counts.waiting
-            else []
-        )
-        senders_stopped = [
-            channel for channel in counts.unsent if states[parts.sender_budget(channel).name].stopped_at is not None
-        ]
-        if (
-            (stopped or senders_stopped)
-            and set(counts.waiting) <= set(stopped)
-            and (set(counts.unsent) <= set(senders_stopped))
-        ):
+
+        def can_go(rule: BudgetRule) -> bool:
+            return states[rule.name].stopped_at is None
+
+        # What is left for an account or channel that is stopped, or no longer configured, waits for a person.
+        accounts = {name for name in counts.waiting if name in parts.accounts and can_go(parts.budget_of(name))}
+        channels = {name for name in counts.unsent if name in parts.channels and can_go(parts.sender_budget(name))}
+        if not accounts and not channels and (counts.waiting or counts.unsent):
             return Stand.STOPPED
         wake = [
             state.blocked_until

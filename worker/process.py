@@ -8,13 +8,14 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from worker.bootstrap import Parts
 from worker.runner import Runner
-from worker.settings import load
+from worker.settings import Settings, load
 from worker.store import schema
 
 log = logging.getLogger(__name__)
@@ -27,17 +28,27 @@ class NotReady(Exception):
     """The database is away or not at this release's schema: nothing can be worked. The text says what to do."""
 
 
+@contextmanager
+def opened(settings: Settings) -> Iterator[Parts]:
+    """Parts on a database that can be used, closed at the end. Raises NotReady, SettingsError."""
+    parts = Parts(settings)
+    try:
+        not_ready = schema.why_not_ready(parts.database)
+        if not_ready:
+            raise NotReady(not_ready)
+        parts.ready()
+        yield parts
+    finally:
+        parts.close()
+
+
 class Process:
     """This process's parts, loop and runner."""
 
     def __init__(self, *, ring_invite: Callable[[str], None], longest: timedelta) -> None:
         """Raises NotReady, SettingsError."""
-        self.parts = Parts(load())
-        not_ready = schema.why_not_ready(self.parts.database)
-        if not_ready:
-            self.parts.close()
-            raise NotReady(not_ready)
-        self.parts.ready()
+        self._exits = ExitStack()
+        self.parts = self._exits.enter_context(opened(load()))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
         self._thread.start()
@@ -54,13 +65,15 @@ class Process:
             return future.result()
         except BaseException:
             if future.cancel():
-                threading.Event().wait(0)  # let the loop see the cancellation before the wait below
                 self._settle()
             raise
 
     def _settle(self) -> None:
-        idle = asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self._loop)
-        idle.result(CANCEL_SECONDS)
+        idle = asyncio.run_coroutine_threadsafe(self.runner.wait_until_idle(), self._loop)
+        try:
+            idle.result(CANCEL_SECONDS)
+        except TimeoutError:
+            log.error("a shift did not end within %g s of being told to", CANCEL_SECONDS)
 
     def ring_here(self, key: str) -> bool:
         """Tell a shift that this process is at to look again; False when it is not at it."""
@@ -79,7 +92,7 @@ class Process:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        self.parts.close()
+        self._exits.close()
 
 
 _processes: dict[int, Process] = {}

@@ -87,6 +87,10 @@ class Runner:
             if not self._shifts:
                 self._idle.set()
 
+    async def wait_until_idle(self) -> None:
+        """Wait until no shift is going."""
+        await self._idle.wait()
+
     async def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Await a blocking call, made in one of the database threads."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)

@@ -7,14 +7,15 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from celery.signals import worker_process_shutdown, worker_shutdown, worker_shutting_down
+from celery.signals import worker_process_shutdown, worker_ready, worker_shutdown, worker_shutting_down
 from kombu.exceptions import OperationalError as BrokerAway
 
 from worker import process
 from worker.app import app
 from worker.celery_settings import BELL_SECONDS, INVITE, ISSUE, SWEEP
-from worker.process import NotReady, Process
+from worker.process import NotReady, Process, opened
 from worker.runner import LONGEST_SHIFT
+from worker.settings import SettingsError, load
 from worker.sweep import return_leases, ringable
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,16 @@ def _make() -> Process:
     pool = app.conf.worker_pool
     threads = pool == "threads" or "thread" in str(pool)
     return Process(ring_invite=ring_invite, longest=LONGEST_SHIFT if threads else LONGEST_SHIFT_OF_A_CHILD)
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _try_stopped_accounts_again(**_signal: Any) -> None:
+    # Once for a worker, in its parent, on connections that are closed again: children are forked from it later.
+    try:
+        with opened(load()) as parts:
+            parts.resume()
+    except (NotReady, SettingsError) as error:
+        log.error("stopped accounts were not tried again: %s", error)
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

@@ -87,6 +87,12 @@ def test_the_database_is_the_postgres_service(tmp_path):
     assert url.path == f"/{postgres['POSTGRES_DB']}"
 
 
+def test_the_database_may_be_anothers(tmp_path):
+    url = "postgresql+psycopg://db.internal/other"
+
+    assert settings_of("migrate", tmp_path, DATABASE_URL=url).database.url == url
+
+
 def test_the_database_url_names_a_driver_that_is_installed(tmp_path):
     Database(settings_of("worker", tmp_path).database.url).close()
 

@@ -82,10 +82,7 @@ def run(
         try:
             with sole_worker(parts), refusing_lists():
                 imported = _import(parts, path, options(parts), again=again, strict=strict)
-                for name in parts.accounts:
-                    parts.budgets.resume(parts.budget_of(name).name)
-                for channel in parts.channels:
-                    parts.budgets.resume(parts.sender_budget(channel).name)
+                parts.resume()
                 stand = _work(parts, imported.batch, until=until, patience=patience)
         except AlreadyWorking as error:
             raise CannotStart(str(error)) from None

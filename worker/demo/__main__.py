@@ -49,7 +49,7 @@ def onboard(*arguments: str, capture: bool = False) -> subprocess.CompletedProce
 
 def show_mail(console: Console, mail: Mail) -> None:
     head = f"From: {mail.headers['From']}\nTo: {mail.headers['To']}\nSubject: {mail.subject}"
-    console.print(Panel(f"{head}\n\n{mail.text.strip()}", title="one of the emails", width=100), markup=False)
+    console.print(Panel(f"{head}\n\n{(mail.text or '').strip()}", title="one of the emails", width=100), markup=False)
 
 
 def main() -> int:

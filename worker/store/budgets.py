@@ -8,6 +8,7 @@ from dataclasses import asdict, fields, replace
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.budgets import FREE, BudgetRule, BudgetState, Lesson, at_cap, credits_left, learned, refunded, resumed
 from worker.models import Budget
@@ -77,16 +78,14 @@ class Budgets:
 
     def ensure(self, names: Iterable[str]) -> None:
         """Make the rows that are missing."""
-        with self._database.write() as connection:
+        with self._database.read() as connection:
             known = set(connection.execute(sa.select(Budget.name)).scalars())
-            for name in sorted(set(names) - known):
-                row = {"name": name, **asdict(BudgetState())}
-                # Two workers may start at the same moment: the second finds the first one's row.
-                with connection.begin_nested() as savepoint:
-                    try:
-                        connection.execute(sa.insert(Budget).values(row))
-                    except sa.exc.IntegrityError:
-                        savepoint.rollback()
+        missing = [{"name": name, **asdict(BudgetState())} for name in sorted(set(names) - known)]
+        if missing:
+            with self._database.write() as connection:
+                # Two workers may start at the same moment: the second leaves the first one's row alone.
+                insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+                connection.execute(insert(Budget).on_conflict_do_nothing(), missing)
 
     def all(self) -> Mapping[str, BudgetState]:
         with self._database.read() as connection:
@@ -95,7 +94,9 @@ class Budgets:
 
     def resume(self, name: str) -> bool:
         """Try a stopped budget's accounts again, with one call going first; whether it was stopped."""
+        with self._database.read() as connection:
+            if read(connection, name).stopped_at is None:
+                return False
         with self._database.write() as connection:
-            state = read(connection, name, lock=True)
-            save(connection, name, resumed(state))
-            return state.stopped_at is not None
+            save(connection, name, resumed(read(connection, name, lock=True)))
+        return True

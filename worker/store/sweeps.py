@@ -78,10 +78,20 @@ class Sweeps:
         repeated where its attempt says that it may be, else held.
         """
         total = Returned()
+        if not self._any(now=now, all_of_them=all_of_them):
+            return total  # as nearly always: a look costs no lock
         for one_lot in (self._jobs, self._invitations):
             while (returned := one_lot(policy, now=now, all_of_them=all_of_them)) != Returned():
                 total += returned
         return total
+
+    def _any(self, *, now: datetime, all_of_them: bool) -> bool:
+        jobs = sa.select(Job.id).where(Job.state == JobState.WORKING)
+        messages = sa.select(InvitationRow.id).where(InvitationRow.state == InvitationState.WORKING)
+        if not all_of_them:
+            jobs, messages = jobs.where(Job.lease_until < now), messages.where(InvitationRow.lease_until < now)
+        with self._database.read() as connection:
+            return any(connection.execute(query.limit(1)).first() is not None for query in (jobs, messages))
 
     def _jobs(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> Returned:
         with self._database.write() as connection:

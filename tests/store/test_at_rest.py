@@ -1,0 +1,133 @@
+"""Nothing personal and no token lies in the database in the clear, wherever in it one looks."""
+
+import json
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from worker.customers import Channel, Customer, Person
+from worker.endings import Hold, Kind
+from worker.keyring import CannotOpen, Keyring, new_key
+from worker.models import Base, CustomerRow
+from worker.store.batches import RefusedLine
+from worker.store.database import Database
+from worker.store.jobs import Jobs
+
+from .shelf import Shelf, customer
+
+MARIA = Customer(
+    customer_id="C-1",
+    person=Person(
+        email="maria.oesterberg@example.org",
+        phone="+46701740605",
+        first_name="Märia",
+        last_name="Østerberg",
+        company_name="Osterberg Holding",
+        date_of_birth=date(1987, 3, 14),
+        sex="F",
+        nationality="SE",
+        address="Storgatan 17, Umeå",
+    ),
+    country="SE",
+    locale="sv",
+    channel=Channel.BOTH,
+    external_ref="crm-4711-maria",
+    tags=("tag-of-maria",),
+    parameters={"idenfy-kyc": {"address": "parameter of maria"}},
+)
+SECRETS = [
+    "maria",
+    "oesterberg",
+    "+46701740605",
+    "46701740605",
+    "Märia",
+    "Østerberg",
+    "Osterberg Holding",
+    "1987-03-14",
+    "Storgatan",
+    "Umeå",
+    "crm-4711",
+    "tag-of-maria",
+    "parameter of maria",
+    "t0ken-of-hers",
+    "verify.test",
+    "d1git-string",
+    "vendor-s3cret",
+]
+
+
+def all_the_way(shelf: Shelf) -> Shelf:
+    """A customer all the way through: imported, asked for, in doubt, issued, sent."""
+    shelf.add(MARIA, customer("C-2"), refused=[RefusedLine(9, "C-3")])
+    maria, other = shelf.open(shelf.take())
+    session = shelf.session(
+        token="t0ken-of-hers",
+        link="https://verify.test/t0ken-of-hers",
+        digit_string="d1git-string",
+        vendor_parameters={"key": "vendor-s3cret"},
+    )
+    shelf.finish(shelf.got(maria, session), shelf.failed(other, Kind.UNKNOWN, Hold("unknown", "connection reset")))
+    shelf.send()
+    shelf.take_letters(channel="sms")
+    return shelf
+
+
+@pytest.fixture
+def full(shelf: Shelf) -> Shelf:
+    return all_the_way(shelf)
+
+
+def everything(shelf: Shelf) -> str:
+    """Every value of every table, bytes included, as one text."""
+    told = []
+    with shelf.database.read() as connection:
+        for table in Base.metadata.sorted_tables:
+            for row in connection.execute(sa.text(f'SELECT * FROM "{table.name}"')):  # noqa: S608 -- our own names
+                told += [
+                    value.decode("latin-1") if isinstance(value, bytes | memoryview) else str(value) for value in row
+                ]
+    return "\n".join(told)
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_no_column_of_any_table_holds_it(full, secret):
+    told = everything(full)
+    assert "C-1" in told  # the list owner's own id, which is no personal data
+    assert secret not in told
+    assert secret.encode().decode("latin-1") not in told
+    assert json.dumps(secret)[1:-1] not in told
+
+
+def test_the_sqlite_file_and_its_log_hold_none_of_it(sqlite_url, keyring, clock):
+    database = Database(sqlite_url)
+    all_the_way(Shelf(database, keyring, clock))
+    file = Path(database.engine.url.database)
+    written = {path.name: path.read_bytes() for path in file.parent.glob(f"{file.name}*")}
+    database.close()
+    assert len(written) >= 2  # the file and its write-ahead log
+    assert any(b"C-1" in content for content in written.values())
+    for content in [*written.values(), file.read_bytes()]:
+        for secret in SECRETS:
+            assert secret.encode() not in content
+            assert json.dumps(secret)[1:-1].encode() not in content
+
+
+def test_another_key_opens_nothing_and_says_only_whose_row_it_was(full):
+    stranger = Jobs(full.database, Keyring([new_key()]))
+    full.add(replace(MARIA, purpose="renewal"))
+    with pytest.raises(CannotOpen) as error:
+        stranger.take(full.terms, most=10, now=full.clock())
+    for secret in SECRETS:
+        assert secret not in str(error.value)
+
+
+def test_a_customers_fields_copied_to_another_customer_do_not_open_there(full):
+    with full.database.write() as connection:
+        stolen = connection.execute(sa.select(CustomerRow.sealed).where(CustomerRow.customer_id == "C-1")).scalar_one()
+    full.add(customer("C-5"))
+    full.set(CustomerRow, CustomerRow.customer_id == "C-5", sealed=stolen)
+    with pytest.raises(CannotOpen, match="C-5 was changed or belongs to another row"):
+        full.take()
