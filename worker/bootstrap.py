@@ -13,12 +13,12 @@ import sqlalchemy as sa
 from worker.budgets import BudgetRule
 from worker.clock import Clock, corrected, system_clock
 from worker.customers import Customer, FieldProblem, invitation_channels
+from worker.http import Http
 from worker.invitations import Templates
 from worker.keyring import Keyring
 from worker.onboarding import FLUSH_MARGIN, InviteWork, IssueWork, Ring
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import Provider
-from worker.providers.http import Http
 from worker.providers.parameters import check_parameters
 from worker.providers.registry import build_provider
 from worker.routing import Rule

@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 
 from worker.clock import Clock
 from worker.endings import Done, Ending, Hold, Kind, Problem, RetryPolicy, ending_for
+from worker.http import Http
 from worker.invitations import Invitation, TemplateProblem, Templates
 from worker.providers.contract import Broken, Provider
-from worker.providers.http import Http
 from worker.senders.contract import Message, Sender
 from worker.sessions import Session, SessionRequest, is_stale
 from worker.shift import TakenRows

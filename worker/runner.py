@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from worker.bootstrap import Parts
-from worker.providers.http import Http, open_http_session
+from worker.http import Http, open_http_session
 from worker.shift import Shift
 
 log = logging.getLogger(__name__)

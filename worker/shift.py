@@ -137,7 +137,7 @@ class Shift(Generic[I, O, R]):
                         return not self._stopping.is_set() and take_at is not None
                     if not self._rung and (take_at is None or take_at - self._clock() > LINGER):
                         return False
-                await self._sleep(take_at)
+                await self._sleep(None if ending else take_at)
         finally:
             # Only an exception leaves anything here: what was taken is given back, what was called is written.
             await self._wind_up()
@@ -147,6 +147,9 @@ class Shift(Generic[I, O, R]):
         return self._work.places - len(self._calls)
 
     async def _open_and_call(self) -> None:
+        if self._halt.is_set():
+            return  # what it came from is written first
+        halts = self._halts  # before the attempts are: a halt meanwhile is one that these calls must not be made after
         now = self._clock()
         due: list[I] = []
         while self._ready and len(due) < self._free and (self._ready[0].slot or now) <= now + HORIZON:
@@ -161,7 +164,7 @@ class Shift(Generic[I, O, R]):
             due = [item for item in due if self._in_time(item, now)]
         if due:
             for opened in await self._in_thread(self._work.open, due, now):
-                task = asyncio.create_task(self._call(opened, self._halts))
+                task = asyncio.create_task(self._call(opened, halts))
                 self._calls.add(task)
                 task.add_done_callback(self._calls.discard)
 
@@ -201,13 +204,12 @@ class Shift(Generic[I, O, R]):
         due = self._clock() - self._flushed_at >= FLUSH_EVERY
         if self._done and (due or idle or len(self._done) >= FLUSH_MOST or self._halt.is_set()):
             if self._halt.is_set():
-                # Cleared first: another call may halt the account anew while this is being written.
-                self._halt.clear()
                 await self._give_back()
             await self._flush()
 
     async def _flush(self) -> None:
         results, self._done = self._done, []
+        self._halt.clear()  # what set it is among these; another call may set it anew while they are being written
         self._flushed_at = self._clock()
         await self._finish(results)
 
@@ -242,8 +244,8 @@ class Shift(Generic[I, O, R]):
             times.append(self._flushed_at + FLUSH_EVERY)
         if take_at is not None and len(self._ready) < self._free:
             times.append(take_at)
-        if self._ready and self._free > 0 and self._ready[0].slot is not None:
-            times.append(self._ready[0].slot - HORIZON)
+        if self._ready and self._free > 0 and (slot := self._ready[0].slot) and slot - HORIZON > now:
+            times.append(slot - HORIZON)  # one whose time has come waits for more free places, which wake us
         wait = (min(times) - now).total_seconds()
         if wait > 0:
             try:

@@ -141,6 +141,7 @@ class Desk:
             mock.patch.object(sys, "argv", ["onboard", *arguments]),
             mock.patch.dict(os.environ, self.environ),
             own_logging(),
+            no_hanging(),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
@@ -188,6 +189,17 @@ def checked(ended: Ended) -> Ended:
         assert "Traceback" not in text, text
         assert "a bug" not in text, text
     return ended
+
+
+@contextlib.contextmanager
+def no_hanging() -> Iterator[None]:
+    """Interrupts a command that does not end, as a person would: it then ends with 130."""
+    timer = threading.Timer(ENDS_WITHIN, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextlib.contextmanager

@@ -14,8 +14,8 @@ from datetime import timedelta
 from typing import Any
 
 from worker import __version__
+from worker.http import Http, open_http_session
 from worker.providers.contract import Broken, HttpAnswer
-from worker.providers.http import Http, open_http_session
 from worker.sandbox import Sandbox, SandboxOptions
 
 from .accounts import NOW, PlainSecret

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from worker.endings import Kind, Problem
+from worker.http import Http, open_http_session
 from worker.providers.contract import Broken
-from worker.providers.http import Http, open_http_session
 from worker.sandbox import Sandbox, SandboxOptions
 from worker.sandbox.faults import Fault
 from worker.sessions import Session

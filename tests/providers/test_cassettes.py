@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from worker.endings import Problem
+from worker.http import Http, open_http_session
 from worker.providers.contract import Broken, HttpAnswer
-from worker.providers.http import Http, open_http_session
 from worker.sessions import Session
 
 from .accounts import API_KEY, API_SECRET, FRANKIE_CUSTOMER, NOW

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from worker import __version__
+from worker.http import LARGEST_ANSWER, Http, open_http_session
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest
-from worker.providers.http import LARGEST_ANSWER, Http, open_http_session
 
 LONG = timedelta(seconds=10)
 SHORT = timedelta(milliseconds=80)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from worker.providers.http import Http, open_http_session
+from worker.http import Http, open_http_session
 from worker.providers.idenfy_kyc import IdenfyKyc
 from worker.providers.parameters import Parameter, check_parameters, parameters_of
 from worker.sandbox import Sandbox, SandboxOptions

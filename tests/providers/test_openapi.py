@@ -10,10 +10,10 @@ import pytest
 from openapi_schema_validator import OAS30Validator
 
 from worker.endings import Kind, Problem
+from worker.http import Http, open_http_session
 from worker.providers.answers import utc_time
 from worker.providers.contract import HttpAnswer, HttpRequest
 from worker.providers.frankieone_v2 import FrankieOneV2
-from worker.providers.http import Http, open_http_session
 from worker.providers.parameters import parameters_of
 from worker.sandbox import Sandbox, SandboxOptions
 from worker.sandbox.faults import Fault

@@ -112,7 +112,7 @@ async def test_a_time_out_is_classified_by_the_phase_that_it_came_in(relay, emai
 async def test_a_refused_connection_is_transient_and_names_no_host(email, message):
     problem = await email(port=1).send(message())
 
-    assert problem == Problem(Kind.TRANSIENT, "SMTP connection refused at connect")
+    assert problem == Problem(Kind.TRANSIENT, "SMTP connection refused at connect", unreachable=True)
 
 
 async def test_waiting_for_a_connection_counts_against_the_time_out(relay, email, message):

@@ -1,50 +1,19 @@
 """What every provider adapter promises. Adapters are pure: they build a request and read an answer.
 
-The call between the two is `providers.http`'s. So an adapter is tested with bytes, and a new one is a
+The call between the two is `worker.http`'s. So an adapter is tested with bytes, and a new one is a
 module with these functions and a table of answers (docs/adding-a-provider.md).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from worker.customers import Customer, FieldProblem
 from worker.endings import Problem
 from worker.sessions import Session, SessionRequest
+from worker.wire import Broken, HttpAnswer, HttpRequest
 
-
-@dataclass(frozen=True, repr=False)
-class HttpRequest:
-    """One request, ready for the wire. `headers` holds the credential: never logged, no repr."""
-
-    method: str
-    url: str  # absolute, built from the account's base_url and the provider's documented path
-    headers: Mapping[str, str]
-    body: bytes = b""
-
-    def __repr__(self) -> str:
-        return f"HttpRequest({self.method}, …)"
-
-
-@dataclass(frozen=True, repr=False)
-class HttpAnswer:
-    """One answer, read whole and bounded. `headers` has lower-case names. `body` may hold a token: no repr."""
-
-    status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-
-    def __repr__(self) -> str:
-        return f"HttpAnswer({self.status}, {len(self.body)} bytes)"
-
-
-@dataclass(frozen=True)
-class Broken:
-    """No answer. `sent`: the request was, or may have been, written, so it may have been carried out."""
-
-    sent: bool
-    detail: str  # names the failure ("connect timeout"), never an address or value
+# The words that an adapter is written in, from one place.
+__all__ = ["Broken", "HttpAnswer", "HttpRequest", "Provider"]
 
 
 class Provider(Protocol):

@@ -1,6 +1,7 @@
 """What every sender promises: it hands one rendered message to one channel."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from worker.endings import Problem
@@ -19,6 +20,7 @@ class Message:
     subject: str
     text: str
     html: str = ""
+    valid_for: timedelta | None = None  # how long it is of use: its link's remaining life, where known
 
     def __repr__(self) -> str:
         return f"Message(key={self.key!r}, …)"

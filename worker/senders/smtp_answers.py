@@ -9,14 +9,10 @@ from datetime import timedelta
 from enum import StrEnum
 
 from worker.endings import Kind, Problem
+from worker.senders.masking import mask
 
 GREYLISTING = timedelta(minutes=5)  # a greylisting server wants to see that we come back, not at once
-DETAIL_LENGTH = 160
 ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?=\s|$)\s*")
-CONTROLS = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]+")
-MASK = "[…]"
-# What can say who the customer is or where the link goes: addresses, anything in angle brackets, links, long numbers.
-PERSONAL = re.compile(r"<[^<>]*>|\S*@\S*|\b\w+://\S*|\bwww\.\S*|\+?\d[\d -]{6,}\d", re.IGNORECASE)
 
 
 class Phase(StrEnum):
@@ -64,18 +60,6 @@ def broken(phase: Phase, failure: str) -> Problem:
     """The problem when no usable reply came. `failure` names it ("timed out") without any value."""
     kind = Kind.UNKNOWN if phase is Phase.END else Kind.TRANSIENT
     return Problem(kind, f"SMTP {failure} at {phase.value}", unreachable=phase in BEFORE_MESSAGE)
-
-
-def mask(text: str, personal: tuple[str, ...] = ()) -> str:
-    """A server's words without what they may quote of a customer or a link, on one line, cut."""
-    text = " ".join(CONTROLS.sub(" ", text).split())[: DETAIL_LENGTH * 8]
-    text = PERSONAL.sub(MASK, text)
-    for value in personal:
-        # "User maria.lopez unknown", "Lopez's mailbox is full": the address in parts.
-        words = {value, value.partition("@")[0], *re.split(r"[\W_]+", value.partition("@")[0])}
-        for word in sorted((word for word in words if len(word) > 1), key=len, reverse=True):
-            text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", MASK, text, flags=re.IGNORECASE)
-    return text if len(text) <= DETAIL_LENGTH else text[: DETAIL_LENGTH - 1] + "…"
 
 
 def _kind(phase: Phase, status: int, code: str | None, *, utf8: bool) -> Kind:

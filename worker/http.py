@@ -17,7 +17,7 @@ import aiohttp
 from yarl import URL
 
 from worker import __version__
-from worker.providers.contract import Broken, HttpAnswer, HttpRequest
+from worker.wire import Broken, HttpAnswer, HttpRequest
 
 # Answers are a few hundred bytes, FrankieOne's with vendor parameters a few thousand.
 LARGEST_ANSWER = 1024 * 1024
@@ -78,7 +78,7 @@ async def open_http_session(*, connections_per_host: int = 0) -> AsyncIterator[a
 
 
 class Http:
-    """Calls providers through a session that `open_http_session` made (any other works; it then errs to sent)."""
+    """Makes calls through a session that `open_http_session` made (any other works; it then errs to sent)."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session

@@ -1,0 +1,423 @@
+"""A shift's order of things, over rows in memory and a database whose calls take time."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import pytest
+import sqlalchemy as sa
+
+from worker.pacing import LAPSE, Limit, offer
+from worker.shift import HORIZON, LINGER, Shift, TakenRows
+
+from .virtual_time import VirtualClock
+
+MINUTE = timedelta(minutes=1)
+AWAY = sa.exc.OperationalError("UPDATE", None, Exception("connection refused"))
+BAD_ROW = sa.exc.IntegrityError("INSERT", None, Exception("unique"))
+
+
+@dataclass(frozen=True)
+class Row:
+    number: int
+    lease_until: datetime
+    slot: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    row: Row
+
+
+@dataclass(frozen=True)
+class Result:
+    number: int
+    what: str
+
+
+@dataclass
+class Rows:
+    """Work whose rows are numbers. `log` is all that happened, in order, as (what, number)."""
+
+    clock: VirtualClock
+    waiting: list[int]
+    places: int = 10
+    name: str = "rows"
+    longest_call: timedelta = timedelta(seconds=10)
+    lease: timedelta = MINUTE
+    limit: Limit | None = None
+    latency: dict[int, float] = field(default_factory=dict)  # seconds; of the others 0.05
+    answers: dict[int, str] = field(default_factory=dict)  # "halt", "break"; of the others "done"
+    finish_errors: list[Exception] = field(default_factory=list)
+    bad_rows: set[int] = field(default_factory=set)  # whose results the database refuses
+    log: list[tuple[str, int]] = field(default_factory=list)
+    begun: list[datetime] = field(default_factory=list)
+    delays: list[timedelta] = field(default_factory=list)  # of calls after their slots
+    written: dict[int, datetime] = field(default_factory=dict)
+    halted: bool = False  # as the other workers know it
+    next_at: datetime | None = None
+    calls: int = 0
+    most_calls: int = 0
+    lots: list[int] = field(default_factory=list)
+
+    def take(self, most, now):
+        if self.halted:
+            return TakenRows([], now + MINUTE)
+        limits = [self.limit] if self.limit else []
+        slots = offer(limits, next_at=self.next_at, most=min(most, len(self.waiting)), now=now, horizon=HORIZON)
+        numbers, self.waiting = self.waiting[: slots.count], self.waiting[slots.count :]
+        if self.limit:
+            self.next_at = slots.end
+        self.log += [("take", number) for number in numbers]
+        rows = [
+            Row(number, now + self.lease, slots.at(index) if self.limit else None)
+            for index, number in enumerate(numbers)
+        ]
+        return TakenRows(rows, max(slots.end - HORIZON, now) if self.waiting else None)
+
+    def open(self, items, now):
+        self.log += [("open", item.number) for item in items]
+        self.lots.append(len(items))
+        return [] if self.halted else [Opened(item) for item in items]
+
+    async def call(self, opened):
+        number = opened.row.number
+        self.log.append(("call", number))
+        self.begun.append(self.clock())
+        if opened.row.slot:
+            self.delays.append(self.clock() - opened.row.slot)
+        self.calls += 1
+        self.most_calls = max(self.calls, self.most_calls)
+        try:
+            await asyncio.sleep(self.latency.get(number, 0.05))
+            if self.answers.get(number) == "break":
+                raise ZeroDivisionError("a bug, with maria@example.org in its text")
+            self.log.append(("answer", number))
+            return Result(number, self.answers.get(number, "done"))
+        finally:
+            self.calls -= 1
+
+    def item(self, opened):
+        return opened.row
+
+    def not_made(self, opened):
+        self.log.append(("not made", opened.row.number))
+        return Result(opened.row.number, "not made")
+
+    def broke(self, opened, error):
+        return Result(opened.row.number, type(error).__name__)
+
+    def halts(self, result):
+        return result.what == "halt"
+
+    def finish(self, results, now):
+        if self.finish_errors:
+            raise self.finish_errors.pop(0)
+        if self.bad_rows & {result.number for result in results}:
+            raise BAD_ROW
+        for result in results:
+            self.log.append((result.what, result.number))
+            self.written[result.number] = now
+            self.halted |= result.what == "halt"
+            if result.what == "not made":
+                self.waiting.append(result.number)
+
+    def release(self, items, now):
+        self.log += [("release", item.number) for item in items]
+        self.waiting += [item.number for item in items]
+
+    def numbers(self, what):
+        return [number for happened, number in self.log if happened == what]
+
+
+@dataclass
+class Bench:
+    clock: VirtualClock
+    stopping: asyncio.Event
+    database_seconds: float = 0.01
+
+    def rows(self, count, **how):
+        return Rows(self.clock, list(range(count)), **how)
+
+    def shift(self, rows, *, longest=MINUTE):
+        return Shift(rows, clock=self.clock, in_thread=self.in_thread, stopping=self.stopping, longest=longest)
+
+    async def in_thread(self, function, *arguments):
+        await asyncio.sleep(self.database_seconds)
+        return function(*arguments)
+
+    async def run(self, rows, **how):
+        return await self.shift(rows, **how).run()
+
+
+@pytest.fixture
+async def bench(clock):
+    return Bench(clock, asyncio.Event())
+
+
+async def test_every_row_is_taken_opened_called_and_written_in_that_order(bench):
+    rows = bench.rows(500)
+    assert await bench.run(rows) is False
+    for number in range(500):
+        assert [what for what, of in rows.log if of == number] == ["take", "open", "call", "answer", "done"]
+
+
+async def test_no_more_calls_are_out_than_there_are_places(bench):
+    rows = bench.rows(100, places=7)
+    await bench.run(rows)
+    assert rows.most_calls == 7
+
+
+async def test_with_nothing_due_a_shift_ends_at_once(bench):
+    await bench.run(bench.rows(0))
+    assert bench.clock.elapsed < 0.1
+
+
+async def test_a_slow_call_holds_up_neither_the_others_nor_what_they_came_to(bench):
+    rows = bench.rows(50, places=5, latency={0: 8})
+    await bench.run(rows)
+    answered = rows.begun[0] + timedelta(seconds=8)
+    assert rows.written[0] >= answered
+    assert max(rows.written[number] for number in range(1, 50)) < answered
+    assert bench.clock.elapsed < 9
+
+
+async def test_results_are_written_within_a_flush_while_calls_go_on(bench):
+    rows = bench.rows(200, places=4, latency=dict.fromkeys(range(200), 0.03))
+    await bench.run(rows)
+    for number in range(200):
+        answered = rows.begun[rows.numbers("call").index(number)] + timedelta(seconds=0.03)
+        assert rows.written[number] - answered < timedelta(milliseconds=200)
+
+
+async def test_attempts_are_opened_in_lots_while_many_calls_are_out(bench):
+    rows = bench.rows(400, places=40, latency={number: 0.05 + number % 7 / 100 for number in range(400)})
+    await bench.run(rows)
+    assert sum(rows.lots) == 400
+    assert len(rows.lots) < 80  # five and more at once; one by one would cost more than the calls
+
+
+# Slots.
+
+
+async def test_no_call_begins_before_its_slot_nor_long_after_it(bench):
+    rows = bench.rows(60, limit=Limit.parse("20/second"))
+    await bench.run(rows)
+    assert len(rows.delays) == 60
+    assert all(timedelta(0) <= delay <= LAPSE for delay in rows.delays)
+    assert all(later - earlier >= timedelta(milliseconds=49.9) for earlier, later in pairwise(rows.begun[1:]))
+    assert bench.clock.elapsed < 3.3  # and none of the account's quota was left unused
+
+
+async def test_waiting_for_places_takes_no_time_of_the_processor(bench):
+    """Rows with slots are ready and a place or two is free: the shift sleeps until there are more."""
+    rows = bench.rows(200, places=8, limit=Limit.parse("1000/second"), latency=dict.fromkeys(range(200), 1.0))
+    rows.latency |= {number: 0.9 + number % 8 / 50 for number in range(200)}
+    await bench.run(rows, longest=timedelta(seconds=10))
+    assert rows.most_calls == 8
+
+
+async def test_a_slot_that_lapsed_before_its_call_is_given_back(bench):
+    rows = bench.rows(6, places=1, limit=Limit.parse("100/second"), latency={0: 2})
+    await bench.run(rows)
+    assert rows.numbers("release") == [1, 2, 3, 4, 5]
+    assert (rows.numbers("call"), rows.waiting) == ([0], [1, 2, 3, 4, 5])
+    rows.latency = {}
+    await bench.run(rows)  # the timer rings for them
+    assert sorted(rows.numbers("done")) == list(range(6))
+
+
+# Leases.
+
+
+async def test_no_call_is_made_that_could_outlive_its_lease(bench):
+    rows = bench.rows(1, lease=timedelta(seconds=9))  # the longest call takes ten
+    await bench.run(rows, longest=timedelta(seconds=0.5))
+    assert (rows.numbers("call"), rows.waiting) == ([], [0])
+
+
+async def test_a_row_that_waited_too_long_for_its_place_is_given_back(bench):
+    rows = bench.rows(3, places=1, lease=timedelta(seconds=15), latency={0: 6, 1: 1, 2: 1})
+    await bench.run(rows)
+    assert rows.numbers("release") == [1, 2]
+    assert sorted(rows.numbers("done") + rows.waiting) == [0, 1, 2]
+    assert rows.numbers("call") == [0]
+
+
+async def test_the_lease_is_looked_at_again_immediately_before_the_call(bench):
+    rows = bench.rows(1, lease=timedelta(seconds=10.09), limit=Limit.parse("10/second"))
+    rows.next_at = bench.clock() + HORIZON
+    bench.database_seconds = 0.02
+    await bench.run(rows)
+    assert rows.numbers("call") == []
+    assert set(rows.numbers("not made")) == {0}
+
+
+# The account was told to wait, or refused.
+
+
+async def test_no_call_begins_once_it_is_known_that_the_account_must_wait(bench):
+    rows = bench.rows(100, places=10, answers={14: "halt"}, latency={14: 0.04})
+    await bench.run(rows)
+    known = rows.log.index(("answer", 14))
+    assert "call" not in [what for what, _ in rows.log[known:]]
+    assert sorted(rows.numbers("done") + rows.waiting + [14]) == list(range(100))
+
+
+@pytest.mark.parametrize("milliseconds", range(0, 60, 3))
+async def test_not_even_a_call_whose_attempt_was_being_written_when_it_became_known(bench, milliseconds):
+    bench.database_seconds = 0.02
+    rows = bench.rows(40, places=4, latency={number: 0.03 for number in range(40)}, answers={1: "halt"})
+    rows.latency[1] = 0.02 + milliseconds / 1000
+    await bench.run(rows)
+    known = rows.log.index(("answer", 1))
+    assert "call" not in [what for what, _ in rows.log[known:]]
+    assert sorted(rows.numbers("done") + rows.waiting + [1]) == list(range(40))
+
+
+async def test_a_call_that_waits_for_its_slot_is_not_made_once_the_account_must_wait(bench):
+    rows = bench.rows(10, limit=Limit.parse("20/second"), answers={0: "halt"}, latency={0: 0.01})
+    await bench.run(rows)
+    assert rows.numbers("call") == [0]
+    assert sorted(rows.waiting) == list(range(1, 10))
+
+
+@pytest.mark.parametrize("gap", [4, 8, 12, 16])
+@pytest.mark.parametrize("first", range(10, 110, 10))
+async def test_after_two_answers_that_told_it_to_wait_slots_are_kept_to_as_before(bench, first, gap):
+    """The second comes while the first is being dealt with: it must not leave the shift in a hurry."""
+    rows = bench.rows(60, limit=Limit.parse("20/second"), answers={1: "halt", 2: "halt"})
+    rows.latency = {0: 3, 1: 0.05 + first / 1000, 2: (first + gap) / 1000}
+    shift = bench.shift(rows)
+    going = asyncio.create_task(shift.run())
+    await asyncio.sleep(0.5)
+    rows.halted = False  # the pause was a short one
+    shift.ring()
+    await going
+    assert sorted(rows.numbers("done") + rows.waiting + rows.numbers("halt")) == list(range(60))
+    assert all(timedelta(0) <= delay <= LAPSE for delay in rows.delays)
+    assert len(rows.delays) > 30
+
+
+# The end of a shift.
+
+
+async def test_after_its_longest_time_a_shift_takes_no_more_and_says_that_there_was_more(bench):
+    rows = bench.rows(1000, places=2)
+    assert await bench.run(rows, longest=timedelta(seconds=2)) is True
+    assert 2 <= bench.clock.elapsed < 2.5
+    assert sorted(rows.numbers("done") + rows.waiting) == list(range(1000))
+
+
+async def test_stopping_gives_back_what_was_not_called_and_waits_for_what_was(bench):
+    rows = bench.rows(300, places=5, latency={2: 4})
+    going = asyncio.create_task(bench.run(rows))
+    await asyncio.sleep(0.2)
+    bench.stopping.set()
+    began = bench.clock.elapsed
+    assert await going is False
+    assert bench.clock.elapsed - began < 4.5
+    assert rows.calls == 0
+    assert sorted(rows.numbers("done") + rows.waiting) == list(range(300))
+    assert 2 in rows.numbers("done")
+
+
+async def test_stopping_with_no_call_out_ends_within_a_moment(bench):
+    rows = bench.rows(300, places=5, limit=Limit.parse("1/second"))
+    going = asyncio.create_task(bench.run(rows))
+    await asyncio.sleep(1.5)
+    bench.stopping.set()
+    began = bench.clock.elapsed
+    await going
+    assert bench.clock.elapsed - began <= LINGER.total_seconds() + 0.2
+
+
+async def test_a_shift_that_has_stopped_before_it_began_takes_nothing(bench):
+    bench.stopping.set()
+    rows = bench.rows(3)
+    await bench.run(rows)
+    assert rows.log == []
+
+
+async def test_a_bell_makes_a_shift_look_again_before_it_ends(bench):
+    rows = bench.rows(1, latency={0: 0.5})
+    shift = bench.shift(rows)
+    going = asyncio.create_task(shift.run())
+    await asyncio.sleep(0.2)
+    rows.waiting.append(7)
+    shift.ring()
+    await going
+    assert rows.numbers("done") == [7, 0]
+
+
+async def test_what_comes_due_within_the_linger_is_waited_for(bench):
+    rows = bench.rows(3, limit=Limit.parse("2/second"))
+    await bench.run(rows)
+    assert len(rows.numbers("done")) == 3
+
+
+async def test_what_comes_due_later_is_left_to_the_timer(bench):
+    rows = bench.rows(2, limit=Limit.parse("1/minute"))
+    await bench.run(rows)
+    assert rows.numbers("done") == [0]
+    assert bench.clock.elapsed < 2
+
+
+# What goes wrong.
+
+
+async def test_a_bug_in_a_call_keeps_the_row_and_says_no_value_of_it(bench, caplog):
+    rows = bench.rows(20, answers={3: "break"})
+    await bench.run(rows)
+    assert rows.numbers("ZeroDivisionError") == [3]
+    assert len(rows.numbers("done")) == 19
+    assert "ZeroDivisionError" in caplog.text
+    assert "maria" not in caplog.text
+
+
+async def test_results_wait_for_a_database_that_is_away(bench, caplog):
+    rows = bench.rows(30, finish_errors=[AWAY, AWAY])
+    await bench.run(rows)
+    assert sorted(rows.numbers("done")) == list(range(30))
+    assert len(rows.numbers("call")) == 30
+    assert "the database is away" in caplog.text
+    assert bench.clock.elapsed > 2
+
+
+async def test_a_result_that_cannot_be_written_does_not_take_the_others_with_it(bench, caplog):
+    rows = bench.rows(30, bad_rows={4, 5})
+    await bench.run(rows)
+    assert sorted(rows.numbers("done")) == sorted(set(range(30)) - {4, 5})
+    assert "IntegrityError" in caplog.text
+
+
+async def test_a_shift_that_breaks_while_taking_still_writes_what_was_called(bench):
+    rows = bench.rows(4, places=2, latency={1: 2})
+    took = rows.take
+
+    def take(most, now):
+        if rows.log:
+            raise AWAY
+        rows.waiting, kept = rows.waiting[:2], rows.waiting[2:]
+        taken = took(most, now)
+        rows.waiting = kept
+        return TakenRows(taken.items, now)
+
+    rows.take = take
+    with pytest.raises(sa.exc.OperationalError):
+        await bench.run(rows)
+    assert sorted(rows.numbers("done")) == [0, 1]
+    assert rows.calls == 0
+
+
+async def test_a_shift_that_is_cancelled_still_writes_what_was_called_and_gives_back_the_rest(bench):
+    rows = bench.rows(100, places=5, latency=dict.fromkeys(range(100), 1.0))
+    going = asyncio.create_task(bench.run(rows))
+    await asyncio.sleep(0.5)
+    going.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await going
+    assert rows.calls == 0
+    assert len(rows.numbers("done")) == 5
+    assert sorted(rows.numbers("done") + rows.waiting) == list(range(100))

@@ -1,0 +1,100 @@
+"""Hands invitations to Twilio as SMS: one call for each, never a second one by itself. Facts: providers.md 8.2."""
+
+import math
+from base64 import b64encode
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Protocol
+from urllib.parse import quote, urlencode
+
+from worker.endings import Kind, Problem
+from worker.senders.contract import Message, Receipt
+from worker.senders.twilio_answers import broken, read
+from worker.wire import Broken, HttpAnswer, HttpRequest
+
+SERVICE = "MG"  # what a messaging service's sid begins with
+# Twilio's bounds of ValidityPeriod.
+LEAST_VALIDITY, MOST_VALIDITY = timedelta(seconds=1), timedelta(seconds=36_000)
+
+
+class Token(Protocol):
+    """A secret that no repr shows, and that may be read again from where it came."""
+
+    def reveal(self) -> str: ...
+    def reload(self) -> bool: ...
+
+
+class Caller(Protocol):
+    """What makes the calls: `worker.http`'s."""
+
+    async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken: ...  # noqa: ASYNC109
+
+
+class TwilioSender:
+    """The SMS channel. `http` holds the connections and is the caller's to close.
+
+    `from_` is a number, a sender's name, or a messaging service (MG…). `callback` is where Twilio tells of
+    deliveries, "" for nowhere. `now` dates the reading of answers. There is no key to repeat a message under, so
+    what broke is repeated only with `repeat_unknown`, at the cost of a second text.
+    """
+
+    def __init__(
+        self,
+        http: Caller,
+        *,
+        account: str,
+        token: Token,
+        from_: str,
+        now: Callable[[], datetime],
+        base_url: str = "https://api.twilio.com",
+        timeout: timedelta = timedelta(seconds=10),
+        callback: str = "",
+        repeat_unknown: bool = False,
+    ) -> None:
+        self._http = http
+        self._account, self._token = account, token
+        self._url = f"{base_url.rstrip('/')}/2010-04-01/Accounts/{quote(account, safe='')}/Messages.json"
+        self._from = {"MessagingServiceSid" if _is_service(from_) else "From": from_}
+        self._callback = {"StatusCallback": callback} if callback else {}
+        self._now = now
+        self._timeout = timeout
+        self._repeat_unknown = repeat_unknown
+
+    def repeatable(self) -> bool:
+        """Twilio takes the same message twice: only where the configuration would rather have two than none."""
+        return self._repeat_unknown
+
+    async def send(self, message: Message) -> Receipt | Problem:
+        """Hand the message over; the receipt's reference is its sid. The text goes out whole, however long it is."""
+        answer = await self._ask(message)
+        # Refused for its credential, so nothing was sent: a token that has been replaced since is worth one more call.
+        if isinstance(answer, Problem) and answer.kind is Kind.AUTH and answer.status == 401 and self._token.reload():
+            answer = await self._ask(message)
+        return answer
+
+    async def close(self) -> None:
+        """Nothing to end: the connections are `http`'s."""
+
+    async def _ask(self, message: Message) -> Receipt | Problem:
+        answer = await self._http.call(self._request(message), timeout=self._timeout)
+        if isinstance(answer, Broken):
+            return broken(answer)
+        return read(answer, to=message.to, now=self._now())
+
+    def _request(self, message: Message) -> HttpRequest:
+        fields = {"To": message.to, **self._from, "Body": message.text, **self._callback}
+        if message.valid_for is not None:
+            # A text that waits in Twilio's queue must not arrive with a dead link.
+            validity = min(max(message.valid_for, LEAST_VALIDITY), MOST_VALIDITY)
+            fields["ValidityPeriod"] = str(math.floor(validity.total_seconds()))
+        login = b64encode(f"{self._account}:{self._token.reveal()}".encode()).decode()
+        headers = {
+            "Authorization": f"Basic {login}",
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Accept": "application/json",
+        }
+        return HttpRequest("POST", self._url, headers, urlencode(fields).encode())
+
+
+def _is_service(from_: str) -> bool:
+    return from_.startswith(SERVICE) and len(from_) == 34

@@ -1,0 +1,101 @@
+"""What Twilio's answers mean. Facts: providers.md 8.2.
+
+Its own code is read before the status: 400 stands for a wrong number, a full queue and a wrong set-up alike.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from worker.endings import Kind, Problem
+from worker.senders.contract import Receipt
+from worker.senders.masking import mask
+from worker.wire import BadAnswer, Broken, HttpAnswer, json_object, retry_after
+
+OPTED_OUT = 21610
+KINDS = {
+    # Told to wait: nothing was taken.
+    20429: Kind.RATE_LIMITED,
+    21611: Kind.RATE_LIMITED,  # this From's queue is full
+    14107: Kind.RATE_LIMITED,
+    63017: Kind.RATE_LIMITED,
+    63038: Kind.RATE_LIMITED,  # the account's daily cap
+    # Our account or set-up: every message would be refused.
+    20003: Kind.AUTH,
+    20005: Kind.AUTH,
+    21606: Kind.AUTH,  # From is not ours, or can't send
+    21659: Kind.AUTH,
+    21660: Kind.AUTH,
+    21608: Kind.AUTH,  # a trial account texts verified numbers alone
+    # This number: it would be refused again.
+    21408: Kind.BAD_INPUT,  # its country is not switched on
+    21211: Kind.BAD_INPUT,
+    21614: Kind.BAD_INPUT,
+    21612: Kind.BAD_INPUT,
+    21217: Kind.BAD_INPUT,
+    OPTED_OUT: Kind.BAD_INPUT,
+    # Usually told later, with the delivery; the same should one come at once.
+    30005: Kind.BAD_INPUT,
+    30006: Kind.BAD_INPUT,
+    30004: Kind.BAD_INPUT,  # blocked or filtered: the same text again would be, too
+    30007: Kind.BAD_INPUT,
+    30003: Kind.TRANSIENT,
+    30001: Kind.TRANSIENT,
+    30036: Kind.TRANSIENT,
+}
+# The daily cap rolls over 24 hours: asking each second would be 86,400 refusals.
+DAILY_CAP_WAIT = timedelta(hours=2)
+DAILY_CAP = 63038
+
+
+def read(answer: HttpAnswer, *, to: str, now: datetime) -> Receipt | Problem:
+    """The message's sid, or what was wrong. Never raises on what is sent. `now` is for a Retry-After date."""
+    try:
+        body = json_object(answer.body)
+    except BadAnswer as error:
+        return _problem(answer, {}, str(error), to=to, now=now)
+    if answer.status not in (200, 201):
+        said = body.get("message")
+        return _problem(answer, body, said if isinstance(said, str) else "", to=to, now=now)
+    sid = body.get("sid")
+    if not isinstance(sid, str) or not sid.isalnum() or len(sid) > 64:
+        return _problem(answer, body, "the answer has no sid", to=to, now=now)
+    return Receipt(sid)
+
+
+def broken(failure: Broken) -> Problem:
+    """What a call without an answer was: surely not made, or unknown, since there is no key to repeat it under."""
+    kind = Kind.UNKNOWN if failure.sent else Kind.TRANSIENT
+    return Problem(kind, f"Twilio: {failure.detail}", unreachable=not failure.sent)
+
+
+def _problem(answer: HttpAnswer, body: Any, said: str, *, to: str, now: datetime) -> Problem:
+    number = body.get("code")
+    code = number if isinstance(number, int) and not isinstance(number, bool) else None
+    kind = KINDS[code] if code in KINDS else _kind_of_status(answer.status)
+    wait = retry_after(answer.headers, now) if kind is Kind.RATE_LIMITED else None
+    if code == DAILY_CAP:
+        wait = wait or DAILY_CAP_WAIT
+    words = mask(said, (to, to.removeprefix("+")))
+    detail = f"Twilio HTTP {answer.status}" + (f" {code}" if code else "") + (f": {words}" if words else "")
+    if code == OPTED_OUT:
+        detail = f"the number has opted out of our texts: {detail}"
+    return Problem(kind, detail, code=str(code) if code else None, status=answer.status, retry_after=wait)
+
+
+def _kind_of_status(status: int) -> Kind:
+    match status:
+        case 429:
+            return Kind.RATE_LIMITED
+        case 402:
+            return Kind.OUT_OF_CREDIT
+        case 408:
+            return Kind.UNKNOWN
+        case 401 | 403 | 404 | 405:
+            # 404: no such account under this base_url.
+            return Kind.AUTH
+        case _ if 300 <= status < 400:
+            return Kind.AUTH  # a wrong base_url: the credential is not carried elsewhere
+        case _ if 400 <= status < 500:
+            return Kind.BAD_INPUT
+        case _:
+            return Kind.UNKNOWN  # a 5xx may have queued it, a 2xx that can't be read surely might
