@@ -31,6 +31,7 @@ from worker.store.attempts import Attempts
 from worker.store.batches import Batches
 from worker.store.budgets import Budgets
 from worker.store.database import Database
+from worker.store.decisions import Decisions
 from worker.store.facts import Facts
 from worker.store.handovers import Handovers
 from worker.store.invitations import Invitations, InvitationTerms
@@ -70,6 +71,7 @@ class Parts:
         self.handovers = Handovers(self.database)
         self.batches = Batches(self.database, self.keyring)
         self.budgets = Budgets(self.database)
+        self.decisions = Decisions(self.database)
         self.facts = Facts(self.database, self.keyring)
         self.sweeps = Sweeps(self.database, jitter=jitter)
         self._senders = senders
@@ -205,7 +207,7 @@ class Parts:
                 most_reissues=self.settings.reissue.most,
             ),
             sender=self.senders[channel],
-            sender_name=_display_name(email.from_) if email else "",
+            sender_name=display_name(email.from_) if email else "",
             timeout=email.timeout if email else timedelta(seconds=30),
             templates=self.templates,
             providers=dict(self.providers),
@@ -219,7 +221,8 @@ class Parts:
         self.database.close()
 
 
-def _display_name(from_: str) -> str:
+def display_name(from_: str) -> str:
+    """Who a message says it is from: the name, or else the domain."""
     name, address = parseaddr(from_)
     return name or address.partition("@")[2]
 

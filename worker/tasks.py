@@ -8,11 +8,11 @@ from datetime import timedelta
 from typing import Any
 
 from celery.signals import worker_process_shutdown, worker_ready, worker_shutdown, worker_shutting_down
-from kombu.exceptions import OperationalError as BrokerAway
 
 from worker import process
 from worker.app import app
-from worker.celery_settings import BELL_SECONDS, INVITE, ISSUE, SWEEP
+from worker.bells import ring
+from worker.celery_settings import INVITE, ISSUE, SWEEP
 from worker.process import NotReady, Process, opened
 from worker.runner import LONGEST_SHIFT
 from worker.settings import SettingsError, load
@@ -26,13 +26,13 @@ LONGEST_SHIFT_OF_A_CHILD = timedelta(seconds=5)
 @app.task(name="issue", queue=ISSUE, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
 def issue(account: str) -> None:
     """Ask for the sessions that are due for an account."""
-    _serve(f"issue:{account}", lambda: _ring(ISSUE, account))
+    _serve(f"issue:{account}", lambda: ring(ISSUE, account))
 
 
 @app.task(name="invite", queue=INVITE, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
 def invite(channel: str) -> None:
     """Send the invitations that are due on a channel."""
-    _serve(f"invite:{channel}", lambda: _ring(INVITE, channel))
+    _serve(f"invite:{channel}", lambda: ring(INVITE, channel))
 
 
 @app.task(name="sweep", queue=SWEEP, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
@@ -43,23 +43,14 @@ def sweep() -> None:
         return
     return_leases(here.parts)
     for step, name in ringable(here.parts):
-        _ring(step, name)
+        ring(step, name)
 
 
 def ring_invite(channel: str) -> None:
     """Say that invitations are due: to this process's shift if it is at it, else to any worker."""
     here = process.existing()
     if here is None or not here.ring_here(f"{INVITE}:{channel}"):
-        _ring(INVITE, channel)
-
-
-def _ring(step: str, name: str) -> None:
-    try:
-        # No retrying: a database thread would stand still with it, and the sweep rings again in a second.
-        app.send_task(step, args=(name,), queue=step, expires=BELL_SECONDS, retry=False)
-    except BrokerAway as error:
-        away = type(error).__name__
-        log.warning("the broker is away (%s): a bell for %s %s is lost until the sweep", away, step, name)
+        ring(INVITE, channel)
 
 
 def _serve(key: str, ring_again: Any) -> None:

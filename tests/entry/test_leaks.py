@@ -1,8 +1,6 @@
-"""What no command may show: personal data, tokens, links and secrets in logs, on standard error, or in the clear on disk."""
+"""What no command may show, and no database hold in the clear: personal data, tokens, links and secrets."""
 
 from pathlib import Path
-
-import pytest
 
 from worker.sandbox import Fault, SmtpFault
 
@@ -11,8 +9,8 @@ from .desk import customers
 ROWS = [
     {
         "customer_id": f"P-{n:03}",
-        "first_name": f"Xaverine{n}",
-        "last_name": f"Quellenhofer{n}",
+        "first_name": "Xaverine" + "abcdefghijklmnopqrstuvwxyz"[n],
+        "last_name": "Quellenhofer" + "abcdefghijklmnopqrstuvwxyz"[n],
         "email": f"xq.{n}.private@example.com",
         "phone": f"+3706123{n:04}",
         "date_of_birth": "1961-07-23",
@@ -25,8 +23,7 @@ PERSONAL = ("xaverine", "quellenhofer", "xq.", ".private", "+3706123", "3706123"
 SECRETS = ("sandbox-secret", "s3cret-key-of-ours")
 
 
-@pytest.mark.parametrize("level", ["debug", "info"])
-def test_no_personal_data_token_or_secret_is_in_the_log_on_screen_or_in_the_database(desk_at, play, level, tmp_path):
+def test_no_personal_data_token_or_secret_is_in_the_log_on_screen_or_in_the_database(desk_at, play, tmp_path):
     played = play(
         faults=(
             Fault.parse("400-too-many:0.05"),
@@ -43,7 +40,7 @@ def test_no_personal_data_token_or_secret_is_in_the_log_on_screen_or_in_the_data
     desk.secret("idenfy_secret", "s3cret-key-of-ours")
     desk.change("[accounts.au]", 'prefill = "all"\n[accounts.au]')
     listed = desk.list_of([*ROWS, {"customer_id": "xq.99.private@example.com", "email": "quellenhofer"}])
-    ended = desk.run_process("run", listed, "--json", "--log-level", level, "--log-file", "onboard.log")
+    ended = desk.run_process("run", listed, "--json", "--log-level", "debug", "--log-file", "onboard.log")
     assert ended.code == 1
     reports = [desk.onboard("report", "latest", "--format", form).out for form in ("csv", "jsonl", "html")]
     shown = [
@@ -60,8 +57,10 @@ def test_no_personal_data_token_or_secret_is_in_the_log_on_screen_or_in_the_data
     for text in [*shown, *on_disk]:
         lowered = text.lower()
         assert [word for word in never if word in lowered] == []
-    # The other side: what is looked for does go where it has to.
-    assert "Quellenhofer" in "".join(mail.text or "" for mail in played.sandbox.mailbox) or played.sandbox.mailbox
+    # What is looked for was really there: in what was sent to those whom it was meant for.
+    sent = "".join(mail.text or "" for mail in played.sandbox.mailbox)
+    assert any(token in sent for token in played.tokens)
+    assert ended.facts["rows"]["held"] > 0
 
 
 def databases(folder: Path) -> list[Path]:
@@ -73,5 +72,4 @@ def test_a_debug_log_on_standard_error_keeps_json_alone_on_standard_output(desk_
     ended = desk.run_process("run", desk.list_of(customers(3)), "--json", "--log-level", "debug")
     assert ended.code == 0
     assert ended.facts["rows"]["invited"] == 3
-    assert "DEBUG" in ended.err or "INFO" in ended.err
     assert not any(word in ended.err for word in ("box1@", "Quirin", "Ostrander"))

@@ -6,8 +6,11 @@ import sys
 import click
 
 from worker import __version__
+from worker.cli.accounts import account
 from worker.cli.check import check
+from worker.cli.completion import completion
 from worker.cli.database import db
+from worker.cli.decide import cancel, pause, resolve, resume, retry
 from worker.cli.exits import COULD_NOT_START, DONE, INTERRUPTED, NEEDS_A_PERSON
 from worker.cli.init import init, keys
 from worker.cli.invocation import Invocation, start_logging, with_global_options
@@ -15,6 +18,7 @@ from worker.cli.report import report
 from worker.cli.run import import_, run
 from worker.cli.sandbox import sandbox
 from worker.cli.status import status
+from worker.cli.template import template
 from worker.cli.workers import beat, worker
 
 EPILOG = """\b
@@ -37,7 +41,28 @@ def main_group(context: click.Context) -> None:
     context.ensure_object(Invocation)
 
 
-for command in (init, check, run, import_, status, report, worker, beat, sandbox, db, keys):
+COMMANDS = (
+    init,
+    check,
+    run,
+    import_,
+    status,
+    report,
+    retry,
+    resolve,
+    pause,
+    resume,
+    cancel,
+    account,
+    template,
+    worker,
+    beat,
+    sandbox,
+    db,
+    keys,
+    completion,
+)
+for command in COMMANDS:
     main_group.add_command(command)
 with_global_options(main_group)
 

@@ -1,7 +1,7 @@
 """Calls to providers: written down before they are made, and their results once they are known."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -74,7 +74,7 @@ class Attempts:
         with self._database.write() as connection:
             ours = jobs.still_ours(connection, [(item.opened.job.id, item.opened.job.fence) for item in results])
             kept = [result for result in results if result.opened.job.id in ours]
-            added = sessions.add(connection, self._keyring, _new_sessions(terms.account, kept), now=now)
+            added = sessions.add(connection, self._keyring, _new_sessions(terms.account, kept, ours), now=now)
             moves, closings = [], []
             for result in results:
                 job = result.opened.job
@@ -109,7 +109,9 @@ def _attempt(item: OpenedJob, account: str, *, now: datetime) -> dict[str, Any]:
     }
 
 
-def _new_sessions(account: str, results: Sequence[IssueResult]) -> list[sessions.NewSession]:
+def _new_sessions(
+    account: str, results: Sequence[IssueResult], priorities: Mapping[int, int]
+) -> list[sessions.NewSession]:
     return [
         sessions.NewSession(
             job_id=result.opened.job.id,
@@ -117,7 +119,7 @@ def _new_sessions(account: str, results: Sequence[IssueResult]) -> list[sessions
             customer_id=result.opened.job.request.customer.customer_id,
             purpose=result.opened.job.purpose,
             channel=result.opened.job.channel,
-            priority=result.opened.job.priority,
+            priority=priorities[result.opened.job.id],
             account=account,
             issued_at=result.began_at,
             replaces=result.opened.job.session_id,

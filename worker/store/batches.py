@@ -13,6 +13,7 @@ from worker.keyring import Keyring
 from worker.models import Batch, CustomerRow, Job, Refusal
 from worker.states import ENDED_JOBS, JobState
 from worker.store.database import Database, fetch
+from worker.store.jobs import PAUSED
 from worker.store.sealing import seal_line, seal_person
 
 # Somebody else's import of the same customers may win the unique index a few times, not for ever.
@@ -147,6 +148,8 @@ class Batches:
         now: datetime,
     ) -> None:
         with self._database.write() as connection:
+            if connection.execute(sa.select(Batch.paused_at).where(Batch.id == batch_id)).scalar() is not None:
+                priority += PAUSED
             if accepted:
                 self._keep_customers(connection, [line.customer for line in accepted], now=now)
                 earlier = _earlier_jobs(connection, [line.customer for line in accepted])

@@ -11,13 +11,14 @@ import sqlalchemy as sa
 from worker.budgets import BudgetRule, after_taking, grant
 from worker.customers import Customer
 from worker.keyring import Keyring
-from worker.models import CustomerRow, InvitationRow, Job, SessionRow
+from worker.models import Batch, CustomerRow, InvitationRow, Job, SessionRow
 from worker.states import (
     LIVE_SESSIONS,
     InvitationState,
     JobState,
 )
 from worker.store import budgets
+from worker.store.cancelling import cancel_jobs
 from worker.store.database import Database, fetch
 from worker.store.jobs import PRIORITIES
 from worker.store.sealing import open_link, open_person
@@ -70,7 +71,8 @@ class Invitations:
     def take(self, terms: InvitationTerms, *, most: int, now: datetime) -> TakenInvitations:
         """Lease up to `most` due invitations that may be sent within the terms' horizon.
 
-        One whose session has ended meanwhile is superseded: nobody is sent a link that is of no use.
+        One whose session has ended meanwhile, or whose batch was cancelled, is superseded: nobody is sent a link
+        that is of no use.
         """
         with self._database.write() as connection:
             state = budgets.read(connection, terms.rule.name, lock=bool(terms.rule.limits))
@@ -83,13 +85,16 @@ class Invitations:
             for priority in PRIORITIES:
                 if len(rows) < granted.slots.count:
                     rows += _lease(connection, terms, priority, granted.slots.count - len(rows), now=now)
+            full = len(rows) == granted.slots.count
             letters = _letters(connection, [row.id for row in rows])
-            of_no_use = [row for row in rows if letters[row.id].session_state not in LIVE_SESSIONS]
+            cancelled = [row.job_id for row in rows if letters[row.id].cancelled_at is not None]
+            cancel_jobs(connection, cancelled, now=now)
+            of_no_use = [row for row in rows if not _of_use(letters[row.id])]
             if of_no_use:
                 ids = [row.id for row in of_no_use]
                 over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": "session_ended"}
                 connection.execute(sa.update(InvitationRow).where(InvitationRow.id.in_(ids)).values(over))
-            rows = [row for row in rows if letters[row.id].session_state in LIVE_SESSIONS]
+            rows = [row for row in rows if _of_use(letters[row.id])]
             reserved = after_taking(state, granted, len(rows), now=now, probe_for=terms.lease)
             if reserved != state:
                 budgets.save(connection, terms.rule.name, reserved)
@@ -98,7 +103,7 @@ class Invitations:
             self._invitation(row, letters[row.id], slots.at(index) if slots.interval else None)
             for index, row in enumerate(rows)
         ]
-        return TakenInvitations(taken, again_at=now if len(rows) + len(of_no_use) == slots.count else None)
+        return TakenInvitations(taken, again_at=now if full else None)
 
     def _invitation(self, row: sa.Row[Any], letter: sa.Row[Any], slot: datetime | None) -> TakenInvitation:
         customer = Customer(
@@ -214,13 +219,19 @@ def _letters(connection: sa.Connection, ids: list[uuid.UUID]) -> dict[uuid.UUID,
             Job.channel.label("job_channel"),
             Job.template,
             Job.floor_seconds,
+            Batch.cancelled_at,
         )
         .join(SessionRow, SessionRow.id == InvitationRow.session_id)
         .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
         .join(Job, Job.id == InvitationRow.job_id)
+        .join(Batch, Batch.id == InvitationRow.batch_id)
         .where(InvitationRow.id.in_(ids))
     )
     return {row.id: row for row in fetch(connection, query)} if ids else {}
+
+
+def _of_use(letter: sa.Row[Any]) -> bool:
+    return letter.session_state in LIVE_SESSIONS and letter.cancelled_at is None
 
 
 def still_ours(connection: sa.Connection, leases: Sequence[tuple[uuid.UUID, int]]) -> set[uuid.UUID]:

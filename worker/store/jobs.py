@@ -15,12 +15,15 @@ from worker.models import CustomerRow, Job
 from worker.sessions import SessionRequest
 from worker.states import JobState
 from worker.store import budgets, sessions
+from worker.store.cancelling import cancel_jobs, cancelled_batches
 from worker.store.database import Database, fetch
 from worker.store.sealing import open_line, open_person
 
 # In this order: an event's jobs go before a batch's.
 EVENT, BATCH = 0, 10
 PRIORITIES = (EVENT, BATCH)
+# Added to the priority of a paused batch's rows: none that is taken then, so that they cost the others nothing.
+PAUSED = 100
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,11 @@ class Jobs:
             for priority in PRIORITIES:
                 if len(rows) < granted.slots.count:
                     rows += _lease(connection, terms, priority, granted.slots.count - len(rows), now=now)
+            full = len(rows) == granted.slots.count
+            cancelled = cancelled_batches(connection, {row.batch_id for row in rows})
+            if cancelled:
+                cancel_jobs(connection, [row.id for row in rows if row.batch_id in cancelled], now=now)
+                rows = [row for row in rows if row.batch_id not in cancelled]
             live = sessions.live(connection, [(row.customer_id, row.purpose) for row in rows], now=now)
             due = [
                 row
@@ -112,7 +120,7 @@ class Jobs:
             )
             for index, row in enumerate(due)
         ]
-        again_at = now if len(rows) == slots.count else None  # a full lot: there may be more behind it
+        again_at = now if full else None  # there may be more behind it
         called_for = {row.id for row in due}
         moved_on = [row for row in rows if row.id not in called_for]
         adopted = {channel for row in moved_on for channel in invitation_channels(row.channel)}
@@ -239,12 +247,15 @@ def _customers(connection: sa.Connection, ids: list[str]) -> dict[str, sa.Row[An
     return {row.customer_id: row for row in fetch(connection, query)} if ids else {}
 
 
-def still_ours(connection: sa.Connection, leases: Sequence[tuple[int, int]]) -> set[int]:
-    """Of these (job, fence) the jobs that nobody has taken since; locked until the transaction ends."""
+def still_ours(connection: sa.Connection, leases: Sequence[tuple[int, int]]) -> dict[int, int]:
+    """Of these (job, fence) the jobs that nobody has taken since, with their priority of now; locked.
+
+    The priority is read again because the batch may have been paused since they were taken.
+    """
     ids = [job_id for job_id, _ in leases]
-    query = sa.select(Job.id, Job.fence).where(Job.id.in_(ids), Job.state == JobState.WORKING)
-    held = {tuple(row) for row in connection.execute(query.order_by(Job.id).with_for_update())}
-    return {job_id for job_id, fence in leases if (job_id, fence) in held}
+    query = sa.select(Job.id, Job.fence, Job.priority).where(Job.id.in_(ids), Job.state == JobState.WORKING)
+    held = {(row.id, row.fence): row.priority for row in fetch(connection, query.order_by(Job.id).with_for_update())}
+    return {job_id: held[job_id, fence] for job_id, fence in leases if (job_id, fence) in held}
 
 
 def release(connection: sa.Connection, leases: Sequence[tuple[int, int]], *, now: datetime) -> None:
@@ -252,4 +263,4 @@ def release(connection: sa.Connection, leases: Sequence[tuple[int, int]], *, now
     ours = still_ours(connection, leases)
     if ours:
         back = {"state": JobState.WAITING, "lease_until": None, "changed_at": now}
-        connection.execute(sa.update(Job).where(Job.id.in_(ours)).values(back))
+        connection.execute(sa.update(Job).where(Job.id.in_(list(ours))).values(back))

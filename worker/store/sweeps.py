@@ -13,6 +13,7 @@ from worker.models import Attempt, InvitationRow, Job
 from worker.states import InvitationState, JobState, invitation_state_after, job_state_after
 from worker.store.database import Database, fetch
 from worker.store.handovers import move_jobs
+from worker.store.jobs import PRIORITIES
 
 UNKNOWN = Problem(Kind.UNKNOWN, "the worker ended while the call was out; it may have been carried out")
 # Rows returned in one transaction: a long one would hold up the workers that take from the same tables.
@@ -49,7 +50,11 @@ class Sweeps:
         parts = [
             sa.select(sa.literal("account").label("what"), sa.literal(account).label("name")).where(
                 sa.exists().where(
-                    Job.account == account, Job.state == JobState.WAITING, Job.joins.is_(None), Job.due_at <= now
+                    Job.account == account,
+                    Job.priority.in_(PRIORITIES),
+                    Job.state == JobState.WAITING,
+                    Job.joins.is_(None),
+                    Job.due_at <= now,
                 )
             )
             for account in accounts
@@ -57,6 +62,7 @@ class Sweeps:
             sa.select(sa.literal("channel").label("what"), sa.literal(channel).label("name")).where(
                 sa.exists().where(
                     InvitationRow.channel == channel,
+                    InvitationRow.priority.in_(PRIORITIES),
                     InvitationRow.state == InvitationState.WAITING,
                     InvitationRow.due_at <= now,
                 )

@@ -1,0 +1,95 @@
+"""`onboard account`: what each account may do now, and trying a stopped one again."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from worker.bootstrap import Parts
+from worker.budgets import BudgetRule, BudgetState, credits_left
+from worker.cli.exits import CannotStart
+from worker.cli.invocation import Invocation
+
+
+@click.group()
+def account() -> None:
+    """The accounts at providers, and the senders: limits, pauses, stops, credits."""
+
+
+@account.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+@click.pass_obj
+def list_accounts(invocation: Invocation, as_json: bool) -> None:
+    """What each account and sender may do now, and why not where it may not."""
+    with invocation.parts(migrate=True) as parts:
+        facts = _facts(parts)
+    if as_json:
+        click.echo(json.dumps({"accounts": facts}))
+        return
+    table = Table("account", "provider", "budget", "limits", "credits", "now", box=None, padding=(0, 2))
+    for item in facts:
+        spent = f"{item['credits_used']:,} used" if item["credits_left"] is None else f"{item['credits_left']:,} left"
+        table.add_row(item["account"], item["provider"], item["budget"], ", ".join(item["limits"]), spent, _now(item))
+    Console(highlight=False, markup=False).print(table)
+
+
+@account.command("resume")
+@click.argument("name")
+@click.pass_obj
+def resume_account(invocation: Invocation, name: str) -> None:
+    """Try the stopped account NAME (or sender) again: a single call goes first."""
+    with invocation.parts() as parts:
+        rules = _rules(parts)
+        if name not in rules:
+            raise CannotStart(f"there is no account {name!r}; they are {', '.join(sorted(rules))}")
+        was_stopped = parts.budgets.resume(rules[name].name)
+        shared = [other for other, rule in rules.items() if rule.name == rules[name].name and other != name]
+    also = f" (and {', '.join(shared)}, which share its budget)" if shared else ""
+    if was_stopped:
+        click.echo(f"{name}{also} is tried again with a single call")
+    else:
+        click.echo(f"{name} was not stopped")
+
+
+def _rules(parts: Parts) -> dict[str, BudgetRule]:
+    accounts = {name: parts.budget_of(name) for name in parts.accounts}
+    return accounts | {channel: parts.sender_budget(channel) for channel in parts.channels}
+
+
+def _facts(parts: Parts) -> list[dict[str, Any]]:
+    states = parts.budgets.all()
+    now = parts.clock()
+    return [
+        {
+            "account": name,
+            "provider": parts.accounts[name].provider if name in parts.accounts else "sender",
+            "budget": rule.name,
+            "limits": [str(limit) for limit in rule.limits],
+            "concurrency": rule.concurrency,
+            **_state(states.get(rule.name, BudgetState()), rule, now=now),
+        }
+        for name, rule in _rules(parts).items()
+    ]
+
+
+def _state(state: BudgetState, rule: BudgetRule, *, now: datetime) -> dict[str, Any]:
+    paused = state.blocked_until is not None and state.blocked_until > now
+    return {
+        "credits_used": state.credits_used,
+        "credits_left": credits_left(state, rule),
+        "paused_until": state.blocked_until.isoformat(timespec="seconds") if paused and state.blocked_until else None,
+        "pause_reason": state.pause_reason if paused else None,
+        "stopped_at": state.stopped_at.isoformat(timespec="seconds") if state.stopped_at else None,
+        "stop_reason": state.stop_reason or None,
+    }
+
+
+def _now(item: dict[str, Any]) -> str:
+    if item["stopped_at"]:
+        return f"stopped: {item['stop_reason']}"
+    if item["paused_until"]:
+        return f"paused until {item['paused_until']}: {item['pause_reason']}"
+    return "working"

@@ -1,0 +1,156 @@
+"""What a person decides about a batch: `retry`, `resolve`, `pause`, `resume`, `cancel`."""
+
+import json
+from typing import Any
+
+import click
+
+from worker.bootstrap import Parts
+from worker.cli.invocation import Invocation, find_batch
+from worker.store.batches import BatchFacts
+from worker.store.decisions import Decided, Verdict, Which
+
+YES = click.option("--yes", is_flag=True, help="Do not ask.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+DRY_RUN = click.option("--dry-run", is_flag=True, help="Count the rows and change nothing.")
+
+
+@click.command()
+@click.argument("batch")
+@click.option("--account", help="Only the rows of this account.")
+@click.option("--row", type=click.IntRange(2), help="Only this row of the list.")
+@DRY_RUN
+@JSON
+@click.pass_obj
+def retry(
+    invocation: Invocation, batch: str, account: str | None, row: int | None, dry_run: bool, as_json: bool
+) -> None:
+    """Put the failed rows of BATCH (a number, or `latest`) back to waiting, attempts at zero.
+
+    A row that failed for its data fails again unless a newer list has corrected them. Held rows stay held: a
+    call of theirs may have happened; see `onboard resolve`.
+    """
+    with invocation.parts() as parts:
+        found = find_batch(parts, batch)
+        which = Which(found.id, account, row)
+        if dry_run:
+            _say(found, "retry", parts.decisions.count_failed(which), "would go back to waiting", as_json)
+            return
+        decided = parts.decisions.retry(which, now=parts.clock())
+        _ring(parts, decided)
+    _say(found, "retry", decided.rows, "went back to waiting", as_json)
+
+
+@click.command()
+@click.argument("batch")
+@click.option("--repeat", "verdict", flag_value=Verdict.REPEAT.value, help="Make their calls again.")
+@click.option("--abandon", "verdict", flag_value=Verdict.ABANDON.value, help="Give them up: they are cancelled.")
+@click.option("--account", help="Only the rows of this account.")
+@click.option("--row", type=click.IntRange(2), help="Only this row of the list.")
+@YES
+@DRY_RUN
+@JSON
+@click.pass_obj
+def resolve(
+    invocation: Invocation,
+    batch: str,
+    verdict: str | None,
+    account: str | None,
+    row: int | None,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Settle the held rows of BATCH (a number, or `latest`): make their calls again, or give them up.
+
+    A row is held where a call may have been carried out and repeating it may cost a second session, or bring
+    the customer a second text. `onboard report` says what is known of each.
+    """
+    if verdict is None:
+        raise click.UsageError("say --repeat or --abandon")
+    with invocation.parts() as parts:
+        found = find_batch(parts, batch)
+        which = Which(found.id, account, row)
+        held = parts.decisions.count_held(which)
+        if dry_run:
+            _say(found, verdict, held, f"would be settled with --{verdict}", as_json)
+            return
+        if held and not yes:
+            costs = {
+                Verdict.REPEAT.value: f"make the calls of {held} held rows again? At worst each pays for a second"
+                " session, or brings a second message",
+                Verdict.ABANDON.value: f"give up {held} held rows? They are cancelled; what the provider may have"
+                " opened for them stays open until it expires",
+            }
+            click.confirm(costs[verdict], abort=True, err=True)
+        decided = parts.decisions.resolve(which, Verdict(verdict), now=parts.clock())
+        _ring(parts, decided)
+    words = {Verdict.REPEAT.value: "went back to be called again", Verdict.ABANDON.value: "were given up"}
+    _say(found, verdict, decided.rows, words[verdict], as_json)
+
+
+@click.command()
+@click.argument("batch")
+@JSON
+@click.pass_obj
+def pause(invocation: Invocation, batch: str, as_json: bool) -> None:
+    """Take nothing more of BATCH (a number, or `latest`) until `onboard resume`.
+
+    Calls that are being made are finished.
+    """
+    with invocation.parts() as parts:
+        found = find_batch(parts, batch)
+        decided = parts.decisions.pause(found.id, now=parts.clock())
+    _say(found, "pause", decided.rows, "wait until `onboard resume`", as_json)
+
+
+@click.command()
+@click.argument("batch")
+@JSON
+@click.pass_obj
+def resume(invocation: Invocation, batch: str, as_json: bool) -> None:
+    """Go on with BATCH (a number, or `latest`) after `onboard pause`."""
+    with invocation.parts() as parts:
+        found = find_batch(parts, batch)
+        decided = parts.decisions.resume(found.id)
+        _ring(parts, decided)
+    _say(found, "resume", decided.rows, "go on", as_json)
+
+
+@click.command()
+@click.argument("batch")
+@YES
+@JSON
+@click.pass_obj
+def cancel(invocation: Invocation, batch: str, yes: bool, as_json: bool) -> None:
+    """End every row of BATCH (a number, or `latest`) that has not ended. It cannot be undone.
+
+    Messages that have not left are not sent. Sessions that are open stay open at the provider until they
+    expire. Calls that are being made are finished first.
+    """
+    with invocation.parts() as parts:
+        found = find_batch(parts, batch)
+        if not yes:
+            click.confirm(f"end all rows of batch {found.id} ({found.name}) that have not ended?", abort=True, err=True)
+        decided = parts.decisions.cancel(found.id, now=parts.clock())
+    _say(found, "cancel", decided.rows, "were cancelled", as_json)
+
+
+def _ring(parts: Parts, decided: Decided) -> None:
+    """Tell workers elsewhere at once; without a broker the next `run` finds the rows, and the sweep does anyway."""
+    if parts.settings.broker.url.startswith("memory"):
+        return
+    from worker.bells import ring
+
+    for account in sorted(decided.accounts):
+        ring("issue", account)
+    for channel in sorted(decided.channels):
+        ring("invite", channel)
+
+
+def _say(batch: BatchFacts, action: str, rows: int, words: str, as_json: bool) -> None:
+    if as_json:
+        facts: dict[str, Any] = {"batch": batch.id, "action": action, "rows": rows}
+        click.echo(json.dumps(facts))
+    else:
+        click.echo(f"batch {batch.id}: {rows:,} rows {words}")
