@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -31,14 +32,20 @@ COLUMNS = (
 # What a person does about a line that needs one. By the line's state, then its reason; "" stands for any.
 ACTIONS = {
     ("rejected", ""): "correct the line and import it in a new list",
-    ("held", "unknown"): "ask the provider whether the session was opened, then decide: repeat it or give it up",
-    ("held", "second_session"): "the provider opened a session beside one that lives: let one of them expire",
-    ("held", "conflict"): "the provider has a live session for the customer: wait until it has ended",
-    ("held", "template"): "correct the template; `onboard check` names the fault",
-    ("held", ""): "find out what happened, then decide: repeat it or give it up",
+    (
+        "held",
+        "unknown",
+    ): "ask the provider whether a session was opened, then `onboard resolve` with --repeat or --abandon",
+    (
+        "held",
+        "second_session",
+    ): "let one of the two sessions expire, then `onboard resolve` with --repeat, or --abandon",
+    ("held", "conflict"): "wait until the provider's session has ended, then `onboard resolve` with --repeat",
+    ("held", "template"): "correct the template, which `onboard check` names, then `onboard resolve` with --repeat",
+    ("held", ""): "find out what happened, then `onboard resolve` with --repeat or --abandon",
     ("failed", "bad_input"): "correct the data and import the customer in a new list",
-    ("failed", "attempts_spent"): "see whether the provider works again, then import the customer in a new list",
-    ("failed", ""): "see the error, and import the customer in a new list",
+    ("failed", "attempts_spent"): "`onboard retry` once the other side works again",
+    ("failed", ""): "see the error; `onboard retry` once its cause is gone",
     ("lapsed", "reissues_spent"): "decide whether the customer is to be invited once more",
 }
 
@@ -108,7 +115,19 @@ def _loads(parts: Parts, counts: BatchCounts) -> Iterator[Load]:
         yield Load(channel, still, rule, budgets[rule.name])
 
 
-def line_values(line: LineFacts, *, with_link: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Columns:
+    """What a report has beside `COLUMNS`: each line's link, which is a secret; why its account was chosen."""
+
+    links: bool = False
+    routes: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*COLUMNS, *(["route"] if self.routes else []), *(["link"] if self.links else []))
+
+
+def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
     """One line of the report, by column. Times are ISO 8601 UTC; `error` keeps what explains the state."""
     error = f"{line.reason}: {line.detail}" if line.detail else line.reason
     action = ACTIONS.get((line.state, line.reason)) or ACTIONS.get((line.state, "")) or ""
@@ -127,28 +146,28 @@ def line_values(line: LineFacts, *, with_link: bool) -> dict[str, Any]:
         "error": error,
         "action": action,
     }
-    return values | {"link": line.link} if with_link else values
+    return values | ({"route": line.route} if columns.routes else {}) | ({"link": line.link} if columns.links else {})
 
 
 def _iso(at: datetime | None) -> str:
     return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if at else ""
 
 
-def write_csv(out: TextIO, lines: Iterable[LineFacts], *, with_link: bool) -> int:
+def write_csv(out: TextIO, lines: Iterable[LineFacts], columns: Columns) -> int:
     """Safe to open in a spreadsheet: no cell is read as a formula. Returns the number of lines."""
     writer = csv.writer(out)
-    writer.writerow([*COLUMNS, *(["link"] if with_link else [])])
+    writer.writerow(columns.names)
     count = 0
     for line in lines:
-        writer.writerow([spreadsheet_safe(str(value)) for value in line_values(line, with_link=with_link).values()])
+        writer.writerow([spreadsheet_safe(str(value)) for value in line_values(line, columns).values()])
         count += 1
     return count
 
 
-def write_jsonl(out: TextIO, lines: Iterable[LineFacts], *, with_link: bool) -> int:
+def write_jsonl(out: TextIO, lines: Iterable[LineFacts], columns: Columns) -> int:
     """One JSON object a line. Returns the number of lines."""
     count = 0
     for line in lines:
-        out.write(json.dumps(line_values(line, with_link=with_link), ensure_ascii=False) + "\n")
+        out.write(json.dumps(line_values(line, columns), ensure_ascii=False) + "\n")
         count += 1
     return count

@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
-from worker.report import COLUMNS, line_values
+from worker.report import Columns, line_values
 from worker.store.facts import LineFacts
 
 SHOWN = 5_000  # rows in the table: more make a browser slow; all are counted, and the CSV has them all
@@ -61,7 +61,12 @@ MESSAGES = {
     "failed": "refused, or every attempt failed",
     "held": "may have been sent: a person has to decide",
 }
-HEADINGS = {"issued_at": "issued (UTC)", "expires_at": "link expires (UTC)", "customer_id": "customer"}
+HEADINGS = {
+    "issued_at": "issued (UTC)",
+    "expires_at": "link expires (UTC)",
+    "customer_id": "customer",
+    "route": "why this account",
+}
 NUMBERS = frozenset({"row", "attempts", "waits"})
 TIMES = frozenset({"issued_at", "expires_at"})
 
@@ -111,7 +116,7 @@ def write_html(
         if line.state in NEEDS_A_PERSON:
             key = (line.state, line.reason)
             if key not in groups:
-                groups[key] = Group(*key, action=str(line_values(line, with_link=False)["action"]))
+                groups[key] = Group(*key, action=str(line_values(line, Columns())["action"]))
             groups[key].add(line)
     page = _environment().get_template("report.html")
     stream = page.stream(
@@ -123,7 +128,7 @@ def write_html(
         segments=_segments(facts["rows"]),
         groups=sorted(groups.values(), key=lambda group: (NEEDS_A_PERSON.index(group.state), -group.count)),
         messages=[(state, number, MESSAGES.get(state, "")) for state, number in facts["invitations"].items()],
-        columns=[*COLUMNS, *(["link"] if with_link else [])],
+        columns=Columns(links=with_link, routes=True).names,
         headings=HEADINGS,
         numbers=NUMBERS,
         times=TIMES,
@@ -139,7 +144,7 @@ def write_html(
 
 def _values(lines: list[LineFacts], *, with_link: bool) -> Iterator[dict[str, Any]]:
     for line in lines:
-        values = line_values(line, with_link=with_link)
+        values = line_values(line, Columns(links=with_link, routes=True))
         yield values | {name: str(values[name])[:19].replace("T", " ") for name in TIMES}
 
 

@@ -62,7 +62,30 @@ COMMANDS = (
     keys,
     completion,
 )
+# One line each in the list of commands; each command's own --help says the rest.
+SHORT = {
+    "init": "Write a configuration to start from.",
+    "check": "Check a list and forecast it; sends nothing.",
+    "run": "Import a list and send its invitations.",
+    "import": "Only import a list, for workers elsewhere.",
+    "status": "How the batches stand.",
+    "report": "What became of each row.",
+    "retry": "Put failed rows back to waiting.",
+    "resolve": "Settle held rows: repeat or abandon.",
+    "pause": "Take nothing more of a batch.",
+    "resume": "Go on with a paused batch.",
+    "cancel": "End a batch.",
+    "account": "Limits, pauses, stops and credits.",
+    "template": "Preview what customers read.",
+    "worker": "Work what is due, until ended.",
+    "beat": "Ring for what is due, until ended.",
+    "sandbox": "Play the providers and a mailbox.",
+    "db": "The database's schema.",
+    "keys": "Keys to encrypt with.",
+    "completion": "Complete commands in your shell.",
+}
 for command in COMMANDS:
+    command.short_help = SHORT[command.name or ""]
     main_group.add_command(command)
 with_global_options(main_group)
 

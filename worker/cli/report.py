@@ -12,7 +12,7 @@ import click
 
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_batch
-from worker.report import status, write_csv, write_jsonl
+from worker.report import Columns, status, write_csv, write_jsonl
 
 
 @click.command()
@@ -30,8 +30,11 @@ from worker.report import status, write_csv, write_jsonl
     help="Add each session's link, for those who send them themselves. It is noted in the audit log: whoever has"
     " a link can use it.",
 )
+@click.option("--with-routes", is_flag=True, help="Add why each row's account was chosen (always in the page).")
 @click.pass_obj
-def report(invocation: Invocation, batch: str, form: str | None, out: Path | None, with_links: bool) -> None:
+def report(
+    invocation: Invocation, batch: str, form: str | None, out: Path | None, with_links: bool, with_routes: bool
+) -> None:
     """What became of each row of BATCH (a number, or `latest`), rejected ones too.
 
     Columns: row, customer_id, state, result, account, reference, issued_at, expires_at, invitation, attempts,
@@ -52,7 +55,7 @@ def report(invocation: Invocation, batch: str, form: str | None, out: Path | Non
                 count = write_html(stream, status(parts, found), lines, with_link=with_links, now=parts.clock())
             else:
                 write = write_csv if form == "csv" else write_jsonl
-                count = write(stream, lines, with_link=with_links)
+                count = write(stream, lines, Columns(links=with_links, routes=with_routes))
     if out:
         click.echo(f"{count:,} rows written to {out}", err=True)
 

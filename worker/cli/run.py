@@ -160,6 +160,10 @@ def _import(parts: Parts, path: Path, options: ListOptions, *, again: bool, stri
 
     imported = import_list(parts, path, options, again=again, strict=strict, progress=tell)
     batch = imported.batch
+    if batch.cancelled_at is not None:
+        raise CannotStart(f"batch {batch.id} of this list was cancelled; --again imports it anew")
+    if batch.paused_at is not None:
+        raise CannotStart(f"batch {batch.id} of this list is paused; `onboard resume {batch.id}` goes on with it")
     if imported.new:
         click.echo(f"batch {batch.id}: {path.name} imported in {time.monotonic() - began:.1f} s", err=True)
     else:

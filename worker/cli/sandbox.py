@@ -42,7 +42,8 @@ Fault kinds:
   huge           200 with 64 MiB
   redirect       307
 Fault options: retry-after=ANYTHING, endpoint=NAME, processed=yes (the session is opened all the same).
-Endpoints: idenfy-kyc, idenfy-kyc-list, frankieone-v2; for --latency also smtp.
+Endpoints: idenfy-kyc, idenfy-kyc-list, frankieone-v2, twilio, twilio-list; for --latency also smtp.
+Without an endpoint, faults, limits and latencies are the identity providers' alone.
 
 \b
 The configuration that goes with it (the credentials are invented):
@@ -50,7 +51,10 @@ The configuration that goes with it (the credentials are invented):
   frankieone-v2   base_url http://127.0.0.1:9200/frankieone, sandbox-key,
                   customer_id 11111111-1111-4111-8111-111111111111
   email           smtp://127.0.0.1:9225
-What was received: http://127.0.0.1:9200/ in a browser, /_sandbox/log, /_sandbox/mailbox.
+  sms             base_url http://127.0.0.1:9200/twilio, from +15005550006, sandbox-token,
+                  account AC00000000000000000000000000000001
+What was received: http://127.0.0.1:9200/ in a browser, /_sandbox/log, /_sandbox/mailbox,
+/_sandbox/texts.
 """
 
 
@@ -234,7 +238,11 @@ async def serve(played: Sandbox, *, as_json: bool) -> None:
                 "smtp": smtp,
                 "port": played.port,
                 "smtp_port": played.smtp_port,
-                "base_urls": {"idenfy": f"{played.url}/idenfy", "frankieone": f"{played.url}/frankieone"},
+                "base_urls": {
+                    "idenfy": f"{played.url}/idenfy",
+                    "frankieone": f"{played.url}/frankieone",
+                    "twilio": f"{played.url}/twilio",
+                },
             }
             click.echo(json.dumps(facts))
         else:

@@ -1,14 +1,19 @@
 """`onboard status`: how the batches stand."""
 
 import json
+import time
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
+from worker.bootstrap import Parts
 from worker.cli.invocation import Invocation, find_batch
 from worker.report import status as facts_of
+from worker.store.batches import BatchFacts
 
 # In the order of a row's life; a batch shows those it has.
 ROWS = (
@@ -29,16 +34,26 @@ ROWS = (
 CALLS = {"requests": "requests", "issued": "issued", "rate_limited": "told to wait", "errors": "errors"}
 
 
+WATCH_SECONDS = 1.0
+AT_REST = ("sent", "finished", "cancelled")
+
+
 @click.command()
 @click.argument("batch", required=False)
+@click.option("--watch", is_flag=True, help="Show it again each second, until the batch is out or Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 @click.pass_obj
-def status(invocation: Invocation, batch: str | None, as_json: bool) -> None:
+def status(invocation: Invocation, batch: str | None, watch: bool, as_json: bool) -> None:
     """How BATCH stands (a number, or `latest`); without one, all of them.
 
     What is waiting, what has been sent, what needs a person, when it will be done and what limits it.
     """
+    if watch and as_json:
+        raise click.UsageError("--watch is for people: a script asks again with --json")
     with invocation.parts(migrate=True) as parts:
+        if watch:
+            _watch(parts, find_batch(parts, batch or "latest"))
+            return
         if batch is not None:
             facts = facts_of(parts, find_batch(parts, batch))
             if as_json:
@@ -57,26 +72,43 @@ def status(invocation: Invocation, batch: str | None, as_json: bool) -> None:
 
 def show_status(facts: dict[str, Any]) -> None:
     """One batch for people, on standard output."""
-    console = Console(highlight=False, soft_wrap=True)
+    Console(highlight=False).print(_lines(facts))
+
+
+def _watch(parts: Parts, batch: BatchFacts) -> None:
+    with Live(console=Console(highlight=False), auto_refresh=False) as live:
+        while True:
+            current = parts.batches.find(str(batch.id)) or batch
+            facts = facts_of(parts, current)
+            live.update(_lines(facts), refresh=True)
+            if facts["state"] in AT_REST:
+                return
+            time.sleep(WATCH_SECONDS)
+
+
+def _lines(facts: dict[str, Any]) -> Text:
     rows = facts["rows"]
-    console.print(f"batch {facts['batch']} ({facts['name']}): {facts['state']}", markup=False, style="bold")
-    parts = [f"{rows[state]:,} {state}" for state in ROWS if rows[state]]
-    console.print(f"  rows         {rows['total']:,}: {', '.join(parts) or 'none'}", markup=False)
-    sent = [f"{number:,} {state}" for state, number in facts["invitations"].items() if number]
-    console.print(f"  invitations  {', '.join(sent) or 'none'}", markup=False)
+    text = Text(f"batch {facts['batch']} ({facts['name']}): {facts['state']}", style="bold")
+
+    def line(name: str, words: str, style: str = "") -> None:
+        text.append(f"\n  {name:<12} {words}", style=f"not bold {style}".strip())
+
+    standing = [f"{rows[state]:,} {state}" for state in ROWS if rows[state]]
+    messages = [f"{number:,} {state}" for state, number in facts["invitations"].items() if number]
+    line("rows", f"{rows['total']:,}: {', '.join(standing) or 'none'}")
+    line("invitations", ", ".join(messages) or "none")
     for name, account in facts["accounts"].items():
-        words = [f"{account[key]:,} {word}" for key, word in CALLS.items()]
-        console.print(f"  {name:<12} {', '.join(words)}", markup=False)
+        line(name, ", ".join(f"{account[key]:,} {word}" for key, word in CALLS.items()))
         if account["stopped"]:
-            console.print(f"  {'':<12} stopped: {account['stopped']}", markup=False, style="red")
-    results = [f"{number:,} {result}" for result, number in facts["results"].items()]
-    if results:
-        console.print(f"  results      {', '.join(results)}", markup=False)
+            line("", f"stopped: {account['stopped']}", "red")
+    if facts["results"]:
+        line("results", ", ".join(f"{number:,} {result}" for result, number in facts["results"].items()))
     ends = facts["forecast"]
     if ends["finishes_at"]:
-        console.print(f"  done by      {ends['finishes_at']} ({ends['limited_by']})", markup=False)
+        line("done by", f"{ends['finishes_at']} ({ends['limited_by']})")
     elif ends["limited_by"]:
-        console.print(f"  waits for    {ends['limited_by']}", markup=False, style="red")
+        line("waits for", ends["limited_by"], "red")
+    return text
 
 
 def _show_all(every: list[dict[str, Any]]) -> None:

@@ -140,6 +140,7 @@ _MOVE: dict[str, Any] = {
     "reason": sa.bindparam("new_reason"),
     "detail": sa.bindparam("new_detail"),
     "session_id": sa.bindparam("new_session_id"),
+    "entity_id": sa.bindparam("new_entity_id"),
     "changed_at": sa.bindparam("at"),
 }
 
@@ -156,6 +157,9 @@ def _move(result: IssueResult, ending: Ending | None, added: sessions.Added, *, 
         "new_reason": "",
         "new_detail": "",
         "new_session_id": added.sessions.get(job.id, job.session_id),
+        # An entity that the provider made for the customer is used from now on: without it, it makes another.
+        "new_entity_id": (result.session.references.get("entityId") if result.session else None)
+        or job.request.entity_id,
         "at": now,
     }
     match ending:
