@@ -89,8 +89,8 @@ READY := $(shell test -x $(PY) && test "$$(cat .venv/.python 2>/dev/null)" = "$$
 		done; \
 		if [ -z "$$found" ]; then \
 			echo "Python 3.11 or newer is needed, with its venv module (on Debian and Ubuntu: python3-venv)." >&2; \
-			echo "$(or $(PYTHON),python3) is: $$($(or $(PYTHON),python3) --version 2>&1)." \
-				"To use another: make PYTHON=/path/to/python3.11" >&2; \
+			echo "$(or $(PYTHON),python3) says: $$($(or $(PYTHON),python3) --version 2>&1 | head -n 1)" >&2; \
+			echo "To use another: make PYTHON=/path/to/python3.11" >&2; \
 			exit 2; \
 		fi; \
 		"$$found" -m venv --clear .venv || exit 2; \

@@ -6,6 +6,7 @@ is not read.
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,19 @@ from worker.logs import set_up
 from worker.settings import SettingsError, load
 
 
+def pool_typed(arguments: Sequence[str]) -> str | None:
+    """The pool that a command line asks for. Celery takes a typed `prefork` for its own default, and would use ours."""
+    for index, argument in enumerate(arguments):
+        if argument in ("-P", "--pool"):
+            return arguments[index + 1] if index + 1 < len(arguments) else None
+        if argument.startswith(("--pool=", "-P")):
+            return argument.removeprefix("--pool=").removeprefix("-P")
+    return None
+
+
 def _configuration() -> dict[str, Any]:
     try:
-        return celery_settings(load())
+        return celery_settings(load(), pool=pool_typed(sys.argv) or "threads")
     except SettingsError as error:
         # Celery would show a traceback of its own machinery around it.
         sys.stderr.write(f"{error}\n")

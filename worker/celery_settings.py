@@ -5,6 +5,7 @@ is a bell: it carries an account's name or a channel, and nothing is lost with i
 rows are taken, not by brokers.
 """
 
+import os
 from typing import Any
 
 from kombu.entity import Exchange, Queue
@@ -21,7 +22,7 @@ BELL_SECONDS = 30
 VISIBILITY_SECONDS = 300
 
 
-def celery_settings(settings: Settings) -> dict[str, Any]:
+def celery_settings(settings: Settings, *, pool: str = "threads") -> dict[str, Any]:
     """What Celery is configured with. Pure: no connection is made and no file is read."""
     url = settings.broker.url
     threads = 2 * (len(settings.accounts) + 2) + 2  # a shift for each account and channel, bells, and the sweep
@@ -45,8 +46,8 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
         # All accounts and channels of a process go side by side on its loop; `--pool prefork` works too.
-        "worker_pool": "threads",
-        "worker_concurrency": max(threads, 10),
+        "worker_pool": pool,
+        "worker_concurrency": max(threads, 10) if pool == "threads" else os.cpu_count() or 1,
         # Own the log (see `logs`): Celery's own lines carry arguments and the texts of exceptions.
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,

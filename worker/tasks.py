@@ -7,7 +7,13 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from celery.signals import worker_process_shutdown, worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import (
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 
 from worker import process
 from worker.app import app
@@ -21,6 +27,7 @@ from worker.sweep import return_leases, ringable
 log = logging.getLogger(__name__)
 # A child of the prefork pool works one shift at a time: another account must not wait long for its turn.
 LONGEST_SHIFT_OF_A_CHILD = timedelta(seconds=5)
+_is_child = False
 
 
 @app.task(name="issue", queue=ISSUE, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
@@ -69,9 +76,14 @@ def _process() -> Process | None:
 
 
 def _make() -> Process:
-    pool = app.conf.worker_pool
-    threads = pool == "threads" or "thread" in str(pool)
-    return Process(ring_invite=ring_invite, longest=LONGEST_SHIFT if threads else LONGEST_SHIFT_OF_A_CHILD)
+    return Process(ring_invite=ring_invite, longest=LONGEST_SHIFT_OF_A_CHILD if _is_child else LONGEST_SHIFT)
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]
+def _in_a_child(**_signal: Any) -> None:
+    # Fires in the children of the prefork pool alone, and must return at once: the loop is made at the first bell.
+    global _is_child
+    _is_child = True
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
