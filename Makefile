@@ -22,7 +22,7 @@ ifeq ($(CI),true)
 export REQUIRE_SERVICES ?= 1
 endif
 
-.PHONY: help install demo run test lint fmt bench record lock clean
+.PHONY: help install demo run test lint fmt bench trial record lock clean
 
 help: ## List what there is (this).
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -53,6 +53,11 @@ fmt: .venv/.dev ## Put the code in its form.
 bench: .venv/.dev ## Measure how fast it is; see benchmarks/.
 	@if [ ! -d benchmarks ]; then echo "make bench: this checkout has no benchmarks/" >&2; exit 2; fi
 	@$(PY) -m benchmarks
+
+trial: .venv/.dev ## The main job with faults and kills, embedded and under Celery, compared with what was received.
+	@$(PY) -m trials.main_job
+	@for pool in threads prefork; do for broker in amqp redis; do \
+		$(PY) -m trials.main_job --pool $$pool --broker $$broker || exit 1; done; done
 
 record: .venv/.dev ## Record the tests' provider answers again, against test credentials where there are any.
 	@$(PY) -m tests.providers.record

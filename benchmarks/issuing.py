@@ -111,7 +111,7 @@ def durable(folder: Path, processes: int, rows: int) -> float:
     with parts.database.read() as connection:
         # From the first attempt to the last result: start-up and the display's waits are not the engine's.
         opened, closed, done = connection.exec_driver_sql(
-            f"select min(opened_at), max(closed_at), count(*) from attempt where batch_id = {batch_id}"  # noqa: S608
+            f"select min(opened_at), max(closed_at), count(*) from attempt where batch_id = {batch_id}"
             " and outcome = 'done'"
         ).one()
     parts.close()
