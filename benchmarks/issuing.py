@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import uuid
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -90,8 +91,6 @@ def work(folder: Path, batch_id: int) -> None:
         return not counts.jobs.get(JobState.WAITING) and not counts.jobs.get(JobState.WORKING)
 
     async def go() -> None:
-        from datetime import timedelta
-
         parts = Parts(load(folder / "onboarding.toml"))
         parts.ready()
         await Embedded(parts).work(batch_id, is_done=is_done, patience=timedelta(), show=lambda _counts: None)
@@ -118,8 +117,6 @@ def durable(folder: Path, processes: int, rows: int) -> float:
     if done != rows:
         raise SystemExit(f"{done} of {rows} were issued")
     if isinstance(opened, str):
-        from datetime import datetime
-
         opened, closed = datetime.fromisoformat(opened), datetime.fromisoformat(closed)
     return rows / (closed - opened).total_seconds()
 
@@ -153,9 +150,8 @@ def main() -> None:
             (folder / "onboarding.toml").write_text(config)
             for processes in (1, 2):
                 speed = durable(folder, processes, chosen.rows * processes)
-                print(
-                    f"PostgreSQL, {processes} process{'es' if processes > 1 else '  '}          {speed:8.0f}/s   {speed / base:.2f}"
-                )
+                name = f"PostgreSQL, {processes} process{'es' if processes > 1 else ''}"
+                print(f"{name:<32} {speed:8.0f}/s   {speed / base:.2f}")
     finally:
         stub.terminate()
         stub.wait()
