@@ -19,7 +19,7 @@ ROWS = [
     }
     for n in range(24)
 ]
-PERSONAL = ("xaverine", "quellenhofer", "xq.", ".private", "+3706123", "3706123", "1961-07-23")
+PERSONAL = ("xaverine", "quellenhofer", ".private@", "+3706123", "3706123", "1961-07-23")
 SECRETS = ("sandbox-secret", "s3cret-key-of-ours")
 
 

@@ -130,7 +130,7 @@ def test_html_names_what_needs_a_person_and_stops(desk_at, play):
     page = Page(ended.out)
     assert ended.code == 0
     person = page.section("person")
-    for words in ("Account au is stopped", "held", "rejected", "ask the provider whether the session was opened"):
+    for words in ("Account au is stopped", "held", "rejected", "onboard resolve"):
         assert words in person
     assert "au" in page.section("accounts")
     assert "bad" in page.section("all-rows")

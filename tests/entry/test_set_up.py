@@ -54,7 +54,7 @@ def test_a_bad_configuration_is_one_line_for_each_problem_with_its_key(desk: Des
         assert len([line for line in ended.lines if key in line]) == 1, ended.err
     assert "`url`" in next(line for line in ended.lines if "urll" in line)
     assert "`lease`" in next(line for line in ended.lines if "leese" in line)
-    assert len(ended.lines) == 5  # the limits of both accounts
+    assert len(ended.lines) == 6  # the limits of both accounts, and of texts
 
 
 def test_a_missing_secret_is_named_without_a_traceback(desk: Desk):

@@ -13,7 +13,7 @@ from worker.bootstrap import Parts
 from worker.budgets import BudgetState
 from worker.cli.exits import COULD_NOT_START, DONE, NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
-from worker.cli.lists import LIST_HELP, list_options, refusing_lists
+from worker.cli.lists import LIST_HELP, Listed, list_options, refusing_lists
 from worker.customers import FieldProblem
 from worker.forecast import Load, forecast
 from worker.importing import Judged, count, judge_list, problems_of
@@ -38,7 +38,7 @@ SHOWN_PROBLEMS = 10
 @click.pass_obj
 def check(
     invocation: Invocation,
-    path: Path,
+    listed: Listed,
     options: Callable[[Parts], ListOptions],
     strict: bool,
     errors: Path | None,
@@ -48,7 +48,7 @@ def check(
         template_problems = parts.templates.problems()
         judged = Judged()
         problems: list[tuple[int, FieldProblem]] = []
-        for line in judge_list(parts, path, options(parts)):
+        for line in judge_list(parts, listed.content, options(parts)):
             count(judged, line)
             if isinstance(line, RefusedLine):
                 problems += [(line.row, problem) for problem in problems_of(line)]

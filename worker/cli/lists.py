@@ -1,30 +1,58 @@
 """The options of commands that read a list, and how a list that cannot be read is refused."""
 
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date
-from functools import wraps
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO
 
 import click
 
 from worker.bootstrap import Parts
 from worker.cli.exits import CannotStart
 from worker.importing import TooManyRefused
-from worker.intake import ListOptions, ListRefused
+from worker.intake import Form, ListOptions, ListRefused
 from worker.providers.parameters import parse_cell, unknown_parameter
 
 LIST_HELP = """
-LIST is a CSV file with a header row; docs/list-format.md has every column. Rows are numbered as a
-spreadsheet shows them: the header is row 1.
+LIST is a CSV file with a header row, or has a JSON object a line (.jsonl, .ndjson); - is standard input.
+docs/list-format.md has every column. Rows are numbered as a spreadsheet shows them: the header is row 1;
+of JSON lines, a row is the line of that number.
 """
 
 
-def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options that say how a list is to be read; the command gets them as `options(today, parts)`."""
+class Listed:
+    """The LIST that a command was given: its name for people, and what it holds."""
 
-    @click.argument("path", metavar="LIST", type=click.Path(dir_okay=False, path_type=Path))
+    def __init__(self, path: str, until_the_end: ExitStack) -> None:
+        self._path = path
+        self._until_the_end = until_the_end
+        self.name = "stdin" if path == "-" else Path(path).name
+
+    @cached_property
+    def content(self) -> Path | BinaryIO:
+        """Read from standard input when it is first asked for: after the configuration was found to be good."""
+        if self._path != "-":
+            return Path(self._path)
+        try:
+            # A list is read more than once. The file has no name that others could open, and no death leaves it behind.
+            kept = self._until_the_end.enter_context(TemporaryFile("w+b"))
+            shutil.copyfileobj(click.get_binary_stream("stdin"), kept)
+            kept.seek(0)
+        except (OSError, RuntimeError) as error:  # Click's, where there is no standard input
+            reason = getattr(error, "strerror", None) or "there is none, or it is not readable"
+            raise CannotStart(f"standard input cannot be read: {reason}") from None
+        return kept
+
+
+def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options that say how a list is to be read; the command gets `listed` and `options(parts)`."""
+
+    @click.argument("path", metavar="LIST", type=click.Path(dir_okay=False, allow_dash=True))
+    @click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), help="LIST's format.  [default: found out]")
     @click.option("--map", "mapped", multiple=True, metavar="THEIRS=OURS", help="A column's other name. Repeatable.")
     @click.option(
         "--ignore-column", "ignored", multiple=True, metavar="NAME", help="A column to leave out. Repeatable."
@@ -35,6 +63,8 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--strict", is_flag=True, help="Take nothing of a list with a refused row.")
     @wraps(command)
     def wrapped(
+        path: str,
+        form: Form | None,
         mapped: tuple[str, ...],
         ignored: tuple[str, ...],
         hash_ids: bool,
@@ -48,13 +78,15 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 mapping={**parts.settings.import_.columns, **dict(map(_pair, mapped))},
                 ignore=frozenset(ignored),
                 hash_ids=hash_ids,
+                form=form,
                 encoding=encoding,
                 delimiter="\t" if delimiter in ("\\t", "tab") else delimiter,
                 check_parameter=parse_cell,
                 known_parameter=unknown_parameter,
             )
 
-        return command(options=options, **others)
+        with ExitStack() as until_the_end:
+            return command(listed=Listed(path, until_the_end), options=options, **others)
 
     return wrapped
 

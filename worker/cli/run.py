@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,7 +13,7 @@ import click
 from worker.bootstrap import Parts
 from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
-from worker.cli.lists import LIST_HELP, list_options, refusing_lists
+from worker.cli.lists import LIST_HELP, Listed, list_options, refusing_lists
 from worker.cli.progress import Progress, open_progress
 from worker.cli.status import show_status
 from worker.embedded import AlreadyWorking, Embedded, Stand, sole_worker
@@ -69,7 +68,7 @@ class Duration(click.ParamType[timedelta]):
 @click.pass_obj
 def run(
     invocation: Invocation,
-    path: Path,
+    listed: Listed,
     options: Callable[[Parts], ListOptions],
     strict: bool,
     until: str,
@@ -81,7 +80,7 @@ def run(
         _refuse_bad_templates(parts)
         try:
             with sole_worker(parts), refusing_lists():
-                imported = _import(parts, path, options(parts), again=again, strict=strict)
+                imported = _import(parts, listed, options(parts), again=again, strict=strict)
                 parts.resume()
                 stand = _work(parts, imported.batch, until=until, patience=patience)
         except AlreadyWorking as error:
@@ -123,7 +122,7 @@ def _exit_code(stand: Stand, facts: dict[str, Any], next_due: datetime | None) -
 @click.pass_obj
 def import_(
     invocation: Invocation,
-    path: Path,
+    listed: Listed,
     options: Callable[[Parts], ListOptions],
     strict: bool,
     again: bool,
@@ -131,7 +130,7 @@ def import_(
 ) -> None:
     with invocation.parts(migrate=True) as parts, refusing_lists():
         _refuse_bad_templates(parts)
-        imported = _import(parts, path, options(parts), again=again, strict=strict)
+        imported = _import(parts, listed, options(parts), again=again, strict=strict)
         batch = parts.batches.find(str(imported.batch.id)) or imported.batch
         facts = status(parts, batch)
     if as_json:
@@ -148,7 +147,7 @@ def _refuse_bad_templates(parts: Parts) -> None:
         raise CannotStart("\n".join(f"template: {problem}" for problem in problems))
 
 
-def _import(parts: Parts, path: Path, options: ListOptions, *, again: bool, strict: bool) -> Imported:
+def _import(parts: Parts, listed: Listed, options: ListOptions, *, again: bool, strict: bool) -> Imported:
     began = time.monotonic()
     told = began
 
@@ -158,14 +157,14 @@ def _import(parts: Parts, path: Path, options: ListOptions, *, again: bool, stri
             told = time.monotonic()
             click.echo(f"importing: {rows:,} rows", err=True)
 
-    imported = import_list(parts, path, options, again=again, strict=strict, progress=tell)
+    imported = import_list(parts, listed.content, options, name=listed.name, again=again, strict=strict, progress=tell)
     batch = imported.batch
     if batch.cancelled_at is not None:
         raise CannotStart(f"batch {batch.id} of this list was cancelled; --again imports it anew")
     if batch.paused_at is not None:
         raise CannotStart(f"batch {batch.id} of this list is paused; `onboard resume {batch.id}` goes on with it")
     if imported.new:
-        click.echo(f"batch {batch.id}: {path.name} imported in {time.monotonic() - began:.1f} s", err=True)
+        click.echo(f"batch {batch.id}: {listed.name} imported in {time.monotonic() - began:.1f} s", err=True)
     else:
         age = list_age(batch, now=parts.clock())
         goes_on = f"this list was imported {age} ago; going on with it (--again starts anew)"

@@ -1,0 +1,98 @@
+"""`worker` and `beat` as processes, over both brokers and on both pools: the whole way, until ended.
+
+The queues' names are fixed, so that these tests have a broker for themselves: one at a time, whoever runs them.
+"""
+
+import contextlib
+import fcntl
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kombu import Connection
+
+from worker.celery_settings import QUEUES
+
+from .desk import Desk, Played, customers, wait_until
+
+pytestmark = pytest.mark.xdist_group("broker")
+NUMBER = 60
+
+
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """Waits until no other test process on this machine uses the queues."""
+    with (Path(tempfile.gettempdir()) / "onboarding-tests-broker.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(params=["redis", "amqp"])
+def broker(request: pytest.FixtureRequest, alone: None) -> Iterator[str]:
+    """A broker whose queues are empty."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    purge(url)
+    yield url
+    purge(url)
+
+
+def purge(url: str) -> None:
+    if url.startswith("redis"):
+        import redis
+
+        with redis.Redis.from_url(url) as client:
+            client.delete(*QUEUES, "unacked", "unacked_index", *(f"_kombu.binding.{name}" for name in QUEUES))
+        return
+    for name in QUEUES:
+        with Connection(url) as connection:
+            channel: Any = connection.channel()
+            with contextlib.suppress(connection.channel_errors):  # not there yet: nothing to empty
+                channel.queue_purge(name)
+
+
+def children(pid: int) -> int:
+    """How many processes a process has forked and still has."""
+    return sum(len(file.read_text().split()) for file in Path(f"/proc/{pid}/task").glob("*/children"))
+
+
+@pytest.fixture
+def office(desk: Desk, broker: str, make_postgresql: Callable[[], str]) -> Desk:
+    """A desk with PostgreSQL and a broker."""
+    desk.secret("database", make_postgresql())
+    desk.secret("broker", broker)
+    desk.change('url = "sqlite:///onboarding.db"', 'url = { file = "secrets/database" }')
+    desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
+    assert desk.onboard("db", "upgrade").code == 0
+    return desk
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_workers_and_beat_invite_an_imported_list_and_end_when_told_to(office: Desk, played: Played, pool: str):
+    options = [["--concurrency", "3"]] if pool == "prefork" else [[], ["--queues", "issue,sweep"]]
+    processes = [*(office.start("worker", "--pool", pool, *more) for more in options), office.start("beat")]
+    listed = office.list_of(customers(NUMBER, au=NUMBER // 3))
+    imported = office.onboard("import", listed, "--json")
+    assert imported.code == 0
+
+    def sent() -> bool:
+        assert [process.poll() for process in processes] == [None] * len(processes)
+        return bool(office.onboard("status", "latest", "--json").facts["state"] == "sent")
+
+    wait_until(sent, "every invitation is out")
+    if Path("/proc/self/task").is_dir():  # where it can be seen: Celery takes the pool that was asked for
+        assert children(processes[0].pid) == (3 if pool == "prefork" else 0)
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    for process in processes:
+        ended = office.end(process)
+        assert ended.code == 0
+        assert not any(word in ended.err for word in ("box1@", "Quirin", "Ostrander", "sandbox-secret"))
+        assert not any(token in ended.err for token in played.tokens)
+    facts = office.onboard("status", "latest", "--json").facts
+    assert facts["rows"]["invited"] == NUMBER
+    assert set(played.opened.values()) == {1}
+    assert len(played.opened) == NUMBER
+    assert len(played.sandbox.mailbox) == NUMBER
