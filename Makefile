@@ -38,7 +38,7 @@ run: .venv/.runtime ## Invite your own: make run LIST=customers.csv CONFIG=onboa
 	@$(BIN)/onboard run "$$LIST" $${CONFIG:+--config "$$CONFIG"}
 
 test: .venv/.dev ## Run all tests; those of a service that is not running say so and are skipped.
-	@$(PY) -m pytest -n auto
+	@$(PY) -m pytest -n auto --dist loadgroup
 
 lint: .venv/.dev ## Check style, types and the direction of imports.
 	@$(BIN)/ruff check

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from worker.budgets import BudgetRule
 from worker.clock import Clock, corrected, system_clock
 from worker.customers import Customer, FieldProblem, invitation_channels
-from worker.http import Http
+from worker.http import Http, OwnHttp
 from worker.invitations import Templates
-from worker.keyring import Keyring
+from worker.keyring import CannotOpen, Keyring
 from worker.onboarding import FLUSH_MARGIN, InviteWork, IssueWork, Ring
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import Provider
@@ -24,6 +24,7 @@ from worker.providers.registry import build_provider
 from worker.routing import Rule
 from worker.senders.contract import Sender
 from worker.senders.email import EmailSender
+from worker.senders.sms import TwilioSender
 from worker.sessions import default_floor
 from worker.settings import Account, Settings, SettingsError
 from worker.shift import HORIZON
@@ -36,11 +37,14 @@ from worker.store.facts import Facts
 from worker.store.handovers import Handovers
 from worker.store.invitations import Invitations, InvitationTerms
 from worker.store.jobs import Jobs, JobTerms
+from worker.store.sealing import open_person
 from worker.store.sweeps import Sweeps
 
 # A row must be able to wait a little under its lease, be called for, and be written.
 LEASE_ROOM = timedelta(seconds=5)
 DATABASE_THREADS = 8
+SMS_PLACES = 10  # calls in flight to the SMS provider
+UNNAMED = "Verification"  # who a text is from where neither [sms] nor [email] has a name
 
 
 class Parts:
@@ -82,11 +86,10 @@ class Parts:
         """By channel. Built when first needed, on the loop that will use them."""
         if self._senders is not None:
             return self._senders
-        email = self.settings.email
-        if email is None:
-            return {}
-        return {
-            "email": EmailSender(
+        senders: dict[str, Sender] = {}
+        email, sms = self.settings.email, self.settings.sms
+        if email is not None:
+            senders["email"] = EmailSender(
                 host=email.host,
                 port=email.port,
                 tls=email.tls,
@@ -98,14 +101,26 @@ class Parts:
                 hold_unknown=email.on_unknown == "hold",
                 now=self.clock,
             )
-        }
+        if sms is not None:
+            senders["sms"] = TwilioSender(
+                OwnHttp(),
+                base_url=sms.base_url,
+                account=sms.account,
+                token=sms.token,
+                from_=sms.from_,
+                timeout=sms.timeout,
+                repeat_unknown=sms.on_unknown == "repeat",
+                now=self.clock,
+            )
+        return senders
 
     @property
     def channels(self) -> tuple[str, ...]:
         """The channels that this configuration can send on."""
         if self._senders is not None:
             return tuple(self._senders)
-        return ("email",) if self.settings.email else ()
+        given = {"email": self.settings.email, "sms": self.settings.sms}
+        return tuple(channel for channel, settings in given.items() if settings is not None)
 
     @cached_property
     def templates(self) -> Templates:
@@ -124,10 +139,14 @@ class Parts:
         )
 
     def sender_budget(self, channel: str) -> BudgetRule:
-        email = self.settings.email
+        email, sms, policy = self.settings.email, self.settings.sms, self.settings.retry.policy
+        if channel == "sms":
+            # The provider counts the messages of each From.
+            name = f"sender/sms:{sms.from_}" if sms else "sender/sms"
+            return BudgetRule(name, sms.limits if sms else (), SMS_PLACES, None, policy)
         limits = email.limits if email else ()
         places = email.connections if email else 1
-        return BudgetRule(f"sender/{channel}", limits, places, None, self.settings.retry.policy)
+        return BudgetRule(f"sender/{channel}", limits, places, None, policy)
 
     def ready(self) -> None:
         """Make the budgets' rows, and set the clock by the database's. The schema must be up to date."""
@@ -137,6 +156,18 @@ class Parts:
         )
         if not self.database.is_sqlite and self.clock is system_clock:
             self.clock = corrected(self._clock_offset())
+
+    def check_keys(self) -> None:
+        """Try the keys on what the database holds. Raises SettingsError when they do not open the newest of it.
+
+        A single row that does not open is held; keys that open nothing would hold them all.
+        """
+        newest = self.facts.any_sealed()
+        try:
+            if newest is not None:
+                open_person(self.keyring, *newest)
+        except CannotOpen as error:
+            raise SettingsError([f"encryption.keys: {error}"]) from None
 
     def resume(self) -> None:
         """Let stopped accounts and senders be tried again, each with a single call first."""
@@ -196,7 +227,7 @@ class Parts:
         )
 
     def invite_work(self, channel: str) -> InviteWork:
-        email = self.settings.email
+        settings = self.settings.sms if channel == "sms" else self.settings.email
         return InviteWork(
             terms=InvitationTerms(
                 channel=channel,
@@ -207,8 +238,8 @@ class Parts:
                 most_reissues=self.settings.reissue.most,
             ),
             sender=self.senders[channel],
-            sender_name=display_name(email.from_) if email else "",
-            timeout=email.timeout if email else timedelta(seconds=30),
+            sender_name=self.sender_name(channel),
+            timeout=settings.timeout if settings else timedelta(seconds=30),
             templates=self.templates,
             providers=dict(self.providers),
             invitations=self.invitations,
@@ -216,6 +247,13 @@ class Parts:
             clock=self.clock,
             jitter=self._jitter,
         )
+
+    def sender_name(self, channel: str) -> str:
+        """Who a message says that it is from: a text, the name in `[sms]`, else that of the mails."""
+        email, sms = self.settings.email, self.settings.sms
+        if channel == "sms" and sms is not None and sms.sender_name:
+            return sms.sender_name
+        return display_name(email.from_) if email else UNNAMED
 
     def close(self) -> None:
         self.database.close()
@@ -250,6 +288,8 @@ def _check_leases(settings: Settings) -> None:
     timeouts = {f"accounts.{name}.timeout": account.timeout for name, account in settings.accounts.items()}
     if settings.email:
         timeouts["email.timeout"] = settings.email.timeout
+    if settings.sms:
+        timeouts["sms.timeout"] = settings.sms.timeout
     problems = [
         f"worker.lease: {settings.worker.lease.total_seconds():g} s is too short for {key} ="
         f" {timeout.total_seconds():g} s; write at least {(timeout + FLUSH_MARGIN + LEASE_ROOM).total_seconds():g} s"

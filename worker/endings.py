@@ -30,6 +30,7 @@ class Problem:
     `code` is the provider's own code, where it gave one; `status` the HTTP or SMTP status.
     `retry_after` is how long the other side asked us to wait, already bounded. `unreachable`: the other side
     could not be reached at all, so nothing was sent and every other row would have fared the same.
+    `most_attempts` bounds retries below the policy's bound, where each of them may cost.
     """
 
     kind: Kind
@@ -38,6 +39,7 @@ class Problem:
     status: int | None = None
     retry_after: timedelta | None = None
     unreachable: bool = False
+    most_attempts: int | None = None
 
     @property
     def concerns_account(self) -> bool:
@@ -131,7 +133,7 @@ def ending_for(
         case Kind.UNKNOWN if not repeatable:
             return Hold(reason, problem.detail)
         case _:
-            if attempt >= policy.attempts:
+            if attempt >= min(policy.attempts, problem.most_attempts or policy.attempts):
                 return Cancel("attempts_spent", f"{attempt} attempts failed, the last with: {problem.detail}")
             wait = problem.retry_after or policy.ceiling(attempt) * jitter
             return Retry(now + wait, reason, problem.detail)

@@ -60,10 +60,15 @@ def _phase_tracing() -> aiohttp.TraceConfig:
 @asynccontextmanager
 async def open_http_session(*, connections_per_host: int = 0) -> AsyncIterator[aiohttp.ClientSession]:
     """The one session of a process's loop. `connections_per_host` 0: the callers bound their calls themselves."""
+    async with _new_session(connections_per_host) as session:
+        yield session
+
+
+def _new_session(connections_per_host: int) -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(
         limit=0, limit_per_host=connections_per_host, keepalive_timeout=KEEP_IDLE.total_seconds()
     )
-    async with aiohttp.ClientSession(
+    return aiohttp.ClientSession(
         connector=connector,
         # One account's cookies must not travel with another's calls to the same host.
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -73,8 +78,7 @@ async def open_http_session(*, connections_per_host: int = 0) -> AsyncIterator[a
         trace_configs=[_phase_tracing()],
         raise_for_status=False,
         trust_env=False,
-    ) as session:
-        yield session
+    )
 
 
 class Http:
@@ -114,6 +118,22 @@ class Http:
             for name, value in response.headers.items():
                 headers.setdefault(name.lower(), value)
             return HttpAnswer(response.status, headers, bytes(body))
+
+
+class OwnHttp:
+    """As `Http`, with a session of its own: opened by the first call, on its loop, and ended by `close`."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken:  # noqa: ASYNC109
+        self._session = self._session or _new_session(0)
+        return await Http(self._session).call(request, timeout=timeout)
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
 
 def _name(error: Exception, phase: _Phase) -> str:

@@ -4,7 +4,9 @@ Two kinds of work for a shift. Each step ends in one of the ways of `endings`; w
 `states`' and which rows change is `store`'s.
 """
 
+import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -25,6 +27,7 @@ from worker.store.jobs import Jobs, JobTerms, TakenJob
 # Between the last look at the lease and the result: the call's own time-out, and writing what came of it.
 FLUSH_MARGIN = timedelta(seconds=5)
 Ring = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,9 @@ class IssueWork:
         return result.problem is not None and result.problem.concerns_account
 
     def finish(self, results: Sequence[IssueResult], now: datetime) -> None:
-        for channel in self.attempts.finish(self.terms, results, now=now):
+        channels = self.attempts.finish(self.terms, results, now=now)
+        _log_lot(self.name, [(r.opened.job.id, r.ending, r.problem, now - r.began_at) for r in results])
+        for channel in channels:
             self.ring_invite(channel)  # after the commit; the sweep rings again for a bell that is lost here
 
     def release(self, items: Sequence[TakenJob], now: datetime) -> None:
@@ -189,6 +194,7 @@ class InviteWork:
             subject=words.subject,
             text=words.text,
             html=words.html,
+            valid_for=item.expires_at - now,
         )
 
     def _ending(self, opened: OpenedInvitation, problem: Problem) -> Ending:
@@ -208,6 +214,7 @@ class InviteWork:
 
     def finish(self, results: Sequence[InviteResult], now: datetime) -> None:
         self.handovers.finish(self.terms, results, now=now)
+        _log_lot(self.name, [(r.opened.invitation.job_id, r.ending, r.problem, now - r.began_at) for r in results])
 
     def release(self, items: Sequence[TakenInvitation], now: datetime) -> None:
         self.invitations.release(items, now=now)
@@ -227,3 +234,18 @@ def _ending(
         now=now,
         jitter=jitter,
     )
+
+
+Step = tuple[int, Ending | None, Problem | None, timedelta]
+
+
+def _log_lot(work: str, steps: Sequence[Step]) -> None:
+    """A line for the lot, and one for each step: job, ending, kind, seconds until it was written."""
+    counts = Counter("not made" if ending is None else type(ending).__name__.lower() for _, ending, _, _ in steps)
+    log.info("%s: %s", work, ", ".join(f"{number} {name}" for name, number in sorted(counts.items())))
+    for job_id, ending, problem, took in steps:
+        level = logging.DEBUG if problem is None else logging.INFO
+        if log.isEnabledFor(level):
+            name = "not made" if ending is None else type(ending).__name__.lower()
+            why = f" ({problem.kind.value}{f' {problem.code}' if problem.code else ''})" if problem else ""
+            log.log(level, "%s: job %d: %s%s, %.3f s", work, job_id, name, why, took.total_seconds())

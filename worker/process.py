@@ -37,6 +37,7 @@ def opened(settings: Settings) -> Iterator[Parts]:
         if not_ready:
             raise NotReady(not_ready)
         parts.ready()
+        parts.check_keys()
         yield parts
     finally:
         parts.close()

@@ -41,6 +41,7 @@ ACTIONS = {
         "second_session",
     ): "let one of the two sessions expire, then `onboard resolve` with --repeat, or --abandon",
     ("held", "conflict"): "wait until the provider's session has ended, then `onboard resolve` with --repeat",
+    ("held", "cannot_open"): "put its key back into [encryption] keys, then `onboard resolve` with --repeat",
     ("held", "template"): "correct the template, which `onboard check` names, then `onboard resolve` with --repeat",
     ("held", ""): "find out what happened, then `onboard resolve` with --repeat or --abandon",
     ("failed", "bad_input"): "correct the data and import the customer in a new list",
@@ -100,7 +101,7 @@ def needs_a_person(facts: dict[str, Any]) -> bool:
     """Whether some rows were rejected, failed or are held, or an account is stopped: exit code 1."""
     rows = facts["rows"]
     stopped = any(account["stopped"] for account in facts["accounts"].values())
-    return stopped or any(rows[state] for state in ("rejected", "failed", "held", "lapsed"))
+    return stopped or any(rows[state] for state in ("rejected", "failed", "held"))
 
 
 def _loads(parts: Parts, counts: BatchCounts) -> Iterator[Load]:

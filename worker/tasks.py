@@ -69,7 +69,7 @@ def _serve(key: str, ring_again: Any) -> None:
 def _process() -> Process | None:
     try:
         return process.current(_make)
-    except NotReady as error:
+    except (NotReady, SettingsError) as error:
         # The bell is lost, not the work: the next tick of the sweep tries again.
         log.error("nothing is taken: %s", error)
         return None

@@ -20,7 +20,7 @@ from worker.embedded import AlreadyWorking, Embedded, Stand, sole_worker
 from worker.importing import Imported, import_list, list_age
 from worker.intake import ListOptions
 from worker.report import needs_a_person, state_of, status
-from worker.settings import parse_duration
+from worker.settings import SettingsError, parse_duration
 from worker.states import BatchState
 from worker.store.batches import BatchFacts
 from worker.store.facts import BatchCounts
@@ -77,7 +77,7 @@ def run(
     as_json: bool,
 ) -> None:
     with invocation.parts(migrate=True) as parts:
-        _refuse_bad_templates(parts)
+        _refuse_what_cannot_work(parts)
         try:
             with sole_worker(parts), refusing_lists():
                 imported = _import(parts, listed, options(parts), again=again, strict=strict)
@@ -93,16 +93,25 @@ def run(
             show_status(facts)
             click.echo(f"each row: onboard report {batch.id} --out report.csv")
         next_due = parts.facts.next_due(batch.id) if stand is Stand.LATER else None
-    raise SystemExit(_exit_code(stand, facts, next_due))
+        stopped = _stopped(parts)
+    raise SystemExit(_exit_code(stand, facts, next_due, stopped))
 
 
-def _exit_code(stand: Stand, facts: dict[str, Any], next_due: datetime | None) -> int:
+def _stopped(parts: Parts) -> dict[str, str]:
+    """Why accounts and senders are stopped, by name."""
+    states = parts.budgets.all()
+    rules = {name: parts.budget_of(name) for name in parts.accounts}
+    rules |= {channel: parts.sender_budget(channel) for channel in parts.channels}
+    return {name: states[rule.name].stop_reason for name, rule in rules.items() if states[rule.name].stopped_at}
+
+
+def _exit_code(stand: Stand, facts: dict[str, Any], next_due: datetime | None, stopped: dict[str, str]) -> int:
     if stand is Stand.INTERRUPTED:
         click.echo("interrupted; run the same command again to go on", err=True)
         return INTERRUPTED
-    for name, account in facts["accounts"].items():
-        if account["stopped"]:
-            click.echo(f"{name} is stopped: {account['stopped']}; put it right and run again", err=True)
+    if stand is Stand.STOPPED or any(account["stopped"] for account in facts["accounts"].values()):
+        for name, reason in sorted(stopped.items()):
+            click.echo(f"{name} is stopped: {reason}; put it right and run again", err=True)
     if stand is Stand.LATER:
         when = next_due.isoformat(timespec="seconds") if next_due else "later"
         click.echo(f"{facts['rows']['waiting'] + facts['rows']['issued']} rows wait until {when}", err=True)
@@ -129,7 +138,7 @@ def import_(
     as_json: bool,
 ) -> None:
     with invocation.parts(migrate=True) as parts, refusing_lists():
-        _refuse_bad_templates(parts)
+        _refuse_what_cannot_work(parts)
         imported = _import(parts, listed, options(parts), again=again, strict=strict)
         batch = parts.batches.find(str(imported.batch.id)) or imported.batch
         facts = status(parts, batch)
@@ -140,11 +149,15 @@ def import_(
     raise SystemExit(NEEDS_A_PERSON if facts["rows"]["rejected"] else 0)
 
 
-def _refuse_bad_templates(parts: Parts) -> None:
-    # A template that cannot be rendered would hold every row, one by one.
-    problems = parts.templates.problems()
+def _refuse_what_cannot_work(parts: Parts) -> None:
+    # A template that cannot be rendered, or keys that open nothing, would hold every row, one by one.
+    problems = [f"template: {problem}" for problem in parts.templates.problems()]
+    try:
+        parts.check_keys()
+    except SettingsError as error:
+        problems += error.problems
     if problems:
-        raise CannotStart("\n".join(f"template: {problem}" for problem in problems))
+        raise CannotStart("\n".join(problems))
 
 
 def _import(parts: Parts, listed: Listed, options: ListOptions, *, again: bool, strict: bool) -> Imported:

@@ -1,7 +1,6 @@
 """`onboard worker` and `onboard beat`: Celery's own commands, with this configuration."""
 
 import os
-import sys
 from pathlib import Path
 
 import click
@@ -37,6 +36,8 @@ def worker(invocation: Invocation, queues: str | None, pool: str, concurrency: i
     # Celery's own default is one name for a machine, and RabbitMQ refuses the second worker of that name.
     node = f"onboarding-{os.getpid()}@%h"
     arguments = ["worker", "--hostname", node, "--pool", pool, "--loglevel", _level(invocation)]
+    # Workers know each other through the database: asking around would only cost a second at each start.
+    arguments += ["--without-mingle", "--without-gossip"]
     if queues:
         arguments += ["--queues", queues]
     if concurrency or pool == "prefork":
@@ -68,10 +69,14 @@ def _level(invocation: Invocation) -> str:
 
 
 def _celery(settings: Settings, invocation: Invocation, arguments: list[str]) -> None:
-    """Become Celery's command: signals reach it directly, and it is what `ps` shows."""
+    """Become Celery's command, in this process, so that signals reach it directly.
+
+    Not by `celery -A`: that looks in the current directory first, where a project's own `worker` may lie.
+    """
     os.environ["ONBOARDING_CONFIG"] = str(Path(settings.path).resolve())
     os.environ["ONBOARDING_LOG_LEVEL"] = _level(invocation)
     if invocation.log_file:
         os.environ["ONBOARDING_LOG_FILE"] = str(invocation.log_file.resolve())
-    command = [sys.executable, "-m", "celery", "-A", "worker.app", "--quiet", *arguments]
-    os.execv(sys.executable, command)  # noqa: S606 -- our own interpreter and arguments, no shell
+    from worker.app import app  # it reads the configuration that was just named
+
+    app.start(argv=["--quiet", *arguments])

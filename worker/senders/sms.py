@@ -25,13 +25,14 @@ class Token(Protocol):
 
 
 class Caller(Protocol):
-    """What makes the calls: `worker.http`'s."""
+    """What makes the calls, over connections that it keeps: `worker.http`'s."""
 
     async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken: ...  # noqa: ASYNC109
+    async def close(self) -> None: ...
 
 
 class TwilioSender:
-    """The SMS channel. `http` holds the connections and is the caller's to close.
+    """The SMS channel. `http` is the sender's own, and closed with it.
 
     `from_` is a number, a sender's name, or a messaging service (MG…). `callback` is where Twilio tells of
     deliveries, "" for nowhere. `now` dates the reading of answers. There is no key to repeat a message under, so
@@ -73,7 +74,8 @@ class TwilioSender:
         return answer
 
     async def close(self) -> None:
-        """Nothing to end: the connections are `http`'s."""
+        """Close the kept connections."""
+        await self._http.close()
 
     async def _ask(self, message: Message) -> Receipt | Problem:
         answer = await self._http.call(self._request(message), timeout=self._timeout)

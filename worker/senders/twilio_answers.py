@@ -3,6 +3,7 @@
 Its own code is read before the status: 400 stands for a wrong number, a full queue and a wrong set-up alike.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -52,7 +53,9 @@ def read(answer: HttpAnswer, *, to: str, now: datetime) -> Receipt | Problem:
     try:
         body = json_object(answer.body)
     except BadAnswer as error:
-        return _problem(answer, {}, str(error), to=to, now=now)
+        problem = _problem(answer, {}, str(error), to=to, now=now)
+        # Not Twilio's words: something on the way refused it, which says nothing about this number.
+        return replace(problem, kind=Kind.TRANSIENT) if problem.kind is Kind.BAD_INPUT else problem
     if answer.status not in (200, 201):
         said = body.get("message")
         return _problem(answer, body, said if isinstance(said, str) else "", to=to, now=now)

@@ -11,9 +11,11 @@ from worker.settings.addresses import SmtpServer
 from worker.settings.secrets import Secret
 from worker.settings.values import BaseUrl, Credential, Duration, Rate, Section, Sender, Shown, SmtpUrl, Text, Whole
 
+SERVICE = r"MG[0-9a-f]{32}"
+
 
 def _number(value: str) -> str:
-    if not re.fullmatch(r"\+[1-9]\d{4,14}|MG[0-9a-f]{32}|(?=.*[A-Za-z])[A-Za-z0-9 ]{1,11}", value, re.ASCII):
+    if not re.fullmatch(rf"\+[1-9]\d{{4,14}}|{SERVICE}|(?=.*[A-Za-z])[A-Za-z0-9 ]{{1,11}}", value, re.ASCII):
         raise ValueError('expected a number such as "+15005550006", a messaging service (MG…) or a sender\'s name')
     return value
 
@@ -75,6 +77,12 @@ class Sms(Section):
     from_: Annotated[str, AfterValidator(_number), Shown("string")] = Field(
         alias="from", description="The number, messaging service or name that messages come from."
     )
+    name: Text | None = Field(
+        None,
+        max_length=60,
+        description="Who the texts say that they are from.",
+        json_schema_extra={"default": "a `from` that is a name, else the name in email.from"},
+    )
     limits: tuple[Rate, ...] = Field(
         (Limit.parse("1/second"),),
         description="Messages are spaced so that none of these is ever passed, for each `from`.",
@@ -89,3 +97,10 @@ class Sms(Section):
         description="How long one call may take.",
     )
     callback_key: Credential | None = Field(None, description="The key that signs delivery callbacks.")
+
+    @property
+    def sender_name(self) -> str:
+        """The name, where there is one: a number and a messaging service say nothing to a person."""
+        if self.name:
+            return self.name
+        return "" if self.from_.startswith("+") or re.fullmatch(SERVICE, self.from_) else self.from_

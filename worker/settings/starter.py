@@ -8,6 +8,7 @@ SANDBOX_SECRETS = {
     "idenfy_secret": "sandbox-secret",
     "frankieone_key": "sandbox-key",
     "frankieone_customer": "11111111-1111-4111-8111-111111111111",
+    "twilio_token": "sandbox-token",
 }
 
 COMMON = """
@@ -57,6 +58,12 @@ accounts = ["kyc"]
 url = { env = "SMTP_URL" }               # smtp+starttls://USER:PASSWORD@HOST, smtps://… or smtp://127.0.0.1:1025
 from = "Example Bank <verify@example.com>"
 limits = ["10/second"]
+
+# [sms]
+# account = "AC…"                        # Twilio's
+# token = { env = "TWILIO_TOKEN" }
+# from = "+15005550006"                  # or a messaging service (MG…), or a sender's name
+# limits = ["1/second"]                  # the default, for each `from`
 """
     + COMMON
 )
@@ -97,6 +104,13 @@ accounts = ["kyc"]
 [email]
 url = "smtp://127.0.0.1:$smtp_port"
 from = "Example Bank <verify@example.com>"
+
+[sms]
+base_url = "http://127.0.0.1:$port/twilio"
+account = "AC00000000000000000000000000000001"
+token = { file = "secrets/twilio_token" }
+from = "+15005550006"
+limits = ["2000/second"]                 # the default is a real number's 1/second
 """
     + COMMON
 )

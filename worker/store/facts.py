@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 from worker.customers import Channel
 from worker.endings import Kind
 from worker.keyring import Keyring
-from worker.models import Attempt, Audit, InvitationRow, Job, Refusal, SessionRow
+from worker.models import Attempt, Audit, CustomerRow, InvitationRow, Job, Refusal, SessionRow
 from worker.states import InvitationState, JobState
 from worker.store.attempts import DONE, LATE, NOT_SENT
 from worker.store.database import Database, fetch
@@ -202,6 +202,13 @@ class Facts:
                 detail=row.detail,
                 link=link,
             )
+
+    def any_sealed(self) -> tuple[str, bytes] | None:
+        """The newest customer's id and sealed person, to try the keys on; None while there is none."""
+        query = sa.select(CustomerRow.customer_id, CustomerRow.sealed).where(CustomerRow.sealed.is_not(None))
+        with self._database.read() as connection:
+            row = connection.execute(query.order_by(CustomerRow.created_at.desc()).limit(1)).first()
+        return (row.customer_id, row.sealed) if row is not None and row.sealed is not None else None
 
     def audit(self, *, actor: str, action: str, subject: str, now: datetime) -> None:
         """Note who looked at, or changed, what is not everybody's to see."""

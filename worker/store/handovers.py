@@ -1,7 +1,7 @@
 """Hand-overs to senders: written down before they are made, and their results once they are known."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,12 +10,13 @@ import sqlalchemy as sa
 
 from worker.endings import Done, Ending, Problem, Retry, Snooze
 from worker.ids import new_id
-from worker.models import Attempt, InvitationRow, Job
-from worker.states import InvitationState, JobState, invitation_state_after, job_state_from_invitations
+from worker.models import Attempt, InvitationRow
+from worker.states import InvitationState, invitation_state_after
 from worker.store import budgets
 from worker.store.attempts import CLOSE, closing, lesson_of
-from worker.store.database import Database, fetch
+from worker.store.database import Database
 from worker.store.invitations import InvitationTerms, TakenInvitation, still_ours
+from worker.store.inviting import move_jobs
 
 
 @dataclass(frozen=True, repr=False)
@@ -127,37 +128,3 @@ def _move(result: InviteResult, *, now: datetime) -> dict[str, Any]:
         case _:
             move["more_attempts"] = 1
     return move | {"new_reason": ending.reason, "new_detail": ending.detail[:400]}
-
-
-def move_jobs(connection: sa.Connection, job_ids: Iterable[int], *, now: datetime) -> None:
-    """Bring issued jobs to what their invitations make of them; the reason is that of the last one that failed."""
-    query = sa.select(InvitationRow.job_id, InvitationRow.state, InvitationRow.reason, InvitationRow.detail).where(
-        InvitationRow.job_id.in_(set(job_ids))
-    )
-    by_job: dict[int, list[sa.Row[Any]]] = {}
-    for row in fetch(connection, query.order_by(InvitationRow.created_at)):
-        by_job.setdefault(row.job_id, []).append(row)
-    moves = []
-    for job_id, rows in by_job.items():
-        state = job_state_from_invitations([row.state for row in rows])
-        if state is None:
-            continue
-        failed = [row for row in rows if state is not JobState.INVITED and row.reason]
-        moves.append(
-            {
-                "job_id": job_id,
-                "new_state": state,
-                "new_reason": failed[-1].reason if failed else "",
-                "new_detail": failed[-1].detail if failed else "",
-                "at": now,
-            }
-        )
-    if moves:
-        by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"), Job.state == JobState.ISSUED)
-        values: dict[str, Any] = {
-            "state": sa.bindparam("new_state"),
-            "reason": sa.bindparam("new_reason"),
-            "detail": sa.bindparam("new_detail"),
-            "changed_at": sa.bindparam("at"),
-        }
-        connection.execute(by_id.values(values), moves)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from worker.budgets import BudgetRule, after_taking, grant
 from worker.customers import Customer
-from worker.keyring import Keyring
+from worker.keyring import CannotOpen, Keyring
 from worker.models import Batch, CustomerRow, InvitationRow, Job, SessionRow
 from worker.states import (
     LIVE_SESSIONS,
@@ -20,6 +20,7 @@ from worker.states import (
 from worker.store import budgets
 from worker.store.cancelling import cancel_jobs
 from worker.store.database import Database, fetch
+from worker.store.inviting import move_jobs
 from worker.store.jobs import PRIORITIES
 from worker.store.sealing import open_link, open_person
 
@@ -99,10 +100,14 @@ class Invitations:
             if reserved != state:
                 budgets.save(connection, terms.rule.name, reserved)
         slots = granted.slots
-        taken = [
-            self._invitation(row, letters[row.id], slots.at(index) if slots.interval else None)
-            for index, row in enumerate(rows)
-        ]
+        taken, closed = [], []
+        for index, row in enumerate(rows):
+            try:
+                taken.append(self._invitation(row, letters[row.id], slots.at(index) if slots.interval else None))
+            except CannotOpen as error:
+                closed.append((row, str(error)))
+        if closed:
+            self._hold(closed, now=now)
         return TakenInvitations(taken, again_at=now if full else None)
 
     def _invitation(self, row: sa.Row[Any], letter: sa.Row[Any], slot: datetime | None) -> TakenInvitation:
@@ -132,6 +137,17 @@ class Invitations:
             expires_at=letter.expires_at,
             floor=timedelta(seconds=letter.floor_seconds),
         )
+
+    def _hold(self, closed: Sequence[tuple[sa.Row[Any], str]], *, now: datetime) -> None:
+        """Hold rows that no key opens, and their jobs: they must not keep the others from being sent."""
+        with self._database.write() as connection:
+            ours = still_ours(connection, [(row.id, row.fence) for row, _ in closed])
+            for row, why in closed:
+                if row.id in ours:
+                    told: dict[str, Any] = {"state": InvitationState.HELD, "lease_until": None, "due_at": None}
+                    told |= {"reason": "cannot_open", "detail": why[:400]}
+                    connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(told))
+            move_jobs(connection, [row.job_id for row, _ in closed], now=now)
 
     def release(self, invitations: Iterable[TakenInvitation], *, now: datetime) -> None:
         """Give back invitations that were not handed over: they are due as before, and nothing is counted."""

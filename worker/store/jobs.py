@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from worker.budgets import BudgetRule, after_taking, credits_left, grant
 from worker.customers import Channel, Customer, invitation_channels
-from worker.keyring import Keyring
+from worker.keyring import CannotOpen, Keyring
 from worker.models import CustomerRow, Job
 from worker.sessions import SessionRequest
 from worker.states import JobState
@@ -110,21 +110,31 @@ class Jobs:
                 budgets.save(connection, terms.rule.name, reserved)
             people = _customers(connection, [row.customer_id for row in due])
         slots = granted.slots
-        jobs = [
-            self._job(
-                row,
-                people[row.customer_id],
-                terms.provider,
-                slot=slots.at(index) if slots.interval else None,
-                session_id=current.get((row.customer_id, row.purpose), row.session_id),
-            )
-            for index, row in enumerate(due)
-        ]
+        jobs, closed = [], []
+        for index, row in enumerate(due):
+            slot = slots.at(index) if slots.interval else None
+            session_id = current.get((row.customer_id, row.purpose), row.session_id)
+            try:
+                jobs.append(self._job(row, people[row.customer_id], terms.provider, slot=slot, session_id=session_id))
+            except CannotOpen as error:
+                closed.append((row, str(error)))
+        if closed:
+            self._hold(closed, now=now)
         again_at = now if full else None  # there may be more behind it
         called_for = {row.id for row in due}
         moved_on = [row for row in rows if row.id not in called_for]
         adopted = {channel for row in moved_on for channel in invitation_channels(row.channel)}
         return TakenJobs(jobs, again_at=again_at, adopted_channels=frozenset(adopted))
+
+    def _hold(self, closed: Sequence[tuple[sa.Row[Any], str]], *, now: datetime) -> None:
+        """Hold rows that no key opens: they must not keep the others from being worked."""
+        with self._database.write() as connection:
+            ours = still_ours(connection, [(row.id, row.fence) for row, _ in closed])
+            for row, why in closed:
+                if row.id in ours:
+                    held = {"state": JobState.HELD, "lease_until": None, "due_at": None, "changed_at": now}
+                    told = {"reason": "cannot_open", "detail": why[:400]}
+                    connection.execute(sa.update(Job).where(Job.id == row.id).values(held | told))
 
     def release(self, jobs: Iterable[TakenJob], *, now: datetime) -> None:
         """Give back jobs for which no call was made: they are due as before, and nothing is counted."""

@@ -12,7 +12,7 @@ from worker.endings import Cancel, Ending, Hold, Kind, Problem, Retry, RetryPoli
 from worker.models import Attempt, InvitationRow, Job
 from worker.states import InvitationState, JobState, invitation_state_after, job_state_after
 from worker.store.database import Database, fetch
-from worker.store.handovers import move_jobs
+from worker.store.inviting import move_jobs
 from worker.store.jobs import PRIORITIES
 
 UNKNOWN = Problem(Kind.UNKNOWN, "the worker ended while the call was out; it may have been carried out")

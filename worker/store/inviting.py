@@ -1,0 +1,45 @@
+"""What a job's invitations make of the job."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.models import InvitationRow, Job
+from worker.states import JobState, job_state_from_invitations
+from worker.store.database import fetch
+
+
+def move_jobs(connection: sa.Connection, job_ids: Iterable[int], *, now: datetime) -> None:
+    """Bring issued jobs to what their invitations make of them; the reason is that of the last one that failed."""
+    query = sa.select(InvitationRow.job_id, InvitationRow.state, InvitationRow.reason, InvitationRow.detail).where(
+        InvitationRow.job_id.in_(set(job_ids))
+    )
+    by_job: dict[int, list[sa.Row[Any]]] = {}
+    for row in fetch(connection, query.order_by(InvitationRow.created_at)):
+        by_job.setdefault(row.job_id, []).append(row)
+    moves = []
+    for job_id, rows in by_job.items():
+        state = job_state_from_invitations([row.state for row in rows])
+        if state is None:
+            continue
+        failed = [row for row in rows if state is not JobState.INVITED and row.reason]
+        moves.append(
+            {
+                "job_id": job_id,
+                "new_state": state,
+                "new_reason": failed[-1].reason if failed else "",
+                "new_detail": failed[-1].detail if failed else "",
+                "at": now,
+            }
+        )
+    if moves:
+        by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"), Job.state == JobState.ISSUED)
+        values: dict[str, Any] = {
+            "state": sa.bindparam("new_state"),
+            "reason": sa.bindparam("new_reason"),
+            "detail": sa.bindparam("new_detail"),
+            "changed_at": sa.bindparam("at"),
+        }
+        connection.execute(by_id.values(values), moves)
