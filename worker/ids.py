@@ -2,7 +2,11 @@
 
 import secrets
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+
+# In whole numbers: a float of seconds is off by a millisecond now and then.
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
 
 
 def new_id(now: datetime) -> uuid.UUID:
@@ -10,7 +14,7 @@ def new_id(now: datetime) -> uuid.UUID:
 
     Ordered by time, so that a growing index is written at its end; unguessable, so that it may stand in a link.
     """
-    milliseconds = int(now.timestamp() * 1000) & (2**48 - 1)
+    milliseconds = (now - EPOCH) // MILLISECOND & (2**48 - 1)
     random = secrets.randbits(74)
     value = milliseconds << 80 | 0x7 << 76 | (random >> 62) << 64 | 0b10 << 62 | random & (2**62 - 1)
     return uuid.UUID(int=value)

@@ -3,11 +3,20 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 from worker.bootstrap import Parts
 from worker.customers import FieldProblem, invitation_channels
-from worker.intake import Accepted, Duplicate, Line, ListOptions, Rejected, content_digest, open_list
+from worker.intake import (
+    Accepted,
+    Content,
+    CustomerList,
+    Duplicate,
+    Line,
+    ListOptions,
+    Rejected,
+    content_digest,
+    open_list,
+)
 from worker.routing import Unroutable, choose_account
 from worker.store.batches import AcceptedLine, BatchFacts, RefusedLine
 from worker.store.jobs import BATCH
@@ -49,9 +58,9 @@ def judge(parts: Parts, line: Line) -> AcceptedLine | RefusedLine:
             return AcceptedLine(line.row, line.customer, chosen.account, chosen.reason, int(floor.total_seconds()))
 
 
-def judge_list(parts: Parts, path: Path, options: ListOptions) -> Iterator[AcceptedLine | RefusedLine]:
+def judge_list(parts: Parts, content: Content, options: ListOptions) -> Iterator[AcceptedLine | RefusedLine]:
     """Each line of the list, judged. Raises intake.ListRefused when it cannot be read as one."""
-    for line in open_list(path, options):
+    for line in open_list(content, options):
         yield judge(parts, line)
 
 
@@ -87,22 +96,23 @@ class Imported:
 
 def import_list(
     parts: Parts,
-    path: Path,
+    content: Content,
     options: ListOptions,
     *,
+    name: str,
     again: bool = False,
     strict: bool = False,
     progress: Progress = lambda _rows: None,
 ) -> Imported:
-    """Bring the list in; one that was cut off goes on where it stopped, a complete one is left as it is.
+    """Bring the list in as `name`; one that was cut off goes on where it stopped, a complete one is left as it is.
 
     Raises intake.ListRefused, and TooManyRefused under `strict` before anything is written.
     """
-    reading = open_list(path, options)  # before anything is written: an unreadable list makes no batch
-    digest = content_digest(path)
+    reading = open_list(content, options)  # before anything is written: an unreadable list makes no batch
+    digest = content_digest(content)
     if strict:
-        _nothing_refused(parts, path, options)
-    batch, new = parts.batches.open(name=path.name, digest=digest, again=again, now=parts.clock())
+        _nothing_refused(parts, reading)
+    batch, new = parts.batches.open(name=name, digest=digest, again=again, now=parts.clock())
     if batch.imported_at is not None:
         return Imported(batch, new)
     after = parts.batches.last_row(batch.id)
@@ -132,10 +142,10 @@ def import_list(
     return Imported(batch, new)
 
 
-def _nothing_refused(parts: Parts, path: Path, options: ListOptions) -> None:
+def _nothing_refused(parts: Parts, reading: CustomerList) -> None:
     judged = Judged()
-    for line in judge_list(parts, path, options):
-        count(judged, line)
+    for line in reading:
+        count(judged, judge(parts, line))
     if judged.rejected:
         raise TooManyRefused(f"{judged.rejected} of {judged.total} rows are refused; `onboard check` names them")
 

@@ -125,6 +125,7 @@ class Shift(Generic[I, O, R]):
                 if self._rung:
                     self._rung, take_at = False, now
                 if ending:
+                    take_at = now if self._ready else take_at  # what is given back is there for the next shift
                     await self._give_back()
                 elif take_at is not None and take_at <= now and len(self._ready) < self._free:
                     taken = await self._in_thread(self._work.take, TAKE_MOST, now)

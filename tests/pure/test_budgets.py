@@ -8,7 +8,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from worker.budgets import FREE, STOPS, BudgetRule, BudgetState, Lesson, after_taking, grant, learned, resumed
+from worker.budgets import (
+    FREE,
+    STOPS,
+    BudgetRule,
+    BudgetState,
+    Lesson,
+    after_taking,
+    at_cap,
+    grant,
+    learned,
+    refunded,
+    resumed,
+)
 from worker.endings import Kind, RetryPolicy
 from worker.pacing import Limit
 
@@ -118,6 +130,27 @@ def test_a_first_call_that_fails_otherwise_lets_the_next_one_try(kind):
     state = replace(WELL, pauses=2, probe_until=NOW + MINUTE, paused_at=NOW - MINUTE)
     after = learn(state, Lesson(NOW, kind, "HTTP 500"))
     assert (after.pauses, after.probe_until) == (2, None)
+
+
+def test_an_account_that_cannot_be_reached_is_paused_like_one_that_said_wait():
+    away = Lesson(NOW, Kind.TRANSIENT, "connection refused", None, unreachable=True)
+    state = learn(WELL, away)
+    assert (state.blocked_until, state.pauses, state.pause_reason) == (NOW + SECOND, 1, "connection refused")
+
+
+def test_rows_that_no_credit_is_left_for_stop_the_account_once_with_the_reason():
+    rule = replace(RULE, credits=3)
+    state = at_cap(BudgetState(credits_used=3), rule, now=NOW)
+    assert (state.stopped_at, state.stop_reason) == (NOW, "its cap of 3 credits is used up")
+    assert at_cap(state, rule, now=NOW + SECOND) == state
+
+
+def test_a_refund_ends_the_stop_that_the_lack_of_credits_made_and_no_other():
+    rule = replace(RULE, credits=3)
+    assert refunded(at_cap(BudgetState(credits_used=3), rule, now=NOW), rule, 2) == BudgetState(credits_used=1)
+    refused = BudgetState(credits_used=3, stopped_at=NOW, stop_reason="HTTP 401")
+    assert refunded(refused, rule, 2) == replace(refused, credits_used=1)
+    assert refunded(BudgetState(credits_used=1), rule, 5).credits_used == 0
 
 
 @pytest.mark.parametrize("kind", sorted(STOPS))

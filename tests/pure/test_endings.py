@@ -34,6 +34,14 @@ def test_being_told_to_wait_is_a_snooze_however_often_it_happens(kind, repeatabl
     assert ending(kind, attempt=attempt, repeatable=repeatable) == Snooze(LATER, kind.value, "HTTP 500")
 
 
+@pytest.mark.parametrize("attempt", [1, 4, 1000])
+@pytest.mark.parametrize("kind", [Kind.TRANSIENT, Kind.UNKNOWN])
+def test_an_account_that_cannot_be_reached_is_waited_for_however_long(kind, attempt):
+    away = Problem(kind, "connection refused", unreachable=True)
+    how = {"repeatable": False, "policy": POLICY, "resume_at": LATER, "now": NOW, "jitter": 0.5}
+    assert ending_for(away, attempt=attempt, **how) == Snooze(LATER, "unreachable", "connection refused")
+
+
 @pytest.mark.parametrize("attempt", [1, 4])
 @pytest.mark.parametrize("repeatable", [False, True])
 def test_a_refused_row_is_cancelled_at_once(repeatable, attempt):
@@ -59,6 +67,11 @@ def test_a_failure_that_may_be_repeated_is_tried_until_the_attempts_are_spent(ki
         assert isinstance(ending(kind, attempt=attempt, repeatable=repeatable), Retry)
     spent = ending(kind, attempt=4, repeatable=repeatable)
     assert spent == Cancel("attempts_spent", "4 attempts failed, the last with: HTTP 500")
+
+
+def test_what_concerns_the_account_is_told_from_what_concerns_the_row():
+    assert {kind for kind in Kind if Problem(kind, "").concerns_account} == set(WAITS)
+    assert all(Problem(kind, "", unreachable=True).concerns_account for kind in Kind)
 
 
 def test_every_kind_has_an_ending():

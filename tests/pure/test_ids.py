@@ -3,7 +3,7 @@
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from worker.ids import new_id
@@ -19,11 +19,16 @@ def test_an_id_is_a_version_7_uuid_of_rfc_9562():
 
 def test_an_id_tells_its_millisecond():
     assert new_id(NOW).int >> 80 == int(NOW.timestamp()) * 1000
-    assert new_id(NOW + timedelta(milliseconds=7)).int >> 80 == int(NOW.timestamp()) * 1000 + 7
+    for ahead in range(1000):
+        moment = NOW + timedelta(milliseconds=ahead)
+        assert new_id(moment).int >> 80 == int(NOW.timestamp()) * 1000 + ahead
 
 
+@example(datetime(2026, 11, 20, 12, 0, 0, 1000, tzinfo=UTC))
+@example(datetime(2026, 11, 20, 12, 0, 0, 9000, tzinfo=UTC))
 @given(st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(9000, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 -- hypothesis wants naive bounds
 def test_a_later_id_sorts_after_an_earlier_one(moment):
+    assert new_id(moment).int >> 80 < new_id(moment + timedelta(milliseconds=1)).int >> 80
     assert new_id(moment) < new_id(moment + timedelta(milliseconds=1))
     assert str(new_id(moment)) < str(new_id(moment + timedelta(milliseconds=1)))
 

@@ -11,7 +11,7 @@ import pytest
 from worker.budgets import Lesson
 from worker.customers import Customer, Person
 from worker.endings import Kind
-from worker.models import Budget, CustomerRow, Job
+from worker.models import Attempt, Budget, CustomerRow, Job
 from worker.pacing import Limit
 from worker.states import JobState
 from worker.store import budgets
@@ -240,6 +240,14 @@ def test_workers_that_learn_at_once_lose_nothing_that_was_learned(shelf):
 
     together(*[learn] * 4)
     assert shelf.row(Budget, name="kyc").credits_used == 80
+
+
+def test_workers_that_open_at_once_never_open_more_than_the_credits(shelf):
+    capped = shelf.ruled(credits=7)
+    shelf.add(*(customer(f"C{number}") for number in range(20)))
+    lots = [shelf.take(most=5) for _ in range(4)]
+    opened = together(*(lambda jobs=jobs: shelf.open(jobs, terms=capped) for jobs in lots))
+    assert sum(len(part) for part in opened) == len(shelf.rows(Attempt)) == 7
 
 
 def test_workers_that_start_at_once_make_each_budget_once(shelf):

@@ -1,6 +1,7 @@
 """The options of commands that read a list, and how a list that cannot be read is refused."""
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import date
@@ -37,14 +38,15 @@ class Listed:
         """Read from standard input when it is first asked for: after the configuration was found to be good."""
         if self._path != "-":
             return Path(self._path)
+        if sys.stdin is None:
+            raise CannotStart("standard input is closed: send the list to it, or name a file")
         try:
-            # A list is read more than once. The file has no name that others could open, and no death leaves it behind.
-            kept = self._until_the_end.enter_context(TemporaryFile("w+b"))
-            shutil.copyfileobj(click.get_binary_stream("stdin"), kept)
+            # A list is read more than once. This file has no name for others to open, and no death leaves it behind.
+            kept = self._until_the_end.enter_context(TemporaryFile("w+b"))  # noqa: SIM115 -- closed with the command
+            shutil.copyfileobj(sys.stdin.buffer, kept)
             kept.seek(0)
-        except (OSError, RuntimeError) as error:  # Click's, where there is no standard input
-            reason = getattr(error, "strerror", None) or "there is none, or it is not readable"
-            raise CannotStart(f"standard input cannot be read: {reason}") from None
+        except OSError as error:
+            raise CannotStart(f"standard input cannot be kept for reading: {error.strerror}") from None
         return kept
 
 

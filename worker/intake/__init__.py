@@ -1,9 +1,9 @@
 """From a customer list to customers: every line is accepted, rejected with its reasons, or a duplicate.
 
-    bytes → encoding → csv_records → columns → accept → duplicates
-            └────────── csv_list ────────┘     └ rules, contacts, identity, parameters
+    opening ┬ csv_list:   encoding → csv_records → columns ┬ accept → duplicates
+            └ jsonl_list: json_lines →             columns ┘ └ rules, contacts, identity, parameters
 
-Another format is another source of raw lines beside `csv_list`; how a line is judged stays here.
+Another format is another source of raw lines beside these two; how a line is judged stays here.
 docs/list-format.md tells users the same.
 """
 
@@ -11,14 +11,17 @@ from worker.intake.accept import accept
 from worker.intake.digest import content_digest
 from worker.intake.lines import Accepted, Duplicate, Line, ListRefused, RawLine, Rejected
 from worker.intake.listing import CustomerList, open_list
-from worker.intake.options import ListOptions
+from worker.intake.opening import Content
+from worker.intake.options import Form, ListOptions
 from worker.intake.parameters import parse_cell
 from worker.intake.problems import problems_csv
 
 __all__ = [
     "Accepted",
+    "Content",
     "CustomerList",
     "Duplicate",
+    "Form",
     "Line",
     "ListOptions",
     "ListRefused",

@@ -10,9 +10,10 @@ from worker.intake.columns import shown
 from worker.intake.identity import customer_id
 from worker.intake.lines import Accepted, Refusal, Rejected
 from worker.intake.options import ListOptions
-from worker.intake.parameters import put
+from worker.intake.parameters import put, storable
 
 _LONGEST_CELL = 20_000
+_NOT_STORABLE = Refusal("it holds a NUL character or half a character", "type it again without control characters")
 
 
 def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted | Rejected:
@@ -88,8 +89,12 @@ def _as_text(cell: Any) -> str | Refusal:
             return cell.isoformat()
         case list() | tuple() if all(isinstance(part, str) for part in cell):
             return ";".join(cell)
+        case float():
+            return Refusal("a number with a fraction", "give text")
+        case list() | tuple():
+            return Refusal("a list of more than text", "give text")
         case _:
-            return Refusal(f"a value of type {type(cell).__name__}", "give text")
+            return Refusal("an object", "give text")
 
 
 def _take_parameter(
@@ -100,11 +105,13 @@ def _take_parameter(
         cell = cell.strip()
         if not cell:
             return None  # not sent
-        if "\x00" in cell:
-            return FieldProblem(column, "it holds a NUL character", "type it again without control characters")
+    if not storable(cell):
+        return _NOT_STORABLE.at(column)
     value, problem = options.check_parameter(provider, name, cell)
     if problem:
         return FieldProblem(column, problem, f"see the parameters of {provider}")
+    if not storable(value):  # JSON in a cell
+        return _NOT_STORABLE.at(column)
     put(parameters.setdefault(provider, {}), name, value)
     return None
 

@@ -1,10 +1,11 @@
 """The header: which column of a list is which of ours, and what to do about those that are none."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from worker.customers import FieldProblem
 from worker.intake.lines import ListRefused
 from worker.intake.options import ListOptions
 from worker.intake.rules import COLUMNS, PROVIDERS
@@ -79,12 +80,21 @@ def our_name(title: str, options: ListOptions) -> str | None:
     return _known_name(target if target is not None else title)
 
 
+def is_provider(title: str) -> bool:
+    """Whether a key names a provider, so that its value may hold that provider's parameters."""
+    return _as_provider(title) in PROVIDERS
+
+
+def _as_provider(title: str) -> str:
+    return normal(title).replace("_", "-")
+
+
 def _known_name(title: str) -> str | None:
     name = normal(title)
     if name in COLUMNS:
         return name
     provider, dot, parameter = title.strip().partition(".")
-    provider = normal(provider).replace("_", "-")
+    provider = _as_provider(provider)
     # A parameter keeps its case: it is the provider's own name.
     if dot and provider in PROVIDERS and all(parameter.split(".")):
         return f"{provider}.{parameter}"
@@ -127,18 +137,30 @@ def _no_header_reason(width: int) -> str:
 
 
 def _unknown_reason(place: int, title: str) -> str:
+    column = f'column {place + 1} ("{title}")' if shown(title) == title else f"column {place + 1}"
+    problem, known, way_out = _unknown(title)
+    return f"{column} {problem}; {known}{way_out}"
+
+
+def unknown_key(title: str) -> FieldProblem:
+    """What is said of a column that a line has and we do not know, where there is no header to refuse."""
+    problem, known, way_out = _unknown(title)
+    return FieldProblem(shown(title), "; ".join(filter(None, (problem, known.rstrip(" ;:")))), way_out)
+
+
+def _unknown(title: str) -> tuple[str, str, str]:
+    """The problem, what is near with the sign that follows it, and what to do."""
     plain = shown(title) == title
-    column = f'column {place + 1} ("{title}")' if plain else f"column {place + 1}"
     flag = (title if re.fullmatch(r"[\w.-]+", title) else f'"{title}"') if plain else "NAME"
     provider, dot, _ = title.partition(".")
     if dot and plain:
-        near = get_close_matches(normal(provider).replace("_", "-"), PROVIDERS, n=1)
+        near = get_close_matches(_as_provider(provider), PROVIDERS, n=1)
         known = f"the nearest provider is {near[0]}" if near else f"the providers are {', '.join(PROVIDERS)}"
-        return f"{column} is not a parameter of a provider we know; {known}; leave it out with --ignore-column {flag}"
+        return "is not a parameter of a provider we know", f"{known}; ", f"leave it out with --ignore-column {flag}"
     near_name = nearest(title)
     ours, known = (near_name, f"the nearest is {near_name}: ") if near_name else ("OURS", "")
     mapped = f"{flag}={ours}" if not flag.startswith('"') else f'"{title}={ours}"'
-    return f"{column} is unknown; {known}rename it with --map {mapped}, or leave it out with --ignore-column {flag}"
+    return "is unknown", known, f"rename it with --map {mapped}, or leave it out with --ignore-column {flag}"
 
 
 def nearest(title: str) -> str | None:
@@ -158,10 +180,14 @@ def _clashes(names: Sequence[str]) -> list[str]:
                 "remove one, or rename one to leave it out with --ignore-column"
             )
         first.setdefault(name, place)
-    for name in first:
-        if any(name != other and other.startswith(name + ".") for other in first if "." in name):
-            reasons.append(f"{name} is given whole and in parts; keep one of them")
+    reasons += (f"{name} is given whole and in parts; keep one of them" for name in whole_and_in_parts(first))
     return reasons
+
+
+def whole_and_in_parts(names: Iterable[str]) -> list[str]:
+    """The parameters that are named themselves and by something inside them: `a.b` beside `a.b.c`."""
+    parameters = [name for name in names if "." in name]
+    return [name for name in parameters if any(other.startswith(f"{name}.") for other in parameters)]
 
 
 def _parameter_reasons(names: Sequence[str], options: ListOptions) -> list[str]:

@@ -4,14 +4,14 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from os import PathLike
-from typing import BinaryIO, TextIO
+from typing import TextIO
 
 from worker.customers import FieldProblem
 from worker.intake.columns import our_name, read_header
 from worker.intake.csv_records import DELIMITERS, records
 from worker.intake.encoding import find_encoding
 from worker.intake.lines import ListRefused, RawLine
+from worker.intake.opening import ListBytes
 from worker.intake.options import ListOptions
 
 _SAMPLE = 1 << 17  # characters in which the header must end
@@ -22,11 +22,10 @@ _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "
 class CsvList:
     """One list. It can be iterated again; each time it is read afresh, a record at a time."""
 
-    def __init__(self, source: str | PathLike[str] | BinaryIO, options: ListOptions) -> None:
+    def __init__(self, content: ListBytes, options: ListOptions) -> None:
         """Raises ListRefused for a list that cannot be read, OSError for a path that cannot be opened."""
-        self._source = source
-        self._start = 0 if isinstance(source, str | PathLike) else _start_of(source)
-        with self._bytes() as raw:
+        self._bytes = content
+        with self._bytes.opened() as raw:
             self._encoding, self.warnings = find_encoding(raw, options.encoding)
         with self._text() as text:
             sample = text.read(_SAMPLE)
@@ -80,28 +79,13 @@ class CsvList:
         return None
 
     @contextmanager
-    def _bytes(self) -> Iterator[BinaryIO]:
-        if isinstance(self._source, str | PathLike):
-            with open(self._source, "rb") as raw:
-                yield raw
-        else:
-            self._source.seek(self._start)
-            yield self._source
-
-    @contextmanager
     def _text(self) -> Iterator[TextIO]:
-        with self._bytes() as raw:
+        with self._bytes.opened() as raw:
             text = io.TextIOWrapper(raw, encoding=self._encoding, newline="")
             try:
                 yield text
             finally:
                 text.detach()  # a stream that was handed in stays open
-
-
-def _start_of(stream: BinaryIO) -> int:
-    if not stream.seekable():
-        raise ListRefused(["the list comes from a pipe, and it is read more than once: save it to a file first"])
-    return stream.tell()
 
 
 def _delimiter(sample: str, separator: str | None, options: ListOptions) -> str:

@@ -33,13 +33,8 @@ def find_encoding(raw: BinaryIO, asked: str | None) -> tuple[str, list[str]]:
     what spreadsheets save as "CSV", with a warning. Raises ListRefused for what is not text.
     """
     start = raw.tell()
-    head = raw.read(_HEAD)
+    head = _head_of_text(raw)
     raw.seek(start)
-    if not head:
-        raise ListRefused(["the file is empty"])
-    for magic, reason in _OTHER_FORMATS:
-        if head.startswith(magic):
-            raise ListRefused([f"the file is {reason}"])
     marked = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if head.startswith(mark)), None)
     if marked or asked:
         encoding = marked or _named(asked or "")
@@ -58,6 +53,32 @@ def find_encoding(raw: BinaryIO, asked: str | None) -> tuple[str, list[str]]:
     if wrong is not None:
         raise ListRefused([f"the file is neither UTF-8 nor Windows-1252 (byte {wrong:,}): give its --encoding"])
     return "cp1252", ["read as cp1252 (Windows-1252), as it is not UTF-8: look at the accents, or give --encoding"]
+
+
+def refuse_unless_utf8(raw: BinaryIO) -> bytes:
+    """The first byte that is no space, of a file whose beginning may be UTF-8. Raises ListRefused otherwise."""
+    head = _head_of_text(raw)
+    marked = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if head.startswith(mark)), "utf-8-sig")
+    if marked != "utf-8-sig":
+        raise ListRefused([f"the file is {marked.upper()}, and JSON lines are UTF-8: convert it first"])
+    if head.count(0) * 5 > len(head):
+        raise ListRefused(["the file is binary, or UTF-16: JSON lines are UTF-8"])
+    return first_sign(head)
+
+
+def first_sign(head: bytes) -> bytes:
+    """The first byte that is neither a mark nor a space, or nothing."""
+    return head.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+
+
+def _head_of_text(raw: BinaryIO) -> bytes:
+    head = raw.read(_HEAD)
+    if not head:
+        raise ListRefused(["the file is empty"])
+    for magic, reason in _OTHER_FORMATS:
+        if head.startswith(magic):
+            raise ListRefused([f"the file is {reason}"])
+    return head
 
 
 def _named(asked: str) -> str:

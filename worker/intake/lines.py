@@ -9,10 +9,14 @@ from worker.customers import Customer, FieldProblem
 
 @dataclass(frozen=True)
 class RawLine:
-    """One line as a reader found it: cells by our column names, or why it cannot be told into cells."""
+    """One line as a reader found it: cells by our column names, or why it cannot be told into cells.
 
-    row: int  # as a spreadsheet numbers it: the header is 1
+    `problems` are what the reader found wrong beside the cells, such as a key that is no column.
+    """
+
+    row: int  # as a spreadsheet numbers it: the header is 1; of JSON lines, the line's number
     cells: Mapping[str, Any] | FieldProblem
+    problems: tuple[FieldProblem, ...] = ()
 
     def __repr__(self) -> str:
         return f"RawLine(row={self.row}, …)"

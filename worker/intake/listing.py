@@ -2,14 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from os import PathLike
-from typing import BinaryIO, Protocol
+from pathlib import PurePath
+from typing import Protocol
 
 from worker.customers import FieldProblem
 from worker.intake.accept import accept
 from worker.intake.csv_list import CsvList
 from worker.intake.duplicates import Seen
+from worker.intake.encoding import first_sign
+from worker.intake.jsonl_list import JsonlList
 from worker.intake.lines import Accepted, Duplicate, Line, ListRefused, RawLine, Rejected
-from worker.intake.options import ListOptions
+from worker.intake.opening import Content, ListBytes
+from worker.intake.options import Form, ListOptions
+
+JSONL_ENDINGS = (".jsonl", ".ndjson")
+_HEAD = 4096  # bytes, blank lines among them, in which the first sign is looked for
 
 
 class Source(Protocol):
@@ -17,14 +24,14 @@ class Source(Protocol):
 
     @property
     def columns(self) -> Sequence[str]:
-        """Our names of the columns that the list has."""
+        """Our names of the columns that the list has; of JSON lines, those of the first line."""
 
     @property
     def warnings(self) -> Sequence[str]:
         """What a person should look at, in words without personal values."""
 
     def __iter__(self) -> Iterator[RawLine]:
-        """The lines below the header, blank ones left out, a bounded number in memory."""
+        """The lines, below the header where there is one, blank ones left out, a bounded number in memory."""
 
 
 class CustomerList:
@@ -53,15 +60,33 @@ class CustomerList:
 def _judge(raw: RawLine, options: ListOptions) -> Accepted | Rejected:
     if isinstance(raw.cells, FieldProblem):
         return Rejected(raw.row, "", (raw.cells,))
-    return accept(raw.row, raw.cells, options)
+    line = accept(raw.row, raw.cells, options)
+    match line:
+        case Accepted() if raw.problems:
+            return Rejected(raw.row, line.customer.customer_id, raw.problems)
+        case Rejected() if raw.problems:
+            return Rejected(raw.row, line.customer_id, (*raw.problems, *line.problems))
+        case _:
+            return line
 
 
-def open_list(path_or_stream: str | PathLike[str] | BinaryIO, options: ListOptions) -> CustomerList:
+def open_list(content: Content, options: ListOptions) -> CustomerList:
     """Open a customer list; a stream must be binary and seekable, and stays open.
 
     Raises ListRefused, with every reason, for a list that cannot be read as a whole.
     """
     try:
-        return CustomerList(CsvList(path_or_stream, options), options)
+        read = ListBytes(content)
+        form = options.form or _form(content, read)
+        source: Source = JsonlList(read, options) if form == "jsonl" else CsvList(read, options)
+        return CustomerList(source, options)
     except OSError as error:
         raise ListRefused([f"the list cannot be opened: {error.strerror or type(error).__name__}"]) from None
+
+
+def _form(content: Content, read: ListBytes) -> Form:
+    """By the file's ending; else JSON lines where the first sign is the one that begins an object."""
+    if isinstance(content, str | PathLike) and PurePath(content).suffix.lower() in JSONL_ENDINGS:
+        return "jsonl"
+    with read.opened() as raw:
+        return "jsonl" if first_sign(raw.read(_HEAD)) == b"{" else "csv"

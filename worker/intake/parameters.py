@@ -87,3 +87,21 @@ def put(parameters: MutableMapping[str, Any], name: str, value: Any) -> None:
     for part in outer:
         parameters = parameters.setdefault(part, {})
     parameters[last] = value
+
+
+def storable(value: Any) -> bool:
+    """Whether every text in the value can be kept and sent.
+
+    No database keeps a NUL in a text, and JSON's \\ud800 is half a character that no encoding has.
+    """
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            if not one.isprintable() and ("\x00" in one or any("\ud800" <= sign <= "\udfff" for sign in one)):
+                return False
+        elif isinstance(one, dict):
+            left += (*one.keys(), *one.values())
+        elif isinstance(one, list | tuple):
+            left += one
+    return True

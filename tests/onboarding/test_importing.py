@@ -1,0 +1,132 @@
+"""A list comes in: each line becomes a job or a refusal, once, however often the import was cut off."""
+
+from datetime import date
+
+import pytest
+
+from worker.importing import LOT, TooManyRefused, import_list, list_age
+from worker.intake import ListOptions, ListRefused
+from worker.models import CustomerRow, Job, Refusal
+from worker.store.batches import Batches
+
+OPTIONS = ListOptions(today=date(2026, 11, 20))
+HEADER = "customer_id,email,country\n"
+GOOD = "C-1,ona@example.org,LT\nC-2,jonas@example.org,LT\n"
+
+
+def bring_in(world, file, **how):
+    return import_list(world.parts, file, OPTIONS, name=file.name, **how)
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text, name="list.csv"):
+        file = tmp_path / name
+        file.write_text(text)
+        return file
+
+    return write
+
+
+async def test_each_line_becomes_a_job_or_a_refusal_under_its_own_row(make, written):
+    world = make()
+    bad, twice = "C-2,not an address,LT\n", "C-1,ona@example.org,LT\n"
+    file = written(HEADER + twice + bad + twice + "C-4,x@example.org,LT\n")
+    imported = bring_in(world, file)
+    told = [(line.row, line.state) for line in world.parts.facts.lines(imported.batch.id)]
+    assert told == [(2, "waiting"), (3, "rejected"), (4, "duplicate"), (5, "waiting")]
+    assert world.job("C-1").account == "kyc"
+    assert world.job("C-1").floor_seconds == 12 * 3600
+
+
+async def test_the_same_list_again_is_the_same_batch_and_adds_nothing(make, written):
+    world = make()
+    first = bring_in(world, written(HEADER + GOOD))
+    world.clock.advance(hours=30)
+    second = bring_in(world, written(HEADER + GOOD, "renamed.csv"))
+    assert (first.new, second.new, second.batch.id) == (True, False, first.batch.id)
+    assert len(world.rows(Job)) == 2
+    assert list_age(second.batch, now=world.clock()) == "1 day"
+
+
+async def test_again_makes_a_new_batch_whose_jobs_join_the_first(make, written):
+    world = make()
+    first = bring_in(world, written(HEADER + GOOD))
+    second = bring_in(world, written(HEADER + GOOD), again=True)
+    assert second.new
+    assert {row.batch_id: row.joins is not None for row in world.rows(Job)} == {
+        first.batch.id: False,
+        second.batch.id: True,
+    }
+
+
+async def test_an_import_that_was_cut_off_goes_on_where_it_stopped(make, written):
+    class CutOff(Batches):
+        lots = 0
+
+        def add(self, *arguments, **how):
+            self.lots += 1
+            if self.lots == 2:
+                raise KeyboardInterrupt
+            super().add(*arguments, **how)
+
+    world = make()
+    lines = [f"C-{number},c{number}@example.org,LT\n" for number in range(LOT + 20)]
+    lines[7] = "C-7,not an address,LT\n"
+    lines[LOT - 1] = "C-0,c0@example.org,LT\n"  # a duplicate at the seam
+    file = written(HEADER + "".join(lines))
+    whole = world.parts.batches
+    world.parts.batches = CutOff(world.parts.database, world.parts.keyring)
+    with pytest.raises(KeyboardInterrupt):
+        bring_in(world, file)
+    cut = whole.find("latest")
+    assert (cut.imported_at, whole.last_row(cut.id)) == (None, LOT + 1)
+
+    world.parts.batches = whole
+    imported = bring_in(world, file)
+    assert (imported.new, imported.batch.id) == (False, cut.id)
+    assert [line.row for line in world.parts.facts.lines(cut.id)] == list(range(2, LOT + 22))
+    assert (len(world.rows(Job)), len(world.rows(Refusal))) == (LOT + 18, 2)
+    assert whole.find("latest").imported_at == world.clock()
+
+
+async def test_a_list_that_was_worked_and_comes_again_asks_for_nothing_more(make, written):
+    world = make()
+    file = written(HEADER + GOOD)
+    imported = bring_in(world, file)
+    await world.work()
+    again = bring_in(world, file)
+    await world.work()
+    assert again.batch.id == imported.batch.id
+    assert len(world.asked) == len(world.senders["email"].messages) == 2
+
+
+async def test_under_strict_one_refused_line_is_enough_to_take_none(make, written):
+    world = make()
+    file = written(HEADER + GOOD + "C-3,not an address,LT\n")
+    with pytest.raises(TooManyRefused, match="1 of 3 rows"):
+        bring_in(world, file, strict=True)
+    assert (world.parts.batches.all(), world.rows(CustomerRow)) == ([], [])
+    assert bring_in(world, file).new
+
+
+async def test_an_unreadable_list_makes_no_batch(make, written):
+    world = make()
+    with pytest.raises(ListRefused):
+        bring_in(world, written("nonsense\n1\n"))
+    assert world.parts.batches.all() == []
+
+
+async def test_progress_is_told_by_the_line(make, written):
+    world = make()
+    told = []
+    lines = "".join(f"C-{number},c{number}@example.org,LT\n" for number in range(LOT + 1))
+    bring_in(world, written(HEADER + lines), progress=told.append)
+    assert told == [LOT, LOT + 1]
+
+
+async def test_a_line_that_no_sender_can_reach_is_refused_with_what_to_do(make, written):
+    world = make(senders={})
+    imported = bring_in(world, written(HEADER + GOOD))
+    (first, _) = world.parts.facts.lines(imported.batch.id)
+    assert (first.state, first.detail) == ("rejected", "channel: no sender is configured for email")

@@ -1,0 +1,87 @@
+"""The seam between a thread that runs tasks and the loop that does the work."""
+
+import asyncio
+import threading
+from datetime import timedelta
+
+import pytest
+
+from worker.keyring import new_key
+from worker.process import NotReady, Process, current, existing, forget
+
+from .world import SETTINGS
+
+
+@pytest.fixture
+def configured(monkeypatch, tmp_path):
+    def configure(url):
+        text = SETTINGS.format(url=url, limits=[], concurrency=2, on_unknown="hold", templates="", more="")
+        (tmp_path / "onboarding.toml").write_text(text)
+        monkeypatch.setenv("ONBOARDING_CONFIG", str(tmp_path / "onboarding.toml"))
+        monkeypatch.setenv("KEY", new_key())
+        monkeypatch.setenv("SECRET", "00000000-0000-4000-8000-000000000000")
+
+    return configure
+
+
+def make():
+    return Process(ring_invite=lambda _: None, longest=timedelta(seconds=1))
+
+
+@pytest.fixture
+def process(configured, sqlite_url):
+    configured(sqlite_url)
+    process = make()
+    yield process
+    process.close()
+
+
+def test_a_database_that_was_not_migrated_is_not_worked_on(configured, tmp_path):
+    configured(f"sqlite:///{tmp_path / 'empty.db'}")
+    before = threading.active_count()
+    with pytest.raises(NotReady, match="onboard db upgrade"):
+        make()
+    assert threading.active_count() == before
+
+
+def test_a_thread_gets_what_its_coroutine_came_to(process):
+    async def which():
+        return asyncio.get_running_loop()
+
+    async def bad():
+        raise ZeroDivisionError
+
+    assert process.wait_for(which()) is process.wait_for(which())
+    with pytest.raises(ZeroDivisionError):
+        process.wait_for(bad())
+
+
+def test_a_shift_is_served_on_the_loop_and_a_bell_for_it_finds_it_over(process):
+    assert process.wait_for(process.runner.serve("issue:kyc")) is False
+    assert not process.ring_here("issue:kyc")
+
+
+def test_closing_leaves_no_thread_behind(configured, sqlite_url):
+    configured(sqlite_url)
+    before = threading.active_count()
+    process = make()
+    assert threading.active_count() > before
+    process.stop()
+    process.close()
+    assert threading.active_count() == before
+
+
+def test_a_process_is_made_once_and_by_whoever_needs_it_first(process):
+    made = []
+
+    def once():
+        made.append(process)
+        return process
+
+    try:
+        assert current(once) is current(once) is existing() is process
+        assert made == [process]
+    finally:
+        assert forget() is process
+    assert existing() is None
+    assert forget() is None
