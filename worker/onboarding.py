@@ -15,6 +15,7 @@ from worker.clock import Clock
 from worker.endings import Done, Ending, Hold, Kind, Problem, RetryPolicy, ending_for
 from worker.http import Http
 from worker.invitations import Invitation, TemplateProblem, Templates
+from worker.pacing import lapse_of
 from worker.providers.contract import Broken, Provider
 from worker.senders.contract import Message, Sender
 from worker.sessions import Session, SessionRequest, is_stale
@@ -57,6 +58,10 @@ class IssueWork:
     def longest_call(self) -> timedelta:
         return self.timeout + FLUSH_MARGIN
 
+    @property
+    def lapse(self) -> timedelta:
+        return lapse_of(self.terms.rule.limits)
+
     def take(self, most: int, now: datetime) -> TakenRows:
         taken = self.jobs.take(self.terms, most=most, now=now)
         for channel in taken.adopted_channels:
@@ -69,7 +74,7 @@ class IssueWork:
         may_be_made = {item.job.id for item in opened}
         refused = [job for job in items if job.id not in may_be_made]
         if refused:
-            self.jobs.release(refused, now=now)
+            self.jobs.release(self.terms.rule, refused, now=now)
         return opened
 
     def item(self, opened: OpenedJob) -> TakenJob:
@@ -115,7 +120,7 @@ class IssueWork:
             self.ring_invite(channel)  # after the commit; the sweep rings again for a bell that is lost here
 
     def release(self, items: Sequence[TakenJob], now: datetime) -> None:
-        self.jobs.release(items, now=now)
+        self.jobs.release(self.terms.rule, items, now=now)
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,10 @@ class InviteWork:
     def longest_call(self) -> timedelta:
         return self.timeout + FLUSH_MARGIN
 
+    @property
+    def lapse(self) -> timedelta:
+        return lapse_of(self.terms.rule.limits)
+
     def take(self, most: int, now: datetime) -> TakenRows:
         taken = self.invitations.take(self.terms, most=most, now=now)
         return TakenRows(taken.invitations, taken.again_at)
@@ -158,7 +167,7 @@ class InviteWork:
         fresh = [item for item in items if not is_stale(item.expires_at, floor=item.floor, now=now)]
         opened = self.handovers.open(self.terms, fresh, repeatable=self.sender.repeatable(), now=now) if fresh else []
         if fresh and not opened:
-            self.invitations.release(fresh, now=now)
+            self.invitations.release(self.terms.rule, fresh, now=now)
         return opened
 
     def _reissue_at(self, item: TakenInvitation, now: datetime) -> datetime:
@@ -217,7 +226,7 @@ class InviteWork:
         _log_lot(self.name, [(r.opened.invitation.job_id, r.ending, r.problem, now - r.began_at) for r in results])
 
     def release(self, items: Sequence[TakenInvitation], now: datetime) -> None:
-        self.invitations.release(items, now=now)
+        self.invitations.release(self.terms.rule, items, now=now)
 
 
 def _ending(

@@ -17,8 +17,10 @@ UNITS = {
     "hour": timedelta(hours=1),
     "day": timedelta(days=1),
 }
-# A slot that was not used this long after its time is lost: calls that bunched up would break the limit.
-LAPSE = timedelta(milliseconds=500)
+# A slot that was not used some time after its own is lost: calls that were late and then bunched up would be more
+# than the limit allows. Two intervals late let at most two calls more into any window.
+MOST_LATE = timedelta(milliseconds=500)
+LEAST_LATE = timedelta(milliseconds=50)  # a loop that is busy for a moment must not lose its slots for it
 MICROSECOND = timedelta(microseconds=1)
 
 
@@ -85,9 +87,15 @@ def offer(limits: Sequence[Limit], *, next_at: datetime | None, most: int, now: 
     return Slots(first, limit.interval, max(min(most, within), 0))
 
 
-def lapsed(slot: datetime, *, now: datetime) -> bool:
+def lapse_of(limits: Iterable[Limit]) -> timedelta:
+    """How long after its time a slot of an account with these limits may still be used."""
+    limit = tightest(limits)
+    return MOST_LATE if limit is None else min(max(2 * limit.interval, LEAST_LATE), MOST_LATE)
+
+
+def lapsed(slot: datetime, *, lapse: timedelta, now: datetime) -> bool:
     """Whether a reserved slot may no longer be used."""
-    return now > slot + LAPSE
+    return now > slot + lapse
 
 
 def pause_until(*, retry_after: timedelta | None, backoff: timedelta, now: datetime) -> datetime:

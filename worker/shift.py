@@ -25,12 +25,16 @@ log = logging.getLogger(__name__)
 
 FLUSH_EVERY = timedelta(milliseconds=100)  # what a kill -9 may leave in doubt, besides the calls in flight
 FLUSH_MOST = 500
-TAKE_MOST = 200  # rows taken at once: larger lots made PostgreSQL read whole tables, smaller ones cost round trips
+# Rows taken at once: larger lots made PostgreSQL read whole tables, smaller ones cost round trips. For each place no
+# more than two, or those of a slow account would wait here until their leases were over.
+TAKE_MOST = 200
+TAKE_PER_PLACE = 2
 # How far ahead calls are reserved and written down. Short, so that an event's job need not wait behind rows of a
 # batch that were taken before it came; long enough for the timer and one transaction.
 HORIZON = timedelta(milliseconds=100)
 LINGER = timedelta(seconds=1)  # a shift ends when nothing may be done for longer than this
 DATABASE_RETRY = timedelta(seconds=1)
+STOP_PATIENCE = timedelta(seconds=30)  # how long an ending process waits for a database that is away
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Work(Protocol[I, O, R]):
     name: str
     places: int  # calls in flight
     longest_call: timedelta  # from the last look at the lease to the result
+    lapse: timedelta  # how long after its time a slot may still be used
 
     def take(self, most: int, now: datetime) -> TakenRows: ...
     def open(self, items: Sequence[I], now: datetime) -> list[O]:
@@ -128,7 +133,7 @@ class Shift(Generic[I, O, R]):
                     take_at = now if self._ready else take_at  # what is given back is there for the next shift
                     await self._give_back()
                 elif take_at is not None and take_at <= now and len(self._ready) < self._free:
-                    taken = await self._in_thread(self._work.take, TAKE_MOST, now)
+                    taken = await self._in_thread(self._work.take, self._most, now)
                     self._ready.extend(taken.items)
                     take_at = taken.again_at
                 if not ending:
@@ -142,6 +147,10 @@ class Shift(Generic[I, O, R]):
         finally:
             # Only an exception leaves anything here: what was taken is given back, what was called is written.
             await self._wind_up()
+
+    @property
+    def _most(self) -> int:
+        return min(TAKE_MOST, TAKE_PER_PLACE * self._work.places)
 
     @property
     def _free(self) -> int:
@@ -170,7 +179,9 @@ class Shift(Generic[I, O, R]):
                 task.add_done_callback(self._calls.discard)
 
     def _in_time(self, item: I, now: datetime) -> bool:
-        return now + self._work.longest_call <= item.lease_until and not (item.slot and lapsed(item.slot, now=now))
+        return now + self._work.longest_call <= item.lease_until and not (
+            item.slot and lapsed(item.slot, lapse=self._work.lapse, now=now)
+        )
 
     async def _call(self, opened: O, halts: int) -> None:
         item = self._work.item(opened)
@@ -215,11 +226,20 @@ class Shift(Generic[I, O, R]):
         await self._finish(results)
 
     async def _finish(self, results: list[R]) -> None:
-        """Write results, however long the database is away: they cannot be had a second time."""
+        """Write results, however long the database is away: they cannot be had a second time.
+
+        Only a process that is to end gives up after a while; the attempts stay open, and say that nobody knows.
+        """
+        gives_up_at: datetime | None = None
         while True:
             try:
                 return await self._in_thread(self._work.finish, results, self._clock())  # type: ignore[no-any-return]
             except sa.exc.OperationalError:
+                now = self._clock()
+                gives_up_at = gives_up_at or (now + STOP_PATIENCE if self._stopping.is_set() else None)
+                if gives_up_at is not None and now >= gives_up_at:
+                    log.error("%s: %d results are lost: the database stayed away", self._work.name, len(results))
+                    return None
                 log.warning("%s: the database is away; %d results wait for it", self._work.name, len(results))
                 await asyncio.sleep(DATABASE_RETRY.total_seconds())
             except sa.exc.SQLAlchemyError as error:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import sqlalchemy as sa
 
-from worker.pacing import LAPSE, Limit, offer
+from worker.pacing import Limit, lapse_of, offer
 from worker.shift import HORIZON, LINGER, Shift, TakenRows
 
 from .virtual_time import VirtualClock
@@ -60,6 +60,11 @@ class Rows:
     calls: int = 0
     most_calls: int = 0
     lots: list[int] = field(default_factory=list)
+    takes: list[int] = field(default_factory=list)
+
+    @property
+    def lapse(self):
+        return lapse_of([self.limit] if self.limit else [])
 
     def take(self, most, now):
         if self.halted:
@@ -70,6 +75,7 @@ class Rows:
         if self.limit:
             self.next_at = slots.end
         self.log += [("take", number) for number in numbers]
+        self.takes.append(len(numbers))
         rows = [
             Row(number, now + self.lease, slots.at(index) if self.limit else None)
             for index, number in enumerate(numbers)
@@ -205,7 +211,7 @@ async def test_no_call_begins_before_its_slot_nor_long_after_it(bench):
     rows = bench.rows(60, limit=Limit.parse("20/second"))
     await bench.run(rows)
     assert len(rows.delays) == 60
-    assert all(timedelta(0) <= delay <= LAPSE for delay in rows.delays)
+    assert all(timedelta(0) <= delay <= rows.lapse for delay in rows.delays)
     assert all(later - earlier >= timedelta(milliseconds=49.9) for earlier, later in pairwise(rows.begun[1:]))
     assert bench.clock.elapsed < 3.3  # and none of the account's quota was left unused
 
@@ -219,10 +225,10 @@ async def test_waiting_for_places_takes_no_time_of_the_processor(bench):
 
 
 async def test_a_slot_that_lapsed_before_its_call_is_given_back(bench):
-    rows = bench.rows(6, places=1, limit=Limit.parse("100/second"), latency={0: 2})
+    rows = bench.rows(6, places=3, limit=Limit.parse("100/second"), latency={0: 2, 1: 2, 2: 2})
     await bench.run(rows)
-    assert rows.numbers("release") == [1, 2, 3, 4, 5]
-    assert (rows.numbers("call"), rows.waiting) == ([0], [1, 2, 3, 4, 5])
+    assert rows.numbers("release") == [3, 4, 5]
+    assert (rows.numbers("call"), rows.waiting) == ([0, 1, 2], [3, 4, 5])
     rows.latency = {}
     await bench.run(rows)  # the timer rings for them
     assert sorted(rows.numbers("done")) == list(range(6))
@@ -238,11 +244,17 @@ async def test_no_call_is_made_that_could_outlive_its_lease(bench):
 
 
 async def test_a_row_that_waited_too_long_for_its_place_is_given_back(bench):
-    rows = bench.rows(3, places=1, lease=timedelta(seconds=15), latency={0: 6, 1: 1, 2: 1})
+    rows = bench.rows(3, places=2, lease=timedelta(seconds=15), latency={0: 6, 1: 6, 2: 1})
     await bench.run(rows)
-    assert rows.numbers("release") == [1, 2]
+    assert rows.numbers("release") == [2]
     assert sorted(rows.numbers("done") + rows.waiting) == [0, 1, 2]
-    assert rows.numbers("call") == [0]
+    assert rows.numbers("call") == [0, 1]
+
+
+async def test_rows_are_taken_for_as_many_calls_as_can_be_made_soon(bench):
+    rows = bench.rows(100, places=3)
+    await bench.run(rows)
+    assert max(rows.takes) == 6
 
 
 async def test_the_lease_is_looked_at_again_immediately_before_the_call(bench):
@@ -296,7 +308,7 @@ async def test_after_two_answers_that_told_it_to_wait_slots_are_kept_to_as_befor
     shift.ring()
     await going
     assert sorted(rows.numbers("done") + rows.waiting + rows.numbers("halt")) == list(range(60))
-    assert all(timedelta(0) <= delay <= LAPSE for delay in rows.delays)
+    assert all(timedelta(0) <= delay <= rows.lapse for delay in rows.delays)
     assert len(rows.delays) > 30
 
 

@@ -265,7 +265,7 @@ def test_with_a_cap_of_n_call_n_plus_one_is_never_opened(shelf):
     opened = shelf.open(jobs, terms=capped)
     assert len(opened) == len(shelf.rows(Attempt)) == 3
     assert used(shelf) == (3, shelf.clock(), "its cap of 3 credits is used up")
-    shelf.jobs.release(jobs[3:], now=shelf.clock())
+    shelf.jobs.release(shelf.terms.rule, jobs[3:], now=shelf.clock())
     assert shelf.take(terms=capped) == []
     assert shelf.open(jobs[3:], terms=capped) == []
     assert len(shelf.rows(Attempt)) == 3

@@ -137,7 +137,7 @@ def test_a_sender_that_was_paused_or_stopped_since_the_taking_sends_nothing(shel
 def test_what_is_given_back_is_due_as_before(shelf):
     issued(shelf)
     before = shelf.row(InvitationRow)
-    shelf.invitations.release(shelf.take_letters(), now=shelf.clock())
+    shelf.invitations.release(shelf.letters.rule, shelf.take_letters(), now=shelf.clock())
     after = shelf.row(InvitationRow)
     assert (after.state, after.due_at, after.attempts) == (before.state, before.due_at, 0)
 

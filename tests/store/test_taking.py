@@ -163,7 +163,7 @@ def test_what_is_given_back_is_due_as_before_and_nothing_is_counted(shelf):
     before = shelf.job("Ona")
     jobs = shelf.take()
     shelf.clock.advance(seconds=1)
-    shelf.jobs.release(jobs, now=shelf.clock())
+    shelf.jobs.release(shelf.terms.rule, jobs, now=shelf.clock())
     after = shelf.job("Ona")
     assert (after.state, after.due_at, after.lease_until) == (JobState.WAITING, before.due_at, None)
     assert (after.attempts, after.waits) == (0, 0)
@@ -176,7 +176,7 @@ def test_what_somebody_else_has_taken_since_cannot_be_given_back(shelf):
     shelf.clock.advance(minutes=2)
     shelf.sweeps.return_leases(shelf.terms.rule.policy, now=shelf.clock())
     (theirs,) = shelf.take()
-    shelf.jobs.release(lost, now=shelf.clock())
+    shelf.jobs.release(shelf.terms.rule, lost, now=shelf.clock())
     row = shelf.job("Ona")
     assert (row.state, row.fence) == (JobState.WORKING, theirs.fence)
 

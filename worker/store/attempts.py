@@ -92,6 +92,8 @@ class Attempts:
             connection.execute(by_id.values(CLOSE), closings)
             lessons = [lesson_of(item.began_at, item.problem) for item in results if item.ending]
             budgets.learn(connection, terms.rule, lessons, now=now)
+            if any(item.ending is None for item in results):
+                budgets.end_probe(connection, terms.rule)
             budgets.refund_credits(connection, terms.rule, sum(item.ending is None for item in results))
         return added.channels
 

@@ -64,6 +64,12 @@ def stop_at_cap(connection: sa.Connection, rule: BudgetRule, *, now: datetime) -
         save(connection, rule.name, at_cap(state, rule, now=now))
 
 
+def end_probe(connection: sa.Connection, rule: BudgetRule) -> None:
+    """Let another call go first: the one that was to find out whether a pause is over may not have been made."""
+    probing = sa.update(Budget).where(Budget.name == rule.name, Budget.probe_until.is_not(None))
+    connection.execute(probing.values(probe_until=None))
+
+
 def refund_credits(connection: sa.Connection, rule: BudgetRule, count: int) -> None:
     """Give back the credits of calls that were written down and then not made."""
     if rule.credits is not None and count:

@@ -71,6 +71,7 @@ class LineFacts:
 # A joined job's state is that of the job that it joins: read, never copied, so that they cannot differ.
 _Lead = aliased(Job)
 _STATE = sa.func.coalesce(_Lead.state, Job.state)
+_ACCOUNT = sa.func.coalesce(_Lead.account, Job.account)
 _RESULT = sa.func.coalesce(_Lead.result, Job.result)
 
 
@@ -86,13 +87,13 @@ class Facts:
                 sa.select(
                     _STATE.label("state"),
                     Job.channel,
-                    Job.account,
+                    _ACCOUNT.label("account"),
                     _RESULT.label("result"),
                     sa.func.count().label("jobs"),
                 )
                 .join(_Lead, _Lead.id == Job.joins, isouter=True)
                 .where(Job.batch_id == batch_id)
-                .group_by(_STATE, Job.channel, Job.account, _RESULT)
+                .group_by(_STATE, Job.channel, _ACCOUNT, _RESULT)
             )
             for row in fetch(connection, query):
                 _count_jobs(counts, row)

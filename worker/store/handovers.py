@@ -79,13 +79,15 @@ class Handovers:
             if kept:
                 by_id = sa.update(InvitationRow).where(InvitationRow.id == sa.bindparam("invitation_id"))
                 connection.execute(by_id.values(_MOVE), [_move(item, now=now) for item in kept])
-                move_jobs(connection, [item.opened.invitation.job_id for item in kept], now=now)
+                move_jobs(connection, ours.values(), now=now)
             closings = [
                 closing(item.opened.attempt_id, called=item.ending is not None, problem=item.problem, now=now)
                 for item in results
             ]
             by_id = sa.update(Attempt).where(Attempt.id == sa.bindparam("attempt_id"))
             connection.execute(by_id.values(CLOSE), closings)
+            if any(item.ending is None for item in results):
+                budgets.end_probe(connection, terms.rule)
             lessons = [lesson_of(item.began_at, item.problem) for item in results if item.ending]
             budgets.learn(connection, terms.rule, lessons, now=now)
 

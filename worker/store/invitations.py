@@ -147,15 +147,16 @@ class Invitations:
                     told: dict[str, Any] = {"state": InvitationState.HELD, "lease_until": None, "due_at": None}
                     told |= {"reason": "cannot_open", "detail": why[:400]}
                     connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(told))
-            move_jobs(connection, [row.job_id for row, _ in closed], now=now)
+            move_jobs(connection, ours.values(), now=now)
 
-    def release(self, invitations: Iterable[TakenInvitation], *, now: datetime) -> None:
+    def release(self, rule: BudgetRule, invitations: Iterable[TakenInvitation], *, now: datetime) -> None:
         """Give back invitations that were not handed over: they are due as before, and nothing is counted."""
         with self._database.write() as connection:
+            budgets.end_probe(connection, rule)
             ours = still_ours(connection, [(item.id, item.fence) for item in invitations])
             if ours:
                 back = {"state": InvitationState.WAITING, "lease_until": None}
-                connection.execute(sa.update(InvitationRow).where(InvitationRow.id.in_(ours)).values(back))
+                connection.execute(sa.update(InvitationRow).where(InvitationRow.id.in_(list(ours))).values(back))
 
     def replace(
         self, terms: InvitationTerms, stale: Sequence[tuple[TakenInvitation, datetime]], *, now: datetime
@@ -167,11 +168,11 @@ class Invitations:
         """
         with self._database.write() as connection:
             ours = still_ours(connection, [(item.id, item.fence) for item, _ in stale])
-            due = {item.job_id: due_at for item, due_at in stale if item.id in ours}
+            due = {ours[item.id]: due_at for item, due_at in stale if item.id in ours}
             if not due:
                 return
             over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": "stale_link"}
-            others = (InvitationRow.id.in_(ours)) | (
+            others = (InvitationRow.id.in_(list(ours))) | (
                 InvitationRow.job_id.in_(due) & (InvitationRow.state == InvitationState.WAITING)
             )
             connection.execute(sa.update(InvitationRow).where(others).values(over))
@@ -250,14 +251,20 @@ def _of_use(letter: sa.Row[Any]) -> bool:
     return letter.session_state in LIVE_SESSIONS and letter.cancelled_at is None
 
 
-def still_ours(connection: sa.Connection, leases: Sequence[tuple[uuid.UUID, int]]) -> set[uuid.UUID]:
-    """Of these (invitation, fence) those that nobody has taken since; locked until the transaction ends."""
+def still_ours(connection: sa.Connection, leases: Sequence[tuple[uuid.UUID, int]]) -> dict[uuid.UUID, int]:
+    """Of these (invitation, fence) those that nobody has taken since, with their job of now; locked.
+
+    The job is read again because another list's may have adopted the session since they were taken.
+    """
     ids = [invitation_id for invitation_id, _ in leases]
-    query = sa.select(InvitationRow.id, InvitationRow.fence).where(
+    query = sa.select(InvitationRow.id, InvitationRow.fence, InvitationRow.job_id).where(
         InvitationRow.id.in_(ids), InvitationRow.state == InvitationState.WORKING
     )
-    held = {tuple(row) for row in connection.execute(query.order_by(InvitationRow.id).with_for_update())}
-    return {invitation_id for invitation_id, fence in leases if (invitation_id, fence) in held}
+    rows = fetch(connection, query.order_by(InvitationRow.id).with_for_update())
+    held = {(row.id, row.fence): row.job_id for row in rows}
+    return {
+        invitation_id: held[invitation_id, fence] for invitation_id, fence in leases if (invitation_id, fence) in held
+    }
 
 
 def _wait_for_session(job_id: int, due_at: datetime, *, spent: bool, now: datetime) -> dict[str, Any]:

@@ -136,9 +136,10 @@ class Jobs:
                     told = {"reason": "cannot_open", "detail": why[:400]}
                     connection.execute(sa.update(Job).where(Job.id == row.id).values(held | told))
 
-    def release(self, jobs: Iterable[TakenJob], *, now: datetime) -> None:
+    def release(self, rule: BudgetRule, jobs: Iterable[TakenJob], *, now: datetime) -> None:
         """Give back jobs for which no call was made: they are due as before, and nothing is counted."""
         with self._database.write() as connection:
+            budgets.end_probe(connection, rule)
             release(connection, [(job.id, job.fence) for job in jobs], now=now)
 
     def _job(

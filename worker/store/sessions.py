@@ -53,7 +53,8 @@ def live(
     if not customers:
         return {}
     query = sa.select(*SessionRow.__table__.columns).where(
-        SessionRow.customer_id.in_([customer_id for customer_id, _ in customers]),
+        # By purpose too: to lock another purpose's session could cross with who writes that one's result.
+        sa.tuple_(SessionRow.customer_id, SessionRow.purpose).in_(customers),
         SessionRow.state.in_(LIVE_SESSIONS),
         SessionRow.expires_at > now,
     )
@@ -122,6 +123,11 @@ def _take_over(
             }
             connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(again))
             states.append(InvitationState.WAITING)
+        elif row.state is InvitationState.WORKING:
+            # It is being sent for a job that has ended meanwhile: what comes of it is this job's.
+            owner = {"job_id": job.id, "batch_id": job.batch_id}
+            connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(owner))
+            states.append(InvitationState.WAITING)
         else:
             states.append(row.state)
     return states
@@ -172,7 +178,9 @@ def _not_ended(connection: sa.Connection, new: Iterable[NewSession]) -> dict[tup
     query = (
         sa.select(*SessionRow.__table__.columns)
         .where(
-            SessionRow.customer_id.in_([item.customer_id for item in new]),
+            sa.tuple_(SessionRow.customer_id, SessionRow.purpose).in_(
+                [(item.customer_id, item.purpose) for item in new]
+            ),
             SessionRow.state.in_(LIVE_SESSIONS),
         )
         .with_for_update()
