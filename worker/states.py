@@ -116,14 +116,15 @@ def batch_state(
 def job_state_from_invitations(states: list[InvitationState]) -> JobState | None:
     """What a job's invitations make of it; None while it is still undecided (the job stays issued).
 
-    One that is out invites the customer, whatever became of the others. In doubt comes before failed:
-    a message that may have arrived is a question for a person, not an end.
+    One that is out invites the customer at once. When all have been tried, one in doubt is a question for a
+    person, whatever became of the others; and a job none of whose messages is out has failed.
     """
-    live = [state for state in states if state is not InvitationState.SUPERSEDED]
-    if any(state in (InvitationState.SENT, InvitationState.DELIVERED) for state in live):
-        return JobState.INVITED
-    if not live or any(state in (InvitationState.WAITING, InvitationState.WORKING) for state in live):
-        return None
-    if any(state is InvitationState.HELD for state in live):
+    left = [state for state in states if state is not InvitationState.SUPERSEDED]
+    out = any(state in (InvitationState.SENT, InvitationState.DELIVERED) for state in left)
+    in_doubt = any(state is InvitationState.HELD for state in left)
+    trying = any(state in (InvitationState.WAITING, InvitationState.WORKING) for state in left)
+    if in_doubt and not trying:
         return JobState.HELD
-    return JobState.FAILED
+    if out:
+        return JobState.INVITED
+    return None if trying or not left else JobState.FAILED

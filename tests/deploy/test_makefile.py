@@ -87,8 +87,8 @@ def test_run_without_a_configuration_leaves_the_choice_to_onboard(checkout):
 def test_tests_run_in_parallel_and_need_services_in_ci_only(checkout):
     place = prepared(checkout)
 
-    assert make(place, "test").stdout == "python 4: -m pytest -n auto services=\n"
-    assert make(place, "test", CI="true").stdout == "python 4: -m pytest -n auto services=1\n"
+    assert make(place, "test").stdout == "python 6: -m pytest -n auto --dist loadgroup services=\n"
+    assert make(place, "test", CI="true").stdout == "python 6: -m pytest -n auto --dist loadgroup services=1\n"
 
 
 def test_lint_looks_at_style_form_types_and_imports(checkout):

@@ -223,4 +223,4 @@ def test_a_column_that_is_none_of_ours_is_a_problem_of_an_event(problems):
 
 
 def test_a_value_that_is_no_text_is_named_by_its_type(problems):
-    assert problems(first_name={"a": 1}) == {"first_name": "a value of type dict"}
+    assert problems(first_name={"a": 1}) == {"first_name": "an object"}

@@ -14,8 +14,8 @@ POLICY = RetryPolicy(attempts=4, first=timedelta(seconds=1), most=timedelta(seco
 WAITS = (Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT)
 
 
-def ending(kind, *, attempt=1, repeatable=False, jitter=0.5, retry_after=None, policy=POLICY):
-    problem = Problem(kind, "HTTP 500", retry_after=retry_after)
+def ending(kind, *, attempt=1, repeatable=False, jitter=0.5, retry_after=None, policy=POLICY, most_attempts=None):
+    problem = Problem(kind, "HTTP 500", retry_after=retry_after, most_attempts=most_attempts)
     return ending_for(
         problem,
         attempt=attempt,
@@ -89,6 +89,12 @@ def test_a_failure_that_names_a_time_is_tried_again_then():
 def test_the_backoff_is_spread_over_the_whole_wait_and_never_beyond(attempt, jitter):
     retry = ending(Kind.TRANSIENT, attempt=attempt, jitter=jitter)
     assert NOW <= retry.at <= NOW + POLICY.ceiling(attempt)
+
+
+def test_a_problem_that_may_cost_bounds_its_own_retries():
+    assert isinstance(ending(Kind.TRANSIENT, attempt=1, most_attempts=2), Retry)
+    assert ending(Kind.TRANSIENT, attempt=2, most_attempts=2).reason == "attempts_spent"
+    assert isinstance(ending(Kind.TRANSIENT, attempt=POLICY.attempts, most_attempts=99), Cancel)
 
 
 def test_full_jitter_reaches_both_ends():

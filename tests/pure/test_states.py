@@ -59,6 +59,8 @@ def test_a_job_that_the_provider_invited_itself_may_be_invited_at_once():
         ([SENT, WAITING], JobState.INVITED),
         ([FAILED, WAITING], None),
         ([HELD, WORKING], None),
+        ([HELD, SENT], JobState.HELD),
+        ([HELD, SENT, WAITING], JobState.INVITED),
         ([FAILED, HELD], JobState.HELD),
         ([SUPERSEDED, SENT], JobState.INVITED),
         ([SUPERSEDED, FAILED], JobState.FAILED),

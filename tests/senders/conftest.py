@@ -1,18 +1,31 @@
 """A relay that says what a test tells it to, on the test's own loop and a free port."""
 
 import asyncio
+import ssl
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
 
 import pytest
+from aiosmtpd.smtp import SMTP
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from worker.senders.contract import Message
 from worker.senders.email import EmailSender
 
+from .works import Works
+
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 DROP, HANG = "DROP", "HANG"
+LONG_AGO, FAR_AHEAD = datetime(2020, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)
 REPLIES = {
     "CONNECT": "220 relay.test ESMTP",
     "MAIL": "250 2.1.0 ok",
@@ -36,7 +49,8 @@ class Relay:
     open: int = 0
     most_open: int = 0
     commands: list[str] = field(default_factory=list)
-    messages: list[bytes] = field(default_factory=list)
+    written: list[bytes] = field(default_factory=list)  # every message to its final dot, whatever was answered
+    messages: list[bytes] = field(default_factory=list)  # those that were taken
     envelopes: list[tuple[str, str]] = field(default_factory=list)
     reached: asyncio.Event = field(default_factory=asyncio.Event)  # set where a HANG begins
     gone: asyncio.Event = field(default_factory=asyncio.Event)  # set when a connection ended
@@ -63,9 +77,9 @@ class Relay:
         if not await self._answer("CONNECT", reader, writer):
             return
         sender = recipient = ""
-        while line := (await reader.readline()).decode():
+        while line := (await reader.readline()).decode(errors="replace"):
             self.commands.append(line.strip())
-            verb = line.split()[0].upper()
+            verb = line.split()[0].upper() if line.strip() else ""
             if verb == "MAIL":
                 sender = line.strip()
             if verb == "RCPT":
@@ -74,6 +88,7 @@ class Relay:
                 return
             if verb == "DATA" and self.last.startswith("354"):
                 body = await reader.readuntil(b"\r\n.\r\n")
+                self.written.append(body)
                 if not await self._answer("END", reader, writer):
                     return
                 if self.last.startswith("250"):
@@ -147,3 +162,77 @@ def message() -> Callable[..., Message]:
         return Message(**{**usual, **fields})
 
     return make
+
+
+@pytest.fixture
+def works(sqlite_url: str, tmp_path: Path) -> Iterator[Callable[..., Works]]:
+    """Makes the test's worker from what its configuration says of the senders."""
+    with ExitStack() as opened:
+
+        def make(sections: str, **how: object) -> Works:
+            made = Works(sqlite_url, tmp_path, sections, **how)
+            opened.callback(made.parts.close)
+            return made
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 that only a context told of it trusts."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "relay.test")])
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(LONG_AGO)
+        .not_valid_after(FAR_AHEAD)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "relay.pem"
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + built.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+@pytest.fixture
+def server_side(certificate: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    return context
+
+
+class Mailbox:
+    """What an aiosmtpd server has received."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[list[str], bytes]] = []
+
+    async def handle_DATA(self, server: object, session: object, envelope: Any) -> str:
+        self.received.append((envelope.rcpt_tos, envelope.content))
+        return "250 2.0.0 ok"
+
+
+@pytest.fixture
+async def start_smtp() -> AsyncIterator[Callable[..., Awaitable[tuple[Mailbox, int]]]]:
+    """Starts SMTP servers of other people's making; each comes with its mailbox and its port."""
+    servers = []
+
+    async def start(*, wrapped: ssl.SSLContext | None = None, **arguments: Any) -> tuple[Mailbox, int]:
+        mailbox = Mailbox()
+        loop = asyncio.get_running_loop()
+        arguments.setdefault("enable_SMTPUTF8", True)
+        server = await loop.create_server(lambda: SMTP(mailbox, loop=loop, **arguments), "127.0.0.1", 0, ssl=wrapped)
+        servers.append(server)
+        return mailbox, server.sockets[0].getsockname()[1]
+
+    yield start
+    for server in servers:
+        server.close()

@@ -1,4 +1,4 @@
-"""What every sender keeps to, whatever its channel. A new sender is one more line in SENDERS."""
+"""What every sender keeps to, whatever its channel. A new sender is one more line in SIDES."""
 
 import asyncio
 
@@ -7,6 +7,8 @@ import pytest
 from worker.endings import Kind, Problem
 from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
+
+from .far_side import FakeCaller, said, sms_sender
 
 
 class FakeSide:
@@ -38,12 +40,36 @@ class EmailSide:
         return [line.split("<")[1].split("@")[0] for line in lines if line.startswith("Message-ID:")]
 
 
-SENDERS = ("fake", "email")
+class SmsSide:
+    """Texts carry no key, so here the text is the key."""
+
+    def __init__(self):
+        self.http = FakeCaller()
+        self.refused = 0
+
+    def sender(self, *, hold_unknown=True):
+        return sms_sender(self.http, repeat_unknown=not hold_unknown)
+
+    def refuse_next(self):
+        self.refused += 1
+        self.http.answers.append(said(400, 21211, "The 'To' number maria.lopez@customer.example is not valid"))
+
+    def arrived(self):
+        return [form["Body"] for form in self.http.forms[self.refused :]]
 
 
-@pytest.fixture(params=SENDERS)
+SIDES = {"fake": lambda relay, email: FakeSide(), "email": EmailSide, "sms": lambda relay, email: SmsSide()}
+
+
+@pytest.fixture(params=SIDES)
 def side(request, relay, email):
-    return FakeSide() if request.param == "fake" else EmailSide(relay, email)
+    return SIDES[request.param](relay, email)
+
+
+@pytest.fixture
+def message(message):
+    """As everywhere, with the key as its text."""
+    return lambda **fields: message(text=fields.get("key", "0197f3-invitation-email"), **fields)
 
 
 async def test_a_message_taken_is_a_receipt_and_arrives_once(side, message):

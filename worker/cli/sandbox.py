@@ -41,15 +41,20 @@ Fault kinds:
   html           200 with a web page
   huge           200 with 64 MiB
   redirect       307
+  past-expiry    the session is opened, its expiry lies in the past
+  strange-link   the session is opened, its link leads to a strange host
+  wrong-token    the session is opened, its token is no text
 Fault options: retry-after=ANYTHING, endpoint=NAME, processed=yes (the session is opened all the same).
-Endpoints: idenfy-kyc, idenfy-kyc-list, frankieone-v2, twilio, twilio-list; for --latency also smtp.
+Endpoints: idenfy-kyc, idenfy-kyc-list, idenfy-kyb, frankieone-v1, frankieone-v2, twilio, twilio-list;
+for --latency also smtp.
 Without an endpoint, faults, limits and latencies are the identity providers' alone.
 
 \b
 The configuration that goes with it (the credentials are invented):
-  idenfy-kyc      base_url http://127.0.0.1:9200/idenfy, sandbox-key, sandbox-secret
-  frankieone-v2   base_url http://127.0.0.1:9200/frankieone, sandbox-key,
-                  customer_id 11111111-1111-4111-8111-111111111111
+  idenfy-kyc      base_url http://127.0.0.1:9200/idenfy, sandbox-key, sandbox-secret,
+  and idenfy-kyb  in either dialect
+  frankieone-v1   base_url http://127.0.0.1:9200/frankieone, sandbox-key,
+  and -v2         customer_id 11111111-1111-4111-8111-111111111111
   email           smtp://127.0.0.1:9225
   sms             base_url http://127.0.0.1:9200/twilio, from +15005550006, sandbox-token,
                   account AC00000000000000000000000000000001

@@ -2,6 +2,7 @@
 
 from worker.invitations.language import TemplateProblem
 from worker.invitations.render import Rendered, Templates
+from worker.invitations.segments import Encoding, Segments, segments
 from worker.invitations.values import Invitation
 
-__all__ = ["Invitation", "Rendered", "TemplateProblem", "Templates"]
+__all__ = ["Encoding", "Invitation", "Rendered", "Segments", "TemplateProblem", "Templates", "segments"]

@@ -10,9 +10,12 @@ from jinja2 import DictLoader, Template
 from worker.customers import Customer, CustomerKind, Person
 from worker.invitations.language import LAYOUTS, TemplateProblem, compiled, environment, read, rendered
 from worker.invitations.library import DEFAULT, PARTS, Library, Words
+from worker.invitations.segments import segments
 from worker.invitations.values import VARIABLES, Invitation, is_link, plain, variables
 
 SUBJECT_LENGTH = 200
+# Twilio takes no text above 1,600 characters, and each segment is paid for.
+MOST_SEGMENTS = 10
 BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+\n")
 
 SAMPLE = Invitation(
@@ -122,6 +125,11 @@ class Templates:
                     found.append(f"{source}: lacks {{{{ link }}}}")
                 if part == "subject.txt" and SAMPLE.link in texts[part]:
                     found.append(f"{source}: {{{{ link }}}} is a secret, which a subject does not keep")
+                if part == "sms.txt" and (size := segments(said.text)).count > MOST_SEGMENTS:
+                    found.append(
+                        f"{source}: takes {size.count} text messages of {size.encoding.value};"
+                        f" write less, at most {MOST_SEGMENTS}"
+                    )
         return found
 
     def _is_own(self, words: Words) -> bool:

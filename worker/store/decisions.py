@@ -99,9 +99,14 @@ class Decisions:
             if verdict is Verdict.ABANDON:
                 gone = {"state": InvitationState.FAILED, "due_at": None, "reason": "abandoned", "detail": ""}
                 _change_invitations(connection, [row.id for row in messages], gone)
+                # One whose other message is out is invited all the same.
+                invited = _invited(connection, [row.id for row in messages])
+                ended = [row.id for row in rows if row.id not in invited]
                 end = {"state": JobState.CANCELLED, "due_at": None, "reason": "abandoned", "changed_at": now}
-                change_jobs(connection, [row.id for row in rows], end)
-                promote(connection, [row.id for row in rows], now=now)
+                change_jobs(connection, ended, end)
+                done = {"state": JobState.INVITED, "reason": "", "detail": "", "changed_at": now}
+                change_jobs(connection, list(invited), done)
+                promote(connection, ended, now=now)
                 return Decided(len(rows))
             again = {"state": InvitationState.WAITING, "due_at": now, "attempts": 0, "reason": "", "detail": ""}
             _change_invitations(connection, [row.id for row in messages], again)
@@ -202,6 +207,13 @@ def _held_messages(connection: sa.Connection, job_ids: list[int]) -> dict[int, s
     for row in fetch(connection, query):
         found.setdefault(row.job_id, set()).add(row.channel)
     return found
+
+
+def _invited(connection: sa.Connection, job_ids: list[int]) -> set[int]:
+    """Those of these jobs that have a message that is out."""
+    out = (InvitationState.SENT, InvitationState.DELIVERED)
+    query = sa.select(InvitationRow.job_id).where(InvitationRow.job_id.in_(job_ids), InvitationRow.state.in_(out))
+    return set(connection.execute(query).scalars())
 
 
 def _change_invitations(connection: sa.Connection, job_ids: list[int], values: dict[str, Any]) -> None:

@@ -10,9 +10,12 @@ from worker.models import InvitationRow, Job
 from worker.states import JobState, job_state_from_invitations
 from worker.store.database import fetch
 
+# An invited job's second message may still turn out to be in doubt.
+MOVED = (JobState.ISSUED, JobState.INVITED)
+
 
 def move_jobs(connection: sa.Connection, job_ids: Iterable[int], *, now: datetime) -> None:
-    """Bring issued jobs to what their invitations make of them; the reason is that of the last one that failed."""
+    """Bring jobs to what their invitations make of them; the reason is that of the last one that explains it."""
     query = sa.select(InvitationRow.job_id, InvitationRow.state, InvitationRow.reason, InvitationRow.detail).where(
         InvitationRow.job_id.in_(set(job_ids))
     )
@@ -24,18 +27,21 @@ def move_jobs(connection: sa.Connection, job_ids: Iterable[int], *, now: datetim
         state = job_state_from_invitations([row.state for row in rows])
         if state is None:
             continue
-        failed = [row for row in rows if state is not JobState.INVITED and row.reason]
+        # The same words name a message's state and its job's: a held job is held for its held message's reason.
+        why = [row for row in rows if row.reason and row.state.value == state.value]
+        if state is JobState.FAILED and not why:
+            why = [row for row in rows if row.reason]
         moves.append(
             {
                 "job_id": job_id,
                 "new_state": state,
-                "new_reason": failed[-1].reason if failed else "",
-                "new_detail": failed[-1].detail if failed else "",
+                "new_reason": why[-1].reason if why else "",
+                "new_detail": why[-1].detail if why else "",
                 "at": now,
             }
         )
     if moves:
-        by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"), Job.state == JobState.ISSUED)
+        by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"), Job.state.in_(MOVED))
         values: dict[str, Any] = {
             "state": sa.bindparam("new_state"),
             "reason": sa.bindparam("new_reason"),

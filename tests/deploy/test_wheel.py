@@ -1,0 +1,198 @@
+"""The built wheel, installed away from the checkout: everything that a command needs is inside."""
+
+import fcntl
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from .compose_file import ROOT
+
+ENDS_WITHIN = 120.0  # seconds; reached only by what hangs
+pytestmark = pytest.mark.xdist_group("wheel")
+# Whatever a host project has under our names, reading it shows.
+HOSTS_OWN = 'raise SystemExit("the host\'s own file was read")\n'
+
+
+def pip(*arguments: str | Path) -> None:
+    quiet = ("--quiet", "--disable-pip-version-check", "--no-input", "--no-cache-dir")
+    subprocess.run([sys.executable, "-m", "pip", *map(str, arguments), *quiet], check=True, timeout=ENDS_WITHIN)
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A virtual environment with the wheel in it, and our dependencies from where the tests have them."""
+
+    wheel: Path
+    folder: Path
+
+    def run(self, cwd: Path, program: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(program, *arguments),
+            cwd=cwd,
+            env=clean(**environ),
+            capture_output=True,
+            text=True,
+            timeout=ENDS_WITHIN,
+            check=False,
+        )
+
+    def command(self, program: str, *arguments: str) -> list[str]:
+        return [str(self.folder / "bin" / program), *arguments]
+
+
+def clean(**environ: str) -> dict[str, str]:
+    """An environment that names neither the checkout nor a configuration."""
+    ours = {name for name in os.environ if name.startswith(("PYTHON", "ONBOARDING", "CELERY"))}
+    return {name: value for name, value in os.environ.items() if name not in ours} | environ
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Installed:
+    """Built and installed once, whichever of pytest's processes comes first."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared if worker_id == "master" else shared.parent
+    folder = shared / "wheel"
+    with open(shared / "wheel.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "ready").exists():
+            pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT)
+            subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
+            python = folder / "venv/bin/python"
+            pip("--python", python, "install", "--no-deps", "--no-index", *folder.glob("*.whl"))
+            # After ours, so that pip does not see a checkout that is installed there. A path in a .pth file brings
+            # the packages of that directory, and not what its own .pth files name: not the checkout.
+            (purelib,) = (folder / "venv").glob("lib/python*/site-packages")
+            paths = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
+            (purelib / "dependencies.pth").write_text("\n".join(paths))
+            (folder / "ready").touch()
+    (wheel,) = folder.glob("*.whl")
+    return Installed(wheel, folder / "venv")
+
+
+@pytest.fixture
+def sandbox(installed: Installed, tmp_path: Path) -> Iterator[tuple[str, ...]]:
+    """A sandbox of the installed wheel; gives the options of `init` that name its ports."""
+    command = installed.command("onboard", "sandbox", "--port", "0", "--smtp-port", "0")
+    with subprocess.Popen(command, cwd=tmp_path, env=clean(), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            found = re.search(r"http://\S+:(\d+).*smtp://\S+:(\d+)", process.stdout.readline())
+            assert found
+            yield ("--port", found[1], "--smtp-port", found[2])
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    """A project with packages and files of its own under the names that we use."""
+    folder = tmp_path / "host"
+    for name in ("worker", "migrations", "templates"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text(HOSTS_OWN)
+    (folder / "celeryconfig.py").write_text(HOSTS_OWN)
+    (folder / "alembic.ini").write_text("[alembic]\nscript_location = migrations\n")
+    (folder / "pyproject.toml").write_text('[project]\nname = "host"\n')
+    return folder
+
+
+def test_the_wheel_holds_the_package_and_nothing_beside_it(installed: Installed):
+    with zipfile.ZipFile(installed.wheel) as archive:
+        names = set(archive.namelist())
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"worker", "onboarding_worker"}
+    expected = {path.relative_to(ROOT).as_posix() for path in (ROOT / "worker").rglob("*") if path.is_file()}
+    expected |= {f"worker/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "migrations").rglob("*.*")}
+    inside = {name for name in names if name.startswith("worker/")}
+    assert {name for name in expected if "__pycache__" not in name} == inside
+    for name in ("py.typed", "demo/customers.csv", "pages/report.html", "migrations/env.py"):
+        assert f"worker/{name}" in inside
+    assert any(re.match(r"worker/migrations/versions/0001_\w+\.py", name) for name in inside)
+    assert any(re.match(r"worker/invitations/templates/default/\w+/sms\.txt", name) for name in inside)
+
+
+def test_it_says_what_it_is_and_what_it_needs(installed: Installed):
+    with zipfile.ZipFile(installed.wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        metadata = archive.read(name).decode()
+    assert "Name: onboarding-worker\n" in metadata
+    assert "Requires-Python: >=3.11\n" in metadata
+    assert "Requires-Dist: celery" in metadata
+    assert str(ROOT) not in metadata
+
+
+def test_what_runs_is_the_wheel_and_not_the_checkout(installed: Installed, tmp_path: Path):
+    asked = "import worker, worker.store.schema as schema; print(worker.__file__); print(schema.MIGRATIONS)"
+    ended = installed.run(tmp_path, "python", "-c", asked)
+    package, migrations = map(Path, ended.stdout.splitlines())
+    assert package.is_relative_to(installed.folder)
+    assert migrations == package.parent / "migrations"
+    assert migrations.is_dir()
+
+
+def test_the_command_says_what_it_can_do(installed: Installed, tmp_path: Path):
+    ended = installed.run(tmp_path, "onboard", "--help")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "onboard init --sandbox" in ended.stdout
+    assert installed.run(tmp_path, "onboard", "--version").returncode == 0
+
+
+def test_a_list_is_checked_run_and_reported_beside_a_host_projects_own_files(
+    installed: Installed, sandbox: tuple[str, ...], host: Path
+):
+    ended = installed.run(host, "onboard", "init", "--sandbox", *sandbox)
+    assert ended.returncode == 0, ended.stderr
+    (package,) = installed.folder.glob("lib/python*/site-packages/worker")
+    checked = installed.run(host, "onboard", "check", str(package / "demo/customers.csv"), "--json")
+    assert checked.returncode == 1, checked.stderr  # three rows are bad, on purpose
+    rows = json.loads(checked.stdout)["rows"]
+    assert (rows["total"], rows["rejected"], rows["duplicate"]) == (1000, 3, 1)
+    (host / "list.csv").write_text("customer_id,email,country\nA-1,one@example.com,LT\nA-2,two@example.com,DE\n")
+    ran = installed.run(host, "onboard", "run", "list.csv", "--json")
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["rows"]["invited"] == 2
+    assert installed.run(host, "onboard", "report", "latest", "--out", "report.html").returncode == 0
+    assert "A-2" in (host / "report.html").read_text(encoding="utf-8")
+
+
+def test_celery_reads_our_settings_and_not_the_host_projects(installed: Installed, host: Path):
+    (host / "worker/__init__.py").unlink()
+    (host / "worker").rmdir()  # Celery looks where it is started first: there `celery -A worker.app` is theirs
+    assert installed.run(host, "onboard", "init", "--sandbox").returncode == 0
+    ended = installed.run(
+        host, "python", "-m", "celery", "-A", "worker.app", "report", ONBOARDING_CONFIG="onboarding.toml"
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "host's own" not in ended.stdout + ended.stderr
+    assert "task_default_queue: 'sweep'" in ended.stdout
+
+
+def test_our_workers_start_where_a_host_project_has_a_worker_of_its_own(installed: Installed, host: Path):
+    assert installed.run(host, "onboard", "init", "--sandbox").returncode == 0
+    nobody = {
+        "ONBOARDING__DATABASE__URL": "postgresql+psycopg://nobody@127.0.0.1:1/none",
+        "ONBOARDING__BROKER__URL": "amqp://guest@127.0.0.1:1//",
+    }
+    command = installed.command("onboard", "beat")
+    with subprocess.Popen(command, cwd=host, env=clean(**nobody), stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            assert "celery.beat" in process.stderr.readline()  # it looks for its broker
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+def test_the_demo_runs_in_an_empty_directory(installed: Installed, tmp_path: Path):
+    ended = installed.run(tmp_path, "python", "-m", "worker.demo")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["demo"]
+    assert (tmp_path / "demo/report.html").is_file()

@@ -1,0 +1,65 @@
+"""What is on the other end of an SMS sender in tests: a caller that answers as it is told, and a token to reload."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qsl
+
+from worker.senders.sms import TwilioSender
+from worker.wire import Broken, HttpAnswer, HttpRequest
+
+NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
+ACCOUNT = "AC00000000000000000000000000000001"
+NUMBER = "+15005550006"
+SERVICE = "MG00000000000000000000000000000001"
+TAKEN = HttpAnswer(201, {}, b'{"sid": "SM0123", "status": "queued"}')
+
+
+def said(status: int, code: int | None = None, message: str = "no", **headers: str) -> HttpAnswer:
+    """An error in Twilio's form."""
+    body = {"code": code, "message": message, "status": status}
+    return HttpAnswer(status, headers, json.dumps(body).encode())
+
+
+class FakeCaller:
+    """Answers with `answers` in turn, then as one who takes everything. `requests` is what it was asked."""
+
+    def __init__(self, answers: Iterable[HttpAnswer | Broken] = ()) -> None:
+        self.answers = list(answers)
+        self.requests: list[HttpRequest] = []
+        self.timeouts: list[timedelta] = []
+        self.closed = 0
+
+    async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken:  # noqa: ASYNC109
+        self.requests.append(request)
+        self.timeouts.append(timeout)
+        return self.answers.pop(0) if self.answers else TAKEN
+
+    async def close(self) -> None:
+        self.closed += 1
+
+    @property
+    def forms(self) -> list[dict[str, str]]:
+        return [dict(parse_qsl(request.body.decode(), strict_parsing=True)) for request in self.requests]
+
+
+class Token:
+    """A secret. `next` is what its file holds by now."""
+
+    def __init__(self, value: str = "sandbox-token", next_: str | None = None) -> None:
+        self.value, self.next = value, next_
+
+    def reveal(self) -> str:
+        return self.value
+
+    def reload(self) -> bool:
+        if self.next is None or self.next == self.value:
+            return False
+        self.value = self.next
+        return True
+
+
+def sms_sender(http: Any, **changes: Any) -> TwilioSender:
+    usual = {"account": ACCOUNT, "token": Token(), "from_": NUMBER, "now": lambda: NOW}
+    return TwilioSender(http, **{**usual, **changes})

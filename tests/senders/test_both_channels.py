@@ -1,0 +1,247 @@
+"""Mail and text through the whole engine: both, either, the provider's own, and neither in the other's way."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from worker.customers import Channel
+from worker.models import InvitationRow
+from worker.sandbox import Fault, Sandbox, SandboxOptions
+from worker.senders.contract import Receipt
+from worker.senders.fake import FakeSender
+from worker.sessions import ExpirySource, Session
+from worker.states import InvitationState, JobState
+
+from .works import customer
+
+EMAIL = '[email]\nurl = "smtp://127.0.0.1:{smtp}"\nfrom = "Example Bank <verify@bank.example>"\n'
+SMS = """[sms]
+base_url = "{url}/twilio"
+account = "AC00000000000000000000000000000001"
+token = {{ env = "TWILIO_TOKEN" }}
+from = "+15005550006"
+limits = ["1000/second"]
+"""
+
+
+class SlowSender(FakeSender):
+    """Hands over nothing until it is let go. `begun` is set with its first message."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun, self.released = asyncio.Event(), asyncio.Event()
+
+    async def send(self, message):
+        self.begun.set()
+        await self.released.wait()
+        return await super().send(message)
+
+
+@pytest.fixture
+async def played(works):
+    """A sandbox with a worker that sends to it; faults and the sections' ends as the test gives them."""
+    sandboxes = []
+
+    async def play(*, faults=(), more="", sections=EMAIL + SMS):
+        sandbox = Sandbox(SandboxOptions(faults=faults))
+        await sandbox.start()
+        sandboxes.append(sandbox)
+        return sandbox, works(sections.format(smtp=sandbox.smtp_port, url=sandbox.url) + more)
+
+    yield play
+    for sandbox in sandboxes:
+        await sandbox.stop()
+
+
+async def test_who_asked_for_both_gets_a_mail_and_a_text_with_the_same_link(played):
+    sandbox, worker = await played()
+
+    await worker.work(customer("Ona", Channel.BOTH))
+
+    (mail,), (text,) = sandbox.mailbox, sandbox.texts
+    assert "https://verify.test/token-00000001" in mail.text
+    assert "https://verify.test/token-00000001" in text.body
+    assert text.body.startswith("Example Bank: ")
+    assert worker.letter("sms").reference == text.sid
+    assert worker.job("Ona").state is JobState.INVITED
+
+
+async def test_each_channel_alone_sends_one_message(played):
+    sandbox, worker = await played()
+
+    await worker.work(customer("Ona", Channel.SMS), customer("Jonas", Channel.EMAIL), customer("Rasa", Channel.NONE))
+
+    assert (len(sandbox.mailbox), len(sandbox.texts)) == (1, 1)
+
+
+async def test_a_text_ends_waiting_at_twilio_before_its_link_does(played):
+    sandbox, worker = await played()
+    worker.provider.lifetime = timedelta(hours=13)
+    await worker.work(customer("Ona", Channel.SMS))
+    assert sandbox.texts[0].validity == 36_000
+
+    worker.provider.answers = [session(worker, lifetime=timedelta(hours=12, minutes=5))]
+    await worker.work(customer("Jonas", Channel.SMS))
+    assert sandbox.texts[1].validity == 36_000
+
+
+def session(worker, *, lifetime=timedelta(days=7), **changes):
+    token = "token-of-its-own"
+    return Session(
+        **{
+            "token": token,
+            "link": f"https://verify.test/{token}",
+            "reference": "session-0",
+            "expires_at": worker.clock() + lifetime,
+            "expiry_source": ExpirySource.ANSWER,
+            **changes,
+        }
+    )
+
+
+async def test_a_text_that_the_provider_has_sent_itself_is_not_sent_again(played):
+    sandbox, worker = await played()
+    worker.provider.answers = [session(worker, sms_sent=True)]
+
+    await worker.work(customer("Ona", Channel.BOTH))
+
+    assert (len(sandbox.mailbox), len(sandbox.texts)) == (1, 0)
+    assert worker.letter("sms").reason == "sent_by_provider"
+    assert worker.job("Ona").state is JobState.INVITED
+
+
+@pytest.mark.parametrize(("fault", "arrived"), [("drop-after", 1), ("500", 0)])
+async def test_a_text_that_nobody_answered_for_is_held_and_never_sent_twice(played, fault, arrived):
+    sandbox, worker = await played(faults=(Fault(fault, 1.0, "twilio"),))
+
+    await worker.work(customer("Ona", Channel.BOTH))
+    worker.clock.advance(timedelta(hours=1))
+    await worker.work()
+
+    assert (len(sandbox.texts), len([one for one in sandbox.log if one["endpoint"] == "twilio"])) == (arrived, 1)
+    assert len(sandbox.mailbox) == 1
+    assert worker.letter("sms").state is InvitationState.HELD
+    assert worker.job("Ona").state is JobState.HELD  # though the mail is out: whether the text is, nobody knows
+    assert "Twilio" in worker.job("Ona").detail
+
+
+async def test_a_text_in_doubt_holds_the_job_that_has_no_other_message(played):
+    _, worker = await played(faults=(Fault("drop-after", 1.0, "twilio"),))
+
+    await worker.work(customer("Ona", Channel.SMS))
+
+    assert worker.job("Ona").state is JobState.HELD
+    assert "Twilio" in worker.job("Ona").detail
+
+
+async def test_with_on_unknown_repeat_a_second_text_is_risked(played):
+    sandbox, worker = await played(faults=(Fault("drop-after", 1.0, "twilio"),), more='on_unknown = "repeat"\n')
+
+    await worker.work(customer("Ona", Channel.SMS))
+
+    assert len(sandbox.texts) > 1
+    assert worker.letter("sms").state is InvitationState.FAILED
+
+
+async def test_a_number_that_has_opted_out_fails_its_text_and_the_mail_still_invites(played):
+    sandbox, worker = await played()
+    person = customer("Ona").person
+    ona = customer("Ona", Channel.BOTH, person=type(person)(email=person.email, phone="+15005550004"))
+
+    await worker.work(ona)
+
+    assert worker.letter("sms").state is InvitationState.FAILED
+    assert "opted out" in worker.letter("sms").detail
+    assert "5550004" not in worker.letter("sms").detail
+    assert (len(sandbox.mailbox), worker.job("Ona").state) == (1, JobState.INVITED)
+
+
+async def test_a_rate_limit_pauses_texts_alone_and_costs_no_attempt(played):
+    sandbox, worker = await played(faults=(Fault("429", 1.0, "twilio", retry_after="90"),))
+
+    await worker.work(*(customer(name, Channel.BOTH) for name in ("Ona", "Jonas")))
+
+    assert len(sandbox.mailbox) == 2
+    assert worker.budget("sms").blocked_until - worker.clock() > timedelta(seconds=60)
+    assert worker.budget("email").blocked_until is None
+    assert {row.attempts for row in worker.rows(InvitationRow, channel="sms")} == {0}
+
+
+async def test_a_wrong_token_stops_texts_alone(played):
+    sandbox, worker = await played(sections=EMAIL + SMS.replace("TWILIO_TOKEN", "SECRET"))
+
+    await worker.work(customer("Ona", Channel.BOTH))
+
+    assert "20003" in worker.budget("sms").stop_reason
+    assert worker.budget("email").stopped_at is None
+    assert (len(sandbox.mailbox), worker.letter("sms").state) == (1, InvitationState.WAITING)
+
+
+async def test_each_from_has_a_budget_of_its_own_and_its_own_limit(played):
+    _, worker = await played()
+
+    rule = worker.parts.sender_budget("sms")
+
+    assert rule.name == "sender/sms:+15005550006"
+    assert [str(limit.count) for limit in rule.limits] == ["1000"]
+    assert worker.parts.sender_budget("email").name == "sender/email"
+
+
+@pytest.mark.parametrize(
+    ("sections", "channels"),
+    [(EMAIL, ("email",)), (SMS, ("sms",)), (EMAIL + SMS, ("email", "sms")), ("", ())],
+)
+async def test_the_channels_are_those_that_are_configured(played, sections, channels):
+    _, worker = await played(sections=sections)
+
+    assert worker.parts.channels == channels
+    assert tuple(worker.parts.senders) == channels
+
+
+@pytest.mark.parametrize(
+    ("sections", "name"),
+    [
+        (EMAIL + SMS, "Example Bank"),
+        (EMAIL + SMS + 'name = "Example"\n', "Example"),
+        (SMS, "Verification"),
+        (SMS.replace("+15005550006", "ExampleBank"), "ExampleBank"),
+        (EMAIL + SMS.replace("+15005550006", "MG" + "0" * 32), "Example Bank"),
+    ],
+)
+async def test_a_text_says_who_it_is_from(played, sections, name):
+    _, worker = await played(sections=sections)
+
+    assert worker.parts.invite_work("sms").sender_name == name
+
+
+@pytest.mark.parametrize(("slow", "fast"), [("sms", "email"), ("email", "sms")])
+async def test_a_slow_sender_takes_nothing_from_the_other(works, slow, fast):
+    senders = {slow: SlowSender(), fast: FakeSender()}
+    worker = works(EMAIL.format(smtp=1) + SMS.format(url="http://127.0.0.1:1"), senders=senders)
+    worker.add(*(customer(f"C{number}", Channel.BOTH) for number in range(30)))
+    runner = worker.runner()
+    await runner.serve("issue:kyc")
+    stuck = asyncio.create_task(runner.serve(f"invite:{slow}"))
+    await senders[slow].begun.wait()
+
+    await runner.serve(f"invite:{fast}")
+
+    assert (len(senders[fast].messages), len(senders[slow].messages)) == (30, 0)
+    assert not stuck.done()
+    senders[slow].released.set()
+    await stuck
+    for _ in range(5):  # what waited past its slot was given back; the timer would ring for it
+        await runner.serve(f"invite:{slow}")
+    await runner.close()
+    assert len(senders[slow].messages) == 30
+
+
+async def test_a_message_is_handed_over_with_its_links_remaining_life(works):
+    senders = {"email": FakeSender([Receipt()]), "sms": FakeSender()}
+    worker = works(EMAIL.format(smtp=1), senders=senders)
+
+    await worker.work(customer("Ona", Channel.SMS))
+
+    (text,) = senders["sms"].messages
+    assert timedelta(days=6, hours=23) < text.valid_for <= timedelta(days=7)

@@ -1,0 +1,65 @@
+"""What the SMS sender puts on the wire, and makes of what comes back, pinned by recorded calls."""
+
+import base64
+
+import pytest
+import yaml
+
+from worker.endings import Problem
+from worker.http import OwnHttp
+from worker.senders.contract import Receipt
+
+from .far_side import sms_sender
+from .record import message_of
+from .tape import CASES, CASSETTES, PUBLIC_ACCOUNT, SCRUBBED, tape
+
+cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+FILES = sorted(CASSETTES.rglob("*.yaml"))
+
+
+async def replayed(case, message=None, **settings):
+    """The sender's answer to the recorded one. A request other than the recorded one breaks."""
+    sender = sms_sender(OwnHttp(), **{"from_": case.from_, **settings})
+    with tape().use_cassette(str(case.path), allow_playback_repeats=False):
+        answer = await sender.send(message or message_of(case))
+    await sender.close()
+    return answer
+
+
+@cases
+async def test_a_recorded_call_is_made_again_byte_by_byte_and_read_as_it_was(case):
+    answer = await replayed(case)
+
+    if case.kind is None:
+        assert isinstance(answer, Receipt)
+        assert answer.reference.startswith("SM")
+    else:
+        assert isinstance(answer, Problem)
+        assert answer.kind is case.kind
+
+
+async def test_a_cassette_replays_for_any_host():
+    assert isinstance(await replayed(CASES[0], base_url="http://127.0.0.1:5555/twilio"), Receipt)
+
+
+async def test_a_request_that_is_not_the_recorded_one_is_noticed():
+    answer = await replayed(CASES[0], message_of(CASES[2]))
+
+    assert isinstance(answer, Problem)
+
+
+def test_every_cassette_belongs_to_a_case_and_every_case_has_one():
+    assert sorted(case.path for case in CASES) == FILES
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_cassette_says_what_it_was_recorded_from_and_holds_no_secret(path):
+    text = path.read_text()
+    login = base64.b64encode(f"{PUBLIC_ACCOUNT}:sandbox-token".encode()).decode()
+
+    assert text.startswith("# Recorded from ")
+    for secret in ("sandbox-token", "not-the-token", login[:40], "127.0.0.1"):
+        assert secret not in text
+    for call in yaml.safe_load(text)["interactions"]:
+        headers = {name.lower(): value for name, value in call["request"]["headers"].items()}
+        assert headers["authorization"] in (SCRUBBED, [SCRUBBED])

@@ -1,0 +1,334 @@
+"""The SMS sender: what it sends to Twilio, and one test for each row of providers.md 8.2."""
+
+import base64
+from datetime import timedelta
+
+import pytest
+
+from worker.endings import Cancel, Kind, Problem, RetryPolicy, ending_for
+from worker.http import OwnHttp
+from worker.sandbox import Fault, Sandbox, SandboxOptions
+from worker.senders.contract import Receipt
+from worker.senders.twilio_answers import KINDS
+from worker.wire import Broken, HttpAnswer
+
+from .far_side import ACCOUNT, NOW, SERVICE, TAKEN, FakeCaller, Token, said, sms_sender
+
+HOURS = timedelta(hours=1)
+LINK = "https://verify.example.com/s?t=t0k3n"
+
+
+@pytest.fixture
+def text(message):
+    """Makes text messages to an invented number."""
+    return lambda **fields: message(**{"to": "+37060000001", "text": f"Example Bank: {LINK}", **fields})
+
+
+async def answered(text, *answers, **settings):
+    """What the sender makes of these answers to its first message."""
+    return await sms_sender(FakeCaller(answers), **settings).send(text())
+
+
+async def test_a_message_goes_out_as_the_documented_form(text):
+    http = FakeCaller()
+
+    receipt = await sms_sender(http, timeout=timedelta(seconds=7)).send(text())
+
+    (request,) = http.requests
+    assert receipt == Receipt("SM0123")
+    assert http.timeouts == [timedelta(seconds=7)]
+    assert request.method == "POST"
+    assert request.url == f"https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT}/Messages.json"
+    assert request.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert (
+        base64.b64decode(request.headers["Authorization"].removeprefix("Basic ")) == f"{ACCOUNT}:sandbox-token".encode()
+    )
+    assert http.forms == [{"To": "+37060000001", "From": "+15005550006", "Body": f"Example Bank: {LINK}"}]
+
+
+async def test_a_messaging_service_is_named_as_one(text):
+    http = FakeCaller()
+
+    await sms_sender(http, from_=SERVICE).send(text())
+
+    assert (http.forms[0]["MessagingServiceSid"], "From" in http.forms[0]) == (SERVICE, False)
+
+
+@pytest.mark.parametrize("name", ["Example", "MG Motors"])
+async def test_a_senders_name_is_a_from(text, name):
+    http = FakeCaller()
+
+    await sms_sender(http, from_=name).send(text())
+
+    assert http.forms[0]["From"] == name
+
+
+async def test_another_base_url_keeps_its_path(text):
+    http = FakeCaller()
+
+    await sms_sender(http, base_url="http://127.0.0.1:9200/twilio/").send(text())
+
+    assert http.requests[0].url.startswith("http://127.0.0.1:9200/twilio/2010-04-01/Accounts/AC")
+
+
+async def test_deliveries_are_told_to_the_callback(text):
+    http = FakeCaller()
+
+    await sms_sender(http, callback="https://onboard.example.com/callbacks/sms").send(text())
+
+    assert http.forms[0]["StatusCallback"] == "https://onboard.example.com/callbacks/sms"
+
+
+@pytest.mark.parametrize(
+    ("life", "seconds"),
+    [
+        (timedelta(hours=1, milliseconds=900), "3600"),
+        (timedelta(days=7), "36000"),
+        (timedelta(milliseconds=5), "1"),
+        (None, None),
+    ],
+)
+async def test_a_text_that_waits_at_twilio_ends_with_its_link_and_within_twilios_bounds(text, life, seconds):
+    http = FakeCaller()
+
+    await sms_sender(http).send(text(valid_for=life))
+
+    assert http.forms[0].get("ValidityPeriod") == seconds
+
+
+@pytest.mark.parametrize("body", [f"Žinutė 😀 {LINK}", f"{{€}}\n{LINK}&a=b+c%20d", "x" * 2000 + LINK])
+async def test_the_text_goes_out_whole_with_its_link(text, body):
+    http = FakeCaller()
+
+    await sms_sender(http).send(text(text=body))
+
+    assert http.forms[0]["Body"] == body
+
+
+LIMITED = [20429, 21611, 14107, 63017, 63038]
+SET_UP = [20003, 20005, 21606, 21659, 21660, 21608]
+NUMBER = [21408, 21211, 21614, 21612, 21217, 21610, 30005, 30006, 30004, 30007]
+LATER = [30003, 30001, 30036]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        *((code, Kind.RATE_LIMITED) for code in LIMITED),
+        *((code, Kind.AUTH) for code in SET_UP),
+        *((code, Kind.BAD_INPUT) for code in NUMBER),
+        *((code, Kind.TRANSIENT) for code in LATER),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 401, 429, 500])
+async def test_a_code_has_its_kind_whatever_the_status(text, code, kind, status):
+    problem = await answered(text, said(status, code, "some words"))
+
+    assert (problem.kind, problem.code, problem.status) == (kind, str(code), status)
+    assert "some words" in problem.detail
+
+
+def test_no_code_of_the_table_is_without_a_test():
+    assert set(KINDS) == {*LIMITED, *SET_UP, *NUMBER, *LATER}
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (429, Kind.RATE_LIMITED),
+        (401, Kind.AUTH),
+        (403, Kind.AUTH),
+        (404, Kind.AUTH),
+        (307, Kind.AUTH),
+        (402, Kind.OUT_OF_CREDIT),
+        (400, Kind.BAD_INPUT),
+        (408, Kind.UNKNOWN),
+        (500, Kind.UNKNOWN),
+        (502, Kind.UNKNOWN),
+        (503, Kind.UNKNOWN),
+        (504, Kind.UNKNOWN),
+    ],
+)
+async def test_without_a_known_code_the_status_decides(text, status, kind):
+    for answer in (said(status, 99999), said(status)):
+        assert (await answered(text, answer)).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (HttpAnswer(201, {}, b""), Kind.UNKNOWN),
+        (HttpAnswer(201, {}, b"<html>"), Kind.UNKNOWN),
+        (HttpAnswer(201, {}, b'{"sid": null}'), Kind.UNKNOWN),
+        (HttpAnswer(201, {}, b'{"sid": "<script>"}'), Kind.UNKNOWN),
+        (HttpAnswer(200, {}, b"[]"), Kind.UNKNOWN),
+        (HttpAnswer(503, {}, b"<html>down</html>"), Kind.UNKNOWN),
+        (HttpAnswer(429, {}, b"<html>slow down</html>"), Kind.RATE_LIMITED),
+        (HttpAnswer(400, {}, b"<html>no</html>"), Kind.TRANSIENT),
+        (HttpAnswer(400, {}, b'{"code": "21211", "message": 5}'), Kind.BAD_INPUT),
+        (HttpAnswer(400, {}, b'{"code": true}'), Kind.BAD_INPUT),
+    ],
+)
+async def test_an_answer_of_another_form_is_classified_too(text, answer, kind):
+    assert (await answered(text, answer)).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("answer", "wait"),
+    [
+        (said(429, 20429, **{"retry-after": "7"}), timedelta(seconds=7)),
+        (said(429, 20429, **{"retry-after": "Fri, 20 Nov 2026 10:00:30 GMT"}), timedelta(seconds=30)),
+        (said(429, 20429, **{"retry-after": "99999999"}), timedelta(days=1)),
+        (said(429, 20429, **{"retry-after": "soon"}), None),
+        (said(429), None),
+        (said(429, 63038, **{"retry-after": "7"}), timedelta(seconds=7)),
+        (said(400, 21211, **{"retry-after": "7"}), None),
+    ],
+)
+async def test_a_rate_limit_waits_as_long_as_it_says(text, answer, wait):
+    assert (await answered(text, answer)).retry_after == wait
+
+
+async def test_the_daily_cap_is_asked_again_after_hours_not_seconds(text):
+    assert HOURS <= (await answered(text, said(400, 63038))).retry_after <= 24 * HOURS
+
+
+async def test_a_number_that_has_opted_out_ends_with_that_reason_and_its_code(text):
+    problem = await answered(text, said(400, 21610, "Attempt to send to unsubscribed recipient +37060000001"))
+
+    ending = ending_for(problem, attempt=1, repeatable=True, policy=RetryPolicy(), resume_at=NOW, now=NOW, jitter=0.5)
+    assert isinstance(ending, Cancel)
+    assert "opted out" in ending.detail
+    assert problem.code == "21610"
+
+
+async def test_what_was_never_sent_is_unreachable_and_costs_the_row_nothing(text):
+    problem = await answered(text, Broken(sent=False, detail="connection refused or not possible"))
+
+    assert (problem.kind, problem.unreachable) == (Kind.TRANSIENT, True)
+
+
+async def test_what_broke_after_it_was_sent_is_unknown(text):
+    problem = await answered(text, Broken(sent=True, detail="connection reset"))
+
+    assert (problem.kind, problem.unreachable) == (Kind.UNKNOWN, False)
+    assert "connection reset" in problem.detail
+
+
+@pytest.mark.parametrize("repeat", [True, False])
+def test_what_is_unknown_is_repeated_only_where_the_configuration_says_so(repeat):
+    assert sms_sender(FakeCaller(), repeat_unknown=repeat).repeatable() is repeat
+
+
+async def test_a_token_replaced_in_its_file_is_tried_once_before_the_channel_stops(text):
+    http = FakeCaller([said(401, 20003), TAKEN])
+
+    answer = await sms_sender(http, token=Token("old", next_="new")).send(text())
+
+    logins = [base64.b64decode(request.headers["Authorization"][6:]).decode() for request in http.requests]
+    assert isinstance(answer, Receipt)
+    assert logins == [f"{ACCOUNT}:old", f"{ACCOUNT}:new"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "token"), [(said(401, 20003), Token()), (said(400, 21606), Token("old", next_="new"))]
+)
+async def test_no_second_call_is_made_with_the_same_token_or_for_another_reason(text, answer, token):
+    http = FakeCaller([answer])
+
+    problem = await sms_sender(http, token=token).send(text())
+
+    assert (problem.kind, len(http.requests)) == (Kind.AUTH, 1)
+
+
+async def test_neither_number_link_nor_token_shows_in_a_problem(text):
+    quoted = f"The 'To' number +37060000001 (37060000001) is not valid, body {LINK}, user +370 600 00001 " + "x " * 400
+
+    problem = await answered(text, said(400, 21211, quoted))
+
+    for secret in ("37060000001", "370 600", "t0k3n", "verify.example.com", "sandbox-token"):
+        assert secret not in repr(problem)
+    assert "is not valid" in problem.detail
+    assert len(problem.detail) < 220
+
+
+async def test_closing_closes_the_connections():
+    http = FakeCaller()
+
+    await sms_sender(http).close()
+
+    assert http.closed == 1
+
+
+# Against the sandbox, which reads Twilio's pages for itself.
+
+
+async def test_a_message_arrives_as_it_was_written(text):
+    async with Sandbox(SandboxOptions(clock=lambda: NOW)) as sandbox:
+        sender = sms_sender(OwnHttp(), base_url=f"{sandbox.url}/twilio")
+        receipt = await sender.send(text(text=f"Žinutė: {LINK}", valid_for=timedelta(hours=5)))
+        await sender.close()
+
+    (arrived,) = sandbox.texts
+    assert receipt == Receipt(arrived.sid)
+    assert (arrived.body, arrived.validity) == (f"Žinutė: {LINK}", 18_000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "code"),
+    [
+        ({"to": "+15005550001"}, Kind.BAD_INPUT, "21211"),
+        ({"to": "+15005550002"}, Kind.BAD_INPUT, "21612"),
+        ({"to": "+15005550003"}, Kind.BAD_INPUT, "21408"),
+        ({"to": "+15005550004"}, Kind.BAD_INPUT, "21610"),
+        ({"to": "+15005550009"}, Kind.BAD_INPUT, "21614"),
+        ({"text": "x" * 1601}, Kind.BAD_INPUT, "21617"),
+        ({"from_": "+15005550007"}, Kind.AUTH, "21606"),
+        ({"from_": "+15005550008"}, Kind.RATE_LIMITED, "21611"),
+        ({"token": Token("wrong")}, Kind.AUTH, "20003"),
+    ],
+)
+async def test_what_the_sandbox_refuses_has_its_kind(text, changes, kind, code):
+    fields = {name: value for name, value in changes.items() if name in ("to", "text")}
+    settings = {name: value for name, value in changes.items() if name not in fields}
+    async with Sandbox() as sandbox:
+        sender = sms_sender(OwnHttp(), base_url=f"{sandbox.url}/twilio", **settings)
+        problem = await sender.send(text(**fields))
+        await sender.close()
+
+    assert (problem.kind, problem.code) == (kind, code)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "taken"),
+    [
+        ("429", Kind.RATE_LIMITED, 0),
+        ("500", Kind.UNKNOWN, 0),
+        ("drop-before", Kind.UNKNOWN, 0),
+        ("drop-after", Kind.UNKNOWN, 1),
+        ("half-body", Kind.UNKNOWN, 1),
+        ("html", Kind.UNKNOWN, 0),
+        ("huge", Kind.UNKNOWN, 0),
+        ("redirect", Kind.AUTH, 0),
+        ("hang", Kind.UNKNOWN, 0),
+    ],
+)
+async def test_faults_on_the_way_are_classified_and_bounded(text, fault, kind, taken):
+    async with Sandbox(SandboxOptions(faults=(Fault(fault, 1.0, "twilio"),))) as sandbox:
+        patience = timedelta(milliseconds=200) if fault == "hang" else timedelta(seconds=20)
+        sender = sms_sender(OwnHttp(), base_url=f"{sandbox.url}/twilio", timeout=patience)
+        problem = await sender.send(text())
+        await sender.close()
+        received = len(sandbox.log)
+
+    assert isinstance(problem, Problem)
+    assert (problem.kind, len(sandbox.texts), received) == (kind, taken, 1)
+
+
+async def test_a_port_where_nobody_listens_is_unreachable(text):
+    sender = sms_sender(OwnHttp(), base_url="http://127.0.0.1:1")
+
+    problem = await sender.send(text())
+    await sender.close()
+
+    assert problem.unreachable

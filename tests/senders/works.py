@@ -1,0 +1,121 @@
+"""A worker over SQLite whose senders are the real ones: customers go in, and messages leave over the wire."""
+
+import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.bootstrap import Parts
+from worker.customers import Channel, Customer, Person
+from worker.keyring import new_key
+from worker.models import Attempt, InvitationRow, Job
+from worker.providers.fake import FakeHttp, FakeProvider
+from worker.runner import Runner
+from worker.settings import load
+from worker.store.batches import AcceptedLine
+from worker.store.jobs import BATCH
+from worker.sweep import return_leases, ringable
+
+BASE = """
+[database]
+url = "{url}"
+[encryption]
+keys = [{{ env = "KEY" }}]
+[accounts.kyc]
+provider = "idenfy-kyc"
+api_key = {{ env = "SECRET" }}
+api_secret = {{ env = "SECRET" }}
+limits = ["100000/second"]
+[[routes]]
+accounts = ["kyc"]
+[retry]
+first = "10 s"
+"""
+
+
+class MovableClock:
+    """Real time, from a day of the test's own, that can be moved ahead: nobody waits five minutes."""
+
+    def __init__(self) -> None:
+        self._zero = datetime(2026, 11, 20, 10, 0, tzinfo=UTC) - timedelta(seconds=time.monotonic())
+
+    def __call__(self) -> datetime:
+        return self._zero + timedelta(seconds=time.monotonic())
+
+    def advance(self, step: timedelta) -> None:
+        self._zero += step
+
+
+def customer(name: str, channel: Channel = Channel.EMAIL, **changes: Any) -> Customer:
+    person = Person(email=f"{name.lower()}@customer.example", phone="+37060000001", first_name=name)
+    return replace(Customer(name, person=person, country="LT", locale="en", channel=channel), **changes)
+
+
+class Works:
+    """`sections` is what the configuration says of the senders; `senders` replaces some of them."""
+
+    def __init__(self, url: str, directory: Path, sections: str, senders: Any = None) -> None:
+        config = directory / "onboarding.toml"
+        config.write_text(BASE.format(url=url) + sections)
+        secret = "0" * 8 + "-0000-4000-8000-" + "0" * 12
+        environ = {"KEY": new_key(), "SECRET": secret, "TWILIO_TOKEN": "sandbox-token"}
+        self.clock = MovableClock()
+        self.parts = Parts(load(config, environ=environ), clock=self.clock, jitter=lambda: 0.0, senders=senders)
+        self.provider = FakeProvider()
+        self.parts.providers = {"kyc": self.provider}
+        self.http = FakeHttp()
+        self.parts.ready()
+
+    def add(self, *customers: Customer) -> None:
+        now = self.clock()
+        batch, _ = self.parts.batches.open(name="list.csv", digest="list", again=True, now=now)
+        lines = [AcceptedLine(row, who, "kyc", "", 12 * 3600) for row, who in enumerate(customers, 2)]
+        self.parts.batches.add(batch.id, lines, [], priority=BATCH, now=now)
+
+    def runner(self) -> Runner:
+        """On the loop that is running now."""
+        return Runner(
+            self.parts, self.http, AsyncExitStack(), ring_invite=lambda channel: None, longest=timedelta(minutes=1)
+        )
+
+    async def work(self, *customers: Customer) -> None:
+        """Add the customers, then do what is due now, as the timer and its shifts would, until nothing is."""
+        if customers:
+            self.add(*customers)
+        runner = self.runner()
+        try:
+            return_leases(self.parts)
+            while due := ringable(self.parts):
+                for step, name in due:
+                    await runner.serve(f"{step}:{name}")
+        finally:
+            await runner.close()
+            self.parts.__dict__.pop("senders", None)  # closed with the runner
+
+    def rows(self, model: Any, **values: Any) -> list[sa.Row[Any]]:
+        table = model.__table__
+        with self.parts.database.read() as connection:
+            return list(connection.execute(sa.select(table).filter_by(**values).order_by(*table.primary_key)))
+
+    def letter(self, channel: str = "email") -> sa.Row[Any]:
+        (only,) = self.rows(InvitationRow, channel=channel)
+        return only
+
+    def letters(self) -> dict[str, sa.Row[Any]]:
+        """By customer."""
+        jobs = {job.id: job.customer_id for job in self.rows(Job)}
+        return {jobs[row.job_id]: row for row in self.rows(InvitationRow)}
+
+    def job(self, customer_id: str) -> sa.Row[Any]:
+        (only,) = self.rows(Job, customer_id=customer_id)
+        return only
+
+    def handovers(self) -> list[sa.Row[Any]]:
+        return [row for row in self.rows(Attempt) if row.invitation_id is not None]
+
+    def budget(self, channel: str) -> Any:
+        return self.parts.budgets.all()[self.parts.sender_budget(channel).name]
