@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from worker.customers import Customer, Person
+from worker.customers import Customer, CustomerKind, Person
 from worker.providers.account import Prefill
 from worker.sessions import SessionRequest
 
@@ -80,6 +80,21 @@ def frankie_account(**settings: Any) -> PlainAccount:
     )
 
 
+def openapi_account(**settings: Any) -> PlainAccount:
+    return idenfy_account(**{"name": "kyc-old", "dialect": "openapi", **settings})
+
+
+def kyb_account(**settings: Any) -> PlainAccount:
+    return idenfy_account(
+        **{"name": "kyb", "provider": "idenfy-kyb", "link_hosts": ("kyb.ui.idenfy.com", "ivs.idenfy.com"), **settings}
+    )
+
+
+def frankie_v1_account(**settings: Any) -> PlainAccount:
+    """With prefill none, where the configuration's default is all: so that what is personal is asked for."""
+    return frankie_account(**{"name": "au-old", "provider": "frankieone-v1", **settings})
+
+
 AOIFE = Person(
     email="aoife.nibhriain@example.org",
     phone="+353851234567",
@@ -94,6 +109,14 @@ AOIFE = Person(
 
 def customer(**fields: Any) -> Customer:
     return Customer(**{"customer_id": "C-88123", "person": AOIFE, "entity_id": ENTITY, **fields})
+
+
+def company(**fields: Any) -> Customer:
+    return customer(**{"customer_id": "ORG-7710", "kind": CustomerKind.COMPANY, "entity_id": "", **fields})
+
+
+def company_request(parameters: Mapping[str, Any] | None = None, **fields: Any) -> SessionRequest:
+    return request(parameters, **{"customer_id": "ORG-7710", "kind": CustomerKind.COMPANY, "entity_id": "", **fields})
 
 
 def request(

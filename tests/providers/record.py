@@ -22,31 +22,30 @@ from .accounts import NOW, PlainSecret
 from .recording import CASES, Case, tape
 
 NEEDED = {
-    "idenfy-kyc": ("IDENFY_TEST_KEY", "IDENFY_TEST_SECRET"),
-    "frankieone-v2": ("FRANKIE_TEST_KEY", "FRANKIE_TEST_CUSTOMER", "FRANKIE_TEST_ENTITY"),
+    "idenfy": ("IDENFY_TEST_KEY", "IDENFY_TEST_SECRET"),
+    "frankieone": ("FRANKIE_TEST_KEY", "FRANKIE_TEST_CUSTOMER", "FRANKIE_TEST_ENTITY"),
 }
-TEST_HOSTS = {"idenfy-kyc": "https://ivs.idenfy.com", "frankieone-v2": "https://api.uat.frankie.one"}
+TEST_HOSTS = {"idenfy": "https://ivs.idenfy.com", "frankieone": "https://api.uat.frankie.one"}
 TIMEOUT = timedelta(seconds=30)
 
 
 async def record(case: Case) -> str:
     """Record one case; returns what it was recorded from."""
-    given = [os.environ.get(name, "") for name in NEEDED[case.endpoint]]
+    given = [os.environ.get(name, "") for name in NEEDED[case.family]]
     if case.real and all(given):
-        source = f"the provider's test environment, {TEST_HOSTS[case.endpoint]}"
-        await _call(case, source, base_url=TEST_HOSTS[case.endpoint], **_credentials(case, given))
+        source = f"the provider's test environment, {TEST_HOSTS[case.family]}"
+        await _call(case, source, base_url=TEST_HOSTS[case.family], **_credentials(case, given))
         return source
     source = f"the sandbox of onboarding-worker {__version__}"
     async with Sandbox(SandboxOptions(clock=lambda: NOW, seed=1, **case.sandbox)) as sandbox:
-        family = "idenfy" if case.endpoint == "idenfy-kyc" else "frankieone"
-        own = ["sandbox-key", "sandbox-secret" if family == "idenfy" else sandbox.options.frankieone_customer]
-        await _call(case, source, base_url=f"{sandbox.url}/{family}", **_credentials(case, own))
+        own = ["sandbox-key", "sandbox-secret" if case.family == "idenfy" else sandbox.options.frankieone_customer]
+        await _call(case, source, base_url=f"{sandbox.url}/{case.family}", **_credentials(case, own))
     return source
 
 
 def _credentials(case: Case, given: list[str]) -> dict[str, Any]:
     key = PlainSecret("not-the-key" if case.bad_key else given[0])
-    if case.endpoint == "idenfy-kyc":
+    if case.family == "idenfy":
         return {"api_key": key, "api_secret": PlainSecret(given[1])}
     return {"api_key": key, "customer_id": PlainSecret(given[1])}
 

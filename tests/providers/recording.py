@@ -6,6 +6,7 @@ up, so that a cassette replays for every base_url and port.
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,24 +17,45 @@ from vcr.request import Request
 
 from worker.endings import Kind
 from worker.providers.contract import Provider
-from worker.providers.frankieone_v2 import FrankieOneV2
-from worker.providers.idenfy_kyc import IdenfyKyc
+from worker.providers.registry import build_provider
 from worker.sandbox.faults import Fault
 from worker.sessions import SessionRequest
 
-from .accounts import ENTITY, frankie_account, idenfy_account, request
+from .accounts import (
+    ENTITY,
+    PlainAccount,
+    company_request,
+    frankie_account,
+    frankie_v1_account,
+    idenfy_account,
+    kyb_account,
+    openapi_account,
+    request,
+)
 
 CASSETTES = Path(__file__).parent / "cassettes"
 SCRUBBED = "SCRUBBED"
 SCRUBBED_HEADERS = ("authorization", "api_key", "X-Frankie-CustomerID", "X-Frankie-CustomerChildID")
 # Fields of answers that hold a secret, a code or an id of the account that was recorded from.
-SCRUBBED_FIELDS = frozenset({"authToken", "token", "digitString", "applicantId", "requestId", "scanRef", "redirectUrl"})
+LINKS = ("redirectUrl", "sessionUrl")
+SCRUBBED_FIELDS = frozenset(
+    ["authToken", "tokenString", "token", "digitString", "applicantId", "requestId", "scanRef", "entityId", *LINKS]
+)
 KEPT_HEADERS = frozenset({"content-type", "retry-after", "location", "allow"})
 HOSTS = (
     (re.compile(r"https?://[^/]+/idenfy/|https://ivs\.idenfy\.com/"), "https://ivs.idenfy.com/"),
     (re.compile(r"https?://[^/]+/frankieone/|https://api(\.uat)?\.frankie\.one/"), "https://api.frankie.one/"),
 )
 ENTITY_IN_PATH = re.compile(r"(/v2/individuals/)[0-9a-fA-F-]{36}/")
+ENTITY_IN_BODY = re.compile(rb'("entityId":")[^"]*')
+
+ACCOUNTS: dict[str, Callable[..., PlainAccount]] = {
+    "idenfy-kyc": idenfy_account,
+    "idenfy-kyc-openapi": openapi_account,
+    "idenfy-kyb": kyb_account,
+    "frankieone-v1": frankie_v1_account,
+    "frankieone-v2": frankie_account,
+}
 
 
 @dataclass(frozen=True)
@@ -54,10 +76,13 @@ class Case:
     def path(self) -> Path:
         return CASSETTES / self.endpoint / f"{self.name}.yaml"
 
+    @property
+    def family(self) -> str:
+        """Whose credentials it needs, and where the sandbox has it."""
+        return self.endpoint.partition("-")[0]
+
     def provider(self, **settings: Any) -> Provider:
-        if self.endpoint == "idenfy-kyc":
-            return IdenfyKyc(idenfy_account(**{**self.account, **settings}))
-        return FrankieOneV2(frankie_account(**{**self.account, **settings}))
+        return build_provider(ACCOUNTS[self.endpoint](**{**self.account, **settings}))
 
 
 def _fault(kind: str, **more: Any) -> dict[str, Any]:
@@ -77,6 +102,25 @@ EVERYTHING = request(
     locale="lt",
 )
 MUCH = request({"country": "NZL", "documentType": "PASSPORT", "vendorParameters.theme": "dark", "products": ["idv"]})
+NESTED = request(
+    {
+        "sessionLength": 1200,
+        "allowedCountries": ["IE", "GB"],
+        "allowedDocuments": ["PASSPORT"],
+        "settings.verifyEmail": True,
+        "urls.webhookUrl": "https://hooks.lender.test/idenfy",
+        "questionnaire": None,
+        "generateDigitString": True,
+    },
+    locale="lt",
+)
+COMPANY = company_request()
+TAGGED = company_request(
+    {"flow": "3c90c3cc-0d44-4b50-8888-8dd25736052a", "questionnaireRequired": False, "scanRefs": ["a1c3e5f7"]},
+    locale="lt-LT",
+    tags=("q3-import", "vip"),
+)
+NEW = request(entity_id="", consent=True)
 CASES = (
     Case("idenfy-kyc", "created-201", real=True),
     Case("idenfy-kyc", "created-with-everything-201", account={"prefill": "all"}, asked=EVERYTHING),
@@ -92,6 +136,33 @@ CASES = (
     Case("idenfy-kyc", "gateway-502", Kind.UNKNOWN, _fault("502")),
     Case("idenfy-kyc", "html-200", Kind.UNKNOWN, _fault("html")),
     Case("idenfy-kyc", "redirect-307", Kind.AUTH, _fault("redirect")),
+    Case("idenfy-kyc-openapi", "created-201", real=True),
+    Case("idenfy-kyc-openapi", "created-with-everything-201", account={"prefill": "all"}, asked=NESTED),
+    Case("idenfy-kyc-openapi", "bad-key-401", Kind.AUTH, bad_key=True, real=True),
+    Case("idenfy-kyc-openapi", "bad-value-400", Kind.BAD_INPUT, account={"unchecked": {"settings.verifyEmail": 5}}),
+    Case("idenfy-kyc-openapi", "mixed-forms-400", Kind.BAD_INPUT, account={"unchecked": {"expiryTime": 600}}),
+    Case("idenfy-kyc-openapi", "second-session-409", Kind.CONFLICT, {"conflict": True}, calls=2),
+    Case("idenfy-kyc-openapi", "too-many-400", Kind.RATE_LIMITED, _fault("400-too-many")),
+    Case("idenfy-kyc-openapi", "expired-201", Kind.UNKNOWN, _fault("past-expiry")),
+    Case("idenfy-kyb", "created-201", asked=COMPANY, real=True),
+    Case("idenfy-kyb", "created-with-much-201", asked=TAGGED),
+    Case("idenfy-kyb", "bad-key-401", Kind.AUTH, asked=COMPANY, bad_key=True, real=True),
+    Case(
+        "idenfy-kyb", "bad-fields-400", Kind.BAD_INPUT, account={"unchecked": {"flow": "x"}}, asked=COMPANY, real=True
+    ),
+    Case("idenfy-kyb", "no-funds-402", Kind.OUT_OF_CREDIT, _fault("402"), asked=COMPANY),
+    Case("idenfy-kyb", "too-many-429", Kind.RATE_LIMITED, _fault("429", retry_after="1"), asked=COMPANY),
+    Case("idenfy-kyb", "error-500", Kind.TRANSIENT, _fault("500"), asked=COMPANY),
+    Case("idenfy-kyb", "gateway-502", Kind.UNKNOWN, _fault("502"), asked=COMPANY),
+    Case("frankieone-v1", "created-200", asked=NEW),
+    Case("frankieone-v1", "created-with-everything-200", account={"prefill": "all"}, asked=NEW),
+    Case("frankieone-v1", "another-token-200", calls=2, real=True),
+    Case("frankieone-v1", "bad-key-401", Kind.AUTH, bad_key=True, real=True),
+    Case("frankieone-v1", "bad-type-400", Kind.BAD_INPUT, account={"unchecked": {"entity.gender": 5}}, real=True),
+    Case("frankieone-v1", "no-entity-404", Kind.BAD_INPUT, {"frankieone_unknown": frozenset({ENTITY})}),
+    Case("frankieone-v1", "too-many-429", Kind.RATE_LIMITED, _fault("429", retry_after="1")),
+    Case("frankieone-v1", "error-500", Kind.TRANSIENT, _fault("500")),
+    Case("frankieone-v1", "error-500-new-entity", Kind.UNKNOWN, _fault("500"), asked=NEW),
     Case("frankieone-v2", "created-200", real=True),
     Case("frankieone-v2", "created-with-much-200", account={"channel": "api"}, asked=MUCH),
     Case("frankieone-v2", "same-token-again-200", calls=2, real=True),
@@ -143,6 +214,8 @@ def _public_request(sent: Request) -> Request:
     for host, production in HOSTS:
         sent.uri = host.sub(production, sent.uri)
     sent.uri = ENTITY_IN_PATH.sub(rf"\g<1>{ENTITY}/", sent.uri)
+    if isinstance(sent.body, bytes):
+        sent.body = ENTITY_IN_BODY.sub(rb"\g<1>" + ENTITY.encode(), sent.body)
     return sent
 
 
@@ -170,6 +243,6 @@ def scrubbed(body: Any) -> Any:
 def _scrubbed_value(name: str, value: Any) -> Any:
     if name not in SCRUBBED_FIELDS or value is None:
         return scrubbed(value) if isinstance(value, dict | list) else value
-    if name == "redirectUrl":
+    if name in LINKS:
         return f"https://ivs.idenfy.com/api/v2/redirect?authToken={SCRUBBED}"
     return SCRUBBED

@@ -1,5 +1,6 @@
 """Adapter, transport and sandbox together: each recorded case live, and the breaks that no cassette can hold."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from worker.sandbox import Sandbox, SandboxOptions
 from worker.sandbox.faults import Fault
 from worker.sessions import Session
 
-from .accounts import FRANKIE_CUSTOMER, NOW, PlainSecret
+from .accounts import ENTITY, FRANKIE_CUSTOMER, NOW, PlainSecret
 from .recording import CASES, Case
 
 LONG = timedelta(seconds=10)
@@ -24,14 +25,13 @@ async def results(case: Case, within: timedelta = LONG, **options):
         Sandbox(SandboxOptions(clock=lambda: NOW, seed=1, **{**case.sandbox, **options})) as sandbox,
         open_http_session() as session,
     ):
-        family = "idenfy" if case.endpoint == "idenfy-kyc" else "frankieone"
         key = PlainSecret("not-the-key" if case.bad_key else "sandbox-key")
         second = (
             {"api_secret": PlainSecret("sandbox-secret")}
-            if family == "idenfy"
+            if case.family == "idenfy"
             else {"customer_id": PlainSecret(FRANKIE_CUSTOMER)}
         )
-        provider = case.provider(base_url=f"{sandbox.url}/{family}", api_key=key, **second)
+        provider = case.provider(base_url=f"{sandbox.url}/{case.family}", api_key=key, **second)
         found = []
         for _ in range(case.calls):
             got = await Http(session).call(provider.build(case.asked), timeout=within)
@@ -60,6 +60,21 @@ async def test_frankieone_hands_the_same_unexpired_token_back():
     assert (first.token, first.expires_at) == (again.token, again.expires_at)
 
 
+async def test_frankieones_first_family_gives_another_token_for_the_same_entity():
+    first, again = await results(next(case for case in CASES if case.name == "another-token-200"))
+
+    assert first.token != again.token
+    assert first.references["entityId"] == again.references["entityId"] == ENTITY
+
+
+async def test_an_entity_that_was_made_is_told_and_is_a_new_one_each_time():
+    case = next(case for case in CASES if case.endpoint == "frankieone-v1" and case.name == "created-200")
+
+    first, again = await results(replace(case, calls=2))
+
+    assert first.reference == first.references["entityId"] != again.reference
+
+
 async def test_a_rate_limit_of_the_sandbox_says_how_long_to_wait():
     problem = (await results(next(case for case in CASES if case.name == "too-many-429")))[-1]
 
@@ -67,7 +82,16 @@ async def test_a_rate_limit_of_the_sandbox_says_how_long_to_wait():
 
 
 @pytest.mark.parametrize("fault", ["drop-after", "drop-before", "half-body", "hang", "huge"])
-@pytest.mark.parametrize(("endpoint", "kind"), [("idenfy-kyc", Kind.UNKNOWN), ("frankieone-v2", Kind.TRANSIENT)])
+@pytest.mark.parametrize(
+    ("endpoint", "kind"),
+    [
+        ("idenfy-kyc", Kind.UNKNOWN),
+        ("idenfy-kyc-openapi", Kind.UNKNOWN),
+        ("idenfy-kyb", Kind.UNKNOWN),
+        ("frankieone-v1", Kind.UNKNOWN),
+        ("frankieone-v2", Kind.TRANSIENT),
+    ],
+)
 async def test_a_call_that_breaks_is_in_doubt_where_repeating_costs(endpoint, kind, fault):
     within = timedelta(milliseconds=150) if fault == "hang" else LONG
 

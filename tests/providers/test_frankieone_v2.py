@@ -6,7 +6,8 @@ import pytest
 from worker.customers import CustomerKind
 from worker.endings import Kind, Problem
 from worker.providers.account import AccountUnusable
-from worker.providers.frankieone_v2 import FALLBACK_LIFETIME, FrankieOneV2
+from worker.providers.frankieone import FALLBACK_LIFETIME
+from worker.providers.frankieone_v2 import FrankieOneV2
 from worker.sessions import ExpirySource, SessionRequest
 
 from .accounts import API_KEY, ENTITY, FRANKIE_CUSTOMER, NOW, PlainSecret, customer, frankie_account, request

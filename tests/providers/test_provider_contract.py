@@ -1,6 +1,6 @@
 """What every adapter promises (worker/providers/contract.py), over every endpoint, the shipped fake among them."""
 
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import pytest
@@ -8,18 +8,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.endings import Kind, Problem
-from worker.providers import frankieone_v2, idenfy_kyc
+from worker.providers import frankieone, frankieone_v1, frankieone_v2, idenfy, idenfy_kyb, idenfy_kyc
 from worker.providers.contract import Broken, HttpAnswer
 from worker.sessions import ExpirySource, Session
 
-from .accounts import AOIFE, API_KEY, API_SECRET, NOW, PlainSecret, customer, request, shown_of
-from .endpoints import ANSWERS, ENDPOINTS, FRANKIE_OPENED, IDENFY_OPENED, Endpoint, answer
+from .accounts import AOIFE, API_KEY, API_SECRET, NOW, PlainSecret, shown_of
+from .endpoints import (
+    ANSWERS,
+    ENDPOINTS,
+    FRANKIE_OPENED,
+    IDENFY_OPENED,
+    KYB_OPENED,
+    OPENAPI_OPENED,
+    V1_OPENED,
+    Endpoint,
+    answer,
+)
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 endpoints = pytest.mark.parametrize("endpoint", ENDPOINTS.values(), ids=ENDPOINTS)
 
 
 def read(endpoint: Endpoint, got: HttpAnswer, **settings):
-    return endpoint.make(**settings).read(got, request(), issued_at=NOW, now=NOW + timedelta(seconds=1))
+    return endpoint.make(**settings).read(got, endpoint.asked, issued_at=NOW, now=NOW + timedelta(seconds=1))
 
 
 @endpoints
@@ -74,7 +85,7 @@ def test_the_providers_code_and_words_are_kept(name, case):
     assert bad.says in problem.detail
 
 
-@pytest.mark.parametrize("identifier", [*idenfy_kyc.IDENTIFIERS])
+@pytest.mark.parametrize("identifier", [*idenfy.IDENTIFIERS])
 def test_every_identifier_that_idenfy_documents_has_its_own_answer_in_the_table(identifier):
     codes = {bad.code for bad in ENDPOINTS["idenfy-kyc"].bad.values()}
     bodies = b"".join(bad.answer.body for bad in ENDPOINTS["idenfy-kyc"].bad.values())
@@ -84,26 +95,29 @@ def test_every_identifier_that_idenfy_documents_has_its_own_answer_in_the_table(
 
 @endpoints
 def test_a_call_that_was_not_sent_has_surely_not_been_made(endpoint):
-    problem = endpoint.make().broken(Broken(sent=False, detail="connection refused"), request())
+    problem = endpoint.make().broken(Broken(sent=False, detail="connection refused"), endpoint.asked)
 
     assert problem == Problem(Kind.TRANSIENT, "connection refused")
 
 
 @endpoints
 def test_a_call_that_broke_after_it_was_sent_is_what_the_endpoint_says(endpoint):
-    problem = endpoint.make().broken(Broken(sent=True, detail="answer cut off"), request())
+    problem = endpoint.make().broken(Broken(sent=True, detail="answer cut off"), endpoint.asked)
 
     assert problem == Problem(endpoint.broken_after_sending, "answer cut off")
 
 
 @endpoints
 def test_an_endpoint_says_whether_its_request_may_be_repeated(endpoint):
-    assert endpoint.make().repeatable(request()) is endpoint.repeatable
+    assert endpoint.make().repeatable(endpoint.asked) is endpoint.repeatable
 
 
 @endpoints
-def test_a_new_session_is_not_asked_for_before_the_old_one_has_ended(endpoint):
-    assert endpoint.make().reissue_at(NOW) == NOW
+def test_a_new_session_is_asked_for_when_that_makes_sense(endpoint):
+    """Once the old one has ended, or at any time: then at one that is past whatever now is."""
+    earliest = endpoint.make().reissue_at(NOW + timedelta(days=7))
+
+    assert earliest == (EPOCH if endpoint.reissued_early else NOW + timedelta(days=7))
 
 
 @endpoints
@@ -119,20 +133,20 @@ def test_a_rate_limit_says_how_long_to_wait(endpoint, header, wait):
 
 @endpoints
 def test_a_customer_that_can_be_served_is_not_refused(endpoint):
-    assert endpoint.make().refuses(customer()) == []
+    assert endpoint.make().refuses(endpoint.asked.customer) == []
 
 
 @endpoints
 def test_the_same_request_is_built_each_time(endpoint):
     provider = endpoint.make()
 
-    assert provider.build(request()) == provider.build(request())
+    assert provider.build(endpoint.asked) == provider.build(endpoint.asked)
 
 
 @endpoints
 def test_the_credential_is_in_the_headers_alone_and_in_no_repr(endpoint):
     provider = endpoint.make()
-    built = provider.build(request())
+    built = provider.build(endpoint.asked)
 
     for secret in (API_KEY, API_SECRET):
         assert secret not in built.url
@@ -142,7 +156,7 @@ def test_the_credential_is_in_the_headers_alone_and_in_no_repr(endpoint):
 
 @endpoints
 def test_nothing_personal_is_sent_unless_the_configuration_says_so(endpoint):
-    sent = endpoint.make().build(request()).body.decode()
+    sent = endpoint.make().build(endpoint.asked).body.decode()
 
     assert not [value for value in shown_of(AOIFE) if value in sent]
 
@@ -151,15 +165,15 @@ def test_nothing_personal_is_sent_unless_the_configuration_says_so(endpoint):
 def test_credentials_read_again_are_used_for_the_next_call(endpoint):
     changing = PlainSecret(API_KEY, next_values=["key-new"])
     provider = endpoint.make(api_key=changing)
-    before = provider.build(request())
+    before = provider.build(endpoint.asked)
 
     assert provider.reload_credentials() is True
     assert provider.reload_credentials() is False
     if dict(before.headers):  # the fake sends none
-        assert provider.build(request()).headers != before.headers
+        assert provider.build(endpoint.asked).headers != before.headers
 
 
-@pytest.mark.parametrize("module", [idenfy_kyc, frankieone_v2])
+@pytest.mark.parametrize("module", [idenfy, idenfy_kyc, idenfy_kyb, frankieone, frankieone_v1, frankieone_v2])
 def test_adapters_keep_the_network_out(module):
     assert not {"aiohttp", "asyncio"} & set(vars(module))
 
@@ -169,7 +183,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
     max_leaves=10,
 )
-FIELDS = st.sampled_from(["identifier", "message", "errorCode", "errorMsg", "details", *IDENFY_OPENED, *FRANKIE_OPENED])
+OPENED = (IDENFY_OPENED, OPENAPI_OPENED, KYB_OPENED, FRANKIE_OPENED, V1_OPENED)
+NAMES = {name for opened in OPENED for name in opened}
+FIELDS = st.sampled_from(["identifier", "message", "errorCode", "errorMsg", "details", "issues", *sorted(NAMES)])
 VALUES = (
     JSON
     | st.sampled_from(sorted(shown_of(AOIFE)))
@@ -182,8 +198,10 @@ STATUS = (
 )
 OBJECTS = st.dictionaries(FIELDS, VALUES, max_size=8)
 # Most of an answer that opens a session, with a few fields spoilt.
-NEARLY_OPENED = st.dictionaries(FIELDS, VALUES, max_size=3).map(
-    lambda spoilt: {**IDENFY_OPENED, **FRANKIE_OPENED, **spoilt}
+NEARLY_OPENED = st.builds(
+    lambda opened, spoilt: {**opened, **spoilt},
+    st.sampled_from(OPENED),
+    st.dictionaries(FIELDS, VALUES, max_size=3),
 )
 ANY_ANSWER = st.builds(
     HttpAnswer,
@@ -218,7 +236,7 @@ def test_whatever_a_provider_sends_it_is_a_session_with_all_it_needs_or_a_proble
 def test_a_provider_that_quotes_the_customer_is_not_quoted(endpoint, message, personal, status):
     quoted = f"{message}{personal}{message} {API_KEY}"
     issues = [{"issue": quoted, "issueLocation": quoted}]
-    body = {"message": quoted, "errorMsg": quoted, "identifier": personal, "errorCode": personal, "details": issues}
+    body = {"message": quoted, "errorMsg": quoted, "identifier": personal, "errorCode": personal, "issues": issues}
 
     problem = read(endpoint, answer(status, body))
 

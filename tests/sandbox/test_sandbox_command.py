@@ -34,7 +34,7 @@ def test_it_says_where_it_is_and_ends_cleanly_on_a_signal(end):
         finally:
             process.kill()
     assert (process.returncode, rest, errors) == (0, "", "")
-    assert facts["base_urls"] == {"idenfy": facts["url"] + "/idenfy", "frankieone": facts["url"] + "/frankieone"}
+    assert facts["base_urls"] == {name: f"{facts['url']}/{name}" for name in ("idenfy", "frankieone", "twilio")}
 
 
 def test_for_people_it_says_it_in_one_line():

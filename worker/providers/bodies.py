@@ -33,6 +33,15 @@ def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def holds(values: Mapping[str, Any], name: str) -> bool:
+    """Whether nested `values` have something at the dotted name."""
+    first, _, rest = name.partition(".")
+    if first not in values:
+        return False
+    inner = values[first]
+    return not rest or not isinstance(inner, Mapping) or holds(inner, rest)
+
+
 def json_body(fields: Mapping[str, Any]) -> bytes:
     """JSON in ASCII: escapes survive every proxy, and half of a surrogate pair cannot break the encoding."""
     return json.dumps(fields, separators=(",", ":"), default=_plain).encode("ascii")

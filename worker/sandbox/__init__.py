@@ -11,6 +11,7 @@ from worker.sandbox.log import Entry
 from worker.sandbox.mailbox import Mail, Mailbox
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.server import Sandbox
+from worker.sandbox.texts import Text
 
 __all__ = [
     "Entry",
@@ -22,4 +23,5 @@ __all__ = [
     "Sandbox",
     "SandboxOptions",
     "SmtpFault",
+    "Text",
 ]

@@ -6,13 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from worker.sandbox.wire import FRANKIEONE_V2, HTTP_ENDPOINTS
+from worker.sandbox.wire import HTTP_ENDPOINTS, TEXTING
 
 STATUSES = ("401", "402", "403", "408", "429", "500", "502", "503", "504")
 # iDenfy documents its hourly quota as a 400; no other provider does.
 TOO_MANY_AS_400 = "400-too-many"
+IDENFY = "idenfy-"  # what its endpoints' names begin with
 BEFORE = ("drop-before",)
-AFTER = ("drop-after", "half-body")
+# The session is opened and the answer whole, but for one thing in it.
+SPOILT = ("past-expiry", "strange-link", "wrong-token")
+AFTER = ("drop-after", "half-body", *SPOILT)
 EITHER = (*STATUSES, TOO_MANY_AS_400, "hang", "html", "huge", "redirect")
 KINDS = (*EITHER, *BEFORE, *AFTER)
 # Only before a known option: an HTTP date, which a Retry-After may be, has a comma of its own.
@@ -32,8 +35,8 @@ EXPECTED_SMTP = (
 class Fault:
     """One way in which a share of the calls goes wrong.
 
-    `share` is from 0 to 1. `endpoint` None means every HTTP endpoint. `processed`: the session is created
-    (and charged) although the caller does not learn of it. `retry_after` is sent as it is, whatever it says.
+    `share` is from 0 to 1. `endpoint` None means every one of the identity providers'. `processed`: the session is
+    created (and charged) although the caller does not learn of it. `retry_after` is sent as it is, whatever it says.
     """
 
     kind: str
@@ -48,8 +51,8 @@ class Fault:
         _check_share(self.share)
         if self.endpoint is not None and self.endpoint not in HTTP_ENDPOINTS:
             raise ValueError(f"endpoint is one of {', '.join(HTTP_ENDPOINTS)}")
-        if self.kind == TOO_MANY_AS_400 and self.endpoint == FRANKIEONE_V2:
-            raise ValueError(f"{TOO_MANY_AS_400} is iDenfy's; for {FRANKIEONE_V2} use 429")
+        if self.kind == TOO_MANY_AS_400 and self.endpoint is not None and not self.endpoint.startswith(IDENFY):
+            raise ValueError(f"{TOO_MANY_AS_400} is iDenfy's; for {self.endpoint} use 429")
         if self.retry_after is not None and not re.fullmatch(r"[\x20-\x7e]*", self.retry_after):
             raise ValueError("retry-after is one line of ASCII")
         if self.kind in AFTER:
@@ -71,9 +74,9 @@ class Fault:
         return cls(kind, share, options.get("endpoint"), options.get("retry-after"), processed == "yes")
 
     def concerns(self, endpoint: str) -> bool:
-        if self.kind == TOO_MANY_AS_400 and endpoint == FRANKIEONE_V2:
+        if self.kind == TOO_MANY_AS_400 and not endpoint.startswith(IDENFY):
             return False
-        return self.endpoint is None or self.endpoint == endpoint
+        return self.endpoint == endpoint or (self.endpoint is None and endpoint not in TEXTING)
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,26 @@ def _error(status: int, code: str, message: str, issues: list[dict[str, str]], n
     return Answer(status, body, reference=request_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Unauthorized:
+    code: str
+    issue: dict[str, str]
+
+
+def credential(options: SandboxOptions, call: Call) -> str | Unauthorized:
+    """Whose call it is, or why it is nobody's: the same for both API families."""
+    key = call.headers.get("api_key")
+    if not key:
+        return Unauthorized("AUTH-0401", {"issue": "No api key provided. Access denied.", "issueLocation": "request"})
+    customer = call.headers.get("X-Frankie-CustomerID")
+    if key != options.frankieone_key or customer != options.frankieone_customer:
+        # The comma in the code is the provider's own, as printed on its page.
+        return Unauthorized(
+            "AUTH-0002,", {"issue": "Invalid Authentication provided. Access denied.", "issueLocation": "request"}
+        )
+    return f"{key}/{customer}/{call.headers.get('X-Frankie-CustomerChildID', '')}"
+
+
 class IndividualToken:
     """POST /v2/individuals/{entityId}/actions/idv/token."""
 
@@ -74,16 +94,8 @@ class IndividualToken:
         self._tokens.clear()
 
     def credential(self, call: Call) -> str | Answer:
-        key = call.headers.get("api_key")
-        if not key:
-            issue = {"issue": "No api key provided. Access denied.", "issueLocation": "request"}
-            return _error(401, "AUTH-0401", "Unauthorized", [issue], call.now)
-        customer = call.headers.get("X-Frankie-CustomerID")
-        if key != self._options.frankieone_key or customer != self._options.frankieone_customer:
-            # The comma in the code is the provider's own, as printed on its page.
-            issue = {"issue": "Invalid Authentication provided. Access denied.", "issueLocation": "request"}
-            return _error(401, "AUTH-0002,", "Unauthorized", [issue], call.now)
-        return f"{key}/{customer}/{call.headers.get('X-Frankie-CustomerChildID', '')}"
+        who = credential(self._options, call)
+        return who if isinstance(who, str) else _error(401, who.code, "Unauthorized", [who.issue], call.now)
 
     def client(self, call: Call) -> str | None:
         return call.path["entityId"]
@@ -99,9 +111,10 @@ class IndividualToken:
 
     def _answer(self, call: Call) -> Answer:
         entity = call.path["entityId"]
-        body, issues = _read(call)
+        body, issues = read_body(call)
+        issues += _issues(body)
         if not _is_uuid(entity):
-            issues.insert(0, _issue("entityId", f'entityId in path must be of type uuid: "{entity}"'))
+            issues.insert(0, issue_at("entityId", f'entityId in path must be of type uuid: "{entity}"'))
         if issues:
             return _error(400, "API-0400,", "Multiple Errors: See Issues list", issues, call.now)
         if entity.lower() in self._unknown:
@@ -115,9 +128,9 @@ class IndividualToken:
         printed = {
             "applicantId": held.applicant_id,
             "provider": held.provider,
-            "smsSent": False,
+            "smsSent": self._options.frankieone_sms_sent,
             "token": held.token,
-            "tokenExpiry": _date_time(held.expires_at),
+            "tokenExpiry": date_time(held.expires_at),
             # As the page's sample: an address without a scheme.
             "vendorParameters": {"tokenURL": "verify.sandbox.example"},
             "requestId": request_id,
@@ -133,7 +146,7 @@ class IndividualToken:
         return IdvToken(secrets.token_hex(20), applicant, body.get("provider") or VENDOR, expires_at)
 
 
-def _date_time(moment: datetime) -> str:
+def date_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -144,46 +157,46 @@ def _is_uuid(text: str) -> bool:
         return False
 
 
-def _issue(place: str, words: str) -> dict[str, str]:
+def issue_at(place: str, words: str) -> dict[str, str]:
     return {"issue": words, "issueLocation": f"VALIDATE-{place}"}
 
 
-def _read(call: Call) -> tuple[dict[str, Any], list[dict[str, str]]]:
+def read_body(call: Call) -> tuple[dict[str, Any], list[dict[str, str]]]:
     """The body, and everything wrong with it and the headers. The body may be missing: nothing in it is required."""
     channel = call.headers.get("X-Frankie-Channel", "")
     issues = []
     if not re.fullmatch(r"[A-Za-z0-9]*", channel):
-        issues.append(_issue("X-Frankie-Channel", "X-Frankie-Channel in header must be alphanumeric"))
+        issues.append(issue_at("X-Frankie-Channel", "X-Frankie-Channel in header must be alphanumeric"))
     if not call.body:
         return {}, issues
     if not is_json(call.headers):
-        return {}, [*issues, _issue("body", "Content-Type must be application/json")]
+        return {}, [*issues, issue_at("body", "Content-Type must be application/json")]
     try:
         body = read_json(call.body)
     except ValueError:
-        return {}, [*issues, _issue("body", "body is not valid JSON")]
+        return {}, [*issues, issue_at("body", "body is not valid JSON")]
     if not isinstance(body, dict):
-        return {}, [*issues, _issue("body", "body must be of type object")]
-    return body, issues + _issues(body)
+        return {}, [*issues, issue_at("body", "body must be of type object")]
+    return body, issues
 
 
 def _issues(body: dict[str, Any]) -> list[dict[str, str]]:
     """What the OpenAPI document's schema refuses. It allows further properties, so these are let through."""
     found = [
-        _issue(name, f"{name} in body must be of type string")
+        issue_at(name, f"{name} in body must be of type string")
         for name in STRINGS
         if name in body and not isinstance(body[name], str)
     ]
     if isinstance(body.get("country"), str) and body["country"] not in ALPHA_3:
-        found.append(_issue("country", "country in body must be a ISO-3166 alpha-3 code"))
+        found.append(issue_at("country", "country in body must be a ISO-3166 alpha-3 code"))
     if isinstance(body.get("documentType"), str) and body["documentType"] not in DOCUMENT_TYPES:
-        found.append(_issue("documentType", f"documentType in body must be one of {', '.join(DOCUMENT_TYPES)}"))
+        found.append(issue_at("documentType", f"documentType in body must be one of {', '.join(DOCUMENT_TYPES)}"))
     products = body.get("products", [])
     if not isinstance(products, list) or not all(isinstance(one, str) for one in products):
-        found.append(_issue("products", "products in body must be a list of strings"))
+        found.append(issue_at("products", "products in body must be a list of strings"))
     for name in ("vendorParameters", "comment"):
         if not isinstance(body.get(name, {}), dict):
-            found.append(_issue(name, f"{name} in body must be of type object"))
+            found.append(issue_at(name, f"{name} in body must be of type object"))
     comment = body.get("comment")
     if isinstance(comment, dict):
         found += _comment_issues(comment)
@@ -192,12 +205,12 @@ def _issues(body: dict[str, Any]) -> list[dict[str, str]]:
 
 def _comment_issues(comment: dict[str, Any]) -> list[dict[str, str]]:
     found = [
-        _issue(f"comment.{name}", f"comment.{name} in body must be of type string")
+        issue_at(f"comment.{name}", f"comment.{name} in body must be of type string")
         for name in ("text", "entityId", "entityType")
         if name in comment and not isinstance(comment[name], str)
     ]
     if "commentId" in comment:
-        found.append(_issue("comment.commentId", "comment.commentId in body is read-only"))
+        found.append(issue_at("comment.commentId", "comment.commentId in body is read-only"))
     if isinstance(comment.get("entityType"), str) and comment["entityType"] not in ENTITY_TYPES:
-        found.append(_issue("comment.entityType", f"comment.entityType must be one of {', '.join(ENTITY_TYPES)}"))
+        found.append(issue_at("comment.entityType", f"comment.entityType must be one of {', '.join(ENTITY_TYPES)}"))
     return found

@@ -5,11 +5,12 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from worker.sandbox.faults import STATUSES, TOO_MANY_AS_400, Draw, Fault
+from worker.sandbox.faults import SPOILT, STATUSES, TOO_MANY_AS_400, Draw, Fault
 from worker.sandbox.latency import wait_of
 from worker.sandbox.limits import Limits, retry_after
 from worker.sandbox.log import Entry, Log
 from worker.sandbox.options import SandboxOptions
+from worker.sandbox.spoilt import spoilt
 from worker.sandbox.wire import HTTP_ENDPOINTS, Answer, Call, Endpoint
 
 HUGE_CHUNK = b'"' + b"a" * 65_534 + b'",'
@@ -43,11 +44,12 @@ class Gate:
         for draw in self._draws.values():
             draw.restart()
 
-    def handler(self, endpoint: Endpoint) -> Handler:
-        """The aiohttp handler that plays the endpoint."""
+    def handler(self, *endpoints: Endpoint) -> Handler:
+        """The aiohttp handler that plays the endpoints of one address, each with its own method."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            return await self._handle(endpoint, request)
+            asked = (endpoint for endpoint in endpoints if endpoint.method == request.method)
+            return await self._handle(next(asked, endpoints[0]), request)
 
         return handle
 
@@ -91,6 +93,8 @@ class Gate:
             _note(entry, served)
         if fault.kind in STATUSES or fault.kind == TOO_MANY_AS_400:
             return self._reply(entry, self._refusal(fault, endpoint), served)
+        if fault.kind in SPOILT and served is not None:
+            return self._reply(entry, spoilt(fault.kind, served), served)
         match fault.kind:
             case "html":
                 return self._reply(entry, Answer(200, GATEWAY_PAGE), served)

@@ -1,7 +1,8 @@
-"""Plays iDenfy: the KYC token call in its narrative form, and the listing of a client's verifications.
+"""Plays iDenfy: the KYC token call in both its forms, and the listing of a client's verifications.
 
-Sources: the provider's pages "Generate token" (narrative form), "List identifications", and its pages on
-error messages. Every call that succeeds opens, and charges, one more session.
+Sources: the provider's pages "Generate token" (narrative form) and "Generate KYC token" (the OpenAPI document),
+"List identifications", and its pages on error messages. Which form a call speaks is seen from its parameters.
+Every call that succeeds opens, and charges, one more session.
 """
 
 import base64
@@ -12,7 +13,8 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
-from worker.sandbox.idenfy_rules import DEFAULT_EXPIRY, DEFAULT_SESSION_LENGTH, Refused, check
+from worker.sandbox import idenfy_openapi
+from worker.sandbox.idenfy_rules import DEFAULT_EXPIRY, DEFAULT_SESSION_LENGTH, RULES, Refused, check
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.wire import IDENFY_KYC, IDENFY_KYC_LIST, Answer, Call, is_json, read_json
 
@@ -143,7 +145,8 @@ class KycToken:
         if isinstance(body, Answer):
             return body
         client = body["clientId"]
-        answer = self._refused(client, call.now) or self._open(body, call.now)
+        opened = self._open_nested if idenfy_openapi.speaks(body) else self._open
+        answer = self._refused(client, call.now) or opened(body, call.now)
         answer.client = client
         return answer
 
@@ -165,7 +168,13 @@ class KycToken:
         if "personScanRef" in body:
             legacy = body.pop("personScanRef")
             body.setdefault("clientId", legacy)
-        wrong: Refused | None = check(body)
+        nested = idenfy_openapi.speaks(body)
+        mixed = [name for name in body if name in RULES and name not in idenfy_openapi.RULES] if nested else []
+        wrong: Refused | None
+        if mixed:
+            wrong = Refused("VALIDATION_ERROR", f"Parameter '{mixed[0]}' is not of the form that the others are of.")
+        else:
+            wrong = idenfy_openapi.check(body) if nested else check(body)
         if wrong is not None:
             refused = envelope(400, wrong.identifier, wrong.message)
             refused.client = self.client(call)
@@ -192,6 +201,18 @@ class KycToken:
         # On the provider's other pages, not on the printed sample.
         printed["redirectUrl"] = REDIRECT + token
         expires_at = now + timedelta(seconds=printed["expiryTime"])
+        self._partner.sessions.setdefault(body["clientId"], []).append(KycSession(scan_ref, expires_at))
+        self._partner.charged += 1
+        return Answer(201, printed, processed=True, reference=scan_ref, token=token)
+
+    def _open_nested(self, body: dict[str, Any], now: datetime) -> Answer:
+        token = secrets.token_hex(20)
+        scan_ref = str(uuid4())
+        expires_at = now + timedelta(seconds=body.get("lifetime", DEFAULT_EXPIRY))
+        digits = f"{secrets.randbelow(10**8):08d}" if body.get("generateDigitString") else None
+        printed = idenfy_openapi.answer(
+            body, token=token, scan_ref=scan_ref, expires_at=expires_at, digits=digits, url=REDIRECT + token
+        )
         self._partner.sessions.setdefault(body["clientId"], []).append(KycSession(scan_ref, expires_at))
         self._partner.charged += 1
         return Answer(201, printed, processed=True, reference=scan_ref, token=token)

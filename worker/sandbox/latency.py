@@ -4,14 +4,15 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 
-from worker.sandbox.wire import ENDPOINTS
+from worker.sandbox.wire import ENDPOINTS, SMTP, TEXTING
 
+SENDING = (SMTP, *TEXTING)
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}  # in seconds
 
 
 @dataclass(frozen=True)
 class Latency:
-    """How long an answer waits: of one endpoint, or (None) of all HTTP endpoints that have none of their own."""
+    """How long an answer waits: of one endpoint, or (None) of the identity providers' with none of their own."""
 
     wait: timedelta
     endpoint: str | None = None
@@ -33,6 +34,6 @@ def wait_of(endpoint: str, latencies: tuple[Latency, ...]) -> float:
     """Seconds to wait at the endpoint. Its own latency wins over the general one, the last of several wins."""
     seconds = 0.0
     for latency in sorted(latencies, key=lambda latency: latency.endpoint is not None):
-        if latency.endpoint == endpoint or (latency.endpoint is None and endpoint != "smtp"):
+        if latency.endpoint == endpoint or (latency.endpoint is None and endpoint not in SENDING):
             seconds = latency.wait.total_seconds()
     return seconds

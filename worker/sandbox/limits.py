@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 
-from worker.sandbox.wire import HTTP_ENDPOINTS, Endpoint
+from worker.sandbox.wire import HTTP_ENDPOINTS, TEXTING, Endpoint
 
 PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}  # in seconds
 RETRY_AFTER = ("seconds", "date", "garbage", "none")
@@ -14,7 +14,7 @@ RETRY_AFTER = ("seconds", "date", "garbage", "none")
 
 @dataclass(frozen=True)
 class RateLimit:
-    """At most `rate` calls a second; of one endpoint, or (None) of all endpoints of a provider together."""
+    """At most `rate` calls a second; of one endpoint, or (None) of all endpoints of an identity provider together."""
 
     rate: float
     endpoint: str | None = None
@@ -64,7 +64,7 @@ class Limits:
         """Count one call. Returns 0, or how many seconds it came too early; then it is not counted."""
         buckets = []
         for index, limit in enumerate(self._limits):
-            if limit.endpoint not in (None, endpoint.name):
+            if limit.endpoint != endpoint.name and (limit.endpoint is not None or endpoint.name in TEXTING):
                 continue
             key = (index, endpoint.family, credential)
             bucket = self._buckets.get(key)

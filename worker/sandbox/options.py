@@ -32,6 +32,12 @@ class SandboxOptions:
     # A week, where real vendors often give less: an invitation by mail should still find the link alive.
     frankieone_lifetime: timedelta = timedelta(days=7)
     frankieone_unknown: frozenset[str] = frozenset()  # entity ids that are answered 404
+    frankieone_sms_sent: bool = False  # FrankieOne says that it has texted the person itself
+    twilio_account: str = "AC00000000000000000000000000000001"
+    twilio_token: str = field(default="sandbox-token", repr=False)
+    # The numbers and messaging services that messages may come from; the number is Twilio's own for tests.
+    twilio_senders: frozenset[str] = frozenset({"+15005550006", "MG00000000000000000000000000000001"})
+    twilio_opted_out: frozenset[str] = frozenset()  # numbers that have answered STOP: 21610
     smtp_user: str | None = None  # set: the mailbox demands authentication
     smtp_password: str = field(default="", repr=False)
     smtp_refused: frozenset[str] = frozenset()  # addresses refused with 550, compared without case

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from worker.sandbox.log import Log
 from worker.sandbox.mailbox import Mail, Mailbox
+from worker.sandbox.texts import Texts
 from worker.sandbox.wire import ENDPOINTS, Endpoint
 
 LAST_MAILS = 20
@@ -31,6 +32,7 @@ class Pages:
         self,
         log: Log,
         mailbox: Mailbox,
+        texts: Texts,
         endpoints: list[Endpoint],
         *,
         smtp_port: Callable[[], int],
@@ -38,6 +40,7 @@ class Pages:
     ) -> None:
         self._log = log
         self._mailbox = mailbox
+        self._texts = texts
         self._endpoints = endpoints
         self._smtp_port = smtp_port
         self._forget = forget
@@ -48,6 +51,7 @@ class Pages:
             web.get("/_sandbox/log", self.log),
             web.get("/_sandbox/mailbox", self.mailbox),
             web.get("/_sandbox/mailbox/{n:[0-9]{1,9}}", self.mail),
+            web.get("/_sandbox/texts", self.texts),
             web.post("/_sandbox/reset", self.reset),
         ]
 
@@ -89,6 +93,11 @@ class Pages:
             return web.json_response(mail.facts())
         return _page(f"Message {n}", _mail_page(mail))
 
+    async def texts(self, request: web.Request) -> web.StreamResponse:
+        """All text messages as a JSON list; `?to=NUMBER` for one recipient's."""
+        to = request.query.get("to")
+        return web.json_response([text.facts() for text in self._texts if to is None or to == text.to])
+
     async def reset(self, request: web.Request) -> web.StreamResponse:
         """Forget everything received: log, mailbox, sessions, credits, limits; the faults start again."""
         self._forget()
@@ -110,6 +119,7 @@ class Pages:
                 ],
             ),
             '<p><a href="/_sandbox/log">Log</a> (JSON lines) · <a href="/_sandbox/mailbox">Mailbox</a> (JSON) · '
+            '<a href="/_sandbox/texts">Texts</a> (JSON) · '
             "<code>POST /_sandbox/reset</code> forgets everything</p>",
             f"<h2>{len(self._mailbox)} messages in the mailbox</h2>",
             _table(
@@ -122,6 +132,14 @@ class Pages:
                         f"{mail.at:%Y-%m-%d %H:%M:%S}",
                     )
                     for mail in self._mailbox.messages[: -LAST_MAILS - 1 : -1]
+                ],
+            ),
+            f"<h2>{len(self._texts)} text messages</h2>",
+            _table(
+                ("to", "text", "received (UTC)"),
+                [
+                    (html.escape(text.to), html.escape(text.body), f"{text.at:%Y-%m-%d %H:%M:%S}")
+                    for text in self._texts.messages[: -LAST_MAILS - 1 : -1]
                 ],
             ),
         ]

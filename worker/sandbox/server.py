@@ -6,12 +6,16 @@ from typing import Self
 from aiohttp import web
 
 from worker.sandbox.frankieone import IndividualToken
+from worker.sandbox.frankieone_v1 import IdvalidateToken
 from worker.sandbox.gate import Gate
 from worker.sandbox.idenfy import KycListing, KycToken, Partner
+from worker.sandbox.idenfy_kyb import KybToken
 from worker.sandbox.log import Entry, Log
 from worker.sandbox.mailbox import Mailbox
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.pages import Pages
+from worker.sandbox.texts import Texts
+from worker.sandbox.twilio import ListTexts, SendText
 from worker.sandbox.wire import Endpoint
 
 # Calls still being answered when the sandbox stops (delayed or hung ones) are cut off after this many seconds.
@@ -28,9 +32,17 @@ class Sandbox:
         self.mailbox = Mailbox(self.options, self._log)
         self._gate = Gate(self.options, self._log)
         partner = Partner(self.options)
-        self._endpoints: list[Endpoint] = [KycToken(partner), KycListing(partner), IndividualToken(self.options)]
+        self._endpoints: list[Endpoint] = [
+            KycToken(partner),
+            KycListing(partner),
+            KybToken(partner),
+            IdvalidateToken(self.options),
+            IndividualToken(self.options),
+        ]
+        self.texts = Texts()
+        self._endpoints += [SendText(self.options, self.texts), ListTexts(self.options, self.texts)]
         self._pages = Pages(
-            self._log, self.mailbox, self._endpoints, smtp_port=lambda: self.smtp_port, forget=self.reset
+            self._log, self.mailbox, self.texts, self._endpoints, smtp_port=lambda: self.smtp_port, forget=self.reset
         )
         self._runner: web.AppRunner | None = None
         self.port = 0
@@ -58,8 +70,9 @@ class Sandbox:
     async def start(self) -> None:
         """Listen on both ports. Raises OSError where one is taken; nothing is left running then."""
         app = web.Application()
-        for endpoint in self._endpoints:
-            app.router.add_route("*", endpoint.route, self._gate.handler(endpoint))
+        for route in dict.fromkeys(endpoint.route for endpoint in self._endpoints):
+            there = [endpoint for endpoint in self._endpoints if endpoint.route == route]
+            app.router.add_route("*", route, self._gate.handler(*there))
         app.add_routes(self._pages.routes())
         app.router.add_route("*", "/{path:.*}", self._unknown)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=LAST_WORDS)
@@ -95,7 +108,12 @@ class Sandbox:
     async def _unknown(self, request: web.Request) -> web.Response:
         """Nothing is here: most often a wrong base_url, or a redirect that was followed."""
         entry = self._log.open("unknown", self.options.clock())
-        entry["status"] = 404
         entry["path"] = request.path
+        slashed = request.path + "/"
+        # The provider's framework sends who forgot the slash to the address with it.
+        moved = any(endpoint.route == slashed for endpoint in self._endpoints)
+        entry["status"] = 301 if moved else 404
         self._log.done(entry)
+        if moved:
+            return web.Response(status=301, headers={"Location": slashed})
         return web.json_response({"message": "Not found."}, status=404)

@@ -8,9 +8,15 @@ from typing import Any, Protocol
 
 IDENFY_KYC = "idenfy-kyc"
 IDENFY_KYC_LIST = "idenfy-kyc-list"
+IDENFY_KYB = "idenfy-kyb"
+FRANKIEONE_V1 = "frankieone-v1"
 FRANKIEONE_V2 = "frankieone-v2"
+TWILIO = "twilio"
+TWILIO_LIST = "twilio-list"
 SMTP = "smtp"
-HTTP_ENDPOINTS = (IDENFY_KYC, IDENFY_KYC_LIST, FRANKIEONE_V2)
+# Faults, limits and latencies that name no endpoint are the identity providers', not these.
+TEXTING = (TWILIO, TWILIO_LIST)
+HTTP_ENDPOINTS = (IDENFY_KYC, IDENFY_KYC_LIST, IDENFY_KYB, FRANKIEONE_V1, FRANKIEONE_V2, *TEXTING)
 ENDPOINTS = (*HTTP_ENDPOINTS, SMTP)
 
 

@@ -3,23 +3,26 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from worker.providers.parameters.frankieone import (
+    APPLICANT,
+    APPLICATION,
+    COUNTRY,
+    DOCUMENT_TYPE,
+    REFERRER,
+    RELAY,
+)
 from worker.providers.parameters.spec import Parameter, Type
-
-ALPHA_3 = r"[A-Z]{3}"
-# The schema names the first three, its own example writes DRIVER_LICENCE, and the document model
-# DRIVERS_LICENSE; what an account's vendor takes is sent, and anything else is warned of.
-DOCUMENT_TYPES = frozenset({"DRIVERS_LICENCE", "PASSPORT", "NATIONAL_ID", "DRIVER_LICENCE", "DRIVERS_LICENSE"})
 
 PARAMETERS = (
     Parameter("entityId", Type.TEXT, instead="it is part of the address, filled from the column entity_id"),
-    Parameter("applicantId", Type.TEXT, 1),
-    Parameter("applicationId", Type.TEXT, 1),
-    Parameter("country", Type.TEXT, pattern=ALPHA_3, shape="three capital letters (ISO 3166-1 alpha-3)"),
-    Parameter("documentType", Type.TEXT, 1, usual=DOCUMENT_TYPES),
-    Parameter("referrer", Type.TEXT, 1),
-    Parameter("relayState", Type.TEXT, 1),
-    Parameter("provider", Type.TEXT, 1),
-    Parameter("products", Type.LIST, 1),
+    APPLICANT,
+    APPLICATION,
+    COUNTRY,
+    DOCUMENT_TYPE,
+    REFERRER,
+    RELAY,
+    Parameter("provider", Type.TEXT, 1, default="the account's default vendor"),
+    Parameter("products", Type.LIST, 1, default="the vendor's"),
     Parameter("vendorParameters", Type.OBJECT),
     Parameter(
         "comment",

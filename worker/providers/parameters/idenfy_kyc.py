@@ -16,8 +16,18 @@ DEFAULT_LIFETIME = 24 * 60 * 60
 # according to older documentation and clients. Hyphens, apostrophes, spaces and all scripts are fine.
 NAME = r"""(?=.*[^\W\d_])[^\d~!@#$%^*()_+={}\[\]|\\:;",/?<>]+"""
 NAME_SHAPE = 'letters, without digits or any of ~!@#$%^*()_+={}[]|\\:;",/?<>'
+# What the provider applies where most parameters are not given.
+ACCOUNTS = "the iDenfy account's setting"
 COUNTRY = r"[A-Za-z]{2}|ALL"
 COUNTRY_SHAPE = "two letters (ISO 3166-1 alpha-2), or ALL"
+
+
+# What we fill, in words for the reference; the second form of the call shares them.
+NAMED = 'the column {}, with `prefill = "name"` or `"all"`'
+PERSONAL = 'the column {}, with `prefill = "all"`'
+EXTERNAL_REF = "the column external_ref, else the job's id"
+LOCALE = "the language of the column locale, where iDenfy has it"
+LIFETIME = "the account's lifetime"
 
 
 def _words(text: str) -> frozenset[str]:
@@ -39,27 +49,27 @@ def _text(name: str, least: int | None = None, most: int | None = None, **more: 
     return Parameter(name, Type.TEXT, least, most, **more)
 
 
-def _switch(name: str, **more: Any) -> Parameter:
-    return Parameter(name, Type.BOOLEAN, **more)
+def _switch(name: str, *, default: str = ACCOUNTS) -> Parameter:
+    return Parameter(name, Type.BOOLEAN, default=default)
 
 
-def _url(name: str) -> Parameter:
-    return Parameter(name, Type.URL, 5, 2048)
+def _url(name: str, *, default: str = ACCOUNTS) -> Parameter:
+    return Parameter(name, Type.URL, 5, 2048, default=default)
 
 
 PARAMETERS = (
     _text("clientId", 1, 100, ascii=True, instead="it is filled from the column customer_id"),
     # Personal data
-    _text("firstName", 1, 100, pattern=NAME, shape=NAME_SHAPE),
-    _text("lastName", 1, 100, pattern=NAME, shape=NAME_SHAPE),
-    Parameter("dateOfBirth", Type.DATE),
-    Parameter("sex", Type.CHOICE, choices=("M", "F")),
-    _text("nationality", pattern=COUNTRY, shape=COUNTRY_SHAPE),
-    _text("address", most=255),
-    _text("externalRef", most=40, ascii=True),
+    _text("firstName", 1, 100, pattern=NAME, shape=NAME_SHAPE, filled=NAMED.format("first_name")),
+    _text("lastName", 1, 100, pattern=NAME, shape=NAME_SHAPE, filled=NAMED.format("last_name")),
+    Parameter("dateOfBirth", Type.DATE, filled=PERSONAL.format("date_of_birth")),
+    Parameter("sex", Type.CHOICE, choices=("M", "F"), filled=PERSONAL.format("sex")),
+    _text("nationality", pattern=COUNTRY, shape=COUNTRY_SHAPE, filled=PERSONAL.format("nationality")),
+    _text("address", most=255, filled=PERSONAL.format("address")),
+    _text("externalRef", most=40, ascii=True, filled=EXTERNAL_REF),
     # Document data
-    Parameter("country", Type.LIST, also=Type.TEXT, pattern=COUNTRY, shape=COUNTRY_SHAPE),
-    Parameter("documents", Type.LIST, usual=DOCUMENTS),
+    Parameter("country", Type.LIST, also=Type.TEXT, pattern=COUNTRY, shape=COUNTRY_SHAPE, default="all"),
+    Parameter("documents", Type.LIST, usual=DOCUMENTS, default=ACCOUNTS),
     _text("documentNumber", 1, 50, ascii=True),
     _text("personalNumber", 1, 50, ascii=True),
     Parameter("dateOfExpiry", Type.DATE),
@@ -68,13 +78,19 @@ PARAMETERS = (
     _url("successUrl"),
     _url("errorUrl"),
     _url("unverifiedUrl"),
-    _url("callbackUrl"),
-    _text("locale", most=7, source="the length is S3's"),
-    Parameter("expiryTime", Type.INTEGER, 1, MOST_LIFETIME, warn_below=60),
-    Parameter("sessionLength", Type.INTEGER, 60, 3600),
-    Parameter("tokenType", Type.CHOICE, choices=("IDENTIFICATION", "DOCUMENT")),
+    _url("callbackUrl", default=""),
+    _text("locale", most=7, source="the length is the openapi form's", default="en", filled=LOCALE),
+    Parameter("expiryTime", Type.INTEGER, 1, MOST_LIFETIME, warn_below=60, default="86400", filled=LIFETIME),
+    Parameter("sessionLength", Type.INTEGER, 60, 3600, default="1800"),
+    Parameter(
+        "tokenType",
+        Type.CHOICE,
+        choices=("IDENTIFICATION", "DOCUMENT"),
+        default="IDENTIFICATION",
+        filled="IDENTIFICATION",
+    ),
     _switch("showInstructions"),
-    _switch("generateDigitString"),
+    _switch("generateDigitString", default="false"),
     _switch("reviewFailed"),
     _switch("reviewSuccessful"),
     # Verification features
@@ -89,8 +105,8 @@ PARAMETERS = (
     _switch("nfcOptional"),
     _switch("driverLicenseBack"),
     _switch("checkDriverLicense"),
-    Parameter("ageLimit", Type.INTEGER, 1),
-    Parameter("ageMax", Type.INTEGER, 1),
+    Parameter("ageLimit", Type.INTEGER, 1, default=ACCOUNTS),
+    Parameter("ageMax", Type.INTEGER, 1, default=ACCOUNTS),
     # Advanced checks and security
     _switch("idLiveFaceValidation"),
     _switch("idLiveDocumentValidation"),
@@ -104,13 +120,13 @@ PARAMETERS = (
     _switch("checkDuplicateFaces"),
     _switch("checkDuplicateDocFaces"),
     _switch("checkDuplicatePersonalData"),
-    Parameter("registryCentersCountries", Type.LIST),
+    Parameter("registryCentersCountries", Type.LIST, default=ACCOUNTS),
     # Customisation
-    Parameter("additionalSteps", Type.OBJECT, nullable=True),
-    Parameter("additionalData", Type.OBJECT, nullable=True, texts_only=True),
-    _switch("utilityBill"),
-    _text("questionnaire", least=1, nullable=True),
-    _switch("questionnaireRequired"),
+    Parameter("additionalSteps", Type.OBJECT, nullable=True, default=ACCOUNTS),
+    Parameter("additionalData", Type.OBJECT, nullable=True, texts_only=True, default="{}"),
+    _switch("utilityBill", default=""),
+    _text("questionnaire", least=1, nullable=True, default=ACCOUNTS),
+    _switch("questionnaireRequired", default="true"),
     # The page's table says integer, its own sample answer and S3 a uuid: either goes through.
     Parameter("riskAssessmentProfile", Type.INTEGER, also=Type.TEXT),
 )

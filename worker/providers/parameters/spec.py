@@ -5,7 +5,7 @@ Problems name the bound and never the value: parameters may be personal.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -20,11 +20,14 @@ class Type(StrEnum):
     TEXT = "text"
     BOOLEAN = "true or false"
     INTEGER = "a whole number"
+    NUMBER = "a number"
     LIST = "a list"
+    RECORDS = "a list of JSON objects"
     OBJECT = "a JSON object"
     CHOICE = "one of a few words"
     DATE = "a date"
     URL = "an https address"
+    URI = "an address with its scheme"
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,12 @@ class Parameter:
 
     `also` is the second type of a parameter that may be either; a cell is read as the first that it looks
     like. `pattern` must match a whole text, or each item of a list; `shape` says in words what it asks for.
-    `fields` are an object's documented members; an object without any takes what it is given. `texts_only`:
-    an object of objects of texts. `instead` says where the value comes from, of one that must not be given
-    as a parameter. Values outside `usual` or under `warn_below` are sent, with a warning. `source` says
-    where bounds are from that the provider's own page does not give.
+    `items` is the most items of a list. `fields` are the documented members of an object, or of each of
+    RECORDS; an object without any takes what it is given. `texts_only`: an object of objects of texts.
+    `instead` says where the value comes from, of one that must not be given as a parameter. Values outside
+    `usual` or under `warn_below` are sent, with a warning. `source` says where bounds are from that the
+    provider's own page does not give. `default` is the provider's, where it documents one; `filled` is what
+    we send where nothing is given. Both are words for the reference.
     """
 
     name: str
@@ -48,6 +53,7 @@ class Parameter:
     choices: tuple[str, ...] = ()
     pattern: str = ""
     shape: str = ""
+    items: int | None = None
     nullable: bool = False
     fields: tuple["Parameter", ...] = ()
     texts_only: bool = False
@@ -55,6 +61,8 @@ class Parameter:
     usual: frozenset[str] = frozenset()
     warn_below: int | None = None
     source: str = ""
+    default: str = ""
+    filled: str = ""
 
     @property
     def types(self) -> tuple[Type, ...]:
@@ -68,8 +76,12 @@ class Parameter:
         if kind is None:
             return "must be " + " or ".join(self.types)
         match kind:
-            case Type.INTEGER:
+            case Type.INTEGER | Type.NUMBER:
                 return self._out_of_bounds(value, "")
+            case Type.LIST | Type.RECORDS if self.items is not None and len(value) > self.items:
+                return f"must have at most {self.items} items"
+            case Type.RECORDS:
+                return self._records_problem(value)
             case Type.LIST:
                 if not all(isinstance(item, str) for item in value):
                     return "must be a list of texts"
@@ -87,7 +99,8 @@ class Parameter:
         What is not a text comes from JSON, an event or a spreadsheet's numbers, and has its type already.
         """
         if not isinstance(cell, str):
-            value = int(cell) if isinstance(cell, float) and cell.is_integer() else cell
+            whole = isinstance(cell, float) and cell.is_integer() and Type.INTEGER in self.types
+            value = int(cell) if whole else cell
             return value, self.problem(value)
         text = cell.strip()
         if not text:
@@ -124,9 +137,19 @@ class Parameter:
             return "must be a real date as YYYY-MM-DD"
         if Type.URL in self.types and not _is_https(value):
             return "must be a valid https address"
+        if Type.URI in self.types and not _is_uri(value):
+            return "must be a valid address, such as https://www.example.com/done"
         return None
 
-    def _out_of_bounds(self, size: int, unit: str) -> str | None:
+    def _records_problem(self, value: Sequence[Any]) -> str | None:
+        for place, item in enumerate(value, start=1):
+            if not isinstance(item, Mapping):
+                return "must be a list of JSON objects"
+            if problem := self._object_problem(item):
+                return f"in item {place}: {problem}"
+        return None
+
+    def _out_of_bounds(self, size: float, unit: str) -> str | None:
         if self.least is not None and size < self.least:
             return f"must be at least {self.least}{unit}"
         if self.most is not None and size > self.most:
@@ -148,8 +171,10 @@ class Parameter:
 _UNREAD = object()
 _PYTHON: Mapping[Type, tuple[type, ...]] = {
     Type.INTEGER: (int,),
+    Type.NUMBER: (int, float),
     Type.BOOLEAN: (bool,),
     Type.LIST: (list, tuple),
+    Type.RECORDS: (list, tuple),
     Type.OBJECT: (Mapping,),
 }
 
@@ -168,8 +193,16 @@ def _read(kind: Type, text: str, *, alone: bool) -> Any:
         case Type.INTEGER:
             # Spreadsheets save 600 as 600.0.
             return int(text.partition(".")[0]) if re.fullmatch(r"[+-]?\d{1,15}(\.0+)?", text, re.ASCII) else _UNREAD
+        case Type.NUMBER:
+            return (
+                float(text)
+                if re.fullmatch(r"[+-]?\d{1,15}\.\d{1,15}", text, re.ASCII)
+                else _read(Type.INTEGER, text, alone=True)
+            )
         case Type.OBJECT:
             return _json(text) if text.startswith("{") else _UNREAD
+        case Type.RECORDS:
+            return _json(text) if text.startswith("[") else _UNREAD
         case Type.LIST if text.startswith("["):
             return _json(text)
         case Type.LIST:
@@ -201,6 +234,14 @@ def _is_https(value: str) -> bool:
     try:
         parts = urlsplit(value)
         return parts.scheme == "https" and bool(parts.hostname) and " " not in value and (parts.port or 1) > 0
+    except ValueError:
+        return False
+
+
+def _is_uri(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return bool(parts.scheme and parts.netloc and parts.hostname) and " " not in value and (parts.port or 1) > 0
     except ValueError:
         return False
 

@@ -1,0 +1,216 @@
+import json
+from datetime import timedelta
+
+import pytest
+
+from worker.customers import CustomerKind, Person
+from worker.endings import Kind
+from worker.providers.account import AccountUnusable
+from worker.providers.contract import Broken
+from worker.providers.frankieone import FALLBACK_LIFETIME
+from worker.providers.frankieone_v1 import FrankieOneV1
+from worker.sessions import ExpirySource, SessionRequest
+
+from .accounts import ENTITY, NOW, customer, frankie_v1_account, request
+from .endpoints import V1_OPENED, answer
+
+REFERENCE = {"kvpKey": "customer_reference", "kvpValue": "C-88123", "kvpType": "id.external"}
+CONSENT = {"kvpKey": "consent.general", "kvpValue": "true", "kvpType": "general.bool"}
+
+
+def body(parameters=None, account=None, **fields):
+    return json.loads(FrankieOneV1(frankie_v1_account(**(account or {}))).build(request(parameters, **fields)).body)
+
+
+def opened(account=None, entity_id="", **answered):
+    return FrankieOneV1(frankie_v1_account(**(account or {}))).read(
+        answer(200, {**V1_OPENED, **answered}), request(entity_id=entity_id), issued_at=NOW, now=NOW
+    )
+
+
+def test_the_least_request_names_the_customer_by_our_own_id_alone():
+    built = FrankieOneV1(frankie_v1_account()).build(request(entity_id=""))
+
+    assert (built.method, built.url) == ("POST", "https://api.uat.frankie.one/idv/v2/idvalidate/token")
+    assert json.loads(built.body) == {
+        "relayState": "c0ffee00aa11",
+        "entity": {"entityType": "INDIVIDUAL", "extraData": [REFERENCE]},
+    }
+
+
+def test_the_customer_is_mapped_into_the_entity():
+    assert body(account={"prefill": "all"}, entity_id="")["entity"] == {
+        "entityType": "INDIVIDUAL",
+        "name": {"givenName": "Aoife", "familyName": "Ní Bhriain"},
+        "dateOfBirth": {"dateOfBirth": "1994-07-19"},
+        "gender": "F",
+        "addresses": [{"addressType": "RESIDENTIAL1", "longForm": "14 Pelham Street, Dublin"}],
+        "extraData": [REFERENCE],
+    }
+
+
+def test_prefill_name_sends_the_name_alone():
+    entity = body(account={"prefill": "name"}, entity_id="")["entity"]
+
+    assert entity["name"] == {"givenName": "Aoife", "familyName": "Ní Bhriain"}
+    assert not {"dateOfBirth", "gender", "addresses"} & set(entity)
+
+
+def test_email_and_phone_have_no_field_in_the_model():
+    sent = json.dumps(body(account={"prefill": "all"}))
+
+    assert "example.org" not in sent
+    assert "353" not in sent
+
+
+@pytest.mark.parametrize(("sex", "sent"), [("m", "M"), ("F", "F"), ("X", None), ("female", None), ("", None)])
+def test_a_sex_that_is_neither_m_nor_f_is_not_sent(sex, sent):
+    assert body(account={"prefill": "all"}, person=Person(sex=sex))["entity"].get("gender") == sent
+
+
+def test_what_is_not_known_of_a_person_is_left_out():
+    assert set(body(account={"prefill": "all"}, person=Person(), entity_id="")["entity"]) == {"entityType", "extraData"}
+
+
+def test_an_entity_that_is_known_is_always_named():
+    earlier = "00000000-0000-4000-8000-000000000001"
+
+    sent = FrankieOneV1(frankie_v1_account()).build(SessionRequest(customer(), "ref", entity_id=earlier)).body
+
+    assert json.loads(sent)["entity"]["entityId"] == earlier
+    assert body()["entity"]["entityId"] == ENTITY
+
+
+@pytest.mark.parametrize("consent", [None, False])
+def test_consent_is_not_claimed_for_who_has_not_given_it(consent):
+    sent = body(consent=consent)
+
+    assert "consent" not in sent
+    assert sent["entity"]["extraData"] == [REFERENCE]
+
+
+def test_consent_that_the_line_carries_is_sent_in_both_places():
+    sent = body(consent=True)
+
+    assert sent["consent"] is True
+    assert sent["entity"]["extraData"] == [REFERENCE, CONSENT]
+
+
+def test_what_is_given_wins_field_by_field_and_extra_data_is_added():
+    own = {"kvpKey": "branch", "kvpValue": "12", "kvpType": "general.string"}
+    account = {"prefill": "all", "parameters": {"entity": {"entityProfile": "safe_harbour", "extraData": [own]}}}
+
+    sent = body({"entity.name.middleName": "M.", "entity.gender": "U", "country": "AUS"}, account)
+
+    assert sent["country"] == "AUS"
+    assert sent["entity"]["name"] == {"givenName": "Aoife", "familyName": "Ní Bhriain", "middleName": "M."}
+    assert (sent["entity"]["gender"], sent["entity"]["entityProfile"]) == ("U", "safe_harbour")
+    assert sent["entity"]["extraData"] == [REFERENCE, own]
+
+
+def test_the_accounts_own_values_are_not_changed_by_a_request():
+    parameters = {"entity": {"name": {"honourific": "Dr"}, "extraData": []}}
+    provider = FrankieOneV1(frankie_v1_account(parameters=parameters, prefill="all"))
+
+    provider.build(request())
+
+    assert parameters == {"entity": {"name": {"honourific": "Dr"}, "extraData": []}}
+
+
+def test_the_country_of_the_line_only_routes():
+    assert "country" not in body(country="AU")
+
+
+def test_the_entity_in_the_answer_is_the_reference_and_kept_by_its_name():
+    session = opened()
+
+    assert session.reference == V1_OPENED["entity"]["entityId"]
+    assert session.references == {"entityId": V1_OPENED["entity"]["entityId"], "applicantId": "91be"}
+    assert (session.vendor, session.vendor_parameters) == ("OCRLabs", {"tokenURL": "example1.com"})
+
+
+@pytest.mark.parametrize("entity", [None, {}, {"entityId": ""}, {"entityId": 5}, [ENTITY], "x"])
+def test_without_an_entity_in_the_answer_the_one_that_was_sent_counts(entity):
+    assert opened(entity_id=ENTITY, entity=entity).references["entityId"] == ENTITY
+
+
+def test_without_any_entity_the_applicant_is_the_reference():
+    session = opened(entity=None)
+
+    assert (session.reference, session.references) == ("91be", {"applicantId": "91be"})
+
+
+@pytest.mark.parametrize(
+    ("answered", "sent"),
+    [
+        ({"sms_sent": True}, True),
+        ({"sms_sent": False, "smsSent": True}, True),
+        ({"sms_sent": False}, False),
+        ({"sms_sent": "true"}, False),
+        ({"sms_sent": None}, False),
+    ],
+)
+def test_a_text_message_that_frankieone_sent_itself_is_told_in_either_spelling(answered, sent):
+    assert opened(**answered).sms_sent is sent
+
+
+@pytest.mark.parametrize("expiry", [None, "", "in an hour", 1795161600, "2026-11-20"])
+def test_without_a_readable_expiry_a_token_is_taken_to_live_an_hour(expiry):
+    session = opened(tokenExpiry=expiry)
+
+    assert (session.expires_at, session.expiry_source) == (NOW + FALLBACK_LIFETIME, ExpirySource.FALLBACK)
+
+
+def test_an_expiry_that_has_passed_stays_what_it_is():
+    assert opened(tokenExpiry="2026-11-19T08:00:00Z").expires_at == NOW - timedelta(days=1)
+
+
+def test_only_a_call_for_a_known_entity_may_be_repeated():
+    provider = FrankieOneV1(frankie_v1_account())
+    known, new = request(), request(entity_id="")
+    learned = SessionRequest(new.customer, "ref", entity_id=ENTITY)
+
+    assert [provider.repeatable(one) for one in (known, new, learned)] == [True, False, True]
+    cut = Broken(sent=True, detail="answer cut off")
+    assert [provider.broken(cut, one).kind for one in (known, new)] == [Kind.TRANSIENT, Kind.UNKNOWN]
+
+
+@pytest.mark.parametrize("field", ["issues", "details"])
+def test_issues_are_shown_whatever_they_are_called(field):
+    body = {"errorCode": "API-0400,", "errorMsg": "Bad", field: [{"issue": "too short", "issueLocation": "entity"}]}
+
+    problem = FrankieOneV1(frankie_v1_account()).read(answer(400, body), request(), issued_at=NOW, now=NOW)
+
+    assert problem.detail == "HTTP 400 API-0400: Bad (entity: too short)"
+
+
+@pytest.mark.parametrize(
+    ("fields", "column"),
+    [
+        ({"kind": CustomerKind.COMPANY}, "kind"),
+        ({"parameters": {"frankieone-v1": {"country": "AU"}}}, "frankieone-v1.country"),
+        ({"parameters": {"frankieone-v1": {"entity": {"nme": {}}}}}, "frankieone-v1.entity.nme"),
+    ],
+)
+def test_what_the_endpoint_cannot_serve_is_named_by_its_column(fields, column):
+    problems = FrankieOneV1(frankie_v1_account()).refuses(customer(**fields))
+
+    assert [problem.column for problem in problems] == [column]
+
+
+def test_neither_an_entity_nor_its_data_are_needed_for_a_call():
+    assert FrankieOneV1(frankie_v1_account()).refuses(customer(entity_id="", person=Person())) == []
+
+
+def test_the_link_is_the_accounts_with_the_token_quoted():
+    session = opened({"link": "https://verify.example.com/{reference}#{token}"}, token="a/b")
+
+    assert session.link == f"https://verify.example.com/{V1_OPENED['entity']['entityId']}#a%2Fb"
+
+
+@pytest.mark.parametrize("key", ["link", "customer_id", "api_key"])
+def test_an_account_whose_sessions_nobody_could_open_does_not_start(key):
+    with pytest.raises(AccountUnusable) as caught:
+        FrankieOneV1(frankie_v1_account(**{key: None}))
+
+    assert caught.value.key == key

@@ -1,0 +1,223 @@
+"""What providers do that no page documents, over a real connection: down, HTML, half a body, 10 MB, a redirect,
+a link to a strange host, an expiry in the past, a token of the wrong type. Each is classified, and bounded.
+"""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import pytest
+from aiohttp import web
+
+from worker.endings import Kind, Problem
+from worker.http import LARGEST_ANSWER, Http, open_http_session
+from worker.providers.contract import Broken
+from worker.sandbox import Sandbox, SandboxOptions
+from worker.sandbox.faults import Fault
+from worker.sessions import Session, is_stale
+
+from .accounts import AOIFE, NOW, PlainSecret, shown_of
+from .endpoints import ENDPOINTS, HTML, Endpoint
+from .recording import CASES
+from .test_against_sandbox import results
+
+REAL = {name: endpoint for name, endpoint in ENDPOINTS.items() if name != "fake"}
+endpoints = pytest.mark.parametrize("endpoint", REAL.values(), ids=REAL)
+LONG = timedelta(seconds=10)
+STRANGE = "https://phishing.example/verify?t=1"
+SANDBOX_KEYS = {"api_key": PlainSecret("sandbox-key"), "api_secret": PlainSecret("sandbox-secret")}
+CREATED = {case.endpoint: case for case in CASES if case.name in ("created-200", "created-201")}
+
+
+@dataclass
+class Door:
+    """A server that answers as it is told, and counts who came."""
+
+    url: str
+    calls: int = 0
+    followed: int = 0
+    written: int = 0  # bytes of the last answer that the caller took
+
+
+@asynccontextmanager
+async def door(answer):
+    """`answer` is given the door and the request."""
+    opened = Door("")
+
+    async def handle(request):
+        opened.calls += 1
+        return await answer(opened, request)
+
+    async def elsewhere(request):
+        opened.followed += 1
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_route("*", "/elsewhere", elsewhere)
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    opened.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield opened
+    finally:
+        await runner.cleanup()
+
+
+async def asked(endpoint: Endpoint, base_url: str, **settings) -> Session | Problem:
+    provider = endpoint.make(base_url=base_url, **settings)
+    async with open_http_session() as session:
+        got = await Http(session).call(provider.build(endpoint.asked), timeout=LONG)
+    if isinstance(got, Broken):
+        return provider.broken(got, endpoint.asked)
+    return provider.read(got, endpoint.asked, issued_at=NOW, now=NOW)
+
+
+def as_problem(result, kind: Kind) -> Problem:
+    assert isinstance(result, Problem)
+    assert result.kind is kind
+    assert len(result.detail) < 500
+    assert not [value for value in shown_of(AOIFE) if value in result.detail]
+    return result
+
+
+@endpoints
+async def test_a_provider_that_is_down_has_surely_done_nothing(endpoint):
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+
+    as_problem(await asked(endpoint, f"http://127.0.0.1:{port}"), Kind.TRANSIENT)
+
+
+@endpoints
+@pytest.mark.parametrize("status", [200, 201])
+async def test_a_page_of_html_is_in_doubt_where_repeating_costs(endpoint, status):
+    async def page(_, request):
+        return web.Response(status=status, body=HTML, content_type="text/html")
+
+    async with door(page) as server:
+        problem = as_problem(await asked(endpoint, server.url), endpoint.broken_after_sending)
+
+    assert "not JSON" in problem.detail
+    assert "Bad Gateway" not in problem.detail
+
+
+@endpoints
+async def test_half_a_body_is_in_doubt_where_repeating_costs(endpoint):
+    async def half(_, request):
+        whole = endpoint.opened.body
+        answer = web.StreamResponse(status=endpoint.opened.status, headers={"Content-Length": str(len(whole))})
+        await answer.prepare(request)
+        await answer.write(whole[: len(whole) // 2])
+        request.transport.close()
+        return answer
+
+    async with door(half) as server:
+        as_problem(await asked(endpoint, server.url), endpoint.broken_after_sending)
+
+
+@endpoints
+async def test_ten_megabytes_are_not_read_to_their_end(endpoint):
+    async def huge(opened, request):
+        answer = web.StreamResponse(status=endpoint.opened.status)
+        await answer.prepare(request)
+        try:
+            for _ in range(160):
+                await answer.write(b"[" * 65536)
+                opened.written += 65536
+        except ConnectionError:
+            answer.force_close()
+        return answer
+
+    async with door(huge) as server:
+        problem = as_problem(await asked(endpoint, server.url), endpoint.broken_after_sending)
+
+    assert str(LARGEST_ANSWER) in problem.detail
+    assert server.written < 160 * 65536
+
+
+@endpoints
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_stops_the_account_and_is_not_followed(endpoint, status):
+    async def moved(_, request):
+        return web.Response(status=status, headers={"Location": "/elsewhere"})
+
+    async with door(moved) as server:
+        as_problem(await asked(endpoint, server.url), Kind.AUTH)
+
+    assert (server.calls, server.followed) == (1, 0)
+
+
+def spoilt(endpoint: Endpoint, **fields) -> Session | Problem:
+    """What the adapter makes of its opening answer with these fields, where it has them."""
+    body = json.loads(endpoint.opened.body)
+    body |= {name: value for name, value in fields.items() if name in body}
+    got = replace(endpoint.opened, body=json.dumps(body).encode())
+    return endpoint.make().read(got, endpoint.asked, issued_at=NOW, now=NOW)
+
+
+@endpoints
+def test_a_link_to_a_strange_host_is_never_what_a_customer_gets(endpoint):
+    session = spoilt(
+        endpoint, redirectUrl=STRANGE, sessionUrl=STRANGE, url=STRANGE, vendorParameters={"tokenURL": STRANGE}
+    )
+
+    assert isinstance(session, Session)
+    assert "phishing" not in session.link
+    assert urlsplit(session.link).hostname in ("ivs.idenfy.com", "kyb.ui.idenfy.com", "verify.example.com")
+
+
+PAST = {"expiration": "2020-01-01T00:00:00Z", "tokenExpiry": "2020-01-01T00:00:00Z"}
+
+
+@endpoints
+def test_a_session_that_has_expired_already_is_not_one_whose_link_is_sent(endpoint):
+    """Where a session costs it is held; where it does not, its expiry says that it is stale."""
+    result = spoilt(endpoint, **PAST)
+
+    if isinstance(result, Problem):
+        assert "already expired" in as_problem(result, Kind.UNKNOWN).detail
+    elif "expiryTime" not in json.loads(endpoint.opened.body):  # a duration is never past
+        assert is_stale(result.expires_at, floor=timedelta(0), now=NOW)
+
+
+@endpoints
+@pytest.mark.parametrize("token", [12345, {"value": "t"}, ["t"], True, "", None, " ", "a\nb", "x" * 5000])
+def test_a_token_of_the_wrong_type_opens_no_session(endpoint, token):
+    result = spoilt(endpoint, authToken=token, tokenString=token, token=token)
+
+    as_problem(result, endpoint.broken_after_sending)
+
+
+@pytest.mark.parametrize("case", CREATED.values(), ids=CREATED)
+@pytest.mark.parametrize("kind", ["past-expiry", "strange-link", "wrong-token"])
+async def test_the_sandbox_does_each_of_these_on_demand(case, kind):
+    (result,) = await results(case, faults=(Fault(kind, 1.0),))
+
+    if kind == "strange-link":
+        assert isinstance(result, Session)
+        assert "phishing" not in result.link
+    elif kind == "wrong-token":
+        assert isinstance(result, Problem)
+    elif isinstance(result, Session) and case.endpoint != "idenfy-kyc":
+        assert result.expires_at < NOW
+
+
+async def test_what_the_sandbox_spoils_is_opened_and_in_its_log():
+    case = CREATED["idenfy-kyc-openapi"]
+    options = SandboxOptions(faults=(Fault("wrong-token", 1.0),), clock=lambda: NOW)
+    async with Sandbox(options) as sandbox, open_http_session() as session:
+        provider = case.provider(base_url=f"{sandbox.url}/idenfy", **SANDBOX_KEYS)
+        await Http(session).call(provider.build(case.asked), timeout=LONG)
+
+        (entry,) = sandbox.log
+
+    assert (entry["fault"], entry["processed"], entry["status"]) == ("wrong-token", True, 201)
+    assert isinstance(entry["token"], str)

@@ -1,0 +1,98 @@
+"""Limits, latency and faults do the same at every provider endpoint."""
+
+import base64
+import json
+
+import pytest
+
+from worker.sandbox import Fault, Latency, RateLimit
+from worker.sandbox.spoilt import LONG_AGO
+
+ENTITY = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77"
+
+BASIC = {"Authorization": "Basic " + base64.b64encode(b"sandbox-key:sandbox-secret").decode()}
+FRANKIE = {"api_key": "sandbox-key", "X-Frankie-CustomerID": "11111111-1111-4111-8111-111111111111"}
+NESTED = {"clientId": "c-1", "tokenType": "IDENTIFICATION", "lifetime": 60}
+CALLS = {
+    "narrative": ("idenfy-kyc", "/idenfy/api/v2/token", BASIC, {"clientId": "c-1"}),
+    "openapi": ("idenfy-kyc", "/idenfy/api/v2/token", BASIC, NESTED),
+    "kyb": ("idenfy-kyb", "/idenfy/kyb/tokens/", BASIC, {"clientId": "c-1", "tokenType": "FORM"}),
+    "v1": ("frankieone-v1", "/frankieone/idv/v2/idvalidate/token", FRANKIE, {"entity": {"entityId": ENTITY}}),
+    "v2": ("frankieone-v2", f"/frankieone/v2/individuals/{ENTITY}/actions/idv/token", FRANKIE, {}),
+}
+calls = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+
+
+async def make(caller, call):
+    _, path, headers, body = call
+    sent = {**headers, "Content-Type": "application/json"}
+    return await caller.ask("POST", path, headers=sent, data=json.dumps(body).encode())
+
+
+@calls
+async def test_a_fault_of_one_endpoint_is_that_endpoints(start, call):
+    caller = await start(faults=(Fault("503", 1.0, endpoint=call[0]),))
+
+    hit = {name for name, other in CALLS.items() if (await make(caller, other))[0] == 503}
+
+    assert hit == {name for name, other in CALLS.items() if other[0] == call[0]}
+
+
+@calls
+@pytest.mark.parametrize("status", ["401", "402", "403", "408", "429", "500", "502", "503", "504"])
+async def test_every_status_can_be_had_in_the_providers_words(start, call, status):
+    caller = await start(faults=(Fault(status, 1.0),))
+
+    got, _, body = await make(caller, call)
+
+    assert got == int(status)
+    assert body
+    assert caller.sandbox.log[0]["processed"] is False
+
+
+@calls
+async def test_a_limit_is_the_endpoints_or_the_providers(start, call):
+    caller = await start(limits=(RateLimit(1, call[0]),))
+
+    assert [(await make(caller, call))[0] for _ in range(2)][1] == 429
+
+
+async def test_idenfys_endpoints_share_a_limit_and_frankieones_do(start):
+    caller = await start(limits=(RateLimit(1),))
+
+    answers = [(await make(caller, CALLS[name]))[0] for name in ("narrative", "kyb", "openapi", "v1", "v2")]
+
+    assert answers == [201, 429, 429, 200, 429]
+
+
+@calls
+async def test_a_latency_can_be_one_endpoints(start, call):
+    caller = await start(latencies=(Latency.parse(f"{call[0]}=1ms"),))
+
+    assert (await make(caller, call))[0] in (200, 201)
+
+
+@calls
+@pytest.mark.parametrize("kind", ["past-expiry", "strange-link", "wrong-token"])
+async def test_an_answer_can_be_wrong_in_one_thing(start, call, kind):
+    caller = await start(faults=(Fault(kind, 1.0),))
+
+    status, _, body = await make(caller, call)
+
+    assert status in (200, 201)
+    (entry,) = caller.sandbox.log
+    assert (entry["fault"], entry["processed"]) == (kind, True)
+    shown = json.dumps(body)
+    token = body.get("authToken", body.get("tokenString", body.get("token")))
+    assert isinstance(token, str) is (kind != "wrong-token")
+    assert ("phishing" in shown) is (kind == "strange-link" and call[0] != "idenfy-kyb")  # a form's answer has no link
+    assert (LONG_AGO in shown or body.get("expiryTime") == -3600) is (kind == "past-expiry")
+
+
+async def test_a_refusal_is_not_spoilt(start):
+    caller = await start(faults=(Fault("wrong-token", 1.0),))
+
+    status, _, body = await make(caller, ("idenfy-kyc", "/idenfy/api/v2/token", BASIC, {"clientId": ""}))
+
+    assert (status, body["identifier"]) == (400, "BAD_VALUE")
+    assert caller.sandbox.log[0]["processed"] is False

@@ -1,0 +1,128 @@
+"""The sandbox's FrankieOne v1: the page's shape, v1's errors, and entities made or brought up to date by each call."""
+
+import json
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+ENTITY = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77"
+
+KNOWN = {"api_key": "sandbox-key", "X-Frankie-CustomerID": "11111111-1111-4111-8111-111111111111"}
+PATH = "/frankieone/idv/v2/idvalidate/token"
+
+
+async def ask(caller, body=None, *, headers=None, raw=None):
+    sent = {"Content-Type": "application/json", **(KNOWN if headers is None else headers)}
+    data = raw if raw is not None else json.dumps(body or {}).encode()
+    return await caller.ask("POST", PATH, headers=sent, data=data)
+
+
+async def test_a_call_makes_an_entity_and_echoes_it(caller, clock):
+    given = {"entityType": "INDIVIDUAL", "name": {"givenName": "Mirela"}}
+
+    status, _, body = await ask(caller, {"entity": given, "country": "AUS"})
+
+    assert status == 200
+    assert body["entity"] == {**given, "entityId": body["entity"]["entityId"]}
+    assert str(UUID(body["entity"]["entityId"])) == body["entity"]["entityId"]
+    assert datetime.fromisoformat(body["tokenExpiry"]) == clock.now + timedelta(days=7)
+    assert (body["sms_sent"], body["country"]) == (False, "AUS")
+    assert not {"smsSent", "requestId"} & set(body)
+    (entry,) = caller.sandbox.log
+    assert (entry["endpoint"], entry["processed"], entry["token"]) == ("frankieone-v1", True, body["token"])
+    assert entry["reference"] == body["entity"]["entityId"]
+
+
+async def test_without_an_entity_id_each_call_makes_another(caller):
+    first, second = [(await ask(caller))[2]["entity"]["entityId"] for _ in range(2)]
+
+    assert first != second
+
+
+async def test_with_an_entity_id_each_call_gives_another_token_and_brings_it_up_to_date(caller):
+    _, _, first = await ask(caller, {"entity": {"entityId": ENTITY, "gender": "F"}})
+    _, _, second = await ask(caller, {"entity": {"entityId": ENTITY, "gender": "M"}})
+
+    assert first["token"] != second["token"]
+    assert first["entity"]["entityId"] == second["entity"]["entityId"] == ENTITY
+    assert second["entity"]["gender"] == "M"
+    assert [entry["processed"] for entry in caller.sandbox.log] == [True, True]
+
+
+async def test_the_log_names_the_callers_own_customer(caller):
+    reference = {"kvpKey": "customer_reference", "kvpValue": "C-1", "kvpType": "id.external"}
+    await ask(caller, {"entity": {"extraData": [reference]}})
+    await ask(caller, {"entity": {"entityId": ENTITY}})
+
+    assert [entry["client"] for entry in caller.sandbox.log] == ["C-1", ENTITY]
+
+
+async def test_it_may_say_that_it_has_texted_the_person(start):
+    caller = await start(frankieone_sms_sent=True)
+
+    assert (await ask(caller))[2]["sms_sent"] is True
+    assert (await caller.frankieone())[2]["smsSent"] is True
+
+
+async def test_credentials_are_refused_with_the_stray_comma_and_in_v1s_words(caller):
+    status, _, body = await ask(caller, headers={**KNOWN, "api_key": "other"})
+
+    assert (status, body["errorCode"], body["httpStatusCode"]) == (401, "AUTH-0002,", 401)
+    assert body["issues"][0]["issueLocation"] == "request"
+    assert "details" not in body
+    assert (await ask(caller, headers={}))[2]["errorCode"] == "AUTH-0401"
+
+
+@pytest.mark.parametrize(
+    ("bad", "place"),
+    [
+        ({"consent": "true"}, "consent"),
+        ({"country": "AU"}, "country"),
+        ({"documentType": "LICENCE"}, "documentType"),
+        ({"entity": []}, "entity"),
+        ({"entity": {"gender": 5}}, "entity.gender"),
+        ({"entity": {"name": "Mirela"}}, "entity.name"),
+        ({"entity": {"name": {"givenName": None}}}, "entity.name.givenName"),
+        ({"entity": {"addresses": {}}}, "entity.addresses"),
+        ({"entity": {"addresses": [{"longForm": 5}]}}, "entity.addresses.0.longForm"),
+        ({"entity": {"flags": [{"value": "1"}]}}, "entity.flags.0.value"),
+        ({"entity": {"extraData": [{"kvpValue": True}]}}, "entity.extraData.0.kvpValue"),
+        ({"entity": {"organisationData": {"aliases": [1]}}}, "entity.organisationData.aliases.0"),
+        (
+            {"entity": {"organisationData": {"shareStructure": [{"amountDue": "1"}]}}},
+            "entity.organisationData.shareStructure.0.amountDue",
+        ),
+    ],
+)
+async def test_what_has_not_the_samples_types_is_refused_by_its_place(caller, bad, place):
+    status, _, body = await ask(caller, bad)
+
+    assert (status, body["errorCode"]) == (400, "API-0400,")
+    assert f"VALIDATE-{place}" in [issue["issueLocation"] for issue in body["issues"]]
+    assert caller.sandbox.log[0]["processed"] is False
+
+
+async def test_names_that_the_page_does_not_know_are_let_through(caller):
+    assert (await ask(caller, {"new": 1, "entity": {"nickname": "M"}}))[0] == 200
+
+
+async def test_an_unknown_entity_is_not_found(start):
+    caller = await start(frankieone_unknown=frozenset({ENTITY}))
+
+    status, _, body = await ask(caller, {"entity": {"entityId": ENTITY.upper()}})
+
+    assert (status, body["errorCode"]) == (404, "VAL-0404")
+
+
+@pytest.mark.parametrize("raw", [b"{", b"[]"])
+async def test_what_is_no_json_object_is_refused(caller, raw):
+    assert (await ask(caller, raw=raw))[0] == 400
+
+
+async def test_a_reset_forgets_the_entities(caller):
+    await ask(caller, {"entity": {"entityId": ENTITY}})
+    await caller.ask("POST", "/_sandbox/reset")
+
+    assert caller.sandbox.log == []
+    assert (await ask(caller))[0] == 200

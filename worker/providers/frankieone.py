@@ -1,0 +1,169 @@
+"""What FrankieOne's two token endpoints share: credentials, the answer with a token, errors (providers.md 1 and 2)."""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from worker.endings import Kind, Problem
+from worker.providers.account import AccountSettings, AccountUnusable, required_secret
+from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text, retry_after, text, utc_time
+from worker.providers.contract import HttpAnswer
+from worker.providers.links import filled, https_link, template_problem
+from worker.providers.masking import masked
+from worker.sessions import ExpirySource, Session, SessionRequest
+
+# The samples have a stray comma ("API-0400,") and three digits ("SYS-500"): what follows is ignored.
+ERROR_CODE = re.compile(r"([A-Z]{2,16})-(\d{3,4})")
+# The vendor decides how long a token lives, and does not say beforehand. Too short a guess only means asking
+# again, which costs nothing; too long a one would send a dead link.
+FALLBACK_LIFETIME = timedelta(hours=1)
+# An expiry further away is a mistake, or a vendor's way of writing "never".
+LONGEST_LIFETIME = timedelta(days=366)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LONGEST_VENDOR_VALUE = 4096
+
+
+class Frankie:
+    """One account's credentials and link. Raises AccountUnusable for settings with which no session could be used."""
+
+    def __init__(self, account: AccountSettings) -> None:
+        self._account = account
+        self._key = required_secret(account, "api_key")
+        self._customer_id = required_secret(account, "customer_id")
+        if account.link is None:
+            raise AccountUnusable(
+                account.name, "link", "FrankieOne documents no link for a token: set the page that opens it"
+            )
+        self._link = account.link
+        if problem := template_problem(account.link, account.link_hosts):
+            raise AccountUnusable(account.name, "link", f"{account.link} {problem}")
+
+    def headers(self) -> dict[str, str]:
+        headers = {
+            "api_key": self._key.reveal(),
+            "X-Frankie-CustomerID": self._customer_id.reveal(),
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+        }
+        if self._account.customer_child_id is not None:
+            headers["X-Frankie-CustomerChildID"] = self._account.customer_child_id.reveal()
+        if self._account.channel:
+            headers["X-Frankie-Channel"] = self._account.channel
+        return headers
+
+    def reload(self) -> bool:
+        child = self._account.customer_child_id
+        changed = [secret.reload() for secret in (self._key, self._customer_id, child) if secret is not None]
+        return any(changed)
+
+    def session(
+        self,
+        found: Mapping[str, Any],
+        request: SessionRequest,
+        *,
+        reference: str,
+        references: Mapping[str, str],
+        issued_at: datetime,
+    ) -> Session:
+        """The session in an answer. Raises BadAnswer, whose text names a field and never a value."""
+        token = text(found, "token", most=LONGEST_TOKEN)
+        expires_at, source = utc_time(found.get("tokenExpiry")), ExpirySource.ANSWER
+        if expires_at is None or expires_at - issued_at > LONGEST_LIFETIME:
+            expires_at, source = issued_at + FALLBACK_LIFETIME, ExpirySource.FALLBACK
+        values = {"token": token, "customer_id": request.customer.customer_id, "reference": reference}
+        link = https_link(filled(self._link, values), self._account.link_hosts)
+        if link is None:  # only a token so long that no link can hold it
+            raise BadAnswer("no link can be made with the token in the answer")
+        others = {name: optional_text(found, name) for name in ("applicantId", "requestId")}
+        return Session(
+            token=token,
+            link=link,
+            reference=reference,
+            expires_at=max(expires_at, EPOCH),  # a date of the year 1 is over too, and breaks arithmetic
+            expiry_source=source,
+            references={**references, **{name: value for name, value in others.items() if value}},
+            vendor=optional_text(found, "provider"),
+            vendor_parameters=_vendor_parameters(found.get("vendorParameters")),
+            # One family writes it in one way, the other in the other.
+            sms_sent=found.get("smsSent") is True or found.get("sms_sent") is True,
+        )
+
+    def problem(
+        self,
+        answer: HttpAnswer,
+        found: Mapping[str, Any],
+        request: SessionRequest,
+        now: datetime,
+        *,
+        repeatable: bool,
+        said: str = "",
+    ) -> Problem:
+        """What an answer without a usable session was. `said` is our own word about it, which names no value."""
+        given = found.get("errorCode")
+        parsed = ERROR_CODE.match(given) if isinstance(given, str) else None
+        prefix, number = (parsed[1], int(parsed[2])) if parsed else ("", None)
+        kind = _kind(answer.status, prefix, number, repeatable=repeatable)
+        secrets = (self._key.reveal(), self._customer_id.reveal())
+        code = parsed[0] if parsed and masked(parsed[0], request, secrets=secrets) == parsed[0] else None
+        if kind is Kind.BAD_INPUT and _entity_not_found(answer.status, prefix, number):
+            said = "entity not found"
+        told = "; ".join(part for part in (said, masked(_message(found), request, secrets=secrets)) if part)
+        detail = f"HTTP {answer.status}" + (f" {code}" if code else "")
+        return Problem(
+            kind,
+            f"{detail}: {told}" if told else detail,
+            code=code,
+            status=answer.status,
+            retry_after=retry_after(answer.headers, now) if kind in (Kind.RATE_LIMITED, Kind.TRANSIENT) else None,
+        )
+
+
+def _kind(status: int, prefix: str, number: int | None, *, repeatable: bool) -> Kind:
+    """What an answer without a usable session was (providers.md 0.3, 1.6 and 2.6)."""
+    if 300 <= status < 400:
+        return Kind.AUTH  # the address is wrong; the credential is never sent after a redirect
+    # First, because the 401's own AUTH-0002 has a number of the "temporary" range.
+    if status == 401 or prefix == "AUTH":
+        return Kind.AUTH
+    match status:
+        case 403:
+            return Kind.BAD_INPUT if prefix else Kind.AUTH
+        case 409:
+            return Kind.CONFLICT
+        case 429:
+            return Kind.RATE_LIMITED
+        case 503:
+            return Kind.TRANSIENT  # not let in: nothing was done
+    if 400 <= status < 500 and status != 408:
+        return Kind.CONFLICT if (prefix, number) == ("VAL", 409) else Kind.BAD_INPUT
+    # 408, 5xx, a 2xx without a token, and what is no status at all: it may have been carried out.
+    return Kind.TRANSIENT if repeatable else Kind.UNKNOWN
+
+
+def _entity_not_found(status: int, prefix: str, number: int | None) -> bool:
+    return status == 404 or (prefix, number) == ("VAL", 404)
+
+
+def _message(found: Mapping[str, Any]) -> str:
+    """errorMsg and where its issues are: "Multiple Errors (VALIDATE-entityId: must be a uuid)"."""
+    message = found.get("errorMsg")
+    # The second API family's name for them, and the first's.
+    lists = [found.get(name) for name in ("details", "issues")]
+    details = next((given for given in lists if isinstance(given, list) and given), [])
+    issues = []
+    for issue in details[:5]:
+        if isinstance(issue, Mapping):
+            parts = (issue.get("issueLocation"), issue.get("issue"))
+            issues.append(": ".join(part for part in parts if isinstance(part, str) and part))
+    shown = "; ".join(issue for issue in issues if issue)
+    return (message if isinstance(message, str) else "") + (f" ({shown})" if shown else "")
+
+
+def _vendor_parameters(value: object) -> dict[str, str]:
+    """The vendor's parameters as texts. Documented as texts; anything else is kept as JSON. Over-long ones go."""
+    if not isinstance(value, Mapping):
+        return {}
+    texts = {name: inner if isinstance(inner, str) else json.dumps(inner) for name, inner in value.items()}
+    return {name: inner for name, inner in texts.items() if len(inner) <= LONGEST_VENDOR_VALUE}

@@ -1,0 +1,132 @@
+"""FrankieOne v1 (seed S1): POST /idv/v2/idvalidate/token, with the customer mapped into `entity`.
+
+Facts: docs/providers/frankieone-v1.md, providers.md 2. The path says v2, the API family is the first. A call
+without an `entityId` makes an entity: made twice, it may make two, so only one with an `entityId` is repeated.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from worker.customers import Customer, CustomerKind, FieldProblem, Person
+from worker.endings import Kind, Problem
+from worker.providers.account import AccountSettings
+from worker.providers.answers import BadAnswer, json_object, optional_text
+from worker.providers.bodies import json_body, merged
+from worker.providers.contract import Broken, HttpAnswer, HttpRequest
+from worker.providers.frankieone import EPOCH, Frankie
+from worker.providers.parameters import check_parameters
+from worker.sessions import Session, SessionRequest
+
+PROVIDER = "frankieone-v1"
+PATH = "/idv/v2/idvalidate/token"
+ENTITY_TYPE = "INDIVIDUAL"
+ADDRESS_TYPE = "RESIDENTIAL1"
+# Makes the entity findable by our own id; comes back in webhooks as entityCustomerReference.
+CUSTOMER_REFERENCE = ("customer_reference", "id.external")
+CONSENT = ("consent.general", "general.bool")
+
+
+class FrankieOneV1:
+    """One account's IDV tokens. Raises AccountUnusable for settings with which no session could be used."""
+
+    def __init__(self, account: AccountSettings) -> None:
+        self._account = account
+        self._frankie = Frankie(account)
+        self._url = account.base_url.rstrip("/") + PATH
+
+    @property
+    def lifetime(self) -> timedelta | None:
+        return None
+
+    def refuses(self, customer: Customer) -> list[FieldProblem]:
+        if customer.kind is CustomerKind.COMPANY:
+            return [FieldProblem("kind", "this account verifies people, not companies", "route companies elsewhere")]
+        given = customer.parameters.get(PROVIDER, {})
+        return check_parameters(PROVIDER, merged(self._account.parameters, given)) if given else []
+
+    def build(self, request: SessionRequest) -> HttpRequest:
+        customer = request.customer
+        ours: dict[str, Any] = {"relayState": request.external_ref} if request.external_ref else {}
+        ours["entity"] = {"entityType": ENTITY_TYPE, **self._prefill(customer.person)}
+        fields = merged(ours, self._account.parameters, request.parameters, self._account.unchecked)
+        entity = fields["entity"]
+        if isinstance(entity, dict):  # an `unchecked` of another shape is sent as it is
+            if entity_id := _entity_id(request):
+                entity["entityId"] = entity_id
+            entity["extraData"] = [*_known_about(customer), *_pairs(entity.get("extraData"))]
+        if customer.consent is True:  # never claimed for anybody whose line does not say so
+            fields["consent"] = True
+        return HttpRequest("POST", self._url, self._frankie.headers(), json_body(fields))
+
+    def read(
+        self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
+    ) -> Session | Problem:
+        repeatable = self.repeatable(request)
+        try:
+            found = json_object(answer.body)
+        except BadAnswer as error:
+            return self._frankie.problem(answer, {}, request, now, repeatable=repeatable, said=str(error))
+        if not 200 <= answer.status < 300:
+            return self._frankie.problem(answer, found, request, now, repeatable=repeatable)
+        try:
+            return self._session(found, request, issued_at)
+        except BadAnswer as error:  # its text names the field, never its value
+            return self._frankie.problem(answer, found, request, now, repeatable=repeatable, said=str(error))
+
+    def broken(self, failure: Broken, request: SessionRequest) -> Problem:
+        unknown = failure.sent and not self.repeatable(request)
+        return Problem(Kind.UNKNOWN if unknown else Kind.TRANSIENT, failure.detail)
+
+    def repeatable(self, request: SessionRequest) -> bool:
+        # With it the worst case is one more token; without it, a second entity of the same person.
+        return bool(_entity_id(request))
+
+    def reissue_at(self, expires_at: datetime) -> datetime:
+        # At any time: each call gets a token of its own.
+        return EPOCH
+
+    def reload_credentials(self) -> bool:
+        return self._frankie.reload()
+
+    def _session(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
+        entity = found.get("entity")
+        made = optional_text(entity, "entityId") if isinstance(entity, Mapping) else ""
+        # Nothing in the answer is documented as required. Without the entity, the vendor's applicant is at
+        # least something that a person can be found by.
+        entity_id = made or _entity_id(request)
+        reference = entity_id or optional_text(found, "applicantId")
+        if not reference:
+            raise BadAnswer("the answer has no entity.entityId")
+        references = {"entityId": entity_id} if entity_id else {}
+        return self._frankie.session(found, request, reference=reference, references=references, issued_at=issued_at)
+
+    def _prefill(self, person: Person) -> dict[str, Any]:
+        """What the configuration lets us send of a person, where it is known. The model has no email or phone."""
+        if self._account.prefill == "none":
+            return {}
+        name = {"givenName": person.first_name, "familyName": person.last_name}
+        entity: dict[str, Any] = {"name": {part: value for part, value in name.items() if value}}
+        if self._account.prefill == "all":
+            if person.date_of_birth:
+                entity["dateOfBirth"] = {"dateOfBirth": person.date_of_birth.isoformat()}
+            sex = person.sex.upper()
+            entity["gender"] = sex if sex in ("M", "F") else ""  # no third code is documented
+            if person.address:  # as one text: its parts are not known
+                entity["addresses"] = [{"addressType": ADDRESS_TYPE, "longForm": person.address}]
+        return {field: value for field, value in entity.items() if value}
+
+
+def _entity_id(request: SessionRequest) -> str:
+    return request.entity_id or request.customer.entity_id
+
+
+def _known_about(customer: Customer) -> list[dict[str, str]]:
+    pairs = [(*CUSTOMER_REFERENCE, customer.customer_id)]
+    if customer.consent is True:
+        pairs.append((*CONSENT, "true"))
+    return [{"kvpKey": key, "kvpValue": value, "kvpType": kind} for key, kind, value in pairs]
+
+
+def _pairs(given: object) -> list[Any]:
+    return list(given) if isinstance(given, list | tuple) else []

@@ -1,0 +1,156 @@
+"""iDenfy's credentials and error answers, which its KYC and KYB endpoints share (providers.md 5.6).
+
+Every call may open, and cost, one more session, and a lost answer's token cannot be fetched again: whatever
+may have been carried out and gave no session is UNKNOWN.
+"""
+
+import base64
+import re
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from worker.endings import Kind, Problem
+from worker.providers.account import AccountSettings, required_secret
+from worker.providers.answers import retry_after
+from worker.providers.contract import Broken, HttpAnswer
+from worker.providers.masking import masked
+from worker.sessions import SessionRequest
+
+# Sent with 400 as well as with the fitting status, so the identifier is read before the status.
+IDENTIFIERS = {
+    "UNAUTHORIZED": Kind.AUTH,
+    "AUTHENTICATION_FAILED": Kind.AUTH,
+    # An option that the contract lacks, or an endpoint closed to this environment: every row has the same.
+    "PERMISSIONS_ERROR": Kind.AUTH,
+    "PARTNER_CONTRACT_ERROR": Kind.AUTH,
+    "METHOD_NOT_ALLOWED": Kind.AUTH,
+    "TOO_MANY_REQUESTS": Kind.RATE_LIMITED,
+    "INTERNAL_ERROR": Kind.TRANSIENT,
+    "BAD_VALUE": Kind.BAD_INPUT,
+    "MISSING_VALUE": Kind.BAD_INPUT,
+    "VALIDATION_ERROR": Kind.BAD_INPUT,
+    "JSON_ERROR": Kind.BAD_INPUT,
+    "ENCODING_ERROR": Kind.BAD_INPUT,
+    "TOKEN_NOT_VALID": Kind.CONFLICT,
+}
+# A gateway's words, not iDenfy's: the request behind it may have been carried out.
+GATEWAY = frozenset({408, 502, 504})
+STATUSES = {
+    401: Kind.AUTH,
+    402: Kind.OUT_OF_CREDIT,
+    403: Kind.AUTH,
+    404: Kind.AUTH,  # the address is wrong, for every row
+    405: Kind.AUTH,
+    409: Kind.CONFLICT,
+    429: Kind.RATE_LIMITED,
+    500: Kind.TRANSIENT,  # documented as worth repeating; at worst one spare credit
+    503: Kind.TRANSIENT,
+}
+# The credit of a prepaid contract is used up; sent as PERMISSIONS_ERROR, and no rate limit.
+NO_CREDIT = "Partner reached token limit"
+
+# Fields of an answer that is no error, however little of it there is.
+OPENED = ("identifier", "authToken", "tokenString")
+# A session that its own answer calls invalid: tried once more, then the row is refused.
+INVALID_TRIES = 2
+
+
+class InvalidSession(Exception):
+    """The answer opened a session and says that it is not valid."""
+
+
+class Partner:
+    """One account's credentials, and how its refusals are read. Raises AccountUnusable where a secret is missing."""
+
+    def __init__(self, account: AccountSettings) -> None:
+        self._key = required_secret(account, "api_key")
+        self._secret = required_secret(account, "api_secret")
+
+    def headers(self) -> dict[str, str]:
+        pair = f"{self._key.reveal()}:{self._secret.reveal()}".encode()
+        return {
+            "Authorization": "Basic " + base64.b64encode(pair).decode("ascii"),
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+        }
+
+    def reload(self) -> bool:
+        changed = [self._key.reload(), self._secret.reload()]
+        return any(changed)
+
+    def invalid(self, status: int) -> Problem:
+        return Problem(
+            Kind.TRANSIENT,
+            f"HTTP {status}: the session in the answer is marked as not valid",
+            status=status,
+            most_attempts=INVALID_TRIES,
+        )
+
+    def problem(
+        self, answer: HttpAnswer, found: Mapping[str, Any], request: SessionRequest, now: datetime, said: str = ""
+    ) -> Problem:
+        """What an answer without a usable session was. `said` is our own word about it, which names no value."""
+        given = found.get("identifier")
+        identifier = given if isinstance(given, str) else ""
+        message = _message(found)
+        kind = _kind(answer.status, identifier, message)
+        secrets = (self._key.reveal(), self._secret.reveal())
+        code = _code(identifier, masked(identifier, request, secrets=secrets))
+        detail = f"HTTP {answer.status}" + (f" {code}" if code else "")
+        told = "; ".join(part for part in (said, masked(message, request, secrets=secrets)) if part)
+        return Problem(
+            kind,
+            f"{detail}: {told}" if told else detail,
+            code=code,
+            status=answer.status,
+            retry_after=retry_after(answer.headers, now) if kind in (Kind.RATE_LIMITED, Kind.TRANSIENT) else None,
+        )
+
+
+def broken(failure: Broken) -> Problem:
+    return Problem(Kind.UNKNOWN if failure.sent else Kind.TRANSIENT, failure.detail)
+
+
+def _kind(status: int, identifier: str, message: str) -> Kind:
+    """What an answer without a usable session was (providers.md 0.3 and 5.6)."""
+    if 200 <= status < 300 or status in GATEWAY:
+        return Kind.UNKNOWN
+    if 300 <= status < 400:
+        return Kind.AUTH  # the address is wrong; the credential is never sent after a redirect
+    unnamed = not identifier and status not in STATUSES
+    if message.startswith(NO_CREDIT) and (identifier == "PERMISSIONS_ERROR" or unnamed):
+        return Kind.OUT_OF_CREDIT
+    if identifier in IDENTIFIERS:
+        return IDENTIFIERS[identifier]
+    if status in STATUSES:
+        return STATUSES[status]
+    return Kind.BAD_INPUT if 400 <= status < 500 else Kind.UNKNOWN
+
+
+def _code(identifier: str, safe: str) -> str | None:
+    """The identifier, if it is one: not whatever an answer has put in its place."""
+    known = identifier in IDENTIFIERS
+    return identifier if known or (identifier == safe and re.fullmatch(r"[A-Z][A-Z0-9_]{1,63}", identifier)) else None
+
+
+def _message(found: Mapping[str, Any]) -> str:
+    """The message, which may be an object with `detail`; or the framework's `{"field": ["text"]}` on one line."""
+    message = found.get("message")
+    if isinstance(message, Mapping):
+        message = message.get("detail")
+    if isinstance(message, str):
+        return message
+    if any(field in found for field in OPENED):
+        return ""
+    texts = ((field, value[0] if isinstance(value, list) and value else value) for field, value in found.items())
+    return "; ".join(f"{field}: {value}" for field, value in texts if isinstance(value, str))
+
+
+def language_of(locale: str, known: Collection[str]) -> str:
+    """The provider's code of the locale's language, if it is one of `known`; else ""."""
+    language, *rest = locale.lower().replace("_", "-").split("-")
+    if language == "zh" and {"tw", "hant", "hk"} & set(rest) and "zh_tw" in known:
+        return "zh_tw"
+    language = "no" if language in ("nb", "nn") else language
+    return language if language in known else ""

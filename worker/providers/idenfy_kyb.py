@@ -1,0 +1,148 @@
+"""iDenfy KYB (seed S2): POST /kyb/tokens/, the form with which a company introduces itself.
+
+Facts: docs/providers/idenfy-kyb.md, providers.md 3. Each call makes another token, and there is no listing in
+which a lost one could be found: whatever may have been carried out and gave no session is UNKNOWN.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from worker.customers import Customer, CustomerKind, FieldProblem
+from worker.endings import Problem
+from worker.providers.account import AccountSettings, AccountUnusable
+from worker.providers.answers import LONGEST_TOKEN, BadAnswer, json_object, optional_text, text, utc_time
+from worker.providers.bodies import json_body, merged
+from worker.providers.contract import Broken, HttpAnswer, HttpRequest
+from worker.providers.idenfy import InvalidSession, Partner, broken, language_of
+from worker.providers.links import filled, https_link, template_problem
+from worker.providers.parameters import check_parameters, parameter_problem
+from worker.providers.parameters.idenfy_kyb import LOCALES, MOST_LIFETIME
+from worker.sessions import ExpirySource, Session, SessionRequest
+
+PROVIDER = "idenfy-kyb"
+PATH = "/kyb/tokens/"  # without the slash at its end it is another address, which redirects
+# Where the form is; not in the seed, used by the provider's own plugin for shops.
+WELCOME = "https://kyb.ui.idenfy.com/welcome?authToken={token}"
+TOKEN_TYPE = "FORM"  # noqa: S105  # the only kind whose body is documented
+# Always sent: the provider's default is an hour, too short for a link that is mailed.
+DEFAULT_LIFETIME = 7 * 24 * 60 * 60
+DAY = timedelta(days=1)
+AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class IdenfyKyb:
+    """One account's KYB forms. Raises AccountUnusable for settings with which no session could be used."""
+
+    def __init__(self, account: AccountSettings) -> None:
+        self._account = account
+        self._partner = Partner(account)
+        self._url = account.base_url.rstrip("/") + PATH
+        self._link = account.link or WELCOME
+        if problem := template_problem(self._link, account.link_hosts):
+            raise AccountUnusable(account.name, "link" if account.link else "link_hosts", f"{self._link} {problem}")
+
+    @property
+    def lifetime(self) -> timedelta | None:
+        return timedelta(seconds=self._lifetime(self._account.parameters))
+
+    def refuses(self, customer: Customer) -> list[FieldProblem]:
+        if customer.kind is not CustomerKind.COMPANY:
+            return [FieldProblem("kind", "this account verifies companies, not people", "route people elsewhere")]
+        given = merged(self._account.parameters, customer.parameters.get(PROVIDER, {}))
+        checks: list[tuple[str, str, Any]] = [("customer_id", "clientId", customer.customer_id)]
+        if customer.external_ref:
+            checks.append(("external_ref", "externalRef", customer.external_ref))
+        if customer.tags:
+            checks.append(("tags", "tags", self._tags(given, customer)))
+        problems = [
+            FieldProblem(column, f"{problem} (iDenfy's {name})", "correct it, or leave it out")
+            for column, name, value in checks
+            if (problem := parameter_problem(PROVIDER, name, value))
+        ]
+        return problems + (check_parameters(PROVIDER, given) if PROVIDER in customer.parameters else [])
+
+    def build(self, request: SessionRequest) -> HttpRequest:
+        given = merged(self._account.parameters, request.parameters)
+        ours: dict[str, Any] = {
+            "externalRef": request.external_ref,
+            "locale": language_of(request.customer.locale, LOCALES),
+        }
+        fields = merged({name: value for name, value in ours.items() if value}, given)
+        if tags := self._tags(given, request.customer):
+            fields["tags"] = tags
+        fields["lifetime"] = self._lifetime(given)
+        fields = merged(fields, self._account.unchecked)
+        # Not to be overridden: what the link opens, and whose form it is.
+        fields |= {"tokenType": TOKEN_TYPE, "clientId": request.customer.customer_id}
+        return HttpRequest("POST", self._url, self._partner.headers(), json_body(fields))
+
+    def read(
+        self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
+    ) -> Session | Problem:
+        try:
+            found = json_object(answer.body)
+        except BadAnswer as error:
+            return self._partner.problem(answer, {}, request, now, said=str(error))
+        if not 200 <= answer.status < 300:
+            return self._partner.problem(answer, found, request, now)
+        try:
+            return self._session(found, request, issued_at)
+        except InvalidSession:
+            return self._partner.invalid(answer.status)
+        except BadAnswer as error:  # its text names the field, never its value
+            return self._partner.problem(answer, found, request, now, said=str(error))
+
+    def broken(self, failure: Broken, request: SessionRequest) -> Problem:
+        return broken(failure)
+
+    def repeatable(self, request: SessionRequest) -> bool:
+        return False
+
+    def reissue_at(self, expires_at: datetime) -> datetime:
+        # At any time: a form's token cannot be extended, and another one is always given.
+        return AT_ONCE
+
+    def reload_credentials(self) -> bool:
+        return self._partner.reload()
+
+    def _tags(self, given: Mapping[str, Any], customer: Customer) -> list[str]:
+        """The parameter's tags and the line's, each once."""
+        named = given.get("tags")
+        return list(dict.fromkeys([*(named if isinstance(named, list | tuple) else ()), *customer.tags]))
+
+    def _lifetime(self, given: Mapping[str, Any]) -> int:
+        """Seconds to ask for."""
+        if isinstance(given.get("lifetime"), int):
+            return int(given["lifetime"])
+        return int(self._account.lifetime.total_seconds()) if self._account.lifetime else DEFAULT_LIFETIME
+
+    def _session(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
+        token = text(found, "tokenString", most=LONGEST_TOKEN)
+        if found.get("isValid") is False:
+            raise InvalidSession
+        if isinstance(found.get("tokenType"), str) and found["tokenType"] != TOKEN_TYPE:
+            raise BadAnswer("tokenType in the answer is not the one asked for")
+        expires_at, source = utc_time(found.get("expiration")), ExpirySource.ANSWER
+        # None is made to live longer than the longest; a time beyond, a day for clocks allowed, is a mistake.
+        if expires_at is None or expires_at - issued_at > timedelta(seconds=MOST_LIFETIME) + DAY:
+            asked = self._lifetime(merged(self._account.parameters, request.parameters))
+            expires_at, source = issued_at + timedelta(seconds=asked or DEFAULT_LIFETIME), ExpirySource.FALLBACK
+        if expires_at <= issued_at:
+            raise BadAnswer("the session in the answer has already expired")
+        references = {name: optional_text(found, name) for name in ("externalRef", "companyId", "clientId")}
+        customer_id = request.customer.customer_id
+        # The answer has no id of its own for the form; ours comes back in webhooks.
+        reference = references["externalRef"] or request.external_ref or references["companyId"] or customer_id
+        values = {"token": token, "customer_id": customer_id, "reference": reference}
+        link = https_link(filled(self._link, values), self._account.link_hosts)
+        if link is None:  # only a token so long that no link can hold it
+            raise BadAnswer("no link can be made with the tokenString in the answer")
+        return Session(
+            token=token,
+            link=link,
+            reference=reference,
+            expires_at=expires_at,
+            expiry_source=source,
+            references={name: value for name, value in references.items() if value},
+        )

@@ -1,0 +1,136 @@
+"""FrankieOne v1: the fields of the token request, `entity` and its parts among them (seed S1; providers.md 2).
+
+The page marks nothing required and gives no bounds; types are its sample's. `consent` is no parameter: it is
+sent only when the customer's own line says true.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from worker.providers.parameters.frankieone import (
+    APPLICANT,
+    APPLICATION,
+    COUNTRY,
+    DOCUMENT_TYPE,
+    REFERRER,
+    RELAY,
+)
+from worker.providers.parameters.frankieone_v1_organisation import ORGANISATION, shaped
+from worker.providers.parameters.spec import Parameter, Type
+
+NAMED = 'the column {}, with `prefill = "name"` or `"all"`'
+PERSONAL = 'the column {}, with `prefill = "all"`, which is the default here'
+
+
+def _text(name: str, filled: str = "") -> Parameter:
+    return Parameter(name, Type.TEXT, 1, filled=filled)
+
+
+def _texts(names: str) -> tuple[Parameter, ...]:
+    return tuple(_text(name) for name in names.split())
+
+
+def _flags(names: str) -> tuple[Parameter, ...]:
+    return tuple(Parameter(name, Type.BOOLEAN) for name in names.split())
+
+
+EXTRA_DATA = Parameter("extraData", Type.RECORDS, fields=_texts("kvpKey kvpType kvpValue"))
+SCANS = Parameter(
+    "docScan",
+    Type.RECORDS,
+    fields=(
+        *_flags("ScanDelete"),
+        *_texts("scanCreated scanData scanDataRetrievalState scanDocId scanFilename scanMIME"),
+        Parameter("scanPageNum", Type.INTEGER),
+        *_texts("scanSide scanType"),
+    ),
+)
+ENTITY = (
+    Parameter(
+        "addresses",
+        Type.RECORDS,
+        fields=(
+            *_texts("addressId addressType buildingName careOf country endDate"),
+            EXTRA_DATA,
+            *_texts("longForm postalCode region startDate state streetName streetNumber streetType suburb town"),
+            *_texts("unitNumber unstructuredLongForm"),
+        ),
+        filled="one RESIDENTIAL1 address whose longForm is " + PERSONAL.format("address"),
+    ),
+    Parameter(
+        "dateOfBirth",
+        Type.OBJECT,
+        fields=(
+            _text("country"),
+            Parameter(
+                "dateOfBirth",
+                Type.DATE,
+                source="the format is the documentation's",
+                filled=PERSONAL.format("date_of_birth"),
+            ),
+            *_texts("locality unstructuredDateOfBirth yearOfBirth"),
+        ),
+    ),
+    Parameter("entityId", Type.TEXT, instead="it is filled from the column entity_id, or from an earlier answer"),
+    _text("entityProfile"),
+    _text("entityType", "INDIVIDUAL"),
+    Parameter(
+        "extraData",
+        Type.RECORDS,
+        fields=EXTRA_DATA.fields,
+        filled="customer_reference with the column customer_id, and consent.general where the column consent is true;"
+        " what is given is added",
+    ),
+    Parameter("flags", Type.RECORDS, fields=(_text("flag"), Parameter("value", Type.INTEGER))),
+    _text("gender", PERSONAL.format("sex") + ": M or F"),
+    Parameter(
+        "identityDocs",
+        Type.RECORDS,
+        fields=(
+            _text("country"),
+            *_flags("createdFromScan"),
+            SCANS,
+            *_texts("documentId documentStatus"),
+            EXTRA_DATA,
+            *_texts("idExpiry idIssued idNumber idSubType idType"),
+            *_flags("manuallyModified"),
+            _text("region"),
+        ),
+    ),
+    Parameter(
+        "name",
+        Type.OBJECT,
+        fields=(
+            _text("displayName"),
+            _text("familyName", NAMED.format("last_name")),
+            _text("givenName", NAMED.format("first_name")),
+            *_texts("honourific middleName"),
+        ),
+    ),
+    shaped("organisationData", ORGANISATION),
+)
+PARAMETERS = (
+    APPLICANT,
+    APPLICATION,
+    Parameter(
+        "consent",
+        Type.BOOLEAN,
+        default="false",
+        instead="it is sent only where the column consent is true: a person's consent is nobody else's to give",
+    ),
+    COUNTRY,
+    DOCUMENT_TYPE,
+    Parameter("entity", Type.OBJECT, fields=ENTITY),
+    REFERRER,
+    RELAY,
+)
+
+
+def contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """None: the fields of this request do not depend on each other."""
+    yield from ()
+
+
+def doubts(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """None beyond those of single values."""
+    yield from ()

@@ -1,0 +1,101 @@
+"""Every endpoint's table of parameters, and finding a name in them.
+
+Only iDenfy KYC has two: its two documented forms name the same things differently. A list's columns do not
+say which of the two an account speaks, so without a form a name is known when either knows it.
+"""
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from worker.providers.parameters import frankieone_v1, frankieone_v2, idenfy_kyb, idenfy_kyc, idenfy_kyc_openapi
+from worker.providers.parameters.spec import Parameter, Type
+
+Findings = Callable[[Mapping[str, Any]], Iterator[tuple[str, str]]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One endpoint's parameters, what they exclude in each other, and what is only worth a warning.
+
+    `dialect` is the form's name where a provider has several. `renamed` has what another form calls
+    something, and what this one calls it.
+    """
+
+    parameters: Mapping[str, Parameter]
+    contradictions: Findings
+    doubts: Findings
+    dialect: str = ""
+    renamed: Mapping[str, str] | None = None
+
+
+def _by_name(parameters: tuple[Parameter, ...]) -> dict[str, Parameter]:
+    return {parameter.name: parameter for parameter in parameters}
+
+
+TABLES: Mapping[str, tuple[Table, ...]] = {
+    "idenfy-kyc": (
+        Table(
+            _by_name(idenfy_kyc.PARAMETERS),
+            idenfy_kyc.contradictions,
+            idenfy_kyc.doubts,
+            "narrative",
+            {theirs: ours for ours, theirs in idenfy_kyc_openapi.RENAMED.items()},
+        ),
+        Table(
+            _by_name(idenfy_kyc_openapi.PARAMETERS),
+            idenfy_kyc_openapi.contradictions,
+            idenfy_kyc_openapi.doubts,
+            "openapi",
+            idenfy_kyc_openapi.RENAMED,
+        ),
+    ),
+    "idenfy-kyb": (Table(_by_name(idenfy_kyb.PARAMETERS), idenfy_kyb.contradictions, idenfy_kyb.doubts),),
+    "frankieone-v1": (Table(_by_name(frankieone_v1.PARAMETERS), frankieone_v1.contradictions, frankieone_v1.doubts),),
+    "frankieone-v2": (Table(_by_name(frankieone_v2.PARAMETERS), frankieone_v2.contradictions, frankieone_v2.doubts),),
+}
+PROVIDERS = tuple(TABLES)
+
+
+def tables_of(provider: str, dialect: str = "") -> tuple[Table, ...]:
+    """The provider's tables: that of the form; all where none is named or there is but one; none for a stranger."""
+    tables = TABLES.get(provider, ())
+    return tuple(table for table in tables if table.dialect == dialect) or tables
+
+
+def find(table: Table, name: str) -> tuple[Parameter | None, tuple[str, ...]]:
+    """The parameter of that dotted name, and what of the name lies inside an object without documented members."""
+    first, *path = name.split(".")
+    parameter = table.parameters.get(first)
+    while parameter is not None and path and parameter.type is Type.OBJECT and parameter.fields:
+        parameter = next((field for field in parameter.fields if field.name == path[0]), None)
+        path = path[1:]
+    return parameter, tuple(path)
+
+
+def names_of(
+    parameters: Mapping[str, Parameter] | tuple[Parameter, ...], at: str = ""
+) -> Iterator[tuple[str, Parameter]]:
+    """Every dotted name, objects before their members, in the provider's order."""
+    for parameter in parameters.values() if isinstance(parameters, Mapping) else parameters:
+        yield at + parameter.name, parameter
+        if parameter.type is Type.OBJECT:
+            yield from names_of(parameter.fields, f"{at}{parameter.name}.")
+
+
+def nearest(tables: tuple[Table, ...], name: str) -> str | None:
+    """The known name that an unknown one most likely means: another form's word for it, or one spelt alike."""
+    for table in tables:
+        if table.renamed and name in table.renamed:
+            return table.renamed[name]
+    known = [path for table in tables for path, parameter in names_of(table.parameters) if not parameter.instead]
+    last = name.rpartition(".")[2].lower()
+    same = [path for path in known if path.lower() == name.lower()] or [
+        path for path in known if path.rpartition(".")[2].lower() == last
+    ]
+    alike = same or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if not alike:
+        by_last = {path.rpartition(".")[2]: path for path in reversed(known)}
+        alike = [by_last[found] for found in difflib.get_close_matches(name.rpartition(".")[2], by_last, n=1)]
+    return alike[0] if alike else None

@@ -1,0 +1,22 @@
+"""Answers that open a session and are wrong in one thing, whichever provider's they are."""
+
+from typing import Any
+
+from worker.sandbox.wire import Answer
+
+LONG_AGO = "2020-01-01T00:00:00Z"
+STRANGE = "https://phishing.example/verify?session=1"
+# What each provider calls it, and what it is then.
+WRONG: dict[str, dict[str, Any]] = {
+    "past-expiry": {"expiration": LONG_AGO, "tokenExpiry": LONG_AGO, "expiryTime": -3600},
+    "strange-link": {"redirectUrl": STRANGE, "sessionUrl": STRANGE, "vendorParameters": {"tokenURL": STRANGE}},
+    "wrong-token": {"authToken": 12345, "tokenString": {"value": "t"}, "token": ["t"]},
+}
+
+
+def spoilt(kind: str, answer: Answer) -> Answer:
+    """The answer with what `kind` names made wrong; a refusal stays as it is."""
+    if not isinstance(answer.body, dict) or answer.status >= 300:
+        return answer
+    wrong = {name: value for name, value in WRONG[kind].items() if name in answer.body}
+    return Answer(answer.status, {**answer.body, **wrong}, dict(answer.headers))
