@@ -61,6 +61,7 @@ trial: .venv/.dev ## The main job with faults and kills, embedded and under Cele
 
 record: .venv/.dev ## Record the tests' provider answers again, against test credentials where there are any.
 	@$(PY) -m tests.providers.record
+	@$(PY) -m tests.senders.record
 
 lock: ## Bring both lock files in step with pyproject.toml (needs uv).
 	@command -v uv >/dev/null || { echo "make lock: uv is needed, see https://docs.astral.sh/uv/" >&2; exit 2; }

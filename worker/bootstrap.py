@@ -276,7 +276,7 @@ def _providers(settings: Settings) -> dict[str, Provider]:
         problems += [
             f"accounts.{name}.parameters.{found.column.partition('.')[2] or found.column}: {found.problem}"
             + (f"; {found.hint}" if found.hint else "")
-            for found in check_parameters(account.provider, account.parameters)
+            for found in check_parameters(account.provider, account.parameters, account.dialect)
         ]
     if problems:
         raise SettingsError(problems)

@@ -247,6 +247,9 @@ class Shift(Generic[I, O, R]):
                     # Its attempt stays open: after the lease the sweep holds the row, or repeats it where it may.
                     log.error("%s: a result cannot be written: %s", self._work.name, type(error).__name__)
                     return None
+                log.error(
+                    "%s: a lot of %d is written one by one: %s", self._work.name, len(results), type(error).__name__
+                )
                 for result in results:  # one bad row must not take the others with it
                     await self._finish([result])
                 return None

@@ -228,3 +228,12 @@ def test_a_stale_invitation_that_somebody_else_has_taken_since_is_left_to_them(s
     shelf.set(InvitationRow, fence=9)
     shelf.invitations.replace(shelf.letters, [(letters[0], shelf.clock())], now=shelf.clock())
     assert (shelf.row(InvitationRow).state, shelf.job("Ona").state) == (InvitationState.WORKING, JobState.ISSUED)
+
+
+def test_a_lot_of_hand_overs_is_written_in_one_go(shelf):
+    shelf.add(customer("Ona"), customer("Rasa"), customer("Jonas"))
+    shelf.issue()
+
+    shelf.send()
+
+    assert [job.state for job in shelf.rows(Job)] == [JobState.INVITED] * 3

@@ -14,7 +14,8 @@ from pathlib import Path
 
 SEED = 20261120
 GOOD = 996  # with the three bad rows and the duplicate, 1,000
-WITH_ENTITY = 250  # of them in Australia and New Zealand, known to FrankieOne
+IN_OCEANIA = 250  # of them in Australia and New Zealand, and so at FrankieOne; every second one is known there
+COMPANIES = 60
 EXAMPLES = 20
 DOMAINS = ("example.com", "example.org", "example.net")
 FIRST_BIRTH, LAST_BIRTH = date(1948, 1, 1), date(2007, 12, 31)
@@ -23,6 +24,7 @@ COLUMNS = (
     "kind",
     "first_name",
     "last_name",
+    "company_name",
     "email",
     "phone",
     "date_of_birth",
@@ -94,8 +96,8 @@ ELSEWHERE = (
     Place("BR", "pt-BR", "America/Sao_Paulo", "pt", 3),
     Place("SE", "sv", "Europe/Stockholm", "sv", 3, "+4670174061#"),
 )
-KNOWN_TO_FRANKIEONE = (
-    Place("AU", "en-AU", "Australia/Sydney", "en", 7),
+OCEANIA = (
+    Place("AU", "en-AU", "Australia/Sydney", "en", 7, "+61491570###"),
     Place("NZ", "en-NZ", "Pacific/Auckland", "en", 3),
 )
 _WITHOUT_ACCENTS = str.maketrans(
@@ -103,32 +105,50 @@ _WITHOUT_ACCENTS = str.maketrans(
 )
 
 
-def customers(generator: random.Random, *, good: int, with_entity: int, prefix: str) -> list[Row]:
-    """Good rows in a drawn order, `with_entity` of them with an id at FrankieOne."""
+def customers(generator: random.Random, *, good: int, in_oceania: int, companies: int, prefix: str) -> list[Row]:
+    """Good rows in a drawn order; every second one of those in Oceania has an id at FrankieOne."""
     places = [
-        *generator.choices(ELSEWHERE, [place.weight for place in ELSEWHERE], k=good - with_entity),
-        *generator.choices(KNOWN_TO_FRANKIEONE, [place.weight for place in KNOWN_TO_FRANKIEONE], k=with_entity),
+        *generator.choices(ELSEWHERE, [place.weight for place in ELSEWHERE], k=good - in_oceania),
+        *generator.choices(OCEANIA, [place.weight for place in OCEANIA], k=in_oceania),
     ]
-    generator.shuffle(places)
-    return [_customer(generator, place, f"{prefix}-{number:05}") for number, place in enumerate(places, start=1)]
+    firms = [index < companies for index in range(good)]  # elsewhere: FrankieOne is asked for people
+    known = [index % 2 == 0 for index in range(good)]
+    drawn = list(zip(places, firms, known, strict=True))
+    generator.shuffle(drawn)
+    return [
+        _company(row) if firm else row
+        for number, (place, firm, entity) in enumerate(drawn, start=1)
+        for row in [_customer(generator, place, f"{prefix}-{number:05}", known=entity and place in OCEANIA)]
+    ]
 
 
-def _customer(generator: random.Random, place: Place, customer_id: str) -> Row:
+def _company(row: Row) -> Row:
+    firm = {"kind": "company", "company_name": f"{row['last_name']} & Co", "channel": "email"}
+    return row | firm | {"first_name": "", "last_name": "", "date_of_birth": ""}
+
+
+def _channel(generator: random.Random, phone: str) -> str:
+    """Mostly email; of those with a phone one in four gets a text instead, one in eight both."""
+    return generator.choice(("email", "email", "email", "email", "email", "sms", "sms", "both")) if phone else "email"
+
+
+def _customer(generator: random.Random, place: Place, customer_id: str, *, known: bool) -> Row:
     first, last = (generator.choice(names.split()) for names in NAMES[place.names])
-    known = place in KNOWN_TO_FRANKIEONE
+    phone = "".join(str(generator.randrange(10)) if sign == "#" else sign for sign in place.phone)
     lived = (LAST_BIRTH - FIRST_BIRTH).days
     return {
         "customer_id": customer_id,
         "kind": "individual",
         "first_name": first,
         "last_name": last,
+        "company_name": "",
         "email": _email(first, last, customer_id, generator.choice(DOMAINS)),
-        "phone": "".join(str(generator.randrange(10)) if sign == "#" else sign for sign in place.phone),
+        "phone": phone,
         "date_of_birth": (FIRST_BIRTH + timedelta(days=generator.randrange(lived))).isoformat(),
         "country": place.country,
         "locale": place.locale,
         "timezone": place.timezone,
-        "channel": "email",
+        "channel": _channel(generator, phone),
         "entity_id": str(uuid.UUID(int=generator.getrandbits(128), version=4)) if known else "",
         "tags": generator.choice(("", "", "spring", "spring;branch", "web")),
     }
@@ -142,11 +162,11 @@ def _email(first: str, last: str, customer_id: str, domain: str) -> str:
 def demo_rows() -> Iterator[Row]:
     """The demo's list: good rows, and among them three that are refused and one that comes twice."""
     generator = random.Random(SEED)  # noqa: S311 - invented names, the same ones each time
-    rows = customers(generator, good=GOOD, with_entity=WITH_ENTITY, prefix="demo")
+    rows = customers(generator, good=GOOD, in_oceania=IN_OCEANIA, companies=COMPANIES, prefix="demo")
     for place, bad in (
-        (140, {"customer_id": "demo-bad-1", "email": "no-at-sign.example.com"}),
+        (140, {"customer_id": "demo-bad-1", "email": "no-at-sign.example.com", "channel": "email"}),
         (470, {"customer_id": "demo-bad-2", "date_of_birth": "1990-02-30"}),
-        (810, {"customer_id": "demo-bad-3", "country": "Deutschland", "phone": ""}),
+        (810, {"customer_id": "demo-bad-3", "country": "Deutschland", "phone": "", "channel": "email"}),
     ):
         rows.insert(place, rows[place] | bad)
     rows.insert(900, dict(rows[300]))
@@ -156,7 +176,7 @@ def demo_rows() -> Iterator[Row]:
 def example_rows() -> Iterator[Row]:
     """The example list: good rows only, to start one's own from."""
     generator = random.Random(SEED + 1)  # noqa: S311 - as above
-    yield from customers(generator, good=EXAMPLES, with_entity=EXAMPLES // 4, prefix="C")
+    yield from customers(generator, good=EXAMPLES, in_oceania=EXAMPLES // 4, companies=2, prefix="C")
 
 
 def write(path: Path, rows: Iterator[Row]) -> None:

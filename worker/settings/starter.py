@@ -86,6 +86,19 @@ api_secret = { file = "secrets/idenfy_secret" }
 limits = ["2000/second"]                 # generous: try less, and `onboard sandbox --limit 50/second`
 concurrency = 100
 
+[accounts.kyc-lt]                        # the same endpoint in its other form; the same key, so one budget with kyc
+provider = "idenfy-kyc"
+dialect = "openapi"
+base_url = "http://127.0.0.1:$port/idenfy"
+api_key = { file = "secrets/idenfy_key" }
+api_secret = { file = "secrets/idenfy_secret" }
+
+[accounts.kyb]
+provider = "idenfy-kyb"
+base_url = "http://127.0.0.1:$port/idenfy"
+api_key = { file = "secrets/idenfy_key" }
+api_secret = { file = "secrets/idenfy_secret" }
+
 [accounts.au]
 provider = "frankieone-v2"
 base_url = "http://127.0.0.1:$port/frankieone"
@@ -95,9 +108,25 @@ link = "https://verify.example.com/start#token={token}"
 limits = ["2000/second"]
 concurrency = 100
 
+[accounts.au-new]                        # for customers whom FrankieOne does not know yet: it makes the entity
+provider = "frankieone-v1"
+base_url = "http://127.0.0.1:$port/frankieone"
+api_key = { file = "secrets/frankieone_key" }
+customer_id = { file = "secrets/frankieone_customer" }
+link = "https://verify.example.com/start#token={token}"
+
 [[routes]]                               # the first that fits a row wins
+when = { kind = "company" }
+accounts = ["kyb"]
+[[routes]]
 when = { country = ["AU", "NZ"], entity_id = true }
 accounts = ["au"]
+[[routes]]
+when = { country = ["AU", "NZ"] }
+accounts = ["au-new"]
+[[routes]]
+when = { country = "LT" }
+accounts = ["kyc-lt"]
 [[routes]]                               # every other row
 accounts = ["kyc"]
 

@@ -5,9 +5,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.endings import Kind
 from worker.models import Batch, InvitationRow, Job
-from worker.states import InvitationState, JobState
+from worker.states import ENDED_JOBS, InvitationState, JobState
 from worker.store.database import fetch
+
+OPEN = [state for state in JobState if state not in ENDED_JOBS]
 
 
 def cancelled_batches(connection: sa.Connection, batch_ids: set[int]) -> set[int]:
@@ -17,29 +20,54 @@ def cancelled_batches(connection: sa.Connection, batch_ids: set[int]) -> set[int
 
 
 def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> None:
-    """End these jobs and what of their messages has not left; those who joined them are served on their own."""
+    """End these jobs, but for those that have ended already, and what of their messages has not left.
+
+    Those who joined them are served on their own; one that had joined another leaves it.
+    """
+    query = sa.select(Job.id).where(Job.id.in_(ids), Job.state.in_(OPEN)).order_by(Job.id)
+    ids = [row.id for row in fetch(connection, query.with_for_update())] if ids else []
     if not ids:
         return
-    end = {"state": JobState.CANCELLED, "due_at": None, "lease_until": None, "reason": "cancelled", "changed_at": now}
-    change_jobs(connection, ids, end)
+    doubtful = calls_in_doubt(connection, ids)
+    end: dict[str, Any] = {"state": JobState.CANCELLED, "due_at": None, "lease_until": None, "joins": None}
+    change_jobs(connection, ids, end | {"reason": "cancelled", "changed_at": now})
     unsent = sa.update(InvitationRow).where(
         InvitationRow.job_id.in_(ids), InvitationRow.state == InvitationState.WAITING
     )
     over = {"state": InvitationState.SUPERSEDED, "due_at": None, "reason": "cancelled"}
     connection.execute(unsent.values(over))
-    promote(connection, ids, now=now)
+    promote(connection, ids, doubtful, now=now)
 
 
-def promote(connection: sa.Connection, ended: list[int], *, now: datetime) -> None:
-    """Let the first of those who joined an ended job lead, and the others join that one."""
-    query = sa.select(Job.id, Job.joins).where(Job.joins.in_(ended)).order_by(Job.id)
+def calls_in_doubt(connection: sa.Connection, ids: list[int]) -> set[int]:
+    """Those of these jobs that are held because their call for a session may have been carried out."""
+    message = sa.exists().where(InvitationRow.job_id == Job.id, InvitationRow.state == InvitationState.HELD)
+    held = (Job.state == JobState.HELD, Job.reason == Kind.UNKNOWN.value, ~message)
+    return set(connection.execute(sa.select(Job.id).where(Job.id.in_(ids), *held)).scalars())
+
+
+def promote(connection: sa.Connection, ended: list[int], doubtful: set[int], *, now: datetime) -> None:
+    """Let the first of those who joined an ended job lead, and the others join that one.
+
+    The heir of a job whose call is in `doubtful` is held: making it again is no less in doubt for another list.
+    """
+    query = sa.select(Job.id, Job.joins).where(Job.joins.in_(ended), Job.state.in_(OPEN)).order_by(Job.id)
     heirs: dict[int, int] = {}
     for row in fetch(connection, query.with_for_update()):
         if row.joins not in heirs:
             heirs[row.joins] = row.id
-            change_jobs(connection, [row.id], {"joins": None, **waiting_again(now)})
+            inherited = _HELD if row.joins in doubtful else {}
+            change_jobs(connection, [row.id], {"joins": None, **waiting_again(now), **inherited})
         else:
             change_jobs(connection, [row.id], {"joins": heirs[row.joins]})
+
+
+_HELD: dict[str, Any] = {
+    "state": JobState.HELD,
+    "due_at": None,
+    "reason": Kind.UNKNOWN.value,
+    "detail": "the call that was made for the customer's row of another list may have been carried out",
+}
 
 
 def waiting_again(now: datetime) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from worker.models import InvitationRow, Job
 from worker.states import JobState, job_state_from_invitations
 from worker.store.database import fetch
 
-# An invited job's second message may still turn out to be in doubt.
-MOVED = (JobState.ISSUED, JobState.INVITED)
+# An invited job's second message may still turn out to be in doubt. Not `IN`: that cannot go with a lot of rows.
+MOVED = sa.or_(Job.state == JobState.ISSUED, Job.state == JobState.INVITED)
 
 
 def move_jobs(connection: sa.Connection, job_ids: Iterable[int], *, now: datetime) -> None:
@@ -41,7 +41,7 @@ def move_jobs(connection: sa.Connection, job_ids: Iterable[int], *, now: datetim
             }
         )
     if moves:
-        by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"), Job.state.in_(MOVED))
+        by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"), MOVED)
         values: dict[str, Any] = {
             "state": sa.bindparam("new_state"),
             "reason": sa.bindparam("new_reason"),
