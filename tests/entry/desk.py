@@ -235,7 +235,7 @@ def customers(number: int, *, au: int = 0) -> list[Row]:
             "first_name": f"Quirin{n}",
             "last_name": f"Ostrander{n}",
             "email": f"box{n}@example.com",
-            "country": "AU" if n < au else "LT",
+            "country": "AU" if n < au else "DE",
             "entity_id": str(UUID(int=0x7B0D2F6E9C514A8E8F0A2D1C5E400000 + n)) if n < au else "",
         }
         for n in range(number)

@@ -6,12 +6,12 @@ from .desk import Desk, Played, customers
 
 MIXED = (
     "customer_id,email,country,entity_id,channel\n"
-    "A-1,one@example.com,LT,,\n"
-    "A-2,nobody,LT,,\n"
-    ",three@example.com,LT,,\n"
-    "A-1,one@example.com,LT,,\n"
+    "A-1,one@example.com,DE,,\n"
+    "A-2,nobody,DE,,\n"
+    ",three@example.com,DE,,\n"
+    "A-1,one@example.com,DE,,\n"
     "A-5,five@example.com,AU,7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77,\n"
-    "A-6,,LT,,none\n"
+    "A-6,,DE,,none\n"
 )
 
 

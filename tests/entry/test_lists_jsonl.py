@@ -8,7 +8,7 @@ import pytest
 from .desk import Desk, Played, customers
 
 EVERY_END = [
-    {"customer_id": "A-1", "email": "one@example.com", "country": "LT", "idenfy-kyc": {"expiryTime": 172800}},
+    {"customer_id": "A-1", "email": "one@example.com", "country": "DE", "idenfy-kyc": {"expiryTime": 172800}},
     {"customer_id": "A-2", "email": "nobody", "colour": "red"},
     {"customer_id": "A-1", "email": "one@example.com"},
 ]

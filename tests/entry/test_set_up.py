@@ -54,15 +54,15 @@ def test_a_bad_configuration_is_one_line_for_each_problem_with_its_key(desk: Des
         assert len([line for line in ended.lines if key in line]) == 1, ended.err
     assert "`url`" in next(line for line in ended.lines if "urll" in line)
     assert "`lease`" in next(line for line in ended.lines if "leese" in line)
-    assert len(ended.lines) == 6  # the limits of both accounts, and of texts
+    assert len(ended.lines) == 7  # two lifetimes, and the limits of two accounts and of texts
 
 
 def test_a_missing_secret_is_named_without_a_traceback(desk: Desk):
     (desk.path / "secrets" / "idenfy_secret").unlink()
     ended = desk.onboard("status")
     assert ended.code == 2
-    (line,) = ended.lines
-    assert "accounts.kyc.api_secret" in line
+    named = [line.partition(":")[0] for line in ended.lines]
+    assert named == [f"accounts.{account}.api_secret" for account in ("kyc", "kyc-lt", "kyb")]
 
 
 def test_another_key_than_the_one_that_encrypted_gives_no_links_and_no_traceback(desk: Desk):
