@@ -259,6 +259,18 @@ class Parts:
         self.database.close()
 
 
+def not_applied_yet(settings: Settings) -> list[str]:
+    """What the configuration asks for and this release does not do: nobody must rely on it unawares."""
+    asked = {
+        "invitations.quiet_hours": bool(settings.invitations.quiet_hours),
+        "invitations.reminders": bool(settings.invitations.reminders),
+        "invitations.fallback": settings.invitations.fallback is not None,
+        "links.mode": settings.links.mode != "provider",
+        "bus": settings.bus is not None,
+    }
+    return [f"{key}: this release does not apply it yet" for key, is_asked in asked.items() if is_asked]
+
+
 def display_name(from_: str) -> str:
     """Who a message says it is from: the name, or else the domain."""
     name, address = parseaddr(from_)

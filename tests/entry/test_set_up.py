@@ -203,3 +203,10 @@ def test_init_in_json_names_what_it_wrote(bare: Desk):
     assert set(facts) == {"config", "key", "written", "kept", "next"}
     assert json.dumps(facts["written"]).count("onboarding.toml") == 1
     assert (bare.path / facts["config"]).exists()
+
+
+def test_what_this_release_does_not_apply_yet_is_said_each_time(desk: Desk):
+    desk.add('[invitations]\nquiet_hours = { email = "21:00-08:00" }\n')
+    ended = desk.onboard("check", desk.list_of(customers(1)))
+    assert ended.code == 0
+    assert "invitations.quiet_hours: this release does not apply it yet" in ended.err

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic.util import CommandError
 
 from worker import logs
-from worker.bootstrap import Parts
+from worker.bootstrap import Parts, not_applied_yet
 from worker.cli.exits import CannotStart
 from worker.keyring import CannotOpen
 from worker.settings import Settings, SettingsError, load
@@ -36,7 +36,7 @@ class Invocation:
             settings = load(self.config)
         except SettingsError as error:
             raise CannotStart(str(error)) from None
-        for warning in settings.warnings:
+        for warning in [*settings.warnings, *not_applied_yet(settings)]:
             click.echo(f"warning: {warning}", err=True)
         return settings
 
