@@ -191,12 +191,16 @@ class Parts:
         return self.providers[account].refuses(customer)
 
     def unsendable(self, customer: Customer) -> list[FieldProblem]:
-        """The channels that the customer is to be invited on and that have no sender."""
-        return [
+        """Why the customer's invitation could not be written or sent; empty when it could."""
+        problems = [
             FieldProblem("channel", f"no sender is configured for {channel}", f"add [{channel}] to the configuration")
             for channel in invitation_channels(customer.channel)
             if channel not in self.channels
         ]
+        if customer.template and customer.template not in self.templates.names:
+            known = ", ".join(sorted(self.templates.names))
+            problems.append(FieldProblem("template", "there is no template of that name", f"use one of {known}"))
+        return problems
 
     def floor_of(self, account: str, freshness: timedelta | None) -> timedelta:
         """The least life a link of this account may leave with, on a route that asks for `freshness`."""

@@ -144,3 +144,10 @@ def test_ids_that_look_like_addresses_are_refused_unless_hashed(desk: Desk):
     assert refused.facts["rows"]["rejected"] == 1
     assert "somebody" not in refused.out
     assert desk.onboard("check", listed, "--json", "--hash-ids").facts["rows"]["accepted"] == 1
+
+
+def test_a_template_that_does_not_exist_is_found_before_anything_is_sent(desk: Desk):
+    ended = desk.onboard("check", desk.write("t.csv", "customer_id,email,template\nA-1,one@example.com,gold\n"), "--json")
+    assert ended.code == 1
+    (problem,) = ended.facts["problems"]
+    assert (problem["row"], problem["column"], problem["hint"]) == (2, "template", "use one of default")
