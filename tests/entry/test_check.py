@@ -147,7 +147,8 @@ def test_ids_that_look_like_addresses_are_refused_unless_hashed(desk: Desk):
 
 
 def test_a_template_that_does_not_exist_is_found_before_anything_is_sent(desk: Desk):
-    ended = desk.onboard("check", desk.write("t.csv", "customer_id,email,template\nA-1,one@example.com,gold\n"), "--json")
+    listed = desk.write("t.csv", "customer_id,email,template\nA-1,one@example.com,gold\n")
+    ended = desk.onboard("check", listed, "--json")
     assert ended.code == 1
     (problem,) = ended.facts["problems"]
     assert (problem["row"], problem["column"], problem["hint"]) == (2, "template", "use one of default")
