@@ -15,7 +15,7 @@ from worker.clock import Clock
 from worker.endings import Done, Ending, Hold, Kind, Problem, RetryPolicy, ending_for
 from worker.http import Http
 from worker.invitations import Invitation, TemplateProblem, Templates
-from worker.pacing import lapse_of
+from worker.pacing import spacing
 from worker.providers.contract import Broken, Provider
 from worker.senders.contract import Message, Sender
 from worker.sessions import Session, SessionRequest, is_stale
@@ -59,8 +59,8 @@ class IssueWork:
         return self.timeout + FLUSH_MARGIN
 
     @property
-    def lapse(self) -> timedelta:
-        return lapse_of(self.terms.rule.limits)
+    def spacing(self) -> timedelta:
+        return spacing(self.terms.rule.limits)
 
     def take(self, most: int, now: datetime) -> TakenRows:
         taken = self.jobs.take(self.terms, most=most, now=now)
@@ -151,8 +151,8 @@ class InviteWork:
         return self.timeout + FLUSH_MARGIN
 
     @property
-    def lapse(self) -> timedelta:
-        return lapse_of(self.terms.rule.limits)
+    def spacing(self) -> timedelta:
+        return spacing(self.terms.rule.limits)
 
     def take(self, most: int, now: datetime) -> TakenRows:
         taken = self.invitations.take(self.terms, most=most, now=now)

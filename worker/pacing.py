@@ -17,10 +17,9 @@ UNITS = {
     "hour": timedelta(hours=1),
     "day": timedelta(days=1),
 }
-# A slot that was not used some time after its own is lost: calls that were late and then bunched up would be more
-# than the limit allows. Two intervals late let at most two calls more into any window.
-MOST_LATE = timedelta(milliseconds=500)
-LEAST_LATE = timedelta(milliseconds=50)  # a loop that is busy for a moment must not lose its slots for it
+# A slot that was not used this long after its time is lost. Until then it may be used late, but not bunched up with
+# others: a process spaces its own calls as the slots are spaced, so that late calls are no faster than the limit.
+LAPSE = timedelta(milliseconds=500)
 MICROSECOND = timedelta(microseconds=1)
 
 
@@ -87,15 +86,15 @@ def offer(limits: Sequence[Limit], *, next_at: datetime | None, most: int, now: 
     return Slots(first, limit.interval, max(min(most, within), 0))
 
 
-def lapse_of(limits: Iterable[Limit]) -> timedelta:
-    """How long after its time a slot of an account with these limits may still be used."""
+def spacing(limits: Iterable[Limit]) -> timedelta:
+    """The least time between two calls of one process to an account with these limits; zero without a limit."""
     limit = tightest(limits)
-    return MOST_LATE if limit is None else min(max(2 * limit.interval, LEAST_LATE), MOST_LATE)
+    return timedelta(0) if limit is None else limit.interval
 
 
-def lapsed(slot: datetime, *, lapse: timedelta, now: datetime) -> bool:
+def lapsed(slot: datetime, *, now: datetime) -> bool:
     """Whether a reserved slot may no longer be used."""
-    return now > slot + lapse
+    return now > slot + LAPSE
 
 
 def pause_until(*, retry_after: timedelta | None, backoff: timedelta, now: datetime) -> datetime:

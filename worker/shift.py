@@ -63,7 +63,7 @@ class Work(Protocol[I, O, R]):
     name: str
     places: int  # calls in flight
     longest_call: timedelta  # from the last look at the lease to the result
-    lapse: timedelta  # how long after its time a slot may still be used
+    spacing: timedelta  # the least time between two calls; zero where the account has no limit
 
     def take(self, most: int, now: datetime) -> TakenRows: ...
     def open(self, items: Sequence[I], now: datetime) -> list[O]:
@@ -112,6 +112,7 @@ class Shift(Generic[I, O, R]):
         self._halts = 0  # calls that were opened before the last halt must not be made
         self._rung = False
         self._flushed_at = clock()
+        self._next_call_at = clock()
 
     def ring(self) -> None:
         """Something has become due: look again before ending."""
@@ -179,14 +180,15 @@ class Shift(Generic[I, O, R]):
                 task.add_done_callback(self._calls.discard)
 
     def _in_time(self, item: I, now: datetime) -> bool:
-        return now + self._work.longest_call <= item.lease_until and not (
-            item.slot and lapsed(item.slot, lapse=self._work.lapse, now=now)
-        )
+        return now + self._work.longest_call <= item.lease_until and not (item.slot and lapsed(item.slot, now=now))
 
     async def _call(self, opened: O, halts: int) -> None:
         item = self._work.item(opened)
         if item.slot is not None:
-            await self._until(item.slot)
+            # In order of their slots, since calls begin in that order: one that is late moves those behind it.
+            begins_at = max(item.slot, self._next_call_at)
+            self._next_call_at = begins_at + self._work.spacing
+            await self._until(begins_at)
         # The last look before the bytes go out: our lease, our slot, and that nobody has told us to stop.
         if self._halts != halts or self._stopping.is_set() or not self._in_time(item, self._clock()):
             result = self._work.not_made(opened)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import sqlalchemy as sa
 
-from worker.pacing import Limit, lapse_of, offer
+from worker.pacing import LAPSE, Limit, offer, spacing
 from worker.shift import HORIZON, LINGER, Shift, TakenRows
 
 from .virtual_time import VirtualClock
@@ -63,8 +63,8 @@ class Rows:
     takes: list[int] = field(default_factory=list)
 
     @property
-    def lapse(self):
-        return lapse_of([self.limit] if self.limit else [])
+    def spacing(self):
+        return spacing([self.limit] if self.limit else [])
 
     def take(self, most, now):
         if self.halted:
@@ -211,7 +211,7 @@ async def test_no_call_begins_before_its_slot_nor_long_after_it(bench):
     rows = bench.rows(60, limit=Limit.parse("20/second"))
     await bench.run(rows)
     assert len(rows.delays) == 60
-    assert all(timedelta(0) <= delay <= rows.lapse for delay in rows.delays)
+    assert all(timedelta(0) <= delay <= LAPSE for delay in rows.delays)
     assert all(later - earlier >= timedelta(milliseconds=49.9) for earlier, later in pairwise(rows.begun[1:]))
     assert bench.clock.elapsed < 3.3  # and none of the account's quota was left unused
 
@@ -308,7 +308,7 @@ async def test_after_two_answers_that_told_it_to_wait_slots_are_kept_to_as_befor
     shift.ring()
     await going
     assert sorted(rows.numbers("done") + rows.waiting + rows.numbers("halt")) == list(range(60))
-    assert all(timedelta(0) <= delay <= rows.lapse for delay in rows.delays)
+    assert all(timedelta(0) <= delay <= LAPSE for delay in rows.delays)
     assert len(rows.delays) > 30
 
 

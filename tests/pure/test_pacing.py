@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.budgets import BudgetRule, BudgetState, after_taking, grant
-from worker.pacing import LEAST_LATE, MOST_LATE, UNITS, Limit, lapse_of, lapsed, offer, pause_until, tightest
+from worker.pacing import LAPSE, UNITS, Limit, lapsed, offer, pause_until, spacing, tightest
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HORIZON = timedelta(milliseconds=100)
@@ -137,21 +137,14 @@ def test_the_tightest_limit_is_the_one_with_the_widest_spacing():
 
 
 def test_a_slot_lapses_a_little_after_its_time():
-    lapse = timedelta(milliseconds=100)
-    assert not lapsed(NOW, lapse=lapse, now=NOW - timedelta(seconds=1))
-    assert not lapsed(NOW, lapse=lapse, now=NOW + lapse)
-    assert lapsed(NOW, lapse=lapse, now=NOW + lapse + timedelta(microseconds=1))
+    assert not lapsed(NOW, now=NOW - timedelta(seconds=1))
+    assert not lapsed(NOW, now=NOW + LAPSE)
+    assert lapsed(NOW, now=NOW + LAPSE + timedelta(microseconds=1))
 
 
-def test_late_calls_add_at_most_two_to_a_window():
-    assert lapse_of([Limit.parse("20/second")]) == timedelta(milliseconds=100)
-    assert lapse_of([Limit.parse("20/second"), Limit.parse("600/minute")]) == timedelta(milliseconds=200)
-
-
-def test_a_slot_is_kept_for_a_moment_that_a_busy_loop_may_need_and_for_half_a_second_at_most():
-    assert lapse_of([Limit.parse("2000/second")]) == LEAST_LATE
-    assert lapse_of([Limit.parse("10000/hour")]) == MOST_LATE
-    assert lapse_of([]) == MOST_LATE
+def test_a_process_spaces_its_calls_by_the_tightest_limit():
+    assert spacing([Limit.parse("20/second"), Limit.parse("600/minute")]) == timedelta(milliseconds=100)
+    assert spacing([]) == timedelta(0)
 
 
 def test_a_pause_is_as_long_as_it_was_told_to_be_else_the_backoff():

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from worker.bootstrap import Parts
 from worker.budgets import BudgetRule, BudgetState, credits_left
@@ -29,7 +29,9 @@ def list_accounts(invocation: Invocation, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"accounts": facts}))
         return
-    table = Table("account", "provider", "budget", "limits", "credits", "now", box=None, padding=(0, 2))
+    names = ("account", "provider", "budget", "limits", "credits", "now")
+    # Folded, not cut off: a narrow terminal must not keep back when a pause ends.
+    table = Table(*(Column(name, overflow="fold") for name in names), box=None, padding=(0, 2))
     for item in facts:
         spent = f"{item['credits_used']:,} used" if item["credits_left"] is None else f"{item['credits_left']:,} left"
         table.add_row(item["account"], item["provider"], item["budget"], ", ".join(item["limits"]), spent, _now(item))

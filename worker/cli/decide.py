@@ -1,17 +1,21 @@
 """What a person decides about a batch: `retry`, `resolve`, `pause`, `resume`, `cancel`."""
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import click
 
 from worker.bootstrap import Parts
+from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_batch
 from worker.store.batches import BatchFacts
 from worker.store.decisions import Decided, Verdict, Which
 
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+NOTHING_CHANGED = "nothing was changed"
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Count the rows and change nothing.")
 
 
@@ -31,8 +35,8 @@ def retry(
     call of theirs may have happened; see `onboard resolve`.
     """
     with invocation.parts() as parts:
-        found = find_batch(parts, batch)
-        which = Which(found.id, account, row)
+        found = _find_going(parts, batch)
+        which = Which(found.id, _known(parts, found, account), row)
         if dry_run:
             _say(found, "retry", parts.decisions.count_failed(which), "would go back to waiting", as_json)
             return
@@ -69,8 +73,9 @@ def resolve(
     if verdict is None:
         raise click.UsageError("say --repeat or --abandon")
     with invocation.parts() as parts:
-        found = find_batch(parts, batch)
-        which = Which(found.id, account, row)
+        # What is held in a cancelled batch, because it was being called for, can only be given up.
+        found = find_batch(parts, batch) if verdict == Verdict.ABANDON else _find_going(parts, batch)
+        which = Which(found.id, _known(parts, found, account), row)
         held = parts.decisions.count_held(which)
         if dry_run:
             _say(found, verdict, held, f"would be settled with --{verdict}", as_json)
@@ -82,7 +87,7 @@ def resolve(
                 Verdict.ABANDON.value: f"give up {held} held rows? They are cancelled; what the provider may have"
                 " opened for them stays open until it expires",
             }
-            click.confirm(costs[verdict], abort=True, err=True)
+            _confirm(costs[verdict])
         decided = parts.decisions.resolve(which, Verdict(verdict), now=parts.clock())
         _ring(parts, decided)
     words = {Verdict.REPEAT.value: "went back to be called again", Verdict.ABANDON.value: "were given up"}
@@ -99,7 +104,7 @@ def pause(invocation: Invocation, batch: str, as_json: bool) -> None:
     Calls that are being made are finished.
     """
     with invocation.parts() as parts:
-        found = find_batch(parts, batch)
+        found = _find_going(parts, batch)
         decided = parts.decisions.pause(found.id, now=parts.clock())
     _say(found, "pause", decided.rows, "wait until `onboard resume`", as_json)
 
@@ -111,7 +116,7 @@ def pause(invocation: Invocation, batch: str, as_json: bool) -> None:
 def resume(invocation: Invocation, batch: str, as_json: bool) -> None:
     """Go on with BATCH (a number, or `latest`) after `onboard pause`."""
     with invocation.parts() as parts:
-        found = find_batch(parts, batch)
+        found = _find_going(parts, batch)
         decided = parts.decisions.resume(found.id)
         _ring(parts, decided)
     _say(found, "resume", decided.rows, "go on", as_json)
@@ -131,15 +136,48 @@ def cancel(invocation: Invocation, batch: str, yes: bool, as_json: bool) -> None
     with invocation.parts() as parts:
         found = find_batch(parts, batch)
         if not yes:
-            click.confirm(f"end all rows of batch {found.id} ({found.name}) that have not ended?", abort=True, err=True)
+            _confirm(f"end all rows of batch {found.id} ({found.name}) that have not ended?")
         decided = parts.decisions.cancel(found.id, now=parts.clock())
     _say(found, "cancel", decided.rows, "were cancelled", as_json)
+
+
+class NotConfirmed(click.ClickException):
+    """A person said no."""
+
+    exit_code = NEEDS_A_PERSON
+
+    def show(self, file: object = None) -> None:
+        click.echo(self.format_message(), err=True)
+
+
+def _confirm(question: str) -> None:
+    if not click.confirm(question, err=True):
+        raise NotConfirmed(NOTHING_CHANGED)
+
+
+def _find_going(parts: Parts, which: str) -> BatchFacts:
+    """The batch. Raises CannotStart when it was cancelled, or there is none."""
+    batch = find_batch(parts, which)
+    if batch.cancelled_at is not None:
+        raise CannotStart(f"batch {batch.id} was cancelled, which cannot be undone; its list can be run --again")
+    return batch
+
+
+def _known(parts: Parts, batch: BatchFacts, account: str | None) -> str | None:
+    """The account that a decision is about. Raises CannotStart when neither configuration nor batch has it."""
+    if account is not None and account not in parts.accounts:
+        names = parts.accounts.keys() | parts.facts.counts(batch.id).accounts.keys()
+        if account not in names:
+            raise CannotStart(f"there is no account {account!r}; they are {', '.join(sorted(names))}")
+    return account
 
 
 def _ring(parts: Parts, decided: Decided) -> None:
     """Tell workers elsewhere at once; without a broker the next `run` finds the rows, and the sweep does anyway."""
     if parts.settings.broker.url.startswith("memory"):
         return
+    # The application that rings reads the configuration for itself: the one that this command was given.
+    os.environ["ONBOARDING_CONFIG"] = str(Path(parts.settings.path).resolve())
     from worker.bells import ring
 
     for account in sorted(decided.accounts):

@@ -42,6 +42,8 @@ def preview(invocation: Invocation, name: str, locale: str, channel: str, as_htm
         words = templates.render(invitation, channel=channel, now=now)
     except TemplateProblem as error:
         raise CannotStart(str(error)) from None
+    if as_html and not words.html:
+        raise CannotStart(f"--html: {name} has no HTML part for {channel} in {words.language}")
     text = words.html if as_html else words.text
     if channel == "email" and not as_html:
         text = f"Subject: {words.subject}\n\n{text}"

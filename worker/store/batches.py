@@ -148,12 +148,17 @@ class Batches:
         now: datetime,
     ) -> None:
         with self._database.write() as connection:
-            if connection.execute(sa.select(Batch.paused_at).where(Batch.id == batch_id)).scalar() is not None:
+            # Locked against `pause` and `cancel`: what they do not see must know of them.
+            batch = sa.select(Batch.paused_at, Batch.cancelled_at).where(Batch.id == batch_id)
+            paused_at, cancelled_at = connection.execute(batch.with_for_update(read=True)).one()
+            if paused_at is not None:
                 priority += PAUSED
             if accepted:
                 self._keep_customers(connection, [line.customer for line in accepted], now=now)
                 earlier = _earlier_jobs(connection, [line.customer for line in accepted])
                 rows = [self._job(batch_id, line, earlier, priority=priority, now=now) for line in accepted]
+                if cancelled_at is not None:
+                    rows = [row | _CANCELLED for row in rows]
                 connection.execute(sa.insert(Job), rows)
             if refused:
                 connection.execute(sa.insert(Refusal), [_refusal(batch_id, line) for line in refused])
@@ -230,6 +235,14 @@ class Batches:
 
 
 _FACTS = (Batch.id, Batch.name, Batch.created_at, Batch.imported_at, Batch.paused_at, Batch.cancelled_at)
+_CANCELLED: dict[str, Any] = {
+    "state": JobState.CANCELLED,
+    "due_at": None,
+    "joins": None,
+    "result": "",
+    "reason": "cancelled",
+    "detail": "",
+}
 _NEWEST = ("kind", "country", "locale", "timezone", "sealed", "changed_at")
 
 

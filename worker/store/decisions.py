@@ -4,22 +4,29 @@ Pausing lifts the priority of the batch's rows out of those that are taken, so t
 others nothing. It is a change to each row, made in lots, so that no transaction is long.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import aliased
 
 from worker.models import Batch, InvitationRow, Job
-from worker.states import ENDED_JOBS, InvitationState, JobState
-from worker.store.cancelling import cancel_jobs, change_jobs, promote, waiting_again
+from worker.states import InvitationState, JobState
+from worker.store.cancelling import OPEN, calls_in_doubt, cancel_jobs, change_jobs, promote, waiting_again
 from worker.store.database import Database, fetch
 from worker.store.jobs import PAUSED, PRIORITIES
+from worker.store.sessions import ABANDONED
 
 LOT = 2000
-OPEN = [state for state in JobState if state not in ENDED_JOBS]
+# An import may make a customer's leader at the moment at which a retry does: the retry looks again, and joins it.
+TRIES = 5
+# What is being called for is ended at its next taking, once its result is known.
+FREE = [state for state in OPEN if state is not JobState.WORKING]
+_PAUSED = [priority + PAUSED for priority in PRIORITIES]
+_Lead = aliased(Job)
 
 
 class Verdict(StrEnum):
@@ -52,15 +59,15 @@ class Decisions:
         self._database = database
 
     def pause(self, batch_id: int, *, now: datetime) -> Decided:
-        """Take nothing more of the batch; what is being called is finished."""
-        self._mark(batch_id, paused_at=now)
+        """Take nothing more of the batch; what is being called is finished. One that was cancelled is left alone."""
+        if not self._mark(batch_id, Batch.cancelled_at.is_(None), paused_at=now):
+            return Decided(0)
         return Decided(self._shift_priority(batch_id, PRIORITIES, +PAUSED))
 
     def resume(self, batch_id: int) -> Decided:
         """Go on with a paused batch."""
-        self._mark(batch_id, paused_at=None)
-        paused = [priority + PAUSED for priority in PRIORITIES]
-        rows = self._shift_priority(batch_id, paused, -PAUSED)
+        self._mark(batch_id, Batch.id == batch_id, paused_at=None)
+        rows = self._shift_priority(batch_id, _PAUSED, -PAUSED)
         return Decided(rows, *self._due_names(batch_id))
 
     def cancel(self, batch_id: int, *, now: datetime) -> Decided:
@@ -69,10 +76,13 @@ class Decisions:
         Sessions that are open stay open at their providers until they expire. A customer of this batch whom
         another list waits for is served for that one from now on.
         """
-        self._mark(batch_id, cancelled_at=now)
-        rows = 0
-        while ids := self._cancel_lot(batch_id, now=now):
-            rows += ids
+        self._mark(batch_id, Batch.id == batch_id, cancelled_at=now, paused_at=None)
+        rows, after = 0, 0
+        while lot := self._cancel_lot(batch_id, after, now=now):
+            after = lot[0]
+            rows += lot[1]
+        # What is still being called for, or sent, is ended at its next taking: of a paused batch nothing is taken.
+        self._shift_priority(batch_id, _PAUSED, -PAUSED)
         return Decided(rows)
 
     def count_failed(self, which: Which) -> int:
@@ -82,9 +92,21 @@ class Decisions:
         return self._count(which, JobState.HELD)
 
     def retry(self, which: Which, *, now: datetime) -> Decided:
-        """Put failed jobs back to waiting, attempts at zero. One whose customer is being served elsewhere joins."""
+        """Put failed jobs back to waiting, attempts at zero. One whose customer is being served elsewhere joins.
+
+        One that had joined a job which failed is served on its own.
+        """
+        for attempt in range(TRIES):
+            try:
+                return self._retry(which, now=now)
+            except sa.exc.IntegrityError:
+                if attempt == TRIES - 1:
+                    raise
+        return Decided(0)
+
+    def _retry(self, which: Which, *, now: datetime) -> Decided:
         with self._database.write() as connection:
-            rows = fetch(connection, _rows(which, JobState.FAILED).with_for_update())
+            rows = fetch(connection, _rows(which, JobState.FAILED).order_by(Job.id).with_for_update(of=Job))
             for row in rows:
                 _lead_or_join(connection, row, now=now)
         return Decided(len(rows), frozenset(row.account for row in rows))
@@ -92,21 +114,22 @@ class Decisions:
     def resolve(self, which: Which, verdict: Verdict, *, now: datetime) -> Decided:
         """Settle held jobs: make their calls again, or give them up."""
         with self._database.write() as connection:
-            rows = fetch(connection, _rows(which, JobState.HELD).with_for_update())
+            rows = fetch(connection, _rows(which, JobState.HELD).order_by(Job.id).with_for_update(of=Job))
             in_doubt = _held_messages(connection, [row.id for row in rows])
             messages = [row for row in rows if row.id in in_doubt]
             calls = [row for row in rows if row.id not in in_doubt]
             if verdict is Verdict.ABANDON:
-                gone = {"state": InvitationState.FAILED, "due_at": None, "reason": "abandoned", "detail": ""}
+                doubtful = calls_in_doubt(connection, [row.id for row in calls])
+                gone = {"state": InvitationState.FAILED, "due_at": None, "reason": ABANDONED, "detail": ""}
                 _change_invitations(connection, [row.id for row in messages], gone)
                 # One whose other message is out is invited all the same.
                 invited = _invited(connection, [row.id for row in messages])
                 ended = [row.id for row in rows if row.id not in invited]
-                end = {"state": JobState.CANCELLED, "due_at": None, "reason": "abandoned", "changed_at": now}
+                end = {"state": JobState.CANCELLED, "due_at": None, "reason": ABANDONED, "changed_at": now}
                 change_jobs(connection, ended, end)
                 done = {"state": JobState.INVITED, "reason": "", "detail": "", "changed_at": now}
                 change_jobs(connection, list(invited), done)
-                promote(connection, ended, now=now)
+                promote(connection, ended, doubtful, now=now)
                 return Decided(len(rows))
             again = {"state": InvitationState.WAITING, "due_at": now, "attempts": 0, "reason": "", "detail": ""}
             _change_invitations(connection, [row.id for row in messages], again)
@@ -121,47 +144,66 @@ class Decisions:
         with self._database.read() as connection:
             return connection.execute(query).scalar_one()
 
-    def _mark(self, batch_id: int, **values: datetime | None) -> None:
+    def _mark(self, batch_id: int, condition: sa.ColumnElement[bool], **values: datetime | None) -> bool:
+        """Whether the batch was one of which the condition holds."""
+        mark = sa.update(Batch).where(Batch.id == batch_id, condition).values(**values).returning(Batch.id)
         with self._database.write() as connection:
-            connection.execute(sa.update(Batch).where(Batch.id == batch_id).values(**values))
+            return connection.execute(mark).first() is not None
 
     def _shift_priority(self, batch_id: int, of: Iterable[int], by: int) -> int:
         of = list(of)
-        jobs = self._in_lots(
-            lambda: sa.select(Job.id).where(Job.batch_id == batch_id, Job.state.in_(OPEN), Job.priority.in_(of)),
-            lambda ids: sa.update(Job).where(Job.id.in_(ids)).values(priority=Job.priority + by),
+        # Failed ones too, though they do not count: a retry in a paused batch must wait, and must not after it.
+        jobs = sa.select(Job.id, Job.row, Job.state).where(
+            Job.batch_id == batch_id, Job.state.in_([*OPEN, JobState.FAILED]), Job.priority.in_(of)
         )
+        shift = sa.update(Job).values(priority=Job.priority + by)
+        lots = self._in_lots(jobs, Job.row, lambda ids: shift.where(Job.id.in_(ids)))
+        rows = sum(row.state is not JobState.FAILED for lot in lots for row in lot)
         unsent = (InvitationState.WAITING, InvitationState.WORKING, InvitationState.HELD, InvitationState.FAILED)
-        self._in_lots(
-            lambda: sa.select(InvitationRow.id).where(
-                InvitationRow.batch_id == batch_id, InvitationRow.state.in_(unsent), InvitationRow.priority.in_(of)
-            ),
-            lambda ids: (
-                sa.update(InvitationRow).where(InvitationRow.id.in_(ids)).values(priority=InvitationRow.priority + by)
-            ),
+        messages = sa.select(InvitationRow.id).where(
+            InvitationRow.batch_id == batch_id, InvitationRow.state.in_(unsent), InvitationRow.priority.in_(of)
         )
-        return jobs
+        shift = sa.update(InvitationRow).values(priority=InvitationRow.priority + by)
+        for _ in self._in_lots(messages, InvitationRow.id, lambda ids: shift.where(InvitationRow.id.in_(ids))):
+            pass
+        return rows
 
     def _in_lots(
-        self, which: Callable[[], sa.Select[*tuple[Any, ...]]], change: Callable[[list[Any]], sa.Update]
-    ) -> int:
-        total = 0
+        self,
+        query: sa.Select[*tuple[Any, ...]],
+        key: sa.orm.InstrumentedAttribute[Any],
+        change: Callable[[list[Any]], sa.Update],
+    ) -> Iterator[list[sa.Row[Any]]]:
+        """Change what the query finds, in the order of `key`, in transactions of their own; each lot once changed."""
+        lot = query.order_by(key).limit(LOT)
+        rest = lot
         while True:
             with self._database.write() as connection:
-                ids = [row.id for row in fetch(connection, which().limit(LOT).with_for_update())]
-                if not ids:
-                    return total
-                connection.execute(change(ids))
-            total += len(ids)
+                rows = fetch(connection, rest.with_for_update())
+                if not rows:
+                    return
+                connection.execute(change([row.id for row in rows]))
+            yield rows
+            # Not from the start: to pass over what is changed already would cost its square.
+            rest = lot.where(key > getattr(rows[-1], key.key))
 
-    def _cancel_lot(self, batch_id: int, *, now: datetime) -> int:
+    def _cancel_lot(self, batch_id: int, after: int, *, now: datetime) -> tuple[int, int] | None:
+        """The last row looked at, and how many were cancelled; None: there are no more."""
+        query = sa.select(Job.id, Job.row).where(Job.batch_id == batch_id, Job.row > after, Job.state.in_(FREE))
         with self._database.write() as connection:
-            query = sa.select(Job.id).where(
-                Job.batch_id == batch_id, Job.state.in_([state for state in OPEN if state is not JobState.WORKING])
+            lot = fetch(connection, query.order_by(Job.row).limit(LOT))
+            if not lot:
+                return None
+            ids = [row.id for row in lot]
+            # Messages before their jobs, as those who send them lock them: else each could wait for the other.
+            messages = sa.select(InvitationRow.id).where(
+                InvitationRow.job_id.in_(ids), InvitationRow.state == InvitationState.WAITING
             )
-            ids = [row.id for row in fetch(connection, query.limit(LOT).with_for_update())]
+            fetch(connection, messages.order_by(InvitationRow.id).with_for_update())
+            free = sa.select(Job.id).where(Job.id.in_(ids), Job.state.in_(FREE)).order_by(Job.id)
+            ids = [row.id for row in fetch(connection, free.with_for_update())]
             cancel_jobs(connection, ids, now=now)
-        return len(ids)
+        return lot[-1].row, len(ids)
 
     def _due_names(self, batch_id: int) -> tuple[frozenset[str], frozenset[str]]:
         jobs = sa.select(Job.account).where(Job.batch_id == batch_id, Job.state == JobState.WAITING).distinct()
@@ -175,9 +217,12 @@ class Decisions:
 
 
 def _rows(which: Which, state: JobState) -> sa.Select[*tuple[Any, ...]]:
-    query = sa.select(Job.id, Job.customer_id, Job.purpose, Job.account).where(
-        Job.batch_id == which.batch_id, Job.state == state, Job.joins.is_(None)
-    )
+    query = sa.select(Job.id, Job.customer_id, Job.purpose, Job.account).where(Job.batch_id == which.batch_id)
+    if state is JobState.FAILED:
+        query = query.join(_Lead, _Lead.id == Job.joins, isouter=True)
+        query = query.where(sa.func.coalesce(_Lead.state, Job.state) == state)
+    else:
+        query = query.where(Job.state == state, Job.joins.is_(None))
     if which.account is not None:
         query = query.where(Job.account == which.account)
     return query.where(Job.row == which.row) if which.row is not None else query
@@ -192,9 +237,11 @@ def _lead_or_join(connection: sa.Connection, row: sa.Row[Any], *, now: datetime)
             Job.state.in_(OPEN),
         )
     ).scalar()
-    values = waiting_again(now)
+    values = waiting_again(now) | {"joins": None}
     if leader is not None:
         values |= {"joins": leader, "due_at": None, "reason": "joined_job"}
+        # Who had joined this one joins the leader too: nobody joins one that joins another.
+        connection.execute(sa.update(Job).where(Job.joins == row.id).values(joins=leader))
     change_jobs(connection, [row.id], values)
 
 

@@ -107,7 +107,7 @@ class Invitations:
             except CannotOpen as error:
                 closed.append((row, str(error)))
         if closed:
-            self._hold(closed, now=now)
+            self._hold(terms, closed, now=now)
         return TakenInvitations(taken, again_at=now if full else None)
 
     def _invitation(self, row: sa.Row[Any], letter: sa.Row[Any], slot: datetime | None) -> TakenInvitation:
@@ -138,9 +138,10 @@ class Invitations:
             floor=timedelta(seconds=letter.floor_seconds),
         )
 
-    def _hold(self, closed: Sequence[tuple[sa.Row[Any], str]], *, now: datetime) -> None:
+    def _hold(self, terms: InvitationTerms, closed: Sequence[tuple[sa.Row[Any], str]], *, now: datetime) -> None:
         """Hold rows that no key opens, and their jobs: they must not keep the others from being sent."""
         with self._database.write() as connection:
+            budgets.end_probe(connection, terms.rule)  # nothing is handed over that could end it
             ours = still_ours(connection, [(row.id, row.fence) for row, _ in closed])
             for row, why in closed:
                 if row.id in ours:

@@ -119,16 +119,17 @@ class Jobs:
             except CannotOpen as error:
                 closed.append((row, str(error)))
         if closed:
-            self._hold(closed, now=now)
+            self._hold(terms, closed, now=now)
         again_at = now if full else None  # there may be more behind it
         called_for = {row.id for row in due}
         moved_on = [row for row in rows if row.id not in called_for]
         adopted = {channel for row in moved_on for channel in invitation_channels(row.channel)}
         return TakenJobs(jobs, again_at=again_at, adopted_channels=frozenset(adopted))
 
-    def _hold(self, closed: Sequence[tuple[sa.Row[Any], str]], *, now: datetime) -> None:
+    def _hold(self, terms: JobTerms, closed: Sequence[tuple[sa.Row[Any], str]], *, now: datetime) -> None:
         """Hold rows that no key opens: they must not keep the others from being worked."""
         with self._database.write() as connection:
+            budgets.end_probe(connection, terms.rule)  # no call is made that could end it
             ours = still_ours(connection, [(row.id, row.fence) for row, _ in closed])
             for row, why in closed:
                 if row.id in ours:

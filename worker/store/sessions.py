@@ -19,6 +19,7 @@ from worker.store.sealing import seal_session
 FIRST = "invitation"  # the kind of a session's first message, as opposed to its reminders
 # An invitation in one of these did not reach anybody: a later job of the same customer may send it after all.
 UNSENT = (InvitationState.FAILED, InvitationState.SUPERSEDED, InvitationState.BOUNCED)
+ABANDONED = "abandoned"  # the reason of a message in doubt that a person gave up
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,9 +103,8 @@ def _take_over(
     connection: sa.Connection, job: sa.Row[Any], session_id: uuid.UUID, *, now: datetime
 ) -> list[InvitationState]:
     """The states of the session's first invitations once this job owns what of them has not left."""
-    query = sa.select(InvitationRow.id, InvitationRow.channel, InvitationRow.state).where(
-        InvitationRow.session_id == session_id, InvitationRow.kind == FIRST
-    )
+    columns = (InvitationRow.id, InvitationRow.channel, InvitationRow.state, InvitationRow.reason)
+    query = sa.select(*columns).where(InvitationRow.session_id == session_id, InvitationRow.kind == FIRST)
     existing = {row.channel: row for row in connection.execute(query)}
     states = []
     for channel in invitation_channels(job.channel):
@@ -112,6 +112,12 @@ def _take_over(
         if row is None:
             connection.execute(sa.insert(InvitationRow), [_invitation(job, session_id, channel, now=now)])
             states.append(InvitationState.WAITING)
+        elif row.state is InvitationState.HELD or row.reason == ABANDONED:
+            # Nobody knows whether it has arrived, given up or not: this job's list decides for itself.
+            owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
+            held = owner | {"state": InvitationState.HELD}
+            connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(held))
+            states.append(InvitationState.HELD)
         elif row.state in UNSENT or row.state is InvitationState.WAITING:
             again = {
                 "job_id": job.id,
