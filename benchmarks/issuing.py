@@ -93,7 +93,9 @@ def work(folder: Path, batch_id: int) -> None:
     async def go() -> None:
         parts = Parts(load(folder / "onboarding.toml"))
         parts.ready()
-        await Embedded(parts).work(batch_id, is_done=is_done, patience=timedelta(), show=lambda _counts: None)
+        await Embedded(parts).work(
+            batch_id, is_done=is_done, patience=timedelta(), show=lambda _counts, _waits_for: None
+        )
         parts.close()
 
     asyncio.run(go())

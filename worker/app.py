@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import beat_init, celeryd_init, setup_logging
 
-from worker.celery_settings import celery_settings
+from worker.celery_settings import celery_settings, why_not_with_workers
 from worker.logs import set_up
 from worker.settings import SettingsError, load
 
@@ -39,6 +39,15 @@ def _configuration() -> dict[str, Any]:
 
 app = Celery("onboarding", include=["worker.tasks"], set_as_current=False)
 app.add_defaults(_configuration)
+
+
+@celeryd_init.connect  # type: ignore[untyped-decorator]
+@beat_init.connect  # type: ignore[untyped-decorator]
+def _refuse_what_cannot_work(**_signal: Any) -> None:
+    # A worker beside `onboard run` on one SQLite file would not know of its lock.
+    if reason := why_not_with_workers(load()):
+        sys.stderr.write(f"{reason}\n")
+        raise SystemExit(2)
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]

@@ -14,6 +14,8 @@ from worker.pacing import Limit, Slots, offer, pause_until
 
 # Kinds of answer that cost no credit: the provider refused before opening anything.
 FREE = frozenset({Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INPUT, Kind.CONFLICT})
+# Success, and refusals of one row: the account answers, so a pause is over.
+ANSWERS = frozenset({None, Kind.BAD_INPUT, Kind.CONFLICT})
 STOPS = frozenset({Kind.AUTH, Kind.OUT_OF_CREDIT})
 
 
@@ -129,7 +131,7 @@ def learned(state: BudgetState, rule: BudgetRule, lessons: Iterable[Lesson], *, 
             state = _paused(state, rule, lesson, fresh=fresh, now=now)
         elif lesson.kind in STOPS:
             state = replace(state, stopped_at=state.stopped_at or now, stop_reason=lesson.detail, probe_until=None)
-        elif lesson.kind is None and fresh:
+        elif lesson.kind in ANSWERS and fresh:
             state = replace(state, pauses=0, probe_until=None, pause_reason="")
         elif fresh:
             state = replace(state, probe_until=None)

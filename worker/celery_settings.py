@@ -15,11 +15,20 @@ from worker.settings import Settings
 ISSUE, INVITE, SWEEP = "issue", "invite", "sweep"
 QUEUES = (ISSUE, INVITE, SWEEP)
 SWEEP_SECONDS = 1.0
-# A bell that nobody heard for this long has been rung again by the sweep many times over.
-BELL_SECONDS = 30
+# Bells wait while no worker runs. Far more than there are accounts and channels: what is dropped rings again.
+MOST_BELLS = 1000
 # Redis hands a message to another worker after this long without an acknowledgement. Longer than the longest
 # shift with its calls; short enough that a dead worker's bells are not missed for long (the sweep rings anyway).
 VISIBILITY_SECONDS = 300
+
+
+def why_not_with_workers(settings: Settings) -> str:
+    """Why workers and beat cannot work with this configuration, and what to write instead; "" when they can."""
+    if settings.broker.url.startswith("memory"):
+        return "broker.url: workers need amqp://… or redis://…; `onboard run` works without a broker"
+    if settings.database.url.startswith("sqlite"):
+        return "database.url: workers need postgresql+psycopg://…; on SQLite use `onboard run`"
+    return ""
 
 
 def celery_settings(settings: Settings, *, pool: str = "threads") -> dict[str, Any]:
@@ -45,6 +54,7 @@ def celery_settings(settings: Settings, *, pool: str = "threads") -> dict[str, A
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
+        "worker_consumer": "worker.consumer:Consumer",
         # All accounts and channels of a process go side by side on its loop; `--pool prefork` works too.
         "worker_pool": pool,
         "worker_concurrency": max(threads, 10) if pool == "threads" else os.cpu_count() or 1,
@@ -53,9 +63,8 @@ def celery_settings(settings: Settings, *, pool: str = "threads") -> dict[str, A
         "worker_redirect_stdouts": False,
         "timezone": "UTC",
         "enable_utc": True,
-        "beat_schedule": {
-            "sweep": {"task": "sweep", "schedule": SWEEP_SECONDS, "options": {"queue": SWEEP, "expires": 5}}
-        },
+        # Without `expires`: whether that has come is judged by the worker's own clock, which may be wrong.
+        "beat_schedule": {"sweep": {"task": "sweep", "schedule": SWEEP_SECONDS, "options": {"queue": SWEEP}}},
         # The schedule is one tick that may be late, early or double: there is nothing to keep in a file.
         "beat_scheduler": "celery.beat:Scheduler",
         "beat_max_loop_interval": 1,
@@ -65,7 +74,11 @@ def celery_settings(settings: Settings, *, pool: str = "threads") -> dict[str, A
 def _queues(url: str) -> list[Queue]:
     # Quorum queues survive a broker's node; they must be quorum from the start, for a queue's kind cannot be
     # changed. A topic exchange, because Celery's delayed delivery, which quorum queues bring along, wants one.
-    arguments = {"x-queue-type": "quorum"} if url.startswith("amqp") else None
+    arguments = (
+        {"x-queue-type": "quorum", "x-max-length": MOST_BELLS, "x-overflow": "drop-head"}
+        if url.startswith("amqp")
+        else None
+    )
     return [
         Queue(name, Exchange("onboarding", type="topic"), routing_key=name, queue_arguments=arguments)
         for name in QUEUES

@@ -15,7 +15,6 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from worker.bootstrap import Parts
-from worker.budgets import BudgetRule
 from worker.runner import Runner
 from worker.store.facts import BatchCounts
 from worker.sweep import return_leases, ringable
@@ -35,7 +34,7 @@ class Stand(Enum):
     """Why working on a batch ended."""
 
     DONE = "done"
-    LATER = "later"  # what is left waits longer than the patience
+    LATER = "later"  # what is left waits longer than the patience, or for a paused batch, or for its customers
     STOPPED = "stopped"  # what is left waits for a person: its accounts are stopped
     INTERRUPTED = "interrupted"
 
@@ -75,9 +74,12 @@ class Embedded:
         *,
         is_done: Callable[[BatchCounts], bool],
         patience: timedelta,
-        show: Callable[[BatchCounts], None],
+        show: Callable[[BatchCounts, str], None],
     ) -> Stand:
-        """Work until the batch is done, or what is left of it waits for longer than `patience`, or for a person."""
+        """Work until the batch is done, or what is left of it waits for longer than `patience`, or for a person.
+
+        A database that goes away meanwhile is waited for. `show` is given the counts, and what is waited for.
+        """
         parts = self._parts
         loop = asyncio.get_running_loop()
 
@@ -85,25 +87,32 @@ class Embedded:
             loop.call_soon_threadsafe(self._start, runner, f"invite:{channel}")
 
         runner = await Runner.open(parts, ring_invite=ring_invite)
+        # On SQLite nobody else can be working: at the first tick, the leases of a process that died are nobody's.
+        all_of_them = parts.database.is_sqlite
+        counted_at = parts.clock() - COUNT_EVERY
+        progress = _Progress(parts.clock())
         try:
-            # On SQLite nobody else can be working: the leases of a process that died are nobody's.
-            await runner.in_thread(lambda: return_leases(parts, all_of_them=parts.database.is_sqlite))
-            counted_at = parts.clock() - COUNT_EVERY
             while not self._interrupted.is_set():
-                await self._tick(runner)
-                now = parts.clock()
-                idle = not runner.busy
-                if idle or now - counted_at >= COUNT_EVERY:
-                    counted_at = now
-                    counts = await runner.in_thread(parts.facts.counts, batch_id)
-                    show(counts)
-                    if is_done(counts):
-                        return Stand.DONE
-                    stand: Stand | None = None
-                    if idle:
-                        stand = await runner.in_thread(self._stand, batch_id, patience, now)
-                    if stand is not None:
-                        return stand
+                try:
+                    await self._tick(runner, all_of_them=all_of_them)
+                    all_of_them = False
+                    now = parts.clock()
+                    if not runner.busy or now - counted_at >= COUNT_EVERY:
+                        counted_at = now
+                        counts = await runner.in_thread(parts.facts.counts, batch_id)
+                        progress.see(counts, now)
+                        stand: Stand | None = Stand.DONE if await runner.in_thread(is_done, counts) else None
+                        waits_for = ""
+                        if stand is None and not runner.busy:
+                            stand, waits_for = await runner.in_thread(self._stand, batch_id, patience, progress.at, now)
+                            if stand is not None:  # another worker may have done the rest since it was counted
+                                counts = await runner.in_thread(parts.facts.counts, batch_id)
+                                stand = Stand.DONE if await runner.in_thread(is_done, counts) else stand
+                        show(counts, waits_for)
+                        if stand is not None:
+                            return stand
+                except sa.exc.OperationalError:
+                    log.warning("the database is away; trying again")
                 try:
                     async with asyncio.timeout(TICK.total_seconds()):
                         await self._interrupted.wait()
@@ -114,14 +123,9 @@ class Embedded:
             await runner.close()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def _tick(self, runner: Runner) -> None:
-        try:
-            await runner.in_thread(return_leases, self._parts)
-            due = await runner.in_thread(ringable, self._parts)
-        except sa.exc.OperationalError:
-            log.warning("the database is away; trying again")
-            return
-        for step, name in due:
+    async def _tick(self, runner: Runner, *, all_of_them: bool) -> None:
+        await runner.in_thread(lambda: return_leases(self._parts, all_of_them=all_of_them))
+        for step, name in await runner.in_thread(ringable, self._parts):
             self._start(runner, f"{step}:{name}")
 
     def _start(self, runner: Runner, key: str) -> None:
@@ -142,29 +146,37 @@ class Embedded:
         elif task.result():
             self._start(runner, key)
 
-    def _stand(self, batch_id: int, patience: timedelta, now: datetime) -> Stand | None:
-        """Why nothing more will happen soon; None when something will."""
+    def _stand(self, batch_id: int, patience: timedelta, moved_at: datetime, now: datetime) -> tuple[Stand | None, str]:
+        """Why nothing more will happen soon, None when something will; and what is waited for, in words."""
         parts = self._parts
-        if ringable(parts):
-            return None
+        outlook = parts.facts.outlook(batch_id)
+        if outlook.under_way:
+            return None, ""
         states = parts.budgets.all()
-        counts = parts.facts.counts(batch_id)
+        rules = [(at, parts.budget_of(name)) for name, at in outlook.accounts.items() if name in parts.accounts]
+        rules += [(at, parts.sender_budget(name)) for name, at in outlook.channels.items() if name in parts.channels]
+        going = [(at, states[rule.name]) for at, rule in rules if states[rule.name].stopped_at is None]
+        if not going:
+            # What is left belongs to accounts that are stopped or gone; or it is paused, or the customers' turn.
+            return (Stand.STOPPED if outlook.accounts or outlook.channels else Stand.LATER), ""
+        soonest, state = min(
+            ((max(at, state.blocked_until or at), state) for at, state in going), key=lambda pair: pair[0]
+        )
+        waits_for = f"waits until {soonest:%H:%M:%S} UTC: {state.pause_reason}" if soonest > now else ""
+        # An outage ends a pause only to begin the next: what has not moved for that long is not waited for either.
+        too_long = soonest > now + patience or (soonest > now and now - moved_at > patience)
+        return (Stand.LATER if too_long else None), waits_for
 
-        def can_go(rule: BudgetRule) -> bool:
-            return states[rule.name].stopped_at is None
 
-        # What is left for an account or channel that is stopped, or no longer configured, waits for a person.
-        accounts = {name for name in counts.waiting if name in parts.accounts and can_go(parts.budget_of(name))}
-        channels = {name for name in counts.unsent if name in parts.channels and can_go(parts.sender_budget(name))}
-        if not accounts and not channels and (counts.waiting or counts.unsent):
-            return Stand.STOPPED
-        wake = [
-            state.blocked_until
-            for state in states.values()
-            if state.blocked_until is not None and state.blocked_until > now and state.stopped_at is None
-        ]
-        next_due = parts.facts.next_due(batch_id)
-        soonest = min([*wake, *([next_due] if next_due else [])], default=None)
-        if soonest is None or soonest <= now + patience:
-            return None
-        return Stand.LATER
+class _Progress:
+    """When the batch last got on: rows done or sessions opened, not calls that were refused."""
+
+    def __init__(self, now: datetime) -> None:
+        self.at = now
+        self._seen: object = None
+
+    def see(self, counts: BatchCounts, now: datetime) -> None:
+        issued = sum(facts.issued for facts in counts.accounts.values())
+        seen = (dict(counts.jobs), dict(counts.invitations), issued)
+        if seen != self._seen:
+            self._seen, self.at = seen, now

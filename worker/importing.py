@@ -104,7 +104,9 @@ def import_list(
     strict: bool = False,
     progress: Progress = lambda _rows: None,
 ) -> Imported:
-    """Bring the list in as `name`; one that was cut off goes on where it stopped, a complete one is left as it is.
+    """Bring the list in as `name`; one that was cut off goes on where it stopped.
+
+    One that is complete, or was cancelled, is left as it is.
 
     Raises intake.ListRefused, and TooManyRefused under `strict` before anything is written.
     """
@@ -113,7 +115,7 @@ def import_list(
     if strict:
         _nothing_refused(parts, reading)
     batch, new = parts.batches.open(name=name, digest=digest, again=again, now=parts.clock())
-    if batch.imported_at is not None:
+    if batch.imported_at is not None or batch.cancelled_at is not None:
         return Imported(batch, new)
     after = parts.batches.last_row(batch.id)
     accepted: list[AcceptedLine] = []

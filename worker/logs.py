@@ -38,6 +38,22 @@ class _Lean(logging.Formatter):
         return f"{kind.__name__}{where}" if kind is not None else ""
 
 
+class _BellNotRung(logging.Filter):
+    """Makes one line of what beat says when the broker is away: a traceback as a list, each second."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.msg, str) and record.msg.startswith("Message Error"):
+            error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+            cause = (error.__cause__ or error.__context__ or error) if error is not None else None
+            record.msg = "the broker is away (%s): the sweep is not rung for; trying again"
+            record.args = (type(cause).__name__,)
+            record.exc_info = record.exc_text = None
+        return True
+
+
+_bell_not_rung = _BellNotRung()
+
+
 def set_up(level: str = "info", file: Path | None = None) -> None:
     """Send the log to a file, or to standard error. Raises OSError when the file cannot be written."""
     handler: logging.Handler = logging.FileHandler(file) if file else logging.StreamHandler(sys.stderr)
@@ -49,3 +65,4 @@ def set_up(level: str = "info", file: Path | None = None) -> None:
     root.setLevel(level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("celery.beat").addFilter(_bell_not_rung)

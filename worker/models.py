@@ -142,11 +142,15 @@ class Job(Base):
 
     state: Mapped[JobState]
     due_at: Mapped[datetime | None]
-    priority: Mapped[int] = mapped_column(sa.SmallInteger, doc="Lower goes first: 0 an event's, 1 a batch's.")
+    priority: Mapped[int] = mapped_column(
+        sa.SmallInteger, doc="Lower goes first: 0 an event's, 10 a batch's; 100 more: paused."
+    )
     lease_until: Mapped[datetime | None]
     lease_owner: Mapped[str] = mapped_column(sa.String(64), doc="host:process, for the person who looks.")
     fence: Mapped[int] = mapped_column(doc="Counts the takings; a result written under an older one is refused.")
-    attempts: Mapped[int] = mapped_column(doc="Failed or unknown calls since a person last put it back.")
+    attempts: Mapped[int] = mapped_column(
+        doc="Calls that ended, waits apart, for this session; a person's retry begins anew."
+    )
     waits: Mapped[int] = mapped_column(doc="How often it was told to wait; never counted as a failure.")
     reissues: Mapped[int] = mapped_column(doc="Sessions opened after the first.")
     reason: Mapped[str] = mapped_column(sa.String(40))
@@ -223,6 +227,13 @@ class Attempt(Base):
             "invitation_id",
             postgresql_where=sa.text("closed_at IS NULL"),
             sqlite_where=sa.text("closed_at IS NULL"),
+        ),
+        # Few rows, which an import looks for: calls that may have opened a session which nobody knows of.
+        sa.Index(
+            "ix_attempt_in_doubt",
+            "job_id",
+            postgresql_where=sa.text("invitation_id IS NULL AND outcome IN ('unknown', 'late')"),
+            sqlite_where=sa.text("invitation_id IS NULL AND outcome IN ('unknown', 'late')"),
         ),
     )
 

@@ -4,6 +4,7 @@ Two kinds of work for a shift. Each step ends in one of the ways of `endings`; w
 `states`' and which rows change is `store`'s.
 """
 
+import asyncio
 import logging
 import random
 from collections import Counter
@@ -16,7 +17,7 @@ from worker.endings import Done, Ending, Hold, Kind, Problem, RetryPolicy, endin
 from worker.http import Http
 from worker.invitations import Invitation, TemplateProblem, Templates
 from worker.pacing import spacing
-from worker.providers.contract import Broken, Provider
+from worker.providers.contract import Broken, HttpRequest, Provider
 from worker.senders.contract import Message, Sender
 from worker.sessions import Session, SessionRequest, is_stale
 from worker.shift import TakenRows
@@ -81,18 +82,34 @@ class IssueWork:
         return opened.job
 
     async def call(self, opened: OpenedJob) -> IssueResult:
-        """Make the call, once; a second time only where a new secret replaces one that was just refused."""
+        """Make the call, once; a second time only where a new secret replaces one that was just refused.
+
+        Both within one time-out: the lease leaves room for no more.
+        """
         request = opened.job.request
         began_at = self.clock()
-        answer = await self._ask(request, began_at)
-        if isinstance(answer, Problem) and answer.kind is Kind.AUTH and self.provider.reload_credentials():
-            answer = await self._ask(request, began_at)
+        time = asyncio.get_running_loop().time
+        deadline = time() + self.timeout.total_seconds()
+        built = self.provider.build(request)
+        answer = await self._ask(built, request, began_at, self.timeout)
+        if isinstance(answer, Problem) and answer.kind is Kind.AUTH:
+            self.provider.reload_credentials()
+            # Not whether it has changed just now: of many calls refused with the old secret, one finds the new.
+            anew = self.provider.build(request)
+            if anew.headers != built.headers:
+                left = timedelta(seconds=deadline - time())
+                if left >= self.timeout / 2:
+                    answer = await self._ask(anew, request, began_at, left)
+                else:  # cut off early, the second call would be in doubt; the account has done nothing wrong
+                    answer = replace(answer, kind=Kind.TRANSIENT, detail=f"{answer.detail}; its secret was replaced")
         if isinstance(answer, Session):
             return IssueResult(opened, began_at, Done(), session=answer)
         return IssueResult(opened, began_at, self._ending(opened, answer), problem=answer)
 
-    async def _ask(self, request: SessionRequest, began_at: datetime) -> Session | Problem:
-        answer = await self.http.call(self.provider.build(request), timeout=self.timeout)
+    async def _ask(
+        self, built: HttpRequest, request: SessionRequest, began_at: datetime, within: timedelta
+    ) -> Session | Problem:
+        answer = await self.http.call(built, timeout=within)
         if isinstance(answer, Broken):
             problem = self.provider.broken(answer, request)
             return problem if answer.sent else replace(problem, unreachable=True)

@@ -73,8 +73,8 @@ class Slots:
 def offer(limits: Sequence[Limit], *, next_at: datetime | None, most: int, now: datetime, horizon: timedelta) -> Slots:
     """The slots that may be reserved now: at most `most`, none later than `horizon` from now.
 
-    `next_at` is the account's next free slot, None when none was ever reserved. Whoever reserves them
-    stores `Slots.end` as the new `next_at`, under the lock on the account's row.
+    `next_at` is the account's next free slot, None when none was ever reserved. Whoever uses n of them stores
+    `Slots.at(n)` as the new `next_at`, under the lock on the account's row.
     """
     limit = tightest(limits)
     if limit is None:

@@ -47,13 +47,16 @@ class Process:
     """This process's parts, loop and runner."""
 
     def __init__(self, *, ring_invite: Callable[[str], None], longest: timedelta) -> None:
-        """Raises NotReady, SettingsError."""
-        self._exits = ExitStack()
-        self.parts = self._exits.enter_context(opened(load()))
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
-        self._thread.start()
-        self.runner = self.wait_for(Runner.open(self.parts, ring_invite=ring_invite, longest=longest))
+        """Raises NotReady, SettingsError. The next bell tries again, so nothing may be left behind then."""
+        with ExitStack() as exits:
+            self.parts = exits.enter_context(opened(load()))
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
+            self._thread.start()
+            exits.callback(self._end_loop)
+            opening = Runner.open(self.parts, ring_invite=ring_invite, longest=longest)
+            self.runner = asyncio.run_coroutine_threadsafe(opening, self._loop).result()
+            self._exits = exits.pop_all()
 
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop and wait for it in this thread.
@@ -89,11 +92,13 @@ class Process:
 
     def close(self) -> None:
         """End shifts, connections and the loop."""
-        self.wait_for(self.runner.close())
+        with self._exits:
+            self.wait_for(self.runner.close())
+
+    def _end_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        self._exits.close()
 
 
 _processes: dict[int, Process] = {}

@@ -2,13 +2,15 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from worker.bootstrap import Parts
-from worker.forecast import Load, forecast
+from worker.budgets import BudgetRule, BudgetState
+from worker.forecast import Forecast, Load, forecast
 from worker.spreadsheet import spreadsheet_safe
 from worker.states import BatchState, InvitationState, JobState, batch_state
 from worker.store.batches import BatchFacts
@@ -81,7 +83,7 @@ def status(parts: Parts, batch: BatchFacts) -> dict[str, Any]:
             "errors": facts.errors,
             "stopped": (state.stop_reason or "stopped") if state is not None and state.stopped_at else None,
         }
-    ends = forecast(_loads(parts, counts), now=parts.clock())
+    ends = _forecast(parts, batch, counts)
     return {
         "batch": batch.id,
         "name": batch.name,
@@ -104,16 +106,28 @@ def needs_a_person(facts: dict[str, Any]) -> bool:
     return stopped or any(rows[state] for state in ("rejected", "failed", "held"))
 
 
-def _loads(parts: Parts, counts: BatchCounts) -> Iterator[Load]:
+def loads_of(parts: Parts, calls: Mapping[str, int], messages: Mapping[str, int]) -> list[Load]:
+    """What these calls (by account) and messages (by channel) ask of each budget; what shares one is added up."""
     budgets = parts.budgets.all()
-    for name, left in counts.waiting.items():
-        if name in parts.accounts:
-            rule = parts.budget_of(name)
-            yield Load(name, left, rule, budgets[rule.name])
-    for channel in parts.channels:
-        rule = parts.sender_budget(channel)
-        still = counts.unsent.get(channel, 0) + sum(counts.waiting.values())
-        yield Load(channel, still, rule, budgets[rule.name])
+    asked: dict[str, tuple[list[str], int, BudgetRule]] = {}
+    rules = [(name, left, parts.budget_of(name)) for name, left in calls.items() if name in parts.accounts]
+    rules += [(name, left, parts.sender_budget(name)) for name, left in messages.items() if name in parts.channels]
+    for name, left, rule in rules:
+        names, before, _ = asked.get(rule.name, ([], 0, rule))
+        asked[rule.name] = ([*names, name], before + left, rule)
+    return [
+        Load(" and ".join(names), left, rule, budgets.get(rule.name, BudgetState()))
+        for names, left, rule in asked.values()
+    ]
+
+
+def _forecast(parts: Parts, batch: BatchFacts, counts: BatchCounts) -> Forecast:
+    if batch.cancelled_at is not None or not (counts.waiting or counts.unsent):
+        return Forecast(None, None)
+    if batch.paused_at is not None:
+        return Forecast(None, f"the batch is paused: `onboard resume {batch.id}` goes on with it")
+    messages = Counter(counts.unsent) + Counter(counts.to_come)
+    return forecast(loads_of(parts, counts.waiting, messages), now=parts.clock())
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from worker.shift import Shift
 log = logging.getLogger(__name__)
 
 # Long enough that a slow account's calls overlap from one lot to the next; far shorter than a broker waits for
-# an acknowledgement (RabbitMQ 30 minutes, Redis an hour).
+# an acknowledgement (RabbitMQ 30 minutes, Redis the five of `celery_settings`).
 LONGEST_SHIFT = timedelta(seconds=60)
 
 
@@ -52,7 +52,11 @@ class Runner:
         """A runner on the loop that is running now. `ring_invite(channel)` is called from other threads."""
         exits = AsyncExitStack()
         http = Http(await exits.enter_async_context(open_http_session()))
-        return cls(parts, http, exits, ring_invite=ring_invite, longest=longest)
+        try:
+            return cls(parts, http, exits, ring_invite=ring_invite, longest=longest)
+        except BaseException:
+            await exits.aclose()
+            raise
 
     @property
     def busy(self) -> bool:

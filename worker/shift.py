@@ -82,9 +82,6 @@ class Work(Protocol[I, O, R]):
     def release(self, items: Sequence[I], now: datetime) -> None: ...
 
 
-Blocking = Callable[..., Any]
-
-
 class Shift(Generic[I, O, R]):
     def __init__(
         self,

@@ -26,6 +26,7 @@ class JobState(StrEnum):
 
 # A job in one of these has ended: nothing will happen to it by itself any more.
 ENDED_JOBS = frozenset({JobState.COMPLETED, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED})
+OPEN_JOBS = tuple(state for state in JobState if state not in ENDED_JOBS)
 # For these a batch does not have to wait before it counts as sent.
 OUT_JOBS = ENDED_JOBS | {JobState.INVITED, JobState.HELD}
 
@@ -64,11 +65,11 @@ class BatchState(StrEnum):
     CANCELLED = "cancelled"
 
 
-def job_state_after(ending: Ending, *, done: JobState = JobState.ISSUED) -> JobState:
+def job_state_after(ending: Ending) -> JobState:
     """The state of a job whose step of asking for a session ended so."""
     match ending:
         case Done():
-            return done
+            return JobState.ISSUED
         case Snooze() | Retry():
             return JobState.WAITING
         case Hold():

@@ -4,6 +4,8 @@ Losing, doubling or reordering any of them changes when work happens, never what
 """
 
 import logging
+import threading
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +20,7 @@ from celery.signals import (
 from worker import process
 from worker.app import app
 from worker.bells import ring
-from worker.celery_settings import INVITE, ISSUE, SWEEP
+from worker.celery_settings import INVITE, ISSUE, SWEEP, SWEEP_SECONDS
 from worker.process import NotReady, Process, opened
 from worker.runner import LONGEST_SHIFT
 from worker.settings import SettingsError, load
@@ -28,6 +30,25 @@ log = logging.getLogger(__name__)
 # A child of the prefork pool works one shift at a time: another account must not wait long for its turn.
 LONGEST_SHIFT_OF_A_CHILD = timedelta(seconds=5)
 _is_child = False
+
+
+class Ticks:
+    """Thins out sweeps that piled up in the broker while no worker ran: one in half a tick, for each process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._next: float | None = None
+
+    def begin(self, now: float) -> bool:
+        """Whether to sweep at `now`, in monotonic seconds: other machines' clocks have no say."""
+        with self._lock:
+            if self._next is not None and now < self._next:
+                return False
+            self._next = now + SWEEP_SECONDS / 2
+            return True
+
+
+_ticks = Ticks()
 
 
 @app.task(name="issue", queue=ISSUE, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
@@ -45,6 +66,8 @@ def invite(channel: str) -> None:
 @app.task(name="sweep", queue=SWEEP, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
 def sweep() -> None:
     """Give back the leases of workers that are gone, and ring for what is due."""
+    if not _ticks.begin(time.monotonic()):
+        return
     here = _process()
     if here is None:
         return

@@ -85,3 +85,12 @@ def test_a_process_is_made_once_and_by_whoever_needs_it_first(process):
         assert forget() is process
     assert existing() is None
     assert forget() is None
+
+
+def test_a_process_that_cannot_be_made_leaves_no_thread_and_no_connection_behind(configured, sqlite_url, monkeypatch):
+    configured(sqlite_url)
+    address = monkeypatch.setenv("ONBOARDING__EMAIL__FROM", "x")
+    before = threading.active_count()
+    with pytest.raises(ValueError, match="x"):
+        make()
+    assert threading.active_count() == before

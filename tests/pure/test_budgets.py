@@ -125,7 +125,14 @@ def test_a_first_call_that_never_comes_back_is_waited_for_no_longer_than_a_lease
     assert granted(state, now=NOW + MINUTE).slots.count == 1
 
 
-@pytest.mark.parametrize("kind", [Kind.TRANSIENT, Kind.UNKNOWN, Kind.BAD_INPUT, Kind.CONFLICT])
+@pytest.mark.parametrize("kind", [Kind.BAD_INPUT, Kind.CONFLICT])
+def test_an_account_that_refuses_a_row_answers_so_its_pause_is_over(kind):
+    state = replace(WELL, pauses=2, probe_until=NOW + MINUTE, paused_at=NOW - MINUTE)
+    after = learn(state, Lesson(NOW, kind, "HTTP 400"))
+    assert (after.pauses, after.probe_until) == (0, None)
+
+
+@pytest.mark.parametrize("kind", [Kind.TRANSIENT, Kind.UNKNOWN])
 def test_a_first_call_that_fails_otherwise_lets_the_next_one_try(kind):
     state = replace(WELL, pauses=2, probe_until=NOW + MINUTE, paused_at=NOW - MINUTE)
     after = learn(state, Lesson(NOW, kind, "HTTP 500"))

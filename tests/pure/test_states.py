@@ -38,10 +38,6 @@ def test_each_ending_has_its_states(ending, states):
     assert (job_state_after(ending), invitation_state_after(ending)) == states
 
 
-def test_a_job_that_the_provider_invited_itself_may_be_invited_at_once():
-    assert job_state_after(Done(), done=JobState.INVITED) is JobState.INVITED
-
-
 @pytest.mark.parametrize(
     ("invitations", "state"),
     [

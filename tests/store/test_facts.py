@@ -14,7 +14,8 @@ from worker.models import Audit, InvitationRow, Job
 from worker.states import InvitationState, JobState
 from worker.store.attempts import IssueResult
 from worker.store.batches import RefusedLine
-from worker.store.facts import LOT, AccountFacts
+from worker.store.decisions import Decisions
+from worker.store.facts import LOT, AccountFacts, Outlook
 
 from .shelf import customer, line
 
@@ -193,27 +194,39 @@ def test_a_list_longer_than_a_lot_is_told_whole_and_in_order(shelf):
     assert rows == [*range(2, LOT + 300), 5 * LOT]
 
 
-def test_the_next_time_that_something_is_due_is_the_earliest_of_jobs_and_invitations(shelf):
+def test_the_outlook_says_when_the_first_of_each_account_and_channel_is_due(shelf):
     batch = shelf.add(customer("Ona"), customer("Jonas"))
     soon, later = shelf.clock() + timedelta(minutes=5), shelf.clock() + timedelta(hours=5)
     shelf.set(Job, Job.customer_id == "Jonas", due_at=later)
-    assert shelf.facts.next_due(batch) == shelf.clock()
+    assert shelf.facts.outlook(batch) == Outlook({"kyc": shelf.clock()}, {}, False)
     shelf.issue()
-    assert shelf.facts.next_due(batch) == shelf.clock()  # the invitation of the one that was issued
+    assert shelf.facts.outlook(batch) == Outlook({"kyc": later}, {"email": shelf.clock()}, False)
     shelf.set(InvitationRow, due_at=soon)
-    assert shelf.facts.next_due(batch) == soon
+    assert shelf.facts.outlook(batch).channels == {"email": soon}
+    shelf.take_letters()
+    assert not shelf.facts.outlook(batch).under_way  # not due yet
+    shelf.set(InvitationRow, due_at=shelf.clock())
+    shelf.take_letters()
+    assert shelf.facts.outlook(batch) == Outlook({"kyc": later}, {}, True)
     shelf.set(InvitationRow, state=InvitationState.SENT)
-    assert shelf.facts.next_due(batch) == later
     shelf.set(Job, state=JobState.HELD)
-    assert shelf.facts.next_due(batch) is None
+    assert shelf.facts.outlook(batch) == Outlook({}, {}, False)
 
 
-def test_every_reason_is_counted_with_its_state(shelf):
-    batch = shelf.add(customer("Ona"), customer("Jonas"))
-    opened = shelf.open(shelf.take())
-    snooze = Snooze(shelf.clock(), "rate_limited", "HTTP 429")
-    shelf.finish(*(shelf.failed(item, Kind.RATE_LIMITED, snooze) for item in opened))
-    assert shelf.facts.waiting_reasons(batch) == {("waiting", "rate_limited"): 2}
+def test_the_outlook_of_a_list_that_joined_another_is_that_of_the_other(shelf):
+    first, second = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
+    later = shelf.clock() + timedelta(hours=5)
+    shelf.set(Job, Job.batch_id == first, due_at=later)
+    assert shelf.facts.outlook(second) == Outlook({"kyc": later}, {}, False)
+    shelf.set(Job, Job.batch_id == first, due_at=shelf.clock())
+    shelf.issue()
+    assert shelf.facts.outlook(second) == Outlook({}, {"email": shelf.clock()}, False)
+
+
+def test_nothing_of_a_paused_batch_is_in_the_outlook_of_those_who_joined_it(shelf):
+    first, second = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
+    Decisions(shelf.database).pause(first, now=shelf.clock())
+    assert shelf.facts.outlook(first) == shelf.facts.outlook(second) == Outlook({}, {}, False)
 
 
 def test_a_look_at_links_is_noted(shelf):

@@ -13,6 +13,8 @@ from worker.budgets import BudgetRule, BudgetState, credits_left
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+
 
 @click.group()
 def account() -> None:
@@ -20,7 +22,7 @@ def account() -> None:
 
 
 @account.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+@JSON
 @click.pass_obj
 def list_accounts(invocation: Invocation, as_json: bool) -> None:
     """What each account and sender may do now, and why not where it may not."""
@@ -40,8 +42,9 @@ def list_accounts(invocation: Invocation, as_json: bool) -> None:
 
 @account.command("resume")
 @click.argument("name")
+@JSON
 @click.pass_obj
-def resume_account(invocation: Invocation, name: str) -> None:
+def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
     """Try the stopped account NAME (or sender) again: a single call goes first."""
     with invocation.parts() as parts:
         rules = _rules(parts)
@@ -49,6 +52,9 @@ def resume_account(invocation: Invocation, name: str) -> None:
             raise CannotStart(f"there is no account {name!r}; they are {', '.join(sorted(rules))}")
         was_stopped = parts.budgets.resume(rules[name].name)
         shared = [other for other, rule in rules.items() if rule.name == rules[name].name and other != name]
+    if as_json:
+        click.echo(json.dumps({"account": name, "resumed": was_stopped, "shared": shared}))
+        return
     also = f" (and {', '.join(shared)}, which share its budget)" if shared else ""
     if was_stopped:
         click.echo(f"{name}{also} is tried again with a single call")

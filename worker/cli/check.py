@@ -1,7 +1,7 @@
 """`onboard check`: what a list comes to before anything is sent."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from worker.bootstrap import Parts
-from worker.budgets import BudgetState
 from worker.cli.exits import COULD_NOT_START, DONE, NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.lists import LIST_HELP, Listed, list_options, refusing_lists
 from worker.customers import FieldProblem
-from worker.forecast import Load, forecast
+from worker.forecast import forecast
 from worker.importing import Judged, count, judge_list, problems_of
 from worker.intake import ListOptions, problems_csv
+from worker.report import loads_of
 from worker.store.batches import RefusedLine
 
 SHOWN_PROBLEMS = 10
@@ -71,7 +71,7 @@ def _facts(parts: Parts, judged: Judged, problems: list[tuple[int, FieldProblem]
     settings = parts.settings
     sessions = 1 + settings.reissue.most  # at worst: every link expires unused, each time
     messages = min(settings.invitations.messages_per_customer, sessions * (1 + len(settings.invitations.reminders)))
-    ends = forecast(_loads(parts, judged), now=parts.clock())
+    ends = forecast(loads_of(parts, judged.routes, judged.messages), now=parts.clock())
     return {
         "rows": {
             "total": judged.total,
@@ -91,16 +91,6 @@ def _facts(parts: Parts, judged: Judged, problems: list[tuple[int, FieldProblem]
             "limited_by": ends.limited_by,
         },
     }
-
-
-def _loads(parts: Parts, judged: Judged) -> Iterator[Load]:
-    budgets = parts.budgets.all()
-    for account, rows in judged.routes.items():
-        rule = parts.budget_of(account)
-        yield Load(account, rows, rule, budgets.get(rule.name, BudgetState()))
-    for channel, messages in judged.messages.items():
-        rule = parts.sender_budget(channel)
-        yield Load(channel, messages, rule, budgets.get(rule.name, BudgetState()))
 
 
 def _write_errors(path: Path, problems: list[tuple[int, FieldProblem]]) -> None:

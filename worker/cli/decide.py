@@ -11,7 +11,8 @@ from worker.bootstrap import Parts
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_batch
 from worker.store.batches import BatchFacts
-from worker.store.decisions import Decided, Verdict, Which
+from worker.store.decisions import Verdict, Which
+from worker.store.settling import Decided
 
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
@@ -78,7 +79,8 @@ def resolve(
         which = Which(found.id, _known(parts, found, account), row)
         held = parts.decisions.count_held(which)
         if dry_run:
-            _say(found, verdict, held, f"would be settled with --{verdict}", as_json)
+            elsewhere = parts.decisions.held_elsewhere(which)
+            _say(found, verdict, held, f"would be settled with --{verdict}", as_json, elsewhere)
             return
         if held and not yes:
             costs = {
@@ -89,9 +91,10 @@ def resolve(
             }
             _confirm(costs[verdict])
         decided = parts.decisions.resolve(which, Verdict(verdict), now=parts.clock())
+        elsewhere = parts.decisions.held_elsewhere(which)
         _ring(parts, decided)
     words = {Verdict.REPEAT.value: "went back to be called again", Verdict.ABANDON.value: "were given up"}
-    _say(found, verdict, decided.rows, words[verdict], as_json)
+    _say(found, verdict, decided.rows, words[verdict], as_json, elsewhere)
 
 
 @click.command()
@@ -186,9 +189,21 @@ def _ring(parts: Parts, decided: Decided) -> None:
         ring("invite", channel)
 
 
-def _say(batch: BatchFacts, action: str, rows: int, words: str, as_json: bool) -> None:
+def _say(
+    batch: BatchFacts,
+    action: str,
+    rows: int,
+    words: str,
+    as_json: bool,
+    elsewhere: dict[int, int] | None = None,
+) -> None:
+    """What was decided. `elsewhere`: rows that are held by those they joined, which other batches lead."""
     if as_json:
         facts: dict[str, Any] = {"batch": batch.id, "action": action, "rows": rows}
+        if elsewhere is not None:
+            facts["joined"] = {str(leads): number for leads, number in elsewhere.items()}
         click.echo(json.dumps(facts))
-    else:
-        click.echo(f"batch {batch.id}: {rows:,} rows {words}")
+        return
+    click.echo(f"batch {batch.id}: {rows:,} rows {words}")
+    for leads, number in (elsewhere or {}).items():
+        click.echo(f"{number:,} rows are held by batch {leads}: `onboard resolve {leads} --{action}`")

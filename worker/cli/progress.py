@@ -16,7 +16,7 @@ PLAIN_EVERY = 5.0  # seconds between lines where there is no terminal
 
 
 class Progress(Protocol):
-    def show(self, counts: BatchCounts) -> None: ...
+    def show(self, counts: BatchCounts, waits_for: str) -> None: ...
 
 
 @contextmanager
@@ -44,11 +44,11 @@ class _Display:
         self._issued = bars.add_task("sessions", total=None, note="")
         self._sent = bars.add_task("invited", total=None, note="")
 
-    def show(self, counts: BatchCounts) -> None:
+    def show(self, counts: BatchCounts, waits_for: str) -> None:
         total = sum(counts.jobs.values())
         # Counted again from the rows each time, so that a second run of the same list starts where it stands.
         self._bars.update(self._issued, total=total, completed=total - _unissued(counts), note=_note(counts))
-        self._bars.update(self._sent, total=total, completed=_out(counts))
+        self._bars.update(self._sent, total=total, completed=_out(counts), note=waits_for)
 
 
 class _Lines:
@@ -57,10 +57,10 @@ class _Lines:
         self._told = 0.0
         self._line = ""
 
-    def show(self, counts: BatchCounts) -> None:
+    def show(self, counts: BatchCounts, waits_for: str) -> None:
         total = sum(counts.jobs.values())
         issued = total - _unissued(counts)
-        self._line = f"{_out(counts):,} of {total:,} out, {issued:,} sessions {_note(counts)}".rstrip()
+        self._line = f"{_out(counts):,} of {total:,} out, {issued:,} sessions {_note(counts)} {waits_for}".rstrip()
         if time.monotonic() - self._told >= PLAIN_EVERY:
             self._told = time.monotonic()
             self._console.print(self._line, markup=False, highlight=False)

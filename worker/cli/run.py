@@ -92,9 +92,17 @@ def run(
         else:
             show_status(facts)
             click.echo(f"each row: onboard report {batch.id} --out report.csv")
-        next_due = parts.facts.next_due(batch.id) if stand is Stand.LATER else None
+        next_due = _next_due(parts, batch) if stand is Stand.LATER else None
         stopped = _stopped(parts)
     raise SystemExit(_exit_code(stand, facts, next_due, stopped))
+
+
+def _next_due(parts: Parts, batch: BatchFacts) -> datetime | None:
+    """When the first of what is left may be done: its own time, or the end of its account's pause."""
+    outlook, states = parts.facts.outlook(batch.id), parts.budgets.all()
+    rules = [(at, parts.budget_of(name)) for name, at in outlook.accounts.items() if name in parts.accounts]
+    rules += [(at, parts.sender_budget(name)) for name, at in outlook.channels.items() if name in parts.channels]
+    return min((max(at, states[rule.name].blocked_until or at) for at, rule in rules), default=None)
 
 
 def _stopped(parts: Parts) -> dict[str, str]:
@@ -113,8 +121,17 @@ def _exit_code(stand: Stand, facts: dict[str, Any], next_due: datetime | None, s
         for name, reason in sorted(stopped.items()):
             click.echo(f"{name} is stopped: {reason}; put it right and run again", err=True)
     if stand is Stand.LATER:
-        when = next_due.isoformat(timespec="seconds") if next_due else "later"
-        click.echo(f"{facts['rows']['waiting'] + facts['rows']['issued']} rows wait until {when}", err=True)
+        left = facts["rows"]["waiting"] + facts["rows"]["issued"]
+        if facts["state"] == BatchState.PAUSED:
+            click.echo(f"paused with {left:,} rows left; `onboard resume {facts['batch']}` goes on with it", err=True)
+        elif next_due is not None:
+            click.echo(f"{left:,} rows wait until {next_due.isoformat(timespec='seconds')}; run again then", err=True)
+        elif left:
+            click.echo(f"{left:,} rows wait for another batch that serves their customers and is paused", err=True)
+        else:
+            click.echo(
+                f"{facts['rows']['invited']:,} customers have not finished; nothing is left to do here", err=True
+            )
     if needs_a_person(facts):
         return NEEDS_A_PERSON
     return LATER if stand is Stand.LATER else NEEDS_A_PERSON if stand is Stand.STOPPED else 0
@@ -186,9 +203,8 @@ def _import(parts: Parts, listed: Listed, options: ListOptions, *, again: bool, 
 
 
 def _work(parts: Parts, batch: BatchFacts, *, until: str, patience: timedelta) -> Stand:
-    current = parts.batches.find(str(batch.id)) or batch
-
     def is_done(counts: BatchCounts) -> bool:
+        current = parts.batches.find(str(batch.id)) or batch  # somebody may pause or cancel it meanwhile
         state = state_of(current, counts)
         return state in (BatchState.FINISHED, BatchState.CANCELLED) or (until == "sent" and state is BatchState.SENT)
 

@@ -1,12 +1,13 @@
 """`onboard worker` and `onboard beat`: Celery's own commands, with this configuration."""
 
 import os
+import sys
 from pathlib import Path
 
 import click
 
-from worker.celery_settings import QUEUES
-from worker.cli.exits import CannotStart
+from worker.celery_settings import QUEUES, why_not_with_workers
+from worker.cli.exits import DONE, CannotStart
 from worker.cli.invocation import Invocation
 from worker.settings import Settings
 
@@ -57,10 +58,8 @@ def beat(invocation: Invocation) -> None:
 
 def _with_broker(invocation: Invocation) -> Settings:
     settings = invocation.settings()
-    if settings.broker.url.startswith("memory"):
-        raise CannotStart("broker.url: workers need amqp://… or redis://…; `onboard run` works without a broker")
-    if settings.database.url.startswith("sqlite"):
-        raise CannotStart("database.url: workers need postgresql+psycopg://…; on SQLite use `onboard run`")
+    if reason := why_not_with_workers(settings):
+        raise CannotStart(reason)
     return settings
 
 
@@ -77,6 +76,11 @@ def _celery(settings: Settings, invocation: Invocation, arguments: list[str]) ->
     os.environ["ONBOARDING_LOG_LEVEL"] = _level(invocation)
     if invocation.log_file:
         os.environ["ONBOARDING_LOG_FILE"] = str(invocation.log_file.resolve())
+    from celery.bin.celery import celery  # imported here: half a second that no other command needs
+
     from worker.app import app  # it reads the configuration that was just named
 
-    app.start(argv=["--quiet", *arguments])
+    # Not `app.start`: that drops the worker's exit code, and what restarts services would take a failure for an end.
+    celery.params[0].default = app
+    code = celery.main(args=["--quiet", *arguments], prog_name="celery", standalone_mode=False)
+    sys.exit(code if isinstance(code, int) else DONE)

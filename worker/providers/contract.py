@@ -27,7 +27,11 @@ class Provider(Protocol):
         """Why this endpoint cannot serve the customer; empty when it can. Nothing is sent to find out."""
 
     def build(self, request: SessionRequest) -> HttpRequest:
-        """The request that opens a session."""
+        """The request that opens a session.
+
+        Built again with the same credentials it has the same headers: by them a caller sees that a credential has
+        been replaced since.
+        """
 
     def read(
         self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime

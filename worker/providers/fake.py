@@ -50,13 +50,14 @@ class FakeProvider:
     safe_to_repeat: bool = False
     refused: Callable[[Customer], list[FieldProblem]] = lambda _: []
     reloads: list[bool] = field(default_factory=list)  # what the next reloads of the credentials say
+    key: int = 1  # which credential is sent: a reload that says True brings the next
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
         return self.refused(customer)
 
     def build(self, request: SessionRequest) -> HttpRequest:
         body = {"customer_id": request.customer.customer_id, "external_ref": request.external_ref}
-        return HttpRequest("POST", "https://provider.test/sessions", {}, json.dumps(body).encode())
+        return HttpRequest("POST", "https://provider.test/sessions", {"key": str(self.key)}, json.dumps(body).encode())
 
     def read(
         self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
@@ -90,7 +91,9 @@ class FakeProvider:
         return expires_at
 
     def reload_credentials(self) -> bool:
-        return self.reloads.pop(0) if self.reloads else False
+        changed = self.reloads.pop(0) if self.reloads else False
+        self.key += changed
+        return changed
 
 
 class FakeHttp:

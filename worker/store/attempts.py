@@ -9,14 +9,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.budgets import Lesson
-from worker.endings import Done, Ending, Hold, Problem, Retry, Snooze
+from worker.endings import Done, Ending, Hold, Kind, Problem, Retry, Snooze
 from worker.ids import new_id
 from worker.keyring import Keyring
 from worker.models import Attempt, Job
 from worker.sessions import Session
 from worker.states import JobState, job_state_after
 from worker.store import budgets, jobs, sessions
-from worker.store.database import Database
+from worker.store.database import Database, fetch
 from worker.store.jobs import JobTerms, TakenJob
 
 DONE = "done"
@@ -72,10 +72,16 @@ class Attempts:
         lease was lost changes nothing but its attempt: somebody else owns the job.
         """
         with self._database.write() as connection:
+            outcomes = outcomes_of(connection, [item.opened.attempt_id for item in results])
+            # What is closed was written before, and only the answer to that was lost: it must not count twice.
+            results, late = (
+                [item for item in results if outcomes[item.opened.attempt_id] is None],
+                [item for item in results if outcomes[item.opened.attempt_id] == Kind.UNKNOWN and _says_more(item)],
+            )
             ours = jobs.still_ours(connection, [(item.opened.job.id, item.opened.job.fence) for item in results])
             kept = [result for result in results if result.opened.job.id in ours]
             added = sessions.add(connection, self._keyring, _new_sessions(terms.account, kept, ours), now=now)
-            moves, closings = [], []
+            moves, closings = [], [_closing(result, late=True, now=now) for result in late]
             for result in results:
                 job = result.opened.job
                 ending = result.ending
@@ -88,14 +94,27 @@ class Attempts:
             if moves:
                 by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
                 connection.execute(by_id.values(_MOVE), moves)
-            by_id = sa.update(Attempt).where(Attempt.id == sa.bindparam("attempt_id"))
-            connection.execute(by_id.values(CLOSE), closings)
+            if closings:
+                by_id = sa.update(Attempt).where(Attempt.id == sa.bindparam("attempt_id"))
+                connection.execute(by_id.values(CLOSE), closings)
             lessons = [lesson_of(item.began_at, item.problem) for item in results if item.ending]
             budgets.learn(connection, terms.rule, lessons, now=now)
-            if any(item.ending is None for item in results):
+            not_made = [item for item in results if item.ending is None]
+            if any(item.opened.job.probe for item in not_made):
                 budgets.end_probe(connection, terms.rule)
-            budgets.refund_credits(connection, terms.rule, sum(item.ending is None for item in results))
+            budgets.refund_credits(connection, terms.rule, len(not_made))
         return added.channels
+
+
+def outcomes_of(connection: sa.Connection, attempt_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str | None]:
+    """How these attempts were closed, None for those that are open; locked until the transaction ends."""
+    query = sa.select(Attempt.id, Attempt.outcome).where(Attempt.id.in_(attempt_ids)).order_by(Attempt.id)
+    return {row.id: row.outcome for row in fetch(connection, query.with_for_update())}
+
+
+def _says_more(result: IssueResult) -> bool:
+    """Whether a result tells what became of a call that nobody knew about any more."""
+    return result.session is not None or (result.problem is not None and result.problem.kind is not Kind.UNKNOWN)
 
 
 def _attempt(item: OpenedJob, account: str, *, now: datetime) -> dict[str, Any]:
@@ -152,7 +171,7 @@ def _move(result: IssueResult, ending: Ending | None, added: sessions.Added, *, 
     move: dict[str, Any] = {
         "job_id": job.id,
         "new_state": JobState.WAITING if ending is None else job_state_after(ending),
-        "new_due_at": now if ending is None else None,
+        "new_due_at": job.due_at if ending is None else None,
         "more_attempts": 0,
         "more_waits": 0,
         "more_reissues": 0,

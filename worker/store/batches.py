@@ -11,14 +11,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from worker.customers import Customer, FieldProblem
 from worker.keyring import Keyring
 from worker.models import Batch, CustomerRow, Job, Refusal
-from worker.states import ENDED_JOBS, JobState
+from worker.states import JobState
 from worker.store.database import Database, fetch
 from worker.store.jobs import PAUSED
+from worker.store.leading import Key, following
 from worker.store.sealing import seal_line, seal_person
 
 # Somebody else's import of the same customers may win the unique index a few times, not for ever.
 TRIES = 5
-OPEN_JOBS = [state for state in JobState if state not in ENDED_JOBS]
 
 
 @dataclass(frozen=True)
@@ -124,10 +124,10 @@ class Batches:
         priority: int,
         now: datetime,
     ) -> None:
-        """Add the next lines of a list, all or none.
+        """Add the next lines of a list, all or none; those that are in already are passed over.
 
         A customer whose job of another list is still open joins that one: no call and no message of its own.
-        One who has finished for this purpose is skipped.
+        One who has finished for this purpose is skipped; one for whom a call is in doubt is held.
         """
         for attempt in range(TRIES):
             try:
@@ -148,15 +148,21 @@ class Batches:
         now: datetime,
     ) -> None:
         with self._database.write() as connection:
-            # Locked against `pause` and `cancel`: what they do not see must know of them.
+            # Locked against `pause` and `cancel`, since what they do not see must know of them; and against
+            # another import of the same list, which may have been faster.
             batch = sa.select(Batch.paused_at, Batch.cancelled_at).where(Batch.id == batch_id)
-            paused_at, cancelled_at = connection.execute(batch.with_for_update(read=True)).one()
+            paused_at, cancelled_at = connection.execute(batch.with_for_update(key_share=True)).one()
+            numbers = [line.row for line in accepted] + [line.row for line in refused]
+            there = _rows_in(connection, batch_id, numbers)
+            accepted = [line for line in accepted if line.row not in there]
+            refused = [line for line in refused if line.row not in there]
             if paused_at is not None:
                 priority += PAUSED
             if accepted:
                 self._keep_customers(connection, [line.customer for line in accepted], now=now)
-                earlier = _earlier_jobs(connection, [line.customer for line in accepted])
-                rows = [self._job(batch_id, line, earlier, priority=priority, now=now) for line in accepted]
+                keys = {(line.customer.customer_id, line.customer.purpose) for line in accepted}
+                followed = following(connection, keys, now=now)
+                rows = [self._job(batch_id, line, followed, priority=priority, now=now) for line in accepted]
                 if cancelled_at is not None:
                     rows = [row | _CANCELLED for row in rows]
                 connection.execute(sa.insert(Job), rows)
@@ -189,7 +195,7 @@ class Batches:
         self,
         batch_id: int,
         line: AcceptedLine,
-        earlier: dict[tuple[str, str], sa.Row[Any]],
+        followed: dict[Key, dict[str, Any]],
         *,
         priority: int,
         now: datetime,
@@ -223,15 +229,7 @@ class Batches:
             "created_at": now,
             "changed_at": now,
         }
-        before = earlier.get((customer.customer_id, customer.purpose))
-        if before is None:
-            return job
-        where = f"batch {before.batch_id}, row {before.row}"
-        if before.state is JobState.COMPLETED:
-            skipped = {"state": JobState.COMPLETED, "due_at": None, "result": before.result}
-            return job | skipped | {"reason": "already_finished", "detail": f"the customer finished in {where}"}
-        joined = {"joins": before.id, "due_at": None, "reason": "joined_job"}
-        return job | joined | {"detail": f"the customer is being served by {where}"}
+        return job | followed.get((customer.customer_id, customer.purpose), {})
 
 
 _FACTS = (Batch.id, Batch.name, Batch.created_at, Batch.imported_at, Batch.paused_at, Batch.cancelled_at)
@@ -246,19 +244,17 @@ _CANCELLED: dict[str, Any] = {
 _NEWEST = ("kind", "country", "locale", "timezone", "sealed", "changed_at")
 
 
-def _earlier_jobs(connection: sa.Connection, customers: Sequence[Customer]) -> dict[tuple[str, str], sa.Row[Any]]:
-    """For each (customer, purpose) the job that is open, else one that the customer finished."""
-    query = sa.select(Job.id, Job.batch_id, Job.row, Job.customer_id, Job.purpose, Job.state, Job.result).where(
-        Job.customer_id.in_([customer.customer_id for customer in customers]),
-        Job.joins.is_(None),
-        Job.state.in_([*OPEN_JOBS, JobState.COMPLETED]),
-    )
-    found: dict[tuple[str, str], sa.Row[Any]] = {}
-    for row in fetch(connection, query):
-        key = (row.customer_id, row.purpose)
-        if key not in found or row.state is not JobState.COMPLETED:
-            found[key] = row
-    return found
+def _rows_in(connection: sa.Connection, batch_id: int, rows: Sequence[int]) -> set[int]:
+    """Those of these rows of the list that are in."""
+    if not rows:
+        return set()
+    return {
+        row
+        for table in (Job, Refusal)
+        for row in connection.execute(
+            sa.select(table.row).where(table.batch_id == batch_id, table.row.between(min(rows), max(rows)))
+        ).scalars()
+    }
 
 
 def _refusal(batch_id: int, line: RefusedLine) -> dict[str, Any]:

@@ -18,7 +18,7 @@ _COLUMNS = [Budget.__table__.c[field.name] for field in fields(BudgetState)]
 
 
 def read(connection: sa.Connection, name: str, *, lock: bool = False) -> BudgetState:
-    """The budget's state, made if it is new. With `lock`, nobody else changes it until the transaction ends."""
+    """The budget's state. With `lock`, nobody else changes it until the transaction ends. Raises LookupError."""
     query = sa.select(*_COLUMNS).where(Budget.name == name)
     row = connection.execute(query.with_for_update() if lock else query).first()
     if row is None:
@@ -35,7 +35,8 @@ def learn(connection: sa.Connection, rule: BudgetRule, lessons: Iterable[Lesson]
     """Apply what calls taught, and give back the credits of those that cost none."""
     lessons = list(lessons)
     unlocked = read(connection, rule.name)
-    refunds = sum(lesson.kind in FREE for lesson in lessons) if rule.credits is not None else 0
+    free = sum(lesson.kind in FREE or lesson.unreachable for lesson in lessons)
+    refunds = free if rule.credits is not None else 0
     if learned(unlocked, rule, lessons, now=now) == unlocked and not refunds:
         return unlocked  # nothing new, as mostly: the row stays cold
     before = read(connection, rule.name, lock=True)

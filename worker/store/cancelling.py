@@ -7,10 +7,8 @@ import sqlalchemy as sa
 
 from worker.endings import Kind
 from worker.models import Batch, InvitationRow, Job
-from worker.states import ENDED_JOBS, InvitationState, JobState
+from worker.states import OPEN_JOBS, InvitationState, JobState
 from worker.store.database import fetch
-
-OPEN = [state for state in JobState if state not in ENDED_JOBS]
 
 
 def cancelled_batches(connection: sa.Connection, batch_ids: set[int]) -> set[int]:
@@ -24,7 +22,7 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
 
     Those who joined them are served on their own; one that had joined another leaves it.
     """
-    query = sa.select(Job.id).where(Job.id.in_(ids), Job.state.in_(OPEN)).order_by(Job.id)
+    query = sa.select(Job.id).where(Job.id.in_(ids), Job.state.in_(OPEN_JOBS)).order_by(Job.id)
     ids = [row.id for row in fetch(connection, query.with_for_update())] if ids else []
     if not ids:
         return
@@ -51,15 +49,18 @@ def promote(connection: sa.Connection, ended: list[int], doubtful: set[int], *, 
 
     The heir of a job whose call is in `doubtful` is held: making it again is no less in doubt for another list.
     """
-    query = sa.select(Job.id, Job.joins).where(Job.joins.in_(ended), Job.state.in_(OPEN)).order_by(Job.id)
+    query = sa.select(Job.id, Job.joins).where(Job.joins.in_(ended), Job.state.in_(OPEN_JOBS)).order_by(Job.id)
     heirs: dict[int, int] = {}
+    others = []
     for row in fetch(connection, query.with_for_update()):
-        if row.joins not in heirs:
-            heirs[row.joins] = row.id
-            inherited = _HELD if row.joins in doubtful else {}
-            change_jobs(connection, [row.id], {"joins": None, **waiting_again(now), **inherited})
-        else:
-            change_jobs(connection, [row.id], {"joins": heirs[row.joins]})
+        if heirs.setdefault(row.joins, row.id) != row.id:
+            others.append({"job_id": row.id, "heir": heirs[row.joins]})
+    leads = waiting_again(now) | {"joins": None}
+    change_jobs(connection, [heir for before, heir in heirs.items() if before not in doubtful], leads)
+    change_jobs(connection, [heir for before, heir in heirs.items() if before in doubtful], leads | _HELD)
+    if others:
+        by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
+        connection.execute(by_id.values(joins=sa.bindparam("heir")), others)
 
 
 _HELD: dict[str, Any] = {

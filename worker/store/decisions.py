@@ -1,7 +1,8 @@
 """What a person decides about a batch: pause, resume, cancel it; retry what failed; settle what is held.
 
 Pausing lifts the priority of the batch's rows out of those that are taken, so that a paused million costs the
-others nothing. It is a change to each row, made in lots, so that no transaction is long.
+others nothing. Every decision is a change to each row, made in lots, so that no transaction is long and no
+statement is wider than a database takes; one that is cut off is made for the rest by saying it again.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,22 +12,20 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
 from worker.models import Batch, InvitationRow, Job
-from worker.states import InvitationState, JobState
-from worker.store.cancelling import OPEN, calls_in_doubt, cancel_jobs, change_jobs, promote, waiting_again
+from worker.states import OPEN_JOBS, InvitationState, JobState
+from worker.store.cancelling import cancel_jobs
 from worker.store.database import Database, fetch
 from worker.store.jobs import PAUSED, PRIORITIES
-from worker.store.sessions import ABANDONED
+from worker.store.settling import LEAD, Decided, abandon, in_state, repeat, retry
 
 LOT = 2000
 # An import may make a customer's leader at the moment at which a retry does: the retry looks again, and joins it.
 TRIES = 5
 # What is being called for is ended at its next taking, once its result is known.
-FREE = [state for state in OPEN if state is not JobState.WORKING]
+FREE = [state for state in OPEN_JOBS if state is not JobState.WORKING]
 _PAUSED = [priority + PAUSED for priority in PRIORITIES]
-_Lead = aliased(Job)
 
 
 class Verdict(StrEnum):
@@ -34,15 +33,6 @@ class Verdict(StrEnum):
 
     REPEAT = "repeat"  # make the call again: it may be paid for, or arrive, a second time
     ABANDON = "abandon"  # give it up
-
-
-@dataclass(frozen=True)
-class Decided:
-    """How many rows a decision changed, and what may be rung for now."""
-
-    rows: int
-    accounts: frozenset[str] = frozenset()
-    channels: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -91,53 +81,50 @@ class Decisions:
     def count_held(self, which: Which) -> int:
         return self._count(which, JobState.HELD)
 
+    def held_elsewhere(self, which: Which) -> dict[int, int]:
+        """How many of these rows are held because the row of another batch is that they joined, by that batch."""
+        query = _chosen(which, sa.select(LEAD.batch_id, sa.func.count().label("rows")).select_from(Job))
+        query = query.join(LEAD, LEAD.id == Job.joins).where(Job.state.in_(OPEN_JOBS), LEAD.state == JobState.HELD)
+        with self._database.read() as connection:
+            rows = fetch(connection, query.group_by(LEAD.batch_id).order_by(LEAD.batch_id))
+        return {row.batch_id: row.rows for row in rows}
+
     def retry(self, which: Which, *, now: datetime) -> Decided:
-        """Put failed jobs back to waiting, attempts at zero. One whose customer is being served elsewhere joins.
+        """Put failed jobs back to waiting, attempts at zero.
 
-        One that had joined a job which failed is served on its own.
+        One whose customer is being served elsewhere joins, and one whose customer has finished elsewhere is
+        completed. One that had joined a job which failed is served on its own.
         """
-        for attempt in range(TRIES):
-            try:
-                return self._retry(which, now=now)
-            except sa.exc.IntegrityError:
-                if attempt == TRIES - 1:
-                    raise
-        return Decided(0)
-
-    def _retry(self, which: Which, *, now: datetime) -> Decided:
-        with self._database.write() as connection:
-            rows = fetch(connection, _rows(which, JobState.FAILED).order_by(Job.id).with_for_update(of=Job))
-            for row in rows:
-                _lead_or_join(connection, row, now=now)
-        return Decided(len(rows), frozenset(row.account for row in rows))
+        return self._each_lot(which, JobState.FAILED, lambda connection, ids: retry(connection, ids, now=now))
 
     def resolve(self, which: Which, verdict: Verdict, *, now: datetime) -> Decided:
         """Settle held jobs: make their calls again, or give them up."""
-        with self._database.write() as connection:
-            rows = fetch(connection, _rows(which, JobState.HELD).order_by(Job.id).with_for_update(of=Job))
-            in_doubt = _held_messages(connection, [row.id for row in rows])
-            messages = [row for row in rows if row.id in in_doubt]
-            calls = [row for row in rows if row.id not in in_doubt]
-            if verdict is Verdict.ABANDON:
-                doubtful = calls_in_doubt(connection, [row.id for row in calls])
-                gone = {"state": InvitationState.FAILED, "due_at": None, "reason": ABANDONED, "detail": ""}
-                _change_invitations(connection, [row.id for row in messages], gone)
-                # One whose other message is out is invited all the same.
-                invited = _invited(connection, [row.id for row in messages])
-                ended = [row.id for row in rows if row.id not in invited]
-                end = {"state": JobState.CANCELLED, "due_at": None, "reason": ABANDONED, "changed_at": now}
-                change_jobs(connection, ended, end)
-                done = {"state": JobState.INVITED, "reason": "", "detail": "", "changed_at": now}
-                change_jobs(connection, list(invited), done)
-                promote(connection, ended, doubtful, now=now)
-                return Decided(len(rows))
-            again = {"state": InvitationState.WAITING, "due_at": now, "attempts": 0, "reason": "", "detail": ""}
-            _change_invitations(connection, [row.id for row in messages], again)
-            issued = {"state": JobState.ISSUED, "reason": "", "detail": "", "changed_at": now}
-            change_jobs(connection, [row.id for row in messages], issued)
-            change_jobs(connection, [row.id for row in calls], waiting_again(now))
-        channels = frozenset(channel for names in in_doubt.values() for channel in names)
-        return Decided(len(rows), frozenset(row.account for row in calls), channels)
+        settle = abandon if verdict is Verdict.ABANDON else repeat
+        return self._each_lot(which, JobState.HELD, lambda connection, ids: settle(connection, ids, now=now))
+
+    def _each_lot(
+        self, which: Which, state: JobState, decide: Callable[[sa.Connection, list[int]], Decided]
+    ) -> Decided:
+        decided, after = Decided(0), 0
+        while lot := self._lot(which, state, after, decide):
+            after = lot[0]
+            decided += lot[1]
+        return decided
+
+    def _lot(
+        self, which: Which, state: JobState, after: int, decide: Callable[[sa.Connection, list[int]], Decided]
+    ) -> tuple[int, Decided] | None:
+        """Decide about the next rows; the last of them, and what changed. None: there are no more."""
+        query = _rows(which, state).where(Job.row > after).order_by(Job.row).limit(LOT)
+        for attempt in range(TRIES):
+            try:
+                with self._database.write() as connection:
+                    lot = fetch(connection, query)
+                    return (lot[-1].row, decide(connection, [row.id for row in lot])) if lot else None
+            except sa.exc.IntegrityError:
+                if attempt == TRIES - 1:
+                    raise
+        return None
 
     def _count(self, which: Which, state: JobState) -> int:
         query = sa.select(sa.func.count()).select_from(_rows(which, state).subquery())
@@ -154,7 +141,7 @@ class Decisions:
         of = list(of)
         # Failed ones too, though they do not count: a retry in a paused batch must wait, and must not after it.
         jobs = sa.select(Job.id, Job.row, Job.state).where(
-            Job.batch_id == batch_id, Job.state.in_([*OPEN, JobState.FAILED]), Job.priority.in_(of)
+            Job.batch_id == batch_id, Job.state.in_([*OPEN_JOBS, JobState.FAILED]), Job.priority.in_(of)
         )
         shift = sa.update(Job).values(priority=Job.priority + by)
         lots = self._in_lots(jobs, Job.row, lambda ids: shift.where(Job.id.in_(ids)))
@@ -217,55 +204,11 @@ class Decisions:
 
 
 def _rows(which: Which, state: JobState) -> sa.Select[*tuple[Any, ...]]:
-    query = sa.select(Job.id, Job.customer_id, Job.purpose, Job.account).where(Job.batch_id == which.batch_id)
-    if state is JobState.FAILED:
-        query = query.join(_Lead, _Lead.id == Job.joins, isouter=True)
-        query = query.where(sa.func.coalesce(_Lead.state, Job.state) == state)
-    else:
-        query = query.where(Job.state == state, Job.joins.is_(None))
+    return in_state(_chosen(which, sa.select(Job.id, Job.row, Job.customer_id, Job.purpose, Job.account)), state)
+
+
+def _chosen(which: Which, query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
+    query = query.where(Job.batch_id == which.batch_id)
     if which.account is not None:
         query = query.where(Job.account == which.account)
     return query.where(Job.row == which.row) if which.row is not None else query
-
-
-def _lead_or_join(connection: sa.Connection, row: sa.Row[Any], *, now: datetime) -> None:
-    leader = connection.execute(
-        sa.select(Job.id).where(
-            Job.customer_id == row.customer_id,
-            Job.purpose == row.purpose,
-            Job.joins.is_(None),
-            Job.state.in_(OPEN),
-        )
-    ).scalar()
-    values = waiting_again(now) | {"joins": None}
-    if leader is not None:
-        values |= {"joins": leader, "due_at": None, "reason": "joined_job"}
-        # Who had joined this one joins the leader too: nobody joins one that joins another.
-        connection.execute(sa.update(Job).where(Job.joins == row.id).values(joins=leader))
-    change_jobs(connection, [row.id], values)
-
-
-def _held_messages(connection: sa.Connection, job_ids: list[int]) -> dict[int, set[str]]:
-    """The channels of these jobs' messages that are in doubt."""
-    query = sa.select(InvitationRow.job_id, InvitationRow.channel).where(
-        InvitationRow.job_id.in_(job_ids), InvitationRow.state == InvitationState.HELD
-    )
-    found: dict[int, set[str]] = {}
-    for row in fetch(connection, query):
-        found.setdefault(row.job_id, set()).add(row.channel)
-    return found
-
-
-def _invited(connection: sa.Connection, job_ids: list[int]) -> set[int]:
-    """Those of these jobs that have a message that is out."""
-    out = (InvitationState.SENT, InvitationState.DELIVERED)
-    query = sa.select(InvitationRow.job_id).where(InvitationRow.job_id.in_(job_ids), InvitationRow.state.in_(out))
-    return set(connection.execute(query).scalars())
-
-
-def _change_invitations(connection: sa.Connection, job_ids: list[int], values: dict[str, Any]) -> None:
-    if job_ids:
-        held = sa.update(InvitationRow).where(
-            InvitationRow.job_id.in_(job_ids), InvitationRow.state == InvitationState.HELD
-        )
-        connection.execute(held.values(values))

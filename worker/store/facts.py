@@ -9,13 +9,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
-from worker.customers import Channel
+from worker.customers import Channel, invitation_channels
 from worker.endings import Kind
 from worker.keyring import Keyring
 from worker.models import Attempt, Audit, CustomerRow, InvitationRow, Job, Refusal, SessionRow
 from worker.states import InvitationState, JobState
 from worker.store.attempts import DONE, LATE, NOT_SENT
 from worker.store.database import Database, fetch
+from worker.store.jobs import PRIORITIES
 from worker.store.sealing import open_link
 
 LOT = 1000  # report lines read at a time: a million of them must not be in memory at once
@@ -44,6 +45,16 @@ class BatchCounts:
     accounts: dict[str, AccountFacts] = field(default_factory=dict)
     waiting: dict[str, int] = field(default_factory=dict)  # jobs that still need a call, by account
     unsent: dict[str, int] = field(default_factory=dict)  # invitations that have not left, by channel
+    to_come: dict[str, int] = field(default_factory=dict)  # invitations of jobs that still need a call, by channel
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """When what is left of a batch is due: by account, by channel. `under_way`: some of it is being worked."""
+
+    accounts: dict[str, datetime]
+    channels: dict[str, datetime]
+    under_way: bool
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,6 +102,7 @@ class Facts:
                     _RESULT.label("result"),
                     sa.func.count().label("jobs"),
                 )
+                .select_from(Job)
                 .join(_Lead, _Lead.id == Job.joins, isouter=True)
                 .where(Job.batch_id == batch_id)
                 .group_by(_STATE, Job.channel, _ACCOUNT, _RESULT)
@@ -119,26 +131,44 @@ class Facts:
         counts.rejected, counts.duplicate = rejected - duplicate, duplicate
         return counts
 
-    def next_due(self, batch_id: int) -> datetime | None:
-        """When the next waiting row of the batch is due: a job, or an invitation."""
-        jobs = sa.select(sa.func.min(Job.due_at)).where(Job.batch_id == batch_id, Job.state == JobState.WAITING)
-        messages = sa.select(sa.func.min(InvitationRow.due_at)).where(
-            InvitationRow.batch_id == batch_id, InvitationRow.state == InvitationState.WAITING
+    def outlook(self, batch_id: int) -> Outlook:
+        """When what is left of a batch is due, by account and by channel; rows of the jobs that its own join too."""
+        lead_due, lead_priority = (
+            sa.func.coalesce(_Lead.due_at, Job.due_at),
+            sa.func.coalesce(_Lead.priority, Job.priority),
         )
-        with self._database.read() as connection:
-            due = [connection.execute(query).scalar() for query in (jobs, messages)]
-        return min((at for at in due if at is not None), default=None)
-
-    def waiting_reasons(self, batch_id: int) -> dict[tuple[str, str], int]:
-        """How many jobs of the batch are in a state for a reason: {(state, reason): jobs}."""
-        query = (
-            sa.select(_STATE.label("state"), Job.reason, sa.func.count().label("jobs"))
+        waiting = sa.and_(_STATE == JobState.WAITING, lead_priority.in_(PRIORITIES))
+        jobs = (
+            sa.select(_ACCOUNT.label("name"), sa.func.min(lead_due).label("due_at"))
+            .select_from(Job)
             .join(_Lead, _Lead.id == Job.joins, isouter=True)
-            .where(Job.batch_id == batch_id, Job.reason != "")
-            .group_by(_STATE, Job.reason)
+            .where(Job.batch_id == batch_id, waiting)
+            .group_by(_ACCOUNT)
+        )
+        unsent = sa.and_(InvitationRow.state == InvitationState.WAITING, InvitationRow.priority.in_(PRIORITIES))
+        letters = (
+            sa.select(InvitationRow.channel.label("name"), sa.func.min(InvitationRow.due_at).label("due_at"))
+            .join(Job, sa.func.coalesce(Job.joins, Job.id) == InvitationRow.job_id)
+            .where(Job.batch_id == batch_id, unsent)
+            .group_by(InvitationRow.channel)
+        )
+        under_way = (
+            sa.select(sa.literal(1))
+            .select_from(Job)
+            .join(_Lead, _Lead.id == Job.joins, isouter=True)
+            .join(InvitationRow, InvitationRow.job_id == sa.func.coalesce(Job.joins, Job.id), isouter=True)
+            .where(
+                Job.batch_id == batch_id,
+                sa.or_(_STATE == JobState.WORKING, InvitationRow.state == InvitationState.WORKING),
+            )
+            .limit(1)
         )
         with self._database.read() as connection:
-            return {(row.state.value, row.reason): row.jobs for row in fetch(connection, query)}
+            return Outlook(
+                {row.name: row.due_at for row in fetch(connection, jobs)},
+                {row.name: row.due_at for row in fetch(connection, letters)},
+                connection.execute(under_way).first() is not None,
+            )
 
     def lines(self, batch_id: int, *, with_links: bool = False) -> Iterator[LineFacts]:
         """Each line of the batch in order, refused ones too, read in lots."""
@@ -227,6 +257,8 @@ def _count_jobs(counts: BatchCounts, row: sa.Row[Any]) -> None:
         counts.results[row.result] = counts.results.get(row.result, 0) + row.jobs
     if row.state in (JobState.WAITING, JobState.WORKING):
         counts.waiting[row.account] = counts.waiting.get(row.account, 0) + row.jobs
+        for channel in invitation_channels(row.channel):
+            counts.to_come[channel] = counts.to_come.get(channel, 0) + row.jobs
 
 
 def _count_calls(facts: AccountFacts, outcome: str | None, calls: int) -> AccountFacts:

@@ -13,7 +13,7 @@ from worker.ids import new_id
 from worker.models import Attempt, InvitationRow
 from worker.states import InvitationState, invitation_state_after
 from worker.store import budgets
-from worker.store.attempts import CLOSE, closing, lesson_of
+from worker.store.attempts import CLOSE, closing, lesson_of, outcomes_of
 from worker.store.database import Database
 from worker.store.invitations import InvitationTerms, TakenInvitation, still_ours
 from worker.store.inviting import move_jobs
@@ -73,6 +73,9 @@ class Handovers:
     def finish(self, terms: InvitationTerms, results: Sequence[InviteResult], *, now: datetime) -> None:
         """Write results, all in one transaction: the attempt, the invitation, and what its job makes of it."""
         with self._database.write() as connection:
+            # What is closed was written before, and only the answer to that was lost: it must not count twice.
+            outcomes = outcomes_of(connection, [item.opened.attempt_id for item in results])
+            results = [item for item in results if outcomes[item.opened.attempt_id] is None]
             leases = [(item.opened.invitation.id, item.opened.invitation.fence) for item in results]
             ours = still_ours(connection, leases)
             kept = [item for item in results if item.opened.invitation.id in ours]
@@ -84,12 +87,13 @@ class Handovers:
                 closing(item.opened.attempt_id, called=item.ending is not None, problem=item.problem, now=now)
                 for item in results
             ]
-            by_id = sa.update(Attempt).where(Attempt.id == sa.bindparam("attempt_id"))
-            connection.execute(by_id.values(CLOSE), closings)
-            if any(item.ending is None for item in results):
-                budgets.end_probe(connection, terms.rule)
+            if closings:
+                by_id = sa.update(Attempt).where(Attempt.id == sa.bindparam("attempt_id"))
+                connection.execute(by_id.values(CLOSE), closings)
             lessons = [lesson_of(item.began_at, item.problem) for item in results if item.ending]
             budgets.learn(connection, terms.rule, lessons, now=now)
+            if any(item.ending is None and item.opened.invitation.probe for item in results):
+                budgets.end_probe(connection, terms.rule)
 
 
 _MOVE: dict[str, Any] = {
@@ -110,7 +114,7 @@ def _move(result: InviteResult, *, now: datetime) -> dict[str, Any]:
     move: dict[str, Any] = {
         "invitation_id": result.opened.invitation.id,
         "new_state": InvitationState.WAITING if ending is None else invitation_state_after(ending),
-        "new_due_at": now if ending is None else None,
+        "new_due_at": result.opened.invitation.due_at if ending is None else None,
         "more_attempts": 0,
         "more_waits": 0,
         "new_reason": "",

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as dataclass_replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -47,8 +48,10 @@ class TakenInvitation:
     kind: str
     fence: int
     attempts: int
+    due_at: datetime  # what it goes back to when it is not handed over: it must not lose its place
     lease_until: datetime
     slot: datetime | None
+    probe: bool  # the single hand-over that goes first after a pause
     account: str  # the provider account that opened its session
     customer: Customer
     link: str
@@ -91,10 +94,10 @@ class Invitations:
             cancelled = [row.job_id for row in rows if letters[row.id].cancelled_at is not None]
             cancel_jobs(connection, cancelled, now=now)
             of_no_use = [row for row in rows if not _of_use(letters[row.id])]
-            if of_no_use:
-                ids = [row.id for row in of_no_use]
-                over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": "session_ended"}
-                connection.execute(sa.update(InvitationRow).where(InvitationRow.id.in_(ids)).values(over))
+            for row in of_no_use:
+                reason = "cancelled" if letters[row.id].cancelled_at is not None else "session_ended"
+                over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": reason}
+                connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(over))
             rows = [row for row in rows if _of_use(letters[row.id])]
             reserved = after_taking(state, granted, len(rows), now=now, probe_for=terms.lease)
             if reserved != state:
@@ -103,11 +106,12 @@ class Invitations:
         taken, closed = [], []
         for index, row in enumerate(rows):
             try:
-                taken.append(self._invitation(row, letters[row.id], slots.at(index) if slots.interval else None))
+                item = self._invitation(row, letters[row.id], slots.at(index) if slots.interval else None)
+                taken.append(dataclass_replace(item, probe=granted.probe))
             except CannotOpen as error:
                 closed.append((row, str(error)))
         if closed:
-            self._hold(terms, closed, now=now)
+            self._hold(terms, closed, probe=granted.probe, now=now)
         return TakenInvitations(taken, again_at=now if full else None)
 
     def _invitation(self, row: sa.Row[Any], letter: sa.Row[Any], slot: datetime | None) -> TakenInvitation:
@@ -129,8 +133,10 @@ class Invitations:
             kind=row.kind,
             fence=row.fence,
             attempts=row.attempts,
+            due_at=row.due_at,
             lease_until=row.lease_until,
             slot=slot,
+            probe=False,
             account=letter.account,
             customer=customer,
             link=open_link(self._keyring, row.session_id, letter.session),
@@ -138,10 +144,13 @@ class Invitations:
             floor=timedelta(seconds=letter.floor_seconds),
         )
 
-    def _hold(self, terms: InvitationTerms, closed: Sequence[tuple[sa.Row[Any], str]], *, now: datetime) -> None:
+    def _hold(
+        self, terms: InvitationTerms, closed: Sequence[tuple[sa.Row[Any], str]], *, probe: bool, now: datetime
+    ) -> None:
         """Hold rows that no key opens, and their jobs: they must not keep the others from being sent."""
         with self._database.write() as connection:
-            budgets.end_probe(connection, terms.rule)  # nothing is handed over that could end it
+            if probe:
+                budgets.end_probe(connection, terms.rule)  # nothing is handed over that could end it
             ours = still_ours(connection, [(row.id, row.fence) for row, _ in closed])
             for row, why in closed:
                 if row.id in ours:
@@ -152,8 +161,10 @@ class Invitations:
 
     def release(self, rule: BudgetRule, invitations: Iterable[TakenInvitation], *, now: datetime) -> None:
         """Give back invitations that were not handed over: they are due as before, and nothing is counted."""
+        invitations = list(invitations)
         with self._database.write() as connection:
-            budgets.end_probe(connection, rule)
+            if any(item.probe for item in invitations):
+                budgets.end_probe(connection, rule)
             ours = still_ours(connection, [(item.id, item.fence) for item in invitations])
             if ours:
                 back = {"state": InvitationState.WAITING, "lease_until": None}
@@ -168,6 +179,8 @@ class Invitations:
         job has lapsed instead: a queue that is longer than a link's life must not buy sessions for ever.
         """
         with self._database.write() as connection:
+            if any(item.probe for item, _ in stale):
+                budgets.end_probe(connection, terms.rule)
             ours = still_ours(connection, [(item.id, item.fence) for item, _ in stale])
             due = {ours[item.id]: due_at for item, due_at in stale if item.id in ours}
             if not due:

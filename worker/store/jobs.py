@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -50,8 +50,10 @@ class TakenJob:
     priority: int
     purpose: str
     channel: Channel
+    due_at: datetime  # what it goes back to when no call is made: it must not lose its place
     lease_until: datetime
     slot: datetime | None
+    probe: bool  # the single call that goes first after a pause
     session_id: uuid.UUID | None  # the session that a new one replaces
     request: SessionRequest
 
@@ -115,21 +117,23 @@ class Jobs:
             slot = slots.at(index) if slots.interval else None
             session_id = current.get((row.customer_id, row.purpose), row.session_id)
             try:
-                jobs.append(self._job(row, people[row.customer_id], terms.provider, slot=slot, session_id=session_id))
+                job = self._job(row, people[row.customer_id], terms.provider, slot=slot, session_id=session_id)
+                jobs.append(replace(job, probe=granted.probe))
             except CannotOpen as error:
                 closed.append((row, str(error)))
         if closed:
-            self._hold(terms, closed, now=now)
+            self._hold(terms, closed, probe=granted.probe, now=now)
         again_at = now if full else None  # there may be more behind it
         called_for = {row.id for row in due}
         moved_on = [row for row in rows if row.id not in called_for]
         adopted = {channel for row in moved_on for channel in invitation_channels(row.channel)}
         return TakenJobs(jobs, again_at=again_at, adopted_channels=frozenset(adopted))
 
-    def _hold(self, terms: JobTerms, closed: Sequence[tuple[sa.Row[Any], str]], *, now: datetime) -> None:
+    def _hold(self, terms: JobTerms, closed: Sequence[tuple[sa.Row[Any], str]], *, probe: bool, now: datetime) -> None:
         """Hold rows that no key opens: they must not keep the others from being worked."""
         with self._database.write() as connection:
-            budgets.end_probe(connection, terms.rule)  # no call is made that could end it
+            if probe:
+                budgets.end_probe(connection, terms.rule)  # no call is made that could end it
             ours = still_ours(connection, [(row.id, row.fence) for row, _ in closed])
             for row, why in closed:
                 if row.id in ours:
@@ -139,8 +143,10 @@ class Jobs:
 
     def release(self, rule: BudgetRule, jobs: Iterable[TakenJob], *, now: datetime) -> None:
         """Give back jobs for which no call was made: they are due as before, and nothing is counted."""
+        jobs = list(jobs)
         with self._database.write() as connection:
-            budgets.end_probe(connection, rule)
+            if any(job.probe for job in jobs):
+                budgets.end_probe(connection, rule)
             release(connection, [(job.id, job.fence) for job in jobs], now=now)
 
     def _job(
@@ -183,19 +189,28 @@ class Jobs:
             priority=row.priority,
             purpose=row.purpose,
             channel=row.channel,
+            due_at=row.due_at,
             lease_until=row.lease_until,
             slot=slot,
+            probe=False,
             session_id=session_id,
             request=request,
         )
 
 
 def _due(terms: JobTerms, *, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
-    return Job.account == terms.account, Job.state == JobState.WAITING, Job.joins.is_(None), Job.due_at <= now
+    return (
+        Job.account == terms.account,
+        Job.state == JobState.WAITING,
+        Job.joins.is_(None),
+        Job.due_at <= now,
+    )
 
 
 def _is_due(connection: sa.Connection, terms: JobTerms, *, now: datetime) -> bool:
-    return bool(connection.execute(sa.select(sa.exists().where(*_due(terms, now=now)))).scalar())
+    return bool(
+        connection.execute(sa.select(sa.exists().where(*_due(terms, now=now), Job.priority.in_(PRIORITIES)))).scalar()
+    )
 
 
 # What a job is worked from. Not all columns: converting those that nobody reads cost more than the query.

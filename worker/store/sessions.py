@@ -105,7 +105,9 @@ def _take_over(
     """The states of the session's first invitations once this job owns what of them has not left."""
     columns = (InvitationRow.id, InvitationRow.channel, InvitationRow.state, InvitationRow.reason)
     query = sa.select(*columns).where(InvitationRow.session_id == session_id, InvitationRow.kind == FIRST)
-    existing = {row.channel: row for row in connection.execute(query)}
+    # Locked: what comes of one that is being sent is either seen here, or is this job's already when it is written.
+    locked = query.order_by(InvitationRow.id).with_for_update()
+    existing = {row.channel: row for row in connection.execute(locked)}
     states = []
     for channel in invitation_channels(job.channel):
         row = existing.get(channel)

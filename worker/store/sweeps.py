@@ -101,7 +101,7 @@ class Sweeps:
 
     def _jobs(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> Returned:
         with self._database.write() as connection:
-            query = sa.select(Job.id, Job.fence, Job.attempts).where(Job.state == JobState.WORKING)
+            query = sa.select(Job.id, Job.fence, Job.attempts, Job.due_at).where(Job.state == JobState.WORKING)
             rows = _lot(connection, query if all_of_them else query.where(Job.lease_until < now))
             open_attempts = _open_attempts(
                 connection, Attempt.job_id.in_([row.id for row in rows]), Attempt.invitation_id.is_(None)
@@ -118,7 +118,7 @@ class Sweeps:
     def _invitations(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> Returned:
         with self._database.write() as connection:
             columns = (InvitationRow.id, InvitationRow.fence, InvitationRow.attempts, InvitationRow.job_id)
-            query = sa.select(*columns).where(InvitationRow.state == InvitationState.WORKING)
+            query = sa.select(*columns, InvitationRow.due_at).where(InvitationRow.state == InvitationState.WORKING)
             rows = _lot(connection, query if all_of_them else query.where(InvitationRow.lease_until < now))
             open_attempts = _open_attempts(
                 connection,
@@ -153,7 +153,7 @@ class Sweeps:
             move: dict[str, Any] = {
                 "row_id": row.id,
                 "new_state": waiting,
-                "new_due_at": now,
+                "new_due_at": row.due_at,  # a row that no call was made for does not lose its place
                 "more_attempts": 0,
                 "new_reason": "",
                 "new_detail": "",

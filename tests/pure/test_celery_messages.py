@@ -1,0 +1,38 @@
+"""What keeps bells few and their times nobody's business."""
+
+import importlib
+import threading
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def tasks():
+    return importlib.import_module("worker.tasks")
+
+
+def test_sweeps_that_piled_up_are_worked_off_as_one(tasks):
+    ticks = tasks.Ticks()
+    assert [ticks.begin(now) for now in (7.0, 7.0, 7.1, 7.49)] == [True, False, False, False]
+    assert ticks.begin(7.5)
+
+
+def test_each_tick_of_beat_is_swept_on_even_when_it_comes_a_little_early(tasks):
+    ticks = tasks.Ticks()
+    assert all(ticks.begin(now) for now in (0.0, 1.0, 1.9, 3.1, 4.0))
+
+
+def test_threads_that_get_two_sweeps_at_once_begin_one(tasks):
+    ticks, begun = tasks.Ticks(), []
+    together = threading.Barrier(4)
+
+    def take():
+        together.wait()
+        begun.append(ticks.begin(1.0))
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(begun) == [False, False, False, True]

@@ -1,0 +1,147 @@
+"""Settling some rows of a batch in one transaction: retry what failed, repeat or give up what is held."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+
+from worker.models import InvitationRow, Job
+from worker.states import InvitationState, JobState
+from worker.store.cancelling import calls_in_doubt, change_jobs, promote, waiting_again
+from worker.store.database import fetch
+from worker.store.leading import following, lock_customers
+from worker.store.sessions import ABANDONED
+
+LEAD = aliased(Job)  # the job that another joined
+
+
+@dataclass(frozen=True)
+class Decided:
+    """How many rows a decision changed, and what may be rung for now."""
+
+    rows: int
+    accounts: frozenset[str] = frozenset()
+    channels: frozenset[str] = frozenset()
+
+    def __add__(self, other: "Decided") -> "Decided":
+        return Decided(self.rows + other.rows, self.accounts | other.accounts, self.channels | other.channels)
+
+
+def in_state(query: sa.Select[*tuple[Any, ...]], state: JobState) -> sa.Select[*tuple[Any, ...]]:
+    """Its jobs in this state; among the failed ones are those that joined one which failed."""
+    if state is JobState.FAILED:
+        query = query.join(LEAD, LEAD.id == Job.joins, isouter=True)
+        return query.where(sa.func.coalesce(LEAD.state, Job.state) == state)
+    return query.where(Job.state == state, Job.joins.is_(None))
+
+
+def _locked(connection: sa.Connection, ids: list[int], state: JobState) -> list[sa.Row[Any]]:
+    """Those of these jobs that are still in this state; locked."""
+    query = in_state(sa.select(Job.id, Job.customer_id, Job.purpose, Job.account), state)
+    return fetch(connection, query.where(Job.id.in_(ids)).order_by(Job.id).with_for_update(of=Job))
+
+
+def retry(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:
+    customers = sa.select(Job.customer_id).where(Job.id.in_(ids))
+    lock_customers(connection, set(connection.execute(customers).scalars()))
+    rows = _locked(connection, ids, JobState.FAILED)
+    followed = following(connection, {(row.customer_id, row.purpose) for row in rows}, now=now)
+    alone, follows = [], []
+    for row in rows:
+        values = followed.get((row.customer_id, row.purpose))
+        if values is None:
+            alone.append(row)
+        else:
+            follows.append({"job_id": row.id} | {f"new_{name}": (_ALONE | values)[name] for name in _ALONE})
+    change_jobs(connection, [row.id for row in alone], waiting_again(now) | {"joins": None})
+    if follows:
+        values = {name: sa.bindparam(f"new_{name}") for name in _ALONE}
+        by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
+        connection.execute(by_id.values(attempts=0, changed_at=now, **values), follows)
+        # Who had joined one that joins another now joins that one too: nobody joins one that joins another.
+        joined = [
+            {"before": row["job_id"], "leader": row["new_joins"]} for row in follows if row["new_joins"] is not None
+        ]
+        if joined:
+            by_leader = sa.update(Job).where(Job.joins == sa.bindparam("before"))
+            connection.execute(by_leader.values(joins=sa.bindparam("leader")), joined)
+    return Decided(len(rows), frozenset(row.account for row in alone))
+
+
+# What a retried row that is not served on its own becomes, but for what it follows.
+_ALONE: dict[str, Any] = {
+    "state": JobState.WAITING,
+    "due_at": None,
+    "joins": None,
+    "reason": "",
+    "detail": "",
+    "result": "",
+}
+
+
+def _held(connection: sa.Connection, ids: list[int]) -> tuple[list[sa.Row[Any]], dict[int, set[str]]]:
+    """Those of these jobs that are held, and the channels of those whose messages are in doubt; locked."""
+    # Messages before their jobs, as those who send them lock them: else each could wait for the other.
+    messages = sa.select(InvitationRow.id).where(
+        InvitationRow.job_id.in_(ids), InvitationRow.state == InvitationState.HELD
+    )
+    fetch(connection, messages.order_by(InvitationRow.id).with_for_update())
+    rows = _locked(connection, ids, JobState.HELD)
+    return rows, _held_messages(connection, [row.id for row in rows])
+
+
+def repeat(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:
+    rows, in_doubt = _held(connection, ids)
+    messages = [row.id for row in rows if row.id in in_doubt]
+    calls = [row for row in rows if row.id not in in_doubt]
+    again = {"state": InvitationState.WAITING, "due_at": now, "attempts": 0, "reason": "", "detail": ""}
+    _change_invitations(connection, messages, again)
+    change_jobs(connection, messages, {"state": JobState.ISSUED, "reason": "", "detail": "", "changed_at": now})
+    change_jobs(connection, [row.id for row in calls], waiting_again(now))
+    channels = frozenset(channel for names in in_doubt.values() for channel in names)
+    return Decided(len(rows), frozenset(row.account for row in calls), channels)
+
+
+def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:
+    rows, in_doubt = _held(connection, ids)
+    messages = [row.id for row in rows if row.id in in_doubt]
+    doubtful = calls_in_doubt(connection, [row.id for row in rows if row.id not in in_doubt])
+    gone = {"state": InvitationState.FAILED, "due_at": None, "reason": ABANDONED, "detail": ""}
+    _change_invitations(connection, messages, gone)
+    # One whose other message is out is invited all the same.
+    invited = _invited(connection, messages)
+    ended = [row.id for row in rows if row.id not in invited]
+    end = {"state": JobState.CANCELLED, "due_at": None, "reason": ABANDONED, "changed_at": now}
+    change_jobs(connection, ended, end)
+    done = {"state": JobState.INVITED, "reason": "", "detail": "", "changed_at": now}
+    change_jobs(connection, list(invited), done)
+    promote(connection, ended, doubtful, now=now)
+    return Decided(len(rows))
+
+
+def _held_messages(connection: sa.Connection, job_ids: list[int]) -> dict[int, set[str]]:
+    """The channels of these jobs' messages that are in doubt."""
+    query = sa.select(InvitationRow.job_id, InvitationRow.channel).where(
+        InvitationRow.job_id.in_(job_ids), InvitationRow.state == InvitationState.HELD
+    )
+    found: dict[int, set[str]] = {}
+    for row in fetch(connection, query):
+        found.setdefault(row.job_id, set()).add(row.channel)
+    return found
+
+
+def _invited(connection: sa.Connection, job_ids: list[int]) -> set[int]:
+    """Those of these jobs that have a message that is out."""
+    out = (InvitationState.SENT, InvitationState.DELIVERED)
+    query = sa.select(InvitationRow.job_id).where(InvitationRow.job_id.in_(job_ids), InvitationRow.state.in_(out))
+    return set(connection.execute(query).scalars())
+
+
+def _change_invitations(connection: sa.Connection, job_ids: list[int], values: dict[str, Any]) -> None:
+    if job_ids:
+        held = sa.update(InvitationRow).where(
+            InvitationRow.job_id.in_(job_ids), InvitationRow.state == InvitationState.HELD
+        )
+        connection.execute(held.values(values))
