@@ -161,6 +161,13 @@ def upgrade() -> None:
     with op.batch_alter_table("attempt", schema=None) as batch_op:
         batch_op.create_index("ix_attempt_batch_id", ["batch_id"], unique=False)
         batch_op.create_index(
+            "ix_attempt_in_doubt",
+            ["job_id"],
+            unique=False,
+            postgresql_where=sa.text("invitation_id IS NULL AND outcome IN ('unknown', 'late')"),
+            sqlite_where=sa.text("invitation_id IS NULL AND outcome IN ('unknown', 'late')"),
+        )
+        batch_op.create_index(
             "ix_attempt_open",
             ["job_id", "invitation_id"],
             unique=False,
@@ -287,6 +294,11 @@ def downgrade() -> None:
     with op.batch_alter_table("attempt", schema=None) as batch_op:
         batch_op.drop_index(
             "ix_attempt_open", postgresql_where=sa.text("closed_at IS NULL"), sqlite_where=sa.text("closed_at IS NULL")
+        )
+        batch_op.drop_index(
+            "ix_attempt_in_doubt",
+            postgresql_where=sa.text("invitation_id IS NULL AND outcome IN ('unknown', 'late')"),
+            sqlite_where=sa.text("invitation_id IS NULL AND outcome IN ('unknown', 'late')"),
         )
         batch_op.drop_index("ix_attempt_batch_id")
 

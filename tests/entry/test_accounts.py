@@ -122,6 +122,14 @@ def test_an_account_that_was_not_stopped_stays_as_it_is(desk: Desk):
     assert (resumed.code, resumed.out) == (0, "kyc was not stopped\n")
 
 
+def test_a_resumed_account_is_told_as_json(desk: Desk):
+    change_budget(desk, "kyc", stopped_at="2026-01-01 00:00:00.000000", stop_reason="HTTP 401")
+    resumed = desk.onboard("account", "resume", "kyc", "--json").facts
+    assert (resumed["account"], resumed["resumed"]) == ("kyc", True)
+    assert all(of(desk, other)["budget"] == of(desk, "kyc")["budget"] for other in resumed["shared"])
+    assert desk.onboard("account", "resume", "kyc", "--json").facts == resumed | {"resumed": False}
+
+
 @pytest.mark.parametrize("name", ["kyk", ""])
 def test_an_account_that_is_not_there_is_exit_2_and_names_those_that_are(desk: Desk, name: str):
     desk.onboard("account", "list")

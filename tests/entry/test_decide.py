@@ -39,7 +39,8 @@ def rows(desk: Desk) -> dict[str, int]:
 
 def decided(ended: Ended, action: str, number: int) -> None:
     assert ended.code == 0, ended.err
-    assert ended.facts == {"batch": 1, "action": action, "rows": number}
+    joined = {"joined": {}} if action in ("repeat", "abandon") else {}
+    assert ended.facts == {"batch": 1, "action": action, "rows": number} | joined
 
 
 def test_a_paused_batch_is_not_run_until_it_is_resumed(desk: Desk, played: Played, listed: str):
@@ -113,6 +114,20 @@ def test_held_rows_are_given_up(desk: Desk, played: Played, listed: str):
     assert rows(desk) == {"cancelled": 3}
     assert desk.onboard("run", listed).code == 0
     assert played.calls() == []
+
+
+def test_rows_that_another_batch_holds_are_told_with_that_batch(desk: Desk, listed: str):
+    put(desk, "held")
+    desk.onboard("import", desk.list_of(customers(5), "second.csv"))
+    assert desk.onboard("status", "2", "--json").facts["rows"]["held"] == 3
+    for dry in ((), ("--dry-run",)):
+        ended = desk.onboard("resolve", "2", "--repeat", "--json", *dry)
+        assert ended.facts == {"batch": 2, "action": "repeat", "rows": 0, "joined": {"1": 3}}
+    told = desk.onboard("resolve", "2", "--abandon").out
+    assert "batch 2: 0 rows were given up" in told
+    assert "3 rows are held by batch 1: `onboard resolve 1 --abandon`" in told
+    decided(desk.onboard("resolve", "1", "--repeat", "--yes", "--json"), "repeat", 3)
+    assert desk.onboard("resolve", "2", "--repeat", "--json").facts["joined"] == {}
 
 
 def test_what_is_held_in_a_cancelled_batch_can_be_given_up(desk: Desk, listed: str):

@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from worker.importing import LOT, TooManyRefused, import_list, list_age
-from worker.intake import ListOptions, ListRefused
+from worker.intake import ListOptions, ListRefused, content_digest
 from worker.models import CustomerRow, Job, Refusal
 from worker.store.batches import Batches
 
@@ -88,6 +88,36 @@ async def test_an_import_that_was_cut_off_goes_on_where_it_stopped(make, written
     assert [line.row for line in world.parts.facts.lines(cut.id)] == list(range(2, LOT + 22))
     assert (len(world.rows(Job)), len(world.rows(Refusal))) == (LOT + 18, 2)
     assert whole.find("latest").imported_at == world.clock()
+
+
+async def test_two_imports_of_one_list_at_once_both_end_with_each_row_once(make_on_both, written):
+    class Beaten(Batches):
+        """Another import of the list is through before this one's first lot."""
+
+        def add(self, *arguments, **how):
+            world.parts.batches = whole
+            bring_in(world, file)
+            super().add(*arguments, **how)
+
+    world = make_on_both()
+    file = written(HEADER + GOOD + "C-3,not an address,LT\n")
+    whole = world.parts.batches
+    world.parts.batches = Beaten(world.parts.database, world.parts.keyring)
+    imported = bring_in(world, file)
+    assert (len(world.rows(Job)), len(world.rows(Refusal))) == (2, 1)
+    assert whole.find(str(imported.batch.id)).imported_at == world.clock()
+
+
+async def test_an_import_that_was_cut_off_and_cancelled_is_left_as_it_is(make, written):
+    world = make()
+    file = written(HEADER + GOOD)
+    batch, _ = world.parts.batches.open(name="list.csv", digest=content_digest(file), again=False, now=world.clock())
+    world.parts.decisions.cancel(batch.id, now=world.clock())
+    told = []
+    imported = bring_in(world, file, progress=told.append)
+    assert (imported.batch.id, imported.batch.imported_at) == (batch.id, None)
+    assert imported.batch.cancelled_at is not None
+    assert (told, world.rows(Job), world.rows(CustomerRow)) == ([], [], [])
 
 
 async def test_a_list_that_was_worked_and_comes_again_asks_for_nothing_more(make, written):

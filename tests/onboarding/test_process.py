@@ -1,6 +1,7 @@
 """The seam between a thread that runs tasks and the loop that does the work."""
 
 import asyncio
+import gc
 import threading
 from datetime import timedelta
 
@@ -87,10 +88,13 @@ def test_a_process_is_made_once_and_by_whoever_needs_it_first(process):
     assert forget() is None
 
 
-def test_a_process_that_cannot_be_made_leaves_no_thread_and_no_connection_behind(configured, sqlite_url, monkeypatch):
+def test_a_process_that_cannot_be_made_leaves_nothing_behind(configured, sqlite_url, tmp_path):
     configured(sqlite_url)
-    address = monkeypatch.setenv("ONBOARDING__EMAIL__FROM", "x")
+    config = tmp_path / "onboarding.toml"
+    # An address that only the sender itself refuses, when the loop and its connections are there already.
+    config.write_text(config.read_text().replace("verify@example.com", "verify.@example.com"))
     before = threading.active_count()
-    with pytest.raises(ValueError, match="x"):
+    with pytest.raises(ValueError, match="expected a sender"):
         make()
     assert threading.active_count() == before
+    gc.collect()  # an HTTP session or a loop that was not closed says so now, which fails the test

@@ -43,11 +43,11 @@ async def test_all_calls_in_flight_with_the_old_secret_are_made_once_more_with_t
 
 
 async def test_both_calls_share_one_time_out(make):
-    world, rotated = rotating(make, refusal=4.0)
+    world, _ = rotating(make, refusal=4.0)
     given = []
     call = world.http.call
 
-    async def noted(request, *, timeout):
+    async def noted(request, *, timeout):  # noqa: ASYNC109  # as Http's
         given.append(timeout)
         return await call(request, timeout=timeout)
 

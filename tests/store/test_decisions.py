@@ -15,6 +15,7 @@ from worker.store import decisions as module
 from worker.store.decisions import Decided, Decisions, Verdict, Which
 from worker.store.jobs import BATCH, EVENT, PAUSED
 
+from .beside import on_postgresql, wait_until_blocked
 from .shelf import WEEK, Shelf, customer
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)  # when the clock stands
@@ -296,6 +297,74 @@ def test_a_row_that_joined_one_that_failed_is_served_on_its_own_once_retried(she
     assert shelf.facts.counts(batch).jobs == {JobState.ISSUED: 1}
 
 
+def test_a_row_whose_customer_has_finished_for_another_list_meanwhile_is_completed(shelf, decide):
+    batch = shelf.add(customer("Ona"))
+    joined = shelf.add(customer("Ona"))
+    fail(shelf)
+    other = shelf.add(customer("Ona"))
+    shelf.set(Job, Job.batch_id == other, state=JobState.COMPLETED, result="approved")
+    shelf.add(customer("Ona", purpose="renewal"))
+    assert retry(shelf, decide, batch) == Decided(1)
+    row = shelf.job("Ona", batch_id=batch)
+    assert (row.state, row.result, row.reason, row.due_at) == (JobState.COMPLETED, "approved", "already_finished", None)
+    assert row.detail == f"the customer finished in batch {other}, row 2"
+    assert [job.purpose for job in shelf.take()] == ["renewal"]
+    assert shelf.facts.counts(joined).results == {"approved": 1}
+
+
+def test_a_row_whose_customer_finished_for_another_purpose_is_called_for_again(shelf, decide):
+    shelf.add(customer("Ona", purpose="renewal"))
+    shelf.set(Job, state=JobState.COMPLETED, result="approved")
+    batch = shelf.add(customer("Ona"))
+    fail(shelf)
+    retry(shelf, decide, batch)
+    assert [job.batch_id for job in shelf.take()] == [batch]
+
+
+class Statements:
+    """How many values the widest statement was given."""
+
+    def __init__(self, database) -> None:
+        self.widest = 0
+        sa.event.listen(database.engine, "before_cursor_execute", self._note)
+
+    def _note(self, _connection, _cursor, _statement, values, _context, many) -> None:
+        self.widest = max(self.widest, *(len(one) for one in (values if many else [values])))
+
+
+@pytest.mark.parametrize("verdict", [None, *Verdict], ids=["retry", *Verdict])
+def test_many_rows_are_decided_about_in_lots(shelf, decide, database, monkeypatch, verdict):
+    who = [customer(f"C{number:02}") for number in range(40)]
+    batch = shelf.add(*who)
+    fail(shelf, ending=IN_DOUBT if verdict else None)
+    other = shelf.add(*who[:20])  # all of these join, or lead now
+    monkeypatch.setattr(module, "LOT", 3)
+    statements = Statements(database)
+    decided = resolve(shelf, decide, batch, verdict) if verdict else retry(shelf, decide, batch)
+    assert decided.rows == 40
+    assert statements.widest < 40
+    left = {None: (20, 0), Verdict.REPEAT: (40, 0), Verdict.ABANDON: (0, 20)}[verdict]
+    waiting = shelf.rows(Job, batch_id=batch, state=JobState.WAITING, joins=None)
+    held = shelf.rows(Job, batch_id=other, state=JobState.HELD, joins=None)
+    assert (len(waiting), len(held)) == left
+    adds_up(shelf, batch, 40)
+    adds_up(shelf, other, 20)
+
+
+def test_rows_held_by_those_they_joined_are_counted_by_the_batch_that_leads(shelf, decide):
+    first = shelf.add(customer("Ona"), customer("Jonas"))
+    second = shelf.add(customer("Rasa"))
+    third = shelf.add(*(customer(name) for name in ("Ona", "Jonas", "Rasa", "Petras")))
+    fail(shelf, ending=IN_DOUBT)
+    assert decide.count_held(Which(third)) == 1  # Petras
+    assert decide.held_elsewhere(Which(third)) == {first: 2, second: 1}
+    assert decide.held_elsewhere(Which(third, row=4)) == {second: 1}
+    assert decide.held_elsewhere(Which(third, account="au")) == {}
+    assert decide.held_elsewhere(Which(first)) == {}
+    resolve(shelf, decide, first, Verdict.REPEAT)
+    assert decide.held_elsewhere(Which(third)) == {second: 1}
+
+
 @pytest.mark.parametrize(
     "state", [JobState.WAITING, JobState.ISSUED, JobState.INVITED, JobState.HELD, JobState.COMPLETED, JobState.LAPSED]
 )
@@ -324,8 +393,8 @@ def test_only_the_rows_that_are_meant_are_retried(shelf, decide):
 def test_rows_retried_at_once_from_two_lists_have_one_leader_for_each_customer(shelf, decide):
     who = [customer(f"C{number}") for number in range(20)]
     batches = []
-    for _ in range(2):
-        batches.append(shelf.add(*who))
+    for order in (1, -1):  # two that make the same customers lead in opposite orders would lock each other out
+        batches.append(shelf.add(*who[::order]))
         fail(shelf)
     with ThreadPoolExecutor(2) as threads:
         decided = list(threads.map(lambda batch: retry(shelf, decide, batch), batches))
@@ -490,30 +559,6 @@ def test_what_is_not_held_is_not_settled(shelf, decide, verdict):
 
 
 # Beside a worker that holds the rows.
-
-
-def blocked(database) -> int:
-    """How many wait for another's lock, on PostgreSQL."""
-    waits = sa.text(
-        "SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_stat_activity USING (pid)"
-        " WHERE NOT granted AND datname = current_database()"
-    )
-    with database.read() as connection:
-        return connection.execute(waits).scalar_one()
-
-
-def wait_until_blocked(database, running: threading.Thread, number: int = 1) -> None:
-    tick = threading.Event()
-    for _ in range(1000):
-        if blocked(database) == number:
-            return
-        assert running.is_alive(), "it ended without waiting"
-        tick.wait(0.01)
-    raise AssertionError("nobody waits")
-
-
-# SQLite has no locks on rows: there one writes at a time.
-on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 
 
 @on_postgresql
