@@ -5,7 +5,6 @@ Losing, doubling or reordering any of them changes when work happens, never what
 
 import logging
 import threading
-import time
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +20,7 @@ from worker import process
 from worker.app import app
 from worker.bells import ring
 from worker.celery_settings import INVITE, ISSUE, SWEEP, SWEEP_SECONDS
+from worker.clock import monotonic
 from worker.process import NotReady, Process, opened
 from worker.runner import LONGEST_SHIFT
 from worker.settings import SettingsError, load
@@ -66,7 +66,7 @@ def invite(channel: str) -> None:
 @app.task(name="sweep", queue=SWEEP, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
 def sweep() -> None:
     """Give back the leases of workers that are gone, and ring for what is due."""
-    if not _ticks.begin(time.monotonic()):
+    if not _ticks.begin(monotonic()):
         return
     here = _process()
     if here is None:

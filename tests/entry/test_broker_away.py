@@ -92,19 +92,25 @@ def state(office: Desk) -> str:
 def test_a_shift_that_outlasts_its_connection_to_the_broker_does_not_end_the_worker(
     office: Desk, own_redis: OwnRedis, played: Played
 ):
-    worker, beat = office.start("worker"), office.start("beat")
+    worker, beat = office.start("worker", "--log-file", "worker.log"), office.start("beat")
+    log = office.path / "worker.log"
     assert office.onboard("import", office.list_of(customers(1))).code == 0
 
     def called() -> bool:
         return bool(office.onboard("status", "latest", "--json").facts["rows"]["working"])
 
     wait_until(called, "a call is in flight")
-    with own_redis.client() as client:
-        client.client_kill_filter(_type="normal")
-    wait_until(lambda: state(office) == "sent", "the invitation is out")
+    own_redis.stop()
+
+    def alive() -> bool:
+        assert [process.poll() for process in (worker, beat)] == [None, None]
+        return True
+
+    wait_until(lambda: alive() and "Cannot connect to" in log.read_text(), "the worker misses its broker")
+    own_redis.start()
+    wait_until(lambda: alive() and state(office) == "sent", "the invitation is out")
     assert office.onboard("import", office.list_of(customers(2)), "--again").code == 0
-    wait_until(lambda: len(played.sandbox.mailbox) == 2, "the worker hears bells again")
-    assert [process.poll() for process in (worker, beat)] == [None, None]
+    wait_until(lambda: alive() and len(played.sandbox.mailbox) == 2, "the worker hears bells again")
     for process in (worker, beat):
         assert office.end(process, signal.SIGTERM).code == 0
 

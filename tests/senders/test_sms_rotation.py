@@ -4,10 +4,17 @@ import asyncio
 import base64
 from datetime import timedelta
 
+import pytest
+
 from worker.endings import Kind
 from worker.senders.contract import Receipt
 
 from .far_side import ACCOUNT, TAKEN, Token, said, sms_sender
+
+
+@pytest.fixture
+def text(message):
+    return lambda: message(to="+37060000001", text="Welcome")
 
 
 class Rotated:
@@ -18,7 +25,7 @@ class Rotated:
         self.late = late  # seconds
         self.timeouts = []
 
-    async def call(self, request, *, timeout):
+    async def call(self, request, *, timeout):  # noqa: ASYNC109
         self.timeouts.append(timeout)
         if base64.b64decode(request.headers["Authorization"][6:]).decode() == f"{ACCOUNT}:new":
             return TAKEN
