@@ -24,6 +24,9 @@ from worker.pacing import lapsed
 log = logging.getLogger(__name__)
 
 FLUSH_EVERY = timedelta(milliseconds=100)  # what a kill -9 may leave in doubt, besides the calls in flight
+# … and before as many results have come as calls may be in flight, within these bounds: what a kill leaves in doubt
+# stays about twice the concurrency, however fast a provider answers.
+FLUSH_LEAST = 25
 FLUSH_MOST = 500
 # Rows taken at once: larger lots made PostgreSQL read whole tables, smaller ones cost round trips. For each place no
 # more than two, or those of a slow account would wait here until their leases were over.
@@ -213,7 +216,8 @@ class Shift(Generic[I, O, R]):
     async def _flush_when_due(self) -> None:
         idle = not self._calls and not self._ready
         due = self._clock() - self._flushed_at >= FLUSH_EVERY
-        if self._done and (due or idle or len(self._done) >= FLUSH_MOST or self._halt.is_set()):
+        full = len(self._done) >= min(max(self._work.places, FLUSH_LEAST), FLUSH_MOST)
+        if self._done and (due or idle or full or self._halt.is_set()):
             if self._halt.is_set():
                 await self._give_back()
             await self._flush()
