@@ -55,6 +55,12 @@ def _words(kind: type[Any], length: int = 16) -> sa.Enum:
     )
 
 
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> sa.Index:
+    """An index of some of the rows: what is due stays cheap to find, however many rows are done."""
+    rows = sa.text(where)
+    return sa.Index(name, *columns, unique=unique, postgresql_where=rows, sqlite_where=rows)
+
+
 # SQLite numbers rows by itself only where the key is exactly INTEGER.
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
@@ -165,36 +171,17 @@ class Job(Base):
 
     __table_args__ = (
         sa.UniqueConstraint("batch_id", "row"),
-        sa.Index(
-            "ix_job_due",
-            "account",
-            "priority",
-            "due_at",
-            "id",
-            postgresql_where=sa.text("state = 'waiting' AND joins IS NULL"),
-            sqlite_where=sa.text("state = 'waiting' AND joins IS NULL"),
-        ),
-        sa.Index(
-            "ix_job_lease",
-            "lease_until",
-            postgresql_where=sa.text("state = 'working'"),
-            sqlite_where=sa.text("state = 'working'"),
-        ),
-        sa.Index(
+        _partial("ix_job_due", "account", "priority", "due_at", "id", where="state = 'waiting' AND joins IS NULL"),
+        _partial("ix_job_lease", "lease_until", where="state = 'working'"),
+        _partial(
             "uq_job_leads",
             "customer_id",
             "purpose",
+            where="joins IS NULL AND state IN ('waiting', 'working', 'issued', 'invited', 'held')",
             unique=True,
-            postgresql_where=sa.text("joins IS NULL AND state IN ('waiting', 'working', 'issued', 'invited', 'held')"),
-            sqlite_where=sa.text("joins IS NULL AND state IN ('waiting', 'working', 'issued', 'invited', 'held')"),
         ),
         sa.Index("ix_job_customer", "customer_id"),
-        sa.Index(
-            "ix_job_joins",
-            "joins",
-            postgresql_where=sa.text("joins IS NOT NULL"),
-            sqlite_where=sa.text("joins IS NOT NULL"),
-        ),
+        _partial("ix_job_joins", "joins", where="joins IS NOT NULL"),
     )
 
 
@@ -221,20 +208,9 @@ class Attempt(Base):
     detail: Mapped[str] = mapped_column(sa.String(400))
 
     __table_args__ = (
-        sa.Index(
-            "ix_attempt_open",
-            "job_id",
-            "invitation_id",
-            postgresql_where=sa.text("closed_at IS NULL"),
-            sqlite_where=sa.text("closed_at IS NULL"),
-        ),
+        _partial("ix_attempt_open", "job_id", "invitation_id", where="closed_at IS NULL"),
         # Few rows, which an import looks for: calls that may have opened a session which nobody knows of.
-        sa.Index(
-            "ix_attempt_in_doubt",
-            "job_id",
-            postgresql_where=sa.text("invitation_id IS NULL AND outcome IN ('unknown', 'late')"),
-            sqlite_where=sa.text("invitation_id IS NULL AND outcome IN ('unknown', 'late')"),
-        ),
+        _partial("ix_attempt_in_doubt", "job_id", where="invitation_id IS NULL AND outcome IN ('unknown', 'late')"),
     )
 
 
@@ -260,20 +236,8 @@ class SessionRow(Base):
     replaces: Mapped[uuid.UUID | None]
 
     __table_args__ = (
-        sa.Index(
-            "uq_session_live",
-            "customer_id",
-            "purpose",
-            unique=True,
-            postgresql_where=sa.text("state IN ('waiting', 'started')"),
-            sqlite_where=sa.text("state IN ('waiting', 'started')"),
-        ),
-        sa.Index(
-            "ix_session_expires",
-            "expires_at",
-            postgresql_where=sa.text("state IN ('waiting', 'started')"),
-            sqlite_where=sa.text("state IN ('waiting', 'started')"),
-        ),
+        _partial("uq_session_live", "customer_id", "purpose", where="state IN ('waiting', 'started')", unique=True),
+        _partial("ix_session_expires", "expires_at", where="state IN ('waiting', 'started')"),
         sa.Index("ix_session_reference", "account", "reference"),
     )
 
@@ -305,21 +269,8 @@ class InvitationRow(Base):
 
     __table_args__ = (
         sa.UniqueConstraint("session_id", "channel", "kind"),
-        sa.Index(
-            "ix_invitation_due",
-            "channel",
-            "priority",
-            "due_at",
-            "id",
-            postgresql_where=sa.text("state = 'waiting'"),
-            sqlite_where=sa.text("state = 'waiting'"),
-        ),
-        sa.Index(
-            "ix_invitation_lease",
-            "lease_until",
-            postgresql_where=sa.text("state = 'working'"),
-            sqlite_where=sa.text("state = 'working'"),
-        ),
+        _partial("ix_invitation_due", "channel", "priority", "due_at", "id", where="state = 'waiting'"),
+        _partial("ix_invitation_lease", "lease_until", where="state = 'working'"),
     )
 
 
