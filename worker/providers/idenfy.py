@@ -6,16 +6,16 @@ may have been carried out and gave no session is UNKNOWN.
 
 import base64
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any
 
 from worker.endings import Kind, Problem
 from worker.providers.account import AccountSettings, required_secret
-from worker.providers.answers import retry_after
+from worker.providers.answers import BadAnswer, json_object, retry_after
 from worker.providers.contract import Broken, HttpAnswer
 from worker.providers.masking import masked
-from worker.sessions import SessionRequest
+from worker.sessions import Session, SessionRequest
 
 # Sent with 400 as well as with the fitting status, so the identifier is read before the status.
 IDENTIFIERS = {
@@ -86,6 +86,27 @@ class Partner:
             status=status,
             most_attempts=INVALID_TRIES,
         )
+
+    def read(
+        self,
+        answer: HttpAnswer,
+        request: SessionRequest,
+        now: datetime,
+        session_in: Callable[[Mapping[str, Any]], Session],
+    ) -> Session | Problem:
+        """What an answer is. `session_in` finds the endpoint's session in it; raises InvalidSession, BadAnswer."""
+        try:
+            found = json_object(answer.body)
+        except BadAnswer as error:
+            return self.problem(answer, {}, request, now, said=str(error))
+        if not 200 <= answer.status < 300:
+            return self.problem(answer, found, request, now)
+        try:
+            return session_in(found)
+        except InvalidSession:
+            return self.invalid(answer.status)
+        except BadAnswer as error:  # its text names the field, never its value
+            return self.problem(answer, found, request, now, said=str(error))
 
     def problem(
         self, answer: HttpAnswer, found: Mapping[str, Any], request: SessionRequest, now: datetime, said: str = ""

@@ -12,7 +12,7 @@ from typing import Any
 from worker.customers import Customer, CustomerKind, FieldProblem, Person
 from worker.endings import Problem
 from worker.providers.account import AccountSettings, AccountUnusable
-from worker.providers.answers import LONGEST_TOKEN, BadAnswer, json_object, optional_text, text, utc_time
+from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text, text, utc_time
 from worker.providers.bodies import holds, json_body, merged
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest
 from worker.providers.idenfy import InvalidSession, Partner, broken, language_of
@@ -110,18 +110,7 @@ class IdenfyKyc:
     def read(
         self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
     ) -> Session | Problem:
-        try:
-            found = json_object(answer.body)
-        except BadAnswer as error:
-            return self._partner.problem(answer, {}, request, now, said=str(error))
-        if not 200 <= answer.status < 300:
-            return self._partner.problem(answer, found, request, now)
-        try:
-            return self._session(found, request, issued_at)
-        except InvalidSession:
-            return self._partner.invalid(answer.status)
-        except BadAnswer as error:  # its text names the field, never its value
-            return self._partner.problem(answer, found, request, now, said=str(error))
+        return self._partner.read(answer, request, now, lambda found: self._session(found, request, issued_at))
 
     def broken(self, failure: Broken, request: SessionRequest) -> Problem:
         return broken(failure)
