@@ -15,8 +15,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from worker.bootstrap import Parts
+from worker.budgets import BudgetState
 from worker.runner import Runner
-from worker.store.facts import BatchCounts
+from worker.store.facts import BatchCounts, Outlook
 from worker.sweep import return_leases, ringable
 
 log = logging.getLogger(__name__)
@@ -152,20 +153,28 @@ class Embedded:
         outlook = parts.facts.outlook(batch_id)
         if outlook.under_way:
             return None, ""
-        states = parts.budgets.all()
-        rules = [(at, parts.budget_of(name)) for name, at in outlook.accounts.items() if name in parts.accounts]
-        rules += [(at, parts.sender_budget(name)) for name, at in outlook.channels.items() if name in parts.channels]
-        going = [(at, states[rule.name]) for at, rule in rules if states[rule.name].stopped_at is None]
-        if not going:
+        found = next_move(parts, outlook)
+        if found is None:
             # What is left belongs to accounts that are stopped or gone; or it is paused, or the customers' turn.
             return (Stand.STOPPED if outlook.accounts or outlook.channels else Stand.LATER), ""
-        soonest, state = min(
-            ((max(at, state.blocked_until or at), state) for at, state in going), key=lambda pair: pair[0]
-        )
+        soonest, state = found
         waits_for = f"waits until {soonest:%H:%M:%S} UTC: {state.pause_reason}" if soonest > now else ""
         # An outage ends a pause only to begin the next: what has not moved for that long is not waited for either.
         too_long = soonest > now + patience or (soonest > now and now - moved_at > patience)
         return (Stand.LATER if too_long else None), waits_for
+
+
+def next_move(parts: Parts, outlook: Outlook) -> tuple[datetime, BudgetState] | None:
+    """When the first of what is left may be worked, its own time or the end of its account's pause, and that account.
+
+    None when all of it belongs to accounts that are stopped or no longer configured, or nothing is left.
+    """
+    states = parts.budgets.all()
+    rules = [(at, parts.budget_of(name)) for name, at in outlook.accounts.items() if name in parts.accounts]
+    rules += [(at, parts.sender_budget(name)) for name, at in outlook.channels.items() if name in parts.channels]
+    going = [(at, states[rule.name]) for at, rule in rules if states[rule.name].stopped_at is None]
+    moves = [(max(at, state.blocked_until or at), state) for at, state in going]
+    return min(moves, key=lambda move: move[0], default=None)
 
 
 class _Progress:

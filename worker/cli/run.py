@@ -16,7 +16,7 @@ from worker.cli.invocation import Invocation
 from worker.cli.lists import LIST_HELP, Listed, list_options, refusing_lists
 from worker.cli.progress import Progress, open_progress
 from worker.cli.status import show_status
-from worker.embedded import AlreadyWorking, Embedded, Stand, sole_worker
+from worker.embedded import AlreadyWorking, Embedded, Stand, next_move, sole_worker
 from worker.importing import Imported, import_list, list_age
 from worker.intake import ListOptions
 from worker.report import needs_a_person, state_of, status
@@ -92,17 +92,10 @@ def run(
         else:
             show_status(facts)
             click.echo(f"each row: onboard report {batch.id} --out report.csv")
-        next_due = _next_due(parts, batch) if stand is Stand.LATER else None
+        move = next_move(parts, parts.facts.outlook(batch.id)) if stand is Stand.LATER else None
+        next_due = move[0] if move is not None else None
         stopped = _stopped(parts)
     raise SystemExit(_exit_code(stand, facts, next_due, stopped))
-
-
-def _next_due(parts: Parts, batch: BatchFacts) -> datetime | None:
-    """When the first of what is left may be done: its own time, or the end of its account's pause."""
-    outlook, states = parts.facts.outlook(batch.id), parts.budgets.all()
-    rules = [(at, parts.budget_of(name)) for name, at in outlook.accounts.items() if name in parts.accounts]
-    rules += [(at, parts.sender_budget(name)) for name, at in outlook.channels.items() if name in parts.channels]
-    return min((max(at, states[rule.name].blocked_until or at) for at, rule in rules), default=None)
 
 
 def _stopped(parts: Parts) -> dict[str, str]:
