@@ -43,6 +43,8 @@ class BudgetState:
     stopped_at: datetime | None = None
     stop_reason: str = ""
     credits_used: int = 0
+    failures: int = 0
+    opened_at: datetime | None = None
 
 
 @dataclass(frozen=True)

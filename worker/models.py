@@ -163,6 +163,14 @@ class Job(Base):
     detail: Mapped[str] = mapped_column(sa.String(400))
     result: Mapped[str] = mapped_column(sa.String(16), doc="What the provider decided about the customer.")
     session_id: Mapped[uuid.UUID | None]
+    in_doubt: Mapped[uuid.UUID | None] = mapped_column(
+        doc="The attempt whose outcome nobody knows: what is due is to look it up at the provider, not to call again."
+    )
+    others: Mapped[str] = mapped_column(
+        sa.String(400),
+        server_default="",
+        doc="The accounts that could serve it besides its own, in order of preference, with commas between.",
+    )
     joins: Mapped[int | None] = mapped_column(
         sa.ForeignKey("job.id"), doc="The job of another list that this customer is served by; its state is this one's."
     )
@@ -200,6 +208,9 @@ class Attempt(Base):
     account: Mapped[str] = mapped_column(sa.String(64), doc="The provider account, or the channel of the sender.")
     fence: Mapped[int]
     repeatable: Mapped[bool] = mapped_column(doc="Whether it may be made again should its outcome stay unknown.")
+    look_up_at: Mapped[datetime | None] = mapped_column(
+        doc="When it may be looked up at the other side should its outcome stay unknown; NULL: it cannot be."
+    )
     opened_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(sa.String(16), doc="done, not_sent, late, or a Kind; NULL: open.")
@@ -264,6 +275,7 @@ class InvitationRow(Base):
     reason: Mapped[str] = mapped_column(sa.String(40))
     detail: Mapped[str] = mapped_column(sa.String(400))
     reference: Mapped[str] = mapped_column(sa.String(100), doc="What the sender calls it.")
+    in_doubt: Mapped[uuid.UUID | None] = mapped_column(doc="As a job's: the hand-over that is to be looked up.")
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
 
@@ -289,6 +301,10 @@ class Budget(Base):
     stopped_at: Mapped[datetime | None]
     stop_reason: Mapped[str] = mapped_column(sa.String(400))
     credits_used: Mapped[int] = mapped_column(doc="Calls that cost a credit, or may have.")
+    failures: Mapped[int] = mapped_column(server_default="0", doc="Calls in a row that failed, whatever their rows.")
+    opened_at: Mapped[datetime | None] = mapped_column(
+        doc="When its breaker opened, because so many failed in a row; NULL: it is closed."
+    )
 
 
 class Audit(Base):
