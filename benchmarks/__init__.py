@@ -1,1 +1,1 @@
-"""Benchmarks: ratios in one run, because machines are noisy. `make bench` runs them."""
+"""Benchmarks: ratios in one run, because machines are noisy. `make bench`; docs/benchmarks.md explains them."""

@@ -1,165 +1,139 @@
-"""Issuing durably, against a bare aiohttp loop that keeps nothing: `python -m benchmarks.issuing`.
-
-Both ask the same stub on this machine, in the same run; the figure to quote is the ratio. Needs PostgreSQL for
-its part, in a scratch database (TEST_POSTGRESQL_URL).
-"""
+"""Issuing durably, against one Celery task for each customer, and against a loop that keeps nothing."""
 
 import argparse
-import asyncio
-import json
-import multiprocessing
 import os
-import subprocess
-import sys
+import platform
+import statistics
 import tempfile
-import time
-import uuid
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-import aiohttp
-import psycopg
-
-from worker.bootstrap import Parts
-from worker.customers import Channel, Customer
-from worker.embedded import Embedded
+from benchmarks import sides
+from benchmarks.processes import say
+from benchmarks.provider import answering, nginx
+from benchmarks.services import postgresql, redis
+from benchmarks.sides import Figure, Stage
 from worker.keyring import new_key
-from worker.settings import load
-from worker.states import JobState
-from worker.store import schema
-from worker.store.batches import AcceptedLine
-from worker.store.facts import BatchCounts
-from worker.store.jobs import BATCH
 
-SERVER = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
-CONFIG = """
-[database]
-url = "{database}"
-[encryption]
-keys = [{{ env = "BENCH_KEY" }}]
-[accounts.au]
-provider = "frankieone-v2"
-base_url = "http://127.0.0.1:{port}"
-api_key = {{ env = "BENCH_KEY" }}
-customer_id = {{ env = "BENCH_KEY" }}
-link = "https://verify.example.com/start#token={{token}}"
-limits = []
-concurrency = {places}
-[[routes]]
-accounts = ["au"]
-"""
+BARE, NAIVE = "bare aiohttp loop, one process", "a Celery task for each customer, `-c 2`"
+SIDES: dict[str, Callable[[Stage, int], Figure]] = {
+    BARE: sides.bare,
+    NAIVE: sides.naive_tasks,
+    "the same with a kept `requests.Session`": partial(sides.naive_tasks, keep=True),
+    "ours on SQLite, `onboard run`": sides.on_sqlite,
+    "ours on PostgreSQL, one `onboard worker`": partial(sides.on_postgresql, workers=1),
+    "ours on PostgreSQL, two": partial(sides.on_postgresql, workers=2),
+}
+# The first round only finds out how many rows keep a side busy for the time that it is given.
+GUESS = {BARE: 5000}
+GUESS_ELSE = 1500
+MOST_ROWS = 300_000
 
 
-async def bare(port: int, calls: int, places: int) -> float:
-    """Calls a second of a loop that only asks."""
-    queue = iter(range(calls))
-    url = f"http://127.0.0.1:{port}/v2/individuals/{uuid.uuid4()}/actions/idv/token"
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-
-        async def ask() -> None:
-            for _ in queue:
-                async with session.post(url, data=b"{}", headers={"Content-Type": "application/json"}) as answer:
-                    json.loads(await answer.read())
-
-        began = time.perf_counter()
-        await asyncio.gather(*(ask() for _ in range(places)))
-    return calls / (time.perf_counter() - began)
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=int, default=3, help="how often each side is measured [3]")
+    parser.add_argument("--seconds", type=float, default=4, help="measured of each side in a round, about [4]")
+    parser.add_argument("--places", type=int, default=50, help="calls in flight, of the bare loop and of ours [50]")
+    parser.add_argument("--only", metavar="WORDS", help="only sides whose names hold one of these, with commas between")
 
 
-def prepare(folder: Path, rows: int) -> int:
-    parts = Parts(load(folder / "onboarding.toml"))
-    schema.upgrade(parts.database)
-    parts.ready()
-    batch, _ = parts.batches.open(name="bench", digest=uuid.uuid4().hex, again=False, now=parts.clock())
-    lines = [
-        AcceptedLine(
-            row, Customer(f"C-{uuid.uuid4().hex}", channel=Channel.NONE, entity_id=str(uuid.uuid4())), "au", "", 600
-        )
-        for row in range(2, rows + 2)
-    ]
-    for start in range(0, rows, 1000):
-        parts.batches.add(batch.id, lines[start : start + 1000], [], priority=BATCH, now=parts.clock())
-    parts.batches.imported(batch.id, now=parts.clock())
-    parts.close()
-    return batch.id
-
-
-def work(folder: Path, batch_id: int) -> None:
-    """One process that works until nothing of the batch is left."""
-
-    def is_done(counts: BatchCounts) -> bool:
-        return not counts.jobs.get(JobState.WAITING) and not counts.jobs.get(JobState.WORKING)
-
-    async def go() -> None:
-        parts = Parts(load(folder / "onboarding.toml"))
-        parts.ready()
-        await Embedded(parts).work(
-            batch_id, is_done=is_done, patience=timedelta(), show=lambda _counts, _waits_for: None
-        )
-        parts.close()
-
-    asyncio.run(go())
-
-
-def durable(folder: Path, processes: int, rows: int) -> float:
-    batch_id = prepare(folder, rows)
-    workers = [multiprocessing.Process(target=work, args=(folder, batch_id)) for _ in range(processes)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    parts = Parts(load(folder / "onboarding.toml"))
-    with parts.database.read() as connection:
-        # From the first attempt to the last result: start-up and the display's waits are not the engine's.
-        opened, closed, done = connection.exec_driver_sql(
-            f"select min(opened_at), max(closed_at), count(*) from attempt where batch_id = {batch_id}"
-            " and outcome = 'done'"
-        ).one()
-    parts.close()
-    if done != rows:
-        raise SystemExit(f"{done} of {rows} were issued")
-    if isinstance(opened, str):
-        opened, closed = datetime.fromisoformat(opened), datetime.fromisoformat(closed)
-    return rows / (closed - opened).total_seconds()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=10000)
-    parser.add_argument("--places", type=int, default=50)
-    parser.add_argument("--only", choices=["sqlite", "postgresql"])
-    chosen = parser.parse_args()
-    multiprocessing.set_start_method("spawn")
+def run(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Measure, and the facts. What is being done is said on standard error. Raises Failed."""
     os.environ["BENCH_KEY"] = new_key()
-    stub = subprocess.Popen([sys.executable, "-m", "benchmarks.stub"], stdout=subprocess.PIPE, text=True)
-    port = int(stub.stdout.readline())
-    scratch = f"bench_{uuid.uuid4().hex[:8]}"
-    try:
-        base = asyncio.run(bare(port, chosen.rows * 2, chosen.places))
-        print(f"bare aiohttp loop, one process   {base:8.0f}/s   1.00")
-        if chosen.only != "postgresql":
-            folder = Path(tempfile.mkdtemp())
-            config = CONFIG.format(database="sqlite:///bench.db", port=port, places=chosen.places)
-            (folder / "onboarding.toml").write_text(config)
-            speed = durable(folder, 1, chosen.rows)
-            print(f"SQLite, one process              {speed:8.0f}/s   {speed / base:.2f}")
-        if chosen.only != "sqlite":
-            with psycopg.connect(SERVER.replace("+psycopg", ""), autocommit=True) as connection:
-                connection.execute(f"create database {scratch}")
-            folder = Path(tempfile.mkdtemp())
-            database = SERVER.rsplit("/", 1)[0] + f"/{scratch}"
-            config = CONFIG.format(database=database, port=port, places=chosen.places)
-            (folder / "onboarding.toml").write_text(config)
-            for processes in (1, 2):
-                speed = durable(folder, processes, chosen.rows * processes)
-                name = f"PostgreSQL, {processes} process{'es' if processes > 1 else ''}"
-                print(f"{name:<32} {speed:8.0f}/s   {speed / base:.2f}")
-    finally:
-        stub.terminate()
-        stub.wait()
-        with psycopg.connect(SERVER.replace("+psycopg", ""), autocommit=True) as connection:
-            connection.execute(f"drop database if exists {scratch} with (force)")
+    load = os.getloadavg()[0]
+    if nginx() is None:
+        say("nginx is not installed: a stub in Python answers instead, and is itself what limits the quick sides")
+    words = (chosen.only or "").split(",")
+    names = [name for name in SIDES if any(word.strip().lower() in name.lower() for word in words)]
+    figures: dict[str, list[Figure]] = {name: [] for name in names}
+    with (
+        tempfile.TemporaryDirectory(prefix="onboarding-bench-") as place,
+        answering(Path(place), program=nginx()) as provider,
+        redis(Path(place)) as broker,
+        postgresql() as server,
+    ):
+        stage = Stage(Path(place), provider, server, broker, chosen.places)
+        rows = {name: GUESS.get(name, GUESS_ELSE) for name in names}
+        for number in range(chosen.rounds + 1):
+            for name in names:
+                figure = SIDES[name](stage, rows[name])
+                say(f"{number or 'trying'}: {name}: {figure.rate:,.0f}/s, {rows[name]:,} rows")
+                if number == 0:
+                    rows[name] = min(max(int(figure.rate * (chosen.seconds + sides.WARM_UP)), 100), MOST_ROWS)
+                else:
+                    figures[name].append(figure)
+            if number == 0:
+                _share_lists(rows)
+        machine = _machine(provider.name, server.version)
+    return {
+        "machine": machine,
+        "load_before": round(load, 1),
+        "rounds": chosen.rounds,
+        "places": chosen.places,
+        "sides": compared(figures),
+    }
 
 
-if __name__ == "__main__":
-    main()
+def _share_lists(rows: dict[str, int]) -> None:
+    """One list for all sides on PostgreSQL: an import each would take longer than what is measured."""
+    on_postgresql = [name for name in rows if "PostgreSQL" in name]
+    for name in on_postgresql:
+        rows[name] = max(rows[other] for other in on_postgresql)
+
+
+def compared(figures: dict[str, list[Figure]]) -> list[dict[str, Any]]:
+    """Each side's medians, and their ratios to those of the naive task and of the bare loop."""
+    medians = {name: statistics.median(figure.rate for figure in found) for name, found in figures.items()}
+    return [
+        {
+            "side": name,
+            "rate": round(medians[name], 1),
+            "rates": [round(figure.rate, 1) for figure in found],
+            "to_naive": round(medians[name] / medians[NAIVE], 3) if NAIVE in medians else None,
+            "to_bare": round(medians[name] / medians[BARE], 4) if BARE in medians else None,
+            "cpu_per_1000": _median([figure.cpu for figure in found]),
+            "database_cpu_per_1000": _median([figure.database_cpu for figure in found]),
+        }
+        for name, found in figures.items()
+    ]
+
+
+def _median(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(statistics.median(known), 4) if known else None
+
+
+def _machine(provider: str, database: str) -> str:
+    cores = f"{os.cpu_count()} cores ({platform.machine()})"
+    libraries = [f"{name} {version(name)}" for name in ("aiohttp", "celery", "SQLAlchemy", "psycopg", "requests")]
+    return ", ".join([cores, f"Python {platform.python_version()}", database, provider, *libraries])
+
+
+def table(facts: dict[str, Any]) -> str:
+    """The facts as a Markdown table."""
+    lines = [
+        f"{facts['machine']}. Load before the start {facts['load_before']:g}, which should be near 0."
+        f" Medians of {facts['rounds']}, {facts['places']} calls in flight.",
+        "",
+        "| side | customers/s (each round) | × naive task | × bare loop | CPU s per 1,000 | of the database |",
+        "|---|---|---|---|---|---|",
+    ]
+    for side in facts["sides"]:
+        rates = ", ".join(f"{rate:,.0f}" for rate in side["rates"])
+        cells = [
+            side["side"],
+            f"{side['rate']:,.0f} ({rates})",
+            _cell(side["to_naive"], ".1f"),
+            _cell(side["to_bare"], ".2f"),
+            _cell(side["cpu_per_1000"], ".3f"),
+            _cell(side["database_cpu_per_1000"], ".3f"),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)

@@ -1,18 +1,22 @@
-"""A provider out of Python's way as far as Python can be: a fixed FrankieOne answer to whatever is asked, at once."""
+"""iDenfy's token call, answered at once by Python where there is no nginx: `python -m benchmarks.stub PORT`.
+
+It takes a core as soon as callers are quick, and is then what is measured: see `provider`.
+"""
 
 import asyncio
 import sys
+from itertools import count
+from typing import cast
 
-BODY = (
-    b'{"token":"tk_5d0e8b31","tokenExpiry":"2030-02-03T04:35:00Z","applicantId":"ap_71f0",'
-    b'"provider":"onfido","smsSent":false,"requestId":"01JZX0Q2M7T4N8YB6C3D5F9HKV"}'
-)
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+BODY = '{"message":"Token created successfully","authToken":"%s","scanRef":"%s","expiryTime":604800,"isValid":true}'
+LINE = "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+
+requests = count(1)
 
 
 class Stub(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self._buffer = b""
 
     def data_received(self, data: bytes) -> None:
@@ -24,15 +28,25 @@ class Stub(asyncio.Protocol):
             if len(self._buffer) < end + 4 + length:
                 return
             self._buffer = self._buffer[end + 4 + length :]
-            self._transport.write(ANSWER)
+            self._transport.write(answer(head).encode())
 
 
-async def main() -> None:
-    server = await asyncio.get_running_loop().create_server(Stub, "127.0.0.1", 0)
-    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
-    sys.stdout.flush()
+def answer(head: bytes) -> str:
+    """The whole answer to a request; the page of counts has nginx's form."""
+    number = next(requests)
+    if head.startswith(b"get /status"):
+        status, body = "200 OK", f"server accepts handled requests\n {number} {number} {number} \n"
+    elif head.startswith(b"post /api/v2/token "):
+        status, body = "201 Created", BODY % (f"{number:032x}", f"{number:032x}")
+    else:
+        status, body = "404 Not Found", "{}"
+    return LINE % (status, len(body), body)
+
+
+async def main(port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(Stub, "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(int(sys.argv[1])))

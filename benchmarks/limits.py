@@ -1,0 +1,193 @@
+"""Three workers against a provider that enforces its limits itself: how much of them is used, how much refused."""
+
+import argparse
+import csv
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from benchmarks.processes import ONBOARD, Failed, free_port, onboard, running, say, wait_for
+from benchmarks.services import Server, database_url, driver_url, postgresql, redis
+from worker.keyring import new_key
+from worker.pacing import Limit, tightest
+
+SERVERS_OWN = ("50/second", "1000/minute")
+CONFIGURED = {"the server's": 1, "twice the server's": 2}
+SPARE_ROWS = 200
+# From the start of the workers to their first call.
+START_SECONDS = 30
+CONFIGURATION = """
+[database]
+url = "{database}"
+[broker]
+url = "{broker}"
+[encryption]
+keys = [{{ env = "BENCH_KEY" }}]
+[accounts.kyc]
+provider = "idenfy-kyc"
+base_url = "http://127.0.0.1:{port}/idenfy"
+api_key = {{ env = "BENCH_SANDBOX_KEY" }}
+api_secret = {{ env = "BENCH_SANDBOX_SECRET" }}
+limits = {limits}
+[[routes]]
+accounts = ["kyc"]
+"""
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What the server's log says of the time from the first call to the last."""
+
+    calls: int
+    refused: int
+    seconds: float
+    customers: int  # those who got a session
+
+    @classmethod
+    def of(cls, log: Iterable[dict[str, Any]], *, seconds: float) -> "Calls":
+        """Of the first so many seconds. Raises Failed where there is nothing to count, or somebody got two sessions."""
+        times: list[datetime] = []
+        refused, served = 0, []
+        for entry in log:
+            at = datetime.fromisoformat(entry["at"])
+            if times and (at - times[0]).total_seconds() > seconds:
+                break
+            times.append(at)
+            refused += entry["status"] == 429
+            served += [entry["client"]] if entry["processed"] else []
+        if len(times) < 2:
+            raise Failed("the workers made no calls")
+        if len(set(served)) != len(served):
+            raise Failed("a customer got two sessions")
+        return cls(len(times), refused, (times[-1] - times[0]).total_seconds(), len(served))
+
+    def used(self, limit: Limit) -> float:
+        """The share of the limit that was used: n calls span n - 1 of the times between them."""
+        rate = limit.count / limit.period.total_seconds()
+        return (self.calls - self.refused - 1) / (rate * self.seconds)
+
+    @property
+    def refused_share(self) -> float:
+        return self.refused / self.calls
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=float, default=60, help="from the first call to the last, of each part [60]")
+    parser.add_argument("--workers", type=int, default=3, help="[3]")
+    own = " and ".join(SERVERS_OWN)
+    parser.add_argument("--limit", action="append", metavar="N/PERIOD", help=f"what the server enforces [{own}]")
+    parser.add_argument("--factor", type=float, help="only one part: so many times the server's limits configured")
+
+
+def run(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Measure, and the facts. What is being done is said on standard error. Raises Failed."""
+    os.environ["BENCH_KEY"] = new_key()
+    os.environ["BENCH_SANDBOX_KEY"], os.environ["BENCH_SANDBOX_SECRET"] = "sandbox-key", "sandbox-secret"
+    os.environ["COLUMNS"] = "140"  # of the worker's own table, which is quoted
+    own = [Limit.parse(text) for text in chosen.limit or SERVERS_OWN]
+    parts = CONFIGURED if chosen.factor is None else {f"{chosen.factor:g} × the server's": chosen.factor}
+    facts = []
+    for name, factor in parts.items():
+        say(f"{chosen.workers} workers for {chosen.seconds:g} s, configured limit {name}")
+        with (
+            tempfile.TemporaryDirectory(prefix="onboarding-bench-") as place,
+            redis(Path(place)) as broker,
+            postgresql() as server,
+        ):
+            facts.append(_part(chosen, own, factor, Path(place), broker, server) | {"configured": name})
+    return {
+        "server": list(map(str, own)),
+        "workers": chosen.workers,
+        "seconds": chosen.seconds,
+        "parts": facts,
+    }
+
+
+def _part(
+    chosen: argparse.Namespace, own: list[Limit], factor: float, folder: Path, broker: str, server: Server
+) -> dict[str, Any]:
+    limit = tightest(own)
+    if limit is None:
+        raise Failed("a server without limits has none to use")
+    port, database = free_port(), server.make()
+    configured = [f"{round(one.count * factor)}/{str(one).partition('/')[2]}" for one in own]
+    (folder / "onboarding.toml").write_text(
+        CONFIGURATION.format(database=database_url(database), broker=broker, port=port, limits=json.dumps(configured))
+    )
+    rows = int(limit.count / limit.period.total_seconds() * chosen.seconds * 1.2) + SPARE_ROWS
+    with (folder / "list.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["customer_id", "email", "country", "channel"])
+        writer.writerows([f"C-{row:08}", f"c{row}@example.com", "DE", "none"] for row in range(rows))
+    onboard(folder, "db", "upgrade")
+    onboard(folder, "import", "list.csv")
+    log = folder / "calls.jsonl"
+    sandbox = ["sandbox", "--port", str(port), "--smtp-port", "0", "--log-file", str(log)]
+    with ExitStack() as exits:
+        exits.enter_context(
+            running([*ONBOARD, *sandbox, *(word for one in own for word in ("--limit", str(one)))], folder=folder)
+        )
+        wait_for("the sandbox's log", log.exists)
+        started = [
+            exits.enter_context(running([*ONBOARD, command], folder=folder))
+            for command in ["worker"] * chosen.workers + ["beat"]
+        ]
+        wait_for("the first call", lambda: log.stat().st_size > 0, seconds=START_SECONDS)
+        time.sleep(chosen.seconds)
+        for process in started:
+            process.check()
+        shown = onboard(folder, "account", "list")
+        for process in started:
+            process.end()
+        issued = _sessions(database)
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    # Those that were answered after their neighbours are in the file after them.
+    entries.sort(key=lambda entry: entry["n"])
+    served = sum(entry["processed"] for entry in entries)
+    if issued != served:
+        raise Failed(f"the server opened {served} sessions, and {issued} are stored")
+    calls = Calls.of(entries, seconds=chosen.seconds)
+    return {
+        "limits": configured,
+        "calls": calls.calls,
+        "refused": calls.refused,
+        "seconds": round(calls.seconds, 1),
+        "used_share": round(calls.used(limit), 5),
+        "refused_share": round(calls.refused_share, 5),
+        "shown": shown,
+    }
+
+
+def _sessions(database: str) -> int:
+    with psycopg.connect(driver_url(database)) as connection:
+        row = connection.execute("select count(*) from session").fetchone()
+        return int(row[0]) if row else 0
+
+
+def table(facts: dict[str, Any]) -> str:
+    """The facts as a Markdown table, and what the worker says of the account at each part's end."""
+    lines = [
+        f"{facts['workers']} workers on PostgreSQL, a server that enforces {' and '.join(facts['server'])} itself.",
+        "",
+        "| configured limit | calls in the time | used of the server's | refused |",
+        "|---|---|---|---|",
+    ]
+    for part in facts["parts"]:
+        configured = f"{part['configured']} ({', '.join(part['limits'])})"
+        calls = f"{part['calls']:,} in {part['seconds']:g} s"
+        lines.append(
+            f"| {configured} | {calls} | {part['used_share']:.2%} | {part['refused_share']:.2%} ({part['refused']}) |"
+        )
+    for part in facts["parts"]:
+        lines += ["", f"`onboard account list` at the end, configured limit {part['configured']}:", "", "```"]
+        lines += [*(line.rstrip() for line in part["shown"].splitlines()), "```"]
+    return "\n".join(lines)

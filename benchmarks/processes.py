@@ -1,0 +1,130 @@
+"""The processes that a benchmark starts: ended by their ids, and their processor time read while they run."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+ONBOARD = (sys.executable, "-c", "from worker.cli import main; main()")
+END_SECONDS = 40  # a warm shutdown waits for calls in flight
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Failed(SystemExit):
+    """The benchmark cannot go on; the text says why."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """A process with its children in a group of their own; what it says goes to a file."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def check(self) -> None:
+        """Raises Failed, with its last words, where it has ended."""
+        if self.process.poll() is not None:
+            raise Failed(f"a process ended with {self.process.returncode}: {self.said()}")
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")[-800:]
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+
+
+@contextmanager
+def running(
+    command: Sequence[str | Path], *, folder: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[Started]:
+    """A process in `folder`, where its log goes too; it is ended at the end."""
+    path = folder / f"{time.monotonic_ns()}.log"
+    with path.open("wb") as log:
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            cwd=folder,
+            env={**os.environ, **importable(), **(environment or {})},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    started = Started(process, path)
+    try:
+        yield started
+    finally:
+        started.end()
+
+
+def importable() -> dict[str, str]:
+    """The environment in which both packages of this checkout are found, whatever the current directory."""
+    return {"PYTHONPATH": os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])])}
+
+
+def onboard(folder: Path, *arguments: str) -> str:
+    """Run a command of the worker to its end; what it printed. Raises Failed."""
+    done = subprocess.run(
+        [*ONBOARD, *arguments], cwd=folder, env={**os.environ, **importable()}, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise Failed(f"onboard {' '.join(arguments)} ended with {done.returncode}: {done.stderr[-500:]}")
+    return done.stdout
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(what: str, is_there: Callable[[], bool], *, seconds: float = 20) -> None:
+    """Look until it is there. Raises Failed."""
+    deadline = time.monotonic() + seconds
+    while not is_there():
+        if time.monotonic() > deadline:
+            raise Failed(f"{what}: not there after {seconds:g} s")
+        time.sleep(0.02)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def cpu_seconds(pids: Iterable[int]) -> float | None:
+    """Processor time of these processes and their children so far; None where the system does not tell (no /proc)."""
+    if not Path("/proc/self/stat").exists():
+        return None
+    total, left = 0, list(pids)
+    while left:
+        pid = left.pop()
+        try:
+            # The second field is the command in brackets, which may hold spaces itself.
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            children = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+        except OSError:
+            continue  # it has ended
+        total += sum(map(int, fields[11:15]))  # user and system, its own and of children that have ended
+        left += [int(child) for found in children for child in found]
+    return total / TICKS
+
+
+def say(text: str) -> None:
+    """What is being done, beside the figures."""
+    print(text, file=sys.stderr, flush=True)

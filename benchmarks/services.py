@@ -1,0 +1,100 @@
+"""What a benchmark stands on: a scratch database on the PostgreSQL server that is there, and a Redis of its own."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from benchmarks.processes import Failed, free_port, listens, running, wait_for
+
+SERVER = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
+
+
+class Server:
+    """Databases of our own on the PostgreSQL server; all are dropped at the end."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+        self._made: list[str] = []
+
+    @property
+    def version(self) -> str:
+        return f"PostgreSQL {self._connection.info.server_version // 10000}"
+
+    def make(self, like: str | None = None) -> str:
+        """A new database, empty or a copy of the one called `like`; its name."""
+        name = f"bench_{uuid.uuid4().hex[:12]}"
+        statement = sql.SQL("create database {}").format(sql.Identifier(name))
+        if like is not None:
+            statement += sql.SQL(" template {}").format(sql.Identifier(like))
+        self._connection.execute(statement)
+        self._made.append(name)
+        return name
+
+    def drop(self, name: str) -> None:
+        self._connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+        self._made.remove(name)
+
+    def settle(self) -> None:
+        """Write what earlier sides left in memory, so that the next one does not pay for it."""
+        self._connection.execute("checkpoint")
+
+    def backends(self, name: str) -> list[int]:
+        """The server's processes that serve this database, where they can be seen from here."""
+        rows = self._connection.execute("select pid from pg_stat_activity where datname = %s", [name])
+        return [pid for (pid,) in rows if _is_postgres(pid)]
+
+    def close(self) -> None:
+        for name in list(self._made):
+            self.drop(name)
+        self._connection.close()
+
+
+def _is_postgres(pid: int) -> bool:
+    # A server in a container, or elsewhere, counts its processes otherwise: the number is somebody else's here.
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().startswith("postgres")
+    except OSError:
+        return False
+
+
+def database_url(name: str) -> str:
+    """The address of a database as the configuration spells it."""
+    return SERVER.rsplit("/", 1)[0] + f"/{name}"
+
+
+def driver_url(name: str) -> str:
+    """The address of a database as psycopg spells it."""
+    return database_url(name).replace("+psycopg", "")
+
+
+@contextmanager
+def postgresql() -> Iterator[Server]:
+    """Raises Failed where there is none."""
+    try:
+        connection = psycopg.connect(SERVER.replace("+psycopg", ""), autocommit=True, connect_timeout=5)
+    except psycopg.OperationalError:
+        raise Failed("PostgreSQL cannot be reached; TEST_POSTGRESQL_URL says where it is") from None
+    server = Server(connection)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@contextmanager
+def redis(folder: Path) -> Iterator[str]:
+    """The address of a private Redis that keeps nothing: other people's queues are out of reach. Raises Failed."""
+    program = shutil.which("redis-server")
+    if program is None:
+        raise Failed("redis-server is not installed; the broker of the Celery sides")
+    port = free_port()
+    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with running([program, *arguments], folder=folder):
+        wait_for("redis-server", lambda: listens(port))
+        yield f"redis://127.0.0.1:{port}/0"

@@ -1,0 +1,263 @@
+"""The sides that are compared. Each is started as its user would start it, and measured by the same instrument.
+
+The rows are in the database, and the tasks in the broker, before a side starts. Nobody's start is measured: measuring
+begins some seconds after the first call, and ends when the last result is stored.
+"""
+
+import csv
+import shutil
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+from cryptography.fernet import Fernet
+
+from benchmarks import naive
+from benchmarks.processes import ONBOARD, Failed, Started, cpu_seconds, onboard, running
+from benchmarks.provider import Provider
+from benchmarks.services import Server, database_url, driver_url
+
+# Seconds from the first call, at most half of the calls, that are not measured: a second worker is rung for within two.
+WARM_UP = 2.5
+LOOK = 0.02  # seconds between two looks at the provider's count
+PATIENCE = 60  # seconds without a single call, and the side has got stuck
+CONFIGURATION = """
+[database]
+url = "sqlite:///onboarding.db"
+[encryption]
+keys = [{{ env = "BENCH_KEY" }}]
+[accounts.kyc]
+provider = "idenfy-kyc"
+base_url = "{url}"
+api_key = {{ env = "BENCH_KEY" }}
+api_secret = {{ env = "BENCH_KEY" }}
+limits = []
+concurrency = {places}
+[[routes]]
+accounts = ["kyc"]
+"""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Calls a second, and processor seconds for 1,000 of them: of the side itself, and of the database's backends."""
+
+    rate: float
+    cpu: float | None
+    database_cpu: float | None = None
+
+
+@dataclass
+class Stage:
+    """What all sides are measured on. `places`: calls in flight of one side, whatever its number of processes."""
+
+    folder: Path
+    provider: Provider
+    server: Server
+    broker: str
+    places: int
+    _prepared: dict[tuple[str, int], Path] = field(default_factory=dict)
+    _databases: dict[int, str] = field(default_factory=dict)
+
+    def new_folder(self) -> Path:
+        return Path(tempfile.mkdtemp(dir=self.folder))
+
+    def list_of(self, rows: int, kind: str) -> Path:
+        """A folder with a configuration and a list that was imported into SQLite, or into `database_of` these rows."""
+        if (kind, rows) not in self._prepared:
+            folder = self.new_folder()
+            configuration = CONFIGURATION.format(url=self.provider.url, places=self.places)
+            if kind == "postgresql":
+                self._databases[rows] = self.server.make()
+                url = database_url(self._databases[rows])
+                configuration = configuration.replace("sqlite:///onboarding.db", url)
+            (folder / "onboarding.toml").write_text(configuration)
+            with (folder / "list.csv").open("w", newline="") as stream:
+                writer = csv.writer(stream)
+                writer.writerow(["customer_id", "email", "country", "channel"])
+                writer.writerows([f"C-{row:08}", f"c{row}@example.com", "DE", "none"] for row in range(rows))
+            if kind == "postgresql":
+                onboard(folder, "db", "upgrade")
+            onboard(folder, "import", "list.csv")
+            if kind == "postgresql":
+                tidy(self._databases[rows])
+            self._prepared[kind, rows] = folder
+        return self._prepared[kind, rows]
+
+    def database_of(self, rows: int) -> str:
+        return self._databases[rows]
+
+
+def tidy(database: str) -> None:
+    """What autovacuum does within the minute after an import."""
+    with psycopg.connect(driver_url(database), autocommit=True) as connection:
+        connection.execute("vacuum analyze")
+
+
+def measured(
+    stage: Stage,
+    rows: int,
+    processes: Sequence[Started],
+    *,
+    stored: Callable[[], int],
+    database: str = "",
+) -> Figure:
+    """Watch a side that was just started until all of its rows are stored. Raises Failed."""
+    provider = stage.provider
+    began: tuple[int, float, float | None, dict[int, float]] | None = None
+    answered, moved_at = 0, time.perf_counter()
+    called_at: float | None = None
+    pids = [process.pid for process in processes]
+
+    def spent_in_database() -> dict[int, float]:
+        return {pid: cpu_seconds([pid]) or 0.0 for pid in stage.server.backends(database)} if database else {}
+
+    while answered < rows:
+        time.sleep(LOOK)
+        before, answered, now = answered, provider.answered(), time.perf_counter()
+        if answered > before:
+            moved_at = now
+        elif now - moved_at > PATIENCE:
+            raise Failed(f"{answered} of {rows} calls, then none; {processes[0].said()}")
+        else:
+            for process in processes:
+                process.check()
+        if called_at is None and answered:
+            called_at = now
+        is_warm = called_at is not None and (now - called_at >= WARM_UP or answered >= rows // 2)
+        if began is None and is_warm:
+            began = answered, now, cpu_seconds(pids), spent_in_database()
+    while stored() < rows:
+        if time.perf_counter() - moved_at > PATIENCE:
+            raise Failed(f"{stored()} of {rows} results are stored, and no more; {processes[0].said()}")
+        time.sleep(LOOK)
+    if began is None:
+        raise Failed("there is nothing to measure without rows")
+    first, began_at, cpu, backends = began
+    seconds, calls = time.perf_counter() - began_at, rows - first
+    spent, after = cpu_seconds(pids), spent_in_database()
+    in_database = sum(after[pid] - backends.get(pid, 0.0) for pid in after)
+    return Figure(
+        calls / seconds,
+        (spent - cpu) * 1000 / calls if spent and cpu else None,
+        in_database * 1000 / calls if after else None,
+    )
+
+
+def bare(stage: Stage, rows: int) -> Figure:
+    """A loop that only asks."""
+    stage.provider.forget()
+    folder = stage.new_folder()
+    command = [sys.executable, "-m", "benchmarks.bare", stage.provider.url, str(rows), str(stage.places)]
+    with running(command, folder=folder) as loop:
+        # It keeps nothing: what is answered counts as stored.
+        return measured(stage, rows, [loop], stored=lambda: rows)
+
+
+def naive_tasks(stage: Stage, rows: int, *, keep: bool = False) -> Figure:
+    """One Celery task for each customer on two processes."""
+    folder, name = stage.new_folder(), stage.server.make()
+    broker = stage.broker
+    environment = {
+        "NAIVE_BROKER": broker,
+        "NAIVE_DATABASE": driver_url(name),
+        "NAIVE_URL": stage.provider.url,
+        "NAIVE_KEY": Fernet.generate_key().decode(),
+        "NAIVE_KEEP": "1" if keep else "",
+    }
+    with psycopg.connect(driver_url(name), autocommit=True) as connection:
+        connection.execute(naive.SCHEMA)
+        connection.execute(
+            "insert into customer (id, email, country)"
+            " select 'C-' || n, 'c' || n || '@example.com', 'DE' from generate_series(1, %s) n",
+            [rows],
+        )
+        tidy(name)
+        naive.app.conf.broker_url = broker
+        for row in range(1, rows + 1):
+            naive.issue.delay(f"C-{row}")
+        stage.server.settle()
+        stage.provider.forget()
+
+        def stored() -> int:
+            return _number(connection, "select count(*) from customer where token is not null")
+
+        command = [sys.executable, "-m", "celery", "-A", "benchmarks.naive", "worker", "-c", "2"]
+        with running(command, folder=folder, environment=environment) as worker:
+            figure = measured(stage, rows, [worker], stored=stored, database=name)
+        expect(rows, {"calls": stage.provider.answered(), "tokens": stored()})
+    stage.server.drop(name)
+    return figure
+
+
+def on_sqlite(stage: Stage, rows: int) -> Figure:
+    """`onboard run`, one process."""
+    folder = stage.new_folder() / "run"
+    shutil.copytree(stage.list_of(rows, "sqlite"), folder)
+    stage.server.settle()
+    stage.provider.forget()
+    with closing(sqlite3.connect(folder / "onboarding.db", timeout=30)) as connection:
+
+        def stored() -> int:
+            return int(connection.execute("select count(*) from session").fetchone()[0])
+
+        with running([*ONBOARD, "run", "list.csv"], folder=folder) as run:
+            figure = measured(stage, rows, [run], stored=stored)
+        _verify(stage, rows, lambda query: connection.execute(query).fetchone()[0])
+    shutil.rmtree(folder)
+    return figure
+
+
+def on_postgresql(stage: Stage, rows: int, *, workers: int) -> Figure:
+    """`onboard worker`, so many of them, and `onboard beat`, which tells them that there is work."""
+    folder = stage.list_of(rows, "postgresql")
+    name = stage.server.make(like=stage.database_of(rows))
+    environment = {"ONBOARDING__DATABASE__URL": database_url(name), "ONBOARDING__BROKER__URL": stage.broker}
+    stage.server.settle()
+    stage.provider.forget()
+    with ExitStack() as exits:
+        processes = [
+            exits.enter_context(running([*ONBOARD, command], folder=folder, environment=environment))
+            for command in ["worker"] * workers + ["beat"]
+        ]
+        connection = exits.enter_context(psycopg.connect(driver_url(name), autocommit=True))
+        figure = measured(
+            stage,
+            rows,
+            processes,
+            stored=lambda: _number(connection, "select count(*) from session"),
+            database=name,
+        )
+        _verify(stage, rows, lambda query: _number(connection, query))
+    stage.server.drop(name)
+    return figure
+
+
+def _number(connection: psycopg.Connection, query: str) -> int:
+    row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _verify(stage: Stage, rows: int, number: Callable[[str], int]) -> None:
+    """Every row is issued, once, and by a call of its own."""
+    facts = {
+        "calls": stage.provider.answered(),
+        "issued rows": number("select count(*) from job where state = 'issued'"),
+        "customers with a live session": number(
+            "select count(distinct customer_id) from session where state = 'waiting' and length(sealed) > 0"
+        ),
+        "references": number("select count(distinct reference) from session"),
+    }
+    expect(rows, facts)
+
+
+def expect(rows: int, facts: dict[str, int]) -> None:
+    wrong = [f"{count} {what}" for what, count in facts.items() if count != rows]
+    if wrong:
+        raise Failed(f"of {rows} rows: {', '.join(wrong)}")
