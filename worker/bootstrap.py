@@ -34,6 +34,7 @@ from worker.store.budgets import Budgets
 from worker.store.database import Database
 from worker.store.decisions import Decisions
 from worker.store.facts import Facts
+from worker.store.failover import Failover
 from worker.store.handovers import Handovers
 from worker.store.invitations import Invitations, InvitationTerms
 from worker.store.jobs import Jobs, JobTerms
@@ -78,6 +79,7 @@ class Parts:
         self.decisions = Decisions(self.database)
         self.facts = Facts(self.database, self.keyring)
         self.sweeps = Sweeps(self.database, jitter=jitter)
+        self.failover = Failover(self.database)
         self._senders = senders
         self.owner = f"{socket.gethostname()[:48]}:{os.getpid()}"
 

@@ -18,7 +18,8 @@ from worker.bootstrap import Parts
 from worker.budgets import BudgetState
 from worker.runner import Runner
 from worker.store.facts import BatchCounts, Outlook
-from worker.sweep import return_leases, ringable
+from worker.substitutes import take_overs
+from worker.sweep import return_leases, ringable, take_over
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +127,7 @@ class Embedded:
 
     async def _tick(self, runner: Runner, *, all_of_them: bool) -> None:
         await runner.in_thread(lambda: return_leases(self._parts, all_of_them=all_of_them))
+        await runner.in_thread(take_over, self._parts)
         for step, name in await runner.in_thread(ringable, self._parts):
             self._start(runner, f"{step}:{name}")
 
@@ -153,7 +155,7 @@ class Embedded:
         outlook = parts.facts.outlook(batch_id)
         if outlook.under_way:
             return None, ""
-        found = next_move(parts, outlook)
+        found = next_move(parts, outlook, batch_id)
         if found is None:
             # What is left belongs to accounts that are stopped or gone; or it is paused, or the customers' turn.
             return (Stand.STOPPED if outlook.accounts or outlook.channels else Stand.LATER), ""
@@ -164,15 +166,20 @@ class Embedded:
         return (Stand.LATER if too_long else None), waits_for
 
 
-def next_move(parts: Parts, outlook: Outlook) -> tuple[datetime, BudgetState] | None:
+def next_move(parts: Parts, outlook: Outlook, batch_id: int) -> tuple[datetime, BudgetState] | None:
     """When the first of what is left may be worked, its own time or the end of its account's pause, and that account.
 
-    None when all of it belongs to accounts that are stopped or no longer configured, or nothing is left.
+    What another account may take over waits for that one too. None when all of it belongs to accounts that are
+    stopped or no longer configured, or nothing is left.
     """
     states = parts.budgets.all()
     rules = [(at, parts.budget_of(name)) for name, at in outlook.accounts.items() if name in parts.accounts]
     rules += [(at, parts.sender_budget(name)) for name, at in outlook.channels.items() if name in parts.channels]
     going = [(at, states[rule.name]) for at, rule in rules if states[rule.name].stopped_at is None]
+    for what in take_overs(parts, states):
+        if what.source in outlook.accounts:
+            due_at = parts.failover.movable(what, batch_id, now=parts.clock()).due_at
+            going += [(due_at, states[what.rule.name])] if due_at is not None else []
     moves = [(max(at, state.blocked_until or at), state) for at, state in going]
     return min(moves, key=lambda move: move[0], default=None)
 

@@ -55,7 +55,16 @@ def judge(parts: Parts, line: Line) -> AcceptedLine | RefusedLine:
             if problems or isinstance(chosen, Unroutable):
                 return RefusedLine(line.row, line.customer.customer_id, tuple(problems))
             floor = parts.floor_of(chosen.account, chosen.freshness)
-            return AcceptedLine(line.row, line.customer, chosen.account, chosen.reason, int(floor.total_seconds()))
+            asked = None if chosen.freshness is None else int(chosen.freshness.total_seconds())
+            return AcceptedLine(
+                row=line.row,
+                customer=line.customer,
+                account=chosen.account,
+                route=chosen.reason,
+                floor_seconds=int(floor.total_seconds()),
+                others=chosen.others,
+                freshness_seconds=asked,
+            )
 
 
 def judge_list(parts: Parts, content: Content, options: ListOptions) -> Iterator[AcceptedLine | RefusedLine]:

@@ -61,6 +61,13 @@ def _partial(name: str, *columns: str, where: str, unique: bool = False) -> sa.I
     return sa.Index(name, *columns, unique=unique, postgresql_where=rows, sqlite_where=rows)
 
 
+# Calls after which a session may be open at the account, or is: no other account may open one for that row. A transient
+# failure of a call that may be repeated says no more than that repeating it there does no harm. As text, because the
+# planner must see that an index with this predicate serves a query with this condition.
+BOUND = (
+    "invitation_id IS NULL AND (outcome IN ('unknown', 'late', 'conflict') OR (outcome = 'transient' AND repeatable))"
+)
+
 # SQLite numbers rows by itself only where the key is exactly INTEGER.
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
@@ -169,7 +176,11 @@ class Job(Base):
     others: Mapped[str] = mapped_column(
         sa.String(400),
         server_default="",
-        doc="The accounts that could serve it besides its own, in order of preference, with commas between.",
+        doc="The accounts that could serve it besides its own, in order of preference, with commas between; its own is"
+        " among them once it was taken over.",
+    )
+    freshness_seconds: Mapped[int | None] = mapped_column(
+        doc="The least life of a link that its route asks for; NULL: that of whichever account serves it."
     )
     joins: Mapped[int | None] = mapped_column(
         sa.ForeignKey("job.id"), doc="The job of another list that this customer is served by; its state is this one's."
@@ -213,7 +224,9 @@ class Attempt(Base):
     )
     opened_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
-    outcome: Mapped[str | None] = mapped_column(sa.String(16), doc="done, not_sent, late, or a Kind; NULL: open.")
+    outcome: Mapped[str | None] = mapped_column(
+        sa.String(16), doc="done, not_sent, unreachable, late, or a Kind; NULL: open."
+    )
     status: Mapped[int | None] = mapped_column(doc="HTTP or SMTP status.")
     code: Mapped[str | None] = mapped_column(sa.String(64))
     detail: Mapped[str] = mapped_column(sa.String(400))
@@ -222,6 +235,8 @@ class Attempt(Base):
         _partial("ix_attempt_open", "job_id", "invitation_id", where="closed_at IS NULL"),
         # Few rows, which an import looks for: calls that may have opened a session which nobody knows of.
         _partial("ix_attempt_in_doubt", "job_id", where="invitation_id IS NULL AND outcome IN ('unknown', 'late')"),
+        # Few rows too: what keeps a row from being taken over by another account.
+        _partial("ix_attempt_bound", "job_id", where=BOUND),
     )
 
 

@@ -15,6 +15,7 @@ from worker.spreadsheet import spreadsheet_safe
 from worker.states import BatchState, InvitationState, JobState, batch_state
 from worker.store.batches import BatchFacts
 from worker.store.facts import BatchCounts, LineFacts
+from worker.substitutes import take_overs
 
 COLUMNS = (
     "row",
@@ -127,7 +128,18 @@ def _forecast(parts: Parts, batch: BatchFacts, counts: BatchCounts) -> Forecast:
     if batch.paused_at is not None:
         return Forecast(None, f"the batch is paused: `onboard resume {batch.id}` goes on with it")
     messages = Counter(counts.unsent) + Counter(counts.to_come)
-    return forecast(loads_of(parts, counts.waiting, messages), now=parts.clock())
+    return forecast(loads_of(parts, _calls_left(parts, batch, counts), messages), now=parts.clock())
+
+
+def _calls_left(parts: Parts, batch: BatchFacts, counts: BatchCounts) -> Mapping[str, int]:
+    """The calls that are left, each by the account that will make it as things stand."""
+    calls = dict(counts.waiting)
+    for what in take_overs(parts):
+        if calls.get(what.source):
+            rows = min(parts.failover.movable(what, batch.id, now=parts.clock()).rows, calls[what.source])
+            calls[what.source] -= rows
+            calls[what.target] = calls.get(what.target, 0) + rows
+    return calls
 
 
 @dataclass(frozen=True)

@@ -70,11 +70,15 @@ class Rule:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The account, and why it: names of columns and the configuration's own values, nothing of the customer's."""
+    """The account, and why it: names of columns and the configuration's own values, nothing of the customer's.
+
+    `others` are those of the route that could serve the customer too, in order: they take over when it cannot work.
+    """
 
     account: str
     reason: str
     freshness: timedelta | None
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,11 +136,12 @@ def _preferred(
 ) -> Chosen | Unroutable:
     passed_over: list[str] = []
     problems: list[FieldProblem] = []
-    for account in rule.accounts:
+    for place, account in enumerate(rule.accounts, start=1):
         lacks = able(account, customer)
         if not lacks:
             note = f"; {' and '.join(passed_over)} cannot serve the customer" if passed_over else ""
-            return Chosen(account, reason + note, rule.freshness)
+            others = tuple(dict.fromkeys(other for other in rule.accounts[place:] if not able(other, customer)))
+            return Chosen(account, reason + note, rule.freshness, others)
         passed_over.append(account)
         problems += lacks
     return Unroutable(tuple(dict.fromkeys(problems)))

@@ -1,4 +1,4 @@
-"""The timer's work: find what is due and may be worked, and the leases of workers that are gone.
+"""The timer's work: the leases of workers that are gone, rows of accounts that cannot work, and what is due.
 
 The same for Celery's beat and for the worker inside a command; doing it twice does no harm.
 """
@@ -7,6 +7,7 @@ import logging
 
 from worker.bootstrap import Parts
 from worker.store.sweeps import Returned
+from worker.substitutes import take_overs
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,20 @@ def return_leases(parts: Parts, *, all_of_them: bool = False) -> Returned:
             returned.held,
         )
     return returned
+
+
+def take_over(parts: Parts) -> int:
+    """Give rows of accounts that are stopped, or have their breaker open, to the next of their routes.
+
+    Returns how many. Those who got some are rung in the same tick, since they have something due.
+    """
+    moved = 0
+    for what in take_overs(parts):
+        rows = parts.failover.move(what, now=parts.clock())
+        if rows:
+            log.info("%d rows of %s are taken over by %s", rows, what.source, what.target)
+        moved += rows
+    return moved
 
 
 def ringable(parts: Parts) -> list[tuple[str, str]]:

@@ -24,7 +24,7 @@ from worker.clock import monotonic
 from worker.process import NotReady, Process, opened
 from worker.runner import LONGEST_SHIFT
 from worker.settings import SettingsError, load
-from worker.sweep import return_leases, ringable
+from worker.sweep import return_leases, ringable, take_over
 
 log = logging.getLogger(__name__)
 # A child of the prefork pool works one shift at a time: another account must not wait long for its turn.
@@ -72,6 +72,7 @@ def sweep() -> None:
     if here is None:
         return
     return_leases(here.parts)
+    take_over(here.parts)
     for step, name in ringable(here.parts):
         ring(step, name)
 

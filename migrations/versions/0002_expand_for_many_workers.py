@@ -12,6 +12,10 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+BOUND = (
+    "invitation_id IS NULL AND (outcome IN ('unknown', 'late', 'conflict') OR (outcome = 'transient' AND repeatable))"
+)
+
 
 def upgrade() -> None:
     with op.batch_alter_table("budget") as budget:
@@ -20,8 +24,12 @@ def upgrade() -> None:
     with op.batch_alter_table("job") as job:
         job.add_column(sa.Column("in_doubt", sa.Uuid(), nullable=True))
         job.add_column(sa.Column("others", sa.String(400), nullable=False, server_default=""))
+        job.add_column(sa.Column("freshness_seconds", sa.Integer(), nullable=True))
     with op.batch_alter_table("attempt") as attempt:
         attempt.add_column(sa.Column("look_up_at", sa.DateTime(timezone=True), nullable=True))
+        attempt.create_index(
+            "ix_attempt_bound", ["job_id"], postgresql_where=sa.text(BOUND), sqlite_where=sa.text(BOUND)
+        )
     with op.batch_alter_table("invitation") as invitation:
         invitation.add_column(sa.Column("in_doubt", sa.Uuid(), nullable=True))
 
@@ -30,8 +38,10 @@ def downgrade() -> None:
     with op.batch_alter_table("invitation") as invitation:
         invitation.drop_column("in_doubt")
     with op.batch_alter_table("attempt") as attempt:
+        attempt.drop_index("ix_attempt_bound")
         attempt.drop_column("look_up_at")
     with op.batch_alter_table("job") as job:
+        job.drop_column("freshness_seconds")
         job.drop_column("others")
         job.drop_column("in_doubt")
     with op.batch_alter_table("budget") as budget:

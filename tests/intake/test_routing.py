@@ -33,11 +33,11 @@ def all_but(refused: str):
         (Customer("A1", kind=CustomerKind.COMPANY, country="AU"), Chosen("kyb", "route 1: kind=company", None)),
         (
             Customer("A1", country="AU", entity_id="e"),
-            Chosen("au", "route 2: country=AU, entity_id present", timedelta(minutes=10)),
+            Chosen("au", "route 2: country=AU, entity_id present", timedelta(minutes=10), ("kyc-eu",)),
         ),
         (
             Customer("A1", country="NZ", entity_id="e"),
-            Chosen("au", "route 2: country=nzl, entity_id present", timedelta(minutes=10)),
+            Chosen("au", "route 2: country=nzl, entity_id present", timedelta(minutes=10), ("kyc-eu",)),
         ),
         (Customer("A1", country="AU"), Chosen("kyc-eu", "route 3: every customer", timedelta(hours=12))),
         (Customer("A1", country="LT", entity_id="e"), Chosen("kyc-eu", "route 3: every customer", timedelta(hours=12))),
@@ -55,6 +55,23 @@ def test_within_a_route_the_first_account_that_is_able_is_chosen():
     assert chosen == Chosen(
         "kyc-eu", "route 2: country=AU, entity_id present; au cannot serve the customer", timedelta(minutes=10)
     )
+
+
+def test_the_others_that_are_able_stand_by_in_the_route_s_order():
+    rules = (Rule({}, ("au", "kyc-eu", "kyb", "au-new", "kyc-eu")),)
+    for refused, others in (("", ("kyc-eu", "kyb", "au-new")), ("kyb", ("kyc-eu", "au-new"))):
+        chosen = choose_account(Customer("A1"), rules, able=all_but(refused), known=KNOWN)
+        assert (chosen.account, chosen.others) == ("au", others)
+
+
+def test_one_that_was_passed_over_does_not_stand_by():
+    chosen = choose_account(Customer("A1", country="AU", entity_id="e"), RULES, able=all_but("au"), known=KNOWN)
+    assert (chosen.account, chosen.others) == ("kyc-eu", ())
+
+
+def test_nobody_stands_by_where_the_list_names_the_account():
+    customer = Customer("A1", country="AU", entity_id="e", account="au")
+    assert choose_account(customer, RULES, able=anyone, known=KNOWN).others == ()
 
 
 def test_a_route_whose_accounts_cannot_serve_the_customer_is_not_passed_over():

@@ -92,7 +92,7 @@ def run(
         else:
             show_status(facts)
             click.echo(f"each row: onboard report {batch.id} --out report.csv")
-        move = next_move(parts, parts.facts.outlook(batch.id)) if stand is Stand.LATER else None
+        move = next_move(parts, parts.facts.outlook(batch.id), batch.id) if stand is Stand.LATER else None
         next_due = move[0] if move is not None else None
         stopped = _stopped(parts)
     raise SystemExit(_exit_code(stand, facts, next_due, stopped))

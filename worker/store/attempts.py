@@ -20,6 +20,7 @@ from worker.store.database import Database, fetch
 from worker.store.jobs import JobTerms, TakenJob
 
 DONE = "done"
+UNREACHABLE = "unreachable"  # nothing was sent: certainly not carried out either
 NOT_SENT = "not_sent"  # given back before it was written: certainly not carried out
 LATE = "late"  # the lease was lost before the result came
 
@@ -211,7 +212,9 @@ CLOSE: dict[str, Any] = {
 
 def closing(attempt_id: uuid.UUID, *, called: bool, problem: Problem | None, now: datetime) -> dict[str, Any]:
     """The values that close an attempt, for `CLOSE`."""
-    outcome = (problem.kind.value if problem else DONE) if called else NOT_SENT
+    outcome: str = (problem.kind.value if problem else DONE) if called else NOT_SENT
+    if problem is not None and problem.unreachable:
+        outcome = UNREACHABLE
     return {
         "attempt_id": attempt_id,
         "at": now,

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.customers import Customer, FieldProblem
+from worker.failover import joined
 from worker.keyring import Keyring
 from worker.models import Batch, CustomerRow, Job, Refusal
 from worker.states import JobState
@@ -23,13 +24,19 @@ TRIES = 5
 
 @dataclass(frozen=True)
 class AcceptedLine:
-    """A line that becomes a job: where it goes and why, and the least life its link may leave with."""
+    """A line that becomes a job: where it goes and why, and the least life its link may leave with.
+
+    `others` could serve it too, in order of preference. `freshness_seconds` is what its route asks for, where it does:
+    the floor at any of them.
+    """
 
     row: int
     customer: Customer
     account: str
     route: str
     floor_seconds: int
+    others: tuple[str, ...] = ()
+    freshness_seconds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -214,6 +221,8 @@ class Batches:
             "account": line.account,
             "route": line.route[:200],
             "floor_seconds": line.floor_seconds,
+            "others": joined(line.account, line.others),
+            "freshness_seconds": line.freshness_seconds,
             "state": JobState.WAITING,
             "due_at": now,
             "priority": priority,

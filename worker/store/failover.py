@@ -1,0 +1,193 @@
+"""Rows of an account that cannot work go to the next of their route, as many at a time as that one can do soon."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+
+from worker.budgets import BudgetRule
+from worker.failover import LOT, SOON, keeps_one, may_take_over, others_after, room, taker, told, trouble
+from worker.models import BOUND, Attempt, Job, SessionRow
+from worker.states import JobState
+from worker.store import budgets
+from worker.store.database import Database, fetch
+from worker.store.jobs import PRIORITIES
+
+_Follower = aliased(Job)
+
+
+@dataclass(frozen=True)
+class TakeOver:
+    """Rows of `source` that `target` may be given. `well` are all accounts that could take some: one of them may be
+    preferred. `sharing` are the accounts that the target's budget serves, itself among them."""
+
+    source: str
+    source_budget: str
+    target: str
+    rule: BudgetRule  # the target's
+    floor: timedelta  # the least life of the target's links where the row's route asks for none
+    sharing: tuple[str, ...]
+    well: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Movable:
+    """Rows of a batch that can still go elsewhere, and when the first of them is due."""
+
+    rows: int
+    due_at: datetime | None
+
+
+class Failover:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def move(self, what: TakeOver, *, now: datetime) -> int:
+        """Give the target what it can do soon, in lots; returns how many rows it was given.
+
+        Nothing is given that may have, or have had, a session at the source: not what is being called for, what is
+        in doubt, nor what is to replace a session.
+        """
+        moved = 0
+        with self._database.read() as connection:
+            # As nearly always nothing is there: a look costs no lock.
+            if not any(fetch(connection, self._due(what, priority, 1, now=now)) for priority in PRIORITIES):
+                return 0
+        while lot := self._lot(what, now=now):
+            moved += lot
+            if lot < LOT:
+                break
+        return moved
+
+    def movable(self, what: TakeOver, batch_id: int, *, now: datetime) -> Movable:
+        """What of a batch the target may be given sooner or later, the rows that its own have joined among it."""
+        follows = sa.exists().where(_Follower.joins == Job.id, _Follower.batch_id == batch_id)
+        query = sa.select(sa.func.count(), sa.func.min(Job.due_at)).where(
+            *self._may_go(what), Job.priority.in_(PRIORITIES), *_unbound(now), sa.or_(Job.batch_id == batch_id, follows)
+        )
+        with self._database.read() as connection:
+            rows, due_at = connection.execute(query).one()
+        return Movable(rows, due_at)
+
+    def _lot(self, what: TakeOver, *, now: datetime) -> int:
+        with self._database.write() as connection:
+            # The lock keeps a second timer from giving the same room away again, and the account as it was judged.
+            # Whoever writes its results waits for it, and is not waited for: rows that they hold are passed over.
+            source = budgets.read(connection, what.source_budget, lock=True)
+            target = budgets.read(connection, what.rule.name)
+            why = trouble(source)
+            if not why or not may_take_over(target, what.rule):
+                return 0
+            most = min(room(target, what.rule, due=self._due_at_target(connection, what, now=now), now=now), LOT)
+            rows: list[sa.Row[Any]] = []
+            for priority in PRIORITIES:
+                if len(rows) < most:
+                    query = self._due(what, priority, most - len(rows), now=now)
+                    rows += fetch(connection, query.with_for_update(of=Job, skip_locked=True))
+            if rows and len(rows) < most and keeps_one(source, now=now):
+                rows.pop()
+            # Asked again now that nobody else can take them: what was called for, and ended, between the look and the
+            # lock is not seen by the look.
+            free = _still_unbound(connection, [row.id for row in rows], now=now)
+            moves = [
+                {
+                    "job_id": row.id,
+                    "new_others": others_after(what.source, row.others),
+                    "new_route": told(row.route, what.source, why),
+                }
+                for row in rows
+                if row.id in free and taker(what.source, row.others, what.well) == what.target
+            ]
+            if moves:
+                by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
+                connection.execute(by_id.values(_moved(what, why, now=now)), moves)
+        return len(moves)
+
+    def _due(self, what: TakeOver, priority: int, most: int, *, now: datetime) -> sa.Select[*tuple[Any, ...]]:
+        """The next rows of the source that the target may be given, in the order in which they would be worked."""
+        return (
+            sa.select(Job.id, Job.others, Job.route)
+            .where(*self._may_go(what), Job.priority == priority, Job.due_at <= now + SOON, *_unbound(now))
+            .order_by(Job.due_at, Job.id)
+            .limit(most)
+        )
+
+    def _may_go(self, what: TakeOver) -> list[sa.ColumnElement[bool]]:
+        """That a row waits at the source, has no session yet, and prefers the target to all others that are well.
+
+        As `failover.taker` decides it, in the database's words: what goes elsewhere must not fill the lot.
+        """
+        position = sa.func.instr if self._database.is_sqlite else sa.func.strpos
+
+        def place(account: str) -> sa.ColumnElement[int]:
+            named: sa.ColumnElement[int] = position("," + Job.others + ",", f",{account},")
+            return named
+
+        target = place(what.target)
+        return [
+            Job.account == what.source,
+            Job.state == JobState.WAITING,
+            Job.joins.is_(None),
+            Job.session_id.is_(None),
+            Job.in_doubt.is_(None),
+            Job.others != "",
+            target > 0,
+            *(
+                sa.or_(place(other) == 0, place(other) > target)
+                for other in what.well
+                if other not in (what.source, what.target)
+            ),
+        ]
+
+    def _due_at_target(self, connection: sa.Connection, what: TakeOver, *, now: datetime) -> int:
+        """How many rows the target's budget has to do soon; counted no further than it could matter."""
+        most = room(budgets.read(connection, what.rule.name), what.rule, due=0, now=now)
+        soon = sa.select(sa.literal(1)).where(
+            Job.account.in_(what.sharing),
+            Job.priority.in_(PRIORITIES),
+            Job.state == JobState.WAITING,
+            Job.joins.is_(None),
+            Job.due_at <= now + SOON,
+        )
+        return connection.execute(sa.select(sa.func.count()).select_from(soon.limit(most).subquery())).scalar_one()
+
+
+def _unbound(now: datetime) -> list[sa.ColumnElement[bool]]:
+    """That no call for the row may have opened a session anywhere, and its customer has none that opens.
+
+    Strict: whatever is not known for certain binds the row to the account that was called, whoever decides later that
+    it may be called again. A live session belongs to an account too, which alone knows when it may be replaced.
+    """
+    called = sa.exists().where(Attempt.job_id == Job.id, Attempt.invitation_id.is_(None), Attempt.closed_at.is_(None))
+    # 503 is the one status by which every provider says that it let nothing in.
+    bound = sa.exists().where(
+        Attempt.job_id == Job.id, sa.text(BOUND), sa.or_(Attempt.status.is_(None), Attempt.status != 503)
+    )
+    live = sa.exists().where(
+        SessionRow.customer_id == Job.customer_id,
+        SessionRow.purpose == Job.purpose,
+        sa.text("session.state IN ('waiting', 'started')"),  # in the words of uq_session_live
+        SessionRow.expires_at > now,
+    )
+    return [~called, ~bound, ~live]
+
+
+def _still_unbound(connection: sa.Connection, ids: Sequence[int], *, now: datetime) -> set[int]:
+    query = sa.select(Job.id).where(Job.id.in_(ids), *_unbound(now))
+    return set(connection.execute(query).scalars()) if ids else set()
+
+
+def _moved(what: TakeOver, why: str, *, now: datetime) -> dict[str, Any]:
+    return {
+        "account": what.target,
+        "others": sa.bindparam("new_others"),
+        "route": sa.bindparam("new_route"),
+        "floor_seconds": sa.func.coalesce(Job.freshness_seconds, int(what.floor.total_seconds())),
+        # Until it is called for there: why its last call failed is no longer why it waits.
+        "reason": "taken_over",
+        "detail": f"taken over from {what.source}, which {why}",
+        "changed_at": now,
+    }
