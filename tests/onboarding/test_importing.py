@@ -39,6 +39,22 @@ async def test_each_line_becomes_a_job_or_a_refusal_under_its_own_row(make, writ
     assert world.job("C-1").floor_seconds == 12 * 3600
 
 
+async def test_a_line_keeps_the_others_of_its_route_and_what_the_route_asks_of_their_links(make, written):
+    header = "customer_id,email,country,account\n"
+    lines = "C-1,ona@example.org,LT,\nC-2,jonas@example.org,LT,kyc\n"
+    world = make(route=["kyc", "au"])
+    bring_in(world, written(header + lines))
+    assert [(row.account, row.others, row.freshness_seconds) for row in world.rows(Job)] == [
+        ("kyc", "au", None),
+        ("kyc", "", None),  # the list says who serves it
+    ]
+    fresh = make(route=["kyc", "au"], more='[[routes]]\naccounts = ["au", "kyc"]\nfreshness = "2 hours"')
+    bring_in(fresh, written(header + lines), again=True)
+    bring_in(fresh, written(header + "C-3,rasa@example.org,LT,\n"))
+    row = fresh.job("C-3")
+    assert (row.account, row.others, row.freshness_seconds, row.floor_seconds) == ("au", "kyc", 7200, 7200)
+
+
 async def test_the_same_list_again_is_the_same_batch_and_adds_nothing(make, written):
     world = make()
     first = bring_in(world, written(HEADER + GOOD))

@@ -46,7 +46,7 @@ customer_id = {{ env = "SECRET" }}
 link = "https://verify.example.com/start#token={{token}}"
 limits = {limits}
 [[routes]]
-accounts = ["kyc"]
+accounts = {route}
 [email]
 url = "smtp://127.0.0.1:1"
 from = "Example Bank <verify@example.com>"
@@ -76,6 +76,7 @@ class World:
                 "on_unknown": settings.pop("on_unknown", "reconcile"),
                 "templates": settings.pop("templates", ""),
                 "more": settings.pop("more", ""),
+                "route": json.dumps(settings.pop("route", ["kyc"])),
             }
         )
         (directory / "onboarding.toml").write_text(text)
@@ -116,11 +117,18 @@ class World:
 
     # A list comes in.
 
-    def add(self, *customers: Customer, account: str = "kyc", floor: timedelta = timedelta(hours=12)) -> int:
+    def add(
+        self,
+        *customers: Customer,
+        account: str = "kyc",
+        floor: timedelta = timedelta(hours=12),
+        others: tuple[str, ...] = (),
+    ) -> int:
         now = self.clock()
         batch, _ = self.parts.batches.open(name="list.csv", digest="list", again=True, now=now)
         lines = [
-            AcceptedLine(row, who, account, "", int(floor.total_seconds())) for row, who in enumerate(customers, 2)
+            AcceptedLine(row, who, account, "", int(floor.total_seconds()), others)
+            for row, who in enumerate(customers, 2)
         ]
         self.parts.batches.add(batch.id, lines, [], priority=BATCH, now=now)
         return batch.id
