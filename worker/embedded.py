@@ -178,7 +178,7 @@ def next_move(parts: Parts, outlook: Outlook, batch_id: int) -> tuple[datetime, 
     going = [(at, states[rule.name]) for at, rule in rules if states[rule.name].stopped_at is None]
     for what in take_overs(parts, states):
         if what.source in outlook.accounts:
-            due_at = parts.failover.movable(what, batch_id, now=parts.clock()).due_at
+            due_at = parts.failover.first_due(what, batch_id, now=parts.clock())
             going += [(due_at, states[what.rule.name])] if due_at is not None else []
     moves = [(max(at, state.blocked_until or at), state) for at, state in going]
     return min(moves, key=lambda move: move[0], default=None)

@@ -61,6 +61,7 @@ def _partial(name: str, *columns: str, where: str, unique: bool = False) -> sa.I
     return sa.Index(name, *columns, unique=unique, postgresql_where=rows, sqlite_where=rows)
 
 
+_TO_TAKE = "state = 'waiting' AND joins IS NULL"
 # Calls after which a session may be open at the account, or is: no other account may open one for that row. A transient
 # failure of a call that may be repeated says no more than that repeating it there does no harm. As text, because the
 # planner must see that an index with this predicate serves a query with this condition.
@@ -190,7 +191,10 @@ class Job(Base):
 
     __table_args__ = (
         sa.UniqueConstraint("batch_id", "row"),
-        _partial("ix_job_due", "account", "priority", "due_at", "id", where="state = 'waiting' AND joins IS NULL"),
+        _partial("ix_job_due", "account", "priority", "due_at", "id", where=_TO_TAKE),
+        # While an account cannot work, the timer looks again and again for what others could do of it. Of a million
+        # rows that wait there, those that nobody else can serve must cost nothing then.
+        _partial("ix_job_backed", "account", "priority", "due_at", "id", where=f"{_TO_TAKE} AND others <> ''"),
         _partial("ix_job_lease", "lease_until", where="state = 'working'"),
         _partial(
             "uq_job_leads",

@@ -136,7 +136,7 @@ def _calls_left(parts: Parts, batch: BatchFacts, counts: BatchCounts) -> Mapping
     calls = dict(counts.waiting)
     for what in take_overs(parts):
         if calls.get(what.source):
-            rows = min(parts.failover.movable(what, batch.id, now=parts.clock()).rows, calls[what.source])
+            rows = min(parts.failover.count(what, batch.id, now=parts.clock()), calls[what.source])
             calls[what.source] -= rows
             calls[what.target] = calls.get(what.target, 0) + rows
     return calls

@@ -12,6 +12,7 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+BACKED = "state = 'waiting' AND joins IS NULL AND others <> ''"
 BOUND = (
     "invitation_id IS NULL AND (outcome IN ('unknown', 'late', 'conflict') OR (outcome = 'transient' AND repeatable))"
 )
@@ -25,6 +26,12 @@ def upgrade() -> None:
         job.add_column(sa.Column("in_doubt", sa.Uuid(), nullable=True))
         job.add_column(sa.Column("others", sa.String(400), nullable=False, server_default=""))
         job.add_column(sa.Column("freshness_seconds", sa.Integer(), nullable=True))
+        job.create_index(
+            "ix_job_backed",
+            ["account", "priority", "due_at", "id"],
+            postgresql_where=sa.text(BACKED),
+            sqlite_where=sa.text(BACKED),
+        )
     with op.batch_alter_table("attempt") as attempt:
         attempt.add_column(sa.Column("look_up_at", sa.DateTime(timezone=True), nullable=True))
         attempt.create_index(
@@ -41,6 +48,7 @@ def downgrade() -> None:
         attempt.drop_index("ix_attempt_bound")
         attempt.drop_column("look_up_at")
     with op.batch_alter_table("job") as job:
+        job.drop_index("ix_job_backed")
         job.drop_column("freshness_seconds")
         job.drop_column("others")
         job.drop_column("in_doubt")

@@ -19,6 +19,7 @@ FACTS = [
     "pause_reason",
     "stopped_at",
     "stop_reason",
+    "taken_over_by",
 ]
 
 
@@ -90,6 +91,15 @@ def test_an_account_whose_credentials_are_refused_is_shown_stopped_and_resumed_b
     desk.secret("idenfy_secret", "sandbox-secret")
     assert desk.onboard("run", listed).code == 0
     assert len(played.sandbox.mailbox) == 3
+
+
+def test_who_may_take_over_an_account_s_rows_is_shown_while_it_cannot_work(desk: Desk):
+    desk.change('when = { country = ["AU", "NZ"] }\naccounts = ["au-new"]', 'accounts = ["kyc", "au-new", "kyb"]')
+    assert of(desk, "kyc")["taken_over_by"] == []
+    change_budget(desk, "kyc", stopped_at="2026-01-01 00:00:00.000000", stop_reason="HTTP 401")
+    assert of(desk, "kyc")["taken_over_by"] == ["au-new"]  # kyb shares its credentials, and so its stop
+    shown = " ".join(desk.onboard("account", "list").out.split())
+    assert "au-new may" in shown
 
 
 def test_a_sender_is_resumed_like_an_account(desk: Desk):

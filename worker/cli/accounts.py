@@ -12,6 +12,7 @@ from worker.bootstrap import Parts
 from worker.budgets import BudgetRule, BudgetState, credits_left
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
+from worker.substitutes import take_overs
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 
@@ -70,6 +71,9 @@ def _rules(parts: Parts) -> dict[str, BudgetRule]:
 def _facts(parts: Parts) -> list[dict[str, Any]]:
     states = parts.budgets.all()
     now = parts.clock()
+    takers: dict[str, list[str]] = {}
+    for what in take_overs(parts, states):
+        takers.setdefault(what.source, []).append(what.target)
     return [
         {
             "account": name,
@@ -78,6 +82,7 @@ def _facts(parts: Parts) -> list[dict[str, Any]]:
             "limits": [str(limit) for limit in rule.limits],
             "concurrency": rule.concurrency,
             **_state(states.get(rule.name, BudgetState()), rule, now=now),
+            "taken_over_by": takers.get(name, []),
         }
         for name, rule in _rules(parts).items()
     ]
@@ -96,6 +101,11 @@ def _state(state: BudgetState, rule: BudgetRule, *, now: datetime) -> dict[str, 
 
 
 def _now(item: dict[str, Any]) -> str:
+    takers = item["taken_over_by"]
+    return _standing(item) + (f"; {' and '.join(takers)} may take its rows over" if takers else "")
+
+
+def _standing(item: dict[str, Any]) -> str:
     if item["stopped_at"]:
         return f"stopped: {item['stop_reason']}"
     if item["paused_until"]:

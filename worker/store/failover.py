@@ -33,14 +33,6 @@ class TakeOver:
     well: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Movable:
-    """Rows of a batch that can still go elsewhere, and when the first of them is due."""
-
-    rows: int
-    due_at: datetime | None
-
-
 class Failover:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -62,15 +54,29 @@ class Failover:
                 break
         return moved
 
-    def movable(self, what: TakeOver, batch_id: int, *, now: datetime) -> Movable:
-        """What of a batch the target may be given sooner or later, the rows that its own have joined among it."""
-        follows = sa.exists().where(_Follower.joins == Job.id, _Follower.batch_id == batch_id)
-        query = sa.select(sa.func.count(), sa.func.min(Job.due_at)).where(
-            *self._may_go(what), Job.priority.in_(PRIORITIES), *_unbound(now), sa.or_(Job.batch_id == batch_id, follows)
-        )
+    def count(self, what: TakeOver, batch_id: int, *, now: datetime) -> int:
+        """How many rows of a batch, or that its own have joined, the target may be given sooner or later."""
+        query = sa.select(sa.func.count()).where(*self._of_batch(what, batch_id, now), Job.priority.in_(PRIORITIES))
         with self._database.read() as connection:
-            rows, due_at = connection.execute(query).one()
-        return Movable(rows, due_at)
+            return connection.execute(query).scalar_one()
+
+    def first_due(self, what: TakeOver, batch_id: int, *, now: datetime) -> datetime | None:
+        """When the first of those rows is due; None: there is none."""
+        with self._database.read() as connection:
+            dues = [
+                connection.execute(
+                    sa.select(Job.due_at)
+                    .where(*self._of_batch(what, batch_id, now), Job.priority == priority)
+                    .order_by(Job.due_at)
+                    .limit(1)
+                ).scalar()
+                for priority in PRIORITIES
+            ]
+        return min((due_at for due_at in dues if due_at is not None), default=None)
+
+    def _of_batch(self, what: TakeOver, batch_id: int, now: datetime) -> list[sa.ColumnElement[bool] | sa.TextClause]:
+        follows = sa.exists().where(_Follower.joins == Job.id, _Follower.batch_id == batch_id)
+        return [*self._may_go(what), *_unbound(now), sa.or_(Job.batch_id == batch_id, follows)]
 
     def _lot(self, what: TakeOver, *, now: datetime) -> int:
         with self._database.write() as connection:
@@ -115,7 +121,7 @@ class Failover:
             .limit(most)
         )
 
-    def _may_go(self, what: TakeOver) -> list[sa.ColumnElement[bool]]:
+    def _may_go(self, what: TakeOver) -> list[sa.ColumnElement[bool] | sa.TextClause]:
         """That a row waits at the source, has no session yet, and prefers the target to all others that are well.
 
         As `failover.taker` decides it, in the database's words: what goes elsewhere must not fill the lot.
@@ -133,7 +139,7 @@ class Failover:
             Job.joins.is_(None),
             Job.session_id.is_(None),
             Job.in_doubt.is_(None),
-            Job.others != "",
+            sa.text("job.others <> ''"),  # in the words of ix_job_backed
             target > 0,
             *(
                 sa.or_(place(other) == 0, place(other) > target)
