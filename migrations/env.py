@@ -1,16 +1,23 @@
 """Alembic's entry: migrates the database of the connection handed in, or of the configuration."""
 
+import sqlalchemy as sa
 from alembic import context
 
 from worker.models import Base
 from worker.store.database import Database
 
 config = context.config
+# A change to a table waits for whoever reads it, and all who come later wait behind the change. It gives up soon, so
+# that workers go on, and is tried again (worker/store/schema.py).
+LOCK_SECONDS = 2
 
 
-def migrate(connection: object) -> None:
+def migrate(connection: sa.Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text(f"SET lock_timeout = '{LOCK_SECONDS}s'"))
+        connection.commit()
     context.configure(
-        connection=connection,  # type: ignore[arg-type]  # a Connection; Alembic's attributes are untyped
+        connection=connection,
         target_metadata=Base.metadata,
         # SQLite cannot alter a column in place: Alembic copies the table instead.
         render_as_batch=True,

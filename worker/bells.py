@@ -2,11 +2,15 @@
 
 import logging
 
-from kombu.exceptions import OperationalError as BrokerAway
+from kombu.exceptions import OperationalError
 
 from worker.app import app
+from worker.clock import monotonic
+from worker.outage import Outage
 
 log = logging.getLogger(__name__)
+BROKER_AWAY = (OperationalError, OSError)
+_broker = Outage(log, logging.WARNING)
 
 
 def ring(step: str, name: str) -> None:
@@ -14,6 +18,8 @@ def ring(step: str, name: str) -> None:
     try:
         # No retrying: whoever rings would stand still with it.
         app.send_task(step, args=(name,), queue=step, retry=False)
-    except (BrokerAway, OSError) as error:
+    except BROKER_AWAY as error:
         away = type(error).__name__
-        log.warning("the broker is away (%s): a bell for %s %s is lost until the sweep", away, step, name)
+        _broker.lasts(f"the broker is away ({away}): bells are lost; the sweep rings when it is back", monotonic())
+    else:
+        _broker.over("the broker is there again: bells ring")

@@ -58,6 +58,12 @@ def celery_settings(settings: Settings, *, pool: str = "threads") -> dict[str, A
         # All accounts and channels of a process go side by side on its loop; `--pool prefork` works too.
         "worker_pool": pool,
         "worker_concurrency": max(threads, 10) if pool == "threads" else os.cpu_count() or 1,
+        # Time limits are neither set nor needed: a shift takes no rows for longer than `runner.LONGEST_SHIFT`, and each
+        # call in it ends by its own time-out. The threads pool would not keep them.
+        #
+        # SIGQUIT on prefork gives the children so long to write what they have, and always takes it; the threads pool
+        # cannot end a task by force, so it takes as long as its calls (see `consumer`).
+        "worker_soft_shutdown_timeout": _longest_end(settings) if pool == "prefork" else 0.0,
         # Own the log (see `logs`): Celery's own lines carry arguments and the texts of exceptions.
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
@@ -66,9 +72,16 @@ def celery_settings(settings: Settings, *, pool: str = "threads") -> dict[str, A
         # Without `expires`: whether that has come is judged by the worker's own clock, which may be wrong.
         "beat_schedule": {"sweep": {"task": "sweep", "schedule": SWEEP_SECONDS, "options": {"queue": SWEEP}}},
         # The schedule is one tick that may be late, early or double: there is nothing to keep in a file.
-        "beat_scheduler": "celery.beat:Scheduler",
+        "beat_scheduler": "worker.beat:Scheduler",
         "beat_max_loop_interval": 1,
     }
+
+
+def _longest_end(settings: Settings) -> float:
+    """Seconds in which a shift that was told to end has ended: its calls, and the flush after them."""
+    timeouts = [account.timeout for account in settings.accounts.values()]
+    timeouts += [sender.timeout for sender in (settings.email, settings.sms) if sender is not None]
+    return max((timeout.total_seconds() for timeout in timeouts), default=0.0) + 5.0
 
 
 def _queues(url: str) -> list[Queue]:

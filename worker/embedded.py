@@ -16,7 +16,11 @@ import sqlalchemy as sa
 
 from worker.bootstrap import Parts
 from worker.budgets import BudgetState
+from worker.clock import monotonic
+from worker.outage import Outage
 from worker.runner import Runner
+from worker.store import schema
+from worker.store.database import reason
 from worker.store.facts import BatchCounts, Outlook
 from worker.substitutes import take_overs
 from worker.sweep import return_leases, ringable, take_over
@@ -26,6 +30,7 @@ log = logging.getLogger(__name__)
 TICK = timedelta(milliseconds=250)
 # Counting a batch costs its rows: the display does not need it at every tick.
 COUNT_EVERY = timedelta(seconds=1)
+LOOK_EVERY = timedelta(seconds=5)  # at the schema, which somebody may upgrade meanwhile
 
 
 class AlreadyWorking(Exception):
@@ -39,6 +44,7 @@ class Stand(Enum):
     LATER = "later"  # what is left waits longer than the patience, or for a paused batch, or for its customers
     STOPPED = "stopped"  # what is left waits for a person: its accounts are stopped
     INTERRUPTED = "interrupted"
+    OUTDATED = "outdated"  # somebody upgraded the database to a newer release's schema
 
 
 @contextmanager
@@ -92,13 +98,19 @@ class Embedded:
         # On SQLite nobody else can be working: at the first tick, the leases of a process that died are nobody's.
         all_of_them = parts.database.is_sqlite
         counted_at = parts.clock() - COUNT_EVERY
+        looked_at = parts.clock()
         progress = _Progress(parts.clock())
+        away = Outage(log, logging.WARNING)
         try:
             while not self._interrupted.is_set():
                 try:
                     await self._tick(runner, all_of_them=all_of_them)
                     all_of_them = False
                     now = parts.clock()
+                    if now - looked_at >= LOOK_EVERY:
+                        looked_at = now
+                        if await runner.in_thread(schema.outdated, parts.database):
+                            return Stand.OUTDATED
                     if not runner.busy or now - counted_at >= COUNT_EVERY:
                         counted_at = now
                         counts = await runner.in_thread(parts.facts.counts, batch_id)
@@ -113,8 +125,9 @@ class Embedded:
                         show(counts, waits_for)
                         if stand is not None:
                             return stand
-                except sa.exc.OperationalError:
-                    log.warning("the database is away; trying again")
+                    away.over("the database is there again")
+                except sa.exc.OperationalError as error:
+                    away.lasts(f"the database is away; trying again: {reason(error)}", monotonic())
                 try:
                     async with asyncio.timeout(TICK.total_seconds()):
                         await self._interrupted.wait()

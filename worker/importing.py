@@ -1,10 +1,15 @@
 """Brings a list into the database: each line is routed, and becomes a job or a refusal."""
 
+import logging
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
 
 from worker.bootstrap import Parts
+from worker.clock import monotonic
 from worker.customers import FieldProblem, invitation_channels
 from worker.intake import (
     Accepted,
@@ -17,10 +22,16 @@ from worker.intake import (
     content_digest,
     open_list,
 )
+from worker.outage import Outage
 from worker.routing import Unroutable, choose_account
 from worker.store.batches import AcceptedLine, BatchFacts, RefusedLine
+from worker.store.database import reason
 from worker.store.jobs import BATCH
 
+log = logging.getLogger(__name__)
+# How long an import that has begun waits for a database that restarts, and how often it looks.
+DATABASE_PATIENCE = timedelta(seconds=60)
+DATABASE_RETRY = timedelta(seconds=1)
 LOT = 1000  # lines in one transaction: what a kill in the middle of an import has to do again
 Progress = Callable[[int], None]
 
@@ -39,6 +50,10 @@ class Judged:
 
 class TooManyRefused(Exception):
     """A list with refused lines, under --strict: nothing of it is taken."""
+
+
+class CutOff(Exception):
+    """The database stayed away in the middle of a list. What is in stays in; the same list again goes on."""
 
 
 def judge(parts: Parts, line: Line) -> AcceptedLine | RefusedLine:
@@ -112,12 +127,14 @@ def import_list(
     again: bool = False,
     strict: bool = False,
     progress: Progress = lambda _rows: None,
+    pause: Callable[[float], None] = time.sleep,
 ) -> Imported:
     """Bring the list in as `name`; one that was cut off goes on where it stopped.
 
     One that is complete, or was cancelled, is left as it is.
 
-    Raises intake.ListRefused, and TooManyRefused under `strict` before anything is written.
+    Raises intake.ListRefused, and TooManyRefused under `strict` before anything is written. A database that goes away
+    in the middle is waited for, `pause` seconds at a time; raises CutOff when it stays away.
     """
     reading = open_list(content, options)  # before anything is written: an unreadable list makes no batch
     digest = content_digest(content)
@@ -132,9 +149,13 @@ def import_list(
     done = 0
 
     def write() -> None:
-        parts.batches.add(batch.id, accepted, refused, priority=BATCH, now=parts.clock())
+        # Lines that are in already are passed over: a lot may be added again whose commit nobody confirmed.
+        patiently(lambda: parts.batches.add(batch.id, accepted, refused, priority=BATCH, now=parts.clock()))
         accepted.clear()
         refused.clear()
+
+    def patiently(step: Callable[[], None]) -> None:
+        _outlasting(step, parts, pause)
 
     for line in reading:
         done += 1
@@ -149,8 +170,24 @@ def import_list(
             progress(done)
     write()
     progress(done)
-    parts.batches.imported(batch.id, now=parts.clock())
+    patiently(lambda: parts.batches.imported(batch.id, now=parts.clock()))
     return Imported(batch, new)
+
+
+def _outlasting(step: Callable[[], None], parts: Parts, pause: Callable[[float], None]) -> None:
+    """Make a step that may be made twice, waiting for a database that is away. Raises CutOff."""
+    away = Outage(log, logging.WARNING)
+    began = parts.clock()
+    while True:
+        try:
+            step()
+        except sa.exc.OperationalError as error:
+            if parts.clock() - began > DATABASE_PATIENCE:
+                raise CutOff(reason(error)) from None
+            away.lasts(f"the database is away, the import waits for it: {reason(error)}", monotonic())
+            pause(DATABASE_RETRY.total_seconds())
+        else:
+            return away.over("the database is there again: the import goes on")
 
 
 def _nothing_refused(parts: Parts, reading: CustomerList) -> None:

@@ -38,20 +38,18 @@ class _Lean(logging.Formatter):
         return f"{kind.__name__}{where}" if kind is not None else ""
 
 
-class _BellNotRung(logging.Filter):
-    """Makes one line of what beat says when the broker is away: a traceback as a list, each second."""
+class _NoTexts(logging.Filter):
+    """Makes one line of what Celery says of a task that failed: its name and the exception's, not its text."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.msg, str) and record.msg.startswith("Message Error"):
-            error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-            cause = (error.__cause__ or error.__context__ or error) if error is not None else None
-            record.msg = "the broker is away (%s): the sweep is not rung for; trying again"
-            record.args = (type(cause).__name__,)
-            record.exc_info = record.exc_text = None
+        if isinstance(record.args, dict) and "exc" in record.args and record.exc_info:
+            kind = record.exc_info[0] if isinstance(record.exc_info, tuple) else None
+            record.msg = "task %s ended with %s"
+            record.args = (record.args.get("name"), kind.__name__ if kind is not None else "an exception")
         return True
 
 
-_bell_not_rung = _BellNotRung()
+_no_texts = _NoTexts()
 
 
 def set_up(level: str = "info", file: Path | None = None) -> None:
@@ -65,4 +63,4 @@ def set_up(level: str = "info", file: Path | None = None) -> None:
     root.setLevel(level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("celery.beat").addFilter(_bell_not_rung)
+    logging.getLogger("celery.app.trace").addFilter(_no_texts)

@@ -6,6 +6,7 @@ hang the child for ever.
 
 import asyncio
 import logging
+import mmap
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -13,10 +14,14 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import sqlalchemy as sa
+
 from worker.bootstrap import Parts
+from worker.clock import monotonic
 from worker.runner import Runner
 from worker.settings import Settings, load
 from worker.store import schema
+from worker.store.database import reason
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -24,8 +29,20 @@ T = TypeVar("T")
 CANCEL_SECONDS = 10.0
 
 
+# How often a process looks whether somebody upgraded the database: one small query.
+LOOK_SECONDS = 5.0
+# How soon a child of the prefork pool, which hears no signal, notices that its worker is told to end.
+NOTICE_SECONDS = 0.25
+# One byte that the children forked from this process share with it: whether the worker is told to end.
+_ending = mmap.mmap(-1, 1)
+
+
 class NotReady(Exception):
     """The database is away or not at this release's schema: nothing can be worked. The text says what to do."""
+
+
+class Outdated(NotReady):
+    """The database is at a newer release's schema: this process will never be ready."""
 
 
 @contextmanager
@@ -33,11 +50,14 @@ def opened(settings: Settings) -> Iterator[Parts]:
     """Parts on a database that can be used, closed at the end. Raises NotReady, SettingsError."""
     parts = Parts(settings)
     try:
-        not_ready = schema.why_not_ready(parts.database)
-        if not_ready:
-            raise NotReady(not_ready)
-        parts.ready()
-        parts.check_keys()
+        try:
+            not_ready = schema.why_not_ready(parts.database)
+            if not_ready:
+                raise (Outdated if schema.outdated(parts.database) else NotReady)(not_ready)
+            parts.ready()
+            parts.check_keys()
+        except sa.exc.OperationalError as error:
+            raise NotReady(f"the database cannot be reached: {reason(error)}") from None
         yield parts
     finally:
         parts.close()
@@ -46,8 +66,19 @@ def opened(settings: Settings) -> Iterator[Parts]:
 class Process:
     """This process's parts, loop and runner."""
 
-    def __init__(self, *, ring_invite: Callable[[str], None], longest: timedelta) -> None:
-        """Raises NotReady, SettingsError. The next bell tries again, so nothing may be left behind then."""
+    def __init__(
+        self,
+        *,
+        ring_invite: Callable[[str], None],
+        longest: timedelta,
+        on_outdated: Callable[[str], None] = lambda _reason: None,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
+        """Raises NotReady, SettingsError. The next bell tries again, so nothing may be left behind then.
+
+        `on_outdated(reason)` is called once, from another thread, when the database was upgraded to a newer
+        release's schema: by then no more rows are taken, and what is called is being finished and written.
+        """
         with ExitStack() as exits:
             self.parts = exits.enter_context(opened(load()))
             self._loop = asyncio.new_event_loop()
@@ -56,6 +87,8 @@ class Process:
             exits.callback(self._end_loop)
             opening = Runner.open(self.parts, ring_invite=ring_invite, longest=longest)
             self.runner = asyncio.run_coroutine_threadsafe(opening, self._loop).result()
+            watching = self._watch(on_outdated, look_seconds)
+            self._watching = asyncio.run_coroutine_threadsafe(watching, self._loop)
             self._exits = exits.pop_all()
 
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -94,6 +127,25 @@ class Process:
         """End shifts, connections and the loop."""
         with self._exits:
             self.wait_for(self.runner.close())
+            self._watching.result()
+
+    async def _watch(self, on_outdated: Callable[[str], None], look_seconds: float) -> None:
+        look_at = monotonic() + look_seconds
+        while not await self.runner.is_stopped_within(min(NOTICE_SECONDS, look_seconds)):
+            if _ending[0]:
+                self.runner.stop()
+            elif monotonic() >= look_at:
+                look_at = monotonic() + look_seconds
+                await self._look_at_the_schema(on_outdated)
+
+    async def _look_at_the_schema(self, on_outdated: Callable[[str], None]) -> None:
+        try:
+            outdated = await self.runner.in_thread(schema.outdated, self.parts.database)
+        except sa.exc.OperationalError:
+            return  # its work says so
+        if outdated:
+            self.runner.stop()
+            await self.runner.in_thread(on_outdated, outdated)
 
     def _end_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -122,3 +174,11 @@ def existing() -> Process | None:
 def forget() -> Process | None:
     """Take this process's out, for whoever closes it."""
     return _processes.pop(os.getpid(), None)
+
+
+def end_shifts() -> None:
+    """Have this process, and the children that were forked from it, take no more rows. May be called by a signal."""
+    _ending[0] = 1
+    here = existing()
+    if here is not None:
+        here.stop()

@@ -103,6 +103,14 @@ class Runner:
         """Take no more rows; what is called is waited for, what is not is given back."""
         self._stopping.set()
 
+    async def is_stopped_within(self, seconds: float) -> bool:
+        """Whether it was told to stop; waits for that, for so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._stopping.wait()
+        except TimeoutError:
+            return False
+
     async def close(self) -> None:
         """End the shifts, each bounded by its calls' time-outs, then the connections."""
         self.stop()

@@ -4,11 +4,17 @@ Losing, doubling or reordering any of them changes when work happens, never what
 """
 
 import logging
+import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from types import FrameType
 from typing import Any
 
+import sqlalchemy as sa
 from celery.signals import (
+    celeryd_init,
     worker_process_init,
     worker_process_shutdown,
     worker_ready,
@@ -18,18 +24,25 @@ from celery.signals import (
 
 from worker import process
 from worker.app import app
-from worker.bells import ring
-from worker.celery_settings import INVITE, ISSUE, SWEEP, SWEEP_SECONDS
+from worker.bells import BROKER_AWAY, ring
+from worker.celery_settings import INVITE, ISSUE, QUEUES, SWEEP, SWEEP_SECONDS
 from worker.clock import monotonic
-from worker.process import NotReady, Process, opened
+from worker.outage import Outage
+from worker.process import NotReady, Outdated, Process, opened
 from worker.runner import LONGEST_SHIFT
 from worker.settings import SettingsError, load
+from worker.store.database import reason
 from worker.sweep import return_leases, ringable, take_over
 
 log = logging.getLogger(__name__)
 # A child of the prefork pool works one shift at a time: another account must not wait long for its turn.
 LONGEST_SHIFT_OF_A_CHILD = timedelta(seconds=5)
+# Bells come faster than a database that is away can say so: one try in so many seconds for each process.
+TRY_SECONDS = 2.0
 _is_child = False
+_node: str | None = None  # Celery's name of this worker
+_not_ready = Outage(log)
+_database = Outage(log)
 
 
 class Ticks:
@@ -49,6 +62,25 @@ class Ticks:
 
 
 _ticks = Ticks()
+
+
+class Tries:
+    """Spaces the tries of a process that is not ready, however many bells ring. Not for several threads at once."""
+
+    def __init__(self) -> None:
+        self._failed: NotReady | SettingsError | None = None
+        self._next = 0.0
+
+    def begin(self, now: float) -> None:
+        """Raises what the last try came to, for a while after it. `now` is in monotonic seconds."""
+        if self._failed is not None and (now < self._next or isinstance(self._failed, Outdated)):
+            raise self._failed
+
+    def failed(self, error: NotReady | SettingsError, now: float) -> None:
+        self._failed, self._next = error, now + TRY_SECONDS
+
+
+_tries = Tries()
 
 
 @app.task(name="issue", queue=ISSUE, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
@@ -71,10 +103,11 @@ def sweep() -> None:
     here = _process()
     if here is None:
         return
-    return_leases(here.parts)
-    take_over(here.parts)
-    for step, name in ringable(here.parts):
-        ring(step, name)
+    with _a_database_that_may_be_away():
+        return_leases(here.parts)
+        take_over(here.parts)
+        for step, name in ringable(here.parts):
+            ring(step, name)
 
 
 def ring_invite(channel: str) -> None:
@@ -86,21 +119,66 @@ def ring_invite(channel: str) -> None:
 
 def _serve(key: str, ring_again: Any) -> None:
     here = _process()
-    if here is not None and here.wait_for(here.runner.serve(key)):
-        ring_again()
+    if here is None:
+        return
+    with _a_database_that_may_be_away():
+        if here.wait_for(here.runner.serve(key)):
+            ring_again()
+
+
+@contextmanager
+def _a_database_that_may_be_away() -> Iterator[None]:
+    # The bell is lost, not the work: the next tick of the sweep tries again.
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        _database.lasts(f"the database is away, nothing is taken: {reason(error)}", monotonic())
+    else:
+        _database.over("the database is there again: rows are taken")
 
 
 def _process() -> Process | None:
     try:
-        return process.current(_make)
+        here = process.current(_make)
     except (NotReady, SettingsError) as error:
-        # The bell is lost, not the work: the next tick of the sweep tries again.
-        log.error("nothing is taken: %s", error)
+        _not_ready.lasts(f"nothing is taken: {error}", monotonic())
+        if isinstance(error, Outdated):
+            _hear_no_more()
         return None
+    _not_ready.over("the database is ready: rows are taken")
+    return here
 
 
 def _make() -> Process:
-    return Process(ring_invite=ring_invite, longest=LONGEST_SHIFT_OF_A_CHILD if _is_child else LONGEST_SHIFT)
+    _tries.begin(monotonic())
+    longest = LONGEST_SHIFT_OF_A_CHILD if _is_child else LONGEST_SHIFT
+    try:
+        return Process(ring_invite=ring_invite, longest=longest, on_outdated=_outdated)
+    except (NotReady, SettingsError) as error:
+        _tries.failed(error, monotonic())
+        raise
+
+
+def _outdated(why: str) -> None:
+    log.error("nothing more is taken, what is called is finished and written: %s", why)
+    _hear_no_more()
+
+
+def _hear_no_more() -> None:
+    """Leave the bells to workers of the newer release. The worker stays: to end would have it started over and over."""
+    if _node is None:
+        return
+    try:
+        for queue in QUEUES:
+            app.control.cancel_consumer(queue, destination=[_node])
+    except BROKER_AWAY as error:
+        log.warning("the broker is away (%s): bells are heard, and come to nothing", type(error).__name__)
+
+
+@celeryd_init.connect  # type: ignore[untyped-decorator]
+def _remember_the_name(sender: str, **_signal: Any) -> None:
+    global _node
+    _node = sender
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]
@@ -120,12 +198,23 @@ def _try_stopped_accounts_again(**_signal: Any) -> None:
         log.error("stopped accounts were not tried again: %s", error)
 
 
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _end_shifts_before_force(**_signal: Any) -> None:
+    # Celery waits (on prefork, `worker_soft_shutdown_timeout`) before it says that it is shutting down.
+    celerys = signal.getsignal(signal.SIGQUIT)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        process.end_shifts()
+        if callable(celerys):
+            celerys(number, frame)
+
+    signal.signal(signal.SIGQUIT, end)
+
+
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _stop(**_signal: Any) -> None:
-    # With threads this is the working process: end the shifts now, so that a warm shutdown is quick.
-    here = process.existing()
-    if here is not None:
-        here.stop()
+    # End the shifts now, so that a warm shutdown is quick.
+    process.end_shifts()
 
 
 @worker_shutdown.connect  # type: ignore[untyped-decorator]

@@ -1,6 +1,9 @@
 """A desk for each test, with a sandbox beside it."""
 
 import contextlib
+import os
+import shutil
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +11,7 @@ from typing import Any
 import pytest
 
 from .desk import Desk, Played
+from .own_redis import OwnRedis
 
 # Fast enough for tests, and still backing off.
 RETRY = '[retry]\nfirst = "20 ms"\nmost = "50 ms"\n'
@@ -58,3 +62,16 @@ def played(play: Callable[..., Played]) -> Played:
 def desk(desk_at: Callable[[Played], Desk], played: Played) -> Desk:
     """A directory whose configuration points at `played`."""
     return desk_at(played)
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
+    if shutil.which("redis-server") is None:
+        (pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip)("there is no redis-server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    own = OwnRedis(tmp_path, port)
+    own.start()
+    yield own
+    own.stop()

@@ -1,72 +1,20 @@
 """Workers and beat while their broker goes away, or where it is not what they need: a Redis of the test's own."""
 
-import contextlib
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
-import redis
 
 from worker.celery_settings import ISSUE, SWEEP
 from worker.sandbox.latency import Latency
 
 from .desk import Desk, Played, customers, wait_until
-
-
-@dataclass
-class OwnRedis:
-    """A Redis that may be stopped and started again on the same port."""
-
-    directory: Path
-    port: int
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self) -> None:
-        options = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "dir": str(self.directory)}
-        line = ["redis-server", *(part for name, value in options.items() for part in (f"--{name}", value))]
-        self.process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_until(self._answers, "Redis answers")
-
-    def _answers(self) -> bool:
-        with self.client() as client, contextlib.suppress(redis.ConnectionError):
-            return bool(client.ping())
-        return False
-
-    def client(self) -> Any:
-        return redis.Redis.from_url(self.url)
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
-    if shutil.which("redis-server") is None:
-        (pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip)("there is no redis-server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    own = OwnRedis(tmp_path, port)
-    own.start()
-    yield own
-    own.stop()
+from .own_redis import OwnRedis
 
 
 @pytest.fixture

@@ -35,6 +35,18 @@ def test_a_new_key_is_printed_alone_and_needs_no_configuration(bare: Desk):
     assert first.out != second.out
 
 
+@pytest.mark.parametrize("url", ["mysql+pymysql://127.0.0.1/x", "mariadb+mariadbconnector://127.0.0.1/x"])
+@pytest.mark.parametrize("command", [("db", "upgrade"), ("run", "x.csv"), ("import", "x.csv"), ("worker",), ("beat",)])
+def test_mysql_and_mariadb_are_refused_with_what_to_use_instead(desk: Desk, command, url: str):
+    desk.write("x.csv", "customer_id\n")
+    desk.environ["ONBOARDING__DATABASE__URL"] = url
+    ended = desk.onboard(*command)
+    assert (ended.code, ended.out) == (2, "")
+    assert "MySQL and MariaDB are not supported" in ended.err
+    assert "postgresql+psycopg://" in ended.err
+    assert "sqlite:///" in ended.err
+
+
 @pytest.mark.parametrize("command", [("check", "x.csv"), ("run", "x.csv"), ("status",), ("report", "1"), ("worker",)])
 def test_without_a_configuration_each_command_names_init(bare: Desk, command):
     ended = bare.onboard(*command)

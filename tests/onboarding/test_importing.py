@@ -3,8 +3,9 @@
 from datetime import date
 
 import pytest
+import sqlalchemy as sa
 
-from worker.importing import LOT, TooManyRefused, import_list, list_age
+from worker.importing import LOT, CutOff, TooManyRefused, import_list, list_age
 from worker.intake import ListOptions, ListRefused, content_digest
 from worker.models import CustomerRow, Job, Refusal
 from worker.store.batches import Batches
@@ -77,7 +78,7 @@ async def test_again_makes_a_new_batch_whose_jobs_join_the_first(make, written):
 
 
 async def test_an_import_that_was_cut_off_goes_on_where_it_stopped(make, written):
-    class CutOff(Batches):
+    class Interrupted(Batches):
         lots = 0
 
         def add(self, *arguments, **how):
@@ -92,7 +93,7 @@ async def test_an_import_that_was_cut_off_goes_on_where_it_stopped(make, written
     lines[LOT - 1] = "C-0,c0@example.org,LT\n"  # a duplicate at the seam
     file = written(HEADER + "".join(lines))
     whole = world.parts.batches
-    world.parts.batches = CutOff(world.parts.database, world.parts.keyring)
+    world.parts.batches = Interrupted(world.parts.database, world.parts.keyring)
     with pytest.raises(KeyboardInterrupt):
         bring_in(world, file)
     cut = whole.find("latest")
@@ -104,6 +105,45 @@ async def test_an_import_that_was_cut_off_goes_on_where_it_stopped(make, written
     assert [line.row for line in world.parts.facts.lines(cut.id)] == list(range(2, LOT + 22))
     assert (len(world.rows(Job)), len(world.rows(Refusal))) == (LOT + 18, 2)
     assert whole.find("latest").imported_at == world.clock()
+
+
+def shaky(world, *, commits, fails):
+    """Batches whose database goes away as lines are added: before the commit is made, or before it is confirmed."""
+
+    class Shaky(Batches):
+        failures = 0
+
+        def add(self, *arguments, **how):
+            if self.failures < fails:
+                self.failures += 1
+                if commits:
+                    super().add(*arguments, **how)
+                raise sa.exc.OperationalError(None, None, ConnectionError("server closed the connection"))
+            super().add(*arguments, **how)
+
+    return Shaky(world.parts.database, world.parts.keyring)
+
+
+@pytest.mark.parametrize("commits", [False, True])
+async def test_an_import_outlasts_a_database_that_restarts(make, written, commits):
+    world = make()
+    world.parts.batches = shaky(world, commits=commits, fails=3)
+    paused = []
+    imported = bring_in(world, written(HEADER + GOOD + "C-3,not an address,LT\n"), pause=paused.append)
+    assert (len(world.rows(Job)), len(world.rows(Refusal)), len(paused)) == (2, 1, 3)
+    assert world.parts.batches.find(str(imported.batch.id)).imported_at is not None
+
+
+async def test_an_import_is_cut_off_by_a_database_that_stays_away_and_goes_on_later(make, written):
+    world = make()
+    whole = world.parts.batches
+    world.parts.batches = shaky(world, commits=False, fails=1000)
+    with pytest.raises(CutOff, match="server closed"):
+        bring_in(world, written(HEADER + GOOD), pause=lambda seconds: world.clock.advance(seconds=seconds))
+    assert world.rows(Job) == []
+    world.parts.batches = whole
+    assert not bring_in(world, written(HEADER + GOOD)).new
+    assert len(world.rows(Job)) == 2
 
 
 async def test_two_imports_of_one_list_at_once_both_end_with_each_row_once(make_on_both, written):

@@ -6,9 +6,12 @@ import threading
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from worker.keyring import new_key
-from worker.process import NotReady, Process, current, existing, forget
+from worker.process import NotReady, Outdated, Process, current, existing, forget
+from worker.store.database import Database
+from worker.tasks import TRY_SECONDS, Tries
 
 from .world import SETTINGS
 
@@ -25,8 +28,15 @@ def configured(monkeypatch, tmp_path):
     return configure
 
 
-def make():
-    return Process(ring_invite=lambda _: None, longest=timedelta(seconds=1))
+def make(**more):
+    return Process(ring_invite=lambda _: None, longest=timedelta(seconds=1), **more)
+
+
+def upgrade_to_a_newer_release(url):
+    database = Database(url)
+    with database.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    database.close()
 
 
 @pytest.fixture
@@ -43,6 +53,43 @@ def test_a_database_that_was_not_migrated_is_not_worked_on(configured, tmp_path)
     with pytest.raises(NotReady, match="onboard db upgrade"):
         make()
     assert threading.active_count() == before
+
+
+def test_a_process_that_starts_on_a_newer_schema_will_never_be_ready(configured, sqlite_url):
+    configured(sqlite_url)
+    upgrade_to_a_newer_release(sqlite_url)
+    with pytest.raises(Outdated, match="upgrade the worker"):
+        make()
+
+
+def test_a_process_whose_database_is_upgraded_meanwhile_says_so_once_and_takes_no_more(configured, sqlite_url):
+    configured(sqlite_url)
+    said = []
+    process = make(on_outdated=said.append, look_seconds=0.01)
+    try:
+        assert not process.wait_for(process.runner.is_stopped_within(0.1))
+        upgrade_to_a_newer_release(sqlite_url)
+        assert process.wait_for(process.runner.is_stopped_within(30))
+    finally:
+        process.close()
+    assert len(said) == 1
+    assert "9999" in said[0]
+
+
+def test_bells_in_quick_succession_are_one_try_of_a_process_that_is_not_ready():
+    tries = Tries()
+    tries.begin(0.0)
+    tries.failed(NotReady("the database is away"), 0.0)
+    with pytest.raises(NotReady, match="away"):
+        tries.begin(TRY_SECONDS - 0.1)
+    tries.begin(TRY_SECONDS)
+
+
+def test_an_outdated_process_does_not_try_again():
+    tries = Tries()
+    tries.failed(Outdated("upgrade the worker"), 0.0)
+    with pytest.raises(Outdated):
+        tries.begin(1e6)
 
 
 def test_a_thread_gets_what_its_coroutine_came_to(process):

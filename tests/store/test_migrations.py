@@ -120,6 +120,15 @@ def test_a_database_of_a_newer_release_asks_for_a_newer_worker(empty):
     assert "upgrade the worker" in said
 
 
+def test_a_newer_release_is_met_without_an_error_and_an_older_one_is_not_met(empty):
+    assert schema.outdated(empty) is None  # not migrated: `why_not_ready` has the words
+    schema.upgrade(empty)
+    assert schema.outdated(empty) is None
+    with empty.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    assert schema.outdated(empty) == schema.why_not_ready(empty)
+
+
 def test_a_database_that_is_away_is_named_as_such_without_its_password():
     # Port 1 is reserved for tcpmux: nobody listens there.
     away = Database("postgresql+psycopg://onboarding:s3cret-word@127.0.0.1:1/onboarding")

@@ -7,7 +7,7 @@ from alembic.util import CommandError
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.store import schema
-from worker.store.database import Database
+from worker.store.database import Database, reason
 
 
 @click.group()
@@ -18,16 +18,20 @@ def db() -> None:
 @db.command()
 @click.pass_obj
 def upgrade(invocation: Invocation) -> None:
-    """Bring the database to this release's schema. Doing it twice does nothing; workers may go on meanwhile."""
+    """Bring the database to this release's schema. Doing it twice does nothing; workers may go on meanwhile.
+
+    Workers of an earlier release write what they have in flight, take nothing more, and wait to be replaced.
+    """
     database = Database(invocation.settings().database.url)
     try:
         before = schema.current(database)
         schema.upgrade(database)
     except CommandError:
         raise CannotStart(schema.why_not_ready(database) or "the database cannot be upgraded") from None
+    except schema.TableInUse as error:
+        raise CannotStart(str(error)) from None
     except sa.exc.OperationalError as error:
-        reason = str(error.orig).strip().splitlines()[0] if error.orig else "no reason given"
-        raise CannotStart(f"the database cannot be reached: {reason}") from None
+        raise CannotStart(f"the database cannot be reached: {reason(error)}") from None
     finally:
         database.close()
     after = schema.newest()

@@ -16,3 +16,9 @@ class CannotStart(click.ClickException):
 
     def show(self, file: object = None) -> None:
         click.echo(self.format_message(), err=True)
+
+
+class Stopped(CannotStart):
+    """What was begun cannot be ended now: clear lines on standard error, and exit code 1."""
+
+    exit_code = NEEDS_A_PERSON

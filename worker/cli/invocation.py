@@ -18,6 +18,7 @@ from worker.keyring import CannotOpen
 from worker.settings import Settings, SettingsError, load
 from worker.store import schema
 from worker.store.batches import BatchFacts
+from worker.store.database import reason
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +69,7 @@ class Invocation:
             # A DatabaseError as such is what SQLite says of a file that is none; the other kinds are bugs.
             if type(error) not in (sa.exc.OperationalError, sa.exc.DatabaseError):
                 raise
-            reason = str(error.orig).strip().splitlines()[0] if error.orig else "no reason given"
-            raise CannotStart(f"the database does not answer: {reason}") from None
+            raise CannotStart(f"the database does not answer: {reason(error)}") from None
         finally:
             parts.close()
 

@@ -11,17 +11,18 @@ from typing import Any
 import click
 
 from worker.bootstrap import Parts
-from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON, CannotStart
+from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON, CannotStart, Stopped
 from worker.cli.invocation import Invocation
 from worker.cli.lists import LIST_HELP, Listed, list_options, refusing_lists
 from worker.cli.progress import Progress, open_progress
 from worker.cli.status import show_status
 from worker.embedded import AlreadyWorking, Embedded, Stand, next_move, sole_worker
-from worker.importing import Imported, import_list, list_age
+from worker.importing import CutOff, Imported, import_list, list_age
 from worker.intake import ListOptions
 from worker.report import needs_a_person, state_of, status
 from worker.settings import SettingsError, parse_duration
 from worker.states import BatchState
+from worker.store import schema
 from worker.store.batches import BatchFacts
 from worker.store.facts import BatchCounts
 
@@ -95,7 +96,8 @@ def run(
         move = next_move(parts, parts.facts.outlook(batch.id), batch.id) if stand is Stand.LATER else None
         next_due = move[0] if move is not None else None
         stopped = _stopped(parts)
-    raise SystemExit(_exit_code(stand, facts, next_due, stopped))
+        outdated = schema.outdated(parts.database) if stand is Stand.OUTDATED else None
+    raise SystemExit(_exit_code(stand, facts, next_due, stopped, outdated))
 
 
 def _stopped(parts: Parts) -> dict[str, str]:
@@ -106,10 +108,15 @@ def _stopped(parts: Parts) -> dict[str, str]:
     return {name: states[rule.name].stop_reason for name, rule in rules.items() if states[rule.name].stopped_at}
 
 
-def _exit_code(stand: Stand, facts: dict[str, Any], next_due: datetime | None, stopped: dict[str, str]) -> int:
+def _exit_code(
+    stand: Stand, facts: dict[str, Any], next_due: datetime | None, stopped: dict[str, str], outdated: str | None
+) -> int:
     if stand is Stand.INTERRUPTED:
         click.echo("interrupted; run the same command again to go on", err=True)
         return INTERRUPTED
+    if stand is Stand.OUTDATED:
+        click.echo(f"{outdated}; the same command then goes on with this list", err=True)
+        return NEEDS_A_PERSON
     if stand is Stand.STOPPED or any(account["stopped"] for account in facts["accounts"].values()):
         for name, reason in sorted(stopped.items()):
             click.echo(f"{name} is stopped: {reason}; put it right and run again", err=True)
@@ -180,7 +187,16 @@ def _import(parts: Parts, listed: Listed, options: ListOptions, *, again: bool, 
             told = time.monotonic()
             click.echo(f"importing: {rows:,} rows", err=True)
 
-    imported = import_list(parts, listed.content, options, name=listed.name, again=again, strict=strict, progress=tell)
+    try:
+        imported = import_list(
+            parts, listed.content, options, name=listed.name, again=again, strict=strict, progress=tell
+        )
+    except CutOff as error:
+        again_said = " (without --again)" if again else ""
+        raise Stopped(
+            f"the database stayed away, the import is cut off: {error}\n"
+            f"what is in stays in; the same command{again_said} goes on with the rest"
+        ) from None
     batch = imported.batch
     if batch.cancelled_at is not None:
         raise CannotStart(f"batch {batch.id} of this list was cancelled; --again imports it anew")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from worker.failover import joined
 from worker.keyring import Keyring
 from worker.models import Batch, CustomerRow, Job, Refusal
 from worker.states import JobState
-from worker.store.database import Database, fetch
+from worker.store.database import Database, fetch, outlive_deadlocks
 from worker.store.jobs import PAUSED
 from worker.store.leading import Key, following
 from worker.store.sealing import seal_line, seal_person
@@ -87,7 +88,7 @@ class Batches:
         """The batch of the list with this digest, and whether it is new. `again` always makes a new one."""
         for _ in range(TRIES):
             try:
-                return self._open(name=name, digest=digest, again=again, now=now)
+                return outlive_deadlocks(partial(self._open, name=name, digest=digest, again=again, now=now))
             except sa.exc.IntegrityError:
                 continue  # another import of the same list was first: its batch is this one's
         raise RuntimeError("the batch could not be made: other imports of the same list keep being first")
@@ -138,7 +139,7 @@ class Batches:
         """
         for attempt in range(TRIES):
             try:
-                return self._add(batch_id, accepted, refused, priority=priority, now=now)
+                return outlive_deadlocks(partial(self._add, batch_id, accepted, refused, priority=priority, now=now))
             except sa.exc.IntegrityError:
                 # A job of the same customer came in from elsewhere since we looked: look again, and join it.
                 if attempt == TRIES - 1:

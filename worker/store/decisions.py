@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ import sqlalchemy as sa
 from worker.models import Batch, InvitationRow, Job
 from worker.states import OPEN_JOBS, InvitationState, JobState
 from worker.store.cancelling import cancel_jobs
-from worker.store.database import Database, fetch
+from worker.store.database import Database, fetch, outlive_deadlocks
 from worker.store.jobs import PAUSED, PRIORITIES
 from worker.store.settling import LEAD, Decided, abandon, in_state, repeat, retry
 
@@ -68,7 +69,7 @@ class Decisions:
         """
         self._mark(batch_id, Batch.id == batch_id, cancelled_at=now, paused_at=None)
         rows, after = 0, 0
-        while lot := self._cancel_lot(batch_id, after, now=now):
+        while lot := outlive_deadlocks(partial(self._cancel_lot, batch_id, after, now=now)):
             after = lot[0]
             rows += lot[1]
         # What is still being called for, or sent, is ended at its next taking: of a paused batch nothing is taken.
@@ -106,7 +107,7 @@ class Decisions:
         self, which: Which, state: JobState, decide: Callable[[sa.Connection, list[int]], Decided]
     ) -> Decided:
         decided, after = Decided(0), 0
-        while lot := self._lot(which, state, after, decide):
+        while lot := outlive_deadlocks(partial(self._lot, which, state, after, decide)):
             after = lot[0]
             decided += lot[1]
         return decided
@@ -164,15 +165,19 @@ class Decisions:
         """Change what the query finds, in the order of `key`, in transactions of their own; each lot once changed."""
         lot = query.order_by(key).limit(LOT)
         rest = lot
-        while True:
-            with self._database.write() as connection:
-                rows = fetch(connection, rest.with_for_update())
-                if not rows:
-                    return
-                connection.execute(change([row.id for row in rows]))
+        while rows := outlive_deadlocks(partial(self._change_lot, rest, change)):
             yield rows
             # Not from the start: to pass over what is changed already would cost its square.
             rest = lot.where(key > getattr(rows[-1], key.key))
+
+    def _change_lot(
+        self, query: sa.Select[*tuple[Any, ...]], change: Callable[[list[Any]], sa.Update]
+    ) -> list[sa.Row[Any]]:
+        with self._database.write() as connection:
+            rows = fetch(connection, query.with_for_update())
+            if rows:
+                connection.execute(change([row.id for row in rows]))
+        return rows
 
     def _cancel_lot(self, batch_id: int, after: int, *, now: datetime) -> tuple[int, int] | None:
         """The last row looked at, and how many were cancelled; None: there are no more."""

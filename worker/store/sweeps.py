@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from worker.endings import Cancel, Ending, Hold, Kind, Problem, Retry, RetryPolicy, ending_for
 from worker.models import Attempt, InvitationRow, Job
 from worker.states import InvitationState, JobState, invitation_state_after, job_state_after
-from worker.store.database import Database, fetch
+from worker.store.database import Database, fetch, outlive_deadlocks
 from worker.store.inviting import move_jobs
 from worker.store.jobs import PRIORITIES
 
@@ -87,7 +88,9 @@ class Sweeps:
         if not self._any(now=now, all_of_them=all_of_them):
             return total  # as nearly always: a look costs no lock
         for one_lot in (self._jobs, self._invitations):
-            while (returned := one_lot(policy, now=now, all_of_them=all_of_them)) != Returned():
+            # A lot locks rows in no order of its own: those who write results may lock the same in another.
+            lot = partial(one_lot, policy, now=now, all_of_them=all_of_them)
+            while (returned := outlive_deadlocks(lot)) != Returned():
                 total += returned
         return total
 

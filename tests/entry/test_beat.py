@@ -1,0 +1,57 @@
+"""Beat's scheduler: it rings once a second, outlives its broker, and does not ring for nobody."""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+from celery import Celery
+from celery.beat import SchedulingError
+
+from worker.beat import MOST_RINGS, Scheduler
+
+SWEEP = SimpleNamespace(name="sweep", task="sweep")
+
+
+class Rings(Scheduler):
+    """Over a broker that is as the test wants it."""
+
+    def __init__(self, channel: object) -> None:
+        super().__init__(Celery(set_as_current=False), lazy=True)
+        self.producer = SimpleNamespace(channel=channel)
+        self.rung = 0
+        self.away = False
+
+    def apply_async(self, entry, producer=None, advance=True, **options):
+        if self.away:
+            raise SchedulingError("Couldn't apply") from ConnectionRefusedError("a page")
+        self.rung += 1
+
+
+def queue_of(length: int) -> object:
+    return SimpleNamespace(_size=lambda _queue: length)
+
+
+@pytest.mark.parametrize(("waiting", "rings"), [(0, 1), (MOST_RINGS - 1, 1), (MOST_RINGS, 0), (10**6, 0)])
+def test_it_stops_ringing_when_rings_pile_up(waiting, rings):
+    beat = Rings(queue_of(waiting))
+    beat.apply_entry(SWEEP)
+    assert beat.rung == rings
+
+
+def test_a_broker_that_bounds_its_queues_is_not_asked_how_long_they_are():
+    beat = Rings(SimpleNamespace())
+    beat.apply_entry(SWEEP)
+    assert beat.rung == 1
+
+
+def test_a_broker_that_goes_away_and_comes_back_is_two_lines(caplog):
+    caplog.set_level(logging.INFO, logger="worker.beat")
+    beat = Rings(queue_of(0))
+    for away in (False, True, True, True, False, False):
+        beat.away = away
+        beat.apply_entry(SWEEP)
+    assert [message.partition(":")[0] for message in caplog.messages] == [
+        "the broker is away (ConnectionRefusedError)",
+        "the broker is there again",
+    ]
+    assert beat.rung == 3

@@ -1,0 +1,40 @@
+"""Celery beat's scheduler: rings for the sweep, outlives its broker, and does not ring for nobody."""
+
+import logging
+from typing import Any
+
+from celery.beat import ScheduleEntry
+from celery.beat import Scheduler as CelerysScheduler
+
+from worker.celery_settings import SWEEP
+from worker.clock import monotonic
+from worker.outage import Outage
+
+log = logging.getLogger(__name__)
+# Rings that wait on Redis while no worker runs; RabbitMQ bounds its queues itself (`celery_settings`). Enough for
+# workers that are all busy for a while, and nothing to the memory of a Redis that is left alone for a week.
+MOST_RINGS = 60
+
+
+class Scheduler(CelerysScheduler):  # type: ignore[misc]
+    """Says once that the broker is away, and when it is back: Celery's writes a page of its stack each second."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._broker = Outage(log)
+        super().__init__(*arguments, **options)
+
+    def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
+        try:
+            if not self._nobody_listens():
+                self.apply_async(entry, producer=producer, advance=False)
+        except Exception as error:  # whatever it is, the next second comes
+            cause = error.__cause__ or error.__context__ or error
+            self._broker.lasts(
+                f"the broker is away ({type(cause).__name__}): the sweep is not rung for; trying again", monotonic()
+            )
+        else:
+            self._broker.over("the broker is there again: the sweep is rung for")
+
+    def _nobody_listens(self) -> bool:
+        size = getattr(self.producer.channel, "_size", None)  # kombu's own channels, such as Redis's, have it
+        return size is not None and size(SWEEP) >= MOST_RINGS
