@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 TICK = timedelta(milliseconds=250)
 # Counting a batch costs its rows: the display does not need it at every tick.
 COUNT_EVERY = timedelta(seconds=1)
-LOOK_EVERY = timedelta(seconds=5)  # at the schema, which somebody may upgrade meanwhile
+LOOK_EVERY = timedelta(seconds=2)  # at the schema, which somebody may upgrade meanwhile
 
 
 class AlreadyWorking(Exception):

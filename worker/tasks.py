@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 LONGEST_SHIFT_OF_A_CHILD = timedelta(seconds=5)
 # Bells come faster than a database that is away can say so: one try in so many seconds for each process.
 TRY_SECONDS = 2.0
+# How often a worker that started before its database looks whether it may try stopped accounts again.
+RESUME_SECONDS = 10.0
 _is_child = False
 _node: str | None = None  # Celery's name of this worker
 _not_ready = Outage(log)
@@ -189,13 +192,17 @@ def _in_a_child(**_signal: Any) -> None:
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
-def _try_stopped_accounts_again(**_signal: Any) -> None:
+def _try_stopped_accounts_again(sender: Any, **_signal: Any) -> None:
     # Once for a worker, in its parent, on connections that are closed again: children are forked from it later.
     try:
         with opened(load()) as parts:
             parts.resume()
     except (NotReady, SettingsError) as error:
-        log.error("stopped accounts were not tried again: %s", error)
+        _not_ready.lasts(f"nothing is taken: {error}", monotonic())
+        if not isinstance(error, Outdated):
+            sender.timer.call_after(RESUME_SECONDS, partial(_try_stopped_accounts_again, sender))
+    else:
+        _not_ready.over("the database is ready: rows are taken")
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]

@@ -1,12 +1,15 @@
 """`run` interrupted, killed, doubled: nobody is lost, asked for twice, or written to twice."""
 
+import contextlib
 import signal
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from worker.sandbox import Latency
+from worker.store import schema
 
 from .desk import Desk, Ended, Played, customers, wait_until
 
@@ -104,3 +107,21 @@ def test_interrupted_while_it_imports_it_ends_with_130_and_goes_on_where_it_was(
     again = desk.onboard("import", listed, "--json")
     assert again.facts["rows"] == dict.fromkeys(again.facts["rows"], 0) | {"total": 30_000, "waiting": 30_000}
     assert len(desk.onboard("status", "--json").facts["batches"]) == 1
+
+
+def test_a_run_whose_database_is_upgraded_meanwhile_ends_with_1_and_loses_nothing(busy: Desk, slow: Played):
+    def stamp(revision: str) -> None:
+        with contextlib.closing(sqlite3.connect(busy.path / "onboarding.db", timeout=30)) as database, database:
+            database.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+
+    busy.change('limits = ["2000/second"]', 'limits = ["5/second"]')  # far longer than it takes to notice
+    process = busy.start("run", "customers.csv", "--json")
+    wait_until(lambda: len(slow.calls()) > 0, "the first call")
+    stamp("9999")
+    ended = busy.end(process)
+    assert ended.code == 1
+    assert "newer than this release" in ended.lines[-1]
+    assert (ended.facts["rows"]["working"], ended.facts["rows"]["held"]) == (0, 0)
+    assert busy.onboard("run", "customers.csv").code == 2
+    stamp(schema.newest())
+    assert busy.onboard("status", "latest", "--json").facts["rows"] == ended.facts["rows"]

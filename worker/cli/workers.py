@@ -27,7 +27,10 @@ def worker(invocation: Invocation, queues: str | None, pool: str, concurrency: i
     """Work what is due until ended; start as many as there are cores, on as many machines as it takes.
 
     One process; the same as `celery -A worker.app worker` with ONBOARDING_CONFIG. Needs `onboard beat` beside
-    it, once. SIGTERM ends it warmly: calls in flight are finished, the rest is given back.
+    it, once. Waits for a broker or database that is away, and for `onboard db upgrade`.
+
+    SIGTERM ends it warmly: calls in flight are finished, the rest is given back. SIGQUIT does the same with threads,
+    which cannot be ended by force; with prefork it waits for the longest time-out, and then kills.
     """
     settings = _with_broker(invocation)
     unknown = set(queues.split(",")) - set(QUEUES) if queues else set()
