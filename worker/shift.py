@@ -19,7 +19,6 @@ from typing import Any, Generic, Protocol, TypeVar
 import sqlalchemy as sa
 
 from worker.clock import Clock
-from worker.outage import Outage
 from worker.pacing import lapsed
 
 log = logging.getLogger(__name__)
@@ -235,7 +234,6 @@ class Shift(Generic[I, O, R]):
         Only a process that is to end gives up after a while; the attempts stay open, and say that nobody knows.
         """
         gives_up_at: datetime | None = None
-        away = Outage(log, logging.WARNING)
         while True:
             try:
                 return await self._in_thread(self._work.finish, results, self._clock())  # type: ignore[no-any-return]
@@ -245,8 +243,7 @@ class Shift(Generic[I, O, R]):
                 if gives_up_at is not None and now >= gives_up_at:
                     log.error("%s: %d results are lost: the database stayed away", self._work.name, len(results))
                     return None
-                waiting = f"{self._work.name}: the database is away; {len(results)} results wait for it"
-                away.lasts(waiting, now.timestamp())
+                log.warning("%s: the database is away; %d results wait for it", self._work.name, len(results))
                 await asyncio.sleep(DATABASE_RETRY.total_seconds())
             except sa.exc.SQLAlchemyError as error:
                 if len(results) == 1:
