@@ -63,4 +63,6 @@ def set_up(level: str = "info", file: Path | None = None) -> None:
     root.setLevel(level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # A warning for each message that comes in while a worker ends; the broker hands them out again.
+    logging.getLogger("amqp").setLevel(logging.ERROR)
     logging.getLogger("celery.app.trace").addFilter(_no_texts)
