@@ -33,11 +33,13 @@ from worker.store.batches import Batches
 from worker.store.budgets import Budgets
 from worker.store.database import Database
 from worker.store.decisions import Decisions
+from worker.store.erasing import Erasing
 from worker.store.facts import Facts
 from worker.store.failover import Failover
 from worker.store.handovers import Handovers
 from worker.store.invitations import Invitations, InvitationTerms
 from worker.store.jobs import Jobs, JobTerms
+from worker.store.purging import Purging
 from worker.store.sealing import open_person
 from worker.store.sweeps import Sweeps
 
@@ -80,6 +82,7 @@ class Parts:
         self.facts = Facts(self.database, self.keyring)
         self.sweeps = Sweeps(self.database, jitter=jitter)
         self.failover = Failover(self.database)
+        self.erasing, self.purging = Erasing(self.database), Purging(self.database)
         self._senders = senders
         self.owner = f"{socket.gethostname()[:48]}:{os.getpid()}"
 

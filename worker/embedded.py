@@ -18,6 +18,7 @@ from worker.bootstrap import Parts
 from worker.budgets import BudgetState
 from worker.clock import monotonic
 from worker.outage import Outage
+from worker.retention import Retention
 from worker.runner import Runner
 from worker.store import schema
 from worker.store.database import reason
@@ -28,9 +29,11 @@ from worker.sweep import return_leases, ringable, take_over
 log = logging.getLogger(__name__)
 
 TICK = timedelta(milliseconds=250)
-# Counting a batch costs its rows: the display does not need it at every tick.
+# Counting a batch costs its rows (a million: about a second): no more often than this, nor for more than a share of
+# the time. What it delays is the display, and by as much the end.
 COUNT_EVERY = timedelta(seconds=1)
 LOOK_EVERY = timedelta(seconds=2)  # at the schema, which somebody may upgrade meanwhile
+COUNT_SHARE = 0.1
 
 
 class AlreadyWorking(Exception):
@@ -69,6 +72,7 @@ class Embedded:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._retention = Retention(parts)
         self._tasks: dict[str, asyncio.Task[bool]] = {}
         self._interrupted = asyncio.Event()
 
@@ -99,6 +103,7 @@ class Embedded:
         all_of_them = parts.database.is_sqlite
         counted_at = parts.clock() - COUNT_EVERY
         looked_at = parts.clock()
+        took = rest = timedelta()
         progress = _Progress(parts.clock())
         away = Outage(log, logging.WARNING)
         try:
@@ -111,8 +116,8 @@ class Embedded:
                         looked_at = now
                         if await runner.in_thread(schema.outdated, parts.database):
                             return Stand.OUTDATED
-                    if not runner.busy or now - counted_at >= COUNT_EVERY:
-                        counted_at = now
+                    # With nothing to work on, a batch is counted as soon as that may be, to end at once.
+                    if now - counted_at >= (max(COUNT_EVERY, rest) if runner.busy else rest):
                         counts = await runner.in_thread(parts.facts.counts, batch_id)
                         progress.see(counts, now)
                         stand: Stand | None = Stand.DONE if await runner.in_thread(is_done, counts) else None
@@ -122,6 +127,9 @@ class Embedded:
                             if stand is not None:  # another worker may have done the rest since it was counted
                                 counts = await runner.in_thread(parts.facts.counts, batch_id)
                                 stand = Stand.DONE if await runner.in_thread(is_done, counts) else stand
+                        # The shorter of the last two: that it was held up once says nothing about its size.
+                        counted_at, before, took = now, took, parts.clock() - now
+                        rest = min(before, took) / COUNT_SHARE
                         show(counts, waits_for)
                         if stand is not None:
                             return stand
@@ -143,6 +151,7 @@ class Embedded:
         await runner.in_thread(take_over, self._parts)
         for step, name in await runner.in_thread(ringable, self._parts):
             self._start(runner, f"{step}:{name}")
+        await runner.in_thread(self._retention.step)
 
     def _start(self, runner: Runner, key: str) -> None:
         running = self._tasks.get(key)

@@ -62,12 +62,6 @@ def _partial(name: str, *columns: str, where: str, unique: bool = False) -> sa.I
 
 
 _TO_TAKE = "state = 'waiting' AND joins IS NULL"
-# Calls after which a session may be open at the account, or is: no other account may open one for that row. A transient
-# failure of a call that may be repeated says no more than that repeating it there does no harm. As text, because the
-# planner must see that an index with this predicate serves a query with this condition.
-BOUND = (
-    "invitation_id IS NULL AND (outcome IN ('unknown', 'late', 'conflict') OR (outcome = 'transient' AND repeatable))"
-)
 
 # SQLite numbers rows by itself only where the key is exactly INTEGER.
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -103,6 +97,10 @@ class Batch(Base):
     imported_at: Mapped[datetime | None] = mapped_column(doc="When the last line was in; NULL: the import was cut off.")
     paused_at: Mapped[datetime | None]
     cancelled_at: Mapped[datetime | None]
+    purged_at: Mapped[datetime | None] = mapped_column(doc="Since when its rows go, or are gone; the totals stay.")
+    totals: Mapped[dict[str, Any] | None] = mapped_column(
+        sa.JSON(none_as_null=True), doc="What was counted of its rows before they went."
+    )
 
     __table_args__ = (sa.UniqueConstraint("digest", "generation"),)
 
@@ -133,6 +131,21 @@ class CustomerRow(Base):
     created_at: Mapped[datetime]
     changed_at: Mapped[datetime]
 
+    # Those whose personal data is there, oldest first: for its erasure, which must not look at the erased ones again.
+    __table_args__ = (_partial("ix_customer_kept", "changed_at", "customer_id", where="sealed IS NOT NULL"),)
+
+
+class Finished(Base):
+    """A customer who has finished for a purpose, once the job that says so has been purged."""
+
+    __tablename__ = "finished"
+
+    customer_id: Mapped[str] = mapped_column(sa.ForeignKey("customer.customer_id"), primary_key=True)
+    purpose: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    result: Mapped[str] = mapped_column(sa.String(16))
+    batch_id: Mapped[int] = mapped_column(BigId, doc="Where the job was; with its row, for the person who asks.")
+    row: Mapped[int]
+
 
 class Job(Base):
     """One customer's onboarding in one batch."""
@@ -148,7 +161,9 @@ class Job(Base):
     template: Mapped[str] = mapped_column(sa.String(64))
     entity_id: Mapped[str] = mapped_column(sa.String(100))
     consent: Mapped[bool | None]
-    sealed: Mapped[bytes | None] = mapped_column(doc="external_ref, tags and parameters, encrypted; NULL: none.")
+    sealed: Mapped[bytes | None] = mapped_column(
+        doc="external_ref, tags and parameters, encrypted; NULL: none; empty once erased."
+    )
 
     account: Mapped[str] = mapped_column(sa.String(64))
     route: Mapped[str] = mapped_column(sa.String(200), doc="Why this account.")
@@ -217,8 +232,8 @@ class Attempt(Base):
     __tablename__ = "attempt"
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"), index=True)
-    job_id: Mapped[int] = mapped_column(sa.ForeignKey("job.id"))
+    batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"))
+    job_id: Mapped[int] = mapped_column(sa.ForeignKey("job.id"), index=True)
     invitation_id: Mapped[uuid.UUID | None] = mapped_column(doc="NULL: the call asked for a session.")
     account: Mapped[str] = mapped_column(sa.String(64), doc="The provider account, or the channel of the sender.")
     fence: Mapped[int]
@@ -235,13 +250,8 @@ class Attempt(Base):
     code: Mapped[str | None] = mapped_column(sa.String(64))
     detail: Mapped[str] = mapped_column(sa.String(400))
 
-    __table_args__ = (
-        _partial("ix_attempt_open", "job_id", "invitation_id", where="closed_at IS NULL"),
-        # Few rows, which an import looks for: calls that may have opened a session which nobody knows of.
-        _partial("ix_attempt_in_doubt", "job_id", where="invitation_id IS NULL AND outcome IN ('unknown', 'late')"),
-        # Few rows too: what keeps a row from being taken over by another account.
-        _partial("ix_attempt_bound", "job_id", where=BOUND),
-    )
+    # No index on what closing changes (closed_at, outcome, ...), not even as a predicate: the row is then changed in
+    # its own page and no index is written. A job has few attempts, so those that are open are found by it as well.
 
 
 class SessionRow(Base):
@@ -257,7 +267,9 @@ class SessionRow(Base):
     reference: Mapped[str] = mapped_column(sa.String(100))
     references: Mapped[dict[str, Any]] = mapped_column(doc="The provider's other ids, by its own names.")
     vendor: Mapped[str] = mapped_column(sa.String(64))
-    sealed: Mapped[bytes] = mapped_column(doc="token, link, digit string and vendor parameters, encrypted.")
+    sealed: Mapped[bytes] = mapped_column(
+        doc="token, link, digit string and vendor parameters, encrypted; empty once erased."
+    )
     sms_sent: Mapped[bool]
     state: Mapped[SessionState]
     issued_at: Mapped[datetime]

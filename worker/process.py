@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from worker.bootstrap import Parts
 from worker.clock import monotonic
+from worker.retention import Retention
 from worker.runner import Runner
 from worker.settings import Settings, load
 from worker.store import schema
@@ -81,6 +82,7 @@ class Process:
         """
         with ExitStack() as exits:
             self.parts = exits.enter_context(opened(load()))
+            self.retention = Retention(self.parts)
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
             self._thread.start()

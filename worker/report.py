@@ -48,6 +48,7 @@ ACTIONS = {
     ("held", "template"): "correct the template, which `onboard check` names, then `onboard resolve` with --repeat",
     ("held", ""): "find out what happened, then `onboard resolve` with --repeat or --abandon",
     ("failed", "bad_input"): "correct the data and import the customer in a new list",
+    ("failed", "erased"): "import the customer in a new list",
     ("failed", "attempts_spent"): "`onboard retry` once the other side works again",
     ("failed", ""): "see the error; `onboard retry` once its cause is gone",
     ("lapsed", "reissues_spent"): "decide whether the customer is to be invited once more",
@@ -97,6 +98,7 @@ def status(parts: Parts, batch: BatchFacts) -> dict[str, Any]:
             "finishes_at": ends.finishes_at.isoformat(timespec="seconds") if ends.finishes_at else None,
             "limited_by": ends.limited_by,
         },
+        **({"purged_at": _iso(batch.purged_at)} if batch.purged_at is not None else {}),
     }
 
 

@@ -100,7 +100,7 @@ def invite(channel: str) -> None:
 
 @app.task(name="sweep", queue=SWEEP, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
 def sweep() -> None:
-    """Give back the leases of workers that are gone, and ring for what is due."""
+    """Give back the leases of workers that are gone, ring for what is due, and let go of what was kept long enough."""
     if not _ticks.begin(monotonic()):
         return
     here = _process()
@@ -111,6 +111,7 @@ def sweep() -> None:
         take_over(here.parts)
         for step, name in ringable(here.parts):
             ring(step, name)
+        here.retention.step()  # after the bells: nobody waits for it
 
 
 def ring_invite(channel: str) -> None:

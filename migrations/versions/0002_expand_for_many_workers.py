@@ -12,13 +12,24 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-BACKED = "state = 'waiting' AND joins IS NULL AND others <> ''"
-BOUND = (
-    "invitation_id IS NULL AND (outcome IN ('unknown', 'late', 'conflict') OR (outcome = 'transient' AND repeatable))"
-)
+# Retention and a million jobs: what each table tells PostgreSQL's autovacuum, and how full its pages are made.
+# Rows are changed a few times and then never again, so it is the changes since that count, hardly the rows there are.
+CLEANED = "autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000"
+# Statistics from before a large list make the planner read all of it where it should look a few rows up.
+COUNTED = "autovacuum_analyze_scale_factor = 0.02, autovacuum_analyze_threshold = 5000"
+STORAGE = {
+    "job": f"{CLEANED}, {COUNTED}",
+    "invitation": f"{CLEANED}, {COUNTED}",
+    "session": COUNTED,
+    # An attempt is closed in its own page without a write to any index, while there is room: for each a second one.
+    "attempt": f"{CLEANED}, {COUNTED}, fillfactor = 50",
+    # A few rows that change many times a second: pages of their own, and cleaned up long before they are many.
+    "budget": "fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500",
+}
 
 
 def upgrade() -> None:
+    _upgrade_attempt_indexes()  # first, for what it does is not undone when a later step fails
     with op.batch_alter_table("budget") as budget:
         budget.add_column(sa.Column("failures", sa.Integer(), nullable=False, server_default="0"))
         budget.add_column(sa.Column("opened_at", sa.DateTime(timezone=True), nullable=True))
@@ -26,32 +37,88 @@ def upgrade() -> None:
         job.add_column(sa.Column("in_doubt", sa.Uuid(), nullable=True))
         job.add_column(sa.Column("others", sa.String(400), nullable=False, server_default=""))
         job.add_column(sa.Column("freshness_seconds", sa.Integer(), nullable=True))
-        job.create_index(
-            "ix_job_backed",
-            ["account", "priority", "due_at", "id"],
-            postgresql_where=sa.text(BACKED),
-            sqlite_where=sa.text(BACKED),
-        )
     with op.batch_alter_table("attempt") as attempt:
         attempt.add_column(sa.Column("look_up_at", sa.DateTime(timezone=True), nullable=True))
-        attempt.create_index(
-            "ix_attempt_bound", ["job_id"], postgresql_where=sa.text(BOUND), sqlite_where=sa.text(BOUND)
-        )
     with op.batch_alter_table("invitation") as invitation:
         invitation.add_column(sa.Column("in_doubt", sa.Uuid(), nullable=True))
 
+    _upgrade_retention()
+
 
 def downgrade() -> None:
+    _downgrade_retention()
     with op.batch_alter_table("invitation") as invitation:
         invitation.drop_column("in_doubt")
     with op.batch_alter_table("attempt") as attempt:
-        attempt.drop_index("ix_attempt_bound")
         attempt.drop_column("look_up_at")
     with op.batch_alter_table("job") as job:
-        job.drop_index("ix_job_backed")
         job.drop_column("freshness_seconds")
         job.drop_column("others")
         job.drop_column("in_doubt")
     with op.batch_alter_table("budget") as budget:
         budget.drop_column("opened_at")
         budget.drop_column("failures")
+    _downgrade_attempt_indexes()
+
+
+def _upgrade_attempt_indexes() -> None:
+    """One index by job for three: each closing of an attempt wrote two of them, and made their entries grow stale."""
+    if op.get_context().dialect.name == "sqlite":
+        op.create_index("ix_attempt_job_id", "attempt", ["job_id"])
+        for name in ("ix_attempt_batch_id", "ix_attempt_open", "ix_attempt_in_doubt"):
+            op.drop_index(name, "attempt")
+        return
+    # Built and dropped beside workers that go on. What a cut-off build leaves behind is no index: begun anew.
+    with op.get_context().autocommit_block():
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_attempt_job_id")
+        op.execute("CREATE INDEX CONCURRENTLY ix_attempt_job_id ON attempt (job_id)")
+        for name in ("ix_attempt_batch_id", "ix_attempt_open", "ix_attempt_in_doubt"):
+            op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_customer_kept")
+        op.execute(
+            "CREATE INDEX CONCURRENTLY ix_customer_kept ON customer (changed_at, customer_id) WHERE sealed IS NOT NULL"
+        )
+
+
+def _downgrade_attempt_indexes() -> None:
+    in_doubt, still_open = "invitation_id IS NULL AND outcome IN ('unknown', 'late')", "closed_at IS NULL"
+    _partial_index("ix_attempt_in_doubt", "attempt", ["job_id"], in_doubt)
+    _partial_index("ix_attempt_open", "attempt", ["job_id", "invitation_id"], still_open)
+    op.create_index("ix_attempt_batch_id", "attempt", ["batch_id"])
+    op.drop_index("ix_attempt_job_id", "attempt")
+
+
+def _upgrade_retention() -> None:
+    op.add_column("batch", sa.Column("purged_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("batch", sa.Column("totals", sa.JSON(), nullable=True))
+    op.create_table(
+        "finished",
+        sa.Column("customer_id", sa.String(100), nullable=False),
+        sa.Column("purpose", sa.String(64), nullable=False),
+        sa.Column("result", sa.String(16), nullable=False),
+        sa.Column("batch_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("row", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["customer_id"], ["customer.customer_id"], name="fk_finished_customer_id"),
+        sa.PrimaryKeyConstraint("customer_id", "purpose", name="pk_finished"),
+    )
+    if op.get_context().dialect.name == "sqlite":
+        _partial_index("ix_customer_kept", "customer", ["changed_at", "customer_id"], "sealed IS NOT NULL")
+        return
+    for table, settings in STORAGE.items():
+        op.execute(f"ALTER TABLE {table} SET ({settings})")
+
+
+def _downgrade_retention() -> None:
+    if op.get_context().dialect.name != "sqlite":
+        for table, settings in STORAGE.items():
+            names = ", ".join(setting.split(" = ")[0] for setting in settings.split(", "))
+            op.execute(f"ALTER TABLE {table} RESET ({names})")
+    op.drop_table("finished")
+    op.drop_index("ix_customer_kept", "customer")
+    with op.batch_alter_table("batch") as batch:
+        batch.drop_column("totals")
+        batch.drop_column("purged_at")
+
+
+def _partial_index(name: str, table: str, columns: list[str], where: str) -> None:
+    op.create_index(name, table, columns, postgresql_where=sa.text(where), sqlite_where=sa.text(where))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from worker.pacing import Limit
+from worker.store.leading import IN_DOUBT_FOR
 
 from .samples import loaded, problems, tree, with_value
 
@@ -273,3 +274,11 @@ def test_a_line_break_in_an_override_adds_no_key(tmp_path: Path) -> None:
     (line,) = problems(tmp_path, tree(), ONBOARDING__WEB__EVENT_KEYS='["a"]\nother = 1')
 
     assert line.startswith("web.event_keys: expected a list")
+
+
+def test_a_batch_is_kept_as_long_as_a_call_in_doubt_may_have_left_a_session(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, with_value(("retention", "batches"), "29 days"))
+    assert line.startswith("retention.batches:")
+    assert "30 days" in line
+    assert loaded(tmp_path, with_value(("retention", "batches"), "30 days")).retention.batches == IN_DOUBT_FOR
+    assert loaded(tmp_path, tree()).retention.batches is None

@@ -10,8 +10,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from worker.models import Base
+from worker.models import Attempt, Base
 from worker.store import schema
+from worker.store.attempts import CLOSE
 from worker.store.database import Database
 
 
@@ -89,6 +90,43 @@ def test_the_migrations_make_every_index_with_its_predicate(make_empty):
     Base.metadata.create_all(made.engine)
     assert indexes(migrated) == indexes(made)
     assert any("WHERE" in index for index in indexes(migrated))
+
+
+def test_tables_that_change_a_lot_are_vacuumed_often_on_postgresql(make_postgresql):
+    database = Database(make_postgresql())
+    schema.upgrade(database)
+    with database.read() as connection:
+        options = dict(
+            connection.execute(sa.text("SELECT relname, reloptions FROM pg_class WHERE reloptions IS NOT NULL")).all()
+        )
+    database.close()
+    assert {"attempt", "budget", "invitation", "job"} <= options.keys()
+    assert "fillfactor=50" in options["attempt"]
+    assert "autovacuum_vacuum_scale_factor=0.02" in options["job"]
+
+
+def test_closing_an_attempt_changes_nothing_that_an_index_knows():
+    """So that PostgreSQL writes no index for it: a million jobs close two million of them."""
+    for index in Attempt.__table__.indexes:
+        known = {column.name for column in index.columns} | set(
+            re.findall(r"\w+", str(index.dialect_options["postgresql"]["where"]))
+        )
+        assert known.isdisjoint(CLOSE), index.name
+
+
+def test_an_index_whose_making_was_cut_off_is_made_anew(make_postgresql):
+    database = Database(make_postgresql())
+    schema.upgrade(database, "0001")
+    with database.engine.connect() as connection:
+        connection.execute(sa.text("CREATE INDEX ix_attempt_job_id ON attempt (job_id) WHERE false"))  # cut off before
+        connection.commit()
+    schema.upgrade(database)
+    with database.read() as connection:
+        valid = sa.text(
+            "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_attempt_job_id'::regclass AND indpred IS NULL"
+        )
+        assert connection.execute(valid).scalar() is True
+    database.close()
 
 
 def test_files_are_numbered_in_the_order_of_their_chain():

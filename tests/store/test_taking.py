@@ -9,7 +9,6 @@ from itertools import pairwise
 import pytest
 
 from worker.budgets import Lesson
-from worker.customers import Customer, Person
 from worker.endings import Kind
 from worker.models import Attempt, Budget, CustomerRow, Job
 from worker.pacing import Limit
@@ -256,9 +255,8 @@ def test_workers_that_start_at_once_make_each_budget_once(shelf):
     assert {row.name for row in shelf.rows(Budget)} == {*names, "kyc", "sender/email", "sender/sms"}
 
 
-def test_a_customer_whose_details_were_erased_is_taken_without_them(shelf):
+def test_a_customer_whose_details_were_erased_is_not_called_for(shelf):
     shelf.add(customer("Ona"))
     shelf.set(CustomerRow, sealed=None)
-    (job,) = shelf.take()
-    found: Customer = job.request.customer
-    assert (found.customer_id, found.person) == ("Ona", Person())
+    assert shelf.take() == []
+    assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.FAILED, "erased")

@@ -104,6 +104,7 @@ def test_an_upgrade_that_never_gets_its_turn_says_who_is_in_its_way_and_leaves_a
 def test_two_upgrades_at_once_go_one_after_the_other(database):
     with database.engine.connect() as other:
         other.execute(sa.select(sa.func.pg_advisory_lock(schema.ONE_AT_A_TIME)))
+        other.commit()  # the lock is the connection's; an open transaction would be waited for by itself
         with pytest.raises(schema.TableInUse):
             schema.upgrade(database, tries=1)
         assert schema.current(database) == BEFORE

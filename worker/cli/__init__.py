@@ -7,6 +7,7 @@ import click
 
 from worker import __version__
 from worker.cli.accounts import account
+from worker.cli.archive import archive
 from worker.cli.check import check
 from worker.cli.completion import completion
 from worker.cli.database import db
@@ -53,6 +54,7 @@ COMMANDS = (
     pause,
     resume,
     cancel,
+    archive,
     account,
     template,
     worker,
@@ -75,6 +77,7 @@ SHORT = {
     "pause": "Take nothing more of a batch.",
     "resume": "Go on with a paused batch.",
     "cancel": "End a batch.",
+    "archive": "Keep a batch as a file, and purge it.",
     "account": "Limits, pauses, stops and credits.",
     "template": "Preview what customers read.",
     "worker": "Work what is due, until ended.",

@@ -9,7 +9,7 @@ import click
 
 from worker.bootstrap import Parts
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
-from worker.cli.invocation import Invocation, find_batch
+from worker.cli.invocation import Invocation, find_kept
 from worker.store.batches import BatchFacts
 from worker.store.decisions import Verdict, Which
 from worker.store.settling import Decided
@@ -75,7 +75,7 @@ def resolve(
         raise click.UsageError("say --repeat or --abandon")
     with invocation.parts() as parts:
         # What is held in a cancelled batch, because it was being called for, can only be given up.
-        found = find_batch(parts, batch) if verdict == Verdict.ABANDON else _find_going(parts, batch)
+        found = find_kept(parts, batch) if verdict == Verdict.ABANDON else _find_going(parts, batch)
         which = Which(found.id, _known(parts, found, account), row)
         held = parts.decisions.count_held(which)
         if dry_run:
@@ -89,7 +89,7 @@ def resolve(
                 Verdict.ABANDON.value: f"give up {held} held rows? They are cancelled; what the provider may have"
                 " opened for them stays open until it expires",
             }
-            _confirm(costs[verdict])
+            confirm(costs[verdict])
         decided = parts.decisions.resolve(which, Verdict(verdict), now=parts.clock())
         elsewhere = parts.decisions.held_elsewhere(which)
         _ring(parts, decided)
@@ -137,9 +137,9 @@ def cancel(invocation: Invocation, batch: str, yes: bool, as_json: bool) -> None
     expire. Calls that are being made are finished first.
     """
     with invocation.parts() as parts:
-        found = find_batch(parts, batch)
+        found = find_kept(parts, batch)
         if not yes:
-            _confirm(f"end all rows of batch {found.id} ({found.name}) that have not ended?")
+            confirm(f"end all rows of batch {found.id} ({found.name}) that have not ended?")
         decided = parts.decisions.cancel(found.id, now=parts.clock())
     _say(found, "cancel", decided.rows, "were cancelled", as_json)
 
@@ -153,14 +153,14 @@ class NotConfirmed(click.ClickException):
         click.echo(self.format_message(), err=True)
 
 
-def _confirm(question: str) -> None:
+def confirm(question: str) -> None:
     if not click.confirm(question, err=True):
         raise NotConfirmed(NOTHING_CHANGED)
 
 
 def _find_going(parts: Parts, which: str) -> BatchFacts:
     """The batch. Raises CannotStart when it was cancelled, or there is none."""
-    batch = find_batch(parts, which)
+    batch = find_kept(parts, which)
     if batch.cancelled_at is not None:
         raise CannotStart(f"batch {batch.id} was cancelled, which cannot be undone; its list can be run --again")
     return batch

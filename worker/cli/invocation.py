@@ -84,6 +84,15 @@ def find_batch(parts: Parts, which: str) -> BatchFacts:
     return batch
 
 
+def find_kept(parts: Parts, which: str) -> BatchFacts:
+    """The batch, with its rows. Raises CannotStart when there is none, or it was purged."""
+    batch = find_batch(parts, which)
+    if batch.purged_at is not None:
+        purged = f"batch {batch.id} was purged on {batch.purged_at:%Y-%m-%d}: its rows are gone"
+        raise CannotStart(f"{purged}; `onboard status {batch.id}` has its totals")
+    return batch
+
+
 def _keep(name: str) -> Any:
     def keep(context: click.Context, _parameter: click.Parameter, value: Any) -> Any:
         if value is not None:

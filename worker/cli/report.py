@@ -11,7 +11,7 @@ from typing import TextIO
 import click
 
 from worker.cli.exits import CannotStart
-from worker.cli.invocation import Invocation, find_batch
+from worker.cli.invocation import Invocation, find_kept
 from worker.report import Columns, status, write_csv, write_jsonl
 
 
@@ -42,8 +42,8 @@ def report(
     """
     form = form or (out.suffix[1:] if out and out.suffix in (".csv", ".jsonl", ".html") else "csv")
     with invocation.parts(migrate=True) as parts:
-        found = find_batch(parts, batch)
-        with _opened(out) as stream:
+        found = find_kept(parts, batch)
+        with opened(out) as stream:
             if with_links:
                 parts.facts.audit(
                     actor=getpass.getuser(), action="report with links", subject=f"batch {found.id}", now=parts.clock()
@@ -61,7 +61,7 @@ def report(
 
 
 @contextmanager
-def _opened(out: Path | None) -> Iterator[TextIO]:
+def opened(out: Path | None) -> Iterator[TextIO]:
     """Written beside its place and then moved there: nobody opens half a report. Only its owner can read it."""
     if out is None:
         yield sys.stdout

@@ -200,6 +200,9 @@ def _import(parts: Parts, listed: Listed, options: ListOptions, *, again: bool, 
     batch = imported.batch
     if batch.cancelled_at is not None:
         raise CannotStart(f"batch {batch.id} of this list was cancelled; --again imports it anew")
+    if batch.purged_at is not None:
+        purged = f"batch {batch.id} of this list was purged on {batch.purged_at:%Y-%m-%d}"
+        raise CannotStart(f"{purged}; --again imports it anew, without those who have finished")
     if batch.paused_at is not None:
         raise CannotStart(f"batch {batch.id} of this list is paused; `onboard resume {batch.id}` goes on with it")
     if imported.new:

@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from worker.endings import RetryPolicy
 from worker.settings.accounts import Account
@@ -158,11 +158,24 @@ class Web(Section):
         return bind_address(self.bind)[1]
 
 
+def _outlives_doubt(kept: timedelta) -> timedelta:
+    # As long as a call whose outcome nobody knows may have left a session behind (store.leading).
+    if kept < timedelta(days=30):
+        raise ValueError("expected at least 30 days")
+    return kept
+
+
 class Retention(Section):
-    """How long personal data stays."""
+    """How long personal data, and batches, stay."""
 
     personal: Duration = Field(
         timedelta(days=90), ge=timedelta(hours=1), description="After the job's end, personal fields are erased."
+    )
+    batches: Annotated[Duration, AfterValidator(_outlives_doubt)] | None = Field(
+        None,
+        description="After the last of its jobs has ended, a batch's rows are removed; its totals stay."
+        " At least 30 days.",
+        json_schema_extra={"default": "kept"},
     )
 
 

@@ -60,6 +60,7 @@ class BatchFacts:
     imported_at: datetime | None
     paused_at: datetime | None
     cancelled_at: datetime | None
+    purged_at: datetime | None = None  # its rows are gone, or going; its totals stay
 
 
 class Batches:
@@ -242,7 +243,15 @@ class Batches:
         return job | followed.get((customer.customer_id, customer.purpose), {})
 
 
-_FACTS = (Batch.id, Batch.name, Batch.created_at, Batch.imported_at, Batch.paused_at, Batch.cancelled_at)
+_FACTS = (
+    Batch.id,
+    Batch.name,
+    Batch.created_at,
+    Batch.imported_at,
+    Batch.paused_at,
+    Batch.cancelled_at,
+    Batch.purged_at,
+)
 _CANCELLED: dict[str, Any] = {
     "state": JobState.CANCELLED,
     "due_at": None,

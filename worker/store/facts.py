@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -12,12 +12,12 @@ from sqlalchemy.orm import aliased
 from worker.customers import Channel, invitation_channels
 from worker.endings import Kind
 from worker.keyring import Keyring
-from worker.models import Attempt, Audit, CustomerRow, InvitationRow, Job, Refusal, SessionRow
+from worker.models import Attempt, Audit, Batch, CustomerRow, InvitationRow, Job, Refusal, SessionRow
 from worker.states import InvitationState, JobState
 from worker.store.attempts import DONE, LATE, NOT_SENT
 from worker.store.database import Database, fetch
 from worker.store.jobs import PRIORITIES
-from worker.store.sealing import open_link
+from worker.store.sealing import ERASED, open_link
 
 LOT = 1000  # report lines read at a time: a million of them must not be in memory at once
 
@@ -92,8 +92,12 @@ class Facts:
         self._keyring = keyring
 
     def counts(self, batch_id: int) -> BatchCounts:
+        """The batch in numbers, as it stands; of one that was purged, as it stood then."""
         counts = BatchCounts()
         with self._database.read() as connection:
+            totals = connection.execute(sa.select(Batch.totals).where(Batch.id == batch_id)).scalar()
+            if totals is not None:
+                return _from_totals(totals)
             query = (
                 sa.select(
                     _STATE.label("state"),
@@ -122,7 +126,8 @@ class Facts:
                     counts.unsent[row.channel] = counts.unsent.get(row.channel, 0) + row.messages
             calls = (
                 sa.select(Attempt.account, Attempt.outcome, sa.func.count().label("calls"))
-                .where(Attempt.batch_id == batch_id, Attempt.invitation_id.is_(None))
+                .join(Job, Job.id == Attempt.job_id)
+                .where(Job.batch_id == batch_id, Attempt.invitation_id.is_(None))
                 .group_by(Attempt.account, Attempt.outcome)
             )
             for row in fetch(connection, calls):
@@ -214,7 +219,9 @@ class Facts:
         rows = fetch(connection, query)
         invitations = _invitation_words(connection, {row.session_id for row in rows if row.session_id})
         for row in rows:
-            link = open_link(self._keyring, row.session_id, row.sealed) if with_links and row.session_id else ""
+            # One that was erased has none: what is told of it is that it was there.
+            has_link = with_links and row.session_id is not None and row.sealed != ERASED
+            link = open_link(self._keyring, row.session_id, row.sealed) if has_link else ""
             yield LineFacts(
                 row=row.row,
                 customer_id=row.customer_id,
@@ -238,7 +245,7 @@ class Facts:
         """The newest customer's id and sealed person, to try the keys on; None while there is none."""
         query = sa.select(CustomerRow.customer_id, CustomerRow.sealed).where(CustomerRow.sealed.is_not(None))
         with self._database.read() as connection:
-            row = connection.execute(query.order_by(CustomerRow.created_at.desc()).limit(1)).first()
+            row = connection.execute(query.order_by(CustomerRow.changed_at.desc()).limit(1)).first()
         return (row.customer_id, row.sealed) if row is not None and row.sealed is not None else None
 
     def audit(self, *, actor: str, action: str, subject: str, now: datetime) -> None:
@@ -246,6 +253,31 @@ class Facts:
         row = {"at": now, "actor": actor[:64], "action": action, "subject": subject[:200]}
         with self._database.write() as connection:
             connection.execute(sa.insert(Audit).values(row))
+
+
+def totals_of(counts: BatchCounts) -> dict[str, Any]:
+    """The numbers of a batch whose jobs have ended, to keep when its rows go."""
+    return {
+        "jobs": dict(counts.jobs),
+        "issued_only": counts.issued_only,
+        "rejected": counts.rejected,
+        "duplicate": counts.duplicate,
+        "results": counts.results,
+        "invitations": dict(counts.invitations),
+        "accounts": {name: asdict(facts) for name, facts in counts.accounts.items()},
+    }
+
+
+def _from_totals(totals: dict[str, Any]) -> BatchCounts:
+    return BatchCounts(
+        jobs={JobState(state): number for state, number in totals["jobs"].items()},
+        issued_only=totals["issued_only"],
+        rejected=totals["rejected"],
+        duplicate=totals["duplicate"],
+        results=totals["results"],
+        invitations={InvitationState(state): number for state, number in totals["invitations"].items()},
+        accounts={name: AccountFacts(**facts) for name, facts in totals["accounts"].items()},
+    )
 
 
 def _count_jobs(counts: BatchCounts, row: sa.Row[Any]) -> None:

@@ -9,15 +9,19 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.budgets import BudgetRule
+from worker.endings import Kind
 from worker.failover import LOT, SOON, keeps_one, may_take_over, others_after, room, taker, told, trouble
-from worker.models import BOUND, Attempt, Job, SessionRow
+from worker.models import Attempt, Job, SessionRow
 from worker.states import JobState
 from worker.store import budgets
+from worker.store.attempts import LATE
 from worker.store.database import Database, fetch
 from worker.store.jobs import PRIORITIES
 
 # Lots at one tick, each in a transaction of its own: who gets them is rung only after them.
 LOTS = 4
+# Outcomes of calls after which a session may be open at the account, or is: no other account may open one for that row.
+OPENS = (Kind.UNKNOWN.value, LATE, Kind.CONFLICT.value)
 _Follower = aliased(Job)
 
 
@@ -171,9 +175,13 @@ def _unbound(now: datetime) -> list[sa.ColumnElement[bool]]:
     it may be called again. A live session belongs to an account too, which alone knows when it may be replaced.
     """
     called = sa.exists().where(Attempt.job_id == Job.id, Attempt.invitation_id.is_(None), Attempt.closed_at.is_(None))
-    # 503 is the one status by which every provider says that it let nothing in.
     bound = sa.exists().where(
-        Attempt.job_id == Job.id, sa.text(BOUND), sa.or_(Attempt.status.is_(None), Attempt.status != 503)
+        Attempt.job_id == Job.id,
+        Attempt.invitation_id.is_(None),
+        # A transient failure of a call that may be repeated says no more than that repeating it there does no harm.
+        sa.or_(Attempt.outcome.in_(OPENS), sa.and_(Attempt.outcome == Kind.TRANSIENT.value, Attempt.repeatable)),
+        # 503 is the one status by which every provider says that it let nothing in.
+        sa.or_(Attempt.status.is_(None), Attempt.status != 503),
     )
     live = sa.exists().where(
         SessionRow.customer_id == Job.customer_id,

@@ -23,7 +23,7 @@ from worker.store.cancelling import cancel_jobs
 from worker.store.database import Database, fetch
 from worker.store.inviting import move_jobs
 from worker.store.jobs import PRIORITIES
-from worker.store.sealing import open_link, open_person
+from worker.store.sealing import Erased, open_link, open_person
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,11 @@ class Invitations:
                 item = self._invitation(row, letters[row.id], slots.at(index) if slots.interval else None)
                 taken.append(dataclass_replace(item, probe=granted.probe))
             except CannotOpen as error:
-                closed.append((row, str(error)))
+                closed.append((row, _CANNOT_OPEN | {"detail": str(error)[:400]}))
+            except Erased as error:
+                closed.append((row, _ERASED | {"detail": str(error)}))
         if closed:
-            self._hold(terms, closed, probe=granted.probe, now=now)
+            self._close(terms, closed, probe=granted.probe, now=now)
         return TakenInvitations(taken, again_at=now if full else None)
 
     def _invitation(self, row: sa.Row[Any], letter: sa.Row[Any], slot: datetime | None) -> TakenInvitation:
@@ -144,19 +146,23 @@ class Invitations:
             floor=timedelta(seconds=letter.floor_seconds),
         )
 
-    def _hold(
-        self, terms: InvitationTerms, closed: Sequence[tuple[sa.Row[Any], str]], *, probe: bool, now: datetime
+    def _close(
+        self,
+        terms: InvitationTerms,
+        closed: Sequence[tuple[sa.Row[Any], dict[str, Any]]],
+        *,
+        probe: bool,
+        now: datetime,
     ) -> None:
-        """Hold rows that no key opens, and their jobs: they must not keep the others from being sent."""
+        """Hold rows that no key opens, and end those that were erased; their jobs with them."""
         with self._database.write() as connection:
             if probe:
                 budgets.end_probe(connection, terms.rule)  # nothing is handed over that could end it
             ours = still_ours(connection, [(row.id, row.fence) for row, _ in closed])
-            for row, why in closed:
+            for row, told in closed:
                 if row.id in ours:
-                    told: dict[str, Any] = {"state": InvitationState.HELD, "lease_until": None, "due_at": None}
-                    told |= {"reason": "cannot_open", "detail": why[:400]}
-                    connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(told))
+                    over = told | {"lease_until": None, "due_at": None}
+                    connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(over))
             move_jobs(connection, ours.values(), now=now)
 
     def release(self, rule: BudgetRule, invitations: Iterable[TakenInvitation], *, now: datetime) -> None:
@@ -199,6 +205,10 @@ class Invitations:
                 by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
                 names = ("state", "due_at", "attempts", "reason", "detail", "changed_at")
                 connection.execute(by_id.values({name: sa.bindparam(f"new_{name}") for name in names}), moves)
+
+
+_CANNOT_OPEN: dict[str, Any] = {"state": InvitationState.HELD, "reason": "cannot_open"}
+_ERASED: dict[str, Any] = {"state": InvitationState.FAILED, "reason": "erased"}
 
 
 def _lease(

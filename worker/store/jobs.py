@@ -17,7 +17,7 @@ from worker.states import JobState
 from worker.store import budgets, sessions
 from worker.store.cancelling import cancel_jobs, cancelled_batches
 from worker.store.database import Database, fetch
-from worker.store.sealing import open_line, open_person
+from worker.store.sealing import Erased, open_line, open_person
 
 # In this order: an event's jobs go before a batch's.
 EVENT, BATCH = 0, 10
@@ -120,26 +120,29 @@ class Jobs:
                 job = self._job(row, people[row.customer_id], terms.provider, slot=slot, session_id=session_id)
                 jobs.append(replace(job, probe=granted.probe))
             except CannotOpen as error:
-                closed.append((row, str(error)))
+                closed.append((row, _CANNOT_OPEN | {"detail": str(error)[:400]}))
+            except Erased as error:
+                closed.append((row, _ERASED | {"detail": str(error)}))
         if closed:
-            self._hold(terms, closed, probe=granted.probe, now=now)
+            self._close(terms, closed, probe=granted.probe, now=now)
         again_at = now if full else None  # there may be more behind it
         called_for = {row.id for row in due}
         moved_on = [row for row in rows if row.id not in called_for]
         adopted = {channel for row in moved_on for channel in invitation_channels(row.channel)}
         return TakenJobs(jobs, again_at=again_at, adopted_channels=frozenset(adopted))
 
-    def _hold(self, terms: JobTerms, closed: Sequence[tuple[sa.Row[Any], str]], *, probe: bool, now: datetime) -> None:
-        """Hold rows that no key opens: they must not keep the others from being worked."""
+    def _close(
+        self, terms: JobTerms, closed: Sequence[tuple[sa.Row[Any], dict[str, Any]]], *, probe: bool, now: datetime
+    ) -> None:
+        """Hold rows that no key opens, and end those that were erased: neither may keep others from being worked."""
         with self._database.write() as connection:
             if probe:
                 budgets.end_probe(connection, terms.rule)  # no call is made that could end it
             ours = still_ours(connection, [(row.id, row.fence) for row, _ in closed])
-            for row, why in closed:
+            for row, told in closed:
                 if row.id in ours:
-                    held = {"state": JobState.HELD, "lease_until": None, "due_at": None, "changed_at": now}
-                    told = {"reason": "cannot_open", "detail": why[:400]}
-                    connection.execute(sa.update(Job).where(Job.id == row.id).values(held | told))
+                    over = {"lease_until": None, "due_at": None, "changed_at": now}
+                    connection.execute(sa.update(Job).where(Job.id == row.id).values(told | over))
 
     def release(self, rule: BudgetRule, jobs: Iterable[TakenJob], *, now: datetime) -> None:
         """Give back jobs for which no call was made: they are due as before, and nothing is counted."""
@@ -196,6 +199,10 @@ class Jobs:
             session_id=session_id,
             request=request,
         )
+
+
+_CANNOT_OPEN: dict[str, Any] = {"state": JobState.HELD, "reason": "cannot_open"}
+_ERASED: dict[str, Any] = {"state": JobState.FAILED, "reason": "erased"}
 
 
 def _due(terms: JobTerms, *, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:

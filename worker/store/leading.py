@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.endings import Kind
-from worker.models import Attempt, CustomerRow, Job, SessionRow
+from worker.models import Attempt, CustomerRow, Finished, Job, SessionRow
 from worker.states import OPEN_JOBS, JobState
 from worker.store.database import fetch
 
@@ -46,6 +46,10 @@ def following(connection: sa.Connection, keys: Collection[Key], *, now: datetime
         skipped = {"state": JobState.COMPLETED, "due_at": None, "result": row.result, "reason": "already_finished"}
         finished = skipped | {"detail": f"the customer finished in {_where(row)}"}
         found.setdefault((row.customer_id, row.purpose), finished)
+    for row in fetch(connection, _purged(keys)):
+        skipped = {"state": JobState.COMPLETED, "due_at": None, "result": row.result, "reason": "already_finished"}
+        finished = skipped | {"detail": f"the customer finished in {_where(row)}, which was purged"}
+        found.setdefault((row.customer_id, row.purpose), finished)
     for row in _in_doubt(connection, keys, now=now):
         why = f"a call for {_where(row)} may have opened a session; `onboard resolve --repeat` calls anyway"
         held = {"state": JobState.HELD, "due_at": None, "reason": Kind.UNKNOWN.value, "detail": why}
@@ -57,6 +61,11 @@ def _jobs(keys: Collection[Key], states: Collection[JobState]) -> sa.Select[*tup
     return sa.select(Job.id, Job.batch_id, Job.row, Job.customer_id, Job.purpose, Job.result).where(
         Job.customer_id.in_({customer_id for customer_id, _ in keys}), Job.joins.is_(None), Job.state.in_(states)
     )
+
+
+def _purged(keys: Collection[Key]) -> sa.Select[*tuple[Any, ...]]:
+    """Who has finished in batches that were purged since."""
+    return sa.select(Finished.__table__).where(Finished.customer_id.in_({customer_id for customer_id, _ in keys}))
 
 
 def _in_doubt(connection: sa.Connection, keys: Collection[Key], *, now: datetime) -> list[sa.Row[Any]]:
@@ -73,8 +82,7 @@ def _in_doubt(connection: sa.Connection, keys: Collection[Key], *, now: datetime
         .join(Attempt, Attempt.job_id == Job.id)
         .where(
             Attempt.invitation_id.is_(None),
-            # In the words of ix_attempt_in_doubt: the planner must see that it may use it.
-            sa.text("attempt.outcome IN ('unknown', 'late')"),
+            Attempt.outcome.in_((Kind.UNKNOWN.value, "late")),
             Attempt.repeatable.is_(False),
             Attempt.fence == Job.fence,
             Attempt.opened_at > now - IN_DOUBT_FOR,

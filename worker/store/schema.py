@@ -1,7 +1,8 @@
 """Brings a database to this release's schema, and says when it is not there."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -68,6 +69,17 @@ def downgrade(
     _migrate(database, command.downgrade, revision, tries, pause)
 
 
+@contextmanager
+def _its_own(database: Database) -> Iterator[sa.Connection]:
+    """A connection that nobody is given after this: its settings and its lock end with it."""
+    with database.engine.connect() as connection:
+        try:
+            yield connection
+        finally:
+            if not database.is_sqlite:
+                connection.invalidate()
+
+
 def _migrate(
     database: Database,
     step: Callable[[Config, str], None],
@@ -79,9 +91,8 @@ def _migrate(
         if tried:
             pause(PAUSE_SECONDS)  # outside of the transaction: who queued behind it goes on
         try:
-            with database.engine.connect() as connection:
+            with _its_own(database) as connection:
                 if not database.is_sqlite:
-                    connection.detach()  # its settings and its lock end with it
                     alone = connection.execute(sa.select(sa.func.pg_try_advisory_lock(ONE_AT_A_TIME))).scalar_one()
                     connection.commit()
                     if not alone:

@@ -9,6 +9,13 @@ from worker.customers import Customer, Person
 from worker.keyring import Keyring
 from worker.sessions import Session
 
+# What stands where a value that cannot be NULL, or where NULL says that there never was one, was erased.
+ERASED = b""
+
+
+class Erased(Exception):
+    """The personal data of a row was erased: nothing can be done for it any more. The text names no value."""
+
 
 @dataclass(frozen=True, repr=False)
 class Line:
@@ -27,9 +34,9 @@ def seal_person(keyring: Keyring, customer_id: str, person: Person) -> bytes:
 
 
 def open_person(keyring: Keyring, customer_id: str, sealed: bytes | None) -> Person:
-    """The person; an empty one once erased. Raises keyring.CannotOpen."""
+    """The person. Raises keyring.CannotOpen, Erased."""
     if sealed is None:
-        return Person()
+        raise Erased("the customer's personal data was erased")
     known = keyring.open(sealed, context=f"customer {customer_id}")
     if "date_of_birth" in known:
         known["date_of_birth"] = date.fromisoformat(known["date_of_birth"])
@@ -45,9 +52,11 @@ def seal_line(keyring: Keyring, batch_id: int, row: int, customer: Customer) -> 
 
 
 def open_line(keyring: Keyring, batch_id: int, row: int, sealed: bytes | None) -> Line:
-    """Raises keyring.CannotOpen."""
+    """Raises keyring.CannotOpen, Erased."""
     if sealed is None:
         return Line("", (), {})
+    if sealed == ERASED:
+        raise Erased("what the list's line said was erased with the customer's personal data")
     line = keyring.open(sealed, context=f"line {batch_id}:{row}")
     return Line(line["external_ref"], tuple(line["tags"]), line["parameters"])
 
@@ -61,6 +70,8 @@ def seal_session(keyring: Keyring, session_id: uuid.UUID, session: Session) -> b
 
 
 def open_link(keyring: Keyring, session_id: uuid.UUID, sealed: bytes) -> str:
-    """The session's link. Raises keyring.CannotOpen."""
+    """The session's link. Raises keyring.CannotOpen, Erased."""
+    if sealed == ERASED:
+        raise Erased("the session's link was erased with the customer's personal data")
     link: str = keyring.open(sealed, context=f"session {session_id.hex}")["link"]
     return link

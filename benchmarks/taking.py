@@ -1,0 +1,397 @@
+"""Taking while done rows pile up: `python -m benchmarks.taking`.
+
+Two questions. Does a lot of a hundred cost the same beside a million done jobs as beside ten thousand? And does it
+go on costing that while rows move, between two vacuums? Time depends on the machine; the pages that a step looks
+at do not, so the figures to quote are the pages, and their ratios to the smallest size.
+
+Scratch databases on the server of TEST_POSTGRESQL_URL, whose user must be a superuser (for auto_explain).
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+
+from worker.budgets import BudgetRule
+from worker.clock import system_clock
+from worker.customers import Channel, Customer, Person
+from worker.endings import Done, RetryPolicy
+from worker.keyring import Keyring, new_key
+from worker.sessions import ExpirySource, Session
+from worker.store import schema
+from worker.store.attempts import Attempts, IssueResult
+from worker.store.batches import AcceptedLine, Batches
+from worker.store.budgets import Budgets
+from worker.store.database import Database
+from worker.store.erasing import Erasing
+from worker.store.facts import Facts
+from worker.store.handovers import Handovers, InviteResult
+from worker.store.invitations import Invitations, InvitationTerms
+from worker.store.jobs import BATCH, Jobs, JobTerms
+from worker.store.leading import following
+from worker.store.purging import Purging
+from worker.store.sweeps import Sweeps
+
+SERVER = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
+LOT = 100
+LOTS = 7  # the median of so many is quoted
+POLICY = RetryPolicy()
+TERMS = JobTerms(
+    account="kyc",
+    provider="idenfy-kyc",
+    rule=BudgetRule("kyc", (), 1000, None, POLICY),
+    lease=timedelta(seconds=60),
+    owner="bench:1",
+    horizon=timedelta(seconds=1),
+    reissue_at=lambda expires_at: expires_at,
+)
+LETTERS = InvitationTerms(
+    channel="email",
+    rule=BudgetRule("sender/email", (), 1000, None, POLICY),
+    lease=timedelta(seconds=60),
+    owner="bench:1",
+    horizon=timedelta(seconds=1),
+    most_reissues=3,
+)
+
+# What a list of :done customers leaves behind once its messages are out; half of them have finished.
+DONE = """
+CREATE FUNCTION pg_temp.key(kind text, i int) RETURNS uuid LANGUAGE sql IMMUTABLE
+RETURN (lpad(to_hex(i), 12, '0') || substr(md5(kind || i), 13))::uuid;
+INSERT INTO batch (id, name, digest, generation, created_at, imported_at)
+VALUES (1, 'done', 'done', 1, now() - interval '9 days', now() - interval '9 days');
+SELECT setval(pg_get_serial_sequence('batch', 'id'), 1);
+INSERT INTO customer (customer_id, kind, country, locale, timezone, sealed, created_at, changed_at)
+SELECT 'D-' || md5(i::text), 'individual', 'LT', 'lt', 'Europe/Vilnius', decode(repeat(md5(i::text), 9), 'hex'),
+       now() - interval '9 days', now() - interval '9 days'
+FROM generate_series(1, :done) i;
+INSERT INTO job (id, batch_id, row, customer_id, purpose, channel, template, entity_id, account, route, floor_seconds,
+                 state, priority, lease_owner, fence, attempts, waits, reissues, reason, detail, result, session_id,
+                 created_at, changed_at)
+SELECT i, 1, i + 1, 'D-' || md5(i::text), 'onboarding', 'email', '', '', 'kyc', 'the last route', 43200,
+       CASE WHEN mod(i, 2) = 0 THEN 'completed' ELSE 'invited' END, 10, 'bench:1', 1, 1, 0, 0, '', '',
+       CASE WHEN mod(i, 2) = 0 THEN 'approved' ELSE '' END, pg_temp.key('s', i),
+       now() - interval '9 days', now() - interval '9 days'
+FROM generate_series(1, :done) i;
+SELECT setval(pg_get_serial_sequence('job', 'id'), :done);
+INSERT INTO session (id, customer_id, purpose, job_id, account, reference, "references", vendor, sealed, sms_sent,
+                     state, issued_at, expires_at, expiry_source)
+SELECT pg_temp.key('s', i), 'D-' || md5(i::text), 'onboarding', i, 'kyc', 'scan-' || i, '{}', '',
+       decode(repeat(md5(i::text), 12), 'hex'), false, CASE WHEN mod(i, 2) = 0 THEN 'completed' ELSE 'waiting' END,
+       now() - interval '9 days', now() - interval '2 days', 'answer'
+FROM generate_series(1, :done) i;
+INSERT INTO invitation (id, session_id, job_id, batch_id, channel, kind, state, priority, lease_owner, fence, attempts,
+                        waits, reason, detail, reference, created_at, sent_at)
+SELECT pg_temp.key('i', i), pg_temp.key('s', i), i, 1, 'email', 'invitation', 'sent', 10, 'bench:1', 1, 1, 0, '', '',
+       '', now() - interval '9 days', now() - interval '9 days'
+FROM generate_series(1, :done) i;
+INSERT INTO attempt (id, batch_id, job_id, invitation_id, account, fence, repeatable, opened_at, closed_at, outcome,
+                     status, detail)
+SELECT pg_temp.key(kind, i), 1, i, CASE WHEN kind = 'e' THEN pg_temp.key('i', i) END,
+       CASE WHEN kind = 'e' THEN 'email' ELSE 'kyc' END, 1, kind = 'e', now() - interval '9 days',
+       now() - interval '9 days', 'done', 201, ''
+FROM generate_series(1, :done) i, (VALUES ('a'), ('e')) AS kinds (kind);
+"""
+
+
+@dataclass
+class Looked:
+    """What the statements of one step cost: milliseconds at the server, pages looked at, plans."""
+
+    milliseconds: float = 0.0
+    pages: int = 0
+    plans: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Watched:
+    """The store over one database, each statement's plan and pages reported by the server as it runs."""
+
+    def __init__(self, url: str) -> None:
+        self._looked = Looked()
+        self.database = Database(url)
+        self.keyring = Keyring([new_key()])
+        self.batches, self.facts = Batches(self.database, self.keyring), Facts(self.database, self.keyring)
+        self.jobs, self.attempts = Jobs(self.database, self.keyring), Attempts(self.database, self.keyring)
+        self.invitations, self.handovers = Invitations(self.database, self.keyring), Handovers(self.database)
+        self.sweeps, self.budgets = Sweeps(self.database), Budgets(self.database)
+
+    def watch(self) -> None:
+        sa.event.listen(self.database.engine, "connect", self._explain)
+        self.database.engine.dispose()
+
+    def _explain(self, connection: Any, _record: Any) -> None:
+        connection.execute("LOAD 'auto_explain'")
+        for name, value in {"log_min_duration": "0", "log_analyze": "on", "log_buffers": "on"}.items():
+            connection.execute(f"SET auto_explain.{name} = {value}")
+        connection.execute("SET auto_explain.log_timing = off")  # a clock reading for each row would be most of it
+        connection.execute("SET auto_explain.log_format = json")
+        connection.execute("SET client_min_messages = log")
+        connection.commit()
+        connection.add_notice_handler(self._told)
+
+    def _told(self, notice: psycopg.errors.Diagnostic) -> None:
+        head, _, plan = (notice.message_primary or "").partition("plan:\n")
+        if not plan:
+            return
+        told = json.loads(plan)
+        self._looked.milliseconds += float(head.split()[1])
+        self._looked.pages += told["Plan"]["Shared Hit Blocks"] + told["Plan"]["Shared Read Blocks"]
+        self._looked.plans.append(told)
+
+    def cost(self, step: Callable[[], Any]) -> tuple[Any, Looked]:
+        self._looked = Looked()
+        answer = step()
+        return answer, self._looked
+
+    def fill(self, done: int) -> None:
+        """Done rows, as they lie once autovacuum has been there."""
+        schema.upgrade(self.database)
+        with self.database.write() as connection:
+            for statement in DONE.replace(":done", str(done)).split(";\n"):
+                if statement.strip():
+                    connection.exec_driver_sql(statement)
+        self.settle()
+        self.budgets.ensure(["kyc", "sender/email"])
+
+    def settle(self) -> None:
+        with self.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE")
+
+    def add(self, rows: int) -> int:
+        """A list whose jobs wait."""
+        name, now = uuid.uuid4().hex, system_clock()
+        batch, _ = self.batches.open(name="list", digest=name, again=False, now=now)
+        for start in range(0, rows, 1000):
+            lines = [
+                AcceptedLine(
+                    row + 2,
+                    Customer(f"{name}-{row}", person=Person(email=f"c{row}@example.org"), channel=Channel.EMAIL),
+                    "kyc",
+                    "",
+                    600,
+                )
+                for row in range(start, min(start + 1000, rows))
+            ]
+            self.batches.add(batch.id, lines, [], priority=BATCH, now=now)
+        self.batches.imported(batch.id, now=now)
+        return batch.id
+
+    def work(self, cost: Callable[[str, Callable[[], Any]], Any]) -> int:
+        """One lot the whole way, each step through `cost`; returns the jobs taken."""
+        now = system_clock()
+        jobs = cost("take jobs", lambda: self.jobs.take(TERMS, most=LOT, now=now)).jobs
+        opened = cost("open attempts", lambda: self.attempts.open(TERMS, [(job, False) for job in jobs], now=now))
+        results = [IssueResult(item, now, Done(), session=_session(now)) for item in opened]
+        cost("finish attempts", lambda: self.attempts.finish(TERMS, results, now=now))
+        letters = cost("take invitations", lambda: self.invitations.take(LETTERS, most=LOT, now=now)).invitations
+        handed = cost("open hand-overs", lambda: self.handovers.open(LETTERS, letters, repeatable=True, now=now))
+        sent = [InviteResult(item, now, Done()) for item in handed]
+        cost("finish hand-overs", lambda: self.handovers.finish(LETTERS, sent, now=now))
+        return len(jobs)
+
+
+def _session(now: datetime) -> Session:
+    token = uuid.uuid4().hex * 4
+    return Session(
+        token, f"https://verify.example.com/{token}", token[:20], now + timedelta(days=7), ExpirySource.ANSWER
+    )
+
+
+@contextmanager
+def scratch() -> Iterator[Watched]:
+    name = f"bench_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(SERVER.replace("+psycopg", ""), autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}")
+        watched = Watched(SERVER.rsplit("/", 1)[0] + f"/{name}")
+        try:
+            yield watched
+        finally:
+            watched.database.close()
+            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def at_size(done: int, *, plans: bool) -> dict[str, Looked]:
+    """What each step costs beside so many done jobs: the median of several lots."""
+    costs: dict[str, list[Looked]] = {}
+    with scratch() as store:
+        store.fill(done)
+        small = store.add(LOT * (LOTS + 10))
+        store.settle()
+        store.watch()
+
+        def cost(name: str, step: Callable[[], Any]) -> Any:
+            answer, looked = store.cost(step)
+            costs.setdefault(name, []).append(looked)
+            return answer
+
+        for _ in range(LOTS):
+            store.work(cost)
+            now = system_clock()
+            cost("due", lambda now=now: store.sweeps.due(accounts=["kyc"], channels=["email"], now=now))
+            cost("budgets", store.budgets.all)
+            cost("leases, none lost", lambda now=now: store.sweeps.return_leases(POLICY, now=now))
+            cost("counts, its batch", lambda: store.facts.counts(small))
+            cost("outlook, its batch", lambda: store.facts.outlook(small))
+            cost("following, 1000 new", lambda now=now: _following(store, "N-", now))
+            cost("following, 1000 known", lambda now=now: _following(store, "D-", now))
+        for _ in range(5):
+            store.jobs.take(TERMS, most=LOT, now=system_clock())
+        later = system_clock() + timedelta(hours=1)
+        cost("leases, 500 lost", lambda: store.sweeps.return_leases(POLICY, now=later))
+        for _ in range(3):
+            cost("counts, all done", lambda: store.facts.counts(1))
+            cost("outlook, all done", lambda: store.facts.outlook(1))
+        sizes = _bytes(store)
+        _let_go(store, cost)
+    if plans:
+        for name, looked in costs.items():
+            for plan in looked[-1].plans:
+                print(name, plan["Query Text"][:200].replace("\n", " "), *_nodes(plan["Plan"]), sep="\n    ")
+    for name, size in sizes.items():
+        print(f"  {name:<12} {size / done:6.0f} bytes a job")
+    return {
+        name: Looked(
+            statistics.median(looked.milliseconds for looked in all_of_it),
+            int(statistics.median(looked.pages for looked in all_of_it)),
+        )
+        for name, all_of_it in costs.items()
+    }
+
+
+def _let_go(store: Watched, cost: Callable[[str, Callable[[], Any]], Any]) -> None:
+    """Some lots of retention, of customers and of the batch that is done."""
+    erasing, purging = Erasing(store.database), Purging(store.database)
+    now, after = system_clock(), None
+    for _ in range(LOTS):
+        since = now - timedelta(days=1)
+        lot = cost("erase 500", lambda after=after, since=since: erasing.lot(after=after, since=since, now=now))
+        after = lot.after
+    for _ in range(3):
+        cost("may it be purged", lambda: purging.why_not(1, since=now, now=now))
+    purging.begin(1, store.facts.counts(1), now=now)
+    for _ in range(LOTS):
+        cost("purge 500", lambda: purging.lot(1))
+
+
+def _following(store: Watched, prefix: str, now: datetime) -> None:
+    with store.database.write() as connection:
+        ids = [f"{prefix}{md5}" for md5 in _some_ids()]
+        following(connection, {(customer_id, "onboarding") for customer_id in ids}, now=now)
+
+
+def _some_ids() -> list[str]:
+    import hashlib
+
+    return [hashlib.md5(str(i).encode()).hexdigest() for i in range(1, 1001)]  # noqa: S324 -- as the rows were named
+
+
+def _bytes(store: Watched) -> dict[str, int]:
+    query = "SELECT relname, pg_total_relation_size(relid) FROM pg_stat_user_tables ORDER BY 2 DESC LIMIT 5"
+    with store.database.read() as connection:
+        rows = [tuple(row) for row in connection.exec_driver_sql(query)]
+    return {**dict(rows), "all of it": sum(size for _, size in rows)}
+
+
+def _nodes(plan: dict[str, Any], depth: int = 0) -> Iterator[str]:
+    where = " ".join(name for name in (plan.get("Relation Name"), plan.get("Index Name")) if name)
+    rows, pages = plan["Actual Rows"] * plan["Actual Loops"], plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+    yield f"{'  ' * depth}{plan['Node Type']} {where}: {rows} rows, {pages} pages"
+    for below in plan.get("Plans", ()):
+        yield from _nodes(below, depth + 1)
+
+
+def compare(sizes: list[int], *, plans: bool) -> None:
+    found = {}
+    for done in sizes:
+        print(f"beside {done:,} done jobs ...", flush=True)
+        found[done] = at_size(done, plans=plans)
+    print(f"\n{'step (lots of 100)':<24}" + "".join(f"{done:>26,}" for done in sizes) + "    pages, last : first")
+    for name, first in found[sizes[0]].items():
+        cells = "".join(f"{found[done][name].milliseconds:>12.2f} ms {found[done][name].pages:>9,}p" for done in sizes)
+        print(f"{name:<24}{cells}    {found[sizes[-1]][name].pages / max(first.pages, 1):.2f}")
+
+
+def churn(done: int, rows: int, *, reset: bool) -> None:
+    """Many lots the whole way, one after the other, with autovacuum as the server and the tables have it."""
+    with scratch() as store:
+        store.fill(done)
+        if reset:
+            with store.database.write() as connection:
+                for table in ("job", "attempt", "invitation", "session", "customer", "budget"):
+                    names = [
+                        f"autovacuum_{what}_{of}"
+                        for what in ("vacuum", "analyze")
+                        for of in ("scale_factor", "threshold")
+                    ]
+                    connection.exec_driver_sql(f"ALTER TABLE {table} RESET (fillfactor, {', '.join(names)})")
+        store.add(rows)
+        store.watch()
+        with store.database.read() as connection:
+            vacuum = connection.exec_driver_sql("SHOW autovacuum").scalar_one()
+        tables = "tables as they come" if reset else "tables as the migration sets them"
+        print(f"\n{rows:,} jobs the whole way beside {done:,} done ones, {tables}, autovacuum {vacuum}")
+        names = ("take jobs", "finish attempts", "take invitations", "finish hand-overs")
+        print(f"{'jobs':>8}" + "".join(f"{name:>26}" for name in names) + f"{'jobs/s':>10}   vacuums")
+        costs: dict[str, list[Looked]] = {}
+
+        def cost(name: str, step: Callable[[], Any]) -> Any:
+            answer, looked = store.cost(step)
+            costs.setdefault(name, []).append(looked)
+            return answer
+
+        worked, began = 0, time.monotonic()
+        while taken := store.work(cost):
+            worked += taken
+            if worked % (rows // 10) == 0:
+                cells = "".join(
+                    f"{statistics.median(one.milliseconds for one in costs[name]):>12.2f} ms"
+                    f" {int(statistics.median(one.pages for one in costs[name])):>9,}p"
+                    for name in names
+                )
+                speed = rows // 10 / (time.monotonic() - began)
+                print(f"{worked:>8,}{cells}{speed:>10,.0f}   {_vacuums(store)}", flush=True)
+                costs.clear()
+                began = time.monotonic()
+        time.sleep(1.5)  # the server's counters come in late
+        print(f"{'table':<12}{'updates':>10}{'HOT':>10}{'dead':>10}")
+        with store.database.read() as connection:
+            for row in connection.exec_driver_sql(
+                "SELECT relname, n_tup_upd, n_tup_hot_upd, n_dead_tup FROM pg_stat_user_tables"
+                " WHERE n_tup_upd > 0 ORDER BY 2 DESC"
+            ):
+                print(f"{row[0]:<12}{row[1]:>10,}{row[2]:>10,}{row[3]:>10,}")
+
+
+def _vacuums(store: Watched) -> str:
+    query = "SELECT relname, autovacuum_count FROM pg_stat_user_tables WHERE autovacuum_count > 0 ORDER BY 1"
+    with store.database.read() as connection:
+        return " ".join(f"{row[0]} {row[1]}" for row in connection.exec_driver_sql(query))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.taking", description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", default="10000,100000,1000000", help="Done jobs to measure beside.")
+    parser.add_argument("--churn", type=int, default=100_000, help="Jobs to move the whole way; 0: none.")
+    parser.add_argument("--beside", type=int, default=1_000_000, help="Done jobs beside those that move.")
+    parser.add_argument("--reset", action="store_true", help="Move them without the tables' own settings, too.")
+    parser.add_argument("--plans", action="store_true", help="Print each step's last plan.")
+    chosen = parser.parse_args(arguments)
+    if chosen.sizes:
+        compare([int(size) for size in chosen.sizes.split(",")], plans=chosen.plans)
+    if chosen.churn:
+        for reset in (True, False) if chosen.reset else (False,):
+            churn(chosen.beside, chosen.churn, reset=reset)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""What is kept for how long: personal data of customers, and batches. A lot at a time, after the bells.
+
+Doing it twice, or in several processes, does no harm: each lot is looked at again under its locks.
+"""
+
+import logging
+import threading
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from worker.bootstrap import Parts
+from worker.store.erasing import Place
+
+log = logging.getLogger(__name__)
+# How long a process rests once it has found nothing more: a look costs little, and nobody waits for it.
+LOOK_EVERY = timedelta(minutes=10)
+
+
+class Retention:
+    """Keeps to `[retention]`, a step at each tick. One for each process: it remembers how far it has looked."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._one_at_a_time = threading.Lock()
+        self._next: datetime | None = None
+        self._erased_to: Place | None = None
+        self._asked_to = 0
+
+    def step(self) -> None:
+        """Do one lot, if there is something to do. Never waits for a step that another thread is at."""
+        now = self._parts.clock()
+        if not self._one_at_a_time.acquire(blocking=False):
+            return
+        try:
+            if self._next is not None and now < self._next:
+                return
+            if not (self._erase(now) or self._purge(now)):
+                self._next = now + LOOK_EVERY
+        except sa.exc.DBAPIError as error:
+            # Nothing was changed, and nobody waits for it: the work must not end for what is only put in order here.
+            log.warning("retention: %s; looked at again later", type(error.orig).__name__)
+            self._next = now + LOOK_EVERY
+        finally:
+            self._one_at_a_time.release()
+
+    def _erase(self, now: datetime) -> bool:
+        """Whether there may be more customers to look at."""
+        since = now - self._parts.settings.retention.personal
+        lot = self._parts.erasing.lot(after=self._erased_to, since=since, now=now)
+        self._erased_to = lot.after
+        if lot.customers:
+            log.info("retention: the personal data of %d customers was erased", lot.customers)
+        return lot.after is not None
+
+    def _purge(self, now: datetime) -> bool:
+        """Whether there may be more batches to look at."""
+        purging = self._parts.purging
+        batch_id = purging.under_way()
+        if batch_id is not None and purging.lot(batch_id):
+            return True
+        kept_for = self._parts.settings.retention.batches
+        if kept_for is None:
+            return False
+        since = now - kept_for
+        batch_id = purging.candidate(after=self._asked_to, since=since)
+        self._asked_to = batch_id or 0
+        if batch_id is None:
+            return False
+        if purging.why_not(batch_id, since=since, now=now) is None:
+            purging.begin(batch_id, self._parts.facts.counts(batch_id), now=now)
+            log.info("retention: batch %d is being purged", batch_id)
+        return True
