@@ -2,6 +2,7 @@
 
 import os
 import random
+import secrets
 import socket
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -11,7 +12,7 @@ from functools import cached_property
 import sqlalchemy as sa
 
 from worker.budgets import BudgetRule
-from worker.clock import Clock, corrected, system_clock
+from worker.clock import Clock, SharedClock, system_clock
 from worker.customers import Customer, FieldProblem, invitation_channels
 from worker.http import Http, OwnHttp
 from worker.invitations import Templates
@@ -72,9 +73,11 @@ class Parts:
         _check_leases(settings)
         self.keyring = Keyring([key.reveal() for key in settings.encryption.keys])
         self.database = Database(settings.database.url, connections=DATABASE_THREADS)
-        self.jobs = Jobs(self.database, self.keyring)
+        if clock is system_clock and not self.database.is_sqlite:
+            self.clock = SharedClock()
+        self.jobs = Jobs(self.database, self.keyring, jitter=jitter)
         self.attempts = Attempts(self.database, self.keyring)
-        self.invitations = Invitations(self.database, self.keyring)
+        self.invitations = Invitations(self.database, self.keyring, jitter=jitter)
         self.handovers = Handovers(self.database)
         self.batches = Batches(self.database, self.keyring)
         self.budgets = Budgets(self.database)
@@ -84,7 +87,8 @@ class Parts:
         self.failover = Failover(self.database)
         self.erasing, self.purging = Erasing(self.database), Purging(self.database)
         self._senders = senders
-        self.owner = f"{socket.gethostname()[:48]}:{os.getpid()}"
+        # The end is drawn: containers of one host name may count their processes from 1 each.
+        self.owner = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(3)}"
 
     @cached_property
     def senders(self) -> Mapping[str, Sender]:
@@ -148,10 +152,11 @@ class Parts:
         if channel == "sms":
             # The provider counts the messages of each From.
             name = f"sender/sms:{sms.from_}" if sms else "sender/sms"
-            return BudgetRule(name, sms.limits if sms else (), SMS_PLACES, None, policy)
+            return BudgetRule(name, sms.limits if sms else (), SMS_PLACES, None, policy, opens_after=None)
         limits = email.limits if email else ()
         places = email.connections if email else 1
-        return BudgetRule(f"sender/{channel}", limits, places, None, policy)
+        # A relay refuses recipients one by one, and connections are counted for each process: it keeps them.
+        return BudgetRule(f"sender/{channel}", limits, places, None, policy, opens_after=None, each_process=True)
 
     def ready(self) -> None:
         """Make the budgets' rows, and set the clock by the database's. The schema must be up to date."""
@@ -159,8 +164,7 @@ class Parts:
             [self.budget_of(name).name for name in self.accounts]
             + [self.sender_budget(channel).name for channel in self.channels]
         )
-        if not self.database.is_sqlite and self.clock is system_clock:
-            self.clock = corrected(self._clock_offset())
+        self.set_clock()
 
     def check_keys(self) -> None:
         """Try the keys on what the database holds. Raises SettingsError when they do not open the newest of it.
@@ -181,15 +185,17 @@ class Parts:
         for channel in self.channels:
             self.budgets.resume(self.sender_budget(channel).name)
 
-    def _clock_offset(self) -> timedelta:
-        """What this machine's clock is behind the database's, to about half a round trip."""
+    def set_clock(self) -> None:
+        """Set the clock by the database's, where there are several machines; to about half a round trip."""
+        clock = self.clock
+        if not isinstance(clock, SharedClock):
+            return
         with self.database.read() as connection:
             connection.execute(sa.text("SELECT 1"))  # connecting takes long: not between the two readings
-            before = self.clock()
+            before = clock.own()
             theirs = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
-            after = self.clock()
-        offset: timedelta = theirs - (before + (after - before) / 2)
-        return offset
+            after = clock.own()
+        clock.measured(before=before, theirs=theirs, after=after)
 
     def able(self, account: str, customer: Customer) -> list[FieldProblem]:
         """Why the account cannot serve the customer; empty when it can."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from worker.budgets import BudgetRule, BudgetState, credits_left
+from worker.budgets import BudgetRule, BudgetState, credits_left, found_in_words
 from worker.pacing import tightest
 
 # What one call takes where nothing is known yet: bounds the pace of accounts that have no limit.
@@ -53,9 +53,13 @@ def _one(load: Load, *, now: datetime) -> Forecast:
     starts, why = now, f"{load.name}: {rule.concurrency} calls at a time"
     if state.blocked_until is not None and state.blocked_until > now:
         starts, why = state.blocked_until, f"{load.name} is paused: {state.pause_reason}"
-    limit = tightest(rule.limits)
-    spacing = ASSUMED_CALL / rule.concurrency
-    if limit is not None and limit.interval > spacing:
-        spacing, why = limit.interval, why if starts > now else f"{load.name}: its limit of {limit}"
+    at_once = ASSUMED_CALL / rule.concurrency
+    configured, found = tightest(rule.limits), state.pace.interval
+    spacing = max(configured.interval if configured else at_once, found, at_once)
+    if spacing > at_once:
+        told = f"its limit of {configured}"
+        if spacing == found:
+            told = f"the limit of {found_in_words(rule, state)} that was found"
+        why = why if starts > now else f"{load.name}: {told}"
         starts = max(starts, state.next_at or starts)
     return Forecast(starts + load.left * spacing, why)

@@ -336,6 +336,32 @@ class Budget(Base):
     opened_at: Mapped[datetime | None] = mapped_column(
         doc="When its breaker opened, because so many failed in a row; NULL: it is closed."
     )
+    pace_rate: Mapped[float | None] = mapped_column(
+        sa.Double, doc="Calls per second that were found to be allowed; NULL: as set."
+    )
+    pace_good: Mapped[float | None] = mapped_column(sa.Double)
+    pace_refused_from: Mapped[float | None] = mapped_column(sa.Double)
+    pace_granted: Mapped[float] = mapped_column(sa.Double, server_default="0", doc="Calls of late, older ones fading.")
+    pace_refused: Mapped[float] = mapped_column(sa.Double, server_default="0")
+    pace_counted_at: Mapped[datetime | None]
+    pace_refused_at: Mapped[datetime | None]
+    pace_lowered_at: Mapped[datetime | None]
+    pace_raised_at: Mapped[datetime | None]
+    pace_trial_rate: Mapped[float | None] = mapped_column(sa.Double)
+    pace_trial_share: Mapped[float] = mapped_column(sa.Double, server_default="0")
+    pace_habit: Mapped[float] = mapped_column(sa.Double, server_default="0")
+    pace_habit_at: Mapped[datetime | None]
+
+
+class Place(Base):
+    """How many of an account's calls one shift may have in flight, and until when it may without asking again."""
+
+    __tablename__ = "place"
+
+    budget: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    owner: Mapped[str] = mapped_column(sa.String(160), primary_key=True, doc="The process and what it works on.")
+    places: Mapped[int]
+    until: Mapped[datetime]
 
 
 class Audit(Base):

@@ -63,11 +63,11 @@ class IssueWork:
     def spacing(self) -> timedelta:
         return spacing(self.terms.rule.limits)
 
-    def take(self, most: int, now: datetime) -> TakenRows:
-        taken = self.jobs.take(self.terms, most=most, now=now)
+    def take(self, most: int, now: datetime, busy: int = 0) -> TakenRows:
+        taken = self.jobs.take(self.terms, most=most, now=now, busy=busy)
         for channel in taken.adopted_channels:
             self.ring_invite(channel)
-        return TakenRows(taken.jobs, taken.again_at)
+        return TakenRows(taken.jobs, taken.again_at, taken.places)
 
     def open(self, items: Sequence[TakenJob], now: datetime) -> list[OpenedJob]:
         due = [(job, self.repeat_unknown or self.provider.repeatable(job.request)) for job in items]
@@ -139,6 +139,9 @@ class IssueWork:
     def release(self, items: Sequence[TakenJob], now: datetime) -> None:
         self.jobs.release(self.terms.rule, items, now=now)
 
+    def leave(self) -> None:
+        self.jobs.leave(self.terms)
+
 
 @dataclass(frozen=True)
 class InviteWork:
@@ -171,9 +174,9 @@ class InviteWork:
     def spacing(self) -> timedelta:
         return spacing(self.terms.rule.limits)
 
-    def take(self, most: int, now: datetime) -> TakenRows:
-        taken = self.invitations.take(self.terms, most=most, now=now)
-        return TakenRows(taken.invitations, taken.again_at)
+    def take(self, most: int, now: datetime, busy: int = 0) -> TakenRows:
+        taken = self.invitations.take(self.terms, most=most, now=now, busy=busy)
+        return TakenRows(taken.invitations, taken.again_at, taken.places)
 
     def open(self, items: Sequence[TakenInvitation], now: datetime) -> list[OpenedInvitation]:
         """Write the hand-overs; a link that has become too old goes back for a new session instead."""
@@ -244,6 +247,9 @@ class InviteWork:
 
     def release(self, items: Sequence[TakenInvitation], now: datetime) -> None:
         self.invitations.release(self.terms.rule, items, now=now)
+
+    def leave(self) -> None:
+        self.invitations.leave(self.terms)
 
 
 def _ending(

@@ -39,13 +39,17 @@ class Limit:
         return cls(int(match[1]), UNITS[match[2]])
 
     def __str__(self) -> str:
-        unit = next(name for name, period in UNITS.items() if period == self.period)
-        return f"{self.count}/{unit}"
+        return f"{self.count}/{unit_of(self.period)}"
 
     @property
     def interval(self) -> timedelta:
         """The even spacing of calls that keeps to this limit, rounded up to the microsecond."""
         return MICROSECOND * -(-(self.period // MICROSECOND) // self.count)
+
+
+def unit_of(period: timedelta) -> str:
+    """What a limit's period is called."""
+    return next(name for name, length in UNITS.items() if length == period)
 
 
 def tightest(limits: Iterable[Limit]) -> Limit | None:
@@ -70,20 +74,37 @@ class Slots:
         return self.at(self.count)
 
 
-def offer(limits: Sequence[Limit], *, next_at: datetime | None, most: int, now: datetime, horizon: timedelta) -> Slots:
+def offer(
+    limits: Sequence[Limit],
+    *,
+    next_at: datetime | None,
+    most: int,
+    now: datetime,
+    horizon: timedelta,
+    found: timedelta = timedelta(0),
+) -> Slots:
     """The slots that may be reserved now: at most `most`, none later than `horizon` from now.
 
     `next_at` is the account's next free slot, None when none was ever reserved. Whoever uses n of them stores
-    `Slots.at(n)` as the new `next_at`, under the lock on the account's row.
+    `Slots.at(n)` as the new `next_at`, under the lock on the account's row. `found` is the spacing that the
+    provider turned out to want, zero where the limits are all that is known.
     """
-    limit = tightest(limits)
-    if limit is None:
-        return Slots(now, timedelta(0), max(most, 0))
+    interval = max(spacing(limits), found)
+    if not interval:
+        return Slots(now, interval, max(most, 0))
     first = max(now, next_at or now)
     if first > now + horizon:
-        return Slots(first, limit.interval, 0)
-    within = (now + horizon - first) // limit.interval + 1
-    return Slots(first, limit.interval, max(min(most, within), 0))
+        return Slots(first, interval, 0)
+    within = (now + horizon - first) // interval + 1
+    return Slots(first, interval, max(min(most, within), 0))
+
+
+def unused(next_at: datetime | None, slots: Iterable[datetime], *, interval: timedelta) -> datetime | None:
+    """The next free slot once these reserved ones turned out unused: as far back as nobody has reserved behind them."""
+    given_back = set(slots)
+    while next_at is not None and interval and next_at - interval in given_back:
+        next_at -= interval
+    return next_at
 
 
 def spacing(limits: Iterable[Limit]) -> timedelta:

@@ -13,7 +13,10 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
+import sqlalchemy as sa
+
 from worker.bootstrap import Parts
+from worker.clock import SharedClock
 from worker.http import Http, open_http_session
 from worker.shift import Shift
 
@@ -22,6 +25,7 @@ log = logging.getLogger(__name__)
 # Long enough that a slow account's calls overlap from one lot to the next; far shorter than a broker waits for
 # an acknowledgement (RabbitMQ 30 minutes, Redis the five of `celery_settings`).
 LONGEST_SHIFT = timedelta(seconds=60)
+SET_CLOCK_EVERY = timedelta(seconds=10)
 
 
 class Runner:
@@ -40,6 +44,9 @@ class Runner:
         self._shifts: dict[str, Shift[Any, Any, Any]] = {}
         self._idle = asyncio.Event()
         self._idle.set()
+        self._clock: asyncio.Task[None] | None = None
+        if isinstance(parts.clock, SharedClock):
+            self._clock = asyncio.create_task(self._keep_time())
         self._work: Mapping[str, Any] = {
             **{f"issue:{name}": parts.issue_work(name, http, ring_invite=ring_invite) for name in parts.accounts},
             **{f"invite:{channel}": parts.invite_work(channel) for channel in parts.channels},
@@ -99,6 +106,15 @@ class Runner:
         """Await a blocking call, made in one of the database threads."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
+    async def _keep_time(self) -> None:
+        """Set the clock by the database's again and again: a machine's own drifts, or is put right meanwhile."""
+        while True:
+            await asyncio.sleep(SET_CLOCK_EVERY.total_seconds())
+            try:
+                await self.in_thread(self._parts.set_clock)
+            except sa.exc.SQLAlchemyError:
+                log.debug("the database is away; its time is asked for later")
+
     def stop(self) -> None:
         """Take no more rows; what is called is waited for, what is not is given back."""
         self._stopping.set()
@@ -115,6 +131,9 @@ class Runner:
         """End the shifts, each bounded by its calls' time-outs, then the connections."""
         self.stop()
         await self._idle.wait()
+        if self._clock is not None:
+            self._clock.cancel()
+            await asyncio.wait([self._clock])
         for sender in self._parts.senders.values():
             await sender.close()
         await self._exits.aclose()

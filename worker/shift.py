@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from worker.clock import Clock
 from worker.pacing import lapsed
+from worker.places import ASK_AGAIN, ROWS_PER_PLACE
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +29,8 @@ FLUSH_EVERY = timedelta(milliseconds=100)  # what a kill -9 may leave in doubt, 
 # stays about twice the concurrency, however fast a provider answers.
 FLUSH_LEAST = 25
 FLUSH_MOST = 500
-# Rows taken at once: larger lots made PostgreSQL read whole tables, smaller ones cost round trips. For each place no
-# more than two, or those of a slow account would wait here until their leases were over.
+# Rows taken at once: larger lots made PostgreSQL read whole tables, smaller ones cost round trips.
 TAKE_MOST = 200
-TAKE_PER_PLACE = 2
 # How far ahead calls are reserved and written down. Short, so that an event's job need not wait behind rows of a
 # batch that were taken before it came; long enough for the timer and one transaction.
 HORIZON = timedelta(milliseconds=100)
@@ -42,10 +41,14 @@ STOP_PATIENCE = timedelta(seconds=30)  # how long an ending process waits for a 
 
 @dataclass(frozen=True)
 class TakenRows:
-    """Rows under our lease. `again_at`: when to ask again; None: nothing more is due."""
+    """Rows under our lease. `again_at`: when to ask again; None: nothing more is due.
+
+    `places` is how many calls may be in flight from now on; None: as many as before.
+    """
 
     items: Sequence[Any]
     again_at: datetime | None = None
+    places: int | None = None
 
 
 class Item(Protocol):
@@ -64,11 +67,13 @@ class Work(Protocol[I, O, R]):
     """What a shift works on. `take`, `open`, `finish` and `release` are blocking database calls, made in a thread."""
 
     name: str
-    places: int  # calls in flight
+    places: int  # calls in flight, until the first taking says how many
     longest_call: timedelta  # from the last look at the lease to the result
     spacing: timedelta  # the least time between two calls; zero where the account has no limit
 
-    def take(self, most: int, now: datetime) -> TakenRows: ...
+    def take(self, most: int, now: datetime, busy: int) -> TakenRows:
+        """Take rows; `busy` calls are in flight."""
+
     def open(self, items: Sequence[I], now: datetime) -> list[O]:
         """Write the attempts; what is not in the answer was given back or settled."""
 
@@ -83,6 +88,8 @@ class Work(Protocol[I, O, R]):
 
     def finish(self, results: Sequence[R], now: datetime) -> None: ...
     def release(self, items: Sequence[I], now: datetime) -> None: ...
+    def leave(self) -> None:
+        """The shift has ended: its places are free."""
 
 
 class Shift(Generic[I, O, R]):
@@ -104,6 +111,8 @@ class Shift(Generic[I, O, R]):
         self._in_thread = in_thread
         self._stopping = stopping
         self._longest = longest
+        self._places = work.places
+        self._asks_at: datetime | None = None  # when to ask for places again while there is none free
         self._ready: deque[I] = deque()
         self._calls: set[asyncio.Task[None]] = set()
         self._done: list[R] = []
@@ -133,9 +142,11 @@ class Shift(Generic[I, O, R]):
                 if ending:
                     take_at = now if self._ready else take_at  # what is given back is there for the next shift
                     await self._give_back()
-                elif take_at is not None and take_at <= now and len(self._ready) < self._free:
-                    taken = await self._in_thread(self._work.take, self._most, now)
+                elif take_at is not None and take_at <= now and self._may_take(now):
+                    taken = await self._in_thread(self._work.take, self._most, now, len(self._calls))
                     self._ready.extend(taken.items)
+                    if taken.places is not None:
+                        self._places, self._asks_at = taken.places, now + ASK_AGAIN
                     take_at = taken.again_at
                 if not ending:
                     await self._open_and_call()
@@ -151,11 +162,16 @@ class Shift(Generic[I, O, R]):
 
     @property
     def _most(self) -> int:
-        return min(TAKE_MOST, TAKE_PER_PLACE * self._work.places)
+        return min(TAKE_MOST, ROWS_PER_PLACE * max(self._places, 1))
 
     @property
     def _free(self) -> int:
-        return self._work.places - len(self._calls)
+        return self._places - len(self._calls)
+
+    def _may_take(self, now: datetime) -> bool:
+        # Where others share the places, only taking tells that there are more of them now, or fewer.
+        asks = self._free <= 0 and self._asks_at is not None and self._asks_at <= now
+        return len(self._ready) < self._free or asks
 
     async def _open_and_call(self) -> None:
         if self._halt.is_set():
@@ -166,7 +182,7 @@ class Shift(Generic[I, O, R]):
         while self._ready and len(due) < self._free and (self._ready[0].slot or now) <= now + HORIZON:
             due.append(self._ready.popleft())
         # One transaction for a call or two would cost more than the calls: wait for some more free places.
-        if self._ready and self._calls and len(due) == self._free < self._work.places // 4:
+        if self._ready and self._calls and len(due) == self._free < self._places // 4:
             self._ready.extendleft(reversed(due))
             return
         too_late = [item for item in due if not self._in_time(item, now)]
@@ -216,7 +232,7 @@ class Shift(Generic[I, O, R]):
     async def _flush_when_due(self) -> None:
         idle = not self._calls and not self._ready
         due = self._clock() - self._flushed_at >= FLUSH_EVERY
-        full = len(self._done) >= min(max(self._work.places, FLUSH_LEAST), FLUSH_MOST)
+        full = len(self._done) >= min(max(self._places, FLUSH_LEAST), FLUSH_MOST)
         if self._done and (due or idle or full or self._halt.is_set()):
             if self._halt.is_set():
                 await self._give_back()
@@ -269,8 +285,10 @@ class Shift(Generic[I, O, R]):
         times = [now + LINGER]
         if self._done:
             times.append(self._flushed_at + FLUSH_EVERY)
-        if take_at is not None and len(self._ready) < self._free:
+        if take_at is not None and self._may_take(now):
             times.append(take_at)
+        elif take_at is not None and self._free <= 0 and self._asks_at is not None:
+            times.append(max(take_at, self._asks_at))
         if self._ready and self._free > 0 and (slot := self._ready[0].slot) and slot - HORIZON > now:
             times.append(slot - HORIZON)  # one whose time has come waits for more free places, which wake us
         wait = (min(times) - now).total_seconds()
@@ -292,3 +310,7 @@ class Shift(Generic[I, O, R]):
         if self._done:
             await self._flush()
         await self._give_back()
+        try:
+            await self._in_thread(self._work.leave)
+        except sa.exc.SQLAlchemyError as error:  # its places are the others' when their time is over
+            log.warning("%s: its places could not be given back: %s", self._work.name, type(error).__name__)

@@ -6,6 +6,7 @@ The same for Celery's beat and for the worker inside a command; doing it twice d
 import logging
 
 from worker.bootstrap import Parts
+from worker.store import places
 from worker.store.sweeps import Returned
 from worker.substitutes import take_overs
 
@@ -15,6 +16,8 @@ log = logging.getLogger(__name__)
 def return_leases(parts: Parts, *, all_of_them: bool = False) -> Returned:
     """Give back rows whose lease has run out. `all_of_them`: when no other process can be working."""
     returned = parts.sweeps.return_leases(parts.settings.retry.policy, now=parts.clock(), all_of_them=all_of_them)
+    if all_of_them:
+        places.clear(parts.database)
     if returned != Returned():
         log.info(
             "leases of workers that are gone: %d rows given back, %d to be repeated, %d held or failed",

@@ -26,6 +26,9 @@ STORAGE = {
     # A few rows that change many times a second: pages of their own, and cleaned up long before they are many.
     "budget": "fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500",
 }
+_RATES = ("rate", "good", "refused_from", "trial_rate")
+_COUNTS = ("granted", "refused", "trial_share", "habit")
+_TIMES = ("counted_at", "refused_at", "lowered_at", "raised_at", "habit_at")
 
 
 def upgrade() -> None:
@@ -33,6 +36,20 @@ def upgrade() -> None:
     with op.batch_alter_table("budget") as budget:
         budget.add_column(sa.Column("failures", sa.Integer(), nullable=False, server_default="0"))
         budget.add_column(sa.Column("opened_at", sa.DateTime(timezone=True), nullable=True))
+        for name in _RATES:
+            budget.add_column(sa.Column(f"pace_{name}", sa.Double(), nullable=True))
+        for name in _COUNTS:
+            budget.add_column(sa.Column(f"pace_{name}", sa.Double(), nullable=False, server_default="0"))
+        for name in _TIMES:
+            budget.add_column(sa.Column(f"pace_{name}", sa.DateTime(timezone=True), nullable=True))
+    op.create_table(
+        "place",
+        sa.Column("budget", sa.String(64), nullable=False),
+        sa.Column("owner", sa.String(160), nullable=False),
+        sa.Column("places", sa.Integer(), nullable=False),
+        sa.Column("until", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("budget", "owner", name="pk_place"),
+    )
     with op.batch_alter_table("job") as job:
         job.add_column(sa.Column("in_doubt", sa.Uuid(), nullable=True))
         job.add_column(sa.Column("others", sa.String(400), nullable=False, server_default=""))
@@ -55,7 +72,10 @@ def downgrade() -> None:
         job.drop_column("freshness_seconds")
         job.drop_column("others")
         job.drop_column("in_doubt")
+    op.drop_table("place")
     with op.batch_alter_table("budget") as budget:
+        for name in (*_TIMES, *_COUNTS, *_RATES):
+            budget.drop_column(f"pace_{name}")
         budget.drop_column("opened_at")
         budget.drop_column("failures")
     _downgrade_attempt_indexes()

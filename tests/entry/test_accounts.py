@@ -12,13 +12,17 @@ FACTS = [
     "provider",
     "budget",
     "limits",
+    "limit_found",
     "concurrency",
+    "places_in_use",
     "credits_used",
     "credits_left",
     "paused_until",
     "pause_reason",
     "stopped_at",
     "stop_reason",
+    "failures",
+    "breaker_opened_at",
     "taken_over_by",
 ]
 
@@ -49,6 +53,33 @@ def test_each_account_and_sender_is_listed_with_what_it_may_do(desk: Desk):
     assert (kyc["provider"], kyc["limits"], kyc["concurrency"]) == ("idenfy-kyc", ["2000/second"], 100)
     assert (kyc["credits_used"], kyc["credits_left"], kyc["stopped_at"], kyc["paused_until"]) == (0, None, None, None)
     assert of(desk, "email")["provider"] == "sender"
+
+
+def test_a_limit_that_was_found_is_shown_beside_the_one_configured(desk: Desk):
+    change_budget(desk, "kyc", pace_rate=25.0)
+    kyc = of(desk, "kyc")
+    assert (kyc["limits"], kyc["limit_found"]) == (["2000/second"], "25/second")
+    shown = "".join(desk.onboard("account", "list").out.split())  # however narrow the terminal is
+    assert "configured," in shown
+    assert "25/second" in shown
+
+
+def test_the_places_in_use_are_shown_and_nobody_holds_any_after_a_run(desk: Desk):
+    desk.onboard("run", desk.list_of(customers(3)))
+    kyc, email = of(desk, "kyc"), of(desk, "email")
+    assert (kyc["places_in_use"], kyc["concurrency"], email["places_in_use"]) == (0, 100, None)
+    until = "2999-01-01 00:00:00.000000"
+    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
+        connection.execute("INSERT INTO place VALUES (?, 'other:1', 7, ?)", (kyc["budget"], until))
+    assert of(desk, "kyc")["places_in_use"] == 7
+
+
+def test_an_open_breaker_is_shown_with_its_reason(desk: Desk):
+    told = {"blocked_until": "2999-01-01 00:00:00.000000", "pause_reason": "5 calls in a row failed", "pauses": 1}
+    change_budget(desk, "kyc", **told, failures=5, opened_at="2026-01-01 00:00:00.000000")
+    kyc = of(desk, "kyc")
+    assert (kyc["failures"], kyc["breaker_opened_at"]) == (5, "2026-01-01T00:00:00+00:00")
+    assert kyc["pause_reason"] == "5 calls in a row failed"
 
 
 def test_for_people_a_line_says_of_each_that_it_works(desk: Desk):

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from worker.clock import SharedClock, system_clock
 from worker.models import Attempt, Job
 from worker.providers.fake import HANG
 from worker.senders.fake import FakeSender
@@ -267,3 +268,17 @@ async def test_a_slow_relay_does_not_delay_the_asking_for_sessions(make):
     runner.stop()
     await runner.close()
     assert sending.done()
+
+
+@pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
+async def test_a_runner_sets_the_clock_by_the_databases_again_and_again(make_on_both):
+    world = make_on_both()
+    wrong = [timedelta(minutes=5)]
+    clock = SharedClock(lambda: system_clock() + wrong[-1])
+    world.parts.clock = clock
+    runner = world.start()
+    for off in (timedelta(minutes=5), timedelta(minutes=-7)):
+        wrong.append(off)
+        await asyncio.sleep(11)
+        assert abs(clock() - system_clock()) < timedelta(seconds=1)
+    await runner.close()

@@ -9,9 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from worker.pacing import LAPSE, Limit, offer, spacing
+from worker.places import ASK_AGAIN
 from worker.shift import HORIZON, LINGER, Shift, TakenRows
 
-from .virtual_time import VirtualClock
+from .virtual_time import START, VirtualClock
 
 MINUTE = timedelta(minutes=1)
 AWAY = sa.exc.OperationalError("UPDATE", None, Exception("connection refused"))
@@ -61,14 +62,19 @@ class Rows:
     most_calls: int = 0
     lots: list[int] = field(default_factory=list)
     takes: list[int] = field(default_factory=list)
+    left: int = 0
+    shares: list[tuple[float, int]] = field(default_factory=list)  # places from so many seconds on
 
     @property
     def spacing(self):
         return spacing([self.limit] if self.limit else [])
 
-    def take(self, most, now):
+    def take(self, most, now, busy):
         if self.halted:
             return TakenRows([], now + MINUTE)
+        places = next((share for since, share in reversed(self.shares) if since <= self.clock.elapsed), None)
+        if places is not None and places <= busy:
+            return TakenRows([], now + ASK_AGAIN, places)
         limits = [self.limit] if self.limit else []
         slots = offer(limits, next_at=self.next_at, most=min(most, len(self.waiting)), now=now, horizon=HORIZON)
         numbers, self.waiting = self.waiting[: slots.count], self.waiting[slots.count :]
@@ -80,7 +86,7 @@ class Rows:
             Row(number, now + self.lease, slots.at(index) if self.limit else None)
             for index, number in enumerate(numbers)
         ]
-        return TakenRows(rows, max(slots.end - HORIZON, now) if self.waiting else None)
+        return TakenRows(rows, max(slots.end - HORIZON, now) if self.waiting else None, places)
 
     def open(self, items, now):
         self.log += [("open", item.number) for item in items]
@@ -116,6 +122,9 @@ class Rows:
 
     def halts(self, result):
         return result.what == "halt"
+
+    def leave(self):
+        self.left += 1
 
     def finish(self, results, now):
         if self.finish_errors:
@@ -173,6 +182,39 @@ async def test_no_more_calls_are_out_than_there_are_places(bench):
     rows = bench.rows(100, places=7)
     await bench.run(rows)
     assert rows.most_calls == 7
+
+
+async def test_a_shift_keeps_to_the_places_that_each_taking_tells(bench):
+    latency = dict.fromkeys(range(200), 1.0)
+    rows = bench.rows(200, places=50, latency=latency, shares=[(0, 5), (3, 20), (6, 2)])
+    going = asyncio.create_task(bench.run(rows))
+    out = []
+    for _ in range(9):
+        await asyncio.sleep(0.9)
+        out.append(rows.calls)
+    assert max(out[:3]) == 5  # none of the fifty before it was told how many
+    assert max(out[3:6]) == 20  # though all five were busy when there came to be more
+    assert out[8] <= 2
+    bench.stopping.set()
+    await going
+
+
+async def test_a_shift_without_places_waits_until_it_has_some(bench):
+    rows = bench.rows(10, shares=[(0, 0), (2, 10)])
+    await bench.run(rows)
+    assert len(rows.numbers("done")) == 10
+    assert min(rows.begun) >= START + timedelta(seconds=2)
+
+
+@pytest.mark.parametrize("how", ["ended", "broken"])
+async def test_however_a_shift_ends_it_gives_back_its_places(bench, how):
+    rows = bench.rows(10, finish_errors=[ZeroDivisionError()] if how == "broken" else [])
+    if how == "broken":
+        with pytest.raises(ZeroDivisionError):
+            await bench.run(rows)
+    else:
+        await bench.run(rows)
+    assert rows.left == 1
 
 
 async def test_with_nothing_due_a_shift_ends_at_once(bench):
@@ -408,11 +450,11 @@ async def test_a_shift_that_breaks_while_taking_still_writes_what_was_called(ben
     rows = bench.rows(4, places=2, latency={1: 2})
     took = rows.take
 
-    def take(most, now):
+    def take(most, now, busy):
         if rows.log:
             raise AWAY
         rows.waiting, kept = rows.waiting[:2], rows.waiting[2:]
-        taken = took(most, now)
+        taken = took(most, now, busy)
         rows.waiting = kept
         return TakenRows(taken.items, now)
 

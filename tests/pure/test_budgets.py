@@ -16,6 +16,7 @@ from worker.budgets import (
     Lesson,
     after_taking,
     at_cap,
+    given_back,
     grant,
     learned,
     refunded,
@@ -77,7 +78,7 @@ def test_calls_that_began_before_the_pause_do_not_make_it_longer():
     began = NOW - SECOND
     state = learn(WELL, told_to_wait(began_at=began))
     again = learn(state, *[told_to_wait(began_at=began)] * 50, now=NOW + SECOND / 2)
-    assert again == state
+    assert replace(again, pace=state.pace) == state
 
 
 def test_fifty_answers_of_one_moment_are_one_pause():
@@ -98,7 +99,8 @@ def test_a_late_answer_never_shortens_a_pause():
 
 def test_a_success_that_began_before_the_pause_says_nothing_about_it():
     state = learn(WELL, told_to_wait())
-    assert learn(state, Lesson(NOW - SECOND), now=NOW + SECOND) == state
+    after = learn(state, Lesson(NOW - SECOND), now=NOW + SECOND)
+    assert replace(after, pace=state.pace) == state
 
 
 def test_after_a_pause_one_call_goes_first_and_the_others_wait_for_it():
@@ -106,7 +108,7 @@ def test_after_a_pause_one_call_goes_first_and_the_others_wait_for_it():
     later = state.blocked_until
     first = granted(state, now=later)
     assert (first.slots.count, first.probe) == (1, True)
-    state = after_taking(state, first, 1, now=later, probe_for=MINUTE)
+    state = after_taking(state, RULE, first, 1, now=later, probe_for=MINUTE)
     second = granted(state, now=later)
     assert second.slots.count == 0
     assert later < second.again_at <= later + MINUTE
@@ -117,7 +119,7 @@ def test_after_a_pause_one_call_goes_first_and_the_others_wait_for_it():
 def test_where_no_row_was_found_for_the_first_call_another_worker_may_make_it():
     state = learn(WELL, told_to_wait())
     later = state.blocked_until
-    assert after_taking(state, granted(state, now=later), 0, now=later, probe_for=MINUTE) == state
+    assert after_taking(state, RULE, granted(state, now=later), 0, now=later, probe_for=MINUTE) == state
 
 
 def test_a_first_call_that_never_comes_back_is_waited_for_no_longer_than_a_lease():
@@ -196,6 +198,105 @@ def test_the_kinds_that_cost_nothing_are_those_that_open_nothing():
     assert {Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INPUT, Kind.CONFLICT} == FREE
 
 
+def failing(*kinds, began_at=NOW):
+    return [Lesson(began_at + SECOND * index / 1000, kind, "HTTP 500") for index, kind in enumerate(kinds)]
+
+
+@pytest.mark.parametrize("kind", [Kind.TRANSIENT, Kind.UNKNOWN])
+def test_five_failures_in_a_row_open_the_breaker_with_the_reason(kind):
+    state = learn(WELL, *failing(*[kind] * 4))
+    assert (state.failures, state.opened_at, granted(state).slots.count) == (4, None, 10)
+    state = learn(state, *failing(kind, began_at=NOW + SECOND), now=NOW + SECOND)
+    assert state.opened_at == NOW + SECOND
+    assert state.pause_reason == "5 calls in a row failed, the last with HTTP 500"
+    assert (granted(state).slots.count, state.blocked_until) == (0, NOW + 2 * SECOND)
+
+
+def test_an_answer_in_between_keeps_the_breaker_closed():
+    state = learn(WELL, *failing(*[Kind.TRANSIENT] * 4, None, *[Kind.TRANSIENT] * 4))
+    assert (state.failures, state.opened_at, state.blocked_until) == (4, None, None)
+
+
+def test_failures_here_and_there_never_open_it():
+    state, opened = WELL, 0
+    for lot in range(200):
+        kinds = [Kind.TRANSIENT if (lot * 10 + index) % 97 == 0 else None for index in range(10)]
+        state = learn(state, *failing(*kinds, began_at=NOW + lot * SECOND), now=NOW + lot * SECOND)
+        opened += state.opened_at is not None
+    assert opened == 0
+
+
+def test_behind_an_open_breaker_one_call_goes_first_and_each_that_fails_doubles_the_wait():
+    state, now, waits = learn(WELL, *failing(*[Kind.TRANSIENT] * 5), now=NOW + SECOND), NOW + SECOND, []
+    for _ in range(4):
+        waits.append((state.blocked_until - now).total_seconds())
+        now = state.blocked_until
+        first = granted(state, now=now)
+        assert (first.slots.count, first.probe) == (1, True)
+        state = learn(state, *failing(Kind.TRANSIENT, began_at=now), now=now)
+    assert waits == [1, 2, 4, 8]
+    assert state.opened_at == NOW + SECOND
+    assert "9 calls in a row failed" in state.pause_reason
+
+
+@pytest.mark.parametrize("kind", [None, Kind.BAD_INPUT, Kind.CONFLICT])
+def test_an_answer_closes_the_breaker(kind):
+    state = learn(WELL, *failing(*[Kind.TRANSIENT] * 5), now=NOW + SECOND)
+    later = state.blocked_until
+    state = learn(state, Lesson(later, kind), now=later)
+    assert (state.failures, state.opened_at, state.pauses, state.pause_reason) == (0, None, 0, "")
+    assert granted(state, now=later).slots.count == 10
+
+
+def test_calls_that_were_out_when_the_breaker_opened_neither_close_nor_extend_it():
+    state = learn(WELL, *failing(*[Kind.TRANSIENT] * 5), now=NOW + SECOND)
+    assert learn(state, Lesson(NOW), *failing(*[Kind.TRANSIENT] * 30), now=NOW + SECOND) == state
+
+
+def test_an_account_that_is_away_is_paused_at_once_and_its_breaker_opens_after_five():
+    away = Lesson(NOW, Kind.TRANSIENT, "connection refused", None, unreachable=True)
+    state, now = learn(WELL, away), NOW
+    assert (state.failures, state.opened_at) == (1, None)
+    for _ in range(4):
+        now = state.blocked_until
+        state = learn(state, replace(away, began_at=now), now=now)
+    assert (state.failures, state.opened_at) == (5, now)
+    assert state.pause_reason == "5 calls in a row failed, the last with connection refused"
+
+
+def test_the_breaker_of_a_sender_never_opens():
+    rule = replace(RULE, opens_after=None)
+    state = learned(WELL, rule, failing(*[Kind.TRANSIENT] * 50), now=NOW + SECOND)
+    assert (state.opened_at, state.blocked_until) == (None, None)
+
+
+PACED = BudgetRule("kyc", (Limit.parse("10/second"),))
+
+
+def slots_of(grant):
+    return [grant.slots.at(index) for index in range(grant.slots.count)]
+
+
+def test_slots_that_turned_out_unused_are_free_again():
+    first = granted(WELL, rule=PACED)
+    state = after_taking(WELL, PACED, first, 10, now=NOW, probe_for=MINUTE)
+    assert given_back(state, PACED, slots_of(first)[4:]).next_at == slots_of(first)[4]
+    assert given_back(state, PACED, slots_of(first)).next_at == NOW
+
+
+def test_an_unused_slot_that_somebody_has_reserved_behind_is_not_given_twice():
+    first = granted(WELL, most=3, rule=PACED)
+    state = after_taking(WELL, PACED, first, 3, now=NOW, probe_for=MINUTE)
+    second = granted(state, most=3, rule=PACED)
+    state = after_taking(state, PACED, second, 3, now=NOW, probe_for=MINUTE)
+    assert given_back(state, PACED, slots_of(first)) == state
+    assert given_back(state, PACED, [slots_of(second)[0], slots_of(second)[2], None]).next_at == slots_of(second)[2]
+
+
+def test_without_a_limit_there_is_nothing_to_give_back():
+    assert given_back(WELL, RULE, [None, NOW]) == WELL
+
+
 KINDS = st.sampled_from([None, *Kind])
 PACES = st.sampled_from([(), (Limit.parse("1/second"),), (Limit.parse("20/second"), Limit.parse("100/minute"))])
 
@@ -225,7 +326,7 @@ class Account(RuleBasedStateMachine):
             assert given.again_at is not None or self.state.stopped_at is not None
         taken = min(given.slots.count, found)
         self.out += [self.now] * taken
-        self.state = after_taking(self.state, given, taken, now=self.now, probe_for=MINUTE)
+        self.state = after_taking(self.state, self.rule, given, taken, now=self.now, probe_for=MINUTE)
 
     @precondition(lambda self: self.out)
     @rule(data=st.data(), kind=KINDS, after=st.none() | st.timedeltas(timedelta(0), timedelta(minutes=5)))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.clock import corrected, system_clock
+from worker.clock import system_clock
 from worker.models import Base, UtcDateTime
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -45,6 +45,5 @@ def test_every_time_of_every_table_is_kept_that_way():
     assert {type(column.type) for column in times} == {UtcDateTime}
 
 
-def test_the_clock_is_aware_utc_and_corrected_by_the_databases():
+def test_the_clock_is_aware_utc():
     assert system_clock().utcoffset() == timedelta(0)
-    assert corrected(timedelta(hours=1))() - system_clock() > timedelta(minutes=59)

@@ -37,14 +37,14 @@ def line(row: int, who: Customer, *, account: str = "kyc", floor: timedelta = ti
 class Shelf:
     def __init__(self, database, keyring, clock, *, credits=None, limits=()):
         self.database, self.keyring, self.clock = database, keyring, clock
-        self.jobs, self.attempts = Jobs(database, keyring), Attempts(database, keyring)
-        self.invitations, self.handovers = Invitations(database, keyring), Handovers(database)
+        self.jobs, self.attempts = Jobs(database, keyring, jitter=lambda: 0.0), Attempts(database, keyring)
+        self.invitations, self.handovers = Invitations(database, keyring, jitter=lambda: 0.0), Handovers(database)
         self.batches, self.facts = Batches(database, keyring), Facts(database, keyring)
         self.budgets, self.sweeps = Budgets(database), Sweeps(database, jitter=lambda: 0.5)
         self.terms = JobTerms(
             account="kyc",
             provider="idenfy-kyc",
-            rule=BudgetRule("kyc", limits, 50, credits, POLICY),
+            rule=BudgetRule("kyc", limits, 400, credits, POLICY),
             lease=timedelta(seconds=60),
             owner="here:1",
             horizon=timedelta(milliseconds=100),
@@ -52,7 +52,7 @@ class Shelf:
         )
         self.letters = InvitationTerms(
             channel="email",
-            rule=BudgetRule("sender/email", (), 4, None, POLICY),
+            rule=BudgetRule("sender/email", (), 4, None, POLICY, opens_after=None, each_process=True),
             lease=timedelta(seconds=60),
             owner="here:1",
             horizon=timedelta(milliseconds=100),

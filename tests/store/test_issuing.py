@@ -391,3 +391,15 @@ def test_where_a_new_session_makes_sense_at_once_it_replaces_the_one_that_still_
     shelf.issue(terms=at_once)
     old, new = shelf.rows(SessionRow)
     assert (old.state, new.state, new.replaces) == (SessionState.SUPERSEDED, SessionState.WAITING, old.id)
+
+
+def test_a_row_that_fails_while_the_breaker_opens_has_its_own_attempt_counted(shelf):
+    shelf.add(*(customer(f"C{number}") for number in range(6)))
+    opened = shelf.open(shelf.take(most=5))
+    again = Retry(shelf.clock() + timedelta(seconds=1), "transient", "HTTP 500")
+    shelf.finish(*(shelf.failed(item, Kind.TRANSIENT, again) for item in opened))
+    state = shelf.budgets.all()["kyc"]
+    assert (state.failures, state.opened_at) == (5, shelf.clock())
+    assert state.pause_reason == "5 calls in a row failed, the last with HTTP 500"
+    assert shelf.take() == []
+    assert [row.attempts for row in shelf.rows(Job)] == [1] * 5 + [0]

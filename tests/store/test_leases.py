@@ -77,7 +77,7 @@ def test_where_nobody_else_can_be_working_all_leases_are_returned_at_once(shelf)
 
 def test_more_leases_than_one_transaction_returns_all_come_back(shelf):
     shelf.add(*(customer(f"C{number}") for number in range(1100)))
-    assert len(shelf.take(most=1100)) == 1100
+    assert len(shelf.take(most=1100, terms=shelf.ruled(concurrency=4400))) == 1100
     shelf.clock.advance(seconds=61)
     assert sweep(shelf) == Returned(free=1100)
 

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from worker.bootstrap import Parts
-from worker.budgets import BudgetRule, BudgetState, credits_left
+from worker.budgets import BudgetRule, BudgetState, credits_left, found_in_words
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
+from worker.store import places
 from worker.substitutes import take_overs
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
@@ -32,12 +33,14 @@ def list_accounts(invocation: Invocation, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"accounts": facts}))
         return
-    names = ("account", "provider", "budget", "limits", "credits", "now")
+    names = ("account", "provider", "budget", "limits", "places", "credits", "now")
     # Folded, not cut off: a narrow terminal must not keep back when a pause ends.
     table = Table(*(Column(name, overflow="fold") for name in names), box=None, padding=(0, 2))
     for item in facts:
         spent = f"{item['credits_used']:,} used" if item["credits_left"] is None else f"{item['credits_left']:,} left"
-        table.add_row(item["account"], item["provider"], item["budget"], ", ".join(item["limits"]), spent, _now(item))
+        table.add_row(
+            item["account"], item["provider"], item["budget"], _limits(item), _places(item), spent, _now(item)
+        )
     Console(highlight=False, markup=False).print(table)
 
 
@@ -74,13 +77,17 @@ def _facts(parts: Parts) -> list[dict[str, Any]]:
     takers: dict[str, list[str]] = {}
     for what in take_overs(parts, states):
         takers.setdefault(what.source, []).append(what.target)
+    in_use = places.in_use(parts.database, now=now)
     return [
         {
             "account": name,
             "provider": parts.accounts[name].provider if name in parts.accounts else "sender",
             "budget": rule.name,
             "limits": [str(limit) for limit in rule.limits],
+            "limit_found": found_in_words(rule, states.get(rule.name, BudgetState())),
             "concurrency": rule.concurrency,
+            # Of a sender whose connections are counted in each process nobody knows how many there are.
+            "places_in_use": None if rule.each_process else in_use.get(rule.name, 0),
             **_state(states.get(rule.name, BudgetState()), rule, now=now),
             "taken_over_by": takers.get(name, []),
         }
@@ -97,7 +104,22 @@ def _state(state: BudgetState, rule: BudgetRule, *, now: datetime) -> dict[str, 
         "pause_reason": state.pause_reason if paused else None,
         "stopped_at": state.stopped_at.isoformat(timespec="seconds") if state.stopped_at else None,
         "stop_reason": state.stop_reason or None,
+        "failures": state.failures,
+        "breaker_opened_at": state.opened_at.isoformat(timespec="seconds") if state.opened_at else None,
     }
+
+
+def _limits(item: dict[str, Any]) -> str:
+    configured = ", ".join(item["limits"])
+    if not item["limit_found"]:
+        return configured
+    return f"{configured} configured, {item['limit_found']} found" if configured else f"{item['limit_found']} found"
+
+
+def _places(item: dict[str, Any]) -> str:
+    if item["places_in_use"] is None:
+        return f"{item['concurrency']} a process"
+    return f"{item['places_in_use']} of {item['concurrency']}"
 
 
 def _now(item: dict[str, Any]) -> str:
@@ -108,6 +130,6 @@ def _now(item: dict[str, Any]) -> str:
 def _standing(item: dict[str, Any]) -> str:
     if item["stopped_at"]:
         return f"stopped: {item['stop_reason']}"
-    if item["paused_until"]:
+    if item["paused_until"]:  # its reason says so where it is the breaker's
         return f"paused until {item['paused_until']}: {item['pause_reason']}"
     return "working"

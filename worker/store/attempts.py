@@ -103,6 +103,7 @@ class Attempts:
             not_made = [item for item in results if item.ending is None]
             if any(item.opened.job.probe for item in not_made):
                 budgets.end_probe(connection, terms.rule)
+            budgets.give_back(connection, terms.rule, [item.opened.job.slot for item in not_made])
             budgets.refund_credits(connection, terms.rule, len(not_made))
         return added.channels
 

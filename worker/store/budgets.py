@@ -3,18 +3,50 @@
 Whoever reserves calls or learns from them holds the row's lock, so all workers share one budget.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.budgets import FREE, BudgetRule, BudgetState, Lesson, at_cap, credits_left, learned, refunded, resumed
+from worker.adaptation import Pace
+from worker.budgets import (
+    FREE,
+    BudgetRule,
+    BudgetState,
+    Grant,
+    Lesson,
+    after_taking,
+    at_cap,
+    credits_left,
+    found_in_words,
+    given_back,
+    learned,
+    refunded,
+    resumed,
+)
 from worker.models import Budget
 from worker.store.database import Database
 
-_COLUMNS = [Budget.__table__.c[field.name] for field in fields(BudgetState)]
+log = logging.getLogger(__name__)
+
+_OWN = [field.name for field in fields(BudgetState) if field.name != "pace"]
+_PACE = [field.name for field in fields(Pace)]
+_COLUMNS = [Budget.__table__.c[name] for name in [*_OWN, *(f"pace_{name}" for name in _PACE)]]
+
+
+def _state(values: Iterable[Any]) -> BudgetState:
+    """The state from a row's values, in the order of `_COLUMNS`."""
+    told = list(values)
+    own, pace = told[: len(_OWN)], told[len(_OWN) :]
+    return BudgetState(**dict(zip(_OWN, own, strict=True)), pace=Pace(**dict(zip(_PACE, pace, strict=True))))
+
+
+def _values(state: BudgetState) -> dict[str, Any]:
+    return {name: getattr(state, name) for name in _OWN} | {f"pace_{name}": getattr(state.pace, name) for name in _PACE}
 
 
 def read(connection: sa.Connection, name: str, *, lock: bool = False) -> BudgetState:
@@ -24,11 +56,54 @@ def read(connection: sa.Connection, name: str, *, lock: bool = False) -> BudgetS
     if row is None:
         # Made by `Budgets.ensure` before any work begins; a budget that is missing must not count as unlimited.
         raise LookupError(f"there is no budget {name!r}")
-    return BudgetState(**row._mapping)
+    return _state(row)
 
 
 def save(connection: sa.Connection, name: str, state: BudgetState) -> None:
-    connection.execute(sa.update(Budget).where(Budget.name == name).values(**asdict(state)))
+    connection.execute(sa.update(Budget).where(Budget.name == name).values(_values(state)))
+
+
+def read_to_take(connection: sa.Connection, rule: BudgetRule) -> BudgetState:
+    """The budget's state for whoever is to reserve calls from it; locked where there is something to reserve.
+
+    The row of an account without limits stays unlocked, unless it is recovering, when only one worker may send the
+    single call that goes first.
+    """
+    state = read(connection, rule.name, lock=bool(rule.limits))
+    if not rule.limits and (state.pauses or state.pace.rate is not None):
+        state = read(connection, rule.name, lock=True)
+    return state
+
+
+def reserve(
+    connection: sa.Connection, rule: BudgetRule, state: BudgetState, granted: Grant, taken: int, **how: Any
+) -> None:
+    """Keep what was reserved of the grant; `how` as for `after_taking`."""
+    after = after_taking(state, rule, granted, taken, **how)
+    if after == state:
+        return
+    save(connection, rule.name, after)
+    if after.pace.rate != state.pace.rate:
+        # Said when it is found, lowered or over; the many small steps up to it are not worth a line each.
+        step_up = None not in (state.pace.rate, after.pace.rate) and _rate(after) > _rate(state)
+        level = logging.DEBUG if step_up else logging.INFO
+        found, limits = found_in_words(rule, after), ", ".join(map(str, rule.limits)) or "no limit"
+        log.log(level, "%s: %s configured, %s found", rule.name, limits, found or "none below that")
+
+
+def _rate(state: BudgetState) -> float:
+    return state.pace.rate or 0.0
+
+
+def give_back(connection: sa.Connection, rule: BudgetRule, slots: Iterable[datetime | None]) -> None:
+    """Free again the reserved slots that no call was made in, where nobody has reserved behind them."""
+    slots = [slot for slot in slots if slot is not None]
+    if not slots:
+        return
+    state = read(connection, rule.name)
+    if given_back(state, rule, slots) != state:  # mostly somebody has: the row stays unlocked
+        state = read(connection, rule.name, lock=True)
+        save(connection, rule.name, given_back(state, rule, slots))
 
 
 def learn(connection: sa.Connection, rule: BudgetRule, lessons: Iterable[Lesson], *, now: datetime) -> BudgetState:
@@ -44,6 +119,8 @@ def learn(connection: sa.Connection, rule: BudgetRule, lessons: Iterable[Lesson]
     if refunds:
         after = refunded(after, rule, refunds)
     save(connection, rule.name, after)
+    if (before.opened_at is None) != (after.opened_at is None):
+        log.warning("%s: %s", rule.name, f"paused: {after.pause_reason}" if after.opened_at else "it answers again")
     return after
 
 
@@ -87,7 +164,7 @@ class Budgets:
         """Make the rows that are missing."""
         with self._database.read() as connection:
             known = set(connection.execute(sa.select(Budget.name)).scalars())
-        missing = [{"name": name, **asdict(BudgetState())} for name in sorted(set(names) - known)]
+        missing = [{"name": name, **_values(BudgetState())} for name in sorted(set(names) - known)]
         if missing:
             with self._database.write() as connection:
                 # Two workers may start at the same moment: the second leaves the first one's row alone.
@@ -97,7 +174,7 @@ class Budgets:
     def all(self) -> Mapping[str, BudgetState]:
         with self._database.read() as connection:
             rows = connection.execute(sa.select(*_COLUMNS, Budget.name.label("budget")))
-            return {row.budget: BudgetState(*row[:-1]) for row in rows}
+            return {row.budget: _state(row[:-1]) for row in rows}
 
     def resume(self, name: str) -> bool:
         """Try a stopped budget's accounts again, with one call going first; whether it was stopped."""

@@ -92,8 +92,10 @@ class Handovers:
                 connection.execute(by_id.values(CLOSE), closings)
             lessons = [lesson_of(item.began_at, item.problem) for item in results if item.ending]
             budgets.learn(connection, terms.rule, lessons, now=now)
-            if any(item.ending is None and item.opened.invitation.probe for item in results):
+            not_made = [item.opened.invitation for item in results if item.ending is None]
+            if any(item.probe for item in not_made):
                 budgets.end_probe(connection, terms.rule)
+            budgets.give_back(connection, terms.rule, [item.slot for item in not_made])
 
 
 _MOVE: dict[str, Any] = {

@@ -1,7 +1,8 @@
 """Taking invitations: reserve hand-overs from the sender's budget and lease as many due ones."""
 
+import random
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as dataclass_replace
 from datetime import datetime, timedelta
@@ -9,10 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.budgets import BudgetRule, after_taking, grant
+from worker.budgets import BudgetRule, grant
 from worker.customers import Customer
 from worker.keyring import CannotOpen, Keyring
 from worker.models import Batch, CustomerRow, InvitationRow, Job, SessionRow
+from worker.places import ASK_AGAIN, ROWS_PER_PLACE
+from worker.shares import share_out
 from worker.states import (
     LIVE_SESSIONS,
     InvitationState,
@@ -22,7 +25,8 @@ from worker.store import budgets
 from worker.store.cancelling import cancel_jobs
 from worker.store.database import Database, fetch
 from worker.store.inviting import move_jobs
-from worker.store.jobs import PRIORITIES
+from worker.store.jobs import BATCH, EVENT
+from worker.store.places import Places
 from worker.store.sealing import Erased, open_link, open_person
 
 
@@ -36,6 +40,10 @@ class InvitationTerms:
     owner: str
     horizon: timedelta
     most_reissues: int  # sessions after the first, per customer and purpose
+
+    @property
+    def place_owner(self) -> str:
+        return f"{self.owner} {self.channel}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,30 +73,37 @@ class TakenInvitations:
 
     invitations: list[TakenInvitation]
     again_at: datetime | None = None
+    places: int | None = None  # hand-overs that may be in flight from now on
 
 
 class Invitations:
-    def __init__(self, database: Database, keyring: Keyring) -> None:
+    def __init__(self, database: Database, keyring: Keyring, *, jitter: Callable[[], float] = random.random) -> None:
         self._database = database
         self._keyring = keyring
+        self._jitter = jitter
+        self._places = Places()
 
-    def take(self, terms: InvitationTerms, *, most: int, now: datetime) -> TakenInvitations:
+    def take(self, terms: InvitationTerms, *, most: int, now: datetime, busy: int = 0) -> TakenInvitations:
         """Lease up to `most` due invitations that may be sent within the terms' horizon.
 
         One whose session has ended meanwhile, or whose batch was cancelled, is superseded: nobody is sent a link
-        that is of no use.
+        that is of no use. `busy` is how many hand-overs are in flight.
         """
         with self._database.write() as connection:
-            state = budgets.read(connection, terms.rule.name, lock=bool(terms.rule.limits))
-            if state.pauses and not terms.rule.limits:
-                state = budgets.read(connection, terms.rule.name, lock=True)
+            places = self._places.hold(connection, terms.rule, terms.place_owner, lease=terms.lease, busy=busy, now=now)
+            if places is not None and places <= busy:
+                return TakenInvitations([], again_at=now + ASK_AGAIN, places=places)
+            most = most if places is None else min(most, ROWS_PER_PLACE * places)
+            state = budgets.read_to_take(connection, terms.rule)
             granted = grant(state, terms.rule, most=most, now=now, horizon=terms.horizon, probe_for=terms.lease)
             if not granted.slots.count:
-                return TakenInvitations([], again_at=granted.again_at)
-            rows: list[sa.Row[Any]] = []
-            for priority in PRIORITIES:
-                if len(rows) < granted.slots.count:
-                    rows += _lease(connection, terms, priority, granted.slots.count - len(rows), now=now)
+                return TakenInvitations([], again_at=granted.again_at, places=places)
+            rows = share_out(
+                granted.slots.count,
+                self._jitter(),
+                events=lambda most: _lease(connection, terms, EVENT, most, now=now),
+                batches=lambda most: _lease(connection, terms, BATCH, most, now=now),
+            )
             full = len(rows) == granted.slots.count
             letters = _letters(connection, [row.id for row in rows])
             cancelled = [row.job_id for row in rows if letters[row.id].cancelled_at is not None]
@@ -99,9 +114,7 @@ class Invitations:
                 over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": reason}
                 connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(over))
             rows = [row for row in rows if _of_use(letters[row.id])]
-            reserved = after_taking(state, granted, len(rows), now=now, probe_for=terms.lease)
-            if reserved != state:
-                budgets.save(connection, terms.rule.name, reserved)
+            budgets.reserve(connection, terms.rule, state, granted, len(rows), now=now, probe_for=terms.lease)
         slots = granted.slots
         taken, closed = [], []
         for index, row in enumerate(rows):
@@ -114,7 +127,12 @@ class Invitations:
                 closed.append((row, _ERASED | {"detail": str(error)}))
         if closed:
             self._close(terms, closed, probe=granted.probe, now=now)
-        return TakenInvitations(taken, again_at=now if full else None)
+        return TakenInvitations(taken, again_at=now if full else None, places=places)
+
+    def leave(self, terms: InvitationTerms) -> None:
+        """Give back the sender's places: nothing more is handed over."""
+        with self._database.write() as connection:
+            self._places.give_back(connection, terms.rule, terms.place_owner)
 
     def _invitation(self, row: sa.Row[Any], letter: sa.Row[Any], slot: datetime | None) -> TakenInvitation:
         customer = Customer(
@@ -175,6 +193,7 @@ class Invitations:
             if ours:
                 back = {"state": InvitationState.WAITING, "lease_until": None}
                 connection.execute(sa.update(InvitationRow).where(InvitationRow.id.in_(list(ours))).values(back))
+            budgets.give_back(connection, rule, [item.slot for item in invitations])
 
     def replace(
         self, terms: InvitationTerms, stale: Sequence[tuple[TakenInvitation, datetime]], *, now: datetime

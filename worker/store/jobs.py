@@ -1,5 +1,6 @@
 """Taking jobs: reserve calls from the account's budget and lease as many due jobs, in one transaction."""
 
+import random
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -8,18 +9,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.budgets import BudgetRule, after_taking, credits_left, grant
+from worker.budgets import BudgetRule, credits_left, grant
 from worker.customers import Channel, Customer, invitation_channels
 from worker.keyring import CannotOpen, Keyring
 from worker.models import CustomerRow, Job
+from worker.places import ASK_AGAIN, ROWS_PER_PLACE
 from worker.sessions import SessionRequest
+from worker.shares import share_out
 from worker.states import JobState
 from worker.store import budgets, sessions
 from worker.store.cancelling import cancel_jobs, cancelled_batches
 from worker.store.database import Database, fetch
+from worker.store.places import Places
 from worker.store.sealing import Erased, open_line, open_person
 
-# In this order: an event's jobs go before a batch's.
+# An event's jobs go before a batch's, but for a share that `shares` keeps.
 EVENT, BATCH = 0, 10
 PRIORITIES = (EVENT, BATCH)
 # Added to the priority of a paused batch's rows: none that is taken then, so that they cost the others nothing.
@@ -37,6 +41,11 @@ class JobTerms:
     owner: str
     horizon: timedelta  # how far ahead calls are reserved
     reissue_at: Callable[[datetime], datetime]  # the adapter's: from the old session's expiry
+
+    @property
+    def place_owner(self) -> str:
+        """Who holds places: several accounts of one process may share a budget."""
+        return f"{self.owner} {self.account}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,36 +73,41 @@ class TakenJobs:
 
     jobs: list[TakenJob]
     again_at: datetime | None = None
+    places: int | None = None  # calls that may be in flight from now on
     # Jobs were moved on to sessions that live already: these channels may have invitations due.
     adopted_channels: frozenset[str] = frozenset()
 
 
 class Jobs:
-    def __init__(self, database: Database, keyring: Keyring) -> None:
+    def __init__(self, database: Database, keyring: Keyring, *, jitter: Callable[[], float] = random.random) -> None:
         self._database = database
         self._keyring = keyring
+        self._jitter = jitter
+        self._places = Places()
 
-    def take(self, terms: JobTerms, *, most: int, now: datetime) -> TakenJobs:
+    def take(self, terms: JobTerms, *, most: int, now: datetime, busy: int = 0) -> TakenJobs:
         """Lease up to `most` due jobs that may be called for within the terms' horizon.
 
         The budget's row is locked meanwhile, so exactly what is taken is reserved. A job whose customer has a
-        live session already is moved on to it without a call.
+        live session already is moved on to it without a call. `busy` is how many calls are in flight.
         """
         with self._database.write() as connection:
-            # The row of an account without limits is read without a lock: there is nothing to reserve there,
-            # unless it is recovering, when only one worker may send the single call that goes first.
-            state = budgets.read(connection, terms.rule.name, lock=bool(terms.rule.limits))
-            if state.pauses and not terms.rule.limits:
-                state = budgets.read(connection, terms.rule.name, lock=True)
+            places = self._places.hold(connection, terms.rule, terms.place_owner, lease=terms.lease, busy=busy, now=now)
+            if places is not None and places <= busy:
+                return TakenJobs([], again_at=now + ASK_AGAIN, places=places)
+            most = most if places is None else min(most, ROWS_PER_PLACE * places)
+            state = budgets.read_to_take(connection, terms.rule)
             granted = grant(state, terms.rule, most=most, now=now, horizon=terms.horizon, probe_for=terms.lease)
             if not granted.slots.count:
                 if credits_left(state, terms.rule) == 0 and _is_due(connection, terms, now=now):
                     budgets.stop_at_cap(connection, terms.rule, now=now)
-                return TakenJobs([], again_at=granted.again_at)
-            rows: list[sa.Row[Any]] = []
-            for priority in PRIORITIES:
-                if len(rows) < granted.slots.count:
-                    rows += _lease(connection, terms, priority, granted.slots.count - len(rows), now=now)
+                return TakenJobs([], again_at=granted.again_at, places=places)
+            rows = share_out(
+                granted.slots.count,
+                self._jitter(),
+                events=lambda most: _lease(connection, terms, EVENT, most, now=now),
+                batches=lambda most: _lease(connection, terms, BATCH, most, now=now),
+            )
             full = len(rows) == granted.slots.count
             cancelled = cancelled_batches(connection, {row.batch_id for row in rows})
             if cancelled:
@@ -107,9 +121,7 @@ class Jobs:
                 or not sessions.adopt(connection, row, session, reissue_at=terms.reissue_at, now=now)
             ]
             current = {key: session.id for key, session in live.items()}
-            reserved = after_taking(state, granted, len(due), now=now, probe_for=terms.lease)
-            if reserved != state:
-                budgets.save(connection, terms.rule.name, reserved)
+            budgets.reserve(connection, terms.rule, state, granted, len(due), now=now, probe_for=terms.lease)
             people = _customers(connection, [row.customer_id for row in due])
         slots = granted.slots
         jobs, closed = [], []
@@ -129,7 +141,12 @@ class Jobs:
         called_for = {row.id for row in due}
         moved_on = [row for row in rows if row.id not in called_for]
         adopted = {channel for row in moved_on for channel in invitation_channels(row.channel)}
-        return TakenJobs(jobs, again_at=again_at, adopted_channels=frozenset(adopted))
+        return TakenJobs(jobs, again_at=again_at, places=places, adopted_channels=frozenset(adopted))
+
+    def leave(self, terms: JobTerms) -> None:
+        """Give back the account's places: nothing more is called for."""
+        with self._database.write() as connection:
+            self._places.give_back(connection, terms.rule, terms.place_owner)
 
     def _close(
         self, terms: JobTerms, closed: Sequence[tuple[sa.Row[Any], dict[str, Any]]], *, probe: bool, now: datetime
@@ -151,6 +168,7 @@ class Jobs:
             if any(job.probe for job in jobs):
                 budgets.end_probe(connection, rule)
             release(connection, [(job.id, job.fence) for job in jobs], now=now)
+            budgets.give_back(connection, rule, [job.slot for job in jobs])
 
     def _job(
         self,

@@ -1,0 +1,61 @@
+"""How many of an account's calls each shift may have in flight, so that all together never pass its concurrency.
+
+Pure: `store.places` keeps a row for each shift, and applies this under the lock on the account's budget row. A shift
+that more share with than before opens no more calls until it is down to its share; what it has in flight meanwhile
+stays counted as its own, and becomes another's only as it ends. Nobody holds many more than it fills: a shift that
+waits for one slow call must not keep the others' customers waiting.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+ROWS_PER_PLACE = 2  # rows taken at once: more would wait with their worker until their leases were over
+ASK_AGAIN = timedelta(milliseconds=200)  # how soon a shift looks at what the others hold
+# A shift begins with a fourth of all places, or so many, and doubles what it has once that is nearly filled.
+BEGINS_WITH = 8
+# Where there are more shifts than places, each has a turn: accounts that share a budget must all get on.
+TURN = timedelta(seconds=5)
+_DAY_ONE = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What one shift holds; nothing after `until`, unless it says so again."""
+
+    owner: str
+    places: int
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Share:
+    """`use` bounds the calls that may be in flight before another is opened; `keep` is what counts as the owner's."""
+
+    use: int
+    keep: int
+
+
+def share(cap: int, held: Iterable[Held], owner: str, *, busy: int, now: datetime) -> Share:
+    """What `owner`, with `busy` calls in flight, may use and keeps of `cap` places, given what all hold."""
+    live = {item.owner: item.places for item in held if item.until > now}
+    mine = live.pop(owner, 0)
+    free = cap - sum(live.values())
+    use = max(min(_fair(cap, [*live, owner], owner, now), _wanted(cap, mine, busy), free), 0)
+    return Share(use, max(use, min(busy, mine)))
+
+
+def _wanted(cap: int, mine: int, busy: int) -> int:
+    least = min(max(-(-cap // 4), BEGINS_WITH), cap)
+    if mine < least:
+        return least
+    if 4 * busy >= 3 * mine:
+        return 2 * mine
+    return max(mine // 2, least) if 4 * busy < mine else mine
+
+
+def _fair(cap: int, owners: list[str], owner: str, now: datetime) -> int:
+    each, rest = divmod(cap, len(owners))
+    turn = (now - _DAY_ONE) // TURN if each == 0 else 0
+    rank = (sorted(owners).index(owner) + turn) % len(owners)
+    return each + (rank < rest)
