@@ -109,5 +109,6 @@ def test_two_upgrades_at_once_go_one_after_the_other(database):
             schema.upgrade(database, tries=1)
         assert schema.current(database) == BEFORE
         other.execute(sa.select(sa.func.pg_advisory_unlock(schema.ONE_AT_A_TIME)))
+        other.commit()
         schema.upgrade(database)
     assert schema.current(database) == schema.newest()
