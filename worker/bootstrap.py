@@ -17,6 +17,7 @@ from worker.customers import Customer, FieldProblem, invitation_channels
 from worker.http import Http, OwnHttp
 from worker.invitations import Templates
 from worker.keyring import CannotOpen, Keyring
+from worker.lookups import MARGIN
 from worker.onboarding import FLUSH_MARGIN, InviteWork, IssueWork, Ring
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import Provider
@@ -229,6 +230,7 @@ class Parts:
                 owner=self.owner,
                 horizon=HORIZON,
                 reissue_at=provider.reissue_at,
+                look_up_after=_look_up_after(settings.on_unknown, provider, settings.timeout),
             ),
             provider=provider,
             http=http,
@@ -243,6 +245,8 @@ class Parts:
 
     def invite_work(self, channel: str) -> InviteWork:
         settings = self.settings.sms if channel == "sms" else self.settings.email
+        timeout = settings.timeout if settings else timedelta(seconds=30)
+        on_unknown = settings.on_unknown if settings else "hold"
         return InviteWork(
             terms=InvitationTerms(
                 channel=channel,
@@ -251,10 +255,11 @@ class Parts:
                 owner=self.owner,
                 horizon=HORIZON,
                 most_reissues=self.settings.reissue.most,
+                look_up_after=_look_up_after(on_unknown, self.senders[channel], timeout),
             ),
             sender=self.senders[channel],
             sender_name=self.sender_name(channel),
-            timeout=settings.timeout if settings else timedelta(seconds=30),
+            timeout=timeout,
             templates=self.templates,
             providers=dict(self.providers),
             invitations=self.invitations,
@@ -272,6 +277,11 @@ class Parts:
 
     def close(self) -> None:
         self.database.close()
+
+
+def _look_up_after(on_unknown: str, other_side: Provider | Sender, timeout: timedelta) -> timedelta | None:
+    """From the lease's end until nothing can arrive any more, not even from a worker that was stopped meanwhile."""
+    return timeout + MARGIN if on_unknown == "reconcile" and not other_side.no_look_up else None
 
 
 def not_applied_yet(settings: Settings) -> list[str]:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from worker.bootstrap import Parts
 from worker.budgets import BudgetState
 from worker.clock import monotonic
+from worker.lookups import lost_answers
 from worker.outage import Outage
 from worker.retention import Retention
 from worker.runner import Runner
@@ -182,10 +183,21 @@ class Embedded:
             # What is left belongs to accounts that are stopped or gone; or it is paused, or the customers' turn.
             return (Stand.STOPPED if outlook.accounts or outlook.channels else Stand.LATER), ""
         soonest, state = found
-        waits_for = f"waits until {soonest:%H:%M:%S} UTC: {state.pause_reason}" if soonest > now else ""
+        waits_for = (
+            f"waits until {soonest:%H:%M:%S} UTC: {self._why(batch_id, state, soonest)}" if soonest > now else ""
+        )
         # An outage ends a pause only to begin the next: what has not moved for that long is not waited for either.
         too_long = soonest > now + patience or (soonest > now and now - moved_at > patience)
         return (Stand.LATER if too_long else None), waits_for
+
+    def _why(self, batch_id: int, state: BudgetState, soonest: datetime) -> str:
+        """What is waited for until then, in words: a pause, or calls that are to be looked up."""
+        if state.blocked_until is not None and state.blocked_until >= soonest:
+            return state.pause_reason
+        doubts = self._parts.facts.in_doubt(batch_id)
+        if doubts.look_up_at is None or doubts.look_up_at > soonest:
+            return state.pause_reason
+        return f"{lost_answers(sum(doubts.calls.values()), doubts.messages)}, then to be looked up"
 
 
 def next_move(parts: Parts, outlook: Outlook, batch_id: int) -> tuple[datetime, BudgetState] | None:

@@ -1,6 +1,6 @@
 """What went wrong, and how a step ends because of it.
 
-    Problem(kind)  --ending_for-->  Done | Snooze | Retry | Hold | Cancel
+    Problem(kind)  --ending_for-->  Done | Snooze | Retry | LookUp | Hold | Cancel
 
 Adapters say *what* an answer was (a `Problem` of one `Kind`, or a value); this module alone says what
 becomes of the row. Being told to wait is not a failure: waits and failures are counted apart.
@@ -87,8 +87,17 @@ class Retry:
 
 
 @dataclass(frozen=True)
+class LookUp:
+    """Due later, to be looked up at the other side: nobody knows whether the call was carried out."""
+
+    at: datetime
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
 class Hold:
-    """Stopped until it is known what happened, or until a person decides."""
+    """Stopped until a person decides."""
 
     reason: str
     detail: str
@@ -102,7 +111,13 @@ class Cancel:
     detail: str
 
 
-Ending = Done | Snooze | Retry | Hold | Cancel
+Ending = Done | Snooze | Retry | LookUp | Hold | Cancel
+
+
+def resume_at(problem: Problem, policy: RetryPolicy, now: datetime) -> datetime:
+    """When a row that only waits for its account says that it is due: the account's pause decides when it is called."""
+    waits = problem.unreachable or problem.kind is Kind.RATE_LIMITED
+    return now + (problem.retry_after or policy.first) if waits else now
 
 
 def ending_for(
@@ -114,12 +129,14 @@ def ending_for(
     resume_at: datetime,
     now: datetime,
     jitter: float,
+    look_up_at: datetime | None = None,
 ) -> Ending:
     """How the step ends.
 
     `attempt` counts this one. `repeatable`: repeating neither costs nor duplicates, or the account says
     `on_unknown = "repeat"`. `resume_at` is when the account may be called again, for a row that only has
-    to wait for it. `jitter` in [0, 1) spreads retries over the whole backoff (full jitter).
+    to wait for it. `jitter` in [0, 1) spreads retries over the whole backoff (full jitter). `look_up_at` is when the
+    call may be looked up at the other side, not before it can have been carried out late; None: it cannot be.
     """
     reason = problem.kind.value
     if problem.concerns_account:
@@ -128,8 +145,13 @@ def ending_for(
     match problem.kind:
         case Kind.BAD_INPUT:
             return Cancel(reason, problem.detail)
+        case Kind.CONFLICT if look_up_at is not None:
+            # Evidence, not a failure: the call was refused, so there is nothing that could still arrive.
+            return LookUp(now, reason, problem.detail)
         case Kind.CONFLICT:
             return Hold(reason, problem.detail)
+        case Kind.UNKNOWN if not repeatable and look_up_at is not None:
+            return LookUp(look_up_at, reason, f"{problem.detail}; looked up from {look_up_at:%H:%M:%S} UTC")
         case Kind.UNKNOWN if not repeatable:
             return Hold(reason, problem.detail)
         case _:

@@ -187,7 +187,8 @@ class Job(Base):
     result: Mapped[str] = mapped_column(sa.String(16), doc="What the provider decided about the customer.")
     session_id: Mapped[uuid.UUID | None]
     in_doubt: Mapped[uuid.UUID | None] = mapped_column(
-        doc="The attempt whose outcome nobody knows: what is due is to look it up at the provider, not to call again."
+        doc="The attempt whose outcome nobody knows. Where such a job waits, what is due is to look that attempt up at"
+        " the provider, not to call again; it stays with one that is held, or given up, for as long as the doubt does."
     )
     others: Mapped[str] = mapped_column(
         sa.String(400),
@@ -241,17 +242,31 @@ class Attempt(Base):
     look_up_at: Mapped[datetime | None] = mapped_column(
         doc="When it may be looked up at the other side should its outcome stay unknown; NULL: it cannot be."
     )
+    looks_up: Mapped[uuid.UUID | None] = mapped_column(
+        doc="The attempt that this one looks up, by a call that asks for nothing new; NULL: it asks for something."
+    )
     opened_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(
-        sa.String(16), doc="done, not_sent, unreachable, late, or a Kind; NULL: open."
+        sa.String(16),
+        doc="done, not_sent, unreachable, late, more (a look-up's: there is another page), or a Kind; NULL: open.",
     )
     status: Mapped[int | None] = mapped_column(doc="HTTP or SMTP status.")
     code: Mapped[str | None] = mapped_column(sa.String(64))
     detail: Mapped[str] = mapped_column(sa.String(400))
+    found: Mapped[str] = mapped_column(
+        sa.String(400),
+        server_default="",
+        doc="References of what the other side has from us and we do not hold, with spaces between.",
+    )
 
     # No index on what closing changes (closed_at, outcome, ...), not even as a predicate: the row is then changed in
     # its own page and no index is written. A job has few attempts, so those that are open are found by it as well.
+    __table_args__ = (
+        # Both as small as what was ever in doubt.
+        _partial("ix_attempt_looks_up", "looks_up", where="looks_up IS NOT NULL"),
+        _partial("ix_attempt_found", "job_id", where="found <> ''"),
+    )
 
 
 class SessionRow(Base):

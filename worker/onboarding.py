@@ -11,15 +11,17 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from worker.clock import Clock
-from worker.endings import Done, Ending, Hold, Kind, Problem, RetryPolicy, ending_for
+from worker.endings import Done, Ending, Hold, Kind, Problem, RetryPolicy, ending_for, resume_at
 from worker.http import Http
 from worker.invitations import Invitation, TemplateProblem, Templates
+from worker.lookups import Doubt, compare, ending_of_look_up
 from worker.pacing import spacing
-from worker.providers.contract import Broken, HttpRequest, Provider
-from worker.senders.contract import Message, Sender
-from worker.sessions import Session, SessionRequest, is_stale
+from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
+from worker.senders.contract import Message, Receipt, Sender
+from worker.sessions import Session, is_stale
 from worker.shift import TakenRows
 from worker.store.attempts import Attempts, IssueResult, OpenedJob
 from worker.store.handovers import Handovers, InviteResult, OpenedInvitation
@@ -29,6 +31,7 @@ from worker.store.jobs import Jobs, JobTerms, TakenJob
 # Between the last look at the lease and the result: the call's own time-out, and writing what came of it.
 FLUSH_MARGIN = timedelta(seconds=5)
 Ring = Callable[[str], None]
+Read = TypeVar("Read")
 log = logging.getLogger(__name__)
 
 
@@ -86,46 +89,84 @@ class IssueWork:
 
         Both within one time-out: the lease leaves room for no more.
         """
+        if opened.job.doubt is not None:
+            return await self._look_up(opened, opened.job.doubt)
         request = opened.job.request
         began_at = self.clock()
-        time = asyncio.get_running_loop().time
-        deadline = time() + self.timeout.total_seconds()
-        built = self.provider.build(request)
-        answer = await self._ask(built, request, began_at, self.timeout)
-        if isinstance(answer, Problem) and answer.kind is Kind.AUTH:
-            self.provider.reload_credentials()
-            # Not whether it has changed just now: of many calls refused with the old secret, one finds the new.
-            anew = self.provider.build(request)
-            if anew.headers != built.headers:
-                left = timedelta(seconds=deadline - time())
-                if left >= self.timeout / 2:
-                    answer = await self._ask(anew, request, began_at, left)
-                else:  # cut off early, the second call would be in doubt; the account has done nothing wrong
-                    answer = replace(answer, kind=Kind.TRANSIENT, detail=f"{answer.detail}; its secret was replaced")
+
+        def read(answer: HttpAnswer | Broken) -> Session | Problem:
+            if isinstance(answer, Broken):
+                return self.provider.broken(answer, request)
+            return self.provider.read(answer, request, issued_at=began_at, now=self.clock())
+
+        answer = await self._ask(lambda: self.provider.build(request), read)
         if isinstance(answer, Session):
             return IssueResult(opened, began_at, Done(), session=answer)
         return IssueResult(opened, began_at, self._ending(opened, answer), problem=answer)
 
+    async def _look_up(self, opened: OpenedJob, doubt: Doubt) -> IssueResult:
+        """Ask what became of the call in doubt, instead of making it again."""
+        request = opened.job.request
+        began_at = self.clock()
+        built = self.provider.look_up(request, page=doubt.page)
+
+        def read(answer: HttpAnswer | Broken) -> Listing | Problem:
+            if isinstance(answer, Broken):
+                return Problem(Kind.TRANSIENT, answer.detail)
+            return self.provider.read_look_up(answer, request, now=self.clock())
+
+        if built is None:  # the account was one of another provider when the call was made
+            listing: Listing | Problem = Problem(Kind.BAD_INPUT, self.provider.no_look_up)
+        else:
+            listing = await self._ask(lambda: self.provider.look_up(request, page=doubt.page) or built, read)
+        found = listing if isinstance(listing, Problem) else compare(listing, doubt)
+        ending = ending_of_look_up(
+            found, doubt, opened.job.attempts, self.terms.rule.policy, self.clock(), self.jitter()
+        )
+        if isinstance(found, Problem):
+            return IssueResult(opened, began_at, ending, problem=found)
+        return IssueResult(opened, began_at, ending, found=found)
+
     async def _ask(
-        self, built: HttpRequest, request: SessionRequest, began_at: datetime, within: timedelta
-    ) -> Session | Problem:
+        self, build: Callable[[], HttpRequest], read: Callable[[HttpAnswer | Broken], Read | Problem]
+    ) -> Read | Problem:
+        time = asyncio.get_running_loop().time
+        deadline = time() + self.timeout.total_seconds()
+        built = build()
+        answer = await self._exchange(built, read, self.timeout)
+        if isinstance(answer, Problem) and answer.kind is Kind.AUTH:
+            self.provider.reload_credentials()
+            # Not whether it has changed just now: of many calls refused with the old secret, one finds the new.
+            anew = build()
+            if anew.headers != built.headers:
+                left = timedelta(seconds=deadline - time())
+                if left >= self.timeout / 2:
+                    answer = await self._exchange(anew, read, left)
+                else:  # cut off early, the second call would be in doubt; the account has done nothing wrong
+                    answer = replace(answer, kind=Kind.TRANSIENT, detail=f"{answer.detail}; its secret was replaced")
+        return answer
+
+    async def _exchange(
+        self, built: HttpRequest, read: Callable[[HttpAnswer | Broken], Read | Problem], within: timedelta
+    ) -> Read | Problem:
         answer = await self.http.call(built, timeout=within)
-        if isinstance(answer, Broken):
-            problem = self.provider.broken(answer, request)
-            return problem if answer.sent else replace(problem, unreachable=True)
-        return self.provider.read(answer, request, issued_at=began_at, now=self.clock())
+        result = read(answer)
+        unreachable = isinstance(answer, Broken) and not answer.sent
+        return replace(result, unreachable=True) if isinstance(result, Problem) and unreachable else result
 
     def _ending(self, opened: OpenedJob, problem: Problem) -> Ending:
-        return _ending(
-            problem, opened.job.attempts, opened.repeatable, self.terms.rule.policy, self.clock(), self.jitter()
-        )
+        return _ending(problem, opened.job.attempts, opened, self.terms.rule.policy, self.clock(), self.jitter())
 
     def not_made(self, opened: OpenedJob) -> IssueResult:
         return IssueResult(opened, self.clock(), None)
 
     def broke(self, opened: OpenedJob, error: Exception) -> IssueResult:
         problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} during the call")
-        return IssueResult(opened, self.clock(), self._ending(opened, problem), problem=problem)
+        doubt, now = opened.job.doubt, self.clock()
+        if doubt is not None:
+            ending = ending_of_look_up(problem, doubt, opened.job.attempts, self.terms.rule.policy, now, self.jitter())
+            return IssueResult(opened, now, ending, problem=problem)
+        return IssueResult(opened, now, self._ending(opened, problem), problem=problem)
 
     def halts(self, result: IssueResult) -> bool:
         return result.problem is not None and result.problem.concerns_account
@@ -180,11 +221,12 @@ class InviteWork:
 
     def open(self, items: Sequence[TakenInvitation], now: datetime) -> list[OpenedInvitation]:
         """Write the hand-overs; a link that has become too old goes back for a new session instead."""
-        stale = [item for item in items if is_stale(item.expires_at, floor=item.floor, now=now)]
+        # One in doubt is looked up first: it may have been sent while its link was fresh.
+        stale = [item for item in items if item.doubt is None and _is_stale(item, now)]
         if stale:
             due = [(item, self._reissue_at(item, now)) for item in stale]
             self.invitations.replace(self.terms, due, now=now)
-        fresh = [item for item in items if not is_stale(item.expires_at, floor=item.floor, now=now)]
+        fresh = [item for item in items if item.doubt is not None or not _is_stale(item, now)]
         opened = self.handovers.open(self.terms, fresh, repeatable=self.sender.repeatable(), now=now) if fresh else []
         if fresh and not opened:
             self.invitations.release(self.terms.rule, fresh, now=now)
@@ -200,6 +242,8 @@ class InviteWork:
     async def call(self, opened: OpenedInvitation) -> InviteResult:
         item = opened.invitation
         began_at = self.clock()
+        if item.doubt is not None:
+            return await self._look_up(opened, item.doubt)
         try:
             message = self._message(item, now=began_at)
         except TemplateProblem as error:
@@ -210,6 +254,21 @@ class InviteWork:
         if isinstance(receipt, Problem):
             return InviteResult(opened, began_at, self._ending(opened, receipt), problem=receipt)
         return InviteResult(opened, began_at, Done(), reference=receipt.reference)
+
+    async def _look_up(self, opened: OpenedInvitation, doubt: Doubt) -> InviteResult:
+        """Ask what became of the hand-over in doubt, instead of making it again."""
+        item = opened.invitation
+        began_at = self.clock()
+        person = item.customer.person
+        to = person.email if self.terms.channel == "email" else person.phone
+        found = await self.sender.look_up(to, item.link, since=doubt.opened_at, known=doubt.known)
+        if isinstance(found, Receipt):
+            return InviteResult(opened, began_at, Done(), reference=found.reference)
+        policy = self.terms.rule.policy
+        ending = ending_of_look_up(found, doubt, item.attempts, policy, self.clock(), self.jitter())
+        if isinstance(found, Problem):
+            return InviteResult(opened, began_at, ending, problem=found)
+        return InviteResult(opened, began_at, ending, found=found)
 
     def _message(self, item: TakenInvitation, *, now: datetime) -> Message:
         person = item.customer.person
@@ -227,16 +286,20 @@ class InviteWork:
         )
 
     def _ending(self, opened: OpenedInvitation, problem: Problem) -> Ending:
-        return _ending(
-            problem, opened.invitation.attempts, opened.repeatable, self.terms.rule.policy, self.clock(), self.jitter()
-        )
+        policy = self.terms.rule.policy
+        return _ending(problem, opened.invitation.attempts, opened, policy, self.clock(), self.jitter())
 
     def not_made(self, opened: OpenedInvitation) -> InviteResult:
         return InviteResult(opened, self.clock(), None)
 
     def broke(self, opened: OpenedInvitation, error: Exception) -> InviteResult:
         problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} while sending")
-        return InviteResult(opened, self.clock(), self._ending(opened, problem), problem=problem)
+        doubt, now = opened.invitation.doubt, self.clock()
+        if doubt is not None:
+            attempts, policy = opened.invitation.attempts, self.terms.rule.policy
+            ending = ending_of_look_up(problem, doubt, attempts, policy, now, self.jitter())
+            return InviteResult(opened, now, ending, problem=problem)
+        return InviteResult(opened, now, self._ending(opened, problem), problem=problem)
 
     def halts(self, result: InviteResult) -> bool:
         return result.problem is not None and result.problem.concerns_account
@@ -252,19 +315,27 @@ class InviteWork:
         self.invitations.leave(self.terms)
 
 
+def _is_stale(item: TakenInvitation, now: datetime) -> bool:
+    return is_stale(item.expires_at, floor=item.floor, now=now)
+
+
 def _ending(
-    problem: Problem, attempts: int, repeatable: bool, policy: RetryPolicy, now: datetime, jitter: float
+    problem: Problem,
+    attempts: int,
+    opened: OpenedJob | OpenedInvitation,
+    policy: RetryPolicy,
+    now: datetime,
+    jitter: float,
 ) -> Ending:
-    waits = problem.unreachable or problem.kind is Kind.RATE_LIMITED
     return ending_for(
         problem,
         attempt=attempts + 1,
-        repeatable=repeatable,
+        repeatable=opened.repeatable,
         policy=policy,
-        # The account's pause decides when it is called again; until then this is when the row says it is due.
-        resume_at=now + (problem.retry_after or policy.first) if waits else now,
+        resume_at=resume_at(problem, policy, now),
         now=now,
         jitter=jitter,
+        look_up_at=opened.look_up_at,
     )
 
 

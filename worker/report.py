@@ -38,7 +38,9 @@ ACTIONS = {
     (
         "held",
         "unknown",
-    ): "ask the provider whether a session was opened, then `onboard resolve` with --repeat or --abandon",
+    ): "ask the provider whether a session was opened, and end what the error names, then `onboard resolve` with"
+    " --repeat or --abandon",
+    ("waiting", "unknown"): "nothing: it is looked up at the provider, and goes on",
     (
         "held",
         "second_session",
@@ -74,6 +76,7 @@ def status(parts: Parts, batch: BatchFacts) -> dict[str, Any]:
     invitations = {state.value: counts.invitations.get(state, 0) for state in InvitationState}
     invitations["waiting"] += invitations.pop("working")
     invitations.pop("superseded")  # replaced by another before it left: not a message of its own
+    doubts = parts.facts.in_doubt(batch.id)
     accounts = {}
     for name, facts in sorted(counts.accounts.items()):
         # An account that was taken out of the configuration still has its calls.
@@ -83,6 +86,8 @@ def status(parts: Parts, batch: BatchFacts) -> dict[str, Any]:
             "issued": facts.issued,
             "rate_limited": facts.rate_limited,
             "errors": facts.errors,
+            "late": facts.late,
+            "in_doubt": doubts.calls.get(name, 0),
             "stopped": (state.stop_reason or "stopped") if state is not None and state.stopped_at else None,
         }
     ends = _forecast(parts, batch, counts)
@@ -160,6 +165,10 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
     """One line of the report, by column. Times are ISO 8601 UTC; `error` keeps what explains the state."""
     error = f"{line.reason}: {line.detail}" if line.detail else line.reason
     action = ACTIONS.get((line.state, line.reason)) or ACTIONS.get((line.state, "")) or ""
+    if line.late:
+        late = f"an answer came too late to be used; the provider has also opened {line.late}"
+        error = f"{error}; {late}" if error else late
+        action = action or "end the session that the error names at the provider, or let it expire unused"
     values: dict[str, Any] = {
         "row": line.row,
         "customer_id": line.customer_id,

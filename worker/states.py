@@ -9,7 +9,7 @@
 
 from enum import StrEnum
 
-from worker.endings import Cancel, Done, Ending, Hold, Retry, Snooze
+from worker.endings import Cancel, Done, Ending, Hold, LookUp, Retry, Snooze
 
 
 class JobState(StrEnum):
@@ -70,7 +70,7 @@ def job_state_after(ending: Ending) -> JobState:
     match ending:
         case Done():
             return JobState.ISSUED
-        case Snooze() | Retry():
+        case Snooze() | Retry() | LookUp():
             return JobState.WAITING
         case Hold():
             return JobState.HELD
@@ -83,7 +83,7 @@ def invitation_state_after(ending: Ending) -> InvitationState:
     match ending:
         case Done():
             return InvitationState.SENT
-        case Snooze() | Retry():
+        case Snooze() | Retry() | LookUp():
             return InvitationState.WAITING
         case Hold():
             return InvitationState.HELD

@@ -20,9 +20,11 @@ def return_leases(parts: Parts, *, all_of_them: bool = False) -> Returned:
         places.clear(parts.database)
     if returned != Returned():
         log.info(
-            "leases of workers that are gone: %d rows given back, %d to be repeated, %d held or failed",
+            "leases of workers that are gone: %d rows given back, %d to be repeated, %d to be looked up,"
+            " %d held or failed",
             returned.free,
             returned.repeated,
+            returned.in_doubt,
             returned.held,
         )
     return returned

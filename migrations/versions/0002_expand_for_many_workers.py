@@ -56,6 +56,11 @@ def upgrade() -> None:
         job.add_column(sa.Column("freshness_seconds", sa.Integer(), nullable=True))
     with op.batch_alter_table("attempt") as attempt:
         attempt.add_column(sa.Column("look_up_at", sa.DateTime(timezone=True), nullable=True))
+        attempt.add_column(sa.Column("looks_up", sa.Uuid(), nullable=True))
+        attempt.add_column(sa.Column("found", sa.String(400), nullable=False, server_default=""))
+    looked_up, found = sa.text("looks_up IS NOT NULL"), sa.text("found <> ''")
+    op.create_index("ix_attempt_looks_up", "attempt", ["looks_up"], postgresql_where=looked_up, sqlite_where=looked_up)
+    op.create_index("ix_attempt_found", "attempt", ["job_id"], postgresql_where=found, sqlite_where=found)
     with op.batch_alter_table("invitation") as invitation:
         invitation.add_column(sa.Column("in_doubt", sa.Uuid(), nullable=True))
 
@@ -66,7 +71,11 @@ def downgrade() -> None:
     _downgrade_retention()
     with op.batch_alter_table("invitation") as invitation:
         invitation.drop_column("in_doubt")
+    op.drop_index("ix_attempt_found", "attempt")
+    op.drop_index("ix_attempt_looks_up", "attempt")
     with op.batch_alter_table("attempt") as attempt:
+        attempt.drop_column("found")
+        attempt.drop_column("looks_up")
         attempt.drop_column("look_up_at")
     with op.batch_alter_table("job") as job:
         job.drop_column("freshness_seconds")

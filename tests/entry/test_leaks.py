@@ -38,6 +38,7 @@ def test_no_personal_data_token_or_secret_is_in_the_log_on_screen_or_in_the_data
     )
     desk = desk_at(played)
     desk.secret("idenfy_secret", "s3cret-key-of-ours")
+    desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\non_unknown = "hold"')
     desk.change("[accounts.au]", 'prefill = "all"\n[accounts.au]')
     listed = desk.list_of([*ROWS, {"customer_id": "xq.99.private@example.com", "email": "quellenhofer"}])
     ended = desk.run_process("run", listed, "--json", "--log-level", "debug", "--log-file", "onboard.log")

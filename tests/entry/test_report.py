@@ -123,6 +123,7 @@ def test_links_are_shown_only_when_asked_for_and_that_is_noted(ran: Desk, played
 
 def test_html_names_what_needs_a_person_and_stops(desk_at, play):
     desk = desk_at(play(faults=(Fault.parse("drop-after:1,endpoint=idenfy-kyc"),)))
+    desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\non_unknown = "hold"')
     desk.secret("frankieone_key", "mistyped")
     listed = desk.list_of([*customers(5, au=2), {"customer_id": "bad", "email": "nobody"}])
     assert desk.onboard("run", listed).code == 1

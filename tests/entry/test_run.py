@@ -25,7 +25,7 @@ ROWS = [
     "cancelled",
 ]
 STATUS = ["batch", "name", "state", "rows", "results", "accounts", "invitations", "forecast"]
-ACCOUNT = ["requests", "issued", "rate_limited", "errors", "stopped"]
+ACCOUNT = ["requests", "issued", "rate_limited", "errors", "late", "in_doubt", "stopped"]
 INVITATIONS = ["waiting", "sent", "delivered", "bounced", "suppressed", "failed", "held"]
 
 
@@ -272,6 +272,7 @@ def test_transient_failures_are_tried_again_and_counted(desk_at, play):
 def test_a_call_that_broke_after_it_was_made_is_held_for_idenfy_and_repeated_for_frankieone(desk_at, play):
     played = play(faults=(Fault.parse("drop-after:0.25"),), seed=4)
     desk = desk_at(played)
+    desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\non_unknown = "hold"')
     ended = desk.onboard("run", desk.list_of(customers(40, au=20)), "--json")
     broken = {
         name: [entry["client"] for entry in played.calls(name) if entry["fault"]]

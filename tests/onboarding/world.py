@@ -169,7 +169,12 @@ class World:
     @property
     def asked(self) -> list[str]:
         """The customers that sessions were asked for, in order."""
-        return [json.loads(request.body)["customer_id"] for request in self.http.requests]
+        return [json.loads(request.body)["customer_id"] for request in self.http.requests if request.body]
+
+    @property
+    def looked_up(self) -> list[str]:
+        """What look-ups asked for, in order."""
+        return [request.url.partition("?")[2] for request in self.http.requests if request.method == "GET"]
 
     def rows(self, model: type[Base], **values: Any) -> list[sa.Row[Any]]:
         table = model.__table__

@@ -58,8 +58,9 @@ async def _call(case: Case, source: str, **settings: Any) -> None:
     case.path.unlink(missing_ok=True)
     async with open_http_session() as session:
         with tape(source=source, mode="all").use_cassette(str(case.path)):
-            for _ in range(case.calls):
-                got = await Http(session).call(provider.build(asked), timeout=TIMEOUT)
+            listing = [provider.look_up(asked, page=1)] if case.look_up else []
+            for built in filter(None, [*(provider.build(asked) for _ in range(case.calls)), *listing]):
+                got = await Http(session).call(built, timeout=TIMEOUT)
                 if isinstance(got, Broken):
                     raise SystemExit(f"{case.path.name}: {got.detail}")
                 assert isinstance(got, HttpAnswer)

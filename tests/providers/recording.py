@@ -70,6 +70,7 @@ class Case:
     asked: SessionRequest = field(default_factory=request)
     calls: int = 1
     bad_key: bool = False
+    look_up: bool = False  # after those calls, the customer's sessions are listed
     real: bool = False
 
     @property
@@ -136,6 +137,10 @@ CASES = (
     Case("idenfy-kyc", "gateway-502", Kind.UNKNOWN, _fault("502")),
     Case("idenfy-kyc", "html-200", Kind.UNKNOWN, _fault("html")),
     Case("idenfy-kyc", "redirect-307", Kind.AUTH, _fault("redirect")),
+    Case("idenfy-kyc", "listing-200", calls=2, look_up=True),
+    Case("idenfy-kyc", "listing-empty-200", calls=0, look_up=True, real=True),
+    Case("idenfy-kyc", "listing-bad-key-401", Kind.AUTH, calls=0, look_up=True, bad_key=True, real=True),
+    Case("idenfy-kyc-openapi", "listing-200", look_up=True),
     Case("idenfy-kyc-openapi", "created-201", real=True),
     Case("idenfy-kyc-openapi", "created-with-everything-201", account={"prefill": "all"}, asked=NESTED),
     Case("idenfy-kyc-openapi", "bad-key-401", Kind.AUTH, bad_key=True, real=True),

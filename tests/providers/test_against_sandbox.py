@@ -7,7 +7,7 @@ import pytest
 
 from worker.endings import Kind, Problem
 from worker.http import Http, open_http_session
-from worker.providers.contract import Broken
+from worker.providers.contract import Broken, Listing
 from worker.sandbox import Sandbox, SandboxOptions
 from worker.sandbox.faults import Fault
 from worker.sessions import Session
@@ -39,14 +39,20 @@ async def results(case: Case, within: timedelta = LONG, **options):
                 found.append(provider.broken(got, case.asked))
             else:
                 found.append(provider.read(got, case.asked, issued_at=NOW, now=NOW))
+        if case.look_up:
+            got = await Http(session).call(provider.look_up(case.asked, page=1), timeout=within)
+            found.append(provider.read_look_up(got, case.asked, now=NOW))
         return found
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.endpoint}/{case.name}")
 async def test_the_sandbox_answers_as_it_was_recorded(case):
-    result = (await results(case))[-1]
+    *opened, result = await results(case)
 
-    if case.kind is None:
+    if case.kind is None and case.look_up:
+        assert isinstance(result, Listing)
+        assert [entry.reference for entry in result.entries] == [session.reference for session in reversed(opened)]
+    elif case.kind is None:
         assert isinstance(result, Session)
         assert result.expires_at > NOW
     else:

@@ -9,7 +9,7 @@ import yaml
 
 from worker.endings import Problem
 from worker.http import Http, open_http_session
-from worker.providers.contract import Broken, HttpAnswer
+from worker.providers.contract import Broken, HttpAnswer, Listed, Listing
 from worker.sessions import Session
 
 from .accounts import API_KEY, API_SECRET, FRANKIE_CUSTOMER, NOW
@@ -25,8 +25,9 @@ async def replayed(case: Case, **settings) -> HttpAnswer | Broken:
     provider = case.provider(**settings)
     async with open_http_session() as session:
         with tape().use_cassette(str(case.path), allow_playback_repeats=False):
-            for _ in range(case.calls):
-                got = await Http(session).call(provider.build(case.asked), timeout=LONG)
+            listing = [provider.look_up(case.asked, page=1)] if case.look_up else []
+            for built in filter(None, [*(provider.build(case.asked) for _ in range(case.calls)), *listing]):
+                got = await Http(session).call(built, timeout=LONG)
     return got
 
 
@@ -35,8 +36,13 @@ async def test_a_recorded_call_is_made_again_byte_by_byte_and_read_as_it_was(cas
     got = await replayed(case)
 
     assert isinstance(got, HttpAnswer), got
-    result = case.provider().read(got, case.asked, issued_at=NOW, now=NOW)
-    if case.kind is None:
+    if case.look_up:
+        result = case.provider().read_look_up(got, case.asked, now=NOW)
+    else:
+        result = case.provider().read(got, case.asked, issued_at=NOW, now=NOW)
+    if case.look_up and case.kind is None:
+        assert result == Listing((Listed(SCRUBBED, "ACTIVE"),) * case.calls)
+    elif case.kind is None:
         assert isinstance(result, Session)
         assert result.token == SCRUBBED
     else:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.endings import Cancel, Hold, Kind, Problem, Retry, RetryPolicy, Snooze, ending_for
+from worker.endings import Cancel, Hold, Kind, LookUp, Problem, Retry, RetryPolicy, Snooze, ending_for
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
@@ -14,8 +14,8 @@ POLICY = RetryPolicy(attempts=4, first=timedelta(seconds=1), most=timedelta(seco
 WAITS = (Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT)
 
 
-def ending(kind, *, attempt=1, repeatable=False, jitter=0.5, retry_after=None, policy=POLICY, most_attempts=None):
-    problem = Problem(kind, "HTTP 500", retry_after=retry_after, most_attempts=most_attempts)
+def ending(kind, *, attempt=1, repeatable=False, jitter=0.5, policy=POLICY, at=None, **told):
+    problem = Problem(kind, "HTTP 500", **told)
     return ending_for(
         problem,
         attempt=attempt,
@@ -24,6 +24,7 @@ def ending(kind, *, attempt=1, repeatable=False, jitter=0.5, retry_after=None, p
         resume_at=LATER,
         now=NOW,
         jitter=jitter,
+        look_up_at=at,
     )
 
 
@@ -57,6 +58,23 @@ def test_a_session_that_lives_elsewhere_is_held(repeatable, attempt):
 @pytest.mark.parametrize("attempt", [1, 4, 1000])
 def test_an_unknown_outcome_is_held_where_repeating_costs(attempt):
     assert ending(Kind.UNKNOWN, attempt=attempt) == Hold("unknown", "HTTP 500")
+
+
+@pytest.mark.parametrize("attempt", [1, 4, 1000])
+def test_an_unknown_outcome_is_looked_up_where_that_can_be_done_and_not_before_its_time(attempt):
+    looked_up = ending(Kind.UNKNOWN, attempt=attempt, at=LATER)
+    assert (type(looked_up), looked_up.at, looked_up.reason) == (LookUp, LATER, "unknown")
+    assert "12:05:00 UTC" in looked_up.detail
+    assert not isinstance(ending(Kind.UNKNOWN, repeatable=True, at=LATER), LookUp)
+
+
+def test_a_conflict_is_looked_up_at_once_since_nothing_of_it_can_arrive_later():
+    assert ending(Kind.CONFLICT, at=LATER) == LookUp(NOW, "conflict", "HTTP 500")
+
+
+@pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.UNKNOWN, Kind.CONFLICT}))
+def test_what_is_no_question_is_not_looked_up(kind):
+    assert ending(kind, at=LATER) == ending(kind)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from worker.sandbox import Fault, Sandbox, SandboxOptions
 from worker.senders.contract import Message
 
 from .far_side import NOW, Token, sms_sender
-from .tape import CASES, PRODUCTION, Case, tape
+from .tape import CASES, LINK, PRODUCTION, Case, tape
 
 
 async def record(case: Case) -> str:
@@ -41,6 +41,8 @@ async def _send(case: Case, source: str, **settings: object) -> None:
     sender = sms_sender(OwnHttp(), from_=case.from_, **settings)
     with tape(source, "once").use_cassette(str(case.path)):
         await sender.send(message_of(case))
+        if case.look_up:
+            await sender.look_up(case.to, LINK, since=NOW, known=frozenset())
     await sender.close()
 
 

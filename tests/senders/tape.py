@@ -20,7 +20,8 @@ PUBLIC_ACCOUNT = "AC00000000000000000000000000000001"
 ACCOUNT = re.compile(r"AC[0-9a-f]{32}")
 HOST = re.compile(r"^https?://[^/]+(/twilio)?(?=/2010-04-01/)")
 KEPT_HEADERS = {"content-type", "retry-after"}
-TEXT = "Example Bank: please confirm your identity: https://verify.example.com/s?t=t0k3n"
+LINK = "https://verify.example.com/s?t=t0k3n"
+TEXT = f"Example Bank: please confirm your identity: {LINK}"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Case:
     from_: str = NUMBER
     text: str = TEXT
     bad_token: bool = False
+    look_up: bool = False  # after it, the texts to the number are listed
     sandbox: dict[str, Any] = field(default_factory=dict)
     real: bool = True
 
@@ -55,6 +57,8 @@ CASES = (
     Case("too-long-400", Kind.BAD_INPUT, text="x" * 1601),
     Case("bad-token-401", Kind.AUTH, bad_token=True, real=False),
     Case("too-many-429", Kind.RATE_LIMITED, sandbox={"fault": "429", "retry_after": "1"}, real=False),
+    Case("found-200", look_up=True, real=False),
+    Case("service-found-200", from_=SERVICE, look_up=True, real=False),
     Case("error-500", Kind.UNKNOWN, sandbox={"fault": "500"}, real=False),
 )
 

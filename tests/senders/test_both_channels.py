@@ -113,7 +113,7 @@ async def test_a_text_that_the_provider_has_sent_itself_is_not_sent_again(played
 
 @pytest.mark.parametrize(("fault", "arrived"), [("drop-after", 1), ("500", 0)])
 async def test_a_text_that_nobody_answered_for_is_held_and_never_sent_twice(played, fault, arrived):
-    sandbox, worker = await played(faults=(Fault(fault, 1.0, "twilio"),))
+    sandbox, worker = await played(faults=(Fault(fault, 1.0, "twilio"),), more='on_unknown = "hold"\n')
 
     await worker.work(customer("Ona", Channel.BOTH))
     worker.clock.advance(timedelta(hours=1))
@@ -127,12 +127,49 @@ async def test_a_text_that_nobody_answered_for_is_held_and_never_sent_twice(play
 
 
 async def test_a_text_in_doubt_holds_the_job_that_has_no_other_message(played):
-    _, worker = await played(faults=(Fault("drop-after", 1.0, "twilio"),))
+    _, worker = await played(faults=(Fault("drop-after", 1.0, "twilio"),), more='on_unknown = "hold"\n')
 
     await worker.work(customer("Ona", Channel.SMS))
 
     assert worker.job("Ona").state is JobState.HELD
     assert "Twilio" in worker.job("Ona").detail
+
+
+async def test_a_text_whose_answer_was_lost_is_found_and_no_second_one_is_sent(played):
+    sandbox, worker = await played(faults=(Fault("drop-after", 1.0, "twilio"),))
+
+    await worker.work(customer("Ona", Channel.SMS))
+    waiting = worker.letter("sms")
+    assert (waiting.state, worker.job("Ona").state) == (InvitationState.WAITING, JobState.ISSUED)
+    worker.clock.advance(waiting.due_at - worker.clock())
+    await worker.work()
+
+    (text,) = sandbox.texts
+    letter = worker.letter("sms")
+    assert (letter.state, letter.reference, letter.in_doubt, letter.attempts) == (
+        InvitationState.SENT,
+        text.sid,
+        None,
+        1,
+    )
+    assert worker.job("Ona").state is JobState.INVITED
+    assert [entry["endpoint"] for entry in sandbox.log if entry["endpoint"] != "smtp"] == ["twilio", "twilio-list"]
+
+
+async def test_a_text_that_is_not_at_twilio_is_sent_again(played):
+    sandbox, worker = await played(faults=(Fault("drop-before", 0.5, "twilio"),))
+    customers = [customer(f"C{number}", Channel.SMS) for number in range(8)]
+
+    for who in customers:
+        await worker.work(who)
+    for _ in range(10):
+        worker.clock.advance(timedelta(seconds=80))
+        await worker.work()
+
+    dropped = [entry for entry in sandbox.log if entry["endpoint"] == "twilio" and entry["fault"]]
+    assert dropped
+    assert len({text.body for text in sandbox.texts}) == len(sandbox.texts) == 8
+    assert {worker.job(who.customer_id).state for who in customers} == {JobState.INVITED}
 
 
 async def test_with_on_unknown_repeat_a_second_text_is_risked(played):

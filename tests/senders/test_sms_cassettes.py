@@ -9,9 +9,9 @@ from worker.endings import Problem
 from worker.http import OwnHttp
 from worker.senders.contract import Receipt
 
-from .far_side import sms_sender
+from .far_side import NOW, sms_sender
 from .record import message_of
-from .tape import CASES, CASSETTES, PUBLIC_ACCOUNT, SCRUBBED, tape
+from .tape import CASES, CASSETTES, LINK, PUBLIC_ACCOUNT, SCRUBBED, tape
 
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 FILES = sorted(CASSETTES.rglob("*.yaml"))
@@ -22,6 +22,9 @@ async def replayed(case, message=None, **settings):
     sender = sms_sender(OwnHttp(), **{"from_": case.from_, **settings})
     with tape().use_cassette(str(case.path), allow_playback_repeats=False):
         answer = await sender.send(message or message_of(case))
+        if case.look_up:
+            found = await sender.look_up(case.to, LINK, since=NOW, known=frozenset())
+            assert found == answer  # the same sid
     await sender.close()
     return answer
 

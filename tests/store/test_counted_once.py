@@ -67,7 +67,7 @@ def test_a_late_result_still_says_what_became_of_the_call(shelf):
     shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.take())
     shelf.set(Attempt, outcome="unknown", closed_at=shelf.clock() + timedelta(seconds=61))
-    shelf.set(Job, state=JobState.HELD)
+    shelf.set(Job, state=JobState.HELD, fence=9)
     shelf.finish(shelf.got(opened, replace(shelf.session(), reference="scan-7")))
     attempt = shelf.row(Attempt)
     assert (attempt.outcome, "scan-7" in attempt.detail) == ("late", True)

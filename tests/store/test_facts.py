@@ -102,7 +102,7 @@ def test_a_session_that_came_too_late_counts_as_opened(shelf):
     (opened,) = shelf.open(shelf.take())
     shelf.set(Job, fence=9)
     shelf.finish(shelf.got(opened))
-    assert shelf.facts.counts(batch).accounts == {"kyc": AccountFacts(requests=1, issued=1)}
+    assert shelf.facts.counts(batch).accounts == {"kyc": AccountFacts(requests=1, issued=1, late=1)}
 
 
 def test_hand_overs_are_no_requests_of_an_account(shelf):

@@ -107,9 +107,9 @@ def test_a_result_that_came_after_its_lease_is_in_doubt_too(shelf, give_up):
     opened = shelf.open(shelf.take())
     shelf.clock.advance(minutes=5)
     assert shelf.sweeps.return_leases(shelf.terms.rule.policy, now=shelf.clock()).held == 1
+    give_up(batch)
     shelf.finish(*(shelf.got(item) for item in opened))
     assert shelf.row(Attempt).outcome == "late"
-    give_up(batch)
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.HELD
 
 

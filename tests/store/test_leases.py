@@ -115,8 +115,10 @@ def lose(shelf, name="Ona"):
     return opened
 
 
-def test_a_result_under_a_lost_lease_changes_nothing_but_its_attempt(shelf):
+def test_a_result_under_a_lease_that_another_has_taken_over_changes_nothing_but_its_attempt(shelf):
     opened = lose(shelf)
+    shelf.clock.advance(seconds=1)
+    shelf.take()
     before = shelf.job("Ona")
     shelf.finish(shelf.got(opened, shelf.session(reference="scan-77")))
     assert shelf.job("Ona") == before
@@ -142,6 +144,8 @@ def test_a_result_under_a_lost_lease_leaves_the_new_owners_row_alone(shelf):
 
 def test_a_failure_under_a_lost_lease_does_not_count_against_the_row(shelf):
     lost = lose(shelf)
+    shelf.clock.advance(seconds=1)
+    shelf.take()
     before = shelf.job("Ona")
     late = shelf.failed(lost, Kind.TRANSIENT, Retry(shelf.clock(), "transient", "HTTP 500"), status=500, code="E1")
     shelf.finish(late)

@@ -11,7 +11,7 @@ from worker.bootstrap import Parts
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept
 from worker.store.batches import BatchFacts
-from worker.store.decisions import Verdict, Which
+from worker.store.decisions import Stake, Verdict, Which
 from worker.store.settling import Decided
 
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
@@ -84,8 +84,8 @@ def resolve(
             return
         if held and not yes:
             costs = {
-                Verdict.REPEAT.value: f"make the calls of {held} held rows again? At worst each pays for a second"
-                " session, or brings a second message",
+                Verdict.REPEAT.value: f"make the calls of {held} held rows again?"
+                f" {_worst(parts.decisions.at_stake(which))}",
                 Verdict.ABANDON.value: f"give up {held} held rows? They are cancelled; what the provider may have"
                 " opened for them stays open until it expires",
             }
@@ -142,6 +142,23 @@ def cancel(invocation: Invocation, batch: str, yes: bool, as_json: bool) -> None
             confirm(f"end all rows of batch {found.id} ({found.name}) that have not ended?")
         decided = parts.decisions.cancel(found.id, now=parts.clock())
     _say(found, "cancel", decided.rows, "were cancelled", as_json)
+
+
+def _worst(stake: Stake) -> str:
+    """What repeating may cost, in words."""
+    sessions, messages = sum(stake.sessions.values()), sum(stake.messages.values())
+    costs = []
+    if sessions:
+        second = "a second session" if sessions == 1 else f"{sessions:,} second sessions"
+        costs.append(f"pays for {second} ({_each(stake.sessions)})")
+    if messages:
+        second = "a customer a second message" if messages == 1 else f"{messages:,} customers a second message"
+        costs.append(f"brings {second} ({_each(stake.messages)})")
+    return f"At worst that {' and '.join(costs)}" if costs else "They have been settled meanwhile"
+
+
+def _each(numbers: dict[str, int]) -> str:
+    return ", ".join(f"{name} {number:,}" for name, number in sorted(numbers.items()))
 
 
 class NotConfirmed(click.ClickException):

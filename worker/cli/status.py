@@ -14,6 +14,7 @@ from worker.bootstrap import Parts
 from worker.cli.invocation import Invocation, find_batch
 from worker.clock import monotonic
 from worker.embedded import COUNT_SHARE
+from worker.lookups import lost_answers
 from worker.report import status as facts_of
 from worker.store.batches import BatchFacts
 
@@ -104,6 +105,10 @@ def _lines(facts: dict[str, Any]) -> Text:
     line("invitations", ", ".join(messages) or "none")
     for name, account in facts["accounts"].items():
         line(name, ", ".join(f"{account[key]:,} {word}" for key, word in CALLS.items()))
+        if account["in_doubt"]:
+            line("", f"{lost_answers(account['in_doubt'], 0)}, to be looked up")
+        if account["late"]:
+            line("", f"{account['late']:,} sessions opened late, which the report names", "red")
         if account["stopped"]:
             line("", f"stopped: {account['stopped']}", "red")
     if facts["results"]:

@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from worker.customers import Customer, FieldProblem
-from worker.endings import Problem
+from worker.endings import Kind, Problem
+from worker.lookups import Listed, Listing
 from worker.sessions import Session, SessionRequest
 from worker.wire import Broken, HttpAnswer, HttpRequest
 
 # The words that an adapter is written in, from one place.
-__all__ = ["Broken", "HttpAnswer", "HttpRequest", "Provider"]
+__all__ = ["Broken", "HttpAnswer", "HttpRequest", "Listed", "Listing", "NoLookUp", "Provider"]
 
 
 class Provider(Protocol):
@@ -53,3 +54,32 @@ class Provider(Protocol):
 
     def reload_credentials(self) -> bool:
         """Read secrets that come from files again, after a 401; whether any has changed."""
+
+    @property
+    def no_look_up(self) -> str:
+        """Why a call whose answer was lost cannot be looked up, for the person who decides; "" where it can be."""
+
+    def look_up(self, request: SessionRequest, *, page: int) -> HttpRequest | None:
+        """The request for a page, from 1, of all sessions that the provider has of the customer; None: it lists none.
+
+        Always to the address that the account is configured with: a link in an answer is never followed.
+        """
+
+    def read_look_up(self, answer: HttpAnswer, request: SessionRequest, *, now: datetime) -> Listing | Problem:
+        """The page in the answer, or what was wrong. Never raises on what a provider sends.
+
+        A Problem that concerns the account only where every other call would fare the same; a listing that this
+        account may not read is BAD_INPUT.
+        """
+
+
+class NoLookUp:
+    """For an endpoint that documents no listing of what it has opened. `no_look_up` says so in words."""
+
+    no_look_up = "the provider documents no listing of the sessions that it has opened"
+
+    def look_up(self, request: SessionRequest, *, page: int) -> HttpRequest | None:
+        return None
+
+    def read_look_up(self, answer: HttpAnswer, request: SessionRequest, *, now: datetime) -> Listing | Problem:
+        return Problem(Kind.BAD_INPUT, self.no_look_up)

@@ -17,7 +17,7 @@ from enum import Enum
 from worker.customers import Customer, FieldProblem
 from worker.endings import Kind, Problem
 from worker.providers.answers import BadAnswer, json_object, retry_after, text
-from worker.providers.contract import Broken, HttpAnswer, HttpRequest
+from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listed, Listing
 from worker.sessions import ExpirySource, Session, SessionRequest
 
 KINDS = {
@@ -50,6 +50,8 @@ class FakeProvider:
     safe_to_repeat: bool = False
     refused: Callable[[Customer], list[FieldProblem]] = lambda _: []
     reloads: list[bool] = field(default_factory=list)  # what the next reloads of the credentials say
+    # Whether it lists a customer's sessions: an answer to a GET is then {"sessions": [[reference, status], …]}.
+    lists: bool = False
     key: int = 1  # which credential is sent: a reload that says True brings the next
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
@@ -89,6 +91,28 @@ class FakeProvider:
 
     def reissue_at(self, expires_at: datetime) -> datetime:
         return expires_at
+
+    @property
+    def no_look_up(self) -> str:
+        return "" if self.lists else "a fake that lists nothing"
+
+    def look_up(self, request: SessionRequest, *, page: int) -> HttpRequest | None:
+        url = f"https://provider.test/sessions?customer_id={request.customer.customer_id}&page={page}"
+        return HttpRequest("GET", url, {"key": str(self.key)}) if self.lists else None
+
+    def read_look_up(self, answer: HttpAnswer, request: SessionRequest, *, now: datetime) -> Listing | Problem:
+        if not self.lists:
+            return Problem(Kind.BAD_INPUT, self.no_look_up)
+        if answer.status != 200:
+            wait = retry_after(answer.headers, now)
+            kind = KINDS.get(answer.status, Kind.TRANSIENT)
+            return Problem(kind, f"HTTP {answer.status}", status=answer.status, retry_after=wait)
+        try:
+            found = json_object(answer.body)
+            listed = tuple(Listed(reference, status) for reference, status in found["sessions"])
+            return Listing(listed, more=bool(found.get("more")))
+        except (BadAnswer, KeyError, TypeError, ValueError):
+            return Problem(Kind.TRANSIENT, "the answer has no sessions", status=answer.status)
 
     def reload_credentials(self) -> bool:
         changed = self.reloads.pop(0) if self.reloads else False
@@ -141,6 +165,11 @@ class FakeHttp:
             outcome = self._compute(request)
             return await outcome if inspect.isawaitable(outcome) else outcome
         return self._script.pop(0) if self._script else self.session(len(self.requests))
+
+    @staticmethod
+    def listing(*sessions: tuple[str, str], more: bool = False) -> HttpAnswer:
+        """The answer of a FakeProvider that lists these (reference, status)."""
+        return HttpAnswer(200, {}, json.dumps({"sessions": sessions, "more": more}).encode())
 
     def session(self, number: int) -> HttpAnswer:
         """The answer that opens session `number` at a FakeProvider."""

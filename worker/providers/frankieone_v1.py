@@ -13,7 +13,7 @@ from worker.endings import Kind, Problem
 from worker.providers.account import AccountSettings
 from worker.providers.answers import BadAnswer, json_object, optional_text
 from worker.providers.bodies import json_body, merged
-from worker.providers.contract import Broken, HttpAnswer, HttpRequest
+from worker.providers.contract import Broken, HttpAnswer, HttpRequest, NoLookUp
 from worker.providers.frankieone import EPOCH, Frankie
 from worker.providers.parameters import check_parameters
 from worker.sessions import Session, SessionRequest
@@ -27,8 +27,10 @@ CUSTOMER_REFERENCE = ("customer_reference", "id.external")
 CONSENT = ("consent.general", "general.bool")
 
 
-class FrankieOneV1:
+class FrankieOneV1(NoLookUp):
     """One account's IDV tokens. Raises AccountUnusable for settings with which no session could be used."""
+
+    no_look_up = "FrankieOne documents no listing of the tokens that it has made"
 
     def __init__(self, account: AccountSettings) -> None:
         self._account = account

@@ -13,7 +13,7 @@ from worker.endings import Kind, Problem
 from worker.providers.account import AccountSettings
 from worker.providers.answers import BadAnswer, json_object
 from worker.providers.bodies import json_body, merged
-from worker.providers.contract import Broken, HttpAnswer, HttpRequest
+from worker.providers.contract import Broken, HttpAnswer, HttpRequest, NoLookUp
 from worker.providers.frankieone import Frankie
 from worker.providers.parameters import check_parameters
 from worker.sessions import Session, SessionRequest
@@ -23,8 +23,10 @@ PATH = "/v2/individuals/{entity_id}/actions/idv/token"
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-class FrankieOneV2:
+class FrankieOneV2(NoLookUp):
     """One account's IDV tokens. Raises AccountUnusable for settings with which no session could be used."""
+
+    no_look_up = "there is nothing to find out: the same call gives the same token"
 
     def __init__(self, account: AccountSettings) -> None:
         self._account = account

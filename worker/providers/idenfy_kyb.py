@@ -13,7 +13,7 @@ from worker.endings import Problem
 from worker.providers.account import AccountSettings, AccountUnusable
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text, text, utc_time
 from worker.providers.bodies import json_body, merged
-from worker.providers.contract import Broken, HttpAnswer, HttpRequest
+from worker.providers.contract import Broken, HttpAnswer, HttpRequest, NoLookUp
 from worker.providers.idenfy import InvalidSession, Partner, broken, language_of
 from worker.providers.links import filled, https_link, template_problem
 from worker.providers.parameters import check_parameters, parameter_problem
@@ -31,8 +31,10 @@ DAY = timedelta(days=1)
 AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class IdenfyKyb:
+class IdenfyKyb(NoLookUp):
     """One account's KYB forms. Raises AccountUnusable for settings with which no session could be used."""
+
+    no_look_up = "iDenfy lists no form tokens"
 
     def __init__(self, account: AccountSettings) -> None:
         self._account = account

@@ -4,17 +4,19 @@ The account's dialect says which form a request has; an answer is read by what i
 docs/providers/idenfy-kyc.md, providers.md 4 to 6. Every call may open, and cost, one more session.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from worker.customers import Customer, CustomerKind, FieldProblem, Person
-from worker.endings import Problem
+from worker.endings import Kind, Problem
 from worker.providers.account import AccountSettings, AccountUnusable
-from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text, text, utc_time
+from worker.providers.answers import LONGEST_TOKEN, BadAnswer, json_object, optional_text, text, utc_time
 from worker.providers.bodies import holds, json_body, merged
-from worker.providers.contract import Broken, HttpAnswer, HttpRequest
+from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listed, Listing
 from worker.providers.idenfy import InvalidSession, Partner, broken, language_of
 from worker.providers.links import filled, https_link, template_problem
 from worker.providers.parameters import check_parameters, parameter_problem, unknown_parameter
@@ -23,6 +25,10 @@ from worker.sessions import ExpirySource, Session, SessionRequest
 
 PROVIDER = "idenfy-kyc"
 PATH = "/api/v2/token"
+# A client's verifications: no tokens, no times, and the documented numbers of its pages.
+LISTING = "/kyc/identifications/"
+PAGE_SIZE = 100
+REFUSED_CREDENTIALS = ("UNAUTHORIZED", "AUTHENTICATION_FAILED")
 # Where a customer opens a session; not in the seeds, used by the provider's documentation and many clients.
 REDIRECT = "https://ivs.idenfy.com/api/v2/redirect?authToken={token}"
 TOKEN_TYPE = "IDENTIFICATION"  # noqa: S105  # document and selfie, the stricter of the two kinds
@@ -75,6 +81,7 @@ class IdenfyKyc:
         self._partner = Partner(account)
         self._form = FORMS[account.dialect]
         self._url = account.base_url.rstrip("/") + PATH
+        self._listing = account.base_url.rstrip("/") + LISTING
         self._link = account.link or REDIRECT
         if problem := template_problem(self._link, account.link_hosts):
             raise AccountUnusable(account.name, "link" if account.link else "link_hosts", f"{self._link} {problem}")
@@ -124,6 +131,27 @@ class IdenfyKyc:
 
     def reload_credentials(self) -> bool:
         return self._partner.reload()
+
+    @property
+    def no_look_up(self) -> str:
+        return ""
+
+    def look_up(self, request: SessionRequest, *, page: int) -> HttpRequest | None:
+        query = urlencode({"clientId": request.customer.customer_id, "page": page, "perPage": PAGE_SIZE})
+        headers = {name: value for name, value in self._partner.headers().items() if name != "Content-Type"}
+        return HttpRequest("GET", f"{self._listing}?{query}", headers)
+
+    def read_look_up(self, answer: HttpAnswer, request: SessionRequest, *, now: datetime) -> Listing | Problem:
+        try:
+            found = json_object(answer.body)
+        except BadAnswer as error:
+            return _look_up_problem(self._partner.problem(answer, {}, request, now, said=str(error)))
+        if answer.status != 200:
+            return _look_up_problem(self._partner.problem(answer, found, request, now))
+        try:
+            return _listing(found)
+        except BadAnswer as error:
+            return _look_up_problem(self._partner.problem(answer, found, request, now, said=str(error)))
 
     def _refuse_the_other_form(self) -> None:
         """Parameters of the other form would be ignored, or refused, once for every row."""
@@ -227,3 +255,26 @@ class IdenfyKyc:
         if name in self._form.names:
             return 'correct the name, or leave it out: with prefill = "none" no name is sent'
         return "correct it, or leave it out"
+
+
+def _listing(found: Mapping[str, Any]) -> Listing:
+    """Raises BadAnswer for whatever is not surely the whole page: an entry overlooked would be paid for again."""
+    results = found.get("results")
+    if not isinstance(results, list) or not all(isinstance(entry, Mapping) for entry in results):
+        raise BadAnswer("results in the answer is not a list of objects")
+    if "next" not in found:
+        raise BadAnswer("the answer does not say whether there is a next page")
+    entries = []
+    for entry in results:
+        status = entry.get("status")
+        known = isinstance(status, str) and re.fullmatch(r"[A-Z][A-Z_]{0,31}", status)
+        entries.append(Listed(text(entry, "scanRef", most=100), str(status) if known else "status not readable"))
+    return Listing(tuple(entries), more=found["next"] is not None)
+
+
+def _look_up_problem(problem: Problem) -> Problem:
+    """As for a token, but for what says that this account may not list: its tokens may be had all the same."""
+    if problem.kind is Kind.AUTH and problem.status != 401 and problem.code not in REFUSED_CREDENTIALS:
+        return replace(problem, kind=Kind.BAD_INPUT)
+    # There is nothing that a look-up may have carried out.
+    return replace(problem, kind=Kind.TRANSIENT) if problem.kind is Kind.UNKNOWN else problem

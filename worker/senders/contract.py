@@ -1,10 +1,11 @@
 """What every sender promises: it hands one rendered message to one channel."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from worker.endings import Problem
+from worker.endings import Kind, Problem
+from worker.lookups import Nothing, Strangers
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,5 +43,29 @@ class Sender(Protocol):
     async def send(self, message: Message) -> Receipt | Problem:
         """Hand the message over within the sender's own time-out. A refusal is a Problem, never an exception."""
 
+    @property
+    def no_look_up(self) -> str:
+        """Why a hand-over that broke without an answer cannot be looked up; "" where it can be."""
+
+    async def look_up(
+        self, to: str, link: str, *, since: datetime, known: frozenset[str]
+    ) -> Receipt | Nothing | Strangers | Problem:
+        """Look for the message with this link that may have been taken since then, within the sender's own time-out.
+
+        `known` are the references of messages to the same customer that have their receipts. Strangers are those
+        of which it cannot be told whether they are it.
+        """
+
     async def close(self) -> None:
         """Close kept connections."""
+
+
+class NoLookUp:
+    """For a channel that keeps no record of what it has taken. `no_look_up` says so in words."""
+
+    no_look_up = "the sender keeps no record of the messages that it has taken"
+
+    async def look_up(
+        self, to: str, link: str, *, since: datetime, known: frozenset[str]
+    ) -> Receipt | Nothing | Strangers | Problem:
+        return Problem(Kind.BAD_INPUT, self.no_look_up)

@@ -16,7 +16,7 @@ from typing import Literal
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPServerDisconnected, SMTPTimeoutError
 
 from worker.endings import Kind, Problem
-from worker.senders.contract import Message, Receipt
+from worker.senders.contract import Message, NoLookUp, Receipt
 from worker.senders.mime import From, Mailbox, compose
 from worker.senders.smtp_answers import Phase, broken, refused
 
@@ -45,7 +45,7 @@ class _Progress:
     phase: Phase = Phase.WAIT
 
 
-class EmailSender:
+class EmailSender(NoLookUp):
     """The email channel. Lives on one event loop.
 
     `tls`: "starttls" and "tls" check the certificate and never fall back to plain text. `timeout` bounds a
@@ -53,6 +53,8 @@ class EmailSender:
     `hold_unknown`: do not repeat a hand-over that broke without an answer. `now` dates the messages.
     Raises ValueError for a `from_` that is no address.
     """
+
+    no_look_up = "a relay keeps no record that could be asked for"
 
     def __init__(
         self,

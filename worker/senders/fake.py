@@ -1,23 +1,34 @@
 """A sender that keeps what it was given: for tests, and for trying a story without a relay."""
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from worker.endings import Problem
+from worker.lookups import Nothing, Strangers
 from worker.senders.contract import Message, Receipt
 
 
 class FakeSender:
     """Answers with `answers`, one for each message in turn, and with a receipt once they are used up.
 
-    `messages` are those that it took; a message answered with a Problem is in `refused`.
+    `messages` are those that it took; a message answered with a Problem is in `refused`. `found` is what its
+    look-ups find, in turn, and nothing after that; None: it cannot be asked. `asked` are the links looked for.
     """
 
-    def __init__(self, answers: Iterable[Receipt | Problem] = (), *, hold_unknown: bool = False) -> None:
+    def __init__(
+        self,
+        answers: Iterable[Receipt | Problem] = (),
+        *,
+        hold_unknown: bool = False,
+        found: Iterable[Receipt | Nothing | Strangers | Problem] | None = None,
+    ) -> None:
         self.messages: list[Message] = []
         self.refused: list[Message] = []
         self.closed = False
         self._answers: Iterator[Receipt | Problem] = iter(answers)
         self._hold_unknown = hold_unknown
+        self._found = None if found is None else iter(found)
+        self.asked: list[str] = []
 
     def repeatable(self) -> bool:
         return not self._hold_unknown
@@ -26,6 +37,16 @@ class FakeSender:
         answer = next(self._answers, None) or Receipt(f"fake-{len(self.messages) + 1}")
         (self.refused if isinstance(answer, Problem) else self.messages).append(message)
         return answer
+
+    @property
+    def no_look_up(self) -> str:
+        return "a fake that was not told what it would find" if self._found is None else ""
+
+    async def look_up(
+        self, to: str, link: str, *, since: datetime, known: frozenset[str]
+    ) -> Receipt | Nothing | Strangers | Problem:
+        self.asked.append(link)
+        return next(self._found or iter(()), Nothing())
 
     async def close(self) -> None:
         self.closed = True

@@ -6,16 +6,19 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 from worker.endings import Kind, Problem
+from worker.lookups import Nothing, Strangers
 from worker.senders.contract import Message, Receipt
-from worker.senders.twilio_answers import broken, read
+from worker.senders.twilio_answers import Sought, broken, read, read_list
 from worker.wire import Broken, HttpAnswer, HttpRequest
 
+Read = TypeVar("Read")
 SERVICE = "MG"  # what a messaging service's sid begins with
 # Twilio's bounds of ValidityPeriod.
+LARGEST_PAGE = 1000
 LEAST_VALIDITY, MOST_VALIDITY = timedelta(seconds=1), timedelta(seconds=36_000)
 
 
@@ -69,10 +72,35 @@ class TwilioSender:
 
     async def send(self, message: Message) -> Receipt | Problem:
         """Hand the message over; the receipt's reference is its sid. The text goes out whole, however long it is."""
+        return await self._ask(
+            lambda token: self._request(message, token), lambda answer: read(answer, to=message.to, now=self._now())
+        )
+
+    @property
+    def no_look_up(self) -> str:
+        return ""
+
+    async def look_up(
+        self, to: str, link: str, *, since: datetime, known: frozenset[str]
+    ) -> Receipt | Nothing | Strangers | Problem:
+        """Read Twilio's own list of texts to the number: ours has the link in its body."""
+        sought = Sought(to, link, since, known, service=self._from.get("MessagingServiceSid", ""))
+
+        def read_it(answer: HttpAnswer) -> Receipt | Nothing | Strangers | Problem:
+            return read_list(answer, sought, now=self._now())
+
+        found: Receipt | Nothing | Strangers | Problem = await self._ask(lambda token: self._list(to, token), read_it)
+        if isinstance(found, Problem) and found.kind is Kind.UNKNOWN:
+            return replace(found, kind=Kind.TRANSIENT)  # there is nothing that a look-up may have carried out
+        return found
+
+    async def _ask(
+        self, build: Callable[[str], HttpRequest], read: Callable[[HttpAnswer], Read | Problem]
+    ) -> Read | Problem:
         time = asyncio.get_running_loop().time
         deadline = time() + self._timeout.total_seconds()
         token = self._token.reveal()
-        answer = await self._ask(message, token, self._timeout)
+        answer = await self._call(build(token), read, self._timeout)
         if not isinstance(answer, Problem) or answer.kind is not Kind.AUTH or answer.status != 401:
             return answer
         # Refused for its credential, so nothing was sent: a token that has been replaced since is worth one more
@@ -83,17 +111,17 @@ class TwilioSender:
         left = timedelta(seconds=deadline - time())
         if left < self._timeout / 2:  # cut off early, the second call would be in doubt
             return replace(answer, kind=Kind.TRANSIENT, detail=f"{answer.detail}; its token was replaced")
-        return await self._ask(message, self._token.reveal(), left)
+        return await self._call(build(self._token.reveal()), read, left)
 
     async def close(self) -> None:
         """Close the kept connections."""
         await self._http.close()
 
-    async def _ask(self, message: Message, token: str, within: timedelta) -> Receipt | Problem:
-        answer = await self._http.call(self._request(message, token), timeout=within)
-        if isinstance(answer, Broken):
-            return broken(answer)
-        return read(answer, to=message.to, now=self._now())
+    async def _call(
+        self, request: HttpRequest, read: Callable[[HttpAnswer], Read | Problem], within: timedelta
+    ) -> Read | Problem:
+        answer = await self._http.call(request, timeout=within)
+        return broken(answer) if isinstance(answer, Broken) else read(answer)
 
     def _request(self, message: Message, token: str) -> HttpRequest:
         fields = {"To": message.to, **self._from, "Body": message.text, **self._callback}
@@ -101,13 +129,18 @@ class TwilioSender:
             # A text that waits in Twilio's queue must not arrive with a dead link.
             validity = min(max(message.valid_for, LEAST_VALIDITY), MOST_VALIDITY)
             fields["ValidityPeriod"] = str(math.floor(validity.total_seconds()))
-        login = b64encode(f"{self._account}:{token}".encode()).decode()
-        headers = {
-            "Authorization": f"Basic {login}",
-            "Content-Type": "application/x-www-form-urlencoded",
-            "Accept": "application/json",
-        }
+        headers = {"Content-Type": "application/x-www-form-urlencoded", **self._headers(token)}
         return HttpRequest("POST", self._url, headers, urlencode(fields).encode())
+
+    def _list(self, to: str, token: str) -> HttpRequest:
+        # Not by date: that is the day of sending, and a text that still waits in Twilio's queue has none. Nor by a
+        # messaging service, which picks its number later: what is not its own is left out when the answer is read.
+        query = {"To": to, **{name: value for name, value in self._from.items() if name == "From"}}
+        return HttpRequest("GET", f"{self._url}?{urlencode({**query, 'PageSize': LARGEST_PAGE})}", self._headers(token))
+
+    def _headers(self, token: str) -> dict[str, str]:
+        login = b64encode(f"{self._account}:{token}".encode()).decode()
+        return {"Authorization": f"Basic {login}", "Accept": "application/json"}
 
 
 def _is_service(from_: str) -> bool:

@@ -3,11 +3,14 @@
 Its own code is read before the status: 400 stands for a wrong number, a full queue and a wrong set-up alike.
 """
 
-from dataclasses import replace
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from worker.endings import Kind, Problem
+from worker.lookups import Nothing, Strangers
 from worker.senders.contract import Receipt
 from worker.senders.masking import mask
 from worker.wire import BadAnswer, Broken, HttpAnswer, json_object, retry_after
@@ -46,6 +49,8 @@ KINDS = {
 # The daily cap rolls over 24 hours: asking each second would be 86,400 refusals.
 DAILY_CAP_WAIT = timedelta(hours=2)
 DAILY_CAP = 63038
+# How far Twilio's clock and ours may be apart.
+SKEW = timedelta(minutes=5)
 
 
 def read(answer: HttpAnswer, *, to: str, now: datetime) -> Receipt | Problem:
@@ -63,6 +68,70 @@ def read(answer: HttpAnswer, *, to: str, now: datetime) -> Receipt | Problem:
     if not isinstance(sid, str) or not sid.isalnum() or len(sid) > 64:
         return _problem(answer, body, "the answer has no sid", to=to, now=now)
     return Receipt(sid)
+
+
+@dataclass(frozen=True, repr=False)
+class Sought:
+    """The text that may have been taken. `service` is the messaging service that it was sent by, "" for a number."""
+
+    to: str
+    link: str
+    since: datetime
+    known: frozenset[str]
+    service: str = ""
+
+
+def read_list(answer: HttpAnswer, sought: Sought, *, now: datetime) -> Receipt | Nothing | Strangers | Problem:
+    """Whether the text sought is in the list of those to its number. Never raises on what is sent."""
+    try:
+        body = json_object(answer.body)
+    except BadAnswer as error:
+        return _look_up_problem(_problem(answer, {}, str(error), to=sought.to, now=now))
+    if answer.status != 200:
+        said = body.get("message")
+        return _look_up_problem(_problem(answer, body, said if isinstance(said, str) else "", to=sought.to, now=now))
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not all(isinstance(item, Mapping) and _sid(item) for item in messages):
+        return Problem(Kind.TRANSIENT, "Twilio: the answer has no list of messages", status=answer.status)
+    recent = [item for item in messages if _may_be(item, sought)]
+    for item in recent:
+        if sought.link in str(item.get("body")):
+            return Receipt(_sid(item))
+    # Kept without their words, as an account may ask for: any of them may be the one.
+    wordless = tuple(_sid(item) for item in recent if not item.get("body"))
+    if wordless:
+        number = "a text" if len(wordless) == 1 else f"{len(wordless)} texts"
+        return Strangers(wordless, f"Twilio took {number} to the number without keeping the words: {wordless[0]}")
+    if body.get("next_page_uri"):
+        return Problem(Kind.BAD_INPUT, "Twilio lists more texts to the number than one page holds")
+    return Nothing()
+
+
+def _may_be(item: Mapping[str, Any], sought: Sought) -> bool:
+    if _sid(item) in sought.known or str(item.get("direction", "outbound")).startswith("inbound"):
+        return False
+    if sought.service and item.get("messaging_service_sid") != sought.service:
+        return False
+    created = item.get("date_created")
+    try:
+        at = parsedate_to_datetime(created) if isinstance(created, str) else None
+    except (ValueError, TypeError, OverflowError, IndexError):
+        at = None
+    if at is None:
+        return True  # better one too many than one overlooked
+    return (at.replace(tzinfo=UTC) if at.tzinfo is None else at) >= sought.since - SKEW
+
+
+def _sid(item: Mapping[str, Any]) -> str:
+    sid = item.get("sid")
+    return sid if isinstance(sid, str) and sid.isalnum() and len(sid) <= 64 else ""
+
+
+def _look_up_problem(problem: Problem) -> Problem:
+    """As for a message, but for what says that this account may not list: its texts may go out all the same."""
+    if problem.kind is Kind.AUTH and problem.status != 401:
+        return replace(problem, kind=Kind.BAD_INPUT)
+    return problem
 
 
 def broken(failure: Broken) -> Problem:

@@ -2,22 +2,25 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from worker.budgets import Lesson
-from worker.endings import Done, Ending, Hold, Kind, Problem, Retry, Snooze
+from worker.endings import Done, Ending, Hold, Kind, LookUp, Problem, Retry, Snooze
 from worker.ids import new_id
 from worker.keyring import Keyring
+from worker.lookups import Found, More, Nothing, Strangers
 from worker.models import Attempt, Job
 from worker.sessions import Session
 from worker.states import JobState, job_state_after
 from worker.store import budgets, jobs, sessions
 from worker.store.database import Database, fetch
+from worker.store.doubts import MORE
 from worker.store.jobs import JobTerms, TakenJob
+from worker.store.late import LateAnswer, jobs_answered
 
 DONE = "done"
 UNREACHABLE = "unreachable"  # nothing was sent: certainly not carried out either
@@ -27,22 +30,27 @@ LATE = "late"  # the lease was lost before the result came
 
 @dataclass(frozen=True, repr=False)
 class OpenedJob:
-    """A job whose attempt is written down: its call may be made, once."""
+    """A job whose attempt is written down: its call may be made, once. `look_up_at`: see the attempt's column."""
 
     job: TakenJob
     attempt_id: uuid.UUID
     repeatable: bool
+    look_up_at: datetime | None = None
 
 
 @dataclass(frozen=True, repr=False)
 class IssueResult:
-    """What came of one opened attempt. `ending` None: the call was not made. A Done has its `session`."""
+    """What came of one opened attempt. `ending` None: the call was not made. A Done has its `session`.
+
+    `found` is what a look-up found, where it was one and worked.
+    """
 
     opened: OpenedJob
     began_at: datetime
     ending: Ending | None
     problem: Problem | None = None
     session: Session | None = None
+    found: Found | None = None
 
 
 class Attempts:
@@ -53,6 +61,8 @@ class Attempts:
     def open(self, terms: JobTerms, due: Sequence[tuple[TakenJob, bool]], *, now: datetime) -> list[OpenedJob]:
         """Write down the calls that are about to be made: (job, whether it may be repeated).
 
+        A look-up costs no credit.
+
         Returns those that may be made: none when the account was paused or stopped since they were taken,
         fewer when the cap on credits ends.
         """
@@ -60,8 +70,9 @@ class Attempts:
             state = budgets.read(connection, terms.rule.name)
             if state.stopped_at is not None or (state.blocked_until is not None and state.blocked_until > now):
                 return []
-            allowed = budgets.spend_credits(connection, terms.rule, len(due), now=now)
-            opened = [OpenedJob(job, new_id(now), repeatable) for job, repeatable in due[:allowed]]
+            calls = sum(job.doubt is None for job, _ in due)
+            allowed = budgets.spend_credits(connection, terms.rule, calls, now=now)
+            opened = [_opened(terms, *item, now=now) for item in _allowed(due, allowed)]
             if opened:
                 connection.execute(sa.insert(Attempt), [_attempt(item, terms.account, now=now) for item in opened])
         return opened
@@ -80,6 +91,11 @@ class Attempts:
                 [item for item in results if outcomes[item.opened.attempt_id] == Kind.UNKNOWN and _says_more(item)],
             )
             ours = jobs.still_ours(connection, [(item.opened.job.id, item.opened.job.fence) for item in results])
+            if late:
+                answered = jobs_answered(connection, [_late_answer(item) for item in late])
+                ours |= answered
+                results += [item for item in late if item.opened.job.id in answered]
+                late = [item for item in late if item.opened.job.id not in answered]
             kept = [result for result in results if result.opened.job.id in ours]
             added = sessions.add(connection, self._keyring, _new_sessions(terms.account, kept, ours), now=now)
             moves, closings = [], [_closing(result, late=True, now=now) for result in late]
@@ -90,7 +106,8 @@ class Attempts:
                     found = f"the provider opened {result.session.reference} beside a session that still lives"
                     ending = Hold("second_session", found)
                 if job.id in ours:
-                    moves.append(_move(result, ending, added, now=now))
+                    counted = outcomes[result.opened.attempt_id] is not None
+                    moves.append(_move(result, ending, added, counted=counted, now=now))
                 closings.append(_closing(result, late=job.id not in ours, now=now))
             if moves:
                 by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
@@ -98,13 +115,18 @@ class Attempts:
             if closings:
                 by_id = sa.update(Attempt).where(Attempt.id == sa.bindparam("attempt_id"))
                 connection.execute(by_id.values(CLOSE), closings)
-            lessons = [lesson_of(item.began_at, item.problem) for item in results if item.ending]
+            made = [item for item in results if item.ending]
+            lessons = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.doubt is None]
             budgets.learn(connection, terms.rule, lessons, now=now)
+            if len(lessons) < len(made):
+                looked_up = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.doubt]
+                # Whatever they were answered, they had cost no credit that could be given back.
+                budgets.learn(connection, replace(terms.rule, credits=None), looked_up, now=now)
             not_made = [item for item in results if item.ending is None]
             if any(item.opened.job.probe for item in not_made):
                 budgets.end_probe(connection, terms.rule)
             budgets.give_back(connection, terms.rule, [item.opened.job.slot for item in not_made])
-            budgets.refund_credits(connection, terms.rule, len(not_made))
+            budgets.refund_credits(connection, terms.rule, sum(map(_cost_nothing, results)))
         return added.channels
 
 
@@ -119,6 +141,38 @@ def _says_more(result: IssueResult) -> bool:
     return result.session is not None or (result.problem is not None and result.problem.kind is not Kind.UNKNOWN)
 
 
+def _late_answer(result: IssueResult) -> LateAnswer:
+    job = result.opened.job
+    return LateAnswer(job.id, result.opened.attempt_id, job.fence, result.session is not None, job.session_id)
+
+
+def _cost_nothing(result: IssueResult) -> bool:
+    """Whether a credit that was counted for a call turned out not to be spent: not made, or found not carried out."""
+    doubt = result.opened.job.doubt
+    if doubt is None:
+        return result.ending is None
+    return isinstance(result.found, Nothing) and doubt.kind is Kind.UNKNOWN
+
+
+def _allowed(due: Sequence[tuple[TakenJob, bool]], calls: int) -> list[tuple[TakenJob, bool]]:
+    """All look-ups, and as many of the calls, in their order."""
+    kept = []
+    for job, repeatable in due:
+        if job.doubt is None:
+            if not calls:
+                continue
+            calls -= 1
+        kept.append((job, repeatable))
+    return kept
+
+
+def _opened(terms: JobTerms, job: TakenJob, repeatable: bool, *, now: datetime) -> OpenedJob:
+    if job.doubt is not None:
+        return OpenedJob(job, new_id(now), repeatable=True)
+    unsafe = terms.look_up_after if not repeatable else None
+    return OpenedJob(job, new_id(now), repeatable, job.lease_until + unsafe if unsafe is not None else None)
+
+
 def _attempt(item: OpenedJob, account: str, *, now: datetime) -> dict[str, Any]:
     return {
         "id": item.attempt_id,
@@ -127,6 +181,8 @@ def _attempt(item: OpenedJob, account: str, *, now: datetime) -> dict[str, Any]:
         "account": account,
         "fence": item.job.fence,
         "repeatable": item.repeatable,
+        "look_up_at": item.look_up_at,
+        "looks_up": item.job.doubt.attempt_id if item.job.doubt else None,
         "opened_at": now,
         "detail": "",
     }
@@ -164,12 +220,18 @@ _MOVE: dict[str, Any] = {
     "detail": sa.bindparam("new_detail"),
     "session_id": sa.bindparam("new_session_id"),
     "entity_id": sa.bindparam("new_entity_id"),
+    "in_doubt": sa.bindparam("new_in_doubt"),
     "changed_at": sa.bindparam("at"),
 }
 
 
-def _move(result: IssueResult, ending: Ending | None, added: sessions.Added, *, now: datetime) -> dict[str, Any]:
+def _move(
+    result: IssueResult, ending: Ending | None, added: sessions.Added, *, counted: bool, now: datetime
+) -> dict[str, Any]:
+    """The values of the job. `counted`: its attempt was, when it was given up."""
     job = result.opened.job
+    doubt = job.doubt.attempt_id if job.doubt else None
+    one = 0 if counted or job.doubt else 1
     move: dict[str, Any] = {
         "job_id": job.id,
         "new_state": JobState.WAITING if ending is None else job_state_after(ending),
@@ -183,6 +245,7 @@ def _move(result: IssueResult, ending: Ending | None, added: sessions.Added, *, 
         # An entity that the provider made for the customer is used from now on: without it, it makes another.
         "new_entity_id": (result.session.references.get("entityId") if result.session else None)
         or job.request.entity_id,
+        "new_in_doubt": in_doubt_after(ending, attempt_id=result.opened.attempt_id, doubt=doubt),
         "at": now,
     }
     match ending:
@@ -191,15 +254,28 @@ def _move(result: IssueResult, ending: Ending | None, added: sessions.Added, *, 
         case Done():
             if job.id in added.invited:
                 move["new_state"] = JobState.INVITED
-            move |= {"more_attempts": 1, "more_reissues": int(job.session_id is not None)}
+            move |= {"more_attempts": one, "more_reissues": int(job.session_id is not None)}
             return move
         case Snooze():
             move |= {"new_due_at": ending.until, "more_waits": 1}
-        case Retry():
-            move |= {"new_due_at": ending.at, "more_attempts": 1}
+        case Retry() | LookUp():
+            move |= {"new_due_at": ending.at, "more_attempts": one}
         case _:
-            move["more_attempts"] = 1
+            move["more_attempts"] = one
     return move | {"new_reason": ending.reason, "new_detail": ending.detail[:400]}
+
+
+def in_doubt_after(ending: Ending | None, *, attempt_id: uuid.UUID, doubt: uuid.UUID | None) -> uuid.UUID | None:
+    """The attempt that a row is in doubt about once a step of it ended so. `doubt`: the one that the step looked up."""
+    match ending:
+        case LookUp():
+            return doubt or attempt_id
+        case Hold() if ending.reason == Kind.UNKNOWN:
+            return doubt or attempt_id
+        case None | Snooze():
+            return doubt
+        case _:
+            return None
 
 
 CLOSE: dict[str, Any] = {
@@ -208,31 +284,44 @@ CLOSE: dict[str, Any] = {
     "status": sa.bindparam("new_status"),
     "code": sa.bindparam("new_code"),
     "detail": sa.bindparam("new_detail"),
+    "found": sa.bindparam("new_found"),
 }
 
 
-def closing(attempt_id: uuid.UUID, *, called: bool, problem: Problem | None, now: datetime) -> dict[str, Any]:
-    """The values that close an attempt, for `CLOSE`."""
+def closing(
+    attempt_id: uuid.UUID, *, called: bool, problem: Problem | None, now: datetime, found: Found | None = None
+) -> dict[str, Any]:
+    """The values that close an attempt, for `CLOSE`. `found`: what a look-up found."""
     outcome: str = (problem.kind.value if problem else DONE) if called else NOT_SENT
     if problem is not None and problem.unreachable:
         outcome = UNREACHABLE
+    if isinstance(found, More):
+        outcome = MORE
+    strangers = found if isinstance(found, Strangers) else None
     return {
         "attempt_id": attempt_id,
         "at": now,
         "new_outcome": outcome,
         "new_status": problem.status if problem else None,
         "new_code": problem.code[:64] if problem and problem.code else None,
-        "new_detail": problem.detail[:400] if problem else "",
+        "new_detail": (problem.detail if problem else strangers.detail if strangers else "")[:400],
+        "new_found": references(strangers.references if strangers else ()),
     }
+
+
+def references(found: Sequence[str]) -> str:
+    """As many of them, whole, as the column holds."""
+    text = " ".join(found)
+    return text if len(text) <= 400 else text[:400].rpartition(" ")[0]
 
 
 def _closing(result: IssueResult, *, late: bool, now: datetime) -> dict[str, Any]:
     called = result.ending is not None
-    values = closing(result.opened.attempt_id, called=called, problem=result.problem, now=now)
+    values = closing(result.opened.attempt_id, called=called, problem=result.problem, now=now, found=result.found)
     if late and result.session is not None:
         # The only trace of a session that was opened and paid for: what the provider calls it.
         found = f"the result came after the lease; the provider opened {result.session.reference}"
-        values |= {"new_outcome": LATE, "new_detail": found[:400]}
+        values |= {"new_outcome": LATE, "new_detail": found[:400], "new_found": result.session.reference[:100]}
     return values
 
 

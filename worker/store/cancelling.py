@@ -38,10 +38,12 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
 
 
 def calls_in_doubt(connection: sa.Connection, ids: list[int]) -> set[int]:
-    """Those of these jobs that are held because their call for a session may have been carried out."""
+    """Those of these jobs whose call for a session may have been carried out: held for it, or yet to be looked up."""
     message = sa.exists().where(InvitationRow.job_id == Job.id, InvitationRow.state == InvitationState.HELD)
-    held = (Job.state == JobState.HELD, Job.reason == Kind.UNKNOWN.value, ~message)
-    return set(connection.execute(sa.select(Job.id).where(Job.id.in_(ids), *held)).scalars())
+    # Those held by the release before this one do not say which call.
+    held = sa.and_(Job.state == JobState.HELD, Job.reason == Kind.UNKNOWN.value, ~message)
+    doubtful = sa.or_(Job.in_doubt.is_not(None), held)
+    return set(connection.execute(sa.select(Job.id).where(Job.id.in_(ids), doubtful)).scalars())
 
 
 def promote(connection: sa.Connection, ended: list[int], doubtful: set[int], *, now: datetime) -> None:

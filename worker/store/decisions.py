@@ -45,6 +45,14 @@ class Which:
     row: int | None = None
 
 
+@dataclass(frozen=True)
+class Stake:
+    """What repeating held rows may cost at worst: so many sessions more by account, second messages by channel."""
+
+    sessions: dict[str, int]
+    messages: dict[str, int]
+
+
 class Decisions:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -81,6 +89,18 @@ class Decisions:
 
     def count_held(self, which: Which) -> int:
         return self._count(which, JobState.HELD)
+
+    def at_stake(self, which: Which) -> Stake:
+        """What making the calls of these held rows again may cost."""
+        in_doubt = (InvitationRow.job_id == Job.id, InvitationRow.state == InvitationState.HELD)
+        held = (Job.state == JobState.HELD, Job.joins.is_(None))
+        calls = _chosen(which, sa.select(Job.account.label("name"), sa.func.count().label("number")))
+        letters = _chosen(which, sa.select(InvitationRow.channel.label("name"), sa.func.count().label("number")))
+        with self._database.read() as connection:
+            sessions = fetch(connection, calls.where(*held, ~sa.exists().where(*in_doubt)).group_by(Job.account))
+            letters = letters.join(Job, sa.and_(*in_doubt)).where(*held).group_by(InvitationRow.channel)
+            messages = fetch(connection, letters)
+        return Stake({row.name: row.number for row in sessions}, {row.name: row.number for row in messages})
 
     def held_elsewhere(self, which: Which) -> dict[int, int]:
         """How many of these rows are held because the row of another batch is that they joined, by that batch."""

@@ -16,6 +16,7 @@ from worker.models import Attempt, Audit, Batch, CustomerRow, InvitationRow, Job
 from worker.states import InvitationState, JobState
 from worker.store.attempts import DONE, LATE, NOT_SENT
 from worker.store.database import Database, fetch
+from worker.store.doubts import MORE, InDoubt, opened_late, waiting_to_be_looked_up
 from worker.store.jobs import PRIORITIES
 from worker.store.sealing import ERASED, open_link
 
@@ -30,6 +31,7 @@ class AccountFacts:
     issued: int = 0
     rate_limited: int = 0
     errors: int = 0
+    late: int = 0  # sessions that were opened, and whose answers came when their jobs had gone on without them
 
 
 @dataclass
@@ -76,6 +78,7 @@ class LineFacts:
     due_at: datetime | None = None
     reason: str = ""
     detail: str = ""
+    late: str = ""  # references of sessions that the provider opened for it, and nobody holds the tokens of
     link: str = ""
 
 
@@ -125,16 +128,26 @@ class Facts:
                 if row.state in (InvitationState.WAITING, InvitationState.WORKING):
                     counts.unsent[row.channel] = counts.unsent.get(row.channel, 0) + row.messages
             calls = (
-                sa.select(Attempt.account, Attempt.outcome, sa.func.count().label("calls"))
+                sa.select(
+                    Attempt.account,
+                    Attempt.outcome,
+                    Attempt.looks_up.is_not(None).label("look_up"),
+                    sa.func.count().label("calls"),
+                )
                 .join(Job, Job.id == Attempt.job_id)
                 .where(Job.batch_id == batch_id, Attempt.invitation_id.is_(None))
-                .group_by(Attempt.account, Attempt.outcome)
+                .group_by(Attempt.account, Attempt.outcome, Attempt.looks_up.is_not(None))
             )
             for row in fetch(connection, calls):
                 before = counts.accounts.get(row.account, AccountFacts())
-                counts.accounts[row.account] = _count_calls(before, row.outcome, row.calls)
+                counts.accounts[row.account] = _count_calls(before, row.outcome, row.calls, look_up=row.look_up)
         counts.rejected, counts.duplicate = rejected - duplicate, duplicate
         return counts
+
+    def in_doubt(self, batch_id: int) -> InDoubt:
+        """What of a batch waits to be looked up."""
+        with self._database.read() as connection:
+            return waiting_to_be_looked_up(connection, batch_id)
 
     def outlook(self, batch_id: int) -> Outlook:
         """When what is left of a batch is due, by account and by channel; rows of the jobs that its own join too."""
@@ -193,6 +206,7 @@ class Facts:
     ) -> Iterable[LineFacts]:
         query = (
             sa.select(
+                Job.id,
                 Job.row,
                 Job.customer_id,
                 _STATE.label("state"),
@@ -218,6 +232,7 @@ class Facts:
         )
         rows = fetch(connection, query)
         invitations = _invitation_words(connection, {row.session_id for row in rows if row.session_id})
+        late = opened_late(connection, [row.id for row in rows])
         for row in rows:
             # One that was erased has none: what is told of it is that it was there.
             has_link = with_links and row.session_id is not None and row.sealed != ERASED
@@ -238,6 +253,7 @@ class Facts:
                 due_at=row.due_at,
                 reason=row.reason,
                 detail=row.detail,
+                late=", ".join(late.get(row.id, ())),
                 link=link,
             )
 
@@ -293,16 +309,19 @@ def _count_jobs(counts: BatchCounts, row: sa.Row[Any]) -> None:
             counts.to_come[channel] = counts.to_come.get(channel, 0) + row.jobs
 
 
-def _count_calls(facts: AccountFacts, outcome: str | None, calls: int) -> AccountFacts:
+def _count_calls(facts: AccountFacts, outcome: str | None, calls: int, *, look_up: bool) -> AccountFacts:
+    """A look-up is a call that was made; what it found was opened by another."""
     if outcome == NOT_SENT:
         return facts
-    issued = outcome in (DONE, LATE)
+    issued = outcome in (DONE, LATE) and not look_up
     limited = outcome == Kind.RATE_LIMITED
+    well = issued or limited or outcome is None or (look_up and outcome in (DONE, MORE))
     return AccountFacts(
         requests=facts.requests + calls,
         issued=facts.issued + (calls if issued else 0),
         rate_limited=facts.rate_limited + (calls if limited else 0),
-        errors=facts.errors + (0 if issued or limited or outcome is None else calls),
+        errors=facts.errors + (0 if well else calls),
+        late=facts.late + (calls if outcome == LATE else 0),
     )
 
 

@@ -8,15 +8,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.endings import Done, Ending, Problem, Retry, Snooze
+from worker.endings import Done, Ending, Kind, LookUp, Problem, Retry, Snooze
 from worker.ids import new_id
-from worker.models import Attempt, InvitationRow
-from worker.states import InvitationState, invitation_state_after
+from worker.lookups import Found
+from worker.models import Attempt, InvitationRow, Job
+from worker.states import InvitationState, JobState, invitation_state_after
 from worker.store import budgets
-from worker.store.attempts import CLOSE, closing, lesson_of, outcomes_of
+from worker.store.attempts import CLOSE, LATE, closing, in_doubt_after, lesson_of, outcomes_of
 from worker.store.database import Database
 from worker.store.invitations import InvitationTerms, TakenInvitation, still_ours
 from worker.store.inviting import move_jobs
+from worker.store.late import LateAnswer, invitations_answered
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,6 +28,7 @@ class OpenedInvitation:
     invitation: TakenInvitation
     attempt_id: uuid.UUID
     repeatable: bool
+    look_up_at: datetime | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,6 +40,7 @@ class InviteResult:
     ending: Ending | None
     problem: Problem | None = None
     reference: str = ""
+    found: Found | None = None  # what a look-up found, where it was one and did not find the message
 
 
 class Handovers:
@@ -51,7 +55,7 @@ class Handovers:
             state = budgets.read(connection, terms.rule.name)
             if state.stopped_at is not None or (state.blocked_until is not None and state.blocked_until > now):
                 return []
-            opened = [OpenedInvitation(item, new_id(now), repeatable) for item in due]
+            opened = [_opened(terms, item, repeatable, now=now) for item in due]
             rows = [
                 {
                     "id": item.attempt_id,
@@ -60,7 +64,9 @@ class Handovers:
                     "invitation_id": item.invitation.id,
                     "account": terms.channel,
                     "fence": item.invitation.fence,
-                    "repeatable": repeatable,
+                    "repeatable": item.repeatable,
+                    "look_up_at": item.look_up_at,
+                    "looks_up": item.invitation.doubt.attempt_id if item.invitation.doubt else None,
                     "opened_at": now,
                     "detail": "",
                 }
@@ -73,20 +79,29 @@ class Handovers:
     def finish(self, terms: InvitationTerms, results: Sequence[InviteResult], *, now: datetime) -> None:
         """Write results, all in one transaction: the attempt, the invitation, and what its job makes of it."""
         with self._database.write() as connection:
-            # What is closed was written before, and only the answer to that was lost: it must not count twice.
             outcomes = outcomes_of(connection, [item.opened.attempt_id for item in results])
-            results = [item for item in results if outcomes[item.opened.attempt_id] is None]
+            # What is closed was written before, and only the answer to that was lost: it must not count twice.
+            results, late = (
+                [item for item in results if outcomes[item.opened.attempt_id] is None],
+                [item for item in results if outcomes[item.opened.attempt_id] == Kind.UNKNOWN and _says_more(item)],
+            )
             leases = [(item.opened.invitation.id, item.opened.invitation.fence) for item in results]
             ours = still_ours(connection, leases)
+            if late:
+                answered = invitations_answered(connection, [_late_answer(item) for item in late])
+                _open_again(connection, answered)
+                ours |= answered
+                results += [item for item in late if item.opened.invitation.id in answered]
+                late = [item for item in late if item.opened.invitation.id not in answered]
             kept = [item for item in results if item.opened.invitation.id in ours]
             if kept:
+                counted = {key: outcome is not None for key, outcome in outcomes.items()}
+                moves = [_move(item, counted=counted[item.opened.attempt_id], now=now) for item in kept]
                 by_id = sa.update(InvitationRow).where(InvitationRow.id == sa.bindparam("invitation_id"))
-                connection.execute(by_id.values(_MOVE), [_move(item, now=now) for item in kept])
+                connection.execute(by_id.values(_MOVE), moves)
                 move_jobs(connection, ours.values(), now=now)
-            closings = [
-                closing(item.opened.attempt_id, called=item.ending is not None, problem=item.problem, now=now)
-                for item in results
-            ]
+            closings = [_closing(item, late=False, now=now) for item in results]
+            closings += [_closing(item, late=True, now=now) for item in late]
             if closings:
                 by_id = sa.update(Attempt).where(Attempt.id == sa.bindparam("attempt_id"))
                 connection.execute(by_id.values(CLOSE), closings)
@@ -96,6 +111,40 @@ class Handovers:
             if any(item.probe for item in not_made):
                 budgets.end_probe(connection, terms.rule)
             budgets.give_back(connection, terms.rule, [item.slot for item in not_made])
+
+
+def _says_more(result: InviteResult) -> bool:
+    return isinstance(result.ending, Done) or (result.problem is not None and result.problem.kind is not Kind.UNKNOWN)
+
+
+def _late_answer(result: InviteResult) -> LateAnswer:
+    item = result.opened.invitation
+    return LateAnswer(item.id, result.opened.attempt_id, item.fence, isinstance(result.ending, Done))
+
+
+def _open_again(connection: sa.Connection, answered: dict[uuid.UUID, int]) -> None:
+    """Let jobs that are held for these messages become what the messages make of them."""
+    held = sa.select(InvitationRow.job_id).where(
+        InvitationRow.id.in_(answered), InvitationRow.state == InvitationState.HELD
+    )
+    again = sa.update(Job).where(Job.id.in_(held), Job.state == JobState.HELD)
+    connection.execute(again.values(state=JobState.ISSUED, reason="", detail=""))
+
+
+def _closing(result: InviteResult, *, late: bool, now: datetime) -> dict[str, Any]:
+    called = result.ending is not None
+    values = closing(result.opened.attempt_id, called=called, problem=result.problem, now=now, found=result.found)
+    if late and result.reference:
+        values |= {"new_outcome": LATE, "new_detail": "the receipt came after the lease"}
+        values |= {"new_found": result.reference[:100]}
+    return values
+
+
+def _opened(terms: InvitationTerms, item: TakenInvitation, repeatable: bool, *, now: datetime) -> OpenedInvitation:
+    if item.doubt is not None:
+        return OpenedInvitation(item, new_id(now), repeatable=True)
+    unsafe = terms.look_up_after if not repeatable else None
+    return OpenedInvitation(item, new_id(now), repeatable, item.lease_until + unsafe if unsafe is not None else None)
 
 
 _MOVE: dict[str, Any] = {
@@ -108,11 +157,15 @@ _MOVE: dict[str, Any] = {
     "detail": sa.bindparam("new_detail"),
     "reference": sa.bindparam("new_reference"),
     "sent_at": sa.bindparam("new_sent_at"),
+    "in_doubt": sa.bindparam("new_in_doubt"),
 }
 
 
-def _move(result: InviteResult, *, now: datetime) -> dict[str, Any]:
+def _move(result: InviteResult, *, counted: bool, now: datetime) -> dict[str, Any]:
+    """The values of the invitation. `counted`: its attempt was, when it was given up."""
     ending = result.ending
+    doubt = result.opened.invitation.doubt.attempt_id if result.opened.invitation.doubt else None
+    one = 0 if counted or doubt else 1
     move: dict[str, Any] = {
         "invitation_id": result.opened.invitation.id,
         "new_state": InvitationState.WAITING if ending is None else invitation_state_after(ending),
@@ -123,16 +176,17 @@ def _move(result: InviteResult, *, now: datetime) -> dict[str, Any]:
         "new_detail": "",
         "new_reference": result.reference[:100],
         "new_sent_at": None,
+        "new_in_doubt": in_doubt_after(ending, attempt_id=result.opened.attempt_id, doubt=doubt),
     }
     match ending:
         case None:
             return move
         case Done():
-            return move | {"more_attempts": 1, "new_sent_at": now}
+            return move | {"more_attempts": one, "new_sent_at": now}
         case Snooze():
             move |= {"new_due_at": ending.until, "more_waits": 1}
-        case Retry():
-            move |= {"new_due_at": ending.at, "more_attempts": 1}
+        case Retry() | LookUp():
+            move |= {"new_due_at": ending.at, "more_attempts": one}
         case _:
-            move["more_attempts"] = 1
+            move["more_attempts"] = one
     return move | {"new_reason": ending.reason, "new_detail": ending.detail[:400]}

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from worker.budgets import BudgetRule, grant
 from worker.customers import Customer
 from worker.keyring import CannotOpen, Keyring
+from worker.lookups import Doubt
 from worker.models import Batch, CustomerRow, InvitationRow, Job, SessionRow
 from worker.places import ASK_AGAIN, ROWS_PER_PLACE
 from worker.shares import share_out
@@ -24,6 +25,7 @@ from worker.states import (
 from worker.store import budgets
 from worker.store.cancelling import cancel_jobs
 from worker.store.database import Database, fetch
+from worker.store.doubts import messages_to_look_up
 from worker.store.inviting import move_jobs
 from worker.store.jobs import BATCH, EVENT
 from worker.store.places import Places
@@ -40,6 +42,7 @@ class InvitationTerms:
     owner: str
     horizon: timedelta
     most_reissues: int  # sessions after the first, per customer and purpose
+    look_up_after: timedelta | None = None  # as for jobs
 
     @property
     def place_owner(self) -> str:
@@ -65,6 +68,7 @@ class TakenInvitation:
     link: str
     expires_at: datetime
     floor: timedelta
+    doubt: Doubt | None = None  # not to be handed over, but to have this hand-over looked up
 
 
 @dataclass(frozen=True)
@@ -114,13 +118,15 @@ class Invitations:
                 over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": reason}
                 connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(over))
             rows = [row for row in rows if _of_use(letters[row.id])]
+            customers = {row.id: letters[row.id].customer_id for row in rows}
+            doubts = messages_to_look_up(connection, rows, customers, now=now)
             budgets.reserve(connection, terms.rule, state, granted, len(rows), now=now, probe_for=terms.lease)
         slots = granted.slots
         taken, closed = [], []
         for index, row in enumerate(rows):
             try:
                 item = self._invitation(row, letters[row.id], slots.at(index) if slots.interval else None)
-                taken.append(dataclass_replace(item, probe=granted.probe))
+                taken.append(dataclass_replace(item, probe=granted.probe, doubt=doubts.get(row.id)))
             except CannotOpen as error:
                 closed.append((row, _CANNOT_OPEN | {"detail": str(error)[:400]}))
             except Erased as error:

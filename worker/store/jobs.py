@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from worker.budgets import BudgetRule, credits_left, grant
 from worker.customers import Channel, Customer, invitation_channels
 from worker.keyring import CannotOpen, Keyring
+from worker.lookups import Doubt
 from worker.models import CustomerRow, Job
 from worker.places import ASK_AGAIN, ROWS_PER_PLACE
 from worker.sessions import SessionRequest
@@ -20,6 +21,7 @@ from worker.states import JobState
 from worker.store import budgets, sessions
 from worker.store.cancelling import cancel_jobs, cancelled_batches
 from worker.store.database import Database, fetch
+from worker.store.doubts import calls_to_look_up
 from worker.store.places import Places
 from worker.store.sealing import Erased, open_line, open_person
 
@@ -41,6 +43,8 @@ class JobTerms:
     owner: str
     horizon: timedelta  # how far ahead calls are reserved
     reissue_at: Callable[[datetime], datetime]  # the adapter's: from the old session's expiry
+    # From the lease's end until a call whose outcome is not known may be looked up; None: it is not looked up.
+    look_up_after: timedelta | None = None
 
     @property
     def place_owner(self) -> str:
@@ -65,6 +69,7 @@ class TakenJob:
     probe: bool  # the single call that goes first after a pause
     session_id: uuid.UUID | None  # the session that a new one replaces
     request: SessionRequest
+    doubt: Doubt | None = None  # not to be called for, but to have this call looked up
 
 
 @dataclass(frozen=True)
@@ -98,15 +103,20 @@ class Jobs:
             most = most if places is None else min(most, ROWS_PER_PLACE * places)
             state = budgets.read_to_take(connection, terms.rule)
             granted = grant(state, terms.rule, most=most, now=now, horizon=terms.horizon, probe_for=terms.lease)
+            capped = not granted.slots.count and credits_left(state, terms.rule) == 0
+            if capped and _is_due(connection, terms, Job.in_doubt.is_not(None), now=now):
+                # A look-up costs no credit, and may find that one was not spent.
+                rule = replace(terms.rule, credits=None)
+                granted = grant(state, rule, most=most, now=now, horizon=terms.horizon, probe_for=terms.lease)
             if not granted.slots.count:
-                if credits_left(state, terms.rule) == 0 and _is_due(connection, terms, now=now):
+                if capped and _is_due(connection, terms, Job.in_doubt.is_(None), now=now):
                     budgets.stop_at_cap(connection, terms.rule, now=now)
                 return TakenJobs([], again_at=granted.again_at, places=places)
             rows = share_out(
                 granted.slots.count,
                 self._jitter(),
-                events=lambda most: _lease(connection, terms, EVENT, most, now=now),
-                batches=lambda most: _lease(connection, terms, BATCH, most, now=now),
+                events=lambda most: _lease(connection, terms, EVENT, most, in_doubt_only=capped, now=now),
+                batches=lambda most: _lease(connection, terms, BATCH, most, in_doubt_only=capped, now=now),
             )
             full = len(rows) == granted.slots.count
             cancelled = cancelled_batches(connection, {row.batch_id for row in rows})
@@ -123,6 +133,7 @@ class Jobs:
             current = {key: session.id for key, session in live.items()}
             budgets.reserve(connection, terms.rule, state, granted, len(due), now=now, probe_for=terms.lease)
             people = _customers(connection, [row.customer_id for row in due])
+            doubts = calls_to_look_up(connection, due, now=now)
         slots = granted.slots
         jobs, closed = [], []
         for index, row in enumerate(due):
@@ -130,7 +141,7 @@ class Jobs:
             session_id = current.get((row.customer_id, row.purpose), row.session_id)
             try:
                 job = self._job(row, people[row.customer_id], terms.provider, slot=slot, session_id=session_id)
-                jobs.append(replace(job, probe=granted.probe))
+                jobs.append(replace(job, probe=granted.probe, doubt=doubts.get(row.id)))
             except CannotOpen as error:
                 closed.append((row, _CANNOT_OPEN | {"detail": str(error)[:400]}))
             except Erased as error:
@@ -232,10 +243,9 @@ def _due(terms: JobTerms, *, now: datetime) -> tuple[sa.ColumnElement[bool], ...
     )
 
 
-def _is_due(connection: sa.Connection, terms: JobTerms, *, now: datetime) -> bool:
-    return bool(
-        connection.execute(sa.select(sa.exists().where(*_due(terms, now=now), Job.priority.in_(PRIORITIES)))).scalar()
-    )
+def _is_due(connection: sa.Connection, terms: JobTerms, *conditions: sa.ColumnElement[bool], now: datetime) -> bool:
+    due = sa.exists().where(*_due(terms, now=now), Job.priority.in_(PRIORITIES), *conditions)
+    return bool(connection.execute(sa.select(due)).scalar())
 
 
 # What a job is worked from. Not all columns: converting those that nobody reads cost more than the query.
@@ -257,15 +267,17 @@ _WORKED_FROM = (
     Job.fence,
     Job.attempts,
     Job.session_id,
+    Job.in_doubt,
 )
 
 
 def _lease(
-    connection: sa.Connection, terms: JobTerms, priority: int, most: int, *, now: datetime
+    connection: sa.Connection, terms: JobTerms, priority: int, most: int, *, in_doubt_only: bool, now: datetime
 ) -> Sequence[sa.Row[Any]]:
+    which = (Job.in_doubt.is_not(None),) if in_doubt_only else ()
     due = (
         sa.select(Job.id)
-        .where(*_due(terms, now=now), Job.priority == priority)
+        .where(*_due(terms, now=now), Job.priority == priority, *which)
         .order_by(Job.due_at, Job.id)
         .limit(most)
         .with_for_update(skip_locked=True)

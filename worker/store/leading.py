@@ -84,7 +84,8 @@ def _in_doubt(connection: sa.Connection, keys: Collection[Key], *, now: datetime
             Attempt.invitation_id.is_(None),
             Attempt.outcome.in_((Kind.UNKNOWN.value, "late")),
             Attempt.repeatable.is_(False),
-            Attempt.fence == Job.fence,
+            # The job's last call, or the one that its look-ups, which were taken since, are about.
+            sa.or_(Attempt.fence == Job.fence, Attempt.id == Job.in_doubt),
             Attempt.opened_at > now - IN_DOUBT_FOR,
             Job.attempts > 0,
             ~later,

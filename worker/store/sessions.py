@@ -93,6 +93,7 @@ def adopt(
         moved |= {
             "state": job_state_from_invitations(states) or JobState.ISSUED,
             "due_at": None,
+            "in_doubt": None,  # whatever that call did, the customer is served
             "reason": "joined_session",
             "detail": "the customer had a live session; none was asked for",
         }
@@ -104,7 +105,13 @@ def _take_over(
     connection: sa.Connection, job: sa.Row[Any], session_id: uuid.UUID, *, now: datetime
 ) -> list[InvitationState]:
     """The states of the session's first invitations once this job owns what of them has not left."""
-    columns = (InvitationRow.id, InvitationRow.channel, InvitationRow.state, InvitationRow.reason)
+    columns = (
+        InvitationRow.id,
+        InvitationRow.channel,
+        InvitationRow.state,
+        InvitationRow.reason,
+        InvitationRow.in_doubt,
+    )
     query = sa.select(*columns).where(InvitationRow.session_id == session_id, InvitationRow.kind == FIRST)
     # Locked: what comes of one that is being sent is either seen here, or is this job's already when it is written.
     locked = query.order_by(InvitationRow.id).with_for_update()
@@ -115,7 +122,12 @@ def _take_over(
         if row is None:
             connection.execute(sa.insert(InvitationRow), [_invitation(job, session_id, channel, now=now)])
             states.append(InvitationState.WAITING)
-        elif row.state is InvitationState.HELD or row.reason == ABANDONED:
+        elif row.state is InvitationState.WAITING and row.in_doubt is not None:
+            # To be looked up, and not before its time: what comes of that is this job's.
+            owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
+            connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(owner))
+            states.append(InvitationState.WAITING)
+        elif row.state is InvitationState.HELD or row.reason == ABANDONED or _gone_in_doubt(row.state, row.in_doubt):
             # Nobody knows whether it has arrived, given up or not: this job's list decides for itself.
             owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
             held = owner | {"state": InvitationState.HELD}
@@ -140,6 +152,11 @@ def _take_over(
         else:
             states.append(row.state)
     return states
+
+
+def _gone_in_doubt(state: InvitationState, in_doubt: uuid.UUID | None) -> bool:
+    """Whether the batch was cancelled while the message waited to be looked up."""
+    return in_doubt is not None and state in UNSENT
 
 
 def add(connection: sa.Connection, keyring: Keyring, new: Sequence[NewSession], *, now: datetime) -> Added:

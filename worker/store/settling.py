@@ -14,6 +14,7 @@ from worker.store.database import fetch
 from worker.store.leading import following, lock_customers
 from worker.store.sessions import ABANDONED
 
+CANNOT_OPEN = "cannot_open"  # the reason of a row that is held because no key opens it
 LEAD = aliased(Job)  # the job that another joined
 
 
@@ -96,12 +97,18 @@ def repeat(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decid
     rows, in_doubt = _held(connection, ids)
     messages = [row.id for row in rows if row.id in in_doubt]
     calls = [row for row in rows if row.id not in in_doubt]
-    again = {"state": InvitationState.WAITING, "due_at": now, "attempts": 0, "reason": "", "detail": ""}
-    _change_invitations(connection, messages, again)
+    again: dict[str, Any] = {"state": InvitationState.WAITING, "due_at": now, "attempts": 0}
+    settled = {"in_doubt": _in_doubt_still(InvitationRow), "reason": "", "detail": ""}
+    _change_invitations(connection, messages, again | settled)
     change_jobs(connection, messages, {"state": JobState.ISSUED, "reason": "", "detail": "", "changed_at": now})
-    change_jobs(connection, [row.id for row in calls], waiting_again(now))
+    change_jobs(connection, [row.id for row in calls], waiting_again(now) | {"in_doubt": _in_doubt_still(Job)})
     channels = frozenset(channel for names in in_doubt.values() for channel in names)
     return Decided(len(rows), frozenset(row.account for row in calls), channels)
+
+
+def _in_doubt_still(row: type[Job] | type[InvitationRow]) -> sa.ColumnElement[Any]:
+    """A person has decided that the call is made again; but of one that no key opened only that it can be opened."""
+    return sa.case((row.reason == CANNOT_OPEN, row.in_doubt), else_=sa.null())
 
 
 def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:

@@ -9,14 +9,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.endings import Cancel, Ending, Hold, Kind, Problem, Retry, RetryPolicy, ending_for
+from worker.endings import Cancel, Ending, Hold, Kind, LookUp, Problem, Retry, RetryPolicy, ending_for
 from worker.models import Attempt, InvitationRow, Job
 from worker.states import InvitationState, JobState, invitation_state_after, job_state_after
+from worker.store.attempts import in_doubt_after
 from worker.store.database import Database, fetch, outlive_deadlocks
 from worker.store.inviting import move_jobs
 from worker.store.jobs import PRIORITIES
 
 UNKNOWN = Problem(Kind.UNKNOWN, "the worker ended while the call was out; it may have been carried out")
+LOOK_UP_LOST = "the worker ended while it looked the call up; it is looked up again"
 # Rows returned in one transaction: a long one would hold up the workers that take from the same tables.
 LOT = 500
 
@@ -31,14 +33,20 @@ class Due:
 
 @dataclass(frozen=True)
 class Returned:
-    """Leases that had run out: rows given back, repeated, and held because nobody knows what happened."""
+    """Leases that had run out: rows given back, repeated, to be looked up, and held or failed."""
 
     free: int = 0
     repeated: int = 0
     held: int = 0
+    in_doubt: int = 0
 
     def __add__(self, other: "Returned") -> "Returned":
-        return Returned(self.free + other.free, self.repeated + other.repeated, self.held + other.held)
+        return Returned(
+            self.free + other.free,
+            self.repeated + other.repeated,
+            self.held + other.held,
+            self.in_doubt + other.in_doubt,
+        )
 
 
 class Sweeps:
@@ -82,7 +90,7 @@ class Sweeps:
         """End leases that have run out. `all_of_them`: on SQLite, where no other process can be working.
 
         A row without an open attempt goes back free. One with an open attempt may have been carried out: it is
-        repeated where its attempt says that it may be, else held.
+        repeated where its attempt says that it may be, else looked up when its attempt says so, else held.
         """
         total = Returned()
         if not self._any(now=now, all_of_them=all_of_them):
@@ -104,7 +112,8 @@ class Sweeps:
 
     def _jobs(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> Returned:
         with self._database.write() as connection:
-            query = sa.select(Job.id, Job.fence, Job.attempts, Job.due_at).where(Job.state == JobState.WORKING)
+            columns = (Job.id, Job.fence, Job.attempts, Job.due_at, Job.in_doubt)
+            query = sa.select(*columns).where(Job.state == JobState.WORKING)
             rows = _lot(connection, query if all_of_them else query.where(Job.lease_until < now))
             open_attempts = _open_attempts(
                 connection, Attempt.job_id.in_([row.id for row in rows]), Attempt.invitation_id.is_(None)
@@ -121,7 +130,9 @@ class Sweeps:
     def _invitations(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> Returned:
         with self._database.write() as connection:
             columns = (InvitationRow.id, InvitationRow.fence, InvitationRow.attempts, InvitationRow.job_id)
-            query = sa.select(*columns, InvitationRow.due_at).where(InvitationRow.state == InvitationState.WORKING)
+            query = sa.select(*columns, InvitationRow.due_at, InvitationRow.in_doubt).where(
+                InvitationRow.state == InvitationState.WORKING
+            )
             rows = _lot(connection, query if all_of_them else query.where(InvitationRow.lease_until < now))
             open_attempts = _open_attempts(
                 connection,
@@ -160,9 +171,15 @@ class Sweeps:
                 "more_attempts": 0,
                 "new_reason": "",
                 "new_detail": "",
+                "new_in_doubt": row.in_doubt,
             }
             if attempt is None:
                 counted += Returned(free=1)
+            elif attempt.looks_up is not None:
+                # It asked for nothing new: the row is as it was, and looked up again.
+                wait = policy.first * self._jitter()
+                move |= {"new_due_at": now + wait, "new_reason": UNKNOWN.kind.value, "new_detail": LOOK_UP_LOST}
+                counted += Returned(in_doubt=1)
             else:
                 ending = ending_for(
                     UNKNOWN,
@@ -172,14 +189,26 @@ class Sweeps:
                     resume_at=now,
                     now=now,
                     jitter=self._jitter(),
+                    look_up_at=attempt.look_up_at,
                 )
                 move |= {"new_state": state_after(ending), "more_attempts": 1}
-                if isinstance(ending, Retry | Hold | Cancel):
+                if isinstance(ending, Retry | LookUp | Hold | Cancel):
                     move |= {"new_reason": ending.reason, "new_detail": ending.detail[:400]}
-                move["new_due_at"] = ending.at if isinstance(ending, Retry) else None
-                counted += Returned(repeated=1) if isinstance(ending, Retry) else Returned(held=1)
+                move["new_due_at"] = ending.at if isinstance(ending, Retry | LookUp) else None
+                move["new_in_doubt"] = in_doubt_after(ending, attempt_id=attempt.id, doubt=None)
+                counted += _counted(ending)
             moves.append(move)
         return moves, counted
+
+
+def _counted(ending: Ending) -> Returned:
+    match ending:
+        case Retry():
+            return Returned(repeated=1)
+        case LookUp():
+            return Returned(in_doubt=1)
+        case _:
+            return Returned(held=1)
 
 
 _MOVE: dict[str, Any] = {
@@ -188,6 +217,7 @@ _MOVE: dict[str, Any] = {
     "lease_until": None,
     "reason": sa.bindparam("new_reason"),
     "detail": sa.bindparam("new_detail"),
+    "in_doubt": sa.bindparam("new_in_doubt"),
 }
 
 
@@ -197,7 +227,8 @@ def _lot(connection: sa.Connection, query: sa.Select[*tuple[Any, ...]]) -> list[
 
 
 def _open_attempts(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[sa.Row[Any]]:
-    query = sa.select(Attempt.id, Attempt.job_id, Attempt.invitation_id, Attempt.fence, Attempt.repeatable)
+    columns = (Attempt.id, Attempt.job_id, Attempt.invitation_id, Attempt.fence, Attempt.repeatable)
+    query = sa.select(*columns, Attempt.look_up_at, Attempt.looks_up)
     return fetch(connection, query.where(Attempt.closed_at.is_(None), *conditions))
 
 
