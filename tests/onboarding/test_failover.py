@@ -37,7 +37,7 @@ async def test_who_takes_rows_over_is_rung_in_the_same_tick(make_on_both):
 
 
 async def test_a_list_whose_first_account_refuses_our_credentials_is_served_by_the_second(make_on_both):
-    world = make_on_both([REFUSED] * 10, route=BOTH)
+    world = make_on_both([REFUSED] * 8, route=BOTH, concurrency=8)  # all that are called before the first answer
     world.add_many(30, others=("au",))
     await world.work()
     assert world.states() == {"invited": 30}

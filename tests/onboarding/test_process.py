@@ -19,7 +19,9 @@ from .world import SETTINGS
 @pytest.fixture
 def configured(monkeypatch, tmp_path):
     def configure(url):
-        text = SETTINGS.format(url=url, limits=[], concurrency=2, on_unknown="hold", templates="", more="")
+        text = SETTINGS.format(
+            url=url, limits=[], concurrency=2, on_unknown="hold", templates="", more="", route='["kyc"]'
+        )
         (tmp_path / "onboarding.toml").write_text(text)
         monkeypatch.setenv("ONBOARDING_CONFIG", str(tmp_path / "onboarding.toml"))
         monkeypatch.setenv("KEY", new_key())

@@ -26,7 +26,7 @@ class Rotated:
 
 
 def rotating(make, **how):
-    world = make(lambda request: rotated(request), concurrency=20)
+    world = make(lambda request: rotated(request), concurrency=8)
     world.provider.reloads = [True]
     rotated = Rotated(world, **how)
     return world, rotated
@@ -34,11 +34,11 @@ def rotating(make, **how):
 
 async def test_all_calls_in_flight_with_the_old_secret_are_made_once_more_with_the_new(make):
     world, rotated = rotating(make, refusal=1.0)
-    world.add_many(20)
+    world.add_many(8)
     await world.issue()
-    assert world.states() == {"issued": 20}
+    assert world.states() == {"issued": 8}
     assert world.budget().stopped_at is None
-    assert (rotated.keys.count("1"), rotated.keys.count("2")) == (20, 20)
+    assert (rotated.keys.count("1"), rotated.keys.count("2")) == (8, 8)
     assert {row.attempts for row in world.rows(Job)} == {1}
 
 
