@@ -22,7 +22,7 @@ ifeq ($(CI),true)
 export REQUIRE_SERVICES ?= 1
 endif
 
-.PHONY: help install demo run test lint fmt bench trial record lock clean
+.PHONY: help install demo run test lint fmt bench trial chaos record lock clean
 
 help: ## List what there is (this).
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -58,6 +58,10 @@ trial: .venv/.dev ## The main job with faults and kills, embedded and under Cele
 	@$(PY) -m trials.main_job
 	@for pool in threads prefork; do for broker in amqp redis; do \
 		$(PY) -m trials.main_job --pool $$pool --broker $$broker || exit 1; done; done
+
+chaos: .venv/.dev ## Kill workers, broker and database of a run again and again, check each promise: make chaos RUNS=10 SEED=1
+	@$(PY) -m trials.chaos $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) $(if $(ROWS),--rows $(ROWS)) \
+		$(if $(BROKER),--broker $(BROKER)) $(if $(POOL),--pool $(POOL))
 
 record: .venv/.dev ## Record the tests' provider answers again, against test credentials where there are any.
 	@$(PY) -m tests.providers.record

@@ -61,7 +61,8 @@ def test_make_alone_is_a_line_of_help_for_every_target(checkout):
 
 
 def test_the_expected_targets_are_there():
-    assert {"help", "install", "demo", "run", "test", "lint", "fmt", "bench", "record", "lock", "clean"} <= set(TARGETS)
+    assert {"help", "install", "demo", "run", "test", "lint", "fmt", "bench", "chaos", "record"} <= set(TARGETS)
+    assert {"trial", "lock", "clean"} <= set(TARGETS)
 
 
 def test_run_without_a_list_says_how(checkout):
@@ -102,6 +103,14 @@ def test_demo_and_record_start_the_modules_that_do_it(checkout):
 
     assert make(place, "demo").stdout.startswith("python 2: -m worker.demo ")
     assert make(place, "record").stdout.startswith("python 2: -m tests.providers.record ")
+
+
+def test_chaos_hands_over_what_it_is_told(checkout):
+    place = prepared(checkout)
+
+    assert make(place, "chaos").stdout.startswith("python 2: -m trials.chaos services=")
+    told = make(place, "chaos", "RUNS=10", "SEED=1", "BROKER=redis").stdout
+    assert told.startswith("python 8: -m trials.chaos --seed 1 --runs 10 --broker redis services=")
 
 
 def test_bench_says_when_there_is_nothing_to_measure(checkout):

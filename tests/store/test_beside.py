@@ -6,14 +6,19 @@ from threading import Barrier
 import pytest
 import sqlalchemy as sa
 
+from worker.customers import Channel
+from worker.endings import Cancel, Done, Hold
 from worker.models import Batch, CustomerRow, InvitationRow, Job, Refusal
 from worker.states import InvitationState, JobState
 from worker.store.batches import RefusedLine
 from worker.store.cancelling import cancel_jobs
 from worker.store.decisions import Decisions, Which
+from worker.store.inviting import move_jobs
 
 from .beside import on_postgresql, waiting
 from .shelf import customer
+
+HELD, FAILED = Hold("unknown", "nobody knows"), Cancel("bad_input", "refused")
 
 
 def joined(shelf, batch):
@@ -40,6 +45,31 @@ def test_a_job_that_adopts_a_session_sees_what_became_of_the_message_in_flight(s
         sender.execute(sa.update(InvitationRow).values(state=becomes))
     assert shelf.job("Ona", batch_id=batch).state is leads_to
     assert shelf.take_letters() == []
+
+
+# Both messages of a customer are written at once, by two processes.
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    ("email", "sms", "leads_to"),
+    [
+        (InvitationState.SENT, Done(), JobState.INVITED),
+        (InvitationState.SENT, HELD, JobState.HELD),
+        (InvitationState.HELD, Done(), JobState.HELD),
+        (InvitationState.HELD, HELD, JobState.HELD),
+        (InvitationState.FAILED, FAILED, JobState.FAILED),
+    ],
+)
+def test_who_writes_a_jobs_second_message_sees_what_became_of_the_first(shelf, database, email, sms, leads_to):
+    shelf.add(customer("Ona", channel=Channel.BOTH))
+    shelf.issue()
+    (letter,) = shelf.take_letters()
+    texts = shelf.take_letters(channel="sms")
+    with waiting(database, lambda: shelf.hand_over(texts, sms, channel="sms")) as sender:
+        sender.execute(sa.update(InvitationRow).where(InvitationRow.id == letter.id).values(state=email))
+        move_jobs(sender, [letter.job_id], now=shelf.clock())
+    assert shelf.job("Ona").state is leads_to
 
 
 def test_of_a_hand_over_and_an_adoption_at_once_the_job_is_invited(shelf):

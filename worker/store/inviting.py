@@ -16,8 +16,12 @@ MOVED = sa.or_(Job.state == JobState.ISSUED, Job.state == JobState.INVITED)
 
 def move_jobs(connection: sa.Connection, job_ids: Iterable[int], *, now: datetime) -> None:
     """Bring jobs to what their invitations make of them; the reason is that of the last one that explains it."""
+    job_ids = sorted(set(job_ids))
+    # Else two who write a job's email and its text at once would each see the other's message still on its way, and
+    # nobody would move the job. In a statement of its own: what waits for a lock reads what was there before.
+    fetch(connection, sa.select(Job.id).where(Job.id.in_(job_ids)).order_by(Job.id).with_for_update())
     query = sa.select(InvitationRow.job_id, InvitationRow.state, InvitationRow.reason, InvitationRow.detail).where(
-        InvitationRow.job_id.in_(set(job_ids))
+        InvitationRow.job_id.in_(job_ids)
     )
     by_job: dict[int, list[sa.Row[Any]]] = {}
     for row in fetch(connection, query.order_by(InvitationRow.created_at)):

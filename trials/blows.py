@@ -1,0 +1,236 @@
+"""What is done to a run while it works: each blow in its turn, and what was struck is put right after a while.
+
+Which blows, in which order and after how long is drawn from a seed before the run begins; what they meet is not, for
+the work goes its own way.
+"""
+
+import contextlib
+import heapq
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from amqp.exceptions import AMQPError  # type: ignore[import-untyped]
+from celery import Celery
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
+
+from trials.processes import Process, kill_group
+from trials.servers import Postgres, Server
+from trials.stage import Stage
+from worker.celery_settings import INVITE, ISSUE, QUEUES, SWEEP, celery_settings
+from worker.settings import Settings
+
+ACCOUNTS = ("kyc", "kyc-lt", "kyb", "au", "au-new")
+CHANNELS = ("email", "sms")
+TIMES_RUNG = 20
+# What is said by a broker that is going or coming just now.
+AWAY_ERRORS = (OSError, KombuError, AMQPError, RedisError)
+# A few seconds at most: what was struck comes back while the rest of the run goes on.
+AWAY = (0.3, 3.0)
+
+
+@dataclass(frozen=True)
+class Strike:
+    """A blow to come: seconds after the one before, what it is, and how long until it is put right."""
+
+    after: float
+    blow: str
+    away: float
+
+
+def draw(seed: int, number: int, *, seconds: float) -> list[Strike]:
+    """`number` blows over about `seconds`: every kind in a random order, and again, until there are enough."""
+    chance = random.Random(seed)
+    blows: list[str] = []
+    while len(blows) < number:
+        blows += chance.sample(list(BLOWS), len(BLOWS))
+    every = seconds / max(number, 1)
+    return [Strike(chance.uniform(0.3, 1.7) * every, blow, chance.uniform(*AWAY)) for blow in blows[:number]]
+
+
+@dataclass
+class Target:
+    """The processes of a run. `workers` and `beats` hold those that run now, stopped ones included."""
+
+    stage: Stage
+    postgres: Postgres
+    broker: Server
+    settings: Settings
+    pool: str
+    lease: float  # seconds
+    chance: random.Random  # which of several is struck
+    workers: list[Process] = field(default_factory=list)
+    beats: list[Process] = field(default_factory=list)
+    stopped: set[int] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+    _later: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+    _began: float = field(default_factory=time.monotonic)
+
+    def say(self, what: str) -> None:
+        """Print, and keep, what was done, with the seconds since the run began."""
+        self.notes.append(f"  {time.monotonic() - self._began:6.1f} s  {what}")
+        print(self.notes[-1], flush=True)
+
+    def start_worker(self) -> None:
+        self.workers.append(self.stage.start("worker", "--pool", self.pool))
+
+    def start_beat(self) -> None:
+        self.beats.append(self.stage.start("beat"))
+
+    def later(self, seconds: float, what: Callable[[], None]) -> None:
+        heapq.heappush(self._later, (time.monotonic() + seconds, len(self.notes), what))
+
+    def tick(self) -> None:
+        """Do what is due now."""
+        while self._later and self._later[0][0] <= time.monotonic():
+            heapq.heappop(self._later)[2]()
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that was struck is put right."""
+        return not self._later
+
+    def put_right(self) -> None:
+        while self._later:
+            self.tick()
+            time.sleep(0.05)
+
+    def ended_by_themselves(self) -> list[str]:
+        """Those that nobody has ended, taken out of the run; each is a complaint."""
+        found = []
+        for name, processes in (("worker", self.workers), ("beat", self.beats)):
+            for process in [one for one in processes if one.poll() is not None]:
+                processes.remove(process)
+                found.append(f"nothing_ends_by_itself: {name} {process.pid} ended with {process.returncode}")
+                kill_group(process)
+        return found
+
+    def pick(self, processes: Iterable[Process]) -> Process | None:
+        there = [process for process in processes if process.pid not in self.stopped]
+        return self.chance.choice(there) if there else None
+
+    def bells(self) -> Celery:
+        app = Celery(set_as_current=False)
+        app.conf.update(celery_settings(self.settings), broker_connection_timeout=2)
+        return app
+
+
+def kill_worker(target: Target, away: float) -> None:
+    worker = target.pick(target.workers)
+    if worker is not None:
+        target.say(f"worker {worker.pid} and its children: kill -9")
+        target.workers.remove(worker)
+        kill_group(worker)
+        target.later(away, target.start_worker)
+
+
+def kill_parent(target: Target, away: float) -> None:
+    worker = target.pick(target.workers)
+    if worker is not None:
+        target.say(f"worker {worker.pid}, the parent alone: kill -9")
+        target.workers.remove(worker)
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.wait()
+        target.later(away, target.start_worker)
+
+
+def kill_beat(target: Target, away: float) -> None:
+    beat = target.pick(target.beats)
+    if beat is not None:
+        target.say(f"beat {beat.pid}: kill -9")
+        target.beats.remove(beat)
+        kill_group(beat)
+        target.later(away, target.start_beat)
+
+
+def stop_broker(target: Target, away: float) -> None:
+    if target.broker.process is not None:
+        target.say(f"{target.broker.name}: stopped for {away:.1f} s")
+        target.broker.stop()
+        target.later(away, lambda: target.broker.start(wait=False))
+
+
+def kill_broker(target: Target, away: float) -> None:
+    if target.broker.process is not None:
+        target.say(f"{target.broker.name}: kill -9, for {away:.1f} s")
+        target.broker.kill()
+        target.later(away, lambda: target.broker.start(wait=False))
+
+
+def restart_database(target: Target, away: float) -> None:
+    if target.postgres.process is not None:
+        target.say(f"PostgreSQL: stopped in immediate mode for {away:.1f} s")
+        target.postgres.stop_at_once()
+        target.later(away, lambda: target.postgres.start(wait=False))
+
+
+def cut_connections(target: Target, away: float) -> None:
+    others = "backend_type = 'client backend' and pid <> pg_backend_pid()"
+    cut_them = f"select pg_terminate_backend(pid) from pg_stat_activity where {others}"
+    with contextlib.suppress(psycopg.Error), psycopg.connect(target.postgres.dsn, connect_timeout=2) as connection:
+        cut = connection.execute(cut_them).fetchall()
+        target.say(f"PostgreSQL: {len(cut)} connections cut")
+
+
+def double_bells(target: Target, away: float) -> None:
+    """Ring for everything many times, in no order."""
+    if not target.broker.ready():
+        return target.later(1, lambda: double_bells(target, away))
+    bells: list[tuple[str, tuple[Any, ...]]] = [(ISSUE, (name,)) for name in ACCOUNTS]
+    bells += [(INVITE, (name,)) for name in CHANNELS] + [(SWEEP, ())]
+    rung, cut_short = 0, ""
+    with target.bells() as app:
+        try:
+            for name, arguments in target.chance.sample(bells * TIMES_RUNG, len(bells) * TIMES_RUNG):
+                app.send_task(name, args=arguments, queue=name, retry=False)
+                rung += 1
+        except AWAY_ERRORS as error:
+            cut_short = f", then {type(error).__name__}"
+    return target.say(f"{rung} bells rung by hand{cut_short}")
+
+
+def drop_bells(target: Target, away: float) -> None:
+    if not target.broker.ready():
+        return target.later(1, lambda: drop_bells(target, away))
+    dropped = 0
+    with target.bells() as app, contextlib.suppress(*AWAY_ERRORS), app.connection_for_write() as connection:
+        for name in QUEUES:
+            dropped += connection.default_channel.queue_purge(name) or 0
+    return target.say(f"{dropped} bells dropped")
+
+
+def pause_worker(target: Target, away: float) -> None:
+    worker = target.pick(target.workers)
+    if worker is not None:
+        seconds = target.lease + away
+        target.say(f"worker {worker.pid}: cut off (SIGSTOP) for {seconds:.1f} s, its lease is {target.lease:g} s")
+        target.stopped.add(worker.pid)
+        os.killpg(worker.pid, signal.SIGSTOP)
+        target.later(seconds, lambda: _wake(target, worker))
+
+
+def _wake(target: Target, worker: Process) -> None:
+    target.say(f"worker {worker.pid}: back (SIGCONT)")
+    target.stopped.discard(worker.pid)
+    os.killpg(worker.pid, signal.SIGCONT)
+
+
+Blow = Callable[[Target, float], None]
+BLOWS: dict[str, Blow] = {
+    "kill-worker": kill_worker,
+    "kill-parent": kill_parent,
+    "kill-beat": kill_beat,
+    "stop-broker": stop_broker,
+    "kill-broker": kill_broker,
+    "restart-database": restart_database,
+    "cut-connections": cut_connections,
+    "double-bells": double_bells,
+    "drop-bells": drop_bells,
+    "pause-worker": pause_worker,
+}

@@ -1,0 +1,311 @@
+"""Chaos: one list, three workers, two beats, and everything beneath them killed again and again; then each promise.
+
+    python -m trials.chaos                                   one run of 10,000 rows, from a random seed
+    python -m trials.chaos --runs 10 --seed 1                seeds 1 to 10, over both brokers and both pools in turn
+    python -m trials.chaos --seed 7 --rows 500 --broker redis --pool prefork
+
+The database, the broker and the sandbox are the run's own, on free ports, in a folder that goes with it; nothing of
+the machine's is touched. The sandbox alone is spared: what it received is what everything is held against.
+docs/chaos.md says what is done, and what is checked.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import random
+import secrets
+import shutil
+import signal
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import psycopg
+from psycopg.rows import dict_row
+
+from trials.blows import BLOWS, Strike, Target, draw
+from trials.customers import ACCOUNTS, listed, write_list
+from trials.evidence import Evidence, gather
+from trials.leaks import leaks
+from trials.promises import ISSUING, Cap, Case, broken, refused_by_limit, second_copies
+from trials.servers import Postgres, RabbitMq, Redis, Server, missing
+from trials.stage import Stage
+from worker.settings import load
+
+WORKERS, BEATS = 3, 2  # the second beat by mistake
+COMBINATIONS = (("amqp", "threads"), ("redis", "prefork"), ("amqp", "prefork"), ("redis", "threads"))
+SHOWN = 20  # complaints that are printed; all of them are in the folder
+PAUSE = 1.1  # seconds that an account stands still after a 429
+TOLD_TO_WAIT = 0.02  # the share of the calls that are answered so
+FAULTS = (
+    f"--fault 429:{TOLD_TO_WAIT},retry-after=1 --fault 500:0.01 --fault drop-after:0.005 --latency 20ms "
+    "--fault 500:0.01,endpoint=twilio --fault drop-after:0.005,endpoint=twilio --smtp-fault drop-after:0.005"
+).split()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run. `seconds` is how long its limits alone spread the calls; `lease` is in seconds."""
+
+    seed: int
+    rows: int
+    broker: str
+    pool: str
+    seconds: float
+    blows: int
+    lease: float
+    timeout: float
+
+    @property
+    def span(self) -> float:
+        """About how long the work takes if nothing is struck: the limits' time, and that of the pauses."""
+        return self.seconds + TOLD_TO_WAIT * PAUSE * 0.4 * self.rows
+
+    def caps(self) -> dict[str, Cap]:
+        """What the configuration allows. The sandbox enforces the same for iDenfy and for the texts."""
+
+        def rate(share: float) -> int:
+            return max(round(share * self.rows / self.seconds), 2)
+
+        return {
+            # A look-up counts as a call.
+            "kyc": Cap(frozenset({"idenfy-kyc", "idenfy-kyc-list"}), rate(0.4)),
+            # Fewer credits than rows, so that the cap is reached.
+            "kyb": Cap(
+                frozenset({"idenfy-kyb"}), rate(0.2), credits=self.rows * 18 // 100, accounts=frozenset({"kyb"})
+            ),
+            "au": Cap(frozenset({"frankieone-v1", "frankieone-v2"}), rate(0.4)),
+            "sms": Cap(frozenset({"twilio", "twilio-list"}), rate(0.8)),
+        }
+
+    def enforced(self) -> list[str]:
+        """The sandbox's options for the limits that it enforces."""
+        caps = self.caps()
+        return [
+            part
+            for endpoint, name in (("idenfy-kyc", "kyc"), ("idenfy-kyb", "kyb"), ("twilio", "sms"))
+            for part in ("--limit", f"{endpoint}={caps[name].rate:g}/second")
+        ]
+
+    def configuration(self, database: str, broker: str) -> dict[str, str]:
+        caps = self.caps()
+        values = {
+            "database.url": database,
+            "broker.url": broker,
+            "worker.lease": f"{self.lease:g} s",
+            "email.timeout": f"{self.timeout:g} s",
+            "sms.timeout": f"{self.timeout:g} s",
+            "sms.limits": f'["{caps["sms"].rate:g}/second"]',
+            "accounts.kyb.budget": "kyb",
+            "accounts.kyb.credits": str(caps["kyb"].credits),
+        }
+        for name in ("kyc", "kyb", "au"):
+            values[f"accounts.{name}.limits"] = f'["{caps[name].rate:g}/second"]'
+        for name in ACCOUNTS.values():
+            values[f"accounts.{name}.timeout"] = f"{self.timeout:g} s"
+        return values
+
+
+@dataclass
+class Outcome:
+    """What one run came to."""
+
+    plan: Plan
+    wrong: list[str]
+    line: str
+    folder: str = ""
+
+
+def run(plan: Plan) -> Outcome:
+    """One run, from empty servers to its checks. What fails is in the outcome; the folder is kept then."""
+    with Stage(f"onboarding-chaos-{plan.seed}-") as stage:
+        wrong: list[str] = []
+        line = f"seed {plan.seed} {plan.broker} {plan.pool}: it did not come to an end"
+        try:
+            broker = RabbitMq(stage.folder / "rabbitmq") if plan.broker == "amqp" else Redis(stage.folder / "redis")
+            with Postgres(stage.folder / "postgresql") as postgres, broker:
+                line, found = _played(plan, stage, postgres, broker)
+                wrong += found
+        except (RuntimeError, OSError, psycopg.Error) as error:
+            wrong.append(f"the run itself failed: {type(error).__name__}: {error}")
+        finally:
+            for data in ("postgresql/data", "rabbitmq/mnesia"):
+                shutil.rmtree(stage.folder / data, ignore_errors=True)
+        if wrong:
+            stage.keep = True
+            (stage.folder / "wrong.txt").write_text("\n".join([line, *wrong]) + "\n")
+        return Outcome(plan, wrong, line, str(stage.folder))
+
+
+def _played(plan: Plan, stage: Stage, postgres: Postgres, broker: Server) -> tuple[str, list[str]]:
+    customers = listed(plan.rows)
+    write_list(stage.folder / "list.csv", customers)
+    stage.play([*FAULTS, *plan.enforced(), "--seed", str(plan.seed)])
+    stage.configure(plan.configuration(postgres.url, broker.url))
+    stage.run("db", "upgrade")
+    settings = load(stage.folder / "onboarding.toml", environ=stage.environ)
+    target = Target(stage, postgres, broker, settings, plan.pool, plan.lease, random.Random(f"{plan.seed}/targets"))
+    for _ in range(WORKERS):
+        target.start_worker()
+    for _ in range(BEATS):
+        target.start_beat()
+    stage.run("import", "list.csv")
+    began = time.monotonic()
+    struck, wrong = _struck(plan, target)
+    seconds = time.monotonic() - began
+    target.put_right()
+    wrong += target.ended_by_themselves()
+    postgres.wait()
+    wrong += stuck(postgres) if not settled(postgres) else []
+    wrong += stage.end_warmly([*target.workers, *target.beats]) + stage.left_behind()
+    evidence = gather(lambda query: _rows(postgres, query), stage.url, stage.report())
+    wrong += broken(Case(customers, evidence, plan.caps())) + list(leaks(stage.logs, evidence))
+    if wrong:
+        (stage.folder / "blows.txt").write_text("\n".join(target.notes) + "\n")
+        (stage.folder / "evidence.json").write_text(json.dumps(dataclasses.asdict(evidence), indent=0))
+    return summary(plan, evidence, struck=struck, seconds=seconds), wrong
+
+
+def _struck(plan: Plan, target: Target) -> tuple[int, list[str]]:
+    """Strike until there are no more blows, and go on until nothing is left to do; blows struck, and complaints."""
+    strikes: list[Strike] = draw(plan.seed, plan.blows, seconds=plan.span)
+    wrong: list[str] = []
+    struck = 0
+    next_at = time.monotonic() + (strikes[0].after if strikes else 0)
+    deadline = time.monotonic() + 2 * plan.span + 20 * plan.lease + 60
+    while time.monotonic() < deadline:
+        target.tick()
+        for complaint in target.ended_by_themselves():
+            target.say(complaint)
+            wrong.append(complaint)
+            (target.start_worker if "worker" in complaint else target.start_beat)()
+        if struck < len(strikes) and time.monotonic() >= next_at:
+            BLOWS[strikes[struck].blow](target, strikes[struck].away)
+            struck += 1
+            next_at = time.monotonic() + (strikes[struck].after if struck < len(strikes) else 0)
+        if settled(target.postgres) and (target.whole or struck == len(strikes)):
+            if target.whole:
+                break
+            target.put_right()
+        time.sleep(0.2)
+    if struck < len(strikes):
+        target.say(f"{len(strikes) - struck} blows came too late: the work was done")
+    return struck, wrong
+
+
+# A row that waits for credit is out of its own hands: its account stopped at its cap.
+LEFT = """
+select
+  (select count(*) from job where state in ('working', 'issued')
+     or (state = 'waiting' and not (account = 'kyb' and exists
+       (select 1 from budget where name = 'kyb' and stopped_at is not null))))
+  + (select count(*) from invitation where state in ('waiting', 'working')) as number
+"""
+STUCK = {
+    "jobs": "select account, state, reason, detail, due_at, lease_until, count(*) from job"
+    " where state in ('waiting', 'working', 'issued') group by 1, 2, 3, 4, 5, 6 order by 7 desc limit 20",
+    "invitations": "select channel, state, reason, due_at, lease_until, count(*) from invitation"
+    " where state in ('waiting', 'working') group by 1, 2, 3, 4, 5 order by 6 desc limit 20",
+    "budgets": "select * from budget",
+    "clock": "select now()",
+}
+
+
+def settled(postgres: Postgres) -> bool:
+    """Whether nothing is left to do. False while the database is away."""
+    try:
+        return bool(_rows(postgres, LEFT)[0]["number"] == 0)
+    except psycopg.OperationalError:
+        return False
+
+
+def stuck(postgres: Postgres) -> list[str]:
+    """What is left, and what it says that it waits for."""
+    return [f"it_comes_to_an_end: {what}: {row}" for what, query in STUCK.items() for row in _rows(postgres, query)]
+
+
+def _rows(postgres: Postgres, query: str) -> list[dict[str, Any]]:
+    with psycopg.connect(postgres.dsn, connect_timeout=5, row_factory=dict_row) as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+def summary(plan: Plan, evidence: Evidence, *, struck: int, seconds: float) -> str:
+    """One line to paste."""
+    states = Counter(job.state for job in evidence.jobs)
+    calls = evidence.received.calls
+    facts = {
+        "rows": plan.rows,
+        "blows": struck,
+        "seconds": round(seconds),
+        "invited": states["invited"],
+        "held": states["held"],
+        "without credit": states["waiting"],
+        "repeated emails": second_copies(Case([], evidence)),
+        "unknown attempts": sum(attempt.outcome == "unknown" for attempt in evidence.attempts),
+        "calls": sum(call["endpoint"] in ISSUING for call in calls),
+        "refused": sum(refused_by_limit(call) for call in calls),
+    }
+    said = ", ".join(f"{name} {number}" for name, number in facts.items())
+    return f"seed {plan.seed} {plan.broker} {plan.pool}: {said}"
+
+
+def planned(seed: int, *, rows: int, broker: str | None, pool: str | None, blows: int | None) -> Plan:
+    """The plan of a seed. Short runs have shorter leases, so that there is time for one to run out."""
+    by_turns = COMBINATIONS[seed % len(COMBINATIONS)]
+    long = rows > 1000
+    return Plan(
+        seed=seed,
+        rows=rows,
+        broker=broker or by_turns[0],
+        pool=pool or by_turns[1],
+        seconds=max(rows / 200, 8),
+        blows=blows if blows is not None else (3 if long else 1) * len(BLOWS),
+        lease=12 if long else 11,
+        timeout=2 if long else 1,
+    )
+
+
+def _end(_signal: int, _frame: object) -> NoReturn:
+    raise SystemExit(143)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m trials.chaos", description=(__doc__ or "").splitlines()[0], allow_abbrev=False
+    )
+    parser.add_argument("--seed", type=int, help="of the first run; the next ones count up from it")
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--blows", type=int, help="how many; by default each kind three times (once in short runs)")
+    parser.add_argument("--broker", choices=["amqp", "redis"], help="by default both in turn, by the seed")
+    parser.add_argument("--pool", choices=["threads", "prefork"], help="by default both in turn, by the seed")
+    chosen = parser.parse_args()
+    first = chosen.seed if chosen.seed is not None else secrets.randbelow(10_000)
+    signal.signal(signal.SIGTERM, _end)  # so that everything is ended then too
+    outcomes = []
+    for seed in range(first, first + chosen.runs):
+        plan = planned(seed, rows=chosen.rows, broker=chosen.broker, pool=chosen.pool, blows=chosen.blows)
+        if reason := missing(plan.broker):
+            print(f"chaos: {reason}", file=sys.stderr)
+            return 2
+        print(f"seed {seed}: {plan.rows} rows, {plan.broker}, {plan.pool}", flush=True)
+        outcomes.append(run(plan))
+        told = outcomes[-1]
+        print(told.line)
+        for complaint in told.wrong[:SHOWN]:
+            print(f"  WRONG: {complaint}")
+        if told.wrong:
+            print(f"  {len(told.wrong)} in all; details in {told.folder}")
+        print(flush=True)
+    if len(outcomes) > 1:
+        print("\n".join(f"{'FAILED' if outcome.wrong else 'passed'} {outcome.line}" for outcome in outcomes))
+    return 1 if any(outcome.wrong for outcome in outcomes) else 0
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())
+    sys.exit(130)

@@ -1,0 +1,76 @@
+"""The list of a trial: invented customers over all five endpoints, by email, by SMS and by both."""
+
+import csv
+import random
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+# A row's id says which account it is for, so that what became of it can be held against that account's rules.
+ACCOUNTS = {"K": "kyc", "L": "kyc-lt", "B": "kyb", "F": "au", "N": "au-new"}
+COUNTRIES = {"K": "DE", "L": "LT", "B": "FR", "F": "AU", "N": "AU"}
+CHANNELS = ("email", "email", "sms", "both")
+FIRST_ROW = 2  # as a spreadsheet numbers them: the header is row 1
+COLUMNS = "customer_id kind first_name last_name company_name email phone country locale channel entity_id"
+FAMILY = "Okonkwo-Brandt"  # a name that stands in no log by accident
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One row of the list."""
+
+    index: int
+    entity_id: str
+
+    @property
+    def row(self) -> int:
+        return self.index + FIRST_ROW
+
+    @property
+    def prefix(self) -> str:
+        return "KLBFN"[self.index % 5]
+
+    @cached_property
+    def customer_id(self) -> str:
+        return f"{self.prefix}-{self.index:06}"
+
+    @property
+    def account(self) -> str:
+        return ACCOUNTS[self.prefix]
+
+    @property
+    def channel(self) -> str:
+        return CHANNELS[self.index // 5 % 4]
+
+    @property
+    def channels(self) -> frozenset[str]:
+        return frozenset({"email", "sms"} if self.channel == "both" else {self.channel})
+
+    @property
+    def email(self) -> str:
+        return f"c{self.index}@example.com"
+
+    @property
+    def phone(self) -> str:
+        return f"+4479{self.index:08}"
+
+
+def listed(rows: int) -> list[Listed]:
+    """The same list each time: the same file is the same batch."""
+    draw = random.Random(5)
+    made = []
+    for index in range(rows):
+        known = index % 5 == 3
+        made.append(Listed(index, str(uuid.UUID(int=draw.getrandbits(128), version=4)) if known else ""))
+    return made
+
+
+def write_list(path: Path, customers: list[Listed]) -> None:
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(COLUMNS.split())
+        for one in customers:
+            name = ["company", "", "", "Lee & Co"] if one.prefix == "B" else ["individual", "Ann", FAMILY, ""]
+            contact = [one.email, one.phone, COUNTRIES[one.prefix], "en", one.channel, one.entity_id]
+            writer.writerow([one.customer_id, *name, *contact])

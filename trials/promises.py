@@ -1,0 +1,320 @@
+"""What must hold after a trial, whatever was killed meanwhile: each promise a function from a case to complaints.
+
+A complaint names the row and the numbers, never a customer's address, a token or a link. Promises, not details: a
+customer has one session, however it came about; a row is held only where nobody could know.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from itertools import zip_longest
+from typing import Any, TypeVar
+
+from trials.customers import Listed
+from trials.evidence import Attempt, Evidence, Invitation, Job
+
+K = TypeVar("K")
+V = TypeVar("V")
+# The endpoint that an account's calls arrive at.
+ENDPOINTS = {
+    "kyc": "idenfy-kyc",
+    "kyc-lt": "idenfy-kyc",
+    "kyb": "idenfy-kyb",
+    "au": "frankieone-v2",
+    "au-new": "frankieone-v1",
+}
+ISSUING = frozenset(ENDPOINTS.values())
+# Where each call that succeeds opens, and charges, one more session. FrankieOne v2 hands the same one out again.
+BOUGHT = ISSUING - {"frankieone-v2"}
+OUT = frozenset({"invited", "held"})
+LIVE = frozenset({"waiting", "started"})
+# Outcomes of a call that may have been carried out without our knowing.
+DOUBTFUL = frozenset({"unknown", "late", "conflict"})
+NOT_MADE = "not_sent"
+# What may pass between a call's slot and its arrival on a machine that is busy with being killed: half a second until
+# the slot lapses, and as much again on the way. The sandbox's bucket, which holds one second's rate, allows the same.
+DELAY = 1.0
+# A bucket refuses what was stopped for longer on its way out, or came while the sandbox itself stood still.
+REFUSED_AT_MOST = 0.0005
+
+
+@dataclass(frozen=True)
+class Cap:
+    """What a budget allows: calls a second over these endpoints; and sessions at most, where it has credits."""
+
+    endpoints: frozenset[str]
+    rate: float
+    credits: int | None = None
+    accounts: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Case:
+    """The evidence laid out by row. `caps` are the budgets that the trial had configured, by name."""
+
+    customers: Sequence[Listed]
+    evidence: Evidence
+    caps: Mapping[str, Cap] = field(default_factory=dict)
+
+    @cached_property
+    def jobs(self) -> dict[int, Job]:
+        return {job.row: job for job in self.evidence.jobs}
+
+    @cached_property
+    def calls(self) -> dict[int, list[dict[str, Any]]]:
+        """The calls for a session that arrived, by row. FrankieOne v2 is told an entity, the others our own id."""
+        rows = {one.entity_id or one.customer_id: one.row for one in self.customers}
+        found: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
+        for call in self.evidence.received.calls:
+            if call["endpoint"] in ISSUING:
+                found[rows.get(call["client"], 0)].append(call)  # no row has the number 0
+        return found
+
+    @cached_property
+    def asked(self) -> dict[int, list[Attempt]]:
+        """The attempts to open a session, by row, in order."""
+        rows = {job.id: job.row for job in self.evidence.jobs}
+        calls = (one for one in self.evidence.attempts if not one.invitation_id and not one.looks_up)
+        return _grouped((rows[one.job_id], one) for one in calls)
+
+    @cached_property
+    def handed(self) -> dict[str, list[Attempt]]:
+        """The hand-overs of each invitation, in order."""
+        calls = (one for one in self.evidence.attempts if not one.looks_up)
+        return _grouped((one.invitation_id, one) for one in calls if one.invitation_id)
+
+    @cached_property
+    def invitations(self) -> dict[int, list[Invitation]]:
+        """By row."""
+        rows = {job.id: job.row for job in self.evidence.jobs}
+        return _grouped((rows[one.job_id], one) for one in self.evidence.invitations)
+
+    @cached_property
+    def mails(self) -> dict[str, list[dict[str, Any]]]:
+        return _grouped((to, mail) for mail in self.evidence.received.mails for to in mail["to"])
+
+    @cached_property
+    def texts(self) -> dict[str, list[dict[str, Any]]]:
+        return _grouped((text["to"], text) for text in self.evidence.received.texts)
+
+    def opened(self, row: int) -> int:
+        """The sessions that were opened, and charged, for a row: also those whose answer never came back."""
+        return sum(call["processed"] for call in self.calls.get(row, ()) if call["endpoint"] in BOUGHT)
+
+    def waits_for_credit(self, job: Job) -> bool:
+        """Whether a row waits because its account may not make one more call that costs."""
+        cap = next((cap for cap in self.caps.values() if job.account in cap.accounts), None)
+        return job.state == "waiting" and cap is not None and cap.credits is not None
+
+
+def _grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    found: defaultdict[K, list[V]] = defaultdict(list)
+    for key, value in pairs:
+        found[key].append(value)
+    return dict(found)
+
+
+def every_row_is_accounted_for(case: Case) -> Iterator[str]:
+    if len(case.evidence.jobs) != len(case.customers) or len(case.evidence.report) != len(case.customers):
+        yield f"{len(case.customers)} rows, {len(case.evidence.jobs)} jobs, {len(case.evidence.report)} lines of report"
+    for one in case.customers:
+        job = case.jobs.get(one.row)
+        if job is None or (job.customer_id, job.account) != (one.customer_id, one.account):
+            yield f"row {one.row} ({one.account}) is missing, another customer's or at another account"
+        elif job.state not in OUT and not case.waits_for_credit(job):
+            yield f"row {one.row} ({one.account}) is {job.state}: {job.reason} {job.detail}"
+    open_ones = sum(not attempt.outcome for attempt in case.evidence.attempts)
+    if open_ones:
+        yield f"{open_ones} attempts are still open, and nobody is at work"
+
+
+def one_live_session_for_each_customer(case: Case) -> Iterator[str]:
+    live = Counter((one.customer_id, one.purpose) for one in case.evidence.sessions if one.state in LIVE)
+    for (customer_id, _), number in live.items():
+        if number > 1:
+            yield f"customer {customer_id} has {number} live sessions"
+
+
+def no_second_session_without_a_decision(case: Case) -> Iterator[str]:
+    """Nobody decided anything in a trial: a customer has at most the one, at whichever of its accounts."""
+    for row, calls in case.calls.items():
+        if row == 0:
+            yield f"{len(calls)} calls arrived for customers who are on no list"
+            continue
+        opened, job = case.opened(row), case.jobs[row]
+        if opened > 1:
+            yield f"row {row} ({job.account}, {job.state}): {opened} sessions were opened"
+        elif opened and len({call["endpoint"] for call in calls}) > 1:
+            yield f"row {row}: a session was opened, and another endpoint was called too"
+
+
+def who_is_invited_has_the_session_that_was_opened(case: Case) -> Iterator[str]:
+    sessions = {one.id: one for one in case.evidence.sessions}
+    links = {line["row"]: line["link"] for line in case.evidence.report}
+    for job in case.evidence.jobs:
+        session = sessions.get(job.session_id or "")
+        if job.state == "invited" and (session is None or session.state not in LIVE):
+            yield f"row {job.row} ({job.account}) is invited without a live session"
+        tokens = [call["token"] for call in case.calls.get(job.row, ()) if call["token"]]
+        if session is not None and not any(token in links.get(job.row, "") for token in tokens):
+            yield f"row {job.row} ({job.account}) has a link to a session that the provider did not open for it"
+
+
+def nothing_is_sent_twice(case: Case) -> Iterator[str]:
+    for one in case.customers:
+        if len(case.texts.get(one.phone, ())) > 1:
+            yield f"row {one.row} was texted {len(case.texts[one.phone])} times"
+        mails = case.mails.get(one.email, [])
+        ids = {mail["message_id"] for mail in mails}
+        if len(ids) > 1:
+            yield f"row {one.row} was sent {len(ids)} Message-IDs"
+        messages = [message for message in case.invitations.get(one.row, ()) if message.channel == "email"]
+        doubts = sum(_in_doubt(case.handed.get(message.id, ())) for message in messages)
+        if len(mails) - 1 > doubts:
+            yield f"row {one.row} was mailed {len(mails)} times, with {doubts} hand-overs in doubt"
+
+
+def _in_doubt(hand_overs: Sequence[Attempt]) -> int:
+    """How many were in doubt when the next one was made: those whose answer came after that were too."""
+    return sum(
+        one.outcome in DOUBTFUL or bool(after and (one.closed_at or "") > after.opened_at)
+        for one, after in zip_longest(hand_overs, hand_overs[1:])
+    )
+
+
+def each_message_is_the_customers_own(case: Case) -> Iterator[str]:
+    lines = {line["row"]: line for line in case.evidence.report}
+    known = {one.email for one in case.customers} | {one.phone for one in case.customers}
+    strangers = [to for to in (*case.mails, *case.texts) if to not in known]
+    if strangers:
+        yield f"{len(strangers)} addresses of messages are on no list"
+    for one in case.customers:
+        job, line = case.jobs.get(one.row), lines.get(one.row)
+        if job is None or line is None:
+            continue
+        bodies = {
+            "email": [re.sub(r"\s", "", mail["text"]) for mail in case.mails.get(one.email, ())],
+            "sms": [text["body"] for text in case.texts.get(one.phone, ())],
+        }
+        arrived = {channel for channel, words in bodies.items() if words}
+        if job.state == "invited" and arrived != one.channels:
+            yield f"row {one.row} is invited by {sorted(one.channels)}, and {sorted(arrived)} arrived"
+        if not job.session_id and arrived:
+            yield f"row {one.row} has no session ({job.state}), and was sent a message"
+        if any(not line["link"] or line["link"] not in body for words in bodies.values() for body in words):
+            yield f"row {one.row} was sent another link than the stored one"
+
+
+def each_call_was_written_down(case: Case) -> Iterator[str]:
+    """Before it was made, so there is an attempt for each; and what an attempt says was answered did arrive."""
+    for job in case.evidence.jobs:
+        made = [one for one in case.asked.get(job.row, ()) if one.outcome != NOT_MADE]
+        answered = sum(one.outcome in ("done", "late") or one.status is not None for one in made)
+        arrived = len(case.calls.get(job.row, ()))
+        if not answered <= arrived <= len(made):
+            yield f"row {job.row} ({job.account}): {arrived} calls arrived of {len(made)} made, {answered} answered"
+    for one in case.customers:
+        for channel, there in (("email", case.mails.get(one.email, ())), ("sms", case.texts.get(one.phone, ()))):
+            hand_overs = [
+                attempt
+                for invitation in case.invitations.get(one.row, ())
+                if invitation.channel == channel
+                for attempt in case.handed.get(invitation.id, ())
+                if attempt.outcome != NOT_MADE
+            ]
+            done = sum(attempt.outcome == "done" for attempt in hand_overs)
+            if not done <= len(there) <= len(hand_overs):
+                yield f"row {one.row}: {len(there)} by {channel} of {len(hand_overs)} hand-overs, {done} of them done"
+
+
+def limits_are_kept(case: Case) -> Iterator[str]:
+    """The provider's own count refused nobody, and no window holds more than its limit and what was delayed into it."""
+    for name, cap in case.caps.items():
+        calls = [call for call in case.evidence.received.calls if call["endpoint"] in cap.endpoints]
+        refused = sum(refused_by_limit(call) for call in calls)
+        if refused > REFUSED_AT_MOST * len(calls):
+            yield f"budget {name}: {refused} of {len(calls)} calls were refused by the provider's limit"
+        times = sorted(datetime.fromisoformat(call["at"]).timestamp() for call in calls)
+        for seconds in (1.0, 10.0):
+            most, allowed = most_within(times, seconds), cap.rate * (seconds + DELAY) + 1
+            if most > allowed:
+                yield f"budget {name}: {most} calls within {seconds:g} s, of {cap.rate:g} a second"
+
+
+def refused_by_limit(call: Mapping[str, Any]) -> bool:
+    """A 429 that nobody had ordered."""
+    return call["status"] == 429 and call["fault"] is None
+
+
+def most_within(times: Sequence[float], seconds: float) -> int:
+    """The most of these times, in order, that lie in any window this long."""
+    most = begin = 0
+    for end, time in enumerate(times):
+        while time - times[begin] >= seconds:
+            begin += 1
+        most = max(most, end - begin + 1)
+    return most
+
+
+def credits_are_kept(case: Case) -> Iterator[str]:
+    for name, cap in case.caps.items():
+        if cap.credits is None:
+            continue
+        opened = sum(call["processed"] for call in case.evidence.received.calls if call["endpoint"] in cap.endpoints)
+        used = case.evidence.credits_used.get(name, 0)
+        waiting = sum(case.waits_for_credit(job) for job in case.evidence.jobs if job.account in cap.accounts)
+        if max(opened, used) > cap.credits:
+            yield f"budget {name}: {opened} sessions were opened and {used} credits counted, of {cap.credits}"
+        if opened > used:
+            yield f"budget {name}: {opened} sessions were opened, and only {used} credits counted"
+        if waiting and used < cap.credits:
+            yield f"budget {name}: {waiting} rows wait, though only {used} of {cap.credits} credits are used"
+
+
+def who_is_held_is_held_for_a_reason(case: Case) -> Iterator[str]:
+    looked_up = {one.account for one in case.evidence.attempts if one.may_be_looked_up}
+    for job in case.evidence.jobs:
+        if job.state != "held":
+            continue
+        asked = [one.outcome for one in case.asked.get(job.row, ())]
+        messages = [one for one in case.invitations.get(job.row, ()) if one.state == "held"]
+        if not job.reason and not any(one.reason for one in messages):
+            yield f"row {job.row} ({job.account}) is held without a reason"
+        if messages:
+            for one in messages:
+                outcomes = [attempt.outcome for attempt in case.handed.get(one.id, ())]
+                if one.channel == "email" or "unknown" not in outcomes:
+                    yield f"row {job.row}: its {one.channel} is held ({one.reason}) after {outcomes}"
+        elif job.account == "au":
+            yield f"row {job.row} (au) is held, though its call may be repeated: {job.reason}"
+        elif not DOUBTFUL & set(asked):
+            yield f"row {job.row} ({job.account}) is held ({job.reason}) after {asked}: none of these is in doubt"
+        elif job.account in looked_up and not case.opened(job.row):
+            yield f"row {job.row} ({job.account}) is held ({job.reason}), though the provider has no session of it"
+
+
+PROMISES: tuple[Callable[[Case], Iterator[str]], ...] = (
+    every_row_is_accounted_for,
+    one_live_session_for_each_customer,
+    no_second_session_without_a_decision,
+    who_is_invited_has_the_session_that_was_opened,
+    nothing_is_sent_twice,
+    each_message_is_the_customers_own,
+    each_call_was_written_down,
+    limits_are_kept,
+    credits_are_kept,
+    who_is_held_is_held_for_a_reason,
+)
+
+
+def broken(case: Case) -> list[str]:
+    """Every complaint, with the promise that it is about."""
+    return [f"{promise.__name__}: {complaint}" for promise in PROMISES for complaint in promise(case)]
+
+
+def second_copies(case: Case) -> int:
+    """Mails that came again under the same Message-ID."""
+    return sum(number - 1 for number in Counter(mail["message_id"] for mail in case.evidence.received.mails).values())
