@@ -239,6 +239,7 @@ class Parts:
             jobs=self.jobs,
             attempts=self.attempts,
             ring_invite=ring_invite,
+            transaction=self.database.write,
             clock=self.clock,
             jitter=self._jitter,
         )
@@ -264,6 +265,7 @@ class Parts:
             providers=dict(self.providers),
             invitations=self.invitations,
             handovers=self.handovers,
+            transaction=self.database.write,
             clock=self.clock,
             jitter=self._jitter,
         )

@@ -9,9 +9,12 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
+
+import sqlalchemy as sa
 
 from worker.clock import Clock
 from worker.endings import Done, Ending, Hold, Kind, Problem, RetryPolicy, ending_for, resume_at
@@ -22,16 +25,17 @@ from worker.pacing import spacing
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
 from worker.senders.contract import Message, Receipt, Sender
 from worker.sessions import Session, is_stale
-from worker.shift import TakenRows
 from worker.store.attempts import Attempts, IssueResult, OpenedJob
 from worker.store.handovers import Handovers, InviteResult, OpenedInvitation
 from worker.store.invitations import Invitations, InvitationTerms, TakenInvitation
 from worker.store.jobs import Jobs, JobTerms, TakenJob
+from worker.work import TakenRows
 
 # Between the last look at the lease and the result: the call's own time-out, and writing what came of it.
 FLUSH_MARGIN = timedelta(seconds=5)
 Ring = Callable[[str], None]
 Read = TypeVar("Read")
+Transaction = Callable[[], AbstractContextManager[sa.Connection]]
 log = logging.getLogger(__name__)
 
 
@@ -47,6 +51,7 @@ class IssueWork:
     jobs: Jobs
     attempts: Attempts
     ring_invite: Ring
+    transaction: Transaction
     clock: Clock
     jitter: Callable[[], float] = random.random
 
@@ -72,13 +77,27 @@ class IssueWork:
             self.ring_invite(channel)
         return TakenRows(taken.jobs, taken.again_at, taken.places)
 
-    def open(self, items: Sequence[TakenJob], now: datetime) -> list[OpenedJob]:
+    def turn(self, results: Sequence[IssueResult], items: Sequence[TakenJob], now: datetime) -> list[OpenedJob]:
+        channels: set[str] = set()
+        opened: list[OpenedJob] = []
+        with self.transaction() as connection:
+            if results:
+                channels = self.attempts.finish(self.terms, results, now=now, within=connection)
+            if items:
+                opened = self._open(items, now, connection)
+        if results:
+            _log_lot(self.name, [(r.opened.job.id, r.ending, r.problem, now - r.began_at) for r in results])
+        for channel in channels:
+            self.ring_invite(channel)  # after the commit; the sweep rings again for a bell that is lost here
+        return opened
+
+    def _open(self, items: Sequence[TakenJob], now: datetime, connection: sa.Connection) -> list[OpenedJob]:
         due = [(job, self.repeat_unknown or self.provider.repeatable(job.request)) for job in items]
-        opened = self.attempts.open(self.terms, due, now=now)
+        opened = self.attempts.open(self.terms, due, now=now, within=connection)
         may_be_made = {item.job.id for item in opened}
         refused = [job for job in items if job.id not in may_be_made]
         if refused:
-            self.jobs.release(self.terms.rule, refused, now=now)
+            self.jobs.release(self.terms.rule, refused, now=now, within=connection)
         return opened
 
     def item(self, opened: OpenedJob) -> TakenJob:
@@ -171,12 +190,6 @@ class IssueWork:
     def halts(self, result: IssueResult) -> bool:
         return result.problem is not None and result.problem.concerns_account
 
-    def finish(self, results: Sequence[IssueResult], now: datetime) -> None:
-        channels = self.attempts.finish(self.terms, results, now=now)
-        _log_lot(self.name, [(r.opened.job.id, r.ending, r.problem, now - r.began_at) for r in results])
-        for channel in channels:
-            self.ring_invite(channel)  # after the commit; the sweep rings again for a bell that is lost here
-
     def release(self, items: Sequence[TakenJob], now: datetime) -> None:
         self.jobs.release(self.terms.rule, items, now=now)
 
@@ -196,6 +209,7 @@ class InviteWork:
     providers: dict[str, Provider]
     invitations: Invitations
     handovers: Handovers
+    transaction: Transaction
     clock: Clock
     jitter: Callable[[], float] = field(default=random.random)
 
@@ -219,17 +233,35 @@ class InviteWork:
         taken = self.invitations.take(self.terms, most=most, now=now, busy=busy)
         return TakenRows(taken.invitations, taken.again_at, taken.places)
 
-    def open(self, items: Sequence[TakenInvitation], now: datetime) -> list[OpenedInvitation]:
+    def turn(
+        self, results: Sequence[InviteResult], items: Sequence[TakenInvitation], now: datetime
+    ) -> list[OpenedInvitation]:
+        opened: list[OpenedInvitation] = []
+        with self.transaction() as connection:
+            if results:
+                self.handovers.finish(self.terms, results, now=now, within=connection)
+            if items:
+                opened = self._open(items, now, connection)
+        if results:
+            _log_lot(self.name, [(r.opened.invitation.job_id, r.ending, r.problem, now - r.began_at) for r in results])
+        return opened
+
+    def _open(
+        self, items: Sequence[TakenInvitation], now: datetime, connection: sa.Connection
+    ) -> list[OpenedInvitation]:
         """Write the hand-overs; a link that has become too old goes back for a new session instead."""
         # One in doubt is looked up first: it may have been sent while its link was fresh.
         stale = [item for item in items if item.doubt is None and _is_stale(item, now)]
         if stale:
             due = [(item, self._reissue_at(item, now)) for item in stale]
-            self.invitations.replace(self.terms, due, now=now)
+            self.invitations.replace(self.terms, due, now=now, within=connection)
         fresh = [item for item in items if item.doubt is not None or not _is_stale(item, now)]
-        opened = self.handovers.open(self.terms, fresh, repeatable=self.sender.repeatable(), now=now) if fresh else []
-        if fresh and not opened:
-            self.invitations.release(self.terms.rule, fresh, now=now)
+        if not fresh:
+            return []
+        repeatable = self.sender.repeatable()
+        opened = self.handovers.open(self.terms, fresh, repeatable=repeatable, now=now, within=connection)
+        if not opened:
+            self.invitations.release(self.terms.rule, fresh, now=now, within=connection)
         return opened
 
     def _reissue_at(self, item: TakenInvitation, now: datetime) -> datetime:
@@ -303,10 +335,6 @@ class InviteWork:
 
     def halts(self, result: InviteResult) -> bool:
         return result.problem is not None and result.problem.concerns_account
-
-    def finish(self, results: Sequence[InviteResult], now: datetime) -> None:
-        self.handovers.finish(self.terms, results, now=now)
-        _log_lot(self.name, [(r.opened.invitation.job_id, r.ending, r.problem, now - r.began_at) for r in results])
 
     def release(self, items: Sequence[TakenInvitation], now: datetime) -> None:
         self.invitations.release(self.terms.rule, items, now=now)

@@ -6,11 +6,14 @@ running use it: Celery's tasks (one loop a process, `tasks`) and the worker that
 """
 
 import asyncio
+import gc
 import logging
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +22,7 @@ from worker.bootstrap import Parts
 from worker.clock import SharedClock
 from worker.http import Http, open_http_session
 from worker.shift import Shift
+from worker.store.database import outlive_deadlocks
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +30,18 @@ log = logging.getLogger(__name__)
 # an acknowledgement (RabbitMQ 30 minutes, Redis the five of `celery_settings`).
 LONGEST_SHIFT = timedelta(seconds=60)
 SET_CLOCK_EVERY = timedelta(seconds=10)
+# Collect garbage after this many new objects, and the older ones rarely: most of what a lot of rows is made of lives
+# until the lot is written, so that looking for garbage among it takes time and finds nothing.
+NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST = 50_000, 20, 50
+_calmed: set[int] = set()
+
+
+def calm_collector() -> None:
+    """Keep the garbage collector from what lives as long as the process. Done once in each."""
+    if os.getpid() not in _calmed:
+        _calmed.add(os.getpid())
+        gc.freeze()
+        gc.set_threshold(NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST)
 
 
 class Runner:
@@ -57,6 +73,7 @@ class Runner:
         cls, parts: Parts, *, ring_invite: Callable[[str], None], longest: timedelta = LONGEST_SHIFT
     ) -> "Runner":
         """A runner on the loop that is running now. `ring_invite(channel)` is called from other threads."""
+        calm_collector()
         exits = AsyncExitStack()
         http = Http(await exits.enter_async_context(open_http_session()))
         try:
@@ -103,8 +120,12 @@ class Runner:
         await self._idle.wait()
 
     async def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Await a blocking call, made in one of the database threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+        """Await a blocking call, made in one of the database threads.
+
+        A transaction that PostgreSQL ended because it crossed with another has changed nothing: it is made again.
+        """
+        call = partial(outlive_deadlocks, partial(function, *arguments))
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     async def _keep_time(self) -> None:
         """Set the clock by the database's again and again: a machine's own drifts, or is put right meanwhile."""

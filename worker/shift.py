@@ -1,26 +1,28 @@
 """A shift: one coroutine that works what is due for one account or channel, until nothing more may be done now.
 
     take rows under a lease → write down the attempts of as many as there are free places → make the calls
-    → write their results in small lots, while other calls go on → take the next rows
+    → write their results, and the next attempts with them, while other calls go on
 
+Taking and writing go on beside the calls, one of each at a time, so that the places do not stand empty meanwhile.
 It knows nothing of providers or messages: a `Work` does. What it owns is the order of things, on which the
-promises rest: no call without its attempt in the database, none after its lease or its slot has passed, and
-no result kept longer than a flush.
+promises rest: no call without its attempt in the database, none after its lease or its slot has passed, none
+while results cannot be written, and no result kept longer than a flush.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from worker.clock import Clock
+from worker.clock import Clock, monotonic
+from worker.outage import Outage
 from worker.pacing import lapsed
 from worker.places import ASK_AGAIN, ROWS_PER_PLACE
+from worker.work import I, O, R, TakenRows, Work
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,9 @@ FLUSH_EVERY = timedelta(milliseconds=100)  # what a kill -9 may leave in doubt, 
 # stays about twice the concurrency, however fast a provider answers.
 FLUSH_LEAST = 25
 FLUSH_MOST = 500
+# Of the places, the share that may stand empty before attempts are written down for them alone: a transaction for a
+# call or two would cost more than the calls.
+EMPTY_PLACES = 4
 # Rows taken at once: larger lots made PostgreSQL read whole tables, smaller ones cost round trips.
 TAKE_MOST = 200
 # How far ahead calls are reserved and written down. Short, so that an event's job need not wait behind rows of a
@@ -39,57 +44,7 @@ DATABASE_RETRY = timedelta(seconds=1)
 STOP_PATIENCE = timedelta(seconds=30)  # how long an ending process waits for a database that is away
 
 
-@dataclass(frozen=True)
-class TakenRows:
-    """Rows under our lease. `again_at`: when to ask again; None: nothing more is due.
-
-    `places` is how many calls may be in flight from now on; None: as many as before.
-    """
-
-    items: Sequence[Any]
-    again_at: datetime | None = None
-    places: int | None = None
-
-
-class Item(Protocol):
-    @property
-    def lease_until(self) -> datetime: ...
-    @property
-    def slot(self) -> datetime | None: ...
-
-
-I = TypeVar("I", bound=Item)  # noqa: E741 -- a taken row
-O = TypeVar("O")  # noqa: E741 -- a row whose attempt is written down
-R = TypeVar("R")  # what came of it
-
-
-class Work(Protocol[I, O, R]):
-    """What a shift works on. `take`, `open`, `finish` and `release` are blocking database calls, made in a thread."""
-
-    name: str
-    places: int  # calls in flight, until the first taking says how many
-    longest_call: timedelta  # from the last look at the lease to the result
-    spacing: timedelta  # the least time between two calls; zero where the account has no limit
-
-    def take(self, most: int, now: datetime, busy: int) -> TakenRows:
-        """Take rows; `busy` calls are in flight."""
-
-    def open(self, items: Sequence[I], now: datetime) -> list[O]:
-        """Write the attempts; what is not in the answer was given back or settled."""
-
-    async def call(self, opened: O) -> R: ...
-    def item(self, opened: O) -> I: ...
-    def not_made(self, opened: O) -> R: ...
-    def broke(self, opened: O, error: Exception) -> R:
-        """What to keep when the call raised: a bug, whose outcome nobody knows."""
-
-    def halts(self, result: R) -> bool:
-        """Whether the account must not be called again before this result is written."""
-
-    def finish(self, results: Sequence[R], now: datetime) -> None: ...
-    def release(self, items: Sequence[I], now: datetime) -> None: ...
-    def leave(self) -> None:
-        """The shift has ended: its places are free."""
+T = TypeVar("T")
 
 
 class Shift(Generic[I, O, R]):
@@ -111,15 +66,23 @@ class Shift(Generic[I, O, R]):
         self._in_thread = in_thread
         self._stopping = stopping
         self._longest = longest
-        self._places = work.places
-        self._asks_at: datetime | None = None  # when to ask for places again while there is none free
+        self._places = work.places  # as many as each taking grants: the account's are shared by all workers
+        self._asks_at: datetime | None = None  # when to ask how many places there are, if no taking tells before
         self._ready: deque[I] = deque()
-        self._calls: set[asyncio.Task[None]] = set()
+        self._opened: deque[tuple[O, int]] = deque()  # with the number of halts when they were written down
+        self._calls: set[asyncio.Task[None]] = set()  # one for each place that is taken; makes call after call
         self._done: list[R] = []
+        self._ended = 0  # calls that ended since the last turn
+        self._taking: asyncio.Task[TakenRows] | None = None
+        self._turning: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._halt = asyncio.Event()
         self._halts = 0  # calls that were opened before the last halt must not be made
+        self._away = False  # the database is: nothing is taken until what came of the calls is written
+        self._outage = Outage(log, logging.WARNING)
+        self._gives_up_at: datetime | None = None  # once the process is to end: not anew for each lot
         self._rung = False
+        self._take_at: datetime | None = None
         self._flushed_at = clock()
         self._next_call_at = clock()
 
@@ -131,74 +94,176 @@ class Shift(Generic[I, O, R]):
     async def run(self) -> bool:
         """Work until nothing more may be done now; whether there was more when the longest shift was over."""
         ends_at = self._clock() + self._longest
-        take_at: datetime | None = self._clock()
+        self._take_at = self._clock()
         try:
             while True:
-                await self._flush_when_due()
+                await self._settle()
                 now = self._clock()
                 ending = self._stopping.is_set() or now >= ends_at
-                if self._rung:
-                    self._rung, take_at = False, now
-                if ending:
-                    take_at = now if self._ready else take_at  # what is given back is there for the next shift
+                if self._rung and self._taking is None:  # one that is being made may have looked before the bell
+                    self._rung, self._take_at = False, now
+                if ending and self._taking is None and self._ready:
+                    self._take_at = now  # what is given back is there for the next shift
                     await self._give_back()
-                elif take_at is not None and take_at <= now and self._may_take(now):
-                    taken = await self._in_thread(self._work.take, self._most, now, len(self._calls))
-                    self._ready.extend(taken.items)
-                    if taken.places is not None:
-                        self._places, self._asks_at = taken.places, now + ASK_AGAIN
-                    take_at = taken.again_at
+                if self._turning is None:
+                    await self._begin_turn(ending=ending)
                 if not ending:
-                    await self._open_and_call()
-                if not self._calls and not self._ready and not self._done:
+                    self._begin_taking(self._clock())
+                self._fill(ending=ending)
+                busy = self._calls or self._taking is not None or self._turning is not None
+                if not (busy or self._ready or self._opened or self._done):
                     if ending:
-                        return not self._stopping.is_set() and take_at is not None
-                    if not self._rung and (take_at is None or take_at - self._clock() > LINGER):
+                        return not self._stopping.is_set() and self._take_at is not None
+                    if not self._rung and (self._take_at is None or self._take_at - self._clock() > LINGER):
                         return False
-                await self._sleep(None if ending else take_at)
+                await self._sleep(ending=ending)
         finally:
             # Only an exception leaves anything here: what was taken is given back, what was called is written.
             await self._wind_up()
 
     @property
     def _most(self) -> int:
-        return min(TAKE_MOST, ROWS_PER_PLACE * max(self._places, 1))
+        most = min(TAKE_MOST, ROWS_PER_PLACE * max(self._places, 1)) - len(self._ready)
+        return max(most, 0)
 
     @property
     def _free(self) -> int:
-        return self._places - len(self._calls)
+        """Places without a call, present or next."""
+        return self._places - len(self._calls) - len(self._opened)
 
-    def _may_take(self, now: datetime) -> bool:
+    @property
+    def _flush_most(self) -> int:
+        return min(max(self._places, FLUSH_LEAST), FLUSH_MOST)
+
+    async def _settle(self) -> None:
+        """Take over what the taking and the turn that went on beside came to."""
+        if self._taking is not None and self._taking.done():
+            taking, self._taking = self._taking, None
+            taken = taking.result()
+            self._ready.extend(taken.items)
+            self._take_at = taken.again_at
+            if taken.places is not None:
+                self._places, self._asks_at = taken.places, self._clock() + ASK_AGAIN
+        if self._turning is not None and self._turning.done():
+            turning, self._turning = self._turning, None
+            turning.result()
+
+    @property
+    def _takes_at(self) -> datetime | None:
+        """When to take more; None while nothing may be taken."""
+        # Not before what halted the account is written, nor while what was called for cannot be.
+        if self._taking is not None or self._halt.is_set() or self._away:
+            return None
+        if len(self._ready) < max(self._places, 1) or self._take_at is None:
+            return self._take_at
         # Where others share the places, only taking tells that there are more of them now, or fewer.
-        asks = self._free <= 0 and self._asks_at is not None and self._asks_at <= now
-        return len(self._ready) < self._free or asks
+        return self._asks_at if len(self._calls) >= self._places else None
 
-    async def _open_and_call(self) -> None:
-        if self._halt.is_set():
-            return  # what it came from is written first
+    def _begin_taking(self, now: datetime) -> None:
+        if self._takes_at is not None and self._takes_at <= now:
+            self._taking = self._beside(self._in_thread(self._work.take, self._most, now, len(self._calls)))
+
+    async def _begin_turn(self, *, ending: bool) -> None:
+        """Write results, and the attempts of what is called next, if either is due."""
+        now = self._clock()
+        halted = self._halt.is_set()
+        lot = [] if ending or halted else self._next(now)
+        results_due = self._done and (
+            halted
+            or now - self._flushed_at >= FLUSH_EVERY
+            or len(self._done) * 2 >= self._flush_most
+            or not (self._calls or self._opened or self._ready)
+        )
+        lot_due = len(lot) and (self._free >= max(self._places // EMPTY_PLACES, 1) or not self._calls)
+        if not results_due and not lot_due:
+            return
+        if halted:
+            await self._give_back()
+        for _ in lot:
+            self._ready.popleft()
+        results, self._done = self._done, []
+        self._halt.clear()  # what set it is among these; another call may set it anew while they are being written
+        self._ended = 0
+        self._flushed_at = now
+        self._turning = self._beside(self._turn(results, lot))
+
+    def _next(self, now: datetime) -> list[I]:
+        """The rows to be called next: for the free places, and ahead as many as calls ended since the last turn.
+
+        So what waits with its attempt written down is what will be called while the next turn is being written,
+        and what a kill leaves in doubt is never more than the places and one flush.
+        """
+        room = self._free + min(self._ended, self._flush_most)
+        lot: list[I] = []
+        for item in self._ready:
+            if len(lot) >= room or (item.slot or now) > now + HORIZON:
+                break
+            lot.append(item)
+        return lot
+
+    async def _turn(self, results: list[R], lot: list[I]) -> None:
         halts = self._halts  # before the attempts are: a halt meanwhile is one that these calls must not be made after
         now = self._clock()
-        due: list[I] = []
-        while self._ready and len(due) < self._free and (self._ready[0].slot or now) <= now + HORIZON:
-            due.append(self._ready.popleft())
-        # One transaction for a call or two would cost more than the calls: wait for some more free places.
-        if self._ready and self._calls and len(due) == self._free < self._places // 4:
-            self._ready.extendleft(reversed(due))
-            return
-        too_late = [item for item in due if not self._in_time(item, now)]
+        too_late = [item for item in lot if not self._in_time(item, now)]
+        lot = [item for item in lot if self._in_time(item, now)]
+        try:
+            opened = await self._in_thread(self._work.turn, results, lot, now)
+        except sa.exc.SQLAlchemyError as error:
+            self._away = isinstance(error, sa.exc.OperationalError)
+            if self._away:
+                # What is written down and not yet called must not be: nobody could keep what came of it.
+                self._halts += 1
+                await self._wait_for_database()
+            await self._finish(results)
+            too_late += lot
+            self._rung = True  # they may be taken again at once
+        else:
+            self._call_all(opened, halts)
         if too_late:
-            await self._in_thread(self._work.release, too_late, now)
-            due = [item for item in due if self._in_time(item, now)]
-        if due:
-            for opened in await self._in_thread(self._work.open, due, now):
-                task = asyncio.create_task(self._call(opened, halts))
-                self._calls.add(task)
-                task.add_done_callback(self._calls.discard)
+            await self._insist(len(too_late), self._work.release, too_late)
+        self._away = False
+
+    def _call_all(self, opened: Sequence[O], halts: int) -> None:
+        self._opened.extend((item, halts) for item in opened)
+        self._fill(ending=False)
+
+    def _fill(self, *, ending: bool) -> None:
+        """Have a call made in each place that is free, while there are any to make."""
+        if ending and not self._places:  # it will be granted none any more
+            self._done.extend(self._work.not_made(opened) for opened, _ in self._opened)
+            self._opened.clear()
+        for _ in range(min(len(self._opened), self._places - len(self._calls))):
+            task = asyncio.create_task(self._place())
+            self._calls.add(task)
+            task.add_done_callback(self._left)
+
+    async def _place(self) -> None:
+        """Make calls, one after the other, while there are any and this is a place of ours."""
+        while self._opened and len(self._calls) <= self._places:
+            opened, halts = self._opened.popleft()
+            result = await self._call(opened, halts)
+            if self._work.halts(result):
+                self._halts += 1
+                self._halt.set()
+            self._done.append(result)
+            self._ended += 1
+            if self._halt.is_set() or len(self._done) == 1 or len(self._done) * 2 >= self._flush_most:
+                self._wake.set()
+
+    def _left(self, place: "asyncio.Task[None]") -> None:
+        self._calls.discard(place)
+        self._wake.set()
+
+    def _beside(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Begin something that goes on beside the calls, and wakes the shift at its end."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(lambda _: self._wake.set())
+        return task
 
     def _in_time(self, item: I, now: datetime) -> bool:
         return now + self._work.longest_call <= item.lease_until and not (item.slot and lapsed(item.slot, now=now))
 
-    async def _call(self, opened: O, halts: int) -> None:
+    async def _call(self, opened: O, halts: int) -> R:
         item = self._work.item(opened)
         if item.slot is not None:
             # In order of their slots, since calls begin in that order: one that is late moves those behind it.
@@ -207,18 +272,12 @@ class Shift(Generic[I, O, R]):
             await self._until(begins_at)
         # The last look before the bytes go out: our lease, our slot, and that nobody has told us to stop.
         if self._halts != halts or self._stopping.is_set() or not self._in_time(item, self._clock()):
-            result = self._work.not_made(opened)
-        else:
-            try:
-                result = await self._work.call(opened)
-            except Exception as error:  # a bug must not lose the row: its call may have been carried out
-                log.error("%s: a call broke with %s", self._work.name, type(error).__name__)
-                result = self._work.broke(opened, error)
-        if self._work.halts(result):
-            self._halts += 1
-            self._halt.set()
-        self._done.append(result)
-        self._wake.set()
+            return self._work.not_made(opened)
+        try:
+            return await self._work.call(opened)
+        except Exception as error:  # a bug must not lose the row: its call may have been carried out
+            log.error("%s: a call broke with %s", self._work.name, type(error).__name__)
+            return self._work.broke(opened, error)
 
     async def _until(self, when: datetime) -> None:
         wait = (when - self._clock()).total_seconds()
@@ -229,49 +288,43 @@ class Shift(Generic[I, O, R]):
             except TimeoutError:
                 pass
 
-    async def _flush_when_due(self) -> None:
-        idle = not self._calls and not self._ready
-        due = self._clock() - self._flushed_at >= FLUSH_EVERY
-        full = len(self._done) >= min(max(self._places, FLUSH_LEAST), FLUSH_MOST)
-        if self._done and (due or idle or full or self._halt.is_set()):
-            if self._halt.is_set():
-                await self._give_back()
-            await self._flush()
-
-    async def _flush(self) -> None:
-        results, self._done = self._done, []
-        self._halt.clear()  # what set it is among these; another call may set it anew while they are being written
-        self._flushed_at = self._clock()
-        await self._finish(results)
-
     async def _finish(self, results: list[R]) -> None:
-        """Write results, however long the database is away: they cannot be had a second time.
+        """Write results, however long the database is away: they cannot be had a second time."""
+        if not results:
+            return
+        try:
+            await self._insist(len(results), self._work.turn, results, [])
+        except sa.exc.SQLAlchemyError as error:
+            if len(results) == 1:
+                # Its attempt stays open: after the lease the sweep holds the row, or repeats it where it may.
+                log.error("%s: a result cannot be written: %s", self._work.name, type(error).__name__)
+                return
+            log.error("%s: a lot of %d is written one by one: %s", self._work.name, len(results), type(error).__name__)
+            for result in results:  # one bad row must not take the others with it
+                await self._finish([result])
+
+    async def _insist(self, count: int, write: Callable[..., Any], *arguments: Any) -> None:
+        """Write, however long the database is away.
 
         Only a process that is to end gives up after a while; the attempts stay open, and say that nobody knows.
         """
-        gives_up_at: datetime | None = None
         while True:
             try:
-                return await self._in_thread(self._work.finish, results, self._clock())  # type: ignore[no-any-return]
+                await self._in_thread(write, *arguments, self._clock())
+                self._outage.over(f"{self._work.name}: the database is there again")
+                return
             except sa.exc.OperationalError:
                 now = self._clock()
-                gives_up_at = gives_up_at or (now + STOP_PATIENCE if self._stopping.is_set() else None)
-                if gives_up_at is not None and now >= gives_up_at:
-                    log.error("%s: %d results are lost: the database stayed away", self._work.name, len(results))
-                    return None
-                log.warning("%s: the database is away; %d results wait for it", self._work.name, len(results))
-                await asyncio.sleep(DATABASE_RETRY.total_seconds())
-            except sa.exc.SQLAlchemyError as error:
-                if len(results) == 1:
-                    # Its attempt stays open: after the lease the sweep holds the row, or repeats it where it may.
-                    log.error("%s: a result cannot be written: %s", self._work.name, type(error).__name__)
-                    return None
-                log.error(
-                    "%s: a lot of %d is written one by one: %s", self._work.name, len(results), type(error).__name__
-                )
-                for result in results:  # one bad row must not take the others with it
-                    await self._finish([result])
-                return None
+                if self._gives_up_at is None and self._stopping.is_set():
+                    self._gives_up_at = now + STOP_PATIENCE
+                if self._gives_up_at is not None and now >= self._gives_up_at:
+                    log.error("%s: %d results are lost: the database stayed away", self._work.name, count)
+                    return
+                await self._wait_for_database()
+
+    async def _wait_for_database(self) -> None:
+        self._outage.lasts(f"{self._work.name}: the database is away; what came of calls waits for it", monotonic())
+        await asyncio.sleep(DATABASE_RETRY.total_seconds())
 
     async def _give_back(self) -> None:
         if self._ready:
@@ -279,36 +332,40 @@ class Shift(Generic[I, O, R]):
             self._ready.clear()
             await self._in_thread(self._work.release, items, self._clock())
 
-    async def _sleep(self, take_at: datetime | None) -> None:
+    async def _sleep(self, *, ending: bool) -> None:
         """Wait for a result, a bell, or the next time at which there is something to do."""
         now = self._clock()
         times = [now + LINGER]
-        if self._done:
+        if self._done and self._turning is None:
             times.append(self._flushed_at + FLUSH_EVERY)
-        if take_at is not None and self._may_take(now):
-            times.append(take_at)
-        elif take_at is not None and self._free <= 0 and self._asks_at is not None:
-            times.append(max(take_at, self._asks_at))
-        if self._ready and self._free > 0 and (slot := self._ready[0].slot) and slot - HORIZON > now:
-            times.append(slot - HORIZON)  # one whose time has come waits for more free places, which wake us
+        if self._takes_at is not None and not ending:
+            times.append(self._takes_at)
+        if self._ready and self._turning is None and self._free > 0:
+            slot = self._ready[0].slot  # one whose time has come waits for more free places, which wake us
+            if slot is not None and slot - HORIZON > now:
+                times.append(slot - HORIZON)
         wait = (min(times) - now).total_seconds()
-        if wait > 0:
-            try:
-                async with asyncio.timeout(wait):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-        else:
-            await asyncio.sleep(0)
+        try:
+            async with asyncio.timeout(max(wait, 0)):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
         self._wake.clear()
 
     async def _wind_up(self) -> None:
-        if self._calls:
-            self._halts += 1
-            self._halt.set()
-            await asyncio.wait(self._calls)
+        self._halts += 1
+        self._halt.set()
+        beside = [task for task in (self._taking, self._turning) if task is not None]
+        while self._calls or beside:
+            await asyncio.wait([*self._calls, *beside])
+            beside = []  # a turn may have written down more, which is not called any more
+        if self._turning is not None:
+            self._turning.exception()  # seen: the shift is ending with one already
+        if self._taking is not None and self._taking.exception() is None:
+            self._ready.extend(self._taking.result().items)
         if self._done:
-            await self._flush()
+            results, self._done = self._done, []
+            await self._finish(results)
         await self._give_back()
         try:
             await self._in_thread(self._work.leave)

@@ -204,7 +204,7 @@ async def test_a_stale_link_of_an_account_that_is_no_longer_configured_waits_for
     world.clock.advance(days=6, hours=13)
     work = world.parts.invite_work("email")
     taken = work.take(10, world.clock())
-    assert work.open(taken.items, world.clock()) == []
+    assert work.turn([], taken.items, world.clock()) == []
     assert world.job("Ona").due_at == world.row(SessionRow).expires_at
 
 

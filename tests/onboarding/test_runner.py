@@ -125,8 +125,16 @@ async def test_the_end_closes_the_senders_connections(make):
 # The database goes away.
 
 
+class Crossed(Exception):
+    """What PostgreSQL says to one of two transactions that wait for each other."""
+
+    sqlstate = "40P01"
+
+
 class Fickle:
     """A store whose results cannot be written for some time."""
+
+    why: Exception = Exception("the connection was closed")
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -135,7 +143,7 @@ class Fickle:
     def finish(self, *arguments, **how):
         if self.refusals:
             self.refusals -= 1
-            raise sa.exc.OperationalError("UPDATE", None, Exception("the connection was closed"))
+            raise sa.exc.OperationalError("UPDATE", None, self.why)
         return super().finish(*arguments, **how)
 
 
@@ -156,6 +164,17 @@ async def test_results_outlive_a_database_that_is_away_while_they_are_written(ma
     assert world.states() == {"issued": 20}
     assert len(world.asked) == 20
     assert "the database is away" in caplog.text
+
+
+async def test_a_transaction_that_crossed_with_another_one_is_made_again_at_once(make, caplog):
+    world = make()
+    world.parts.attempts = FickleAttempts(world.parts.database, world.parts.keyring)
+    world.parts.attempts.refusals, world.parts.attempts.why = 3, Crossed()
+    world.add_many(20)
+    await world.issue()
+    assert world.states() == {"issued": 20}
+    assert "away" not in caplog.text
+    assert world.clock.elapsed < 1
 
 
 async def test_sent_messages_outlive_it_too_and_are_not_sent_again(make):

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from worker.pacing import LAPSE, Limit, offer, spacing
 from worker.places import ASK_AGAIN
-from worker.shift import HORIZON, LINGER, Shift, TakenRows
+from worker.shift import FLUSH_LEAST, HORIZON, LINGER, Shift
+from worker.work import TakenRows
 
 from .virtual_time import START, VirtualClock
 
@@ -60,6 +61,8 @@ class Rows:
     next_at: datetime | None = None
     calls: int = 0
     most_calls: int = 0
+    in_doubt: int = 0  # attempts that are written down, and what came of them is not
+    most_in_doubt: int = 0
     lots: list[int] = field(default_factory=list)
     takes: list[int] = field(default_factory=list)
     left: int = 0
@@ -73,7 +76,7 @@ class Rows:
         if self.halted:
             return TakenRows([], now + MINUTE)
         places = next((share for since, share in reversed(self.shares) if since <= self.clock.elapsed), None)
-        if places is not None and places <= busy:
+        if places is not None and places < max(busy, 1):
             return TakenRows([], now + ASK_AGAIN, places)
         limits = [self.limit] if self.limit else []
         slots = offer(limits, next_at=self.next_at, most=min(most, len(self.waiting)), now=now, horizon=HORIZON)
@@ -91,7 +94,12 @@ class Rows:
     def open(self, items, now):
         self.log += [("open", item.number) for item in items]
         self.lots.append(len(items))
-        return [] if self.halted else [Opened(item) for item in items]
+        if self.halted:
+            self.waiting += [item.number for item in items]
+            return []
+        self.in_doubt += len(items)
+        self.most_in_doubt = max(self.in_doubt, self.most_in_doubt)
+        return [Opened(item) for item in items]
 
     async def call(self, opened):
         number = opened.row.number
@@ -126,14 +134,21 @@ class Rows:
     def leave(self):
         self.left += 1
 
+    def turn(self, results, items, now):
+        if results:
+            self.finish(results, now)
+        return self.open(items, now) if items else []
+
     def finish(self, results, now):
         if self.finish_errors:
+            self.log.append(("away", -1))
             raise self.finish_errors.pop(0)
         if self.bad_rows & {result.number for result in results}:
             raise BAD_ROW
         for result in results:
             self.log.append((result.what, result.number))
             self.written[result.number] = now
+            self.in_doubt -= 1
             self.halted |= result.what == "halt"
             if result.what == "not made":
                 self.waiting.append(result.number)
@@ -244,6 +259,30 @@ async def test_attempts_are_opened_in_lots_while_many_calls_are_out(bench):
     await bench.run(rows)
     assert sum(rows.lots) == 400
     assert len(rows.lots) < 80  # five and more at once; one by one would cost more than the calls
+
+
+@pytest.mark.parametrize("places", [10, 40, 100])
+async def test_places_do_not_stand_empty_while_rows_are_taken_and_results_written(bench, places):
+    bench.database_seconds = 0.02
+    rows = bench.rows(places * 60, places=places)
+    rows.latency = {number: 0.03 + number % 41 / 1000 for number in range(places * 60)}
+    await bench.run(rows)
+    assert bench.clock.elapsed < 60 * 0.05 * 1.25  # one after the other it would take half as long again
+
+
+@pytest.mark.parametrize("seconds", [0, 0.001, 0.02, 0.4])
+@pytest.mark.parametrize("places", [3, 30, 100])
+async def test_a_kill_would_leave_in_doubt_the_calls_in_flight_and_one_flush_at_most(bench, places, seconds):
+    rows = bench.rows(places * 30, places=places, latency=dict.fromkeys(range(places * 30), seconds))
+    await bench.run(rows)
+    assert rows.most_calls == places
+    assert rows.most_in_doubt <= places + max(places, FLUSH_LEAST)
+
+
+async def test_behind_a_slow_provider_hardly_more_is_written_down_than_there_are_calls_in_flight(bench):
+    rows = bench.rows(400, places=40, latency={number: 1 + number % 40 / 40 for number in range(400)})
+    await bench.run(rows)
+    assert rows.most_in_doubt <= 50
 
 
 # Slots.
@@ -437,6 +476,32 @@ async def test_results_wait_for_a_database_that_is_away(bench, caplog):
     assert len(rows.numbers("call")) == 30
     assert "the database is away" in caplog.text
     assert bench.clock.elapsed > 2
+
+
+async def test_no_call_begins_while_results_cannot_be_written(bench):
+    """Neither one whose attempt is written down already, nor one whose attempt was to be written with them."""
+    rows = bench.rows(300, places=10, latency={number: 0.02 + number % 5 / 100 for number in range(300)})
+    going = asyncio.create_task(bench.run(rows))
+    await asyncio.sleep(0.3)
+    rows.finish_errors += [AWAY, AWAY, AWAY]
+    await going
+    away, *_, back = (index for index, (what, _) in enumerate(rows.log) if what == "away")
+    assert {what for what, _ in rows.log[away:back]} <= {"away", "answer", "not made", "take"}
+    assert sorted(rows.numbers("done")) == list(range(300))
+    assert sorted(rows.numbers("call")) == list(range(300))
+
+
+async def test_nothing_is_taken_while_results_cannot_be_written(bench):
+    rows = bench.rows(4, places=10, finish_errors=[AWAY] * 5)
+    shift = bench.shift(rows)
+    going = asyncio.create_task(shift.run())
+    await asyncio.sleep(1)
+    rows.waiting += [10, 11]
+    shift.ring()
+    await asyncio.sleep(2)
+    assert sorted(rows.numbers("take")) == [0, 1, 2, 3]
+    await going
+    assert sorted(rows.numbers("done")) == [0, 1, 2, 3, 10, 11]
 
 
 async def test_a_result_that_cannot_be_written_does_not_take_the_others_with_it(bench, caplog):

@@ -72,3 +72,26 @@ def test_a_late_result_still_says_what_became_of_the_call(shelf):
     attempt = shelf.row(Attempt)
     assert (attempt.outcome, "scan-7" in attempt.detail) == ("late", True)
     assert shelf.job("Ona").state is JobState.HELD
+
+
+def test_a_row_whose_attempt_was_not_acknowledged_is_given_back_without_it(shelf):
+    shelf.add(customer("Ona"), customer("Jonas"))
+    terms = shelf.ruled(credits=10)
+    jobs = shelf.take(terms=terms)
+    shelf.open(jobs[:1], terms=terms)  # written, but the answer to that was lost
+    shelf.jobs.release(terms.rule, jobs, now=shelf.clock())
+    assert [job.state for job in shelf.rows(Job)] == [JobState.WAITING, JobState.WAITING]
+    assert (shelf.row(Attempt).outcome, shelf.row(Attempt).closed_at) == ("not_sent", shelf.clock())
+    assert spent(shelf) == 0
+    assert len(shelf.take(terms=terms)) == 2
+
+
+def test_a_message_whose_hand_over_was_not_acknowledged_is_given_back_without_it(shelf):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    letters = shelf.take_letters()
+    shelf.handovers.open(shelf.letters, letters, repeatable=True, now=shelf.clock())
+    shelf.invitations.release(shelf.letters.rule, letters, now=shelf.clock())
+    (only,) = [attempt for attempt in shelf.rows(Attempt) if attempt.invitation_id is not None]
+    assert (only.outcome, only.closed_at) == ("not_sent", shelf.clock())
+    assert len(shelf.take_letters()) == 1

@@ -16,15 +16,14 @@ from worker.lookups import Found, More, Nothing, Strangers
 from worker.models import Attempt, Job
 from worker.sessions import Session
 from worker.states import JobState, job_state_after
-from worker.store import budgets, jobs, sessions
-from worker.store.database import Database, fetch
+from worker.store import budgets, jobs, lots, sessions
+from worker.store.database import Database
 from worker.store.doubts import MORE
-from worker.store.jobs import JobTerms, TakenJob
+from worker.store.jobs import NOT_SENT, JobTerms, TakenJob
 from worker.store.late import LateAnswer, jobs_answered
 
 DONE = "done"
 UNREACHABLE = "unreachable"  # nothing was sent: certainly not carried out either
-NOT_SENT = "not_sent"  # given back before it was written: certainly not carried out
 LATE = "late"  # the lease was lost before the result came
 
 
@@ -58,7 +57,14 @@ class Attempts:
         self._database = database
         self._keyring = keyring
 
-    def open(self, terms: JobTerms, due: Sequence[tuple[TakenJob, bool]], *, now: datetime) -> list[OpenedJob]:
+    def open(
+        self,
+        terms: JobTerms,
+        due: Sequence[tuple[TakenJob, bool]],
+        *,
+        now: datetime,
+        within: sa.Connection | None = None,
+    ) -> list[OpenedJob]:
         """Write down the calls that are about to be made: (job, whether it may be repeated).
 
         A look-up costs no credit.
@@ -66,7 +72,7 @@ class Attempts:
         Returns those that may be made: none when the account was paused or stopped since they were taken,
         fewer when the cap on credits ends.
         """
-        with self._database.write() as connection:
+        with self._database.write(within) as connection:
             state = budgets.read(connection, terms.rule.name)
             if state.stopped_at is not None or (state.blocked_until is not None and state.blocked_until > now):
                 return []
@@ -74,16 +80,18 @@ class Attempts:
             allowed = budgets.spend_credits(connection, terms.rule, calls, now=now)
             opened = [_opened(terms, *item, now=now) for item in _allowed(due, allowed)]
             if opened:
-                connection.execute(sa.insert(Attempt), [_attempt(item, terms.account, now=now) for item in opened])
+                lots.add(connection, Attempt, [_attempt(item, terms.account, now=now) for item in opened])
         return opened
 
-    def finish(self, terms: JobTerms, results: Sequence[IssueResult], *, now: datetime) -> set[str]:
+    def finish(
+        self, terms: JobTerms, results: Sequence[IssueResult], *, now: datetime, within: sa.Connection | None = None
+    ) -> set[str]:
         """Write results, all in one transaction; returns the channels that have invitations due now.
 
         The attempt is closed, the session and its invitations are added, the job moves on. A result whose
         lease was lost changes nothing but its attempt: somebody else owns the job.
         """
-        with self._database.write() as connection:
+        with self._database.write(within) as connection:
             outcomes = outcomes_of(connection, [item.opened.attempt_id for item in results])
             # What is closed was written before, and only the answer to that was lost: it must not count twice.
             results, late = (
@@ -109,12 +117,8 @@ class Attempts:
                     counted = outcomes[result.opened.attempt_id] is not None
                     moves.append(_move(result, ending, added, counted=counted, now=now))
                 closings.append(_closing(result, late=job.id not in ours, now=now))
-            if moves:
-                by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
-                connection.execute(by_id.values(_MOVE), moves)
-            if closings:
-                by_id = sa.update(Attempt).where(Attempt.id == sa.bindparam("attempt_id"))
-                connection.execute(by_id.values(CLOSE), closings)
+            _MOVE.run(connection, moves)
+            CLOSE.run(connection, closings)
             made = [item for item in results if item.ending]
             lessons = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.doubt is None]
             budgets.learn(connection, terms.rule, lessons, now=now)
@@ -132,8 +136,8 @@ class Attempts:
 
 def outcomes_of(connection: sa.Connection, attempt_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str | None]:
     """How these attempts were closed, None for those that are open; locked until the transaction ends."""
-    query = sa.select(Attempt.id, Attempt.outcome).where(Attempt.id.in_(attempt_ids)).order_by(Attempt.id)
-    return {row.id: row.outcome for row in fetch(connection, query.with_for_update())}
+    rows = connection.execute(_OUTCOMES, {"ids": lots.keys(attempt_ids)})
+    return {row.id: row.outcome for row in rows}
 
 
 def _says_more(result: IssueResult) -> bool:
@@ -209,20 +213,27 @@ def _new_sessions(
     ]
 
 
-_MOVE: dict[str, Any] = {
-    "state": sa.bindparam("new_state"),
-    "due_at": sa.bindparam("new_due_at"),
-    "lease_until": None,
-    "attempts": Job.attempts + sa.bindparam("more_attempts"),
-    "waits": Job.waits + sa.bindparam("more_waits"),
-    "reissues": Job.reissues + sa.bindparam("more_reissues"),
-    "reason": sa.bindparam("new_reason"),
-    "detail": sa.bindparam("new_detail"),
-    "session_id": sa.bindparam("new_session_id"),
-    "entity_id": sa.bindparam("new_entity_id"),
-    "in_doubt": sa.bindparam("new_in_doubt"),
-    "changed_at": sa.bindparam("at"),
-}
+_OUTCOMES = (
+    sa.select(Attempt.id, Attempt.outcome).where(lots.among(Attempt.id, "ids")).order_by(Attempt.id).with_for_update()
+)
+_MOVE = lots.Change(
+    Job.id,
+    {
+        "state": sa.bindparam("new_state"),
+        "due_at": sa.bindparam("new_due_at"),
+        "lease_until": None,
+        "attempts": Job.attempts + sa.bindparam("more_attempts"),
+        "waits": Job.waits + sa.bindparam("more_waits"),
+        "reissues": Job.reissues + sa.bindparam("more_reissues"),
+        "reason": sa.bindparam("new_reason"),
+        "detail": sa.bindparam("new_detail"),
+        "session_id": sa.bindparam("new_session_id"),
+        "entity_id": sa.bindparam("new_entity_id"),
+        "in_doubt": sa.bindparam("new_in_doubt"),
+        "changed_at": sa.bindparam("at"),
+    },
+    by="job_id",
+)
 
 
 def _move(
@@ -278,14 +289,18 @@ def in_doubt_after(ending: Ending | None, *, attempt_id: uuid.UUID, doubt: uuid.
             return None
 
 
-CLOSE: dict[str, Any] = {
-    "closed_at": sa.bindparam("at"),
-    "outcome": sa.bindparam("new_outcome"),
-    "status": sa.bindparam("new_status"),
-    "code": sa.bindparam("new_code"),
-    "detail": sa.bindparam("new_detail"),
-    "found": sa.bindparam("new_found"),
-}
+CLOSE = lots.Change(
+    Attempt.id,
+    {
+        "closed_at": sa.bindparam("at"),
+        "outcome": sa.bindparam("new_outcome"),
+        "status": sa.bindparam("new_status"),
+        "code": sa.bindparam("new_code"),
+        "detail": sa.bindparam("new_detail"),
+        "found": sa.bindparam("new_found"),
+    },
+    by="attempt_id",
+)
 
 
 def closing(

@@ -6,15 +6,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.endings import Kind
-from worker.models import Batch, InvitationRow, Job
+from worker.models import InvitationRow, Job
 from worker.states import OPEN_JOBS, InvitationState, JobState
 from worker.store.database import fetch
-
-
-def cancelled_batches(connection: sa.Connection, batch_ids: set[int]) -> set[int]:
-    """Those of these batches that somebody cancelled."""
-    query = sa.select(Batch.id).where(Batch.id.in_(batch_ids), Batch.cancelled_at.is_not(None))
-    return set(connection.execute(query).scalars()) if batch_ids else set()
 
 
 def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> None:

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -77,8 +77,11 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
-        """A transaction that is committed at the end, or rolled back by an exception."""
+    def write(self, within: sa.Connection | None = None) -> Iterator[sa.Connection]:
+        """A transaction that is committed at the end, or rolled back by an exception; or a part of one, `within`."""
+        if within is not None:
+            yield within
+            return
         with _naming_what_passes(), self.engine.begin() as connection:
             yield connection
 
@@ -86,9 +89,9 @@ class Database:
         self.engine.dispose()
 
 
-def fetch(connection: sa.Connection, query: sa.Executable) -> list[sa.Row[Any]]:
+def fetch(connection: sa.Connection, query: sa.Executable, given: Mapping[str, Any] | None = None) -> list[sa.Row[Any]]:
     """All rows of a query whose columns are read by name."""
-    return list(connection.execute(query))
+    return list(connection.execute(query, given))
 
 
 def outlive_deadlocks(

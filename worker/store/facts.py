@@ -14,10 +14,10 @@ from worker.endings import Kind
 from worker.keyring import Keyring
 from worker.models import Attempt, Audit, Batch, CustomerRow, InvitationRow, Job, Refusal, SessionRow
 from worker.states import InvitationState, JobState
-from worker.store.attempts import DONE, LATE, NOT_SENT
+from worker.store.attempts import DONE, LATE
 from worker.store.database import Database, fetch
 from worker.store.doubts import MORE, InDoubt, opened_late, waiting_to_be_looked_up
-from worker.store.jobs import PRIORITIES
+from worker.store.jobs import NOT_SENT, PRIORITIES
 from worker.store.sealing import ERASED, open_link
 
 LOT = 1000  # report lines read at a time: a million of them must not be in memory at once

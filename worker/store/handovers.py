@@ -13,7 +13,7 @@ from worker.ids import new_id
 from worker.lookups import Found
 from worker.models import Attempt, InvitationRow, Job
 from worker.states import InvitationState, JobState, invitation_state_after
-from worker.store import budgets
+from worker.store import budgets, lots
 from worker.store.attempts import CLOSE, LATE, closing, in_doubt_after, lesson_of, outcomes_of
 from worker.store.database import Database
 from worker.store.invitations import InvitationTerms, TakenInvitation, still_ours
@@ -48,10 +48,16 @@ class Handovers:
         self._database = database
 
     def open(
-        self, terms: InvitationTerms, due: Sequence[TakenInvitation], *, repeatable: bool, now: datetime
+        self,
+        terms: InvitationTerms,
+        due: Sequence[TakenInvitation],
+        *,
+        repeatable: bool,
+        now: datetime,
+        within: sa.Connection | None = None,
     ) -> list[OpenedInvitation]:
         """Write down the hand-overs that are about to be made; none when the sender was paused or stopped."""
-        with self._database.write() as connection:
+        with self._database.write(within) as connection:
             state = budgets.read(connection, terms.rule.name)
             if state.stopped_at is not None or (state.blocked_until is not None and state.blocked_until > now):
                 return []
@@ -72,13 +78,19 @@ class Handovers:
                 }
                 for item in opened
             ]
-            if rows:
-                connection.execute(sa.insert(Attempt), rows)
+            lots.add(connection, Attempt, rows)
         return opened
 
-    def finish(self, terms: InvitationTerms, results: Sequence[InviteResult], *, now: datetime) -> None:
+    def finish(
+        self,
+        terms: InvitationTerms,
+        results: Sequence[InviteResult],
+        *,
+        now: datetime,
+        within: sa.Connection | None = None,
+    ) -> None:
         """Write results, all in one transaction: the attempt, the invitation, and what its job makes of it."""
-        with self._database.write() as connection:
+        with self._database.write(within) as connection:
             outcomes = outcomes_of(connection, [item.opened.attempt_id for item in results])
             # What is closed was written before, and only the answer to that was lost: it must not count twice.
             results, late = (
@@ -96,15 +108,10 @@ class Handovers:
             kept = [item for item in results if item.opened.invitation.id in ours]
             if kept:
                 counted = {key: outcome is not None for key, outcome in outcomes.items()}
-                moves = [_move(item, counted=counted[item.opened.attempt_id], now=now) for item in kept]
-                by_id = sa.update(InvitationRow).where(InvitationRow.id == sa.bindparam("invitation_id"))
-                connection.execute(by_id.values(_MOVE), moves)
+                _MOVE.run(connection, [_move(item, counted=counted[item.opened.attempt_id], now=now) for item in kept])
                 move_jobs(connection, ours.values(), now=now)
             closings = [_closing(item, late=False, now=now) for item in results]
-            closings += [_closing(item, late=True, now=now) for item in late]
-            if closings:
-                by_id = sa.update(Attempt).where(Attempt.id == sa.bindparam("attempt_id"))
-                connection.execute(by_id.values(CLOSE), closings)
+            CLOSE.run(connection, closings + [_closing(item, late=True, now=now) for item in late])
             lessons = [lesson_of(item.began_at, item.problem) for item in results if item.ending]
             budgets.learn(connection, terms.rule, lessons, now=now)
             not_made = [item.opened.invitation for item in results if item.ending is None]
@@ -147,18 +154,22 @@ def _opened(terms: InvitationTerms, item: TakenInvitation, repeatable: bool, *, 
     return OpenedInvitation(item, new_id(now), repeatable, item.lease_until + unsafe if unsafe is not None else None)
 
 
-_MOVE: dict[str, Any] = {
-    "state": sa.bindparam("new_state"),
-    "due_at": sa.bindparam("new_due_at"),
-    "lease_until": None,
-    "attempts": InvitationRow.attempts + sa.bindparam("more_attempts"),
-    "waits": InvitationRow.waits + sa.bindparam("more_waits"),
-    "reason": sa.bindparam("new_reason"),
-    "detail": sa.bindparam("new_detail"),
-    "reference": sa.bindparam("new_reference"),
-    "sent_at": sa.bindparam("new_sent_at"),
-    "in_doubt": sa.bindparam("new_in_doubt"),
-}
+_MOVE = lots.Change(
+    InvitationRow.id,
+    {
+        "state": sa.bindparam("new_state"),
+        "due_at": sa.bindparam("new_due_at"),
+        "lease_until": None,
+        "attempts": InvitationRow.attempts + sa.bindparam("more_attempts"),
+        "waits": InvitationRow.waits + sa.bindparam("more_waits"),
+        "reason": sa.bindparam("new_reason"),
+        "detail": sa.bindparam("new_detail"),
+        "reference": sa.bindparam("new_reference"),
+        "sent_at": sa.bindparam("new_sent_at"),
+        "in_doubt": sa.bindparam("new_in_doubt"),
+    },
+    by="invitation_id",
+)
 
 
 def _move(result: InviteResult, *, counted: bool, now: datetime) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from worker.budgets import BudgetRule, grant
 from worker.customers import Customer
 from worker.keyring import CannotOpen, Keyring
 from worker.lookups import Doubt
-from worker.models import Batch, CustomerRow, InvitationRow, Job, SessionRow
+from worker.models import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
 from worker.places import ASK_AGAIN, ROWS_PER_PLACE
 from worker.shares import share_out
 from worker.states import (
@@ -22,12 +22,12 @@ from worker.states import (
     InvitationState,
     JobState,
 )
-from worker.store import budgets
+from worker.store import budgets, lots
 from worker.store.cancelling import cancel_jobs
 from worker.store.database import Database, fetch
 from worker.store.doubts import messages_to_look_up
 from worker.store.inviting import move_jobs
-from worker.store.jobs import BATCH, EVENT
+from worker.store.jobs import BATCH, EVENT, NOT_SENT
 from worker.store.places import Places
 from worker.store.sealing import Erased, open_link, open_person
 
@@ -95,7 +95,7 @@ class Invitations:
         """
         with self._database.write() as connection:
             places = self._places.hold(connection, terms.rule, terms.place_owner, lease=terms.lease, busy=busy, now=now)
-            if places is not None and places <= busy:
+            if places is not None and places < max(busy, 1):
                 return TakenInvitations([], again_at=now + ASK_AGAIN, places=places)
             most = most if places is None else min(most, ROWS_PER_PLACE * places)
             state = budgets.read_to_take(connection, terms.rule)
@@ -189,27 +189,40 @@ class Invitations:
                     connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(over))
             move_jobs(connection, ours.values(), now=now)
 
-    def release(self, rule: BudgetRule, invitations: Iterable[TakenInvitation], *, now: datetime) -> None:
+    def release(
+        self,
+        rule: BudgetRule,
+        invitations: Iterable[TakenInvitation],
+        *,
+        now: datetime,
+        within: sa.Connection | None = None,
+    ) -> None:
         """Give back invitations that were not handed over: they are due as before, and nothing is counted."""
         invitations = list(invitations)
-        with self._database.write() as connection:
+        with self._database.write(within) as connection:
             if any(item.probe for item in invitations):
                 budgets.end_probe(connection, rule)
             ours = still_ours(connection, [(item.id, item.fence) for item in invitations])
             if ours:
-                back = {"state": InvitationState.WAITING, "lease_until": None}
-                connection.execute(sa.update(InvitationRow).where(InvitationRow.id.in_(list(ours))).values(back))
+                given = {"ids": lots.keys(ours), "now": now}
+                connection.execute(_GIVE_BACK, given)
+                connection.execute(_UNMADE, given)
             budgets.give_back(connection, rule, [item.slot for item in invitations])
 
     def replace(
-        self, terms: InvitationTerms, stale: Sequence[tuple[TakenInvitation, datetime]], *, now: datetime
+        self,
+        terms: InvitationTerms,
+        stale: Sequence[tuple[TakenInvitation, datetime]],
+        *,
+        now: datetime,
+        within: sa.Connection | None = None,
     ) -> None:
         """Put the jobs of invitations whose links are too old back to waiting for a new session.
 
         With each comes the time at which a new session makes sense. Once the cap on sessions is used up the
         job has lapsed instead: a queue that is longer than a link's life must not buy sessions for ever.
         """
-        with self._database.write() as connection:
+        with self._database.write(within) as connection:
             if any(item.probe for item, _ in stale):
                 budgets.end_probe(connection, terms.rule)
             ours = still_ours(connection, [(item.id, item.fence) for item, _ in stale])
@@ -236,68 +249,83 @@ _CANNOT_OPEN: dict[str, Any] = {"state": InvitationState.HELD, "reason": "cannot
 _ERASED: dict[str, Any] = {"state": InvitationState.FAILED, "reason": "erased"}
 
 
+_LEASE = (
+    sa.update(InvitationRow)
+    .where(
+        lots.within(
+            InvitationRow.id,
+            sa.select(InvitationRow.id)
+            .where(
+                InvitationRow.channel == sa.bindparam("channel_"),
+                InvitationRow.priority == sa.bindparam("priority_"),
+                InvitationRow.state == lots.fixed(InvitationState.WAITING),
+                InvitationRow.due_at <= sa.bindparam("now"),
+            )
+            .order_by(InvitationRow.due_at, InvitationRow.id)
+            .limit(sa.bindparam("most", type_=sa.Integer()))
+            .with_for_update(skip_locked=True),
+        )
+    )
+    .values(
+        state=InvitationState.WORKING,
+        lease_until=sa.bindparam("until"),
+        lease_owner=sa.bindparam("owner"),
+        fence=InvitationRow.fence + 1,
+    )
+    .returning(*InvitationRow.__table__.columns)
+)
+
+
 def _lease(
     connection: sa.Connection, terms: InvitationTerms, priority: int, most: int, *, now: datetime
 ) -> Sequence[sa.Row[Any]]:
-    due = (
-        sa.select(InvitationRow.id)
-        .where(
-            InvitationRow.channel == terms.channel,
-            InvitationRow.priority == priority,
-            InvitationRow.state == InvitationState.WAITING,
-            InvitationRow.due_at <= now,
-        )
-        .order_by(InvitationRow.due_at, InvitationRow.id)
-        .limit(most)
-        .with_for_update(skip_locked=True)
-        .cte("due")
+    given = {"channel_": terms.channel, "priority_": priority, "most": most, "owner": terms.owner}
+    rows = fetch(connection, _LEASE, given | {"now": now, "until": now + terms.lease})
+    return sorted(rows, key=lambda row: (row.due_at, row.id))
+
+
+_LETTERS = (
+    sa.select(
+        InvitationRow.id,
+        SessionRow.sealed.label("session"),
+        SessionRow.state.label("session_state"),
+        SessionRow.expires_at,
+        SessionRow.account,
+        CustomerRow.customer_id,
+        CustomerRow.kind.label("customer_kind"),
+        CustomerRow.sealed.label("person"),
+        CustomerRow.country,
+        CustomerRow.locale,
+        CustomerRow.timezone,
+        Job.purpose,
+        Job.channel.label("job_channel"),
+        Job.template,
+        Job.floor_seconds,
+        Batch.cancelled_at,
     )
-    lease = (
-        sa.update(InvitationRow)
-        .where(InvitationRow.id.in_(sa.select(due.c.id)))
-        .values(
-            state=InvitationState.WORKING,
-            lease_until=now + terms.lease,
-            lease_owner=terms.owner,
-            fence=InvitationRow.fence + 1,
-        )
-        .returning(*InvitationRow.__table__.columns)
-    )
-    return sorted(connection.execute(lease).all(), key=lambda row: (row.due_at, row.id))
+    .join(SessionRow, SessionRow.id == InvitationRow.session_id)
+    .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
+    .join(Job, Job.id == InvitationRow.job_id)
+    .join(Batch, Batch.id == InvitationRow.batch_id)
+    .where(lots.among(InvitationRow.id, "ids"))
+)
 
 
 def _letters(connection: sa.Connection, ids: list[uuid.UUID]) -> dict[uuid.UUID, sa.Row[Any]]:
     """What each invitation is written from: its session, customer and job."""
-    query = (
-        sa.select(
-            InvitationRow.id,
-            SessionRow.sealed.label("session"),
-            SessionRow.state.label("session_state"),
-            SessionRow.expires_at,
-            SessionRow.account,
-            CustomerRow.customer_id,
-            CustomerRow.kind.label("customer_kind"),
-            CustomerRow.sealed.label("person"),
-            CustomerRow.country,
-            CustomerRow.locale,
-            CustomerRow.timezone,
-            Job.purpose,
-            Job.channel.label("job_channel"),
-            Job.template,
-            Job.floor_seconds,
-            Batch.cancelled_at,
-        )
-        .join(SessionRow, SessionRow.id == InvitationRow.session_id)
-        .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
-        .join(Job, Job.id == InvitationRow.job_id)
-        .join(Batch, Batch.id == InvitationRow.batch_id)
-        .where(InvitationRow.id.in_(ids))
-    )
-    return {row.id: row for row in fetch(connection, query)} if ids else {}
+    return {row.id: row for row in fetch(connection, _LETTERS, {"ids": lots.keys(ids)})} if ids else {}
 
 
 def _of_use(letter: sa.Row[Any]) -> bool:
     return letter.session_state in LIVE_SESSIONS and letter.cancelled_at is None
+
+
+_LEASED = (
+    sa.select(InvitationRow.id, InvitationRow.fence, InvitationRow.job_id, InvitationRow.state)
+    .where(lots.among(InvitationRow.id, "ids"))
+    .order_by(InvitationRow.id)
+    .with_for_update()
+)
 
 
 def still_ours(connection: sa.Connection, leases: Sequence[tuple[uuid.UUID, int]]) -> dict[uuid.UUID, int]:
@@ -305,15 +333,31 @@ def still_ours(connection: sa.Connection, leases: Sequence[tuple[uuid.UUID, int]
 
     The job is read again because another list's may have adopted the session since they were taken.
     """
-    ids = [invitation_id for invitation_id, _ in leases]
-    query = sa.select(InvitationRow.id, InvitationRow.fence, InvitationRow.job_id).where(
-        InvitationRow.id.in_(ids), InvitationRow.state == InvitationState.WORKING
-    )
-    rows = fetch(connection, query.order_by(InvitationRow.id).with_for_update())
+    ids = lots.keys(invitation_id for invitation_id, _ in leases)
+    rows = [row for row in fetch(connection, _LEASED, {"ids": ids}) if row.state is InvitationState.WORKING]
     held = {(row.id, row.fence): row.job_id for row in rows}
     return {
         invitation_id: held[invitation_id, fence] for invitation_id, fence in leases if (invitation_id, fence) in held
     }
+
+
+_GIVE_BACK = (
+    sa.update(InvitationRow)
+    .where(lots.among(InvitationRow.id, "ids"))
+    .values(state=InvitationState.WAITING, lease_until=None)
+)
+# As a job's: attempts whose writing was not acknowledged.
+_UNMADE = (
+    sa.update(Attempt)
+    .where(
+        Attempt.job_id.in_(sa.select(InvitationRow.job_id).where(lots.among(InvitationRow.id, "ids"))),
+        lots.among(Attempt.invitation_id, "ids"),
+        Attempt.closed_at.is_(None),
+        Attempt.fence
+        == sa.select(InvitationRow.fence).where(InvitationRow.id == Attempt.invitation_id).scalar_subquery(),
+    )
+    .values(closed_at=sa.bindparam("now"), outcome=NOT_SENT)
+)
 
 
 def _wait_for_session(job_id: int, due_at: datetime, *, spent: bool, now: datetime) -> dict[str, Any]:

@@ -8,23 +8,38 @@ import sqlalchemy as sa
 
 from worker.models import InvitationRow, Job
 from worker.states import JobState, job_state_from_invitations
+from worker.store import lots
 from worker.store.database import fetch
 
 # An invited job's second message may still turn out to be in doubt. Not `IN`: that cannot go with a lot of rows.
 MOVED = sa.or_(Job.state == JobState.ISSUED, Job.state == JobState.INVITED)
+_LOCKED = sa.select(Job.id).where(lots.among(Job.id, "ids")).order_by(Job.id).with_for_update()
+_MESSAGES = (
+    sa.select(InvitationRow.job_id, InvitationRow.state, InvitationRow.reason, InvitationRow.detail)
+    .where(lots.among(InvitationRow.job_id, "ids"))
+    .order_by(InvitationRow.created_at)
+)
+_MOVE = lots.Change(
+    Job.id,
+    {
+        "state": sa.bindparam("new_state"),
+        "reason": sa.bindparam("new_reason"),
+        "detail": sa.bindparam("new_detail"),
+        "changed_at": sa.bindparam("at"),
+    },
+    MOVED,
+    by="job_id",
+)
 
 
 def move_jobs(connection: sa.Connection, job_ids: Iterable[int], *, now: datetime) -> None:
     """Bring jobs to what their invitations make of them; the reason is that of the last one that explains it."""
-    job_ids = sorted(set(job_ids))
+    ids = lots.keys(sorted(set(job_ids)))
     # Else two who write a job's email and its text at once would each see the other's message still on its way, and
     # nobody would move the job. In a statement of its own: what waits for a lock reads what was there before.
-    fetch(connection, sa.select(Job.id).where(Job.id.in_(job_ids)).order_by(Job.id).with_for_update())
-    query = sa.select(InvitationRow.job_id, InvitationRow.state, InvitationRow.reason, InvitationRow.detail).where(
-        InvitationRow.job_id.in_(job_ids)
-    )
+    fetch(connection, _LOCKED, {"ids": ids})
     by_job: dict[int, list[sa.Row[Any]]] = {}
-    for row in fetch(connection, query.order_by(InvitationRow.created_at)):
+    for row in fetch(connection, _MESSAGES, {"ids": ids}):
         by_job.setdefault(row.job_id, []).append(row)
     moves = []
     for job_id, rows in by_job.items():
@@ -44,12 +59,4 @@ def move_jobs(connection: sa.Connection, job_ids: Iterable[int], *, now: datetim
                 "at": now,
             }
         )
-    if moves:
-        by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"), MOVED)
-        values: dict[str, Any] = {
-            "state": sa.bindparam("new_state"),
-            "reason": sa.bindparam("new_reason"),
-            "detail": sa.bindparam("new_detail"),
-            "changed_at": sa.bindparam("at"),
-        }
-        connection.execute(by_id.values(values), moves)
+    _MOVE.run(connection, moves)

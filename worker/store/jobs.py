@@ -13,13 +13,13 @@ from worker.budgets import BudgetRule, credits_left, grant
 from worker.customers import Channel, Customer, invitation_channels
 from worker.keyring import CannotOpen, Keyring
 from worker.lookups import Doubt
-from worker.models import CustomerRow, Job
+from worker.models import Attempt, Batch, CustomerRow, Job
 from worker.places import ASK_AGAIN, ROWS_PER_PLACE
 from worker.sessions import SessionRequest
 from worker.shares import share_out
 from worker.states import JobState
-from worker.store import budgets, sessions
-from worker.store.cancelling import cancel_jobs, cancelled_batches
+from worker.store import budgets, lots, sessions
+from worker.store.cancelling import cancel_jobs
 from worker.store.database import Database, fetch
 from worker.store.doubts import calls_to_look_up
 from worker.store.places import Places
@@ -28,6 +28,8 @@ from worker.store.sealing import Erased, open_line, open_person
 # An event's jobs go before a batch's, but for a share that `shares` keeps.
 EVENT, BATCH = 0, 10
 PRIORITIES = (EVENT, BATCH)
+# An attempt given back before its call was made: certainly not carried out.
+NOT_SENT = "not_sent"
 # Added to the priority of a paused batch's rows: none that is taken then, so that they cost the others nothing.
 PAUSED = 100
 
@@ -98,7 +100,7 @@ class Jobs:
         """
         with self._database.write() as connection:
             places = self._places.hold(connection, terms.rule, terms.place_owner, lease=terms.lease, busy=busy, now=now)
-            if places is not None and places <= busy:
+            if places is not None and places < max(busy, 1):
                 return TakenJobs([], again_at=now + ASK_AGAIN, places=places)
             most = most if places is None else min(most, ROWS_PER_PLACE * places)
             state = budgets.read_to_take(connection, terms.rule)
@@ -119,11 +121,13 @@ class Jobs:
                 batches=lambda most: _lease(connection, terms, BATCH, most, in_doubt_only=capped, now=now),
             )
             full = len(rows) == granted.slots.count
-            cancelled = cancelled_batches(connection, {row.batch_id for row in rows})
+            around = _around(connection, [row.id for row in rows])
+            cancelled = [row.id for row in rows if around[row.id].cancelled_at is not None]
             if cancelled:
-                cancel_jobs(connection, [row.id for row in rows if row.batch_id in cancelled], now=now)
-                rows = [row for row in rows if row.batch_id not in cancelled]
-            live = sessions.live(connection, [(row.customer_id, row.purpose) for row in rows], now=now)
+                cancel_jobs(connection, cancelled, now=now)
+                rows = [row for row in rows if around[row.id].cancelled_at is None]
+            with_session = [row for row in rows if around[row.id].live_session is not None]
+            live = sessions.live(connection, [(row.customer_id, row.purpose) for row in with_session], now=now)
             due = [
                 row
                 for row in rows
@@ -132,7 +136,6 @@ class Jobs:
             ]
             current = {key: session.id for key, session in live.items()}
             budgets.reserve(connection, terms.rule, state, granted, len(due), now=now, probe_for=terms.lease)
-            people = _customers(connection, [row.customer_id for row in due])
             doubts = calls_to_look_up(connection, due, now=now)
         slots = granted.slots
         jobs, closed = [], []
@@ -140,7 +143,7 @@ class Jobs:
             slot = slots.at(index) if slots.interval else None
             session_id = current.get((row.customer_id, row.purpose), row.session_id)
             try:
-                job = self._job(row, people[row.customer_id], terms.provider, slot=slot, session_id=session_id)
+                job = self._job(row, around[row.id], terms.provider, slot=slot, session_id=session_id)
                 jobs.append(replace(job, probe=granted.probe, doubt=doubts.get(row.id)))
             except CannotOpen as error:
                 closed.append((row, _CANNOT_OPEN | {"detail": str(error)[:400]}))
@@ -172,14 +175,17 @@ class Jobs:
                     over = {"lease_until": None, "due_at": None, "changed_at": now}
                     connection.execute(sa.update(Job).where(Job.id == row.id).values(told | over))
 
-    def release(self, rule: BudgetRule, jobs: Iterable[TakenJob], *, now: datetime) -> None:
+    def release(
+        self, rule: BudgetRule, jobs: Iterable[TakenJob], *, now: datetime, within: sa.Connection | None = None
+    ) -> None:
         """Give back jobs for which no call was made: they are due as before, and nothing is counted."""
         jobs = list(jobs)
-        with self._database.write() as connection:
+        with self._database.write(within) as connection:
             if any(job.probe for job in jobs):
                 budgets.end_probe(connection, rule)
-            release(connection, [(job.id, job.fence) for job in jobs], now=now)
+            unmade = release(connection, [(job.id, job.fence) for job in jobs], now=now)
             budgets.give_back(connection, rule, [job.slot for job in jobs])
+            budgets.refund_credits(connection, rule, unmade)
 
     def _job(
         self,
@@ -234,18 +240,17 @@ _CANNOT_OPEN: dict[str, Any] = {"state": JobState.HELD, "reason": "cannot_open"}
 _ERASED: dict[str, Any] = {"state": JobState.FAILED, "reason": "erased"}
 
 
-def _due(terms: JobTerms, *, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
-    return (
-        Job.account == terms.account,
-        Job.state == JobState.WAITING,
-        Job.joins.is_(None),
-        Job.due_at <= now,
-    )
+_DUE = (
+    Job.account == sa.bindparam("account_"),
+    Job.state == lots.fixed(JobState.WAITING),
+    Job.joins.is_(None),
+    Job.due_at <= sa.bindparam("now"),
+)
 
 
 def _is_due(connection: sa.Connection, terms: JobTerms, *conditions: sa.ColumnElement[bool], now: datetime) -> bool:
-    due = sa.exists().where(*_due(terms, now=now), Job.priority.in_(PRIORITIES), *conditions)
-    return bool(connection.execute(sa.select(due)).scalar())
+    query = sa.select(sa.exists().where(*_DUE, Job.priority.in_(PRIORITIES), *conditions))
+    return bool(connection.execute(query, {"account_": terms.account, "now": now}).scalar())
 
 
 # What a job is worked from. Not all columns: converting those that nobody reads cost more than the query.
@@ -271,44 +276,64 @@ _WORKED_FROM = (
 )
 
 
-def _lease(
-    connection: sa.Connection, terms: JobTerms, priority: int, most: int, *, in_doubt_only: bool, now: datetime
-) -> Sequence[sa.Row[Any]]:
-    which = (Job.in_doubt.is_not(None),) if in_doubt_only else ()
-    due = (
-        sa.select(Job.id)
-        .where(*_due(terms, now=now), Job.priority == priority, *which)
-        .order_by(Job.due_at, Job.id)
-        .limit(most)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    lease = (
+def _leasing(*conditions: sa.ColumnElement[bool]) -> sa.Executable:
+    due = sa.select(Job.id).where(*_DUE, Job.priority == sa.bindparam("priority_"), *conditions)
+    first = due.order_by(Job.due_at, Job.id).limit(sa.bindparam("most", type_=sa.Integer()))
+    return (
         sa.update(Job)
-        .where(Job.id.in_(sa.select(due.c.id)))
+        .where(lots.within(Job.id, first.with_for_update(skip_locked=True)))
         .values(
             state=JobState.WORKING,
-            lease_until=now + terms.lease,
-            lease_owner=terms.owner,
+            lease_until=sa.bindparam("until"),
+            lease_owner=sa.bindparam("owner"),
             fence=Job.fence + 1,
-            changed_at=now,
+            changed_at=sa.bindparam("now"),
         )
         .returning(*_WORKED_FROM)
     )
-    return sorted(fetch(connection, lease), key=lambda row: (row.due_at, row.id))
 
 
-def _customers(connection: sa.Connection, ids: list[str]) -> dict[str, sa.Row[Any]]:
-    columns = (
-        CustomerRow.customer_id,
+_LEASE = _leasing()
+_LEASE_DOUBTS = _leasing(Job.in_doubt.is_not(None))
+
+
+def _lease(
+    connection: sa.Connection, terms: JobTerms, priority: int, most: int, *, in_doubt_only: bool, now: datetime
+) -> Sequence[sa.Row[Any]]:
+    given = {"account_": terms.account, "priority_": priority, "most": most, "owner": terms.owner}
+    lease = _LEASE_DOUBTS if in_doubt_only else _LEASE
+    rows = fetch(connection, lease, given | {"now": now, "until": now + terms.lease})
+    return sorted(rows, key=lambda row: (row.due_at, row.id))
+
+
+_AROUND = (
+    sa.select(
+        Job.id,
         CustomerRow.kind,
         CustomerRow.country,
         CustomerRow.locale,
         CustomerRow.timezone,
         CustomerRow.sealed,
+        Batch.cancelled_at,
+        sessions.LIVE_SESSION.label("live_session"),
     )
-    query = sa.select(*columns).where(CustomerRow.customer_id.in_(ids))
-    return {row.customer_id: row for row in fetch(connection, query)} if ids else {}
+    .join(CustomerRow, CustomerRow.customer_id == Job.customer_id)
+    .join(Batch, Batch.id == Job.batch_id)
+    .where(lots.among(Job.id, "ids"))
+)
+
+
+def _around(connection: sa.Connection, ids: Sequence[int]) -> dict[int, sa.Row[Any]]:
+    """What decides about taken jobs besides themselves: the customer, the batch, whether a session lives already."""
+    return {row.id: row for row in fetch(connection, _AROUND, {"ids": lots.keys(ids)})} if ids else {}
+
+
+_LEASED = (
+    sa.select(Job.id, Job.fence, Job.priority, Job.state)
+    .where(lots.among(Job.id, "ids"))
+    .order_by(Job.id)
+    .with_for_update()
+)
 
 
 def still_ours(connection: sa.Connection, leases: Sequence[tuple[int, int]]) -> dict[int, int]:
@@ -316,15 +341,36 @@ def still_ours(connection: sa.Connection, leases: Sequence[tuple[int, int]]) -> 
 
     The priority is read again because the batch may have been paused since they were taken.
     """
-    ids = [job_id for job_id, _ in leases]
-    query = sa.select(Job.id, Job.fence, Job.priority).where(Job.id.in_(ids), Job.state == JobState.WORKING)
-    held = {(row.id, row.fence): row.priority for row in fetch(connection, query.order_by(Job.id).with_for_update())}
+    ids = lots.keys(job_id for job_id, _ in leases)
+    rows = [row for row in fetch(connection, _LEASED, {"ids": ids}) if row.state is JobState.WORKING]
+    held = {(row.id, row.fence): row.priority for row in rows}
     return {job_id: held[job_id, fence] for job_id, fence in leases if (job_id, fence) in held}
 
 
-def release(connection: sa.Connection, leases: Sequence[tuple[int, int]], *, now: datetime) -> None:
-    """Put leased jobs that no call was made for back to waiting."""
+_GIVE_BACK = (
+    sa.update(Job)
+    .where(lots.among(Job.id, "ids"))
+    .values(state=JobState.WAITING, lease_until=None, changed_at=sa.bindparam("now"))
+)
+# Attempts whose writing was not acknowledged, because the database went away: their calls were not made.
+_UNMADE = (
+    sa.update(Attempt)
+    .where(
+        lots.among(Attempt.job_id, "ids"),
+        Attempt.closed_at.is_(None),
+        Attempt.invitation_id.is_(None),
+        Attempt.fence == sa.select(Job.fence).where(Job.id == Attempt.job_id).scalar_subquery(),
+    )
+    .values(closed_at=sa.bindparam("now"), outcome=NOT_SENT)
+    .returning(Attempt.looks_up)
+)
+
+
+def release(connection: sa.Connection, leases: Sequence[tuple[int, int]], *, now: datetime) -> int:
+    """Put leased jobs that no call was made for back to waiting; how many paid calls had been written down."""
     ours = still_ours(connection, leases)
-    if ours:
-        back = {"state": JobState.WAITING, "lease_until": None, "changed_at": now}
-        connection.execute(sa.update(Job).where(Job.id.in_(list(ours))).values(back))
+    if not ours:
+        return 0
+    given = {"ids": lots.keys(ours), "now": now}
+    connection.execute(_GIVE_BACK, given)
+    return sum(row.looks_up is None for row in fetch(connection, _UNMADE, given))

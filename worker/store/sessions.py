@@ -13,12 +13,16 @@ from worker.ids import new_id
 from worker.keyring import Keyring
 from worker.models import InvitationRow, Job, SessionRow
 from worker.sessions import Session, is_stale
-from worker.states import LIVE_SESSIONS, InvitationState, JobState, SessionState, job_state_from_invitations
+from worker.states import InvitationState, JobState, SessionState, job_state_from_invitations
+from worker.store import lots
+from worker.store.database import fetch
 from worker.store.sealing import seal_session
 
 FIRST = "invitation"  # the kind of a session's first message, as opposed to its reminders
 # An invitation in one of these did not reach anybody: a later job of the same customer may send it after all.
 UNSENT = (InvitationState.FAILED, InvitationState.SUPERSEDED, InvitationState.BOUNCED)
+# In the very words of the partial index: SQLite uses it for no others.
+IS_LIVE = SessionRow.state.in_([lots.fixed(SessionState.WAITING), lots.fixed(SessionState.STARTED)])
 ABANDONED = "abandoned"  # the reason of a message in doubt that a person gave up
 
 
@@ -53,15 +57,9 @@ def live(
     """The live sessions of these (customer, purpose) whose links still open, locked."""
     if not customers:
         return {}
-    query = sa.select(*SessionRow.__table__.columns).where(
-        # By purpose too: to lock another purpose's session could cross with who writes that one's result.
-        sa.tuple_(SessionRow.customer_id, SessionRow.purpose).in_(customers),
-        SessionRow.state.in_(LIVE_SESSIONS),
-    )
-    found = {(row.customer_id, row.purpose): row for row in connection.execute(query.with_for_update())}
     # Not asked of the database: by statistics from before a list it finds few sessions that have not expired, and
     # reads all those that the list has opened by now.
-    return {key: found[key] for key in customers if key in found and found[key].expires_at > now}
+    return {key: row for key, row in _not_ended(connection, customers).items() if row.expires_at > now}
 
 
 def adopt(
@@ -168,7 +166,8 @@ def add(connection: sa.Connection, keyring: Keyring, new: Sequence[NewSession], 
     added = Added({}, set(), set())
     if not new:
         return added
-    before = _not_ended(connection, new)
+    jobs = fetch(connection, _SESSIONS_OF, {"ids": lots.keys(item.job_id for item in new)})
+    before = _not_ended(connection, ((job.customer_id, job.purpose) for job in jobs if job.session_id is not None))
     rows, invitations, ended = [], [], []
     for item in new:
         old = before.get((item.customer_id, item.purpose))
@@ -192,26 +191,41 @@ def add(connection: sa.Connection, keyring: Keyring, new: Sequence[NewSession], 
     if ended:
         by_id = sa.update(SessionRow).where(SessionRow.id == sa.bindparam("session_id"))
         connection.execute(by_id.values(state=sa.bindparam("end")), ended)
-    if rows:
-        connection.execute(sa.insert(SessionRow), rows)
-    if invitations:
-        connection.execute(sa.insert(InvitationRow), invitations)
+    lots.add(connection, SessionRow, rows)
+    lots.add(connection, InvitationRow, invitations)
     return added
 
 
-def _not_ended(connection: sa.Connection, new: Iterable[NewSession]) -> dict[tuple[str, str], sa.Row[Any]]:
-    """The sessions of these customers that count as live, whether or not their links still open; locked."""
-    query = (
-        sa.select(*SessionRow.__table__.columns)
-        .where(
-            sa.tuple_(SessionRow.customer_id, SessionRow.purpose).in_(
-                [(item.customer_id, item.purpose) for item in new]
-            ),
-            SessionRow.state.in_(LIVE_SESSIONS),
-        )
-        .with_for_update()
-    )
-    return {(row.customer_id, row.purpose): row for row in connection.execute(query)}
+# As nearly always there is none, which is to be found out cheaply: through the unique index, row by row. A planner that
+# has seen no sessions yet reads all of them otherwise, and goes on to while they become many.
+LIVE_SESSION = (
+    sa.select(SessionRow.id)
+    .where(SessionRow.customer_id == Job.customer_id, SessionRow.purpose == Job.purpose, IS_LIVE)
+    .scalar_subquery()
+)
+_SESSIONS_OF = sa.select(Job.customer_id, Job.purpose, LIVE_SESSION.label("session_id")).where(
+    lots.among(Job.id, "ids")
+)
+# By purpose too, since to lock another purpose's session could cross with who writes that one's result.
+_NOT_ENDED = (
+    sa.select(*SessionRow.__table__.columns)
+    .where(lots.among(SessionRow.customer_id, "customers"), lots.among(SessionRow.purpose, "purposes"), IS_LIVE)
+    .order_by(SessionRow.id)
+    .with_for_update()
+)
+
+
+def _not_ended(connection: sa.Connection, customers: Iterable[tuple[str, str]]) -> dict[tuple[str, str], sa.Row[Any]]:
+    """The sessions of these (customer, purpose) that count as live, whether or not their links still open; locked."""
+    wanted = set(customers)
+    if not wanted:
+        return {}
+    given = {
+        "customers": lots.keys({customer_id for customer_id, _ in wanted}),
+        "purposes": lots.keys({purpose for _, purpose in wanted}),
+    }
+    found = {(row.customer_id, row.purpose): row for row in connection.execute(_NOT_ENDED, given)}
+    return {key: row for key, row in found.items() if key in wanted}
 
 
 def _session(

@@ -1,0 +1,63 @@
+"""What a shift works on, in the words that `shift` orders and `onboarding` fills in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
+
+
+@dataclass(frozen=True)
+class TakenRows:
+    """Rows under our lease. `again_at`: when to ask again; None: nothing more is due.
+
+    `places` is how many calls may be in flight from now on; None: as many as before.
+    """
+
+    items: Sequence[Any]
+    again_at: datetime | None = None
+    places: int | None = None
+
+
+class Item(Protocol):
+    @property
+    def lease_until(self) -> datetime: ...
+    @property
+    def slot(self) -> datetime | None: ...
+
+
+I = TypeVar("I", bound=Item)  # noqa: E741 -- a taken row
+O = TypeVar("O")  # noqa: E741 -- a row whose attempt is written down
+R = TypeVar("R")  # what came of it
+
+
+class Work(Protocol[I, O, R]):
+    """What a shift works on. `take`, `turn`, `release` and `leave` are blocking database calls, made in threads."""
+
+    name: str
+    places: int  # calls in flight, until the first taking says how many
+    longest_call: timedelta  # from the last look at the lease to the result
+    spacing: timedelta  # the least time between two calls; zero where the account has no limit
+
+    def take(self, most: int, now: datetime, busy: int) -> TakenRows:
+        """Take rows; `busy` calls are in flight."""
+
+    def turn(self, results: Sequence[R], items: Sequence[I], now: datetime) -> list[O]:
+        """In one transaction, write results, and then the attempts of these items.
+
+        What is not in the answer was given back or settled. So no call is made while results cannot be written.
+        """
+
+    async def call(self, opened: O) -> R: ...
+    def item(self, opened: O) -> I: ...
+    def not_made(self, opened: O) -> R: ...
+    def broke(self, opened: O, error: Exception) -> R:
+        """What to keep when the call raised: a bug, whose outcome nobody knows."""
+
+    def halts(self, result: R) -> bool:
+        """Whether the account must not be called again before this result is written."""
+
+    def release(self, items: Sequence[I], now: datetime) -> None:
+        """Give rows back for which no call was made, whether or not their attempts were written."""
+
+    def leave(self) -> None:
+        """The shift has ended: its places are free."""
