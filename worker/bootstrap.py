@@ -16,9 +16,10 @@ from worker.clock import Clock, SharedClock, system_clock
 from worker.customers import Customer, FieldProblem, invitation_channels
 from worker.http import Http, OwnHttp
 from worker.invitations import Templates
+from worker.inviting import InviteWork
+from worker.issuing import IssueWork
 from worker.keyring import CannotOpen, Keyring
 from worker.lookups import MARGIN
-from worker.onboarding import FLUSH_MARGIN, InviteWork, IssueWork, Ring
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import Provider
 from worker.providers.parameters import check_parameters
@@ -30,6 +31,7 @@ from worker.senders.sms import TwilioSender
 from worker.sessions import default_floor
 from worker.settings import Account, Settings, SettingsError
 from worker.shift import HORIZON
+from worker.steps import FLUSH_MARGIN, Ring
 from worker.store.attempts import Attempts
 from worker.store.batches import Batches
 from worker.store.budgets import Budgets
