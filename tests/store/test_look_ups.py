@@ -177,6 +177,22 @@ def test_what_a_look_up_found_and_a_person_decided_about_is_known_to_the_next_do
     assert taken.doubt.known == {"scan-lost"}
 
 
+def test_of_two_calls_that_were_out_at_once_neither_is_called_again_for_what_a_look_up_found(shelf, terms):
+    """The provider lists by customer, not by purpose: whose a stranger is, nobody knows."""
+    drop(shelf, terms, customer("Ona"), customer("Ona", purpose="renewal"))
+    later(shelf)
+    first, second = shelf.take(terms=terms, most=1), shelf.take(terms=terms, most=1)
+    (opened,) = shelf.open(first, terms=terms)
+    shelf.finish(
+        IssueResult(opened, shelf.clock(), Hold("unknown", "two"), found=Strangers(("one", "two"), "two")), terms=terms
+    )
+    assert second[0].doubt.known == frozenset()
+    later(shelf, seconds=61)
+    sweep(shelf)
+    (again,) = shelf.take(terms=terms)
+    assert again.doubt.known == frozenset()
+
+
 def test_pages_and_failures_of_the_look_ups_so_far_are_counted(shelf, terms):
     drop(shelf, terms)
     later(shelf)
@@ -187,6 +203,7 @@ def test_pages_and_failures_of_the_look_ups_so_far_are_counted(shelf, terms):
         {"problem": Problem(Kind.TRANSIENT, "HTTP 500")},
         {"problem": Problem(Kind.UNKNOWN, "dropped")},
         {"problem": Problem(Kind.RATE_LIMITED, "HTTP 429")},
+        {"problem": Problem(Kind.TRANSIENT, "connection refused", unreachable=True)},
     ):
         shelf.finish(IssueResult(look_up(shelf, terms), now, again, **end), terms=terms)
         later(shelf, minutes=30)

@@ -4,7 +4,7 @@ A row that is in no doubt costs nothing here.
 """
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,8 +19,8 @@ from worker.states import InvitationState, JobState
 from worker.store.database import fetch
 
 MORE = "more"  # the outcome of a look-up that has to go on with the next page
-# Look-ups that say nothing about the call: they were told to wait, or not made.
-UNCOUNTED = (Kind.RATE_LIMITED.value, Kind.AUTH.value, Kind.OUT_OF_CREDIT.value, "not_sent", "done")
+# Look-ups that say nothing about the call: they were told to wait, found nobody there, or were not made.
+UNCOUNTED = (Kind.RATE_LIMITED.value, Kind.AUTH.value, Kind.OUT_OF_CREDIT.value, "unreachable", "not_sent", "done")
 _Other = aliased(Job)
 
 
@@ -48,12 +48,7 @@ def calls_to_look_up(connection: sa.Connection, jobs: Sequence[sa.Row[Any]], *, 
     for row in fetch(connection, sessions):
         known.setdefault(row.customer_id, set()).add(row.reference)
     owners = {job.in_doubt: job.customer_id for job in doubtful}
-    explained = _explained(connection, owners, Attempt.invitation_id.is_(None))
-    doubts = _doubts(
-        connection,
-        {attempt_id: known.get(owner, set()) | explained[attempt_id] for attempt_id, owner in owners.items()},
-        now=now,
-    )
+    doubts = _doubts(connection, owners, known, Attempt.invitation_id.is_(None), now=now)
     return {job.id: doubts[job.in_doubt] for job in doubtful}
 
 
@@ -73,33 +68,38 @@ def messages_to_look_up(
     for row in fetch(connection, sent):
         known.setdefault(row.customer_id, set()).add(row.reference)
     owners = {row.in_doubt: customers[row.id] for row in doubtful}
-    explained = _explained(connection, owners, Attempt.invitation_id.is_not(None))
-    doubts = _doubts(
-        connection,
-        {attempt_id: known.get(owner, set()) | explained[attempt_id] for attempt_id, owner in owners.items()},
-        now=now,
-    )
+    doubts = _doubts(connection, owners, known, Attempt.invitation_id.is_not(None), now=now)
     return {row.id: doubts[row.in_doubt] for row in doubtful}
 
 
 def _explained(
-    connection: sa.Connection, owners: Mapping[uuid.UUID, str], step: sa.ColumnElement[bool]
+    connection: sa.Connection,
+    owners: Mapping[uuid.UUID, str],
+    opened: Mapping[uuid.UUID, sa.Row[Any]],
+    step: sa.ColumnElement[bool],
 ) -> dict[uuid.UUID, set[str]]:
-    """What other calls for the same customer brought to light, and a person has decided about since.
+    """What came to light of other calls for the same customer, and cannot be of the one in doubt.
 
-    Not what came of the call in doubt itself, late or looked up before: that it is there is what holds its row.
+    A late answer names what its own call opened. What a look-up found was there before a call that was made after
+    it; of calls that were out at the same time, for several purposes, it may be either's.
     """
     query = (
-        sa.select(_Other.customer_id, Attempt.id, Attempt.looks_up, Attempt.found)
+        sa.select(_Other.customer_id, Attempt.id, Attempt.looks_up, Attempt.closed_at, Attempt.found)
         .join(_Other, _Other.id == Attempt.job_id)
         .where(_Other.customer_id.in_(set(owners.values())), Attempt.found != "", step)
     )
     rows = fetch(connection, query)
+
+    def explains(row: sa.Row[Any], attempt_id: uuid.UUID) -> bool:
+        if row.looks_up is None:
+            return bool(row.id != attempt_id)
+        return attempt_id in opened and row.looks_up != attempt_id and row.closed_at <= opened[attempt_id].opened_at
+
     return {
         attempt_id: {
             reference
             for row in rows
-            if row.customer_id == owner and attempt_id not in (row.id, row.looks_up)
+            if row.customer_id == owner and explains(row, attempt_id)
             for reference in row.found.split()
         }
         for attempt_id, owner in owners.items()
@@ -107,11 +107,21 @@ def _explained(
 
 
 def _doubts(
-    connection: sa.Connection, known: Mapping[uuid.UUID, Collection[str]], *, now: datetime
+    connection: sa.Connection,
+    owners: Mapping[uuid.UUID, str],
+    held: Mapping[str, set[str]],
+    step: sa.ColumnElement[bool],
+    *,
+    now: datetime,
 ) -> dict[uuid.UUID, Doubt]:
-    """By the attempts in doubt. One whose attempt is gone is looked up all the same: it must not be called plainly."""
-    attempts = sa.select(Attempt.id, Attempt.opened_at, Attempt.outcome).where(Attempt.id.in_(known))
+    """By the attempts in doubt, given whose they are and what we hold of each customer.
+
+    One whose attempt is gone is looked up all the same: it must not be called plainly.
+    """
+    attempts = sa.select(Attempt.id, Attempt.opened_at, Attempt.outcome).where(Attempt.id.in_(owners))
     opened = {row.id: row for row in fetch(connection, attempts)}
+    explained = _explained(connection, owners, opened, step)
+    known = {attempt_id: held.get(owner, set()) | explained[attempt_id] for attempt_id, owner in owners.items()}
     looks = (
         sa.select(Attempt.looks_up, Attempt.outcome, sa.func.count().label("times"))
         .where(Attempt.looks_up.in_(known), Attempt.closed_at.is_not(None))
