@@ -58,9 +58,6 @@ def upgrade() -> None:
         attempt.add_column(sa.Column("look_up_at", sa.DateTime(timezone=True), nullable=True))
         attempt.add_column(sa.Column("looks_up", sa.Uuid(), nullable=True))
         attempt.add_column(sa.Column("found", sa.String(400), nullable=False, server_default=""))
-    looked_up, found = sa.text("looks_up IS NOT NULL"), sa.text("found <> ''")
-    op.create_index("ix_attempt_looks_up", "attempt", ["looks_up"], postgresql_where=looked_up, sqlite_where=looked_up)
-    op.create_index("ix_attempt_found", "attempt", ["job_id"], postgresql_where=found, sqlite_where=found)
     with op.batch_alter_table("invitation") as invitation:
         invitation.add_column(sa.Column("in_doubt", sa.Uuid(), nullable=True))
 
@@ -68,26 +65,33 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # Column by column, on SQLite too: a copy of the whole table cannot take the place of one that others refer to.
+    _hold_what_is_in_doubt()
     _downgrade_retention()
-    with op.batch_alter_table("invitation") as invitation:
-        invitation.drop_column("in_doubt")
-    op.drop_index("ix_attempt_found", "attempt")
-    op.drop_index("ix_attempt_looks_up", "attempt")
-    with op.batch_alter_table("attempt") as attempt:
-        attempt.drop_column("found")
-        attempt.drop_column("looks_up")
-        attempt.drop_column("look_up_at")
-    with op.batch_alter_table("job") as job:
-        job.drop_column("freshness_seconds")
-        job.drop_column("others")
-        job.drop_column("in_doubt")
+    op.drop_column("invitation", "in_doubt")
+    for name in ("found", "looks_up", "look_up_at"):
+        op.drop_column("attempt", name)
+    for name in ("freshness_seconds", "others", "in_doubt"):
+        op.drop_column("job", name)
     op.drop_table("place")
-    with op.batch_alter_table("budget") as budget:
-        for name in (*_TIMES, *_COUNTS, *_RATES):
-            budget.drop_column(f"pace_{name}")
-        budget.drop_column("opened_at")
-        budget.drop_column("failures")
+    for name in (*(f"pace_{name}" for name in (*_TIMES, *_COUNTS, *_RATES)), "opened_at", "failures"):
+        op.drop_column("budget", name)
     _downgrade_attempt_indexes()
+
+
+def _hold_what_is_in_doubt() -> None:
+    """The release before would call plainly for rows that wait to be looked up: a second session, a second text."""
+    for table in ("job", "invitation"):
+        rows = sa.table(table, *map(sa.column, ("state", "due_at", "lease_until", "reason", "in_doubt")))
+        doubtful = (rows.c.in_doubt.is_not(None), rows.c.state.in_(("waiting", "working")))
+        held = {"state": "held", "due_at": None, "lease_until": None, "reason": "unknown"}
+        op.execute(sa.update(rows).where(*doubtful).values(held))
+    # Where nothing else of a job is still to be sent, a message that is held holds it.
+    op.execute(
+        "UPDATE job SET state = 'held', reason = 'unknown' WHERE state IN ('issued', 'invited')"
+        " AND EXISTS (SELECT 1 FROM invitation WHERE job_id = job.id AND state = 'held')"
+        " AND NOT EXISTS (SELECT 1 FROM invitation WHERE job_id = job.id AND state IN ('waiting', 'working'))"
+    )
 
 
 def _upgrade_attempt_indexes() -> None:
@@ -97,16 +101,21 @@ def _upgrade_attempt_indexes() -> None:
         for name in ("ix_attempt_batch_id", "ix_attempt_open", "ix_attempt_in_doubt"):
             op.drop_index(name, "attempt")
         return
-    # Built and dropped beside workers that go on. What a cut-off build leaves behind is no index: begun anew.
+    # Built and dropped beside workers that go on.
     with op.get_context().autocommit_block():
-        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_attempt_job_id")
-        op.execute("CREATE INDEX CONCURRENTLY ix_attempt_job_id ON attempt (job_id)")
+        _build_beside("ix_attempt_job_id", "attempt (job_id)")
         for name in ("ix_attempt_batch_id", "ix_attempt_open", "ix_attempt_in_doubt"):
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_customer_kept")
-        op.execute(
-            "CREATE INDEX CONCURRENTLY ix_customer_kept ON customer (changed_at, customer_id) WHERE sealed IS NOT NULL"
-        )
+        _build_beside("ix_customer_kept", "customer (changed_at, customer_id) WHERE sealed IS NOT NULL")
+
+
+def _build_beside(name: str, rows: str) -> None:
+    """What a build that was cut off leaves behind is no index, and begun anew. One that is there stays: a later step
+    that is tried again must not take it from those who look by it."""
+    valid = sa.text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
+    if not op.get_bind().execute(valid, {"name": name}).scalar():
+        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+        op.execute(f"CREATE INDEX CONCURRENTLY {name} ON {rows}")
 
 
 def _downgrade_attempt_indexes() -> None:
@@ -144,9 +153,8 @@ def _downgrade_retention() -> None:
             op.execute(f"ALTER TABLE {table} RESET ({names})")
     op.drop_table("finished")
     op.drop_index("ix_customer_kept", "customer")
-    with op.batch_alter_table("batch") as batch:
-        batch.drop_column("totals")
-        batch.drop_column("purged_at")
+    for name in ("totals", "purged_at"):
+        op.drop_column("batch", name)
 
 
 def _partial_index(name: str, table: str, columns: list[str], where: str) -> None:

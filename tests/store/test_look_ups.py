@@ -11,6 +11,7 @@ from worker.endings import Cancel, Done, Hold, Kind, LookUp, Problem, Retry
 from worker.lookups import More, Nothing, Strangers
 from worker.models import Attempt, InvitationRow, Job, SessionRow
 from worker.states import InvitationState, JobState
+from worker.store import schema
 from worker.store.attempts import IssueResult
 from worker.store.decisions import Decisions, Stake, Verdict, Which
 from worker.store.doubts import InDoubt
@@ -146,6 +147,25 @@ def test_a_look_up_that_was_not_made_gives_its_row_back_as_it_was(shelf, terms):
         before.due_at,
         before.attempts,
     )
+
+
+def test_the_release_before_finds_what_waits_to_be_looked_up_held(shelf, terms, texts):
+    """It would call again, which nobody has decided."""
+    drop(shelf, terms)
+    shelf.add(customer("Jonas", channel=Channel.SMS))
+    shelf.issue()
+    opened = shelf.handovers.open(texts, shelf.take_letters(channel="sms"), repeatable=False, now=shelf.clock())
+    lost = LookUp(opened[0].look_up_at, "unknown", "lost")
+    shelf.handovers.finish(texts, [InviteResult(opened[0], shelf.clock(), lost, LOST)], now=shelf.clock())
+    try:
+        schema.downgrade(shelf.database, "0001")
+        with shelf.database.read() as connection:
+            jobs = connection.execute(sa.text("SELECT state, reason, due_at FROM job")).all()
+            messages = connection.execute(sa.text("SELECT state, reason, due_at FROM invitation")).all()
+    finally:
+        schema.upgrade(shelf.database)
+    assert set(jobs) == {("held", "unknown", None)}
+    assert messages == [("held", "unknown", None)]
 
 
 # What is known of the customer.

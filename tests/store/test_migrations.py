@@ -115,19 +115,51 @@ def test_closing_an_attempt_changes_nothing_that_an_index_knows():
         assert known.isdisjoint(CLOSE.columns - {"found"}), index.name
 
 
-def test_an_index_whose_making_was_cut_off_is_made_anew(make_postgresql):
+@pytest.fixture
+def half_upgraded(make_postgresql: Callable[[], str]) -> Iterator[Database]:
+    """One whose upgrade got as far as its first index."""
     database = Database(make_postgresql())
     schema.upgrade(database, "0001")
-    with database.engine.connect() as connection:
-        connection.execute(sa.text("CREATE INDEX ix_attempt_job_id ON attempt (job_id) WHERE false"))  # cut off before
-        connection.commit()
-    schema.upgrade(database)
-    with database.read() as connection:
-        valid = sa.text(
-            "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_attempt_job_id'::regclass AND indpred IS NULL"
-        )
-        assert connection.execute(valid).scalar() is True
+    with database.write() as connection:
+        connection.execute(sa.text("CREATE INDEX ix_attempt_job_id ON attempt (job_id)"))
+    yield database
     database.close()
+
+
+IDENTITY = sa.text("SELECT oid FROM pg_class WHERE relname = 'ix_attempt_job_id'")
+VALID = sa.text("SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_attempt_job_id'::regclass")
+
+
+def test_an_index_whose_making_was_cut_off_is_made_anew(half_upgraded):
+    cut_off = sa.text("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_attempt_job_id'::regclass")
+    with half_upgraded.write() as connection:
+        connection.execute(cut_off)
+    schema.upgrade(half_upgraded)
+    with half_upgraded.read() as connection:
+        assert connection.execute(VALID).scalar() is True
+
+
+def test_an_index_that_is_there_is_kept_when_an_upgrade_is_tried_again(half_upgraded):
+    with half_upgraded.read() as connection:
+        before = connection.execute(IDENTITY).scalar_one()
+    schema.upgrade(half_upgraded)
+    with half_upgraded.read() as connection:
+        assert connection.execute(IDENTITY).scalar_one() == before
+
+
+def test_no_index_is_built_while_a_table_that_workers_use_is_locked(make_postgresql):
+    database = Database(make_postgresql())
+    built: list[str] = []
+
+    def see(_connection, _cursor, statement, *_more):
+        if "CREATE INDEX" in statement and "CONCURRENTLY" not in statement:
+            built.append(statement)
+
+    schema.upgrade(database, "0001")
+    sa.event.listen(database.engine, "before_cursor_execute", see)
+    schema.upgrade(database)
+    database.close()
+    assert built == []
 
 
 def test_files_are_numbered_in_the_order_of_their_chain():
