@@ -280,7 +280,7 @@ def _let_go(store: Watched, cost: Callable[[str, Callable[[], Any]], Any]) -> No
         cost("may it be purged", lambda: purging.why_not(1, since=now, now=now))
     purging.begin(1, store.facts.counts(1), now=now)
     for _ in range(LOTS):
-        cost("purge 500", lambda: purging.lot(1))
+        cost("purge 500", lambda: purging.lot(1, now=now))
 
 
 def _following(store: Watched, prefix: str, now: datetime) -> None:

@@ -56,8 +56,8 @@ class Retention:
     def _purge(self, now: datetime) -> bool:
         """Whether there may be more batches to look at."""
         purging = self._parts.purging
-        batch_id = purging.under_way()
-        if batch_id is not None and purging.lot(batch_id):
+        # One that waits for a row which was put back must not keep the others waiting.
+        if any(purging.lot(batch_id, now=now) for batch_id in purging.under_way()):
             return True
         kept_for = self._parts.settings.retention.batches
         if kept_for is None:

@@ -95,10 +95,21 @@ async def test_a_step_is_one_lot_and_nothing_is_looked_for_again_until_later(end
     assert kept(world) == 3
 
 
+async def test_a_batch_with_a_row_that_was_put_back_does_not_keep_the_next_one(ended, clock):
+    world, first = ended(count=1)
+    second = world.add_many(1, "D")
+    world.set(Job, Job.batch_id == second, state=JobState.COMPLETED, due_at=None)
+    for batch in (first, second):
+        world.parts.purging.begin(batch, world.parts.facts.counts(batch), now=clock())
+    world.set(Job, Job.batch_id == first, state=JobState.WAITING, due_at=clock())
+    Retention(world.parts).step()
+    assert [row.batch_id for row in world.rows(Job)] == [first]
+
+
 async def test_a_purge_that_was_cut_off_is_gone_on_with_though_batches_are_kept(ended, clock):
     world, batch = ended(LOT + 3)
     world.parts.purging.begin(batch, world.parts.facts.counts(batch), now=clock())
-    world.parts.purging.lot(batch)
+    world.parts.purging.lot(batch, now=clock())
     retention = Retention(world.parts)
     for _ in range(3):
         retention.step()

@@ -32,29 +32,7 @@ class Purging:
     def why_not(self, batch_id: int, *, since: datetime, now: datetime) -> str | None:
         """What keeps a batch from being purged: something happened `since` then, or may still; None: nothing."""
         batch = sa.select(Batch).where(Batch.id == batch_id)
-        jobs = sa.select(Job.row).join(_Lead, _Lead.id == Job.joins, isouter=True).where(Job.batch_id == batch_id)
-        of_batch = (SessionRow.job_id == Job.id, Job.batch_id == batch_id)
-        opens = (
-            sa.select(Job.row)
-            .join(SessionRow, SessionRow.job_id == Job.id)
-            .where(*of_batch, SessionRow.state.in_(LIVE_SESSIONS), SessionRow.expires_at > now)
-        )
-        in_doubt = (
-            sa.select(Job.row)
-            .join(Attempt, Attempt.job_id == Job.id)
-            .where(
-                Job.batch_id == batch_id,
-                Attempt.invitation_id.is_(None),
-                sa.or_(Attempt.outcome.is_(None), Attempt.outcome.in_((Kind.UNKNOWN.value, LATE))),
-                Attempt.opened_at > now - IN_DOUBT_FOR,
-            )
-        )
-        going = jobs.where(
-            sa.or_(
-                sa.and_(Job.joins.is_(None), ~over(Job, since=since)),
-                sa.and_(Job.joins.is_not(None), ~over(_Lead, since=since)),
-            )
-        )
+        rows = sa.select(Job.row).join(_Lead, _Lead.id == Job.joins, isouter=True).where(Job.batch_id == batch_id)
         with self._database.read() as connection:
             (row,) = fetch(connection, batch)
             ended_at = row.cancelled_at or row.imported_at
@@ -64,12 +42,12 @@ class Purging:
                 return "its import was cut off"
             if ended_at > since:
                 return "it is not old enough"
-            for query, words in (
-                (going, "is not over"),
-                (opens, "has a session that still opens"),
-                (in_doubt, "has a call of the last 30 days whose outcome nobody knows"),
+            for condition, words in (
+                (~_is_over(since), "is not over"),
+                (_opens(now), "has a session that still opens"),
+                (_in_doubt(now), "has a call of the last 30 days whose outcome nobody knows"),
             ):
-                found = connection.execute(query.limit(1)).scalar()
+                found = connection.execute(rows.where(condition).limit(1)).scalar()
                 if found is not None:
                     return f"row {found} {words}"
         return None
@@ -88,25 +66,25 @@ class Purging:
             values = {"purged_at": now, "totals": totals_of(counts)}
             return connection.execute(mark.values(values)).first() is not None
 
-    def under_way(self) -> int | None:
-        """A batch that was begun and still has rows; None: there is none."""
+    def under_way(self) -> list[int]:
+        """The batches that were begun and still have rows."""
         left = sa.or_(sa.exists().where(Job.batch_id == Batch.id), sa.exists().where(Refusal.batch_id == Batch.id))
-        query = sa.select(Batch.id).where(Batch.purged_at.is_not(None), left).order_by(Batch.id).limit(1)
+        query = sa.select(Batch.id).where(Batch.purged_at.is_not(None), left).order_by(Batch.id)
         with self._database.read() as connection:
-            return connection.execute(query).scalar()
+            return list(connection.execute(query).scalars())
 
-    def lot(self, batch_id: int) -> int:
-        """Remove the next rows of a batch whose purge has begun; returns how many. 0: none are left that may go.
+    def lot(self, batch_id: int, *, now: datetime) -> int:
+        """Remove the next rows of a batch whose purge has begun; returns how many. 0: none are left that may go now.
 
-        A row that was put back to waiting after the purge began stays until it is over.
+        A row that was put back to waiting after the purge began, or whose leader was, stays until it is over.
         """
         with self._database.write() as connection:
-            since = connection.execute(sa.select(Batch.purged_at).where(Batch.id == batch_id)).scalar_one()
-            if since is None:
+            if connection.execute(sa.select(Batch.purged_at).where(Batch.id == batch_id)).scalar_one() is None:
                 raise ValueError(f"the purge of batch {batch_id} was not begun")
-            jobs = sa.select(Job.id).where(Job.batch_id == batch_id).order_by(Job.id).limit(LOT)
+            jobs = _may_go(now).where(Job.batch_id == batch_id).order_by(Job.row).limit(LOT)
             ids = [row.id for row in fetch(connection, jobs.with_for_update(skip_locked=True, of=Job))]
-            ids = _over(connection, ids, since=since)
+            # Asked again once they are locked: a leader of another batch, or a call, may have come in between.
+            ids = list(connection.execute(_may_go(now).where(Job.id.in_(ids))).scalars()) if ids else []
             if ids:
                 _inherit(connection, ids)
                 _keep_who_finished(connection, ids)
@@ -118,21 +96,35 @@ class Purging:
             return connection.execute(gone).rowcount if rows else 0
 
 
-def _over(connection: sa.Connection, ids: list[int], *, since: datetime) -> list[int]:
-    """Those of these jobs that are over; asked once they are locked."""
-    query = (
-        sa.select(Job.id)
-        .join(_Lead, _Lead.id == Job.joins, isouter=True)
-        .where(
-            Job.id.in_(ids),
-            sa.or_(
-                sa.and_(Job.joins.is_(None), over(Job, since=since)),
-                sa.and_(Job.joins.is_not(None), over(_Lead, since=since)),
-            ),
-        )
-        .order_by(Job.id)
+def _may_go(now: datetime) -> sa.Select[int]:
+    """Jobs whose rows nothing needs any more."""
+    query = sa.select(Job.id).join(_Lead, _Lead.id == Job.joins, isouter=True)
+    return query.where(_is_over(now), ~_opens(now), ~_in_doubt(now))
+
+
+def _is_over(since: datetime) -> sa.ColumnElement[bool]:
+    """Whether a job, or the one that it joined, has been over since then."""
+    return sa.or_(
+        sa.and_(Job.joins.is_(None), over(Job, since=since)),
+        sa.and_(Job.joins.is_not(None), over(_Lead, since=since)),
     )
-    return list(connection.execute(query).scalars())
+
+
+def _opens(now: datetime) -> sa.ColumnElement[bool]:
+    """Whether a session of the job may still be used."""
+    return sa.exists().where(
+        SessionRow.job_id == Job.id, SessionRow.state.in_(LIVE_SESSIONS), SessionRow.expires_at > now
+    )
+
+
+def _in_doubt(now: datetime) -> sa.ColumnElement[bool]:
+    """Whether a call for the job may have opened a session that still lives."""
+    return sa.exists().where(
+        Attempt.job_id == Job.id,
+        Attempt.invitation_id.is_(None),
+        sa.or_(Attempt.outcome.is_(None), Attempt.outcome.in_((Kind.UNKNOWN.value, LATE))),
+        Attempt.opened_at > now - IN_DOUBT_FOR,
+    )
 
 
 # What a row of another batch had from the one that it joined, and must have itself once that is gone.
