@@ -108,6 +108,11 @@ def grant(
     return Grant(slots, probe=probing, again_at=None if slots.count else max(slots.first - horizon, now))
 
 
+def interval(state: BudgetState, rule: BudgetRule) -> timedelta:
+    """The least time between two calls of the account: as its limits say, or as was found; zero where nothing does."""
+    return max(spacing(rule.limits), state.pace.interval)
+
+
 def credits_left(state: BudgetState, rule: BudgetRule) -> int | None:
     """Calls that the cap on credits still allows; None without a cap."""
     return None if rule.credits is None else max(rule.credits - state.credits_used, 0)
@@ -149,9 +154,8 @@ def after_taking(
 
 def given_back(state: BudgetState, rule: BudgetRule, slots: Iterable[datetime | None]) -> BudgetState:
     """The state once these reserved slots turned out unused: free again where nobody has reserved behind them."""
-    interval = max(spacing(rule.limits), state.pace.interval)
     reserved = [slot for slot in slots if slot is not None]
-    return replace(state, next_at=unused(state.next_at, reserved, interval=interval))
+    return replace(state, next_at=unused(state.next_at, reserved, interval=interval(state, rule)))
 
 
 def learned(state: BudgetState, rule: BudgetRule, lessons: Iterable[Lesson], *, now: datetime) -> BudgetState:

@@ -7,7 +7,7 @@ Pure: `store.failover` moves the rows, the timer (`sweep.take_over`) says when. 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from worker.budgets import BudgetRule, BudgetState, credits_left
+from worker.budgets import BudgetRule, BudgetState, credits_left, interval
 from worker.pacing import offer
 
 # Rows go over in lots of what an account can do in so long: when the first is back within seconds, most are its own
@@ -64,16 +64,18 @@ def others_after(account: str, others: str) -> str:
 def room(state: BudgetState, rule: BudgetRule, *, due: int, now: datetime) -> int:
     """How many more rows the account may be given, with `due` waiting there already.
 
-    What its limits allow it soon, less what is due; never more than its credits. One that is paused for longer is
-    given none: they may just as well wait where they are.
+    What its limits, or the one that was found, allow it soon, less what is due; never more than its credits. One that
+    is paused for longer is given none: they may just as well wait where they are.
     """
     paused_until = state.blocked_until or now
     if paused_until > now + SOON:
         return 0
     begins_at = max(now, paused_until, state.next_at or now)
     most = LOT
-    if rule.limits:
-        most = max(offer(rule.limits, next_at=begins_at, most=_MANY, now=now, horizon=SOON).count, LEAST)
+    if interval(state, rule):
+        found = state.pace.interval
+        slots = offer(rule.limits, next_at=begins_at, most=_MANY, now=now, horizon=SOON, found=found)
+        most = max(slots.count, LEAST)
     left = credits_left(state, rule)
     return max((most if left is None else min(most, left)) - due, 0)
 

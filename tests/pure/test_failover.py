@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from worker.adaptation import Pace
 from worker.budgets import BudgetRule, BudgetState
 from worker.failover import (
     LEAST,
@@ -83,6 +84,12 @@ def test_an_account_with_limits_is_given_what_they_allow_it_soon():
     assert room(WELL, limited("20/second"), due=150, now=NOW) == 51
     reserved = BudgetState(next_at=NOW + SOON / 2)
     assert room(reserved, limited("20/second"), due=0, now=NOW) == 101
+
+
+def test_an_account_whose_limit_turned_out_to_be_lower_is_given_what_that_allows_it():
+    slower = BudgetState(pace=Pace(rate=5.0))
+    assert room(slower, limited("20/second"), due=0, now=NOW) == 51
+    assert room(slower, BudgetRule("b"), due=0, now=NOW) == 51
 
 
 def test_a_slow_account_is_given_a_few_and_no_more_until_they_are_done():
