@@ -12,6 +12,9 @@ from datetime import UTC, datetime, timedelta
 
 ROWS_PER_PLACE = 2  # rows taken at once: more would wait with their worker until their leases were over
 ASK_AGAIN = timedelta(milliseconds=200)  # how soon a shift looks at what the others hold
+# How old what a shift holds may become before it is renewed. A call under the lease of a row taken then is over this
+# long before that lease is (`FLUSH_MARGIN`), so its place is never another's while it is out, however long it takes.
+RENEW_AFTER = timedelta(seconds=5)
 # A shift begins with a fourth of all places, or so many, and doubles what it has once that is nearly filled.
 BEGINS_WITH = 8
 # Where there are more shifts than places, each has a turn: accounts that share a budget must all get on.

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from worker.budgets import BudgetRule
 from worker.models import Place
-from worker.places import ASK_AGAIN, Held, Share, share
+from worker.places import ASK_AGAIN, RENEW_AFTER, Held, Share, share
 from worker.store import budgets
 from worker.store.database import Database, fetch
 
@@ -73,4 +73,4 @@ def _share(
     held = [Held(row.owner, row.places, row.until) for row in fetch(connection, query)]
     granted = share(rule.concurrency, held, owner, busy=busy, now=now)
     mine = next((item for item in held if item.owner == owner), None)
-    return granted, mine is not None and mine.places == granted.keep and mine.until - now >= lease / 2
+    return granted, mine is not None and mine.places == granted.keep and mine.until - now > lease - RENEW_AFTER
