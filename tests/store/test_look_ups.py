@@ -388,6 +388,48 @@ def test_a_late_receipt_ends_the_doubt_about_a_text(shelf, texts, can_be):
     assert shelf.job("Ona").state is JobState.INVITED
 
 
+@pytest.mark.parametrize("can_be", [True, False])
+def test_a_stopped_worker_that_wakes_and_has_not_called_ends_the_doubt(shelf, can_be):
+    """Its lease is over, so it does not call either: the row goes back, and to nobody's decision."""
+    terms = replace(shelf.ruled(credits=5), look_up_after=AFTER if can_be else None)
+    _, (opened,) = call(shelf, terms)
+    before = opened.job.due_at
+    later(shelf, seconds=61)
+    sweep(shelf)
+    assert shelf.job("Ona").in_doubt is not None
+    shelf.finish(IssueResult(opened, shelf.clock(), None), terms=terms)
+    row = shelf.job("Ona")
+    assert (row.state, row.due_at, row.in_doubt, row.reason) == (JobState.WAITING, before, None, "")
+    assert shelf.row(Attempt).outcome == "not_sent"
+    assert shelf.budgets.all()["kyc"].credits_used == 0
+
+
+@pytest.mark.parametrize("can_be", [True, False])
+def test_a_text_that_a_stopped_worker_has_not_sent_goes_back(shelf, texts, can_be):
+    texts = texts if can_be else shelf.on("sms")
+    shelf.add(customer("Ona", channel=Channel.SMS))
+    shelf.issue()
+    (opened,) = shelf.handovers.open(texts, shelf.take_letters(channel="sms"), repeatable=False, now=shelf.clock())
+    later(shelf, seconds=61)
+    sweep(shelf)
+    shelf.handovers.finish(texts, [InviteResult(opened, shelf.clock(), None)], now=shelf.clock())
+    letter = shelf.row(InvitationRow)
+    assert (letter.state, letter.in_doubt) == (InvitationState.WAITING, None)
+    assert shelf.job("Ona").state is JobState.ISSUED
+
+
+def test_a_call_that_was_not_made_changes_nothing_for_who_has_the_row_now(shelf, terms):
+    _, (opened,) = call(shelf, terms)
+    later(shelf, seconds=61)
+    sweep(shelf)
+    later(shelf)
+    nothing = IssueResult(look_up(shelf, terms), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
+    shelf.finish(nothing, terms=terms)
+    shelf.open(shelf.take(terms=terms), terms=terms)
+    shelf.finish(IssueResult(opened, shelf.clock(), None), terms=terms)
+    assert shelf.job("Ona").state is JobState.WORKING
+
+
 # What others decide meanwhile.
 
 

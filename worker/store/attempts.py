@@ -141,8 +141,12 @@ def outcomes_of(connection: sa.Connection, attempt_ids: Sequence[uuid.UUID]) -> 
 
 
 def _says_more(result: IssueResult) -> bool:
-    """Whether a result tells what became of a call that nobody knew about any more."""
-    return result.session is not None or (result.problem is not None and result.problem.kind is not Kind.UNKNOWN)
+    """Whether a result tells what became of a call that nobody knew about any more; that it was not made, too."""
+    return (
+        result.ending is None
+        or result.session is not None
+        or (result.problem is not None and result.problem.kind is not Kind.UNKNOWN)
+    )
 
 
 def _late_answer(result: IssueResult) -> LateAnswer:

@@ -121,7 +121,10 @@ class Handovers:
 
 
 def _says_more(result: InviteResult) -> bool:
-    return isinstance(result.ending, Done) or (result.problem is not None and result.problem.kind is not Kind.UNKNOWN)
+    """As of a call: that it was not made, too."""
+    if result.ending is None or isinstance(result.ending, Done):
+        return True
+    return result.problem is not None and result.problem.kind is not Kind.UNKNOWN
 
 
 def _late_answer(result: InviteResult) -> LateAnswer:
