@@ -347,6 +347,19 @@ async def test_the_lease_is_looked_at_again_immediately_before_the_call(bench):
     assert set(rows.numbers("not made")) == {0}
 
 
+@pytest.mark.parametrize("seconds", [1, 60])  # past the slots alone, and past the leases too
+async def test_who_stood_still_makes_none_of_the_calls_that_waited_for_their_slots(bench, seconds):
+    """As a process does that was stopped (SIGSTOP), or whose machine was: the clock jumps, and nothing else says so."""
+    rows = bench.rows(20, limit=Limit.parse("50/second"), lease=timedelta(seconds=30), latency={0: 0.01})
+    shift = asyncio.create_task(bench.run(rows))
+    await asyncio.sleep(0.15)
+    waited = set(rows.numbers("open")) - set(rows.numbers("call"))
+    bench.clock.advance(seconds=seconds)
+    await shift
+    assert len(waited) > 1
+    assert set(rows.numbers("not made")) == waited
+
+
 # The account was told to wait, or refused.
 
 
