@@ -68,6 +68,7 @@ class Target:
     workers: list[Process] = field(default_factory=list)
     beats: list[Process] = field(default_factory=list)
     stopped: set[int] = field(default_factory=set)
+    stops: int = 0  # how often a worker was made to stand still
     notes: list[str] = field(default_factory=list)
     _later: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _began: float = field(default_factory=time.monotonic)
@@ -211,6 +212,7 @@ def pause_worker(target: Target, away: float) -> None:
         seconds = target.lease + away
         target.say(f"worker {worker.pid}: cut off (SIGSTOP) for {seconds:.1f} s, its lease is {target.lease:g} s")
         target.stopped.add(worker.pid)
+        target.stops += 1
         os.killpg(worker.pid, signal.SIGSTOP)
         target.later(seconds, lambda: _wake(target, worker))
 

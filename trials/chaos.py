@@ -162,7 +162,9 @@ def _played(plan: Plan, stage: Stage, postgres: Postgres, broker: Server) -> tup
     wrong += stuck(postgres) if not settled(postgres) else []
     wrong += stage.end_warmly([*target.workers, *target.beats]) + stage.left_behind()
     evidence = gather(lambda query: _rows(postgres, query), stage.url, stage.report())
-    wrong += broken(Case(customers, evidence, plan.caps())) + list(leaks(stage.logs, evidence))
+    wrong += broken(Case(customers, evidence, plan.caps(), plan.lease, target.stops)) + list(
+        leaks(stage.logs, evidence)
+    )
     if wrong:
         (stage.folder / "blows.txt").write_text("\n".join(target.notes) + "\n")
         (stage.folder / "evidence.json").write_text(json.dumps(dataclasses.asdict(evidence), indent=0))

@@ -44,7 +44,6 @@ class Attempt:
     outcome: str
     status: int | None
     detail: str
-    may_be_looked_up: bool = False
     looks_up: bool = False
 
 
@@ -120,8 +119,8 @@ def gather(ask: Ask, url: str, report: Sequence[dict[str, Any]]) -> Evidence:
 
 def _attempt(row: Mapping[str, Any]) -> Attempt:
     told = {"outcome": row["outcome"] or "", "closed_at": row["closed_at"] and str(row["closed_at"])}
-    told |= {"may_be_looked_up": row["look_up_at"] is not None, "looks_up": bool(row.get("looks_up"))}
-    return _told(Attempt, {**row, **told, "opened_at": str(row["opened_at"])})
+    told |= {"opened_at": str(row["opened_at"]), "looks_up": bool(row.get("looks_up"))}
+    return _told(Attempt, {**row, **told})
 
 
 def _told(kind: type[T], row: Mapping[str, Any]) -> T:

@@ -8,7 +8,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from itertools import zip_longest
 from typing import Any, TypeVar
@@ -31,12 +31,18 @@ ISSUING = frozenset(ENDPOINTS.values())
 BOUGHT = ISSUING - {"frankieone-v2"}
 OUT = frozenset({"invited", "held"})
 LIVE = frozenset({"waiting", "started"})
+# Whose calls can be looked up, as texts can.
+LOOKED_UP = frozenset({"kyc", "kyc-lt"})
 # Outcomes of a call that may have been carried out without our knowing.
 DOUBTFUL = frozenset({"unknown", "late", "conflict"})
 NOT_MADE = "not_sent"
 # What may pass between a call's slot and its arrival on a machine that is busy with being killed: half a second until
 # the slot lapses, and as much again on the way. The sandbox's bucket, which holds one second's rate, allows the same.
 DELAY = 1.0
+# A worker looks at its lease before it writes a call: it may be stopped between the two, while a connection is made.
+LATE_FOR_EACH_STOP = 2
+# What the clocks of a worker and of the sandbox may be apart, in seconds: one is corrected by the database's.
+CLOCKS = 0.5
 # A bucket refuses what was stopped for longer on its way out, or came while the sandbox itself stood still.
 REFUSED_AT_MOST = 0.0005
 
@@ -53,11 +59,16 @@ class Cap:
 
 @dataclass(frozen=True)
 class Case:
-    """The evidence laid out by row. `caps` are the budgets that the trial had configured, by name."""
+    """The evidence laid out by row. `caps` are the budgets that the trial had configured, by name.
+
+    `lease` is in seconds, None where it is not to be judged; `stops` is how often a worker was made to stand still.
+    """
 
     customers: Sequence[Listed]
     evidence: Evidence
     caps: Mapping[str, Cap] = field(default_factory=dict)
+    lease: float | None = None
+    stops: int = 0
 
     @cached_property
     def jobs(self) -> dict[int, Job]:
@@ -230,6 +241,34 @@ def each_call_was_written_down(case: Case) -> Iterator[str]:
                 yield f"row {one.row}: {len(there)} by {channel} of {len(hand_overs)} hand-overs, {done} of them done"
 
 
+def no_call_is_made_after_its_lease(case: Case) -> Iterator[str]:
+    """Else it could arrive after it was looked up, and found not to be there. An attempt is opened under its lease."""
+    if case.lease is None:
+        return
+    late = 0
+    for job in case.evidence.jobs:
+        opened = [_seconds(one.opened_at) for one in case.asked.get(job.row, ())]
+        arrived = [_seconds(call["at"]) for call in case.calls.get(job.row, ())]
+        late += sum(not _in_time(at, opened, case.lease) for at in arrived)
+    phones = {one.phone: one.row for one in case.customers}
+    for call in case.evidence.received.calls:
+        if call["endpoint"] == "twilio":
+            texts = (one for one in case.invitations.get(phones.get(call["client"], 0), ()) if one.channel == "sms")
+            opened = [_seconds(one.opened_at) for text in texts for one in case.handed.get(text.id, ())]
+            late += not _in_time(_seconds(call["at"]), opened, case.lease)
+    if late > LATE_FOR_EACH_STOP * case.stops:
+        yield f"{late} calls arrived after the leases of all their attempts, with {case.stops} stops of workers"
+
+
+def _in_time(at: float, opened: Sequence[float], lease: float) -> bool:
+    return any(one - CLOCKS <= at <= one + lease + CLOCKS for one in opened)
+
+
+def _seconds(time: str) -> float:
+    told = datetime.fromisoformat(time)
+    return (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
+
+
 def limits_are_kept(case: Case) -> Iterator[str]:
     """The provider's own count refused nobody, and no window holds more than its limit and what was delayed into it."""
     for name, cap in case.caps.items():
@@ -275,7 +314,7 @@ def credits_are_kept(case: Case) -> Iterator[str]:
 
 
 def who_is_held_is_held_for_a_reason(case: Case) -> Iterator[str]:
-    looked_up = {one.account for one in case.evidence.attempts if one.may_be_looked_up}
+    """Only what nobody can know, or what a look-up found and nobody has the token of."""
     for job in case.evidence.jobs:
         if job.state != "held":
             continue
@@ -283,17 +322,22 @@ def who_is_held_is_held_for_a_reason(case: Case) -> Iterator[str]:
         messages = [one for one in case.invitations.get(job.row, ()) if one.state == "held"]
         if not job.reason and not any(one.reason for one in messages):
             yield f"row {job.row} ({job.account}) is held without a reason"
+        for one in messages:
+            # A mail is repeated, and a text is looked up: the list says whether it was taken.
+            outcomes = [attempt.outcome for attempt in case.handed.get(one.id, ())]
+            yield f"row {job.row}: its {one.channel} is held ({one.reason}) after {outcomes}"
         if messages:
-            for one in messages:
-                outcomes = [attempt.outcome for attempt in case.handed.get(one.id, ())]
-                if one.channel == "email" or "unknown" not in outcomes:
-                    yield f"row {job.row}: its {one.channel} is held ({one.reason}) after {outcomes}"
-        elif job.account == "au":
+            continue
+        if job.account == "au":
             yield f"row {job.row} (au) is held, though its call may be repeated: {job.reason}"
         elif not DOUBTFUL & set(asked):
             yield f"row {job.row} ({job.account}) is held ({job.reason}) after {asked}: none of these is in doubt"
-        elif job.account in looked_up and not case.opened(job.row):
-            yield f"row {job.row} ({job.account}) is held ({job.reason}), though the provider has no session of it"
+        elif job.account in LOOKED_UP:
+            there = [call["reference"] for call in case.calls.get(job.row, ()) if call["processed"]]
+            if not there:
+                yield f"row {job.row} ({job.account}) is held ({job.reason}), though the provider has no session of it"
+            elif not all(reference in job.detail for reference in there):
+                yield f"row {job.row} ({job.account}) is held ({job.reason}), and does not say for which session"
 
 
 PROMISES: tuple[Callable[[Case], Iterator[str]], ...] = (
@@ -304,6 +348,7 @@ PROMISES: tuple[Callable[[Case], Iterator[str]], ...] = (
     nothing_is_sent_twice,
     each_message_is_the_customers_own,
     each_call_was_written_down,
+    no_call_is_made_after_its_lease,
     limits_are_kept,
     credits_are_kept,
     who_is_held_is_held_for_a_reason,

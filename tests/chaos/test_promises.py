@@ -12,6 +12,7 @@ from trials.leaks import leaks
 from trials.promises import ENDPOINTS, Cap, Case, broken, most_within, second_copies
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
 CUSTOMERS = listed(20)  # each account by each channel
 CAPS = {
     "kyc": Cap(frozenset({"idenfy-kyc", "idenfy-kyc-list"}), 2),
@@ -31,7 +32,7 @@ class Told:
         self.calls: dict[int, list[dict]] = {}
         self.mails: dict[int, list[dict]] = {}
         self.texts: dict[int, list[dict]] = {}
-        self.used = 4
+        self.used, self.stops = 4, 0
         for one in CUSTOMERS:
             self.invite(one)
 
@@ -49,10 +50,11 @@ class Told:
         self.texts[row] = [{"to": one.phone, "body": f"Open {link(one)}"}] if "sms" in one.channels else []
 
     def hold(self, one: Listed, *outcomes: str, reason: str = "unknown") -> None:
-        """Without a session, after attempts that ended so."""
+        """Without a session, after attempts that ended so; a look-up named the one that was opened."""
         for told in (self.sessions, self.invitations, self.handed, self.mails, self.texts):
             told[one.row] = []
         self.jobs[one.row] = replace(self.jobs[one.row], state="held", reason=reason, session_id="")
+        self.jobs[one.row] = replace(self.jobs[one.row], detail=f"its token is lost: reference-{one.row}")
         self.asked[one.row] = [attempt(one.row, one.account, outcome=outcome) for outcome in outcomes]
 
     def case(self) -> Case:
@@ -70,13 +72,16 @@ class Told:
             received=received,
             report=lines + [{"row": one.row, "link": ""} for one in CUSTOMERS if not self.sessions[one.row]],
         )
-        return Case(CUSTOMERS, evidence, CAPS)
+        return Case(CUSTOMERS, evidence, CAPS, lease=12, stops=self.stops)
 
 
-def attempt(
-    row: int, account: str, invitation: str | None = None, outcome: str = "done", *, look_up: bool = False
-) -> Attempt:
-    return Attempt(row, invitation, account, "12:00", "12:01", outcome, None, "", look_up)
+def attempt(row: int, account: str, invitation: str | None = None, outcome: str = "done") -> Attempt:
+    opened_at = NOON + timedelta(seconds=row)
+    return Attempt(row, invitation, account, str(opened_at), str(opened_at + MINUTE), outcome, None, "")
+
+
+def later(minutes: int) -> str:
+    return str(NOON + minutes * MINUTE)
 
 
 def link(one: Listed) -> str:
@@ -91,6 +96,7 @@ def call(one: Listed, **facts) -> dict:
         "fault": None,
         "processed": True,
         "client": one.entity_id or one.customer_id,
+        "reference": f"reference-{one.row}",
         "token": f"token-{one.row}",
     }
     return told | facts
@@ -139,7 +145,13 @@ def test_a_mail_repeated_after_a_hand_over_in_doubt_breaks_none_and_is_counted(t
 
 def test_a_mail_repeated_before_the_first_one_was_answered_breaks_none(told: Told):
     told.mails[2] *= 2
-    told.handed[2].insert(0, replace(told.handed[2][0], opened_at="11:00", closed_at="12:02"))
+    told.handed[2].insert(0, replace(told.handed[2][0], opened_at=str(NOON), closed_at=str(NOON + MINUTE)))
+    assert broken(told.case()) == []
+
+
+def test_a_call_that_was_stopped_on_its_way_out_breaks_none(told: Told):
+    told.stops = 1
+    told.calls[2] = [call(CUSTOMERS[0], at=later(1))]
     assert broken(told.case()) == []
 
 
@@ -225,7 +237,7 @@ def a_mail_has_a_second_message_id(told):
 @spoils("nothing_is_sent_twice")
 def a_mail_is_repeated_though_nothing_was_in_doubt(told):
     told.mails[2] *= 2
-    told.handed[2].append(replace(told.handed[2][0], opened_at="12:02", closed_at="12:03"))
+    told.handed[2].append(replace(told.handed[2][0], opened_at=later(2), closed_at=later(3)))
 
 
 @spoils("each_message_is_the_customers_own")
@@ -314,15 +326,39 @@ def a_row_is_held_though_its_call_may_be_repeated(told):
 @spoils("who_is_held_is_held_for_a_reason")
 def a_row_is_held_though_a_look_up_finds_nothing(told):
     told.hold(CUSTOMERS[0], "unknown")
-    told.asked[2] = [attempt(2, "kyc", outcome="unknown", look_up=True)]
     told.calls[2] = []
 
 
 @spoils("who_is_held_is_held_for_a_reason")
-def a_text_is_held_though_it_was_answered(told):
+def a_row_is_held_and_does_not_say_for_which_session(told):
+    told.hold(CUSTOMERS[0], "unknown")
+    told.jobs[2] = replace(told.jobs[2], detail="nobody knows")
+
+
+@spoils("who_is_held_is_held_for_a_reason")
+def a_text_is_held_though_it_can_be_looked_up(told):
     row = the("kyc", "sms").row
     told.jobs[row] = replace(told.jobs[row], state="held", reason="unknown")
     told.invitations[row] = [replace(told.invitations[row][0], state="held", reason="unknown")]
+    told.handed[row] = [replace(told.handed[row][0], outcome="unknown")]
+
+
+@spoils("no_call_is_made_after_its_lease")
+def a_call_arrives_after_its_lease(told):
+    told.calls[2] = [call(CUSTOMERS[0], at=later(1))]
+
+
+@spoils("no_call_is_made_after_its_lease")
+def more_calls_arrive_after_their_leases_than_can_have_been_on_their_way_out(told):
+    told.stops = 1
+    for one in (the("kyc"), the("kyc-lt"), the("kyb")):
+        told.calls[one.row] = [call(one, at=later(1))]
+
+
+@spoils("no_call_is_made_after_its_lease")
+def a_text_arrives_after_its_lease(told):
+    one = the("kyc", "sms")
+    told.calls[0] = [call(one, endpoint="twilio", client=one.phone, at=later(5))]
 
 
 @pytest.mark.parametrize("name", SPOILT)
