@@ -27,10 +27,11 @@ import psycopg
 from psycopg.rows import dict_row
 
 from trials.blows import BLOWS, Strike, Target, draw
+from trials.case import ISSUING, Cap, Case
 from trials.customers import ACCOUNTS, listed, write_list
-from trials.evidence import Evidence, gather
+from trials.evidence import gather
 from trials.leaks import leaks
-from trials.promises import ISSUING, Cap, Case, broken, refused_by_limit, second_copies
+from trials.promises import broken, late_calls, refused_by_limit, second_copies
 from trials.servers import Postgres, RabbitMq, Redis, Server, missing
 from trials.stage import Stage
 from worker.settings import load
@@ -126,8 +127,10 @@ def run(plan: Plan) -> Outcome:
         line = f"seed {plan.seed} {plan.broker} {plan.pool}: it did not come to an end"
         try:
             broker = RabbitMq(stage.folder / "rabbitmq") if plan.broker == "amqp" else Redis(stage.folder / "redis")
-            with Postgres(stage.folder / "postgresql") as postgres, broker:
-                line, found = _played(plan, stage, postgres, broker)
+            with contextlib.closing(broker):
+                broker.start(wait=False)  # RabbitMQ takes as long as all the others together
+                with Postgres(stage.folder / "postgresql") as postgres:
+                    line, found = _played(plan, stage, postgres, broker)
                 wrong += found
         except (RuntimeError, OSError, psycopg.Error) as error:
             wrong.append(f"the run itself failed: {type(error).__name__}: {error}")
@@ -148,6 +151,7 @@ def _played(plan: Plan, stage: Stage, postgres: Postgres, broker: Server) -> tup
     stage.run("db", "upgrade")
     settings = load(stage.folder / "onboarding.toml", environ=stage.environ)
     target = Target(stage, postgres, broker, settings, plan.pool, plan.lease, random.Random(f"{plan.seed}/targets"))
+    broker.wait()
     for _ in range(WORKERS):
         target.start_worker()
     for _ in range(BEATS):
@@ -162,13 +166,12 @@ def _played(plan: Plan, stage: Stage, postgres: Postgres, broker: Server) -> tup
     wrong += stuck(postgres) if not settled(postgres) else []
     wrong += stage.end_warmly([*target.workers, *target.beats]) + stage.left_behind()
     evidence = gather(lambda query: _rows(postgres, query), stage.url, stage.report())
-    wrong += broken(Case(customers, evidence, plan.caps(), plan.lease, target.stops)) + list(
-        leaks(stage.logs, evidence)
-    )
+    case = Case(customers, evidence, plan.caps(), plan.lease, target.stops)
+    wrong += broken(case) + list(leaks(stage.logs, evidence))
     if wrong:
         (stage.folder / "blows.txt").write_text("\n".join(target.notes) + "\n")
         (stage.folder / "evidence.json").write_text(json.dumps(dataclasses.asdict(evidence), indent=0))
-    return summary(plan, evidence, struck=struck, seconds=seconds), wrong
+    return summary(plan, case, struck=struck, seconds=seconds), wrong
 
 
 def _struck(plan: Plan, target: Target) -> tuple[int, list[str]]:
@@ -234,8 +237,9 @@ def _rows(postgres: Postgres, query: str) -> list[dict[str, Any]]:
         return connection.execute(query.encode()).fetchall()
 
 
-def summary(plan: Plan, evidence: Evidence, *, struck: int, seconds: float) -> str:
+def summary(plan: Plan, case: Case, *, struck: int, seconds: float) -> str:
     """One line to paste."""
+    evidence = case.evidence
     states = Counter(job.state for job in evidence.jobs)
     calls = evidence.received.calls
     facts = {
@@ -245,10 +249,11 @@ def summary(plan: Plan, evidence: Evidence, *, struck: int, seconds: float) -> s
         "invited": states["invited"],
         "held": states["held"],
         "without credit": states["waiting"],
-        "repeated emails": second_copies(Case([], evidence)),
+        "repeated emails": second_copies(case),
         "unknown attempts": sum(attempt.outcome == "unknown" for attempt in evidence.attempts),
         "calls": sum(call["endpoint"] in ISSUING for call in calls),
         "refused": sum(refused_by_limit(call) for call in calls),
+        "late": late_calls(case),
     }
     said = ", ".join(f"{name} {number}" for name, number in facts.items())
     return f"seed {plan.seed} {plan.broker} {plan.pool}: {said}"
@@ -265,7 +270,7 @@ def planned(seed: int, *, rows: int, broker: str | None, pool: str | None, blows
         pool=pool or by_turns[1],
         seconds=max(rows / 200, 8),
         blows=blows if blows is not None else (3 if long else 1) * len(BLOWS),
-        lease=12 if long else 11,
+        lease=12 if long else 8,
         timeout=2 if long else 1,
     )
 

@@ -23,11 +23,12 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from trials.case import ISSUING, Case
 from trials.customers import ACCOUNTS, listed, write_list
 from trials.evidence import Ask, Evidence, gather
 from trials.leaks import leaks
 from trials.processes import kill_group
-from trials.promises import ISSUING, Case, broken, second_copies
+from trials.promises import broken, second_copies
 from trials.stage import Stage
 
 SERVER = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")

@@ -5,30 +5,15 @@ customer has one session, however it came about; a row is held only where nobody
 """
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cached_property
 from itertools import zip_longest
-from typing import Any, TypeVar
+from typing import Any
 
-from trials.customers import Listed
-from trials.evidence import Attempt, Evidence, Invitation, Job
+from trials.case import Case
+from trials.evidence import Attempt
 
-K = TypeVar("K")
-V = TypeVar("V")
-# The endpoint that an account's calls arrive at.
-ENDPOINTS = {
-    "kyc": "idenfy-kyc",
-    "kyc-lt": "idenfy-kyc",
-    "kyb": "idenfy-kyb",
-    "au": "frankieone-v2",
-    "au-new": "frankieone-v1",
-}
-ISSUING = frozenset(ENDPOINTS.values())
-# Where each call that succeeds opens, and charges, one more session. FrankieOne v2 hands the same one out again.
-BOUGHT = ISSUING - {"frankieone-v2"}
 OUT = frozenset({"invited", "held"})
 LIVE = frozenset({"waiting", "started"})
 # Whose calls can be looked up, as texts can.
@@ -45,87 +30,6 @@ LATE_FOR_EACH_STOP = 2
 CLOCKS = 0.5
 # A bucket refuses what was stopped for longer on its way out, or came while the sandbox itself stood still.
 REFUSED_AT_MOST = 0.0005
-
-
-@dataclass(frozen=True)
-class Cap:
-    """What a budget allows: calls a second over these endpoints; and sessions at most, where it has credits."""
-
-    endpoints: frozenset[str]
-    rate: float
-    credits: int | None = None
-    accounts: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Case:
-    """The evidence laid out by row. `caps` are the budgets that the trial had configured, by name.
-
-    `lease` is in seconds, None where it is not to be judged; `stops` is how often a worker was made to stand still.
-    """
-
-    customers: Sequence[Listed]
-    evidence: Evidence
-    caps: Mapping[str, Cap] = field(default_factory=dict)
-    lease: float | None = None
-    stops: int = 0
-
-    @cached_property
-    def jobs(self) -> dict[int, Job]:
-        return {job.row: job for job in self.evidence.jobs}
-
-    @cached_property
-    def calls(self) -> dict[int, list[dict[str, Any]]]:
-        """The calls for a session that arrived, by row. FrankieOne v2 is told an entity, the others our own id."""
-        rows = {one.entity_id or one.customer_id: one.row for one in self.customers}
-        found: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
-        for call in self.evidence.received.calls:
-            if call["endpoint"] in ISSUING:
-                found[rows.get(call["client"], 0)].append(call)  # no row has the number 0
-        return found
-
-    @cached_property
-    def asked(self) -> dict[int, list[Attempt]]:
-        """The attempts to open a session, by row, in order."""
-        rows = {job.id: job.row for job in self.evidence.jobs}
-        calls = (one for one in self.evidence.attempts if not one.invitation_id and not one.looks_up)
-        return _grouped((rows[one.job_id], one) for one in calls)
-
-    @cached_property
-    def handed(self) -> dict[str, list[Attempt]]:
-        """The hand-overs of each invitation, in order."""
-        calls = (one for one in self.evidence.attempts if not one.looks_up)
-        return _grouped((one.invitation_id, one) for one in calls if one.invitation_id)
-
-    @cached_property
-    def invitations(self) -> dict[int, list[Invitation]]:
-        """By row."""
-        rows = {job.id: job.row for job in self.evidence.jobs}
-        return _grouped((rows[one.job_id], one) for one in self.evidence.invitations)
-
-    @cached_property
-    def mails(self) -> dict[str, list[dict[str, Any]]]:
-        return _grouped((to, mail) for mail in self.evidence.received.mails for to in mail["to"])
-
-    @cached_property
-    def texts(self) -> dict[str, list[dict[str, Any]]]:
-        return _grouped((text["to"], text) for text in self.evidence.received.texts)
-
-    def opened(self, row: int) -> int:
-        """The sessions that were opened, and charged, for a row: also those whose answer never came back."""
-        return sum(call["processed"] for call in self.calls.get(row, ()) if call["endpoint"] in BOUGHT)
-
-    def waits_for_credit(self, job: Job) -> bool:
-        """Whether a row waits because its account may not make one more call that costs."""
-        cap = next((cap for cap in self.caps.values() if job.account in cap.accounts), None)
-        return job.state == "waiting" and cap is not None and cap.credits is not None
-
-
-def _grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
-    found: defaultdict[K, list[V]] = defaultdict(list)
-    for key, value in pairs:
-        found[key].append(value)
-    return dict(found)
 
 
 def every_row_is_accounted_for(case: Case) -> Iterator[str]:
@@ -242,9 +146,16 @@ def each_call_was_written_down(case: Case) -> Iterator[str]:
 
 
 def no_call_is_made_after_its_lease(case: Case) -> Iterator[str]:
-    """Else it could arrive after it was looked up, and found not to be there. An attempt is opened under its lease."""
+    """Else it could arrive after it was looked up, and found not to be there."""
+    late = late_calls(case)
+    if late > LATE_FOR_EACH_STOP * case.stops:
+        yield f"{late} calls arrived after the leases of all their attempts, with {case.stops} stops of workers"
+
+
+def late_calls(case: Case) -> int:
+    """Calls for a session, and texts, that arrived when the leases of all their attempts were surely over."""
     if case.lease is None:
-        return
+        return 0
     late = 0
     for job in case.evidence.jobs:
         opened = [_seconds(one.opened_at) for one in case.asked.get(job.row, ())]
@@ -256,8 +167,7 @@ def no_call_is_made_after_its_lease(case: Case) -> Iterator[str]:
             texts = (one for one in case.invitations.get(phones.get(call["client"], 0), ()) if one.channel == "sms")
             opened = [_seconds(one.opened_at) for text in texts for one in case.handed.get(text.id, ())]
             late += not _in_time(_seconds(call["at"]), opened, case.lease)
-    if late > LATE_FOR_EACH_STOP * case.stops:
-        yield f"{late} calls arrived after the leases of all their attempts, with {case.stops} stops of workers"
+    return late
 
 
 def _in_time(at: float, opened: Sequence[float], lease: float) -> bool:

@@ -94,10 +94,10 @@ class Server:
                 raise RuntimeError(f"{self.name} did not start; see {self.folder / 'output.log'}")
             time.sleep(0.05)
 
-    def stop(self, by: signal.Signals | None = None) -> None:
-        """End it as an operator would."""
+    def stop(self, by: signal.Signals | None = None, *, patience: float = 30) -> None:
+        """End it as an operator would, who kills it where it takes longer than `patience` (seconds)."""
         if self.process is not None:
-            end(self.process, by or self.stops_by, patience=30)
+            end(self.process, by or self.stops_by, patience=patience)
             self.process = None
 
     def kill(self) -> None:

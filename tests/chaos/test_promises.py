@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from trials.case import ENDPOINTS, Cap, Case
 from trials.customers import FAMILY, Listed, listed
 from trials.evidence import Attempt, Evidence, Invitation, Job, Received, Session
 from trials.leaks import leaks
-from trials.promises import ENDPOINTS, Cap, Case, broken, most_within, second_copies
+from trials.promises import broken, most_within, second_copies
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

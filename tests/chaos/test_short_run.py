@@ -13,14 +13,16 @@ from trials.servers import missing
 pytestmark = pytest.mark.xdist_group("chaos")
 
 
-# Every kind of blow over RabbitMQ; over Redis those that it may take otherwise.
-@pytest.mark.parametrize(
-    ("broker", "pool", "seed", "blows"), [("amqp", "prefork", 2, len(BLOWS)), ("redis", "threads", 22, 5)]
-)
-def test_a_run_that_is_struck_again_and_again_breaks_no_promise(broker: str, pool: str, seed: int, blows: int):
+# Their blows are the half that lasts longest, while there is work, and the others. A stopped worker comes first.
+RUNS = (("amqp", "prefork", 910), ("redis", "threads", 1694))
+BLOWS_EACH = 5
+
+
+@pytest.mark.parametrize(("broker", "pool", "seed"), RUNS)
+def test_a_run_that_is_struck_again_and_again_breaks_no_promise(broker: str, pool: str, seed: int):
     if reason := missing(broker):
         (pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip)(reason)
-    outcome = run(planned(seed, rows=30 * blows, broker=broker, pool=pool, blows=blows))
+    outcome = run(planned(seed, rows=150, broker=broker, pool=pool, blows=BLOWS_EACH))
     assert outcome.wrong == [], f"{outcome.line}; details in {outcome.folder}"
     assert not Path(outcome.folder).exists()
 
@@ -29,9 +31,10 @@ def test_a_seed_gives_the_same_blows_again():
     assert draw(7, 12, seconds=30) == draw(7, 12, seconds=30) != draw(8, 12, seconds=30)
 
 
-def test_the_short_run_over_redis_strikes_its_workers_and_redis_itself():
-    struck = {strike.blow for strike in draw(22, 5, seconds=10)}
-    assert struck == {"kill-beat", "stop-broker", "kill-worker", "kill-broker", "drop-bells"}
+def test_the_short_runs_strike_every_blow_between_them_and_each_its_broker():
+    first, second = ({strike.blow for strike in draw(seed, BLOWS_EACH, seconds=10)} for _, _, seed in RUNS)
+    assert first | second == set(BLOWS)
+    assert ("kill-broker" in first, "stop-broker" in second) == (True, True)
 
 
 @pytest.mark.parametrize("seed", range(3))

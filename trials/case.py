@@ -1,0 +1,105 @@
+"""The evidence of a trial laid out by row, for the promises to be held against."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar
+
+from trials.customers import Listed
+from trials.evidence import Attempt, Evidence, Invitation, Job
+
+K = TypeVar("K")
+V = TypeVar("V")
+# The endpoint that an account's calls arrive at.
+ENDPOINTS = {
+    "kyc": "idenfy-kyc",
+    "kyc-lt": "idenfy-kyc",
+    "kyb": "idenfy-kyb",
+    "au": "frankieone-v2",
+    "au-new": "frankieone-v1",
+}
+ISSUING = frozenset(ENDPOINTS.values())
+# Where each call that succeeds opens, and charges, one more session. FrankieOne v2 hands the same one out again.
+BOUGHT = ISSUING - {"frankieone-v2"}
+
+
+@dataclass(frozen=True)
+class Cap:
+    """What a budget allows: calls a second over these endpoints; and sessions at most, where it has credits."""
+
+    endpoints: frozenset[str]
+    rate: float
+    credits: int | None = None
+    accounts: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Case:
+    """The evidence laid out by row. `caps` are the budgets that the trial had configured, by name.
+
+    `lease` is in seconds, None where it is not to be judged; `stops` is how often a worker was made to stand still.
+    """
+
+    customers: Sequence[Listed]
+    evidence: Evidence
+    caps: Mapping[str, Cap] = field(default_factory=dict)
+    lease: float | None = None
+    stops: int = 0
+
+    @cached_property
+    def jobs(self) -> dict[int, Job]:
+        return {job.row: job for job in self.evidence.jobs}
+
+    @cached_property
+    def calls(self) -> dict[int, list[dict[str, Any]]]:
+        """The calls for a session that arrived, by row. FrankieOne v2 is told an entity, the others our own id."""
+        rows = {one.entity_id or one.customer_id: one.row for one in self.customers}
+        found: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
+        for call in self.evidence.received.calls:
+            if call["endpoint"] in ISSUING:
+                found[rows.get(call["client"], 0)].append(call)  # no row has the number 0
+        return found
+
+    @cached_property
+    def asked(self) -> dict[int, list[Attempt]]:
+        """The attempts to open a session, by row, in order."""
+        rows = {job.id: job.row for job in self.evidence.jobs}
+        calls = (one for one in self.evidence.attempts if not one.invitation_id and not one.looks_up)
+        return _grouped((rows[one.job_id], one) for one in calls)
+
+    @cached_property
+    def handed(self) -> dict[str, list[Attempt]]:
+        """The hand-overs of each invitation, in order."""
+        calls = (one for one in self.evidence.attempts if not one.looks_up)
+        return _grouped((one.invitation_id, one) for one in calls if one.invitation_id)
+
+    @cached_property
+    def invitations(self) -> dict[int, list[Invitation]]:
+        """By row."""
+        rows = {job.id: job.row for job in self.evidence.jobs}
+        return _grouped((rows[one.job_id], one) for one in self.evidence.invitations)
+
+    @cached_property
+    def mails(self) -> dict[str, list[dict[str, Any]]]:
+        return _grouped((to, mail) for mail in self.evidence.received.mails for to in mail["to"])
+
+    @cached_property
+    def texts(self) -> dict[str, list[dict[str, Any]]]:
+        return _grouped((text["to"], text) for text in self.evidence.received.texts)
+
+    def opened(self, row: int) -> int:
+        """The sessions that were opened, and charged, for a row: also those whose answer never came back."""
+        return sum(call["processed"] for call in self.calls.get(row, ()) if call["endpoint"] in BOUGHT)
+
+    def waits_for_credit(self, job: Job) -> bool:
+        """Whether a row waits because its account may not make one more call that costs."""
+        cap = next((cap for cap in self.caps.values() if job.account in cap.accounts), None)
+        return job.state == "waiting" and cap is not None and cap.credits is not None
+
+
+def _grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    found: defaultdict[K, list[V]] = defaultdict(list)
+    for key, value in pairs:
+        found[key].append(value)
+    return dict(found)
