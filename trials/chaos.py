@@ -268,9 +268,9 @@ def planned(seed: int, *, rows: int, broker: str | None, pool: str | None, blows
         rows=rows,
         broker=broker or by_turns[0],
         pool=pool or by_turns[1],
-        seconds=max(rows / 200, 8),
+        seconds=max(rows / 200, 5),
         blows=blows if blows is not None else (3 if long else 1) * len(BLOWS),
-        lease=12 if long else 8,
+        lease=12 if long else 11,  # the least that is allowed
         timeout=2 if long else 1,
     )
 
