@@ -41,6 +41,8 @@ def every_row_is_accounted_for(case: Case) -> Iterator[str]:
             yield f"row {one.row} ({one.account}) is missing, another customer's or at another account"
         elif job.state not in OUT and not case.waits_for_credit(job):
             yield f"row {one.row} ({one.account}) is {job.state}: {job.reason} {job.detail}"
+        elif job.state == "waiting" and DOUBTFUL & {attempt.outcome for attempt in case.asked.get(one.row, ())}:
+            yield f"row {one.row} ({one.account}) waits for credit, though it has a call in doubt"
     open_ones = sum(not attempt.outcome for attempt in case.evidence.attempts)
     if open_ones:
         yield f"{open_ones} attempts are still open, and nobody is at work"

@@ -185,6 +185,14 @@ def a_row_is_left_waiting(told):
 
 
 @spoils("every_row_is_accounted_for")
+def a_row_in_doubt_waits_for_credit(told):
+    one = the("kyb")
+    told.hold(one, "unknown")
+    told.jobs[one.row] = replace(told.jobs[one.row], state="waiting")
+    told.used = 5
+
+
+@spoils("every_row_is_accounted_for")
 def an_attempt_is_left_open(told):
     told.asked[2].append(attempt(2, "kyc", outcome=""))
 
