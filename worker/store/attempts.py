@@ -19,8 +19,9 @@ from worker.states import JobState, job_state_after
 from worker.store import budgets, jobs, lots, sessions
 from worker.store.database import Database
 from worker.store.doubts import MORE
-from worker.store.jobs import NOT_SENT, JobTerms, TakenJob
+from worker.store.jobs import JobTerms, TakenJob
 from worker.store.late import LateAnswer, jobs_answered
+from worker.store.leases import NOT_SENT
 
 DONE = "done"
 UNREACHABLE = "unreachable"  # nothing was sent: certainly not carried out either
@@ -98,7 +99,7 @@ class Attempts:
                 [item for item in results if outcomes[item.opened.attempt_id] is None],
                 [item for item in results if outcomes[item.opened.attempt_id] == Kind.UNKNOWN and _says_more(item)],
             )
-            ours = jobs.still_ours(connection, [(item.opened.job.id, item.opened.job.fence) for item in results])
+            ours = jobs.LEASES.still_ours(connection, [(item.opened.job.id, item.opened.job.fence) for item in results])
             if late:
                 answered = jobs_answered(connection, [_late_answer(item) for item in late])
                 ours |= answered

@@ -17,7 +17,8 @@ from worker.states import InvitationState, JobState
 from worker.store.attempts import DONE, LATE
 from worker.store.database import Database, fetch
 from worker.store.doubts import MORE, InDoubt, opened_late, waiting_to_be_looked_up
-from worker.store.jobs import NOT_SENT, PRIORITIES
+from worker.store.jobs import PRIORITIES
+from worker.store.leases import NOT_SENT
 from worker.store.sealing import ERASED, open_link
 
 LOT = 1000  # report lines read at a time: a million of them must not be in memory at once

@@ -16,7 +16,7 @@ from worker.states import InvitationState, JobState, invitation_state_after
 from worker.store import budgets, lots
 from worker.store.attempts import CLOSE, LATE, closing, in_doubt_after, lesson_of, outcomes_of
 from worker.store.database import Database
-from worker.store.invitations import InvitationTerms, TakenInvitation, still_ours
+from worker.store.invitations import LEASES, InvitationTerms, TakenInvitation
 from worker.store.inviting import move_jobs
 from worker.store.late import LateAnswer, invitations_answered
 
@@ -98,7 +98,7 @@ class Handovers:
                 [item for item in results if outcomes[item.opened.attempt_id] == Kind.UNKNOWN and _says_more(item)],
             )
             leases = [(item.opened.invitation.id, item.opened.invitation.fence) for item in results]
-            ours = still_ours(connection, leases)
+            ours = LEASES.still_ours(connection, leases)
             if late:
                 answered = invitations_answered(connection, [_late_answer(item) for item in late])
                 _open_again(connection, answered)

@@ -27,7 +27,8 @@ from worker.store.cancelling import cancel_jobs
 from worker.store.database import Database, fetch
 from worker.store.doubts import messages_to_look_up
 from worker.store.inviting import move_jobs
-from worker.store.jobs import BATCH, EVENT, NOT_SENT
+from worker.store.jobs import BATCH, EVENT
+from worker.store.leases import Leases
 from worker.store.places import Places
 from worker.store.sealing import Erased, open_link, open_person
 
@@ -105,8 +106,8 @@ class Invitations:
             rows = share_out(
                 granted.slots.count,
                 self._jitter(),
-                events=lambda most: _lease(connection, terms, EVENT, most, now=now),
-                batches=lambda most: _lease(connection, terms, BATCH, most, now=now),
+                events=lambda most: _take(connection, terms, EVENT, most, now=now),
+                batches=lambda most: _take(connection, terms, BATCH, most, now=now),
             )
             full = len(rows) == granted.slots.count
             letters = _letters(connection, [row.id for row in rows])
@@ -182,7 +183,7 @@ class Invitations:
         with self._database.write() as connection:
             if probe:
                 budgets.end_probe(connection, terms.rule)  # nothing is handed over that could end it
-            ours = still_ours(connection, [(row.id, row.fence) for row, _ in closed])
+            ours = LEASES.still_ours(connection, [(row.id, row.fence) for row, _ in closed])
             for row, told in closed:
                 if row.id in ours:
                     over = told | {"lease_until": None, "due_at": None}
@@ -202,11 +203,7 @@ class Invitations:
         with self._database.write(within) as connection:
             if any(item.probe for item in invitations):
                 budgets.end_probe(connection, rule)
-            ours = still_ours(connection, [(item.id, item.fence) for item in invitations])
-            if ours:
-                given = {"ids": lots.keys(ours), "now": now}
-                connection.execute(_GIVE_BACK, given)
-                connection.execute(_UNMADE, given)
+            LEASES.give_back(connection, [(item.id, item.fence) for item in invitations], now=now)
             budgets.give_back(connection, rule, [item.slot for item in invitations])
 
     def replace(
@@ -225,7 +222,7 @@ class Invitations:
         with self._database.write(within) as connection:
             if any(item.probe for item, _ in stale):
                 budgets.end_probe(connection, terms.rule)
-            ours = still_ours(connection, [(item.id, item.fence) for item, _ in stale])
+            ours = LEASES.still_ours(connection, [(item.id, item.fence) for item, _ in stale])
             due = {ours[item.id]: due_at for item, due_at in stale if item.id in ours}
             if not due:
                 return
@@ -249,39 +246,26 @@ _CANNOT_OPEN: dict[str, Any] = {"state": InvitationState.HELD, "reason": "cannot
 _ERASED: dict[str, Any] = {"state": InvitationState.FAILED, "reason": "erased"}
 
 
-_LEASE = (
-    sa.update(InvitationRow)
-    .where(
-        lots.within(
-            InvitationRow.id,
-            sa.select(InvitationRow.id)
-            .where(
-                InvitationRow.channel == sa.bindparam("channel_"),
-                InvitationRow.priority == sa.bindparam("priority_"),
-                InvitationRow.state == lots.fixed(InvitationState.WAITING),
-                InvitationRow.due_at <= sa.bindparam("now"),
-            )
-            .order_by(InvitationRow.due_at, InvitationRow.id)
-            .limit(sa.bindparam("most", type_=sa.Integer()))
-            .with_for_update(skip_locked=True),
-        )
-    )
-    .values(
-        state=InvitationState.WORKING,
-        lease_until=sa.bindparam("until"),
-        lease_owner=sa.bindparam("owner"),
-        fence=InvitationRow.fence + 1,
-    )
-    .returning(*InvitationRow.__table__.columns)
+_MESSAGES = sa.select(InvitationRow.job_id).where(lots.among(InvitationRow.id, "ids"))
+LEASES: Leases[uuid.UUID, int] = Leases(
+    InvitationRow,
+    InvitationState,
+    of=InvitationRow.channel,
+    worked_from=tuple(InvitationRow.__table__.columns),
+    keeps=InvitationRow.job_id,  # again, because another list's may have adopted the session since they were taken
+    attempts=(
+        Attempt.job_id.in_(_MESSAGES),
+        lots.among(Attempt.invitation_id, "ids"),
+        Attempt.fence
+        == sa.select(InvitationRow.fence).where(InvitationRow.id == Attempt.invitation_id).scalar_subquery(),
+    ),
 )
 
 
-def _lease(
+def _take(
     connection: sa.Connection, terms: InvitationTerms, priority: int, most: int, *, now: datetime
-) -> Sequence[sa.Row[Any]]:
-    given = {"channel_": terms.channel, "priority_": priority, "most": most, "owner": terms.owner}
-    rows = fetch(connection, _LEASE, given | {"now": now, "until": now + terms.lease})
-    return sorted(rows, key=lambda row: (row.due_at, row.id))
+) -> list[sa.Row[Any]]:
+    return LEASES.take(connection, terms.channel, priority, most, lease=terms.lease, owner=terms.owner, now=now)
 
 
 _LETTERS = (
@@ -318,46 +302,6 @@ def _letters(connection: sa.Connection, ids: list[uuid.UUID]) -> dict[uuid.UUID,
 
 def _of_use(letter: sa.Row[Any]) -> bool:
     return letter.session_state in LIVE_SESSIONS and letter.cancelled_at is None
-
-
-_LEASED = (
-    sa.select(InvitationRow.id, InvitationRow.fence, InvitationRow.job_id, InvitationRow.state)
-    .where(lots.among(InvitationRow.id, "ids"))
-    .order_by(InvitationRow.id)
-    .with_for_update()
-)
-
-
-def still_ours(connection: sa.Connection, leases: Sequence[tuple[uuid.UUID, int]]) -> dict[uuid.UUID, int]:
-    """Of these (invitation, fence) those that nobody has taken since, with their job of now; locked.
-
-    The job is read again because another list's may have adopted the session since they were taken.
-    """
-    ids = lots.keys(invitation_id for invitation_id, _ in leases)
-    rows = [row for row in fetch(connection, _LEASED, {"ids": ids}) if row.state is InvitationState.WORKING]
-    held = {(row.id, row.fence): row.job_id for row in rows}
-    return {
-        invitation_id: held[invitation_id, fence] for invitation_id, fence in leases if (invitation_id, fence) in held
-    }
-
-
-_GIVE_BACK = (
-    sa.update(InvitationRow)
-    .where(lots.among(InvitationRow.id, "ids"))
-    .values(state=InvitationState.WAITING, lease_until=None)
-)
-# As a job's: attempts whose writing was not acknowledged.
-_UNMADE = (
-    sa.update(Attempt)
-    .where(
-        Attempt.job_id.in_(sa.select(InvitationRow.job_id).where(lots.among(InvitationRow.id, "ids"))),
-        lots.among(Attempt.invitation_id, "ids"),
-        Attempt.closed_at.is_(None),
-        Attempt.fence
-        == sa.select(InvitationRow.fence).where(InvitationRow.id == Attempt.invitation_id).scalar_subquery(),
-    )
-    .values(closed_at=sa.bindparam("now"), outcome=NOT_SENT)
-)
 
 
 def _wait_for_session(job_id: int, due_at: datetime, *, spent: bool, now: datetime) -> dict[str, Any]:

@@ -22,14 +22,13 @@ from worker.store import budgets, lots, sessions
 from worker.store.cancelling import cancel_jobs
 from worker.store.database import Database, fetch
 from worker.store.doubts import calls_to_look_up
+from worker.store.leases import Leases
 from worker.store.places import Places
 from worker.store.sealing import Erased, open_line, open_person
 
 # An event's jobs go before a batch's, but for a share that `shares` keeps.
 EVENT, BATCH = 0, 10
 PRIORITIES = (EVENT, BATCH)
-# An attempt given back before its call was made: certainly not carried out.
-NOT_SENT = "not_sent"
 # Added to the priority of a paused batch's rows: none that is taken then, so that they cost the others nothing.
 PAUSED = 100
 
@@ -117,8 +116,8 @@ class Jobs:
             rows = share_out(
                 granted.slots.count,
                 self._jitter(),
-                events=lambda most: _lease(connection, terms, EVENT, most, in_doubt_only=capped, now=now),
-                batches=lambda most: _lease(connection, terms, BATCH, most, in_doubt_only=capped, now=now),
+                events=lambda most: _take(connection, terms, EVENT, most, in_doubt_only=capped, now=now),
+                batches=lambda most: _take(connection, terms, BATCH, most, in_doubt_only=capped, now=now),
             )
             full = len(rows) == granted.slots.count
             around = _around(connection, [row.id for row in rows])
@@ -169,7 +168,7 @@ class Jobs:
         with self._database.write() as connection:
             if probe:
                 budgets.end_probe(connection, terms.rule)  # no call is made that could end it
-            ours = still_ours(connection, [(row.id, row.fence) for row, _ in closed])
+            ours = LEASES.still_ours(connection, [(row.id, row.fence) for row, _ in closed])
             for row, told in closed:
                 if row.id in ours:
                     over = {"lease_until": None, "due_at": None, "changed_at": now}
@@ -183,7 +182,7 @@ class Jobs:
         with self._database.write(within) as connection:
             if any(job.probe for job in jobs):
                 budgets.end_probe(connection, rule)
-            unmade = release(connection, [(job.id, job.fence) for job in jobs], now=now)
+            unmade = LEASES.give_back(connection, [(job.id, job.fence) for job in jobs], now=now)
             budgets.give_back(connection, rule, [job.slot for job in jobs])
             budgets.refund_credits(connection, rule, unmade)
 
@@ -240,19 +239,6 @@ _CANNOT_OPEN: dict[str, Any] = {"state": JobState.HELD, "reason": "cannot_open"}
 _ERASED: dict[str, Any] = {"state": JobState.FAILED, "reason": "erased"}
 
 
-_DUE = (
-    Job.account == sa.bindparam("account_"),
-    Job.state == lots.fixed(JobState.WAITING),
-    Job.joins.is_(None),
-    Job.due_at <= sa.bindparam("now"),
-)
-
-
-def _is_due(connection: sa.Connection, terms: JobTerms, *conditions: sa.ColumnElement[bool], now: datetime) -> bool:
-    query = sa.select(sa.exists().where(*_DUE, Job.priority.in_(PRIORITIES), *conditions))
-    return bool(connection.execute(query, {"account_": terms.account, "now": now}).scalar())
-
-
 # What a job is worked from. Not all columns: converting those that nobody reads cost more than the query.
 _WORKED_FROM = (
     Job.id,
@@ -276,34 +262,39 @@ _WORKED_FROM = (
 )
 
 
-def _leasing(*conditions: sa.ColumnElement[bool]) -> sa.Executable:
-    due = sa.select(Job.id).where(*_DUE, Job.priority == sa.bindparam("priority_"), *conditions)
-    first = due.order_by(Job.due_at, Job.id).limit(sa.bindparam("most", type_=sa.Integer()))
-    return (
-        sa.update(Job)
-        .where(lots.within(Job.id, first.with_for_update(skip_locked=True)))
-        .values(
-            state=JobState.WORKING,
-            lease_until=sa.bindparam("until"),
-            lease_owner=sa.bindparam("owner"),
-            fence=Job.fence + 1,
-            changed_at=sa.bindparam("now"),
-        )
-        .returning(*_WORKED_FROM)
+LEASES: Leases[int, int] = Leases(
+    Job,
+    JobState,
+    of=Job.account,
+    conditions=(Job.joins.is_(None),),
+    worked_from=_WORKED_FROM,
+    keeps=Job.priority,  # again, because the batch may have been paused since they were taken
+    changes=("changed_at",),
+    attempts=(
+        lots.among(Attempt.job_id, "ids"),
+        Attempt.invitation_id.is_(None),
+        Attempt.fence == sa.select(Job.fence).where(Job.id == Attempt.job_id).scalar_subquery(),
+    ),
+)
+
+
+def _take(
+    connection: sa.Connection, terms: JobTerms, priority: int, most: int, *, in_doubt_only: bool, now: datetime
+) -> list[sa.Row[Any]]:
+    return LEASES.take(
+        connection,
+        terms.account,
+        priority,
+        most,
+        lease=terms.lease,
+        owner=terms.owner,
+        now=now,
+        in_doubt_only=in_doubt_only,
     )
 
 
-_LEASE = _leasing()
-_LEASE_DOUBTS = _leasing(Job.in_doubt.is_not(None))
-
-
-def _lease(
-    connection: sa.Connection, terms: JobTerms, priority: int, most: int, *, in_doubt_only: bool, now: datetime
-) -> Sequence[sa.Row[Any]]:
-    given = {"account_": terms.account, "priority_": priority, "most": most, "owner": terms.owner}
-    lease = _LEASE_DOUBTS if in_doubt_only else _LEASE
-    rows = fetch(connection, lease, given | {"now": now, "until": now + terms.lease})
-    return sorted(rows, key=lambda row: (row.due_at, row.id))
+def _is_due(connection: sa.Connection, terms: JobTerms, which: sa.ColumnElement[bool], *, now: datetime) -> bool:
+    return LEASES.is_due(connection, terms.account, Job.priority.in_(PRIORITIES), which, now=now)
 
 
 _AROUND = (
@@ -326,51 +317,3 @@ _AROUND = (
 def _around(connection: sa.Connection, ids: Sequence[int]) -> dict[int, sa.Row[Any]]:
     """What decides about taken jobs besides themselves: the customer, the batch, whether a session lives already."""
     return {row.id: row for row in fetch(connection, _AROUND, {"ids": lots.keys(ids)})} if ids else {}
-
-
-_LEASED = (
-    sa.select(Job.id, Job.fence, Job.priority, Job.state)
-    .where(lots.among(Job.id, "ids"))
-    .order_by(Job.id)
-    .with_for_update()
-)
-
-
-def still_ours(connection: sa.Connection, leases: Sequence[tuple[int, int]]) -> dict[int, int]:
-    """Of these (job, fence) the jobs that nobody has taken since, with their priority of now; locked.
-
-    The priority is read again because the batch may have been paused since they were taken.
-    """
-    ids = lots.keys(job_id for job_id, _ in leases)
-    rows = [row for row in fetch(connection, _LEASED, {"ids": ids}) if row.state is JobState.WORKING]
-    held = {(row.id, row.fence): row.priority for row in rows}
-    return {job_id: held[job_id, fence] for job_id, fence in leases if (job_id, fence) in held}
-
-
-_GIVE_BACK = (
-    sa.update(Job)
-    .where(lots.among(Job.id, "ids"))
-    .values(state=JobState.WAITING, lease_until=None, changed_at=sa.bindparam("now"))
-)
-# Attempts whose writing was not acknowledged, because the database went away: their calls were not made.
-_UNMADE = (
-    sa.update(Attempt)
-    .where(
-        lots.among(Attempt.job_id, "ids"),
-        Attempt.closed_at.is_(None),
-        Attempt.invitation_id.is_(None),
-        Attempt.fence == sa.select(Job.fence).where(Job.id == Attempt.job_id).scalar_subquery(),
-    )
-    .values(closed_at=sa.bindparam("now"), outcome=NOT_SENT)
-    .returning(Attempt.looks_up)
-)
-
-
-def release(connection: sa.Connection, leases: Sequence[tuple[int, int]], *, now: datetime) -> int:
-    """Put leased jobs that no call was made for back to waiting; how many paid calls had been written down."""
-    ours = still_ours(connection, leases)
-    if not ours:
-        return 0
-    given = {"ids": lots.keys(ours), "now": now}
-    connection.execute(_GIVE_BACK, given)
-    return sum(row.looks_up is None for row in fetch(connection, _UNMADE, given))
