@@ -139,3 +139,16 @@ class WithoutAdapting(World):
 
 def replace_server(server):
     return Server(server.rate, server.retry_after, server.refuses)
+
+
+def test_what_nobody_asks_for_is_not_raised():
+    """Whether a higher rate is allowed would be found out at the next rush, by refusals."""
+    found = Pace(rate=10.0, refused_from=40.0, lowered_at=NOW - 60 * SECOND, raised_at=NOW - 10 * SECOND)
+    assert adapted(replace(found, granted=49.0), 40.0, now=NOW).rate == 10.0
+    assert adapted(replace(found, granted=50.0), 40.0, now=NOW).rate == 12.0
+
+
+def test_the_share_that_is_refused_whatever_the_rate_is_forgotten_after_ten_minutes():
+    pace = Pace(habit=0.1, habit_at=NOW)
+    assert adapted(pace, 40.0, now=NOW + timedelta(minutes=9)).habit == 0.1
+    assert adapted(pace, 40.0, now=NOW + timedelta(minutes=10)).habit == 0.0
