@@ -5,66 +5,18 @@ each customer and purpose, and one invitation for each session, channel and kind
 """
 
 import uuid
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from worker.columns import NAMING, BigId, UtcDateTime, partial, words
 from worker.customers import Channel, CustomerKind
 from worker.sessions import ExpirySource
 from worker.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-
-class UtcDateTime(sa.TypeDecorator[datetime]):
-    """An aware datetime, kept in UTC. A naive one is refused: it is a bug that would be hours off."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a naive datetime was to be stored; times are aware UTC")
-        value = value.astimezone(UTC)
-        # SQLite has no time zones: text in UTC, which sorts and compares as the times do.
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-def _words(kind: type[Any], length: int = 16) -> sa.Enum:
-    """A column of an enumeration's words. No CHECK: a new state must not need the table rewritten."""
-    return sa.Enum(
-        kind,
-        native_enum=False,
-        create_constraint=False,
-        length=length,
-        values_callable=lambda members: [member.value for member in members],
-    )
-
-
-def _partial(name: str, *columns: str, where: str, unique: bool = False) -> sa.Index:
-    """An index of some of the rows: what is due stays cheap to find, however many rows are done."""
-    rows = sa.text(where)
-    return sa.Index(name, *columns, unique=unique, postgresql_where=rows, sqlite_where=rows)
-
-
 _TO_TAKE = "state = 'waiting' AND joins IS NULL"
-
-# SQLite numbers rows by itself only where the key is exactly INTEGER.
-BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 class Base(DeclarativeBase):
@@ -75,12 +27,12 @@ class Base(DeclarativeBase):
         list[dict[str, Any]]: sa.JSON(),
         bytes: sa.LargeBinary(),
         uuid.UUID: sa.Uuid(),
-        JobState: _words(JobState),
-        InvitationState: _words(InvitationState),
-        SessionState: _words(SessionState),
-        CustomerKind: _words(CustomerKind),
-        Channel: _words(Channel, 8),
-        ExpirySource: _words(ExpirySource),
+        JobState: words(JobState),
+        InvitationState: words(InvitationState),
+        SessionState: words(SessionState),
+        CustomerKind: words(CustomerKind),
+        Channel: words(Channel, 8),
+        ExpirySource: words(ExpirySource),
     }
 
 
@@ -132,7 +84,7 @@ class CustomerRow(Base):
     changed_at: Mapped[datetime]
 
     # Those whose personal data is there, oldest first: for its erasure, which must not look at the erased ones again.
-    __table_args__ = (_partial("ix_customer_kept", "changed_at", "customer_id", where="sealed IS NOT NULL"),)
+    __table_args__ = (partial("ix_customer_kept", "changed_at", "customer_id", where="sealed IS NOT NULL"),)
 
 
 class Finished(Base):
@@ -207,12 +159,12 @@ class Job(Base):
 
     __table_args__ = (
         sa.UniqueConstraint("batch_id", "row"),
-        _partial("ix_job_due", "account", "priority", "due_at", "id", where=_TO_TAKE),
+        partial("ix_job_due", "account", "priority", "due_at", "id", where=_TO_TAKE),
         # While an account cannot work, the timer looks again and again for what others could do of it. Of a million
         # rows that wait there, those that nobody else can serve must cost nothing then.
-        _partial("ix_job_backed", "account", "priority", "due_at", "id", where=f"{_TO_TAKE} AND others <> ''"),
-        _partial("ix_job_lease", "lease_until", where="state = 'working'"),
-        _partial(
+        partial("ix_job_backed", "account", "priority", "due_at", "id", where=f"{_TO_TAKE} AND others <> ''"),
+        partial("ix_job_lease", "lease_until", where="state = 'working'"),
+        partial(
             "uq_job_leads",
             "customer_id",
             "purpose",
@@ -220,7 +172,7 @@ class Job(Base):
             unique=True,
         ),
         sa.Index("ix_job_customer", "customer_id"),
-        _partial("ix_job_joins", "joins", where="joins IS NOT NULL"),
+        partial("ix_job_joins", "joins", where="joins IS NOT NULL"),
     )
 
 
@@ -264,8 +216,8 @@ class Attempt(Base):
     # its own page and no index is written. A job has few attempts, so those that are open are found by it as well.
     __table_args__ = (
         # Both as small as what was ever in doubt.
-        _partial("ix_attempt_looks_up", "looks_up", where="looks_up IS NOT NULL"),
-        _partial("ix_attempt_found", "job_id", where="found <> ''"),
+        partial("ix_attempt_looks_up", "looks_up", where="looks_up IS NOT NULL"),
+        partial("ix_attempt_found", "job_id", where="found <> ''"),
     )
 
 
@@ -293,8 +245,8 @@ class SessionRow(Base):
     replaces: Mapped[uuid.UUID | None]
 
     __table_args__ = (
-        _partial("uq_session_live", "customer_id", "purpose", where="state IN ('waiting', 'started')", unique=True),
-        _partial("ix_session_expires", "expires_at", where="state IN ('waiting', 'started')"),
+        partial("uq_session_live", "customer_id", "purpose", where="state IN ('waiting', 'started')", unique=True),
+        partial("ix_session_expires", "expires_at", where="state IN ('waiting', 'started')"),
         sa.Index("ix_session_reference", "account", "reference"),
     )
 
@@ -327,8 +279,8 @@ class InvitationRow(Base):
 
     __table_args__ = (
         sa.UniqueConstraint("session_id", "channel", "kind"),
-        _partial("ix_invitation_due", "channel", "priority", "due_at", "id", where="state = 'waiting'"),
-        _partial("ix_invitation_lease", "lease_until", where="state = 'working'"),
+        partial("ix_invitation_due", "channel", "priority", "due_at", "id", where="state = 'waiting'"),
+        partial("ix_invitation_lease", "lease_until", where="state = 'working'"),
     )
 
 

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.clock import system_clock
-from worker.models import Base, UtcDateTime
+from worker.columns import UtcDateTime
+from worker.models import Base
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 COLUMN = UtcDateTime()
