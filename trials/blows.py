@@ -29,7 +29,7 @@ from worker.settings import Settings
 ACCOUNTS = ("kyc", "kyc-lt", "kyb", "au", "au-new")
 CHANNELS = ("email", "sms")
 TIMES_RUNG = 20
-PATIENCE = 5.0  # seconds: RabbitMQ waits far longer for a worker that stands still to say good-bye
+PATIENCE = 3.0  # seconds: RabbitMQ waits far longer for a worker that stands still to say good-bye
 # What is said by a broker that is going or coming just now.
 AWAY_ERRORS = (OSError, KombuError, AMQPError, RedisError)
 # A few seconds at most: what was struck comes back while the rest of the run goes on.
