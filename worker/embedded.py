@@ -22,8 +22,9 @@ from worker.outage import Outage
 from worker.retention import Retention
 from worker.runner import Runner
 from worker.store import schema
+from worker.store.counts import BatchCounts
 from worker.store.database import reason
-from worker.store.facts import BatchCounts, Outlook
+from worker.store.facts import Outlook
 from worker.substitutes import take_overs
 from worker.sweep import return_leases, ringable, take_over
 

@@ -14,7 +14,8 @@ from worker.forecast import Forecast, Load, forecast
 from worker.spreadsheet import spreadsheet_safe
 from worker.states import BatchState, InvitationState, JobState, batch_state
 from worker.store.batches import BatchFacts
-from worker.store.facts import BatchCounts, LineFacts
+from worker.store.counts import BatchCounts
+from worker.store.facts import LineFacts
 from worker.substitutes import take_overs
 
 COLUMNS = (

@@ -14,8 +14,9 @@ from worker.models import Audit, InvitationRow, Job
 from worker.states import InvitationState, JobState
 from worker.store.attempts import IssueResult
 from worker.store.batches import RefusedLine
+from worker.store.counts import AccountFacts
 from worker.store.decisions import Decisions
-from worker.store.facts import LOT, AccountFacts, Outlook
+from worker.store.facts import LOT, Outlook
 
 from .shelf import customer, line
 

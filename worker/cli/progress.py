@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from worker.states import OUT_JOBS, JobState
-from worker.store.facts import BatchCounts
+from worker.store.counts import BatchCounts
 
 PLAIN_EVERY = 5.0  # seconds between lines where there is no terminal
 

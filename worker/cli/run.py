@@ -24,7 +24,7 @@ from worker.settings import SettingsError, parse_duration
 from worker.states import BatchState
 from worker.store import schema
 from worker.store.batches import BatchFacts
-from worker.store.facts import BatchCounts
+from worker.store.counts import BatchCounts
 
 AGAIN = click.option("--again", is_flag=True, help="Make a new batch, though this very list was imported before.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")

@@ -16,9 +16,9 @@ from worker.endings import Kind
 from worker.models import Attempt, Batch, Finished, InvitationRow, Job, Refusal, SessionRow
 from worker.states import LIVE_SESSIONS, JobState
 from worker.store.attempts import LATE
+from worker.store.counts import BatchCounts, totals_of
 from worker.store.database import Database, fetch
 from worker.store.erasing import over
-from worker.store.facts import BatchCounts, totals_of
 from worker.store.leading import IN_DOUBT_FOR
 
 LOT = 500

@@ -1,0 +1,154 @@
+"""A batch in numbers, counted from its rows; of one that was purged, from the totals that were kept."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+
+from worker.customers import Channel, invitation_channels
+from worker.endings import Kind
+from worker.models import Attempt, Batch, InvitationRow, Job, Refusal
+from worker.states import InvitationState, JobState
+from worker.store.attempts import DONE, LATE
+from worker.store.database import fetch
+from worker.store.doubts import MORE
+from worker.store.leases import NOT_SENT
+
+
+@dataclass(frozen=True)
+class AccountFacts:
+    """What one account did for a batch. `requests` counts every call made, refused ones too."""
+
+    requests: int = 0
+    issued: int = 0
+    rate_limited: int = 0
+    errors: int = 0
+    late: int = 0  # sessions that were opened, and whose answers came when their jobs had gone on without them
+
+
+@dataclass
+class BatchCounts:
+    """A batch in numbers. `issued_only`: jobs in state issued that ask for no message."""
+
+    jobs: dict[JobState, int] = field(default_factory=dict)
+    issued_only: int = 0
+    rejected: int = 0
+    duplicate: int = 0
+    results: dict[str, int] = field(default_factory=dict)
+    invitations: dict[InvitationState, int] = field(default_factory=dict)
+    accounts: dict[str, AccountFacts] = field(default_factory=dict)
+    waiting: dict[str, int] = field(default_factory=dict)  # jobs that still need a call, by account
+    unsent: dict[str, int] = field(default_factory=dict)  # invitations that have not left, by channel
+    to_come: dict[str, int] = field(default_factory=dict)  # invitations of jobs that still need a call, by channel
+
+
+# A joined job's state is that of the job that it joins: read, never copied, so that they cannot differ.
+LEAD = aliased(Job)
+STATE = sa.func.coalesce(LEAD.state, Job.state)
+ACCOUNT = sa.func.coalesce(LEAD.account, Job.account)
+RESULT = sa.func.coalesce(LEAD.result, Job.result)
+
+
+def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
+    """The batch in numbers, as it stands; of one that was purged, as it stood then."""
+    counts = BatchCounts()
+    totals = connection.execute(sa.select(Batch.totals).where(Batch.id == batch_id)).scalar()
+    if totals is not None:
+        return _from_totals(totals)
+    query = (
+        sa.select(
+            STATE.label("state"),
+            Job.channel,
+            ACCOUNT.label("account"),
+            RESULT.label("result"),
+            sa.func.count().label("jobs"),
+        )
+        .select_from(Job)
+        .join(LEAD, LEAD.id == Job.joins, isouter=True)
+        .where(Job.batch_id == batch_id)
+        .group_by(STATE, Job.channel, ACCOUNT, RESULT)
+    )
+    for row in fetch(connection, query):
+        _count_jobs(counts, row)
+    refusals = sa.select(sa.func.count(), sa.func.count(Refusal.duplicate_of))
+    rejected, duplicate = connection.execute(refusals.where(Refusal.batch_id == batch_id)).one()
+    messages = (
+        sa.select(InvitationRow.state, InvitationRow.channel, sa.func.count().label("messages"))
+        .where(InvitationRow.batch_id == batch_id)
+        .group_by(InvitationRow.state, InvitationRow.channel)
+    )
+    for row in fetch(connection, messages):
+        counts.invitations[row.state] = counts.invitations.get(row.state, 0) + row.messages
+        if row.state in (InvitationState.WAITING, InvitationState.WORKING):
+            counts.unsent[row.channel] = counts.unsent.get(row.channel, 0) + row.messages
+    calls = (
+        sa.select(
+            Attempt.account,
+            Attempt.outcome,
+            Attempt.looks_up.is_not(None).label("look_up"),
+            sa.func.count().label("calls"),
+        )
+        .join(Job, Job.id == Attempt.job_id)
+        .where(Job.batch_id == batch_id, Attempt.invitation_id.is_(None))
+        .group_by(Attempt.account, Attempt.outcome, Attempt.looks_up.is_not(None))
+    )
+    for row in fetch(connection, calls):
+        before = counts.accounts.get(row.account, AccountFacts())
+        counts.accounts[row.account] = _count_calls(before, row.outcome, row.calls, look_up=row.look_up)
+    counts.rejected, counts.duplicate = rejected - duplicate, duplicate
+    return counts
+
+
+def totals_of(counts: BatchCounts) -> dict[str, Any]:
+    """The numbers of a batch whose jobs have ended, to keep when its rows go."""
+    return {
+        "jobs": dict(counts.jobs),
+        "issued_only": counts.issued_only,
+        "rejected": counts.rejected,
+        "duplicate": counts.duplicate,
+        "results": counts.results,
+        "invitations": dict(counts.invitations),
+        "accounts": {name: asdict(facts) for name, facts in counts.accounts.items()},
+    }
+
+
+def _from_totals(totals: dict[str, Any]) -> BatchCounts:
+    return BatchCounts(
+        jobs={JobState(state): number for state, number in totals["jobs"].items()},
+        issued_only=totals["issued_only"],
+        rejected=totals["rejected"],
+        duplicate=totals["duplicate"],
+        results=totals["results"],
+        invitations={InvitationState(state): number for state, number in totals["invitations"].items()},
+        accounts={name: AccountFacts(**facts) for name, facts in totals["accounts"].items()},
+    )
+
+
+def _count_jobs(counts: BatchCounts, row: sa.Row[Any]) -> None:
+    counts.jobs[row.state] = counts.jobs.get(row.state, 0) + row.jobs
+    counts.accounts.setdefault(row.account, AccountFacts())
+    if row.state is JobState.ISSUED and row.channel is Channel.NONE:
+        counts.issued_only += row.jobs
+    if row.result:
+        counts.results[row.result] = counts.results.get(row.result, 0) + row.jobs
+    if row.state in (JobState.WAITING, JobState.WORKING):
+        counts.waiting[row.account] = counts.waiting.get(row.account, 0) + row.jobs
+        for channel in invitation_channels(row.channel):
+            counts.to_come[channel] = counts.to_come.get(channel, 0) + row.jobs
+
+
+def _count_calls(facts: AccountFacts, outcome: str | None, calls: int, *, look_up: bool) -> AccountFacts:
+    """A look-up is a call that was made; what it found was opened by another."""
+    if outcome == NOT_SENT:
+        return facts
+    issued = outcome in (DONE, LATE) and not look_up
+    limited = outcome == Kind.RATE_LIMITED
+    well = issued or limited or outcome is None or (look_up and outcome in (DONE, MORE))
+    return AccountFacts(
+        requests=facts.requests + calls,
+        issued=facts.issued + (calls if issued else 0),
+        rate_limited=facts.rate_limited + (calls if limited else 0),
+        errors=facts.errors + (0 if well else calls),
+        late=facts.late + (calls if outcome == LATE else 0),
+    )
