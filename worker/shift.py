@@ -363,6 +363,8 @@ class Shift(Generic[I, O, R]):
             self._turning.exception()  # seen: the shift is ending with one already
         if self._taking is not None and self._taking.exception() is None:
             self._ready.extend(self._taking.result().items)
+        self._done.extend(self._work.not_made(opened) for opened, _ in self._opened)  # for want of a place
+        self._opened.clear()
         if self._done:
             results, self._done = self._done, []
             await self._finish(results)

@@ -553,3 +553,17 @@ async def test_a_shift_that_is_cancelled_still_writes_what_was_called_and_gives_
     assert rows.calls == 0
     assert len(rows.numbers("done")) == 5
     assert sorted(rows.numbers("done") + rows.waiting) == list(range(100))
+
+
+async def test_a_shift_that_is_cancelled_without_a_place_leaves_nothing_in_doubt(bench):
+    """Its places went to others while attempts were written down ahead: their calls were not made, and it says so."""
+    latency = {number: 0.7 + number % 5 / 20 for number in range(300)}
+    rows = bench.rows(300, places=20, latency=latency, shares=[(0, 20), (0.7, 0)])
+    bench.database_seconds = 0.3
+    going = asyncio.create_task(bench.run(rows))
+    await asyncio.sleep(1.9)
+    going.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await going
+    assert set(rows.numbers("not made"))
+    assert set(rows.numbers("open")) == set(rows.numbers("done") + rows.numbers("not made"))
