@@ -6,6 +6,7 @@ rows are taken, not by brokers.
 """
 
 import os
+import socket
 from typing import Any
 
 from kombu.entity import Exchange, Queue
@@ -20,6 +21,10 @@ MOST_BELLS = 1000
 # Redis hands a message to another worker after this long without an acknowledgement. Longer than the longest
 # shift with its calls; short enough that a dead worker's bells are not missed for long (the sweep rings anyway).
 VISIBILITY_SECONDS = 300
+# How long RabbitMQ may take to confirm a bell; without a bound, who rings at a broker that hangs waits with it.
+CONFIRM_SECONDS = 5.0
+# A host that vanished without a word is given up so soon; by the system's own settings, after two hours.
+GONE_SECONDS = 30
 
 
 def why_not_with_workers(settings: Settings) -> str:
@@ -70,7 +75,13 @@ def celery_settings(settings: Settings, *, pool: str = "threads") -> dict[str, A
         "timezone": "UTC",
         "enable_utc": True,
         # Without `expires`: whether that has come is judged by the worker's own clock, which may be wrong.
-        "beat_schedule": {"sweep": {"task": "sweep", "schedule": SWEEP_SECONDS, "options": {"queue": SWEEP}}},
+        "beat_schedule": {
+            "sweep": {
+                "task": "sweep",
+                "schedule": SWEEP_SECONDS,
+                "options": {"queue": SWEEP, "retry": False, "confirm_timeout": CONFIRM_SECONDS},
+            }
+        },
         # The schedule is one tick that may be late, early or double: there is nothing to keep in a file.
         "beat_scheduler": "worker.beat:Scheduler",
         "beat_max_loop_interval": 1,
@@ -109,9 +120,27 @@ def _transport_options(url: str) -> dict[str, Any]:
             "socket_timeout": 10,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
+            "socket_keepalive_options": _keepalive(),
             "health_check_interval": 10,
             "retry_on_timeout": True,
         }
     if url.startswith("amqp"):
-        return {"confirm_publish": True, "socket_timeout": 10, "max_retries": 3}
+        return {
+            "confirm_publish": True,
+            "max_retries": 3,
+            # Without these, closing a connection waits for ever for the answer of a broker that hangs.
+            "read_timeout": 10,
+            "write_timeout": 10,
+        }
     return {"polling_interval": 0.01}
+
+
+def _keepalive() -> dict[int, int]:
+    """A worker that only listens sends nothing, so it would not notice that the other side is no more."""
+    wanted = {
+        "TCP_KEEPIDLE": GONE_SECONDS // 2,
+        "TCP_KEEPINTVL": GONE_SECONDS // 6,
+        "TCP_KEEPCNT": 3,
+        "TCP_USER_TIMEOUT": GONE_SECONDS * 1000,
+    }
+    return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}

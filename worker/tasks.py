@@ -25,7 +25,7 @@ from celery.signals import (
 
 from worker import process
 from worker.app import app
-from worker.bells import BROKER_AWAY, ring
+from worker.bells import BROKER_AWAY, ring_soon
 from worker.celery_settings import INVITE, ISSUE, QUEUES, SWEEP, SWEEP_SECONDS
 from worker.clock import monotonic
 from worker.outage import Outage
@@ -89,13 +89,13 @@ _tries = Tries()
 @app.task(name="issue", queue=ISSUE, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
 def issue(account: str) -> None:
     """Ask for the sessions that are due for an account."""
-    _serve(f"issue:{account}", lambda: ring(ISSUE, account))
+    _serve(f"issue:{account}", lambda: ring_soon(ISSUE, account))
 
 
 @app.task(name="invite", queue=INVITE, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
 def invite(channel: str) -> None:
     """Send the invitations that are due on a channel."""
-    _serve(f"invite:{channel}", lambda: ring(INVITE, channel))
+    _serve(f"invite:{channel}", lambda: ring_soon(INVITE, channel))
 
 
 @app.task(name="sweep", queue=SWEEP, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
@@ -110,7 +110,7 @@ def sweep() -> None:
         return_leases(here.parts)
         take_over(here.parts)
         for step, name in ringable(here.parts):
-            ring(step, name)
+            ring_soon(step, name)
         here.retention.step()  # after the bells: nobody waits for it
 
 
@@ -118,7 +118,7 @@ def ring_invite(channel: str) -> None:
     """Say that invitations are due: to this process's shift if it is at it, else to any worker."""
     here = process.existing()
     if here is None or not here.ring_here(f"{INVITE}:{channel}"):
-        ring(INVITE, channel)
+        ring_soon(INVITE, channel)
 
 
 def _serve(key: str, ring_again: Any) -> None:

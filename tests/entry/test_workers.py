@@ -114,3 +114,16 @@ def test_bells_that_nobody_hears_do_not_pile_up_in_rabbitmq(desk: Desk, alone: N
         wait_until(lambda: bound.queue_declare(passive=True).message_count == MOST_BELLS, "the bound is kept")
         assert bound.get(no_ack=True).payload == 5  # the oldest went
     purge(amqp_url)
+
+
+@pytest.mark.parametrize("url", ["amqp://127.0.0.1", "redis://127.0.0.1"])
+def test_nothing_waits_for_a_broker_without_a_bound(desk: Desk, url: str):
+    desk.add(f'[broker]\nurl = "{url}"\n')
+    settings = celery_settings(load(desk.config))
+    transport = settings["broker_transport_options"]
+    bounds = ("read_timeout", "write_timeout") if url.startswith("amqp") else ("socket_timeout",)
+    assert all(0 < transport[bound] <= 10 for bound in bounds)
+    assert url.startswith("amqp") or transport["socket_keepalive_options"]
+    rung = settings["beat_schedule"]["sweep"]["options"]
+    assert rung["retry"] is False
+    assert 0 < rung["confirm_timeout"] <= 10

@@ -200,10 +200,9 @@ def _ring(parts: Parts, decided: Decided) -> None:
     os.environ["ONBOARDING_CONFIG"] = str(Path(parts.settings.path).resolve())
     from worker.bells import ring
 
-    for account in sorted(decided.accounts):
-        ring("issue", account)
-    for channel in sorted(decided.channels):
-        ring("invite", channel)
+    due = [("issue", account) for account in sorted(decided.accounts)]
+    due += [("invite", channel) for channel in sorted(decided.channels)]
+    all(ring(step, name) for step, name in due)  # none after one that failed: a broker that hangs costs its time once
 
 
 def _say(
