@@ -18,10 +18,10 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from worker.clock import Clock, monotonic
-from worker.outage import Outage
+from worker.clock import Clock
 from worker.pacing import lapsed
 from worker.places import ASK_AGAIN, ROWS_PER_PLACE
+from worker.results import Results
 from worker.work import I, O, R, TakenRows, Work
 
 log = logging.getLogger(__name__)
@@ -40,8 +40,6 @@ TAKE_MOST = 200
 # batch that were taken before it came; long enough for the timer and one transaction.
 HORIZON = timedelta(milliseconds=100)
 LINGER = timedelta(seconds=1)  # a shift ends when nothing may be done for longer than this
-DATABASE_RETRY = timedelta(seconds=1)
-STOP_PATIENCE = timedelta(seconds=30)  # how long an ending process waits for a database that is away
 
 
 T = TypeVar("T")
@@ -79,8 +77,7 @@ class Shift(Generic[I, O, R]):
         self._halt = asyncio.Event()
         self._halts = 0  # calls that were opened before the last halt must not be made
         self._away = False  # the database is: nothing is taken until what came of the calls is written
-        self._outage = Outage(log, logging.WARNING)
-        self._gives_up_at: datetime | None = None  # once the process is to end: not anew for each lot
+        self._results = Results(work, clock=clock, in_thread=in_thread, stopping=stopping)
         self._rung = False
         self._take_at: datetime | None = None
         self._flushed_at = clock()
@@ -213,14 +210,14 @@ class Shift(Generic[I, O, R]):
             if self._away:
                 # What is written down and not yet called must not be: nobody could keep what came of it.
                 self._halts += 1
-                await self._wait_for_database()
-            await self._finish(results)
+                await self._results.wait()
+            await self._results.write(results)
             too_late += lot
             self._rung = True  # they may be taken again at once
         else:
             self._call_all(opened, halts)
         if too_late:
-            await self._insist(len(too_late), self._work.release, too_late)
+            await self._results.insist(len(too_late), self._work.release, too_late)
         self._away = False
 
     def _call_all(self, opened: Sequence[O], halts: int) -> None:
@@ -288,44 +285,6 @@ class Shift(Generic[I, O, R]):
             except TimeoutError:
                 pass
 
-    async def _finish(self, results: list[R]) -> None:
-        """Write results, however long the database is away: they cannot be had a second time."""
-        if not results:
-            return
-        try:
-            await self._insist(len(results), self._work.turn, results, [])
-        except sa.exc.SQLAlchemyError as error:
-            if len(results) == 1:
-                # Its attempt stays open: after the lease the sweep holds the row, or repeats it where it may.
-                log.error("%s: a result cannot be written: %s", self._work.name, type(error).__name__)
-                return
-            log.error("%s: a lot of %d is written one by one: %s", self._work.name, len(results), type(error).__name__)
-            for result in results:  # one bad row must not take the others with it
-                await self._finish([result])
-
-    async def _insist(self, count: int, write: Callable[..., Any], *arguments: Any) -> None:
-        """Write, however long the database is away.
-
-        Only a process that is to end gives up after a while; the attempts stay open, and say that nobody knows.
-        """
-        while True:
-            try:
-                await self._in_thread(write, *arguments, self._clock())
-                self._outage.over(f"{self._work.name}: the database is there again")
-                return
-            except sa.exc.OperationalError:
-                now = self._clock()
-                if self._gives_up_at is None and self._stopping.is_set():
-                    self._gives_up_at = now + STOP_PATIENCE
-                if self._gives_up_at is not None and now >= self._gives_up_at:
-                    log.error("%s: %d results are lost: the database stayed away", self._work.name, count)
-                    return
-                await self._wait_for_database()
-
-    async def _wait_for_database(self) -> None:
-        self._outage.lasts(f"{self._work.name}: the database is away; what came of calls waits for it", monotonic())
-        await asyncio.sleep(DATABASE_RETRY.total_seconds())
-
     async def _give_back(self) -> None:
         if self._ready:
             items = list(self._ready)
@@ -367,7 +326,7 @@ class Shift(Generic[I, O, R]):
         self._opened.clear()
         if self._done:
             results, self._done = self._done, []
-            await self._finish(results)
+            await self._results.write(results)
         await self._give_back()
         try:
             await self._in_thread(self._work.leave)
