@@ -17,6 +17,7 @@ from worker.store import budgets
 from worker.store.attempts import LATE
 from worker.store.database import Database, fetch
 from worker.store.jobs import PRIORITIES
+from worker.store.sessions import IS_LIVE
 
 # Lots at one tick, each in a transaction of its own: who gets them is rung only after them.
 LOTS = 4
@@ -183,12 +184,14 @@ def _unbound(now: datetime) -> list[sa.ColumnElement[bool]]:
         # 503 is the one status by which every provider says that it let nothing in.
         sa.or_(Attempt.status.is_(None), Attempt.status != 503),
     )
-    live = sa.exists().where(
-        SessionRow.customer_id == Job.customer_id,
-        SessionRow.purpose == Job.purpose,
-        sa.text("session.state IN ('waiting', 'started')"),  # in the words of uq_session_live
-        SessionRow.expires_at > now,
+    # Its expiry, row by row through the unique index: as a condition on sessions, by statistics from before a list, it
+    # would be looked for among all that live.
+    expires_at = (
+        sa.select(SessionRow.expires_at)
+        .where(SessionRow.customer_id == Job.customer_id, SessionRow.purpose == Job.purpose, IS_LIVE)
+        .scalar_subquery()
     )
+    live = sa.func.coalesce(expires_at > now, sa.false(), type_=sa.Boolean())
     return [~called, ~bound, ~live]
 
 
