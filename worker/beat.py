@@ -1,12 +1,13 @@
 """Celery beat's scheduler: rings for the sweep, outlives its broker, and does not ring for nobody."""
 
 import logging
+import time
 from typing import Any
 
 from celery.beat import ScheduleEntry
 from celery.beat import Scheduler as CelerysScheduler
 
-from worker.celery_settings import SWEEP
+from worker.celery_settings import REFUSED, REFUSED_SECONDS, SWEEP
 from worker.clock import monotonic
 from worker.outage import Outage
 
@@ -34,6 +35,16 @@ class Scheduler(CelerysScheduler):  # type: ignore[misc]
             )
         else:
             self._broker.over("the broker is there again: the sweep is rung for")
+
+    def _ensure_connected(self) -> Any:
+        while True:
+            try:
+                return super()._ensure_connected()
+            except REFUSED as error:  # beat would end with it; a signal ends the sleep
+                self._broker.lasts(
+                    f"the broker refuses beat ({type(error).__name__}): see broker.url; trying again", monotonic()
+                )
+                time.sleep(REFUSED_SECONDS)
 
     def _nobody_listens(self) -> bool:
         size = getattr(self.producer.channel, "_size", None)  # kombu's own channels, such as Redis's, have it

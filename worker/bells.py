@@ -8,12 +8,12 @@ from collections.abc import Callable
 from kombu.exceptions import OperationalError
 
 from worker.app import app
-from worker.celery_settings import CONFIRM_SECONDS
+from worker.celery_settings import CONFIRM_SECONDS, REFUSED
 from worker.clock import monotonic
 from worker.outage import Outage
 
 log = logging.getLogger(__name__)
-BROKER_AWAY = (OperationalError, OSError)
+BROKER_AWAY = (OperationalError, OSError, *REFUSED)
 _broker = Outage(log, logging.WARNING)
 
 
@@ -60,7 +60,10 @@ class Ringer:
                 self._said.wait_for(lambda: self._waiting)
                 step, name = next(iter(self._waiting))
                 del self._waiting[step, name]
-            self._ring(step, name)
+            try:
+                self._ring(step, name)
+            except Exception as error:  # whatever it is, the next bell is rung
+                log.error("ringing ended with %s", type(error).__name__)
 
 
 _ringer = Ringer(ring)

@@ -9,6 +9,7 @@ import os
 import socket
 from typing import Any
 
+from amqp import AccessRefused, NotAllowed
 from kombu.entity import Exchange, Queue
 
 from worker.settings import Settings
@@ -21,6 +22,10 @@ MOST_BELLS = 1000
 # Redis hands a message to another worker after this long without an acknowledgement. Longer than the longest
 # shift with its calls; short enough that a dead worker's bells are not missed for long (the sweep rings anyway).
 VISIBILITY_SECONDS = 300
+# RabbitMQ refuses a login, or has no such virtual host: no outage for Celery, though both pass once they are mended.
+REFUSED = (AccessRefused, NotAllowed)
+# How long to wait before asking again.
+REFUSED_SECONDS = 5.0
 # How long RabbitMQ may take to confirm a bell; without a bound, who rings at a broker that hangs waits with it.
 CONFIRM_SECONDS = 5.0
 # A host that vanished without a word is given up so soon; by the system's own settings, after two hours.

@@ -10,8 +10,12 @@ Neither is any use: the broker hands the bell out again by itself, and the sweep
 
 On SIGQUIT Celery ends the tasks by force, which its threads pool cannot: the worker would die of NotImplementedError
 with its calls out and nothing given back. There, nothing is forced: the shifts end as on SIGTERM, and are waited for.
+
+A login that RabbitMQ refuses ends Celery's worker, and a virtual host that is not there has it try five times a second.
 """
 
+import logging
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -19,8 +23,15 @@ from typing import Any
 from celery.concurrency.thread import TaskPool as Threads
 from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer as CelerysConsumer
+from celery.worker.state import maybe_shutdown
 
 from worker import process
+from worker.celery_settings import REFUSED, REFUSED_SECONDS
+from worker.clock import monotonic
+from worker.outage import Outage
+
+log = logging.getLogger(__name__)
+_broker = Outage(log)
 
 # A page about another setting, each time that the connection is lost: rows have leases, so that what another worker is
 # handed meanwhile comes to nothing.
@@ -29,6 +40,20 @@ warnings.filterwarnings("ignore", message="\nIn Celery 5.1 we introduced", categ
 
 class Consumer(CelerysConsumer):  # type: ignore[misc]
     """Leaves alone what came over a connection that is gone, and ends threads' shifts instead of the threads."""
+
+    def connect(self) -> Any:
+        while True:
+            try:
+                connected = super().connect()
+            except REFUSED as error:
+                _broker.lasts(
+                    f"the broker refuses this worker ({type(error).__name__}): see broker.url; trying again",
+                    monotonic(),
+                )
+                _wait(REFUSED_SECONDS)
+            else:
+                _broker.over("the broker lets this worker in")
+                return connected
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         channel: Any = getattr(self.task_consumer, "channel", None)
@@ -46,6 +71,14 @@ class Consumer(CelerysConsumer):  # type: ignore[misc]
 
     def call_soon_ack(self, p: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return super().call_soon_ack(_over_its_own_connection, p, *args, **kwargs)
+
+
+def _wait(seconds: float) -> None:
+    """Wait, unless the worker is told to end meanwhile."""
+    until = monotonic() + seconds
+    while monotonic() < until:
+        maybe_shutdown()
+        time.sleep(0.2)
 
 
 def _over_its_own_connection(settle: Callable[..., Any], *args: Any) -> None:

@@ -75,6 +75,20 @@ def test_beat_says_in_one_line_that_the_broker_is_away(office: Desk, own_redis: 
     assert "Message Error" not in log.read_text()
 
 
+@pytest.mark.parametrize(("command", "whom"), [("worker", "this worker"), ("beat", "beat")])
+def test_a_broker_that_refuses_is_waited_for_with_one_line(desk: Desk, amqp_url: str, command: str, whom: str):
+    place = amqp_url.rpartition("@")[2].partition("/")[0]
+    desk.environ["ONBOARDING__BROKER__URL"] = f"amqp://nobody:known@{place}//"
+    desk.environ["ONBOARDING__DATABASE__URL"] = "postgresql+psycopg://nobody@127.0.0.1:1/none"
+    process = desk.start(command, "--log-file", "refused.log")
+    log = desk.path / "refused.log"
+    log.touch()
+    wait_until(lambda: f"the broker refuses {whom} (AccessRefused)" in log.read_text(), "it says so")
+    assert process.poll() is None
+    assert desk.end(process, signal.SIGTERM).code == 0
+    assert len([line for line in log.read_text().splitlines() if "refuse" in line.lower()]) == 1
+
+
 def test_a_worker_that_ends_because_it_cannot_go_on_says_so_with_its_exit_code(office: Desk, own_redis: OwnRedis):
     with own_redis.client() as client:
         client.set("_kombu.binding.onboarding", "somebody else's")

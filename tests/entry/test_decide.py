@@ -152,11 +152,14 @@ def test_one_who_says_no_changes_nothing(desk: Desk, listed: str, says, command:
 
 
 @pytest.mark.parametrize(("command", "state"), [("resolve --repeat", "held"), ("cancel", "waiting")])
-def test_without_an_answer_nothing_is_changed(desk: Desk, listed: str, says, command: str, state: str):
+def test_where_nobody_can_answer_nothing_is_changed_and_it_says_how(
+    desk: Desk, listed: str, says, command: str, state: str
+):
     put(desk, state)
     says("")
     name, *options = command.split()
-    assert desk.onboard(name, "latest", *options).code == 130
+    ended = desk.onboard(name, "latest", *options)
+    assert (ended.code, ended.lines[-1]) == (2, "nobody can be asked here; say --yes")
     assert rows(desk) == {state: 3}
 
 

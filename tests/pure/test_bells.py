@@ -50,3 +50,17 @@ def test_what_was_said_again_and_again_meanwhile_is_rung_for_once(bells):
     for _ in range(3):
         assert broker.told.acquire(timeout=SOON)
     assert broker.rung == [("invite", "email"), ("invite", "sms"), ("issue", "kyc")]
+
+
+def test_a_bell_that_breaks_does_not_keep_the_next_from_being_rung(bells):
+    rung = threading.Event()
+
+    def ring(step, name):
+        if name == "email":
+            raise ValueError
+        rung.set()
+
+    ringer = bells.Ringer(ring)
+    ringer.ring("invite", "email")
+    ringer.ring("invite", "sms")
+    assert rung.wait(SOON)

@@ -171,7 +171,15 @@ class NotConfirmed(click.ClickException):
 
 
 def confirm(question: str) -> None:
-    if not click.confirm(question, err=True):
+    """Ask. Raises NotConfirmed when a person says no, CannotStart where nobody can be asked."""
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort as error:
+        if isinstance(error.__context__, EOFError):
+            click.echo(err=True)
+            raise CannotStart("nobody can be asked here; say --yes") from None
+        raise
+    if not agreed:
         raise NotConfirmed(NOTHING_CHANGED)
 
 

@@ -60,7 +60,8 @@ class _Lines:
     def show(self, counts: BatchCounts, waits_for: str) -> None:
         total = sum(counts.jobs.values())
         issued = total - _unissued(counts)
-        self._line = f"{_out(counts):,} of {total:,} out, {issued:,} sessions {_note(counts)} {waits_for}".rstrip()
+        told = (f"{_out(counts):,} of {total:,} out, {issued:,} sessions", _note(counts), waits_for)
+        self._line = " · ".join(part for part in told if part)
         if time.monotonic() - self._told >= PLAIN_EVERY:
             self._told = time.monotonic()
             self._console.print(self._line, markup=False, highlight=False)
@@ -86,4 +87,4 @@ def _note(counts: BatchCounts) -> str:
     limited = sum(facts.rate_limited for facts in counts.accounts.values())
     if limited:
         notes.append(f"{limited:,} told to wait")
-    return "· " + ", ".join(notes) if notes else ""
+    return ", ".join(notes)
