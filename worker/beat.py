@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 # Rings that wait on Redis while no worker runs; RabbitMQ bounds its queues itself (`celery_settings`). Enough for
 # workers that are all busy for a while, and nothing to the memory of a Redis that is left alone for a week.
 MOST_RINGS = 60
+# The longest pause between two tries to connect: what is due waits for beat, once the broker is back.
+RECONNECT_SECONDS = 5
 
 
 class Scheduler(CelerysScheduler):  # type: ignore[misc]
@@ -33,13 +35,26 @@ class Scheduler(CelerysScheduler):  # type: ignore[misc]
             self._broker.lasts(
                 f"the broker is away ({type(cause).__name__}): the sweep is not rung for; trying again", monotonic()
             )
+            self._leave_connection()
         else:
             self._broker.over("the broker is there again: the sweep is rung for")
 
+    def _leave_connection(self) -> None:
+        """Connect anew at the next ring: over RabbitMQ's connection, once it is lost, nothing is sent any more."""
+        connection = self.__dict__.pop("connection", None)
+        self.__dict__.pop("producer", None)
+        if connection is not None:
+            connection.collect(socket_timeout=1)
+
     def _ensure_connected(self) -> Any:
+        def away(error: Exception, _seconds: float) -> None:
+            self._broker.lasts(
+                f"the broker is away ({type(error).__name__}): the sweep is not rung for; trying again", monotonic()
+            )
+
         while True:
             try:
-                return super()._ensure_connected()
+                return self.connection.ensure_connection(away, interval_max=RECONNECT_SECONDS)
             except REFUSED as error:  # beat would end with it; a signal ends the sleep
                 self._broker.lasts(
                     f"the broker refuses beat ({type(error).__name__}): see broker.url; trying again", monotonic()

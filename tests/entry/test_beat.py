@@ -17,9 +17,13 @@ class Rings(Scheduler):
 
     def __init__(self, channel: object) -> None:
         super().__init__(Celery(set_as_current=False), lazy=True)
-        self.producer = SimpleNamespace(channel=channel)
+        self.channel = channel
         self.rung = 0
         self.away = False
+
+    @property
+    def producer(self):
+        return SimpleNamespace(channel=self.channel)
 
     def apply_async(self, entry, producer=None, advance=True, **options):
         if self.away:
