@@ -45,6 +45,8 @@ FAULTS = (
     f"--fault 429:{TOLD_TO_WAIT},retry-after=1 --fault 500:0.01 --fault drop-after:0.005 --latency 20ms "
     "--fault 500:0.01,endpoint=twilio --fault drop-after:0.005,endpoint=twilio --smtp-fault drop-after:0.005"
 ).split()
+# What the worker adds to lease and time-out before it looks a call up (docs/lost-answers.md), in seconds.
+LOOK_UP_MARGIN = 5.0
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def _played(plan: Plan, stage: Stage, postgres: Postgres, broker: Server) -> tup
     wrong += stuck(postgres) if not settled(postgres) else []
     wrong += stage.end_warmly([*target.workers, *target.beats]) + stage.left_behind()
     evidence = gather(lambda query: _rows(postgres, query), stage.url, stage.report())
-    case = Case(customers, evidence, plan.caps(), plan.lease, target.stops)
+    case = Case(customers, evidence, plan.caps(), plan.lease, plan.timeout + LOOK_UP_MARGIN, target.stops)
     wrong += broken(case) + list(leaks(stage.logs, evidence))
     if wrong:
         (stage.folder / "blows.txt").write_text("\n".join(target.notes) + "\n")
@@ -254,7 +256,7 @@ def summary(plan: Plan, case: Case, *, struck: int, seconds: float) -> str:
         "look-ups": sum(attempt.looks_up for attempt in evidence.attempts),
         "calls": sum(call["endpoint"] in ISSUING for call in calls),
         "refused": sum(refused_by_limit(call) for call in calls),
-        "late": late_calls(case),
+        "late": late_calls(case, plan.lease),
     }
     said = ", ".join(f"{name} {number}" for name, number in facts.items())
     held = Counter(job.account for job in evidence.jobs if job.state == "held")
