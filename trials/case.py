@@ -38,8 +38,8 @@ class Cap:
 class Case:
     """The evidence laid out by row. `caps` are the budgets that the trial had configured, by name.
 
-    `lease` is in seconds, None where it is not to be judged, and `look_up_after` in seconds after its end, when a call may
-    be looked up; `stops` is how often a worker was made to stand still.
+    `lease` is in seconds, None where it is not to be judged; a call may be looked up `look_up_after` seconds after its
+    end. `stops` is how often a worker was made to stand still.
     """
 
     customers: Sequence[Listed]
