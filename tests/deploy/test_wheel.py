@@ -186,7 +186,7 @@ def test_our_workers_start_where_a_host_project_has_a_worker_of_its_own(installe
     with subprocess.Popen(command, cwd=host, env=clean(**nobody), stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
-            assert "celery.beat" in process.stderr.readline()  # it looks for its broker
+            assert "worker.beat" in process.stderr.readline()  # it looks for its broker
         finally:
             process.send_signal(signal.SIGTERM)
 
