@@ -59,3 +59,16 @@ def test_a_broker_that_goes_away_and_comes_back_is_two_lines(caplog):
         "the broker is there again",
     ]
     assert beat.rung == 3
+
+
+def test_a_connection_over_which_a_ring_was_lost_is_left_for_a_new_one():
+    left = []
+    beat = Rings(queue_of(0))
+    beat.connection = SimpleNamespace(collect=lambda socket_timeout: left.append(socket_timeout))
+    lost = beat.connection
+    beat.apply_entry(SWEEP)
+    assert beat.connection is lost
+    beat.away = True
+    beat.apply_entry(SWEEP)
+    assert len(left) == 1
+    assert beat.connection is not lost

@@ -3,18 +3,13 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from celery import Celery
-from celery.beat import ScheduleEntry
 
-from worker.beat import Scheduler
 from worker.celery_settings import ISSUE, SWEEP
 from worker.sandbox.latency import Latency
 
@@ -78,28 +73,6 @@ def test_beat_says_in_one_line_that_the_broker_is_away(office: Desk, own_redis: 
     assert office.end(beat, signal.SIGTERM).code == 0
     assert 'File "' not in log.read_text()
     assert "Message Error" not in log.read_text()
-
-
-def test_beat_rings_over_a_new_connection_once_its_own_is_lost(amqp_url: str):
-    queue = f"beat-{uuid.uuid4().hex[:8]}"
-    app = Celery(broker=amqp_url, set_as_current=False)
-    app.conf.broker_transport_options = {"confirm_publish": True}
-    options = {"queue": queue, "retry": False, "confirm_timeout": 5}
-    entry = ScheduleEntry(name="sweep", task="sweep", schedule=1, options=options, app=app)
-    beat = Scheduler(app, lazy=True)
-    with app.connection_for_write() as watcher:
-        try:
-            beat.apply_entry(entry, producer=beat.producer)
-            beat.producer.channel.connection.transport.sock.shutdown(socket.SHUT_RDWR)
-
-            def rung_again() -> bool:  # the first of these is lost, and found to be
-                beat.apply_entry(entry, producer=beat.producer)
-                return watcher.default_channel.queue_declare(queue, passive=True).message_count > 1
-
-            wait_until(rung_again, "beat rings over a new connection")
-        finally:
-            watcher.default_channel.queue_delete(queue)
-            beat.connection.release()
 
 
 @pytest.mark.parametrize(("command", "whom"), [("worker", "this worker"), ("beat", "beat")])
