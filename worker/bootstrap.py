@@ -296,6 +296,7 @@ def not_applied_yet(settings: Settings) -> list[str]:
         "invitations.fallback": settings.invitations.fallback is not None,
         "links.mode": settings.links.mode != "provider",
         "bus": settings.bus is not None,
+        "subscribers": bool(settings.subscribers),
     }
     return [f"{key}: this release does not apply it yet" for key, is_asked in asked.items() if is_asked]
 

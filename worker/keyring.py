@@ -7,6 +7,7 @@ belongs to by its context, so that a value copied into another row does not open
 import base64
 import binascii
 import hashlib
+import hmac
 import json
 import secrets
 from collections.abc import Sequence
@@ -47,9 +48,19 @@ class Keyring:
         if not keys:
             raise ValueError("no encryption key; `onboard keys new` prints one")
         self._ciphers = {}
+        self._digest_keys = []
         for key in map(_key_bytes, keys):
             self._ciphers[hashlib.sha256(b"onboarding key id" + key).digest()[:4]] = AESGCM(key)
+            # A key of its own for each use: what one of them gives away says nothing about the others.
+            self._digest_keys.append(hmac.digest(key, b"onboarding digests", "sha256"))
         self._current = next(iter(self._ciphers))
+
+    def digests(self, text: str) -> tuple[str, ...]:
+        """Keyed hashes of a text, in hex, one by each key: to know it again without keeping it.
+
+        Keep the first, and compare what is kept with all: a key that is taken out later makes it unknown.
+        """
+        return tuple(hmac.digest(key, text.encode(), "sha256").hex() for key in self._digest_keys)
 
     def seal(self, value: dict[str, Any], *, context: str) -> bytes:
         """Encrypt a JSON object for the row that `context` names."""

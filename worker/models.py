@@ -13,6 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from worker.columns import NAMING, BigId, UtcDateTime, partial, words
 from worker.customers import Channel, CustomerKind
+from worker.events import EventKind, Outcome
 from worker.sessions import ExpirySource
 from worker.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 
@@ -33,6 +34,8 @@ class Base(DeclarativeBase):
         CustomerKind: words(CustomerKind),
         Channel: words(Channel, 8),
         ExpirySource: words(ExpirySource),
+        EventKind: words(EventKind, 32),
+        Outcome: words(Outcome),
     }
 
 
@@ -52,6 +55,9 @@ class Batch(Base):
     purged_at: Mapped[datetime | None] = mapped_column(doc="Since when its rows go, or are gone; the totals stay.")
     totals: Mapped[dict[str, Any] | None] = mapped_column(
         sa.JSON(none_as_null=True), doc="What was counted of its rows before they went."
+    )
+    last_row: Mapped[int | None] = mapped_column(
+        doc="Of a standing batch, to which events add rows all day: the last row given out; NULL: it is a list's."
     )
 
     __table_args__ = (sa.UniqueConstraint("digest", "generation"),)
@@ -80,6 +86,10 @@ class CustomerRow(Base):
     locale: Mapped[str] = mapped_column(sa.String(35))
     timezone: Mapped[str] = mapped_column(sa.String(64))
     sealed: Mapped[bytes | None] = mapped_column(doc="The Person, encrypted; NULL once erased.")
+    details_at: Mapped[datetime | None] = mapped_column(
+        doc="Of when the whole row is that they were last taken from: an event's own time, or that of a list's import."
+        " NULL: before such times were kept."
+    )
     created_at: Mapped[datetime]
     changed_at: Mapped[datetime]
 
@@ -150,6 +160,9 @@ class Job(Base):
     )
     freshness_seconds: Mapped[int | None] = mapped_column(
         doc="The least life of a link that its route asks for; NULL: that of whichever account serves it."
+    )
+    invite_at: Mapped[datetime | None] = mapped_column(
+        doc="Not to be invited before then: the customer is in the app, and has the link there. NULL: at once."
     )
     joins: Mapped[int | None] = mapped_column(
         sa.ForeignKey("job.id"), doc="The job of another list that this customer is served by; its state is this one's."
@@ -281,6 +294,65 @@ class InvitationRow(Base):
         sa.UniqueConstraint("session_id", "channel", "kind"),
         partial("ix_invitation_due", "channel", "priority", "due_at", "id", where="state = 'waiting'"),
         partial("ix_invitation_lease", "lease_until", where="state = 'working'"),
+    )
+
+
+class Inbox(Base):
+    """An event of another system that was taken, so that it is taken once, and older ones can be told from newer."""
+
+    __tablename__ = "inbox"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, doc="Its address: GET /events/ID.")
+    source: Mapped[str] = mapped_column(sa.String(200))
+    event_id: Mapped[str] = mapped_column(sa.String(200))
+    digest: Mapped[str] = mapped_column(
+        sa.String(64), doc="A keyed hash of what it said: the same source and id with other content is no duplicate."
+    )
+    kind: Mapped[EventKind]
+    customer_id: Mapped[str] = mapped_column(sa.String(100))
+    purpose: Mapped[str] = mapped_column(sa.String(64))
+    occurred_at: Mapped[datetime] = mapped_column(doc="By the producer's clock, and never after it was received.")
+    received_at: Mapped[datetime]
+    outcome: Mapped[Outcome] = mapped_column(doc="taken or ignored.")
+    detail: Mapped[str] = mapped_column(sa.String(400))
+    # No foreign key: it outlives its job when the batch is purged.
+    job_id: Mapped[int | None] = mapped_column(BigId, doc="The job that it made, or joined, or ended.")
+    sealed: Mapped[bytes | None] = mapped_column(
+        doc="Of customer.updated, the new columns, encrypted: an older request that comes later must not undo them."
+        " NULL: nothing is kept; empty once erased."
+    )
+
+    __table_args__ = (
+        sa.UniqueConstraint("source", "event_id"),
+        sa.Index("ix_inbox_customer", "customer_id", "occurred_at"),
+        sa.Index("ix_inbox_received", "received_at"),
+        sa.Index("ix_inbox_job", "job_id"),
+    )
+
+
+class Outbox(Base):
+    """A change of state that somebody is yet to be told of; written with the change, removed once it was taken there.
+
+    Each customer's go in the order of their numbers, one after the other.
+    """
+
+    __tablename__ = "outbox"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    event_id: Mapped[uuid.UUID] = mapped_column(doc="The CloudEvent's id: the same however often it is sent.")
+    target: Mapped[str] = mapped_column(sa.String(64), doc="bus, or subscriber/NAME.")
+    kind: Mapped[str] = mapped_column(sa.String(32), doc="The CloudEvent's type.")
+    customer_id: Mapped[str] = mapped_column(sa.String(100))
+    data: Mapped[dict[str, Any]] = mapped_column(doc="Nothing personal, no token and no link.")
+    occurred_at: Mapped[datetime]
+    due_at: Mapped[datetime | None] = mapped_column(doc="NULL: given up.")
+    attempts: Mapped[int]
+    detail: Mapped[str] = mapped_column(sa.String(400), doc="Why it was not taken there.")
+
+    __table_args__ = (
+        # By number, since that is the order they go in.
+        partial("ix_outbox_target", "target", "id", where="due_at IS NOT NULL"),
+        sa.Index("ix_outbox_customer", "customer_id", "target", "id"),
     )
 
 

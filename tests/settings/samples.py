@@ -34,6 +34,7 @@ TREE: dict[str, Any] = {
     "email": {"url": "smtp://127.0.0.1:1025", "from": "Example Bank <verify@example.com>"},
     "sms": {"account": "AC0", "token": {"env": "TWILIO_TOKEN"}, "from": "+15005550006"},
     "bus": {"url": "amqp://127.0.0.1"},
+    "subscribers": {"crm": {"url": "https://crm.example.com/hooks", "keys": [{"env": "EVENTS_KEY"}]}},
 }
 
 

@@ -27,7 +27,9 @@ def every_key() -> list[Key]:
         tables = tables_of(field.annotation)
         assert tables is not None
         for key in keys_of(tables.model):
-            if tables.kind == "named":
+            if name == "subscribers":
+                keys.append((name, "crm", key))
+            elif tables.kind == "named":
                 keys.append((name, "au" if key in FRANKIEONE_ONLY else "kyc", key))
             else:
                 keys.append((name, key) if tables.kind == "one" else (name, 0, key))

@@ -13,6 +13,7 @@ from worker.settings import rules
 from worker.settings.accounts import Account
 from worker.settings.budgets import share_budgets
 from worker.settings.model import Settings
+from worker.settings.outside import Subscriber
 from worker.settings.overrides import apply_overrides
 from worker.settings.problems import Findings, SettingsError, explain
 from worker.settings.problems import Path as KeyPath
@@ -26,8 +27,12 @@ FILE = "onboarding.toml"
 VARIABLE = "ONBOARDING_CONFIG"
 DEFAULT_KEY = {"env": "ONBOARDING_KEY"}
 ACCOUNT_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
+MOST_SUBSCRIBER_NAME = 50
 # So that the rest of a table can still be checked when one of these is missing.
-STAND_INS: dict[tuple[type[Section], str], Any] = {(Account, "api_key"): Secret("stand-in")}
+STAND_INS: dict[tuple[type[Section], str], Any] = {
+    (Account, "api_key"): Secret("stand-in"),
+    (Subscriber, "keys"): (Secret("stand-in"),),
+}
 Model = TypeVar("Model", bound=Section)
 
 
@@ -74,6 +79,7 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     given = _accounts_given(tree, findings)
     accounts = _accounts(given, context, findings)
     routes = _routes(tree, list(given), context, findings)
+    subscribers = _subscribers(tree, context, findings)
 
     lease = parts["worker"].lease if parts["worker"] else None
     for account in accounts.values():
@@ -95,7 +101,14 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     if findings.problems:
         raise SettingsError(findings.lines)
     return Settings.model_validate(
-        {**parts, "path": file, "warnings": findings.warnings, "accounts": accounts, "routes": tuple(routes.values())}
+        {
+            **parts,
+            "path": file,
+            "warnings": findings.warnings,
+            "accounts": accounts,
+            "routes": tuple(routes.values()),
+            "subscribers": subscribers,
+        }
     )
 
 
@@ -141,6 +154,23 @@ def _routes(tree: Mapping[str, Any], accounts: list[str], context: Any, findings
         )
     routes = {index: _section(Route, table, ("routes", index), context, findings) for index, table in enumerate(tables)}
     return {index: route for index, route in routes.items() if route}
+
+
+def _subscribers(tree: Mapping[str, Any], context: Any, findings: Findings) -> dict[str, Subscriber]:
+    tables = tree.get("subscribers", {})
+    if not isinstance(tables, dict):
+        findings.problem(("subscribers",), "expected tables: [subscribers.NAME]")
+        return {}
+    subscribers = {}
+    for name, table in tables.items():
+        path = ("subscribers", name)
+        # With its prefix it is a column's value.
+        if not re.fullmatch(ACCOUNT_NAME, name) or len(name) > MOST_SUBSCRIBER_NAME:
+            findings.problem(path, f"expected a name of at most {MOST_SUBSCRIBER_NAME} letters, digits, - and _")
+        subscriber = _section(Subscriber, table, path, context, findings)
+        if subscriber:
+            subscribers[name] = subscriber
+    return subscribers
 
 
 def _section(model: type[Model], given: Any, path: KeyPath, context: Any, findings: Findings) -> Model | None:

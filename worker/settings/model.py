@@ -8,26 +8,21 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from worker.endings import RetryPolicy
 from worker.settings.accounts import Account
-from worker.settings.addresses import bind_address
+from worker.settings.outside import Bus, Subscriber, Web
 from worker.settings.routes import Route, check_column
 from worker.settings.secrets import Secret
 from worker.settings.sending import Email, Sms
-from worker.settings.users import Users
 from worker.settings.values import (
     BaseUrl,
-    Bind,
     BrokerUrl,
-    Credential,
     DatabaseUrl,
     Directory,
     Duration,
     EncryptionKey,
-    Flag,
     Locale,
     Quiet,
     Section,
     Shown,
-    Text,
     Whole,
 )
 
@@ -121,43 +116,6 @@ class Links(Section):
     )
 
 
-class Bus(Section):
-    """Where sign-up events come from."""
-
-    url: BrokerUrl = Field(
-        repr=False, description="As for the broker. With a password: from the environment or a file."
-    )
-    queue: Text = Field(
-        "onboarding.requests",
-        description="The queue that events are taken from; refused ones go to this name and .dead.",
-    )
-    exchange: Text = Field("onboarding.events", description="The exchange that events of ours are published to.")
-    declare: Flag = Field(True, description="Whether `onboard bus` declares its exchange and queues.")
-
-
-class Web(Section):
-    """Webhooks, events and the dashboard."""
-
-    bind: Bind = Field(
-        "127.0.0.1:8080", description="Where to listen. Anything but loopback needs `users` or `event_keys`."
-    )
-    users: Users = Field(
-        default_factory=dict,
-        description='Who may see the dashboard: { file = "users.toml" } with a line `name = "password"` for each, or a'
-        " table of secrets.",
-        json_schema_extra={"default": "none"},
-    )
-    event_keys: tuple[Credential, ...] = Field((), description="Keys of those who may post events.")
-
-    @property
-    def host(self) -> str:
-        return bind_address(self.bind)[0]
-
-    @property
-    def port(self) -> int:
-        return bind_address(self.bind)[1]
-
-
 def _outlives_doubt(kept: timedelta) -> timedelta:
     # As long as a call whose outcome nobody knows may have left a session behind (store.leading).
     if kept < timedelta(days=30):
@@ -233,6 +191,7 @@ class Settings(Section):
     reissue: Reissue
     links: Links
     bus: Bus | None = None
+    subscribers: dict[str, Subscriber] = Field(default_factory=dict)
     web: Web
     retention: Retention
     retry: Retry

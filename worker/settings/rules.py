@@ -7,7 +7,8 @@ from typing import Any
 from worker.settings.accounts import FRANKIEONE, IDENFY, Account
 from worker.settings.addresses import is_loopback
 from worker.settings.durations import show_duration
-from worker.settings.model import Links, Retry, Web
+from worker.settings.model import Links, Retry
+from worker.settings.outside import Web
 from worker.settings.problems import Findings, suggestion
 from worker.settings.routes import Route
 from worker.settings.secrets import HOW

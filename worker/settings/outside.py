@@ -1,0 +1,98 @@
+"""Other systems: events that come from them, over a bus or HTTP, and those that they are told of."""
+
+from datetime import timedelta
+from typing import Literal, get_args
+
+from pydantic import Field
+
+from worker.events import EventKind
+from worker.pacing import Limit
+from worker.settings.addresses import bind_address
+from worker.settings.users import Users
+from worker.settings.values import BaseUrl, Bind, BrokerUrl, Credential, Duration, Flag, Rate, Section, Text, Whole
+
+# What others can be told of: the types of our own CloudEvents.
+Told = Literal["session.issued", "invitation.sent", "session.completed", "session.expired", "job.failed", "job.held"]
+Taken = Literal["onboarding.requested", "onboarding.cancelled", "customer.updated", "customer.erased"]
+
+
+class Bus(Section):
+    """Where sign-up events come from, and where what happens is published."""
+
+    url: BrokerUrl = Field(
+        repr=False, description="amqp(s)://… or redis(s)://…. With a password: from the environment or a file."
+    )
+    queue: Text = Field(
+        "onboarding.requests",
+        max_length=200,
+        description="The queue that events are taken from; refused ones go to this name and .dead.",
+    )
+    source_exchange: Text = Field(
+        "onboarding.requests",
+        max_length=200,
+        description="The exchange that producers publish to, bound to the queue (RabbitMQ).",
+    )
+    exchange: Text = Field(
+        "onboarding.events", max_length=200, description="The exchange that events of ours are published to."
+    )
+    declare: Flag = Field(
+        True, description="Whether `onboard bus` declares its exchanges and queues; false: it only checks them."
+    )
+    prefetch: Whole = Field(
+        200, ge=1, le=5000, description="Most events taken from the broker at once, and committed together."
+    )
+    plain: Taken | None = Field(
+        None,
+        description="The type of JSON objects that are no CloudEvents and name none.",
+        json_schema_extra={"default": "refused"},
+    )
+
+
+class Subscriber(Section):
+    """One who is told by HTTP of what happens, by signed POSTs."""
+
+    url: BaseUrl = Field(description="Where to; https, or http on loopback.")
+    keys: tuple[Credential, ...] = Field(
+        min_length=1, description="Keys that sign; with several, each signs, so that one can be rotated."
+    )
+    types: tuple[Told, ...] = Field((), description="What to tell of.", json_schema_extra={"default": "everything"})
+    timeout: Duration = Field(
+        timedelta(seconds=10),
+        ge=timedelta(milliseconds=50),
+        le=timedelta(minutes=1),
+        description="How long one POST may take.",
+    )
+    give_up: Duration = Field(
+        timedelta(days=3), ge=timedelta(minutes=1), description="How long one that is not taken is repeated."
+    )
+
+
+class Web(Section):
+    """Webhooks, events and the dashboard."""
+
+    bind: Bind = Field(
+        "127.0.0.1:8080", description="Where to listen. Anything but loopback needs `users` or `event_keys`."
+    )
+    users: Users = Field(
+        default_factory=dict,
+        description='Who may see the dashboard: { file = "users.toml" } with a line `name = "password"` for each, or a'
+        " table of secrets.",
+        json_schema_extra={"default": "none"},
+    )
+    event_keys: tuple[Credential, ...] = Field(
+        (), description="Keys of those who may post events: as `Authorization: Bearer KEY`, or to sign with."
+    )
+    event_limit: Rate = Field(
+        Limit(100, timedelta(seconds=1)), description="Events that each key may post, for each process."
+    )
+
+    @property
+    def host(self) -> str:
+        return bind_address(self.bind)[0]
+
+    @property
+    def port(self) -> int:
+        return bind_address(self.bind)[1]
+
+
+assert set(get_args(Taken)) == {kind.value for kind in EventKind}  # noqa: S101 -- a wrong edit must not start
