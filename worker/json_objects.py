@@ -1,0 +1,115 @@
+"""A JSON object out of bytes that anybody may have written: what is doubtful in it is refused, not guessed at.
+
+The standard library's decoder takes NaN, numbers that become infinite and a key that comes twice, and gives up with a
+RecursionError where objects are nested too deep.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any, NoReturn
+
+MOST_LEVELS = 32  # objects and lists inside each other; the decoder itself gives up at some 1,000
+
+
+class Flaw(Enum):
+    NOT_UTF8 = auto()
+    NOT_JSON = auto()
+    KEY_TWICE = auto()
+    TOO_DEEP = auto()
+    NO_OBJECT = auto()
+
+
+@dataclass(frozen=True)
+class NoObject:
+    """Why there is no object. `at` is the character where the JSON ends, from 1, where that is known; `key` is the one
+    that comes twice, as it was written: somebody's data may be where keys should be."""
+
+    flaw: Flaw
+    at: int | None = None
+    key: str = field(default="", repr=False)
+
+
+class _Twice(ValueError):
+    """A key that an object has twice: which of the two values is meant, nobody knows."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__("a key comes twice")
+        self.key = key
+
+
+def read_object(raw: bytes) -> dict[str, Any] | NoObject:
+    """The object that is all of `raw`, which is UTF-8 without a byte order mark."""
+    try:
+        text = raw.decode("utf-8")
+        value = _DECODER.decode(text)
+    except UnicodeDecodeError:
+        return NoObject(Flaw.NOT_UTF8)
+    except _Twice as error:
+        return NoObject(Flaw.KEY_TWICE, key=error.key)
+    except ValueError as error:
+        # The decoder's own words are left out: they may repeat what was written.
+        return NoObject(Flaw.NOT_JSON, at=error.pos + 1 if isinstance(error, json.JSONDecodeError) else None)
+    except RecursionError:
+        return NoObject(Flaw.TOO_DEEP)
+    if type(value) is not dict:
+        return NoObject(Flaw.NO_OBJECT)
+    if text.count("{") + text.count("[") > MOST_LEVELS and _is_too_deep(value):
+        return NoObject(Flaw.TOO_DEEP)
+    return value
+
+
+def has_unstorable_text(value: dict[str, Any]) -> bool:
+    """Whether a key or a text in it holds a NUL or half of a surrogate pair: JSON can write both, no database keeps
+    them. For objects that `read_object` gave, so not too deep."""
+    return any(_UNSTORABLE.search(text) for text in _texts(value))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            yield from value
+            for inner in value.values():
+                yield from _texts(inner)
+        case list():
+            for inner in value:
+                yield from _texts(inner)
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MOST_LEVELS):
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+        level = [inner for inner in level if isinstance(inner, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _Twice(key)
+        found[key] = value
+    return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number too large")
+    return value
+
+
+def _no_constant(_name: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_DECODER = json.JSONDecoder(object_pairs_hook=_no_key_twice, parse_float=_finite, parse_constant=_no_constant)
