@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -23,10 +24,12 @@ from worker.intake import (
     open_list,
 )
 from worker.outage import Outage
+from worker.providers.parameters import parse_cell, unknown_parameter
 from worker.routing import Unroutable, choose_account
-from worker.store.batches import AcceptedLine, BatchFacts, RefusedLine
+from worker.store.batches import BatchFacts
 from worker.store.database import reason
 from worker.store.jobs import BATCH
+from worker.store.lines import AcceptedLine, RefusedLine
 
 log = logging.getLogger(__name__)
 # How long an import that has begun waits for a database that restarts, and how often it looks.
@@ -54,6 +57,17 @@ class TooManyRefused(Exception):
 
 class CutOff(Exception):
     """The database stayed away in the middle of a list. What is in stays in; the same list again goes on."""
+
+
+def options_of(parts: Parts, *, mapping: Mapping[str, str] | None = None, **how: Any) -> ListOptions:
+    """How this configuration has rows read, of lists and of events; `how` and more of `mapping` are the command's."""
+    return ListOptions(
+        today=parts.clock().date(),
+        mapping={**parts.settings.import_.columns, **(mapping or {})},
+        check_parameter=parse_cell,
+        known_parameter=unknown_parameter,
+        **how,
+    )
 
 
 def judge(parts: Parts, line: Line) -> AcceptedLine | RefusedLine:

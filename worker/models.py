@@ -164,6 +164,9 @@ class Job(Base):
     invite_at: Mapped[datetime | None] = mapped_column(
         doc="Not to be invited before then: the customer is in the app, and has the link there. NULL: at once."
     )
+    cancelled_at: Mapped[datetime | None] = mapped_column(
+        doc="Since when it is to end, by an event: at once, or when whoever was working it then is done."
+    )
     joins: Mapped[int | None] = mapped_column(
         sa.ForeignKey("job.id"), doc="The job of another list that this customer is served by; its state is this one's."
     )

@@ -21,6 +21,7 @@ def upgrade() -> None:
     op.add_column("batch", sa.Column("last_row", sa.Integer(), nullable=True))
     op.add_column("customer", sa.Column("details_at", TIME, nullable=True))
     op.add_column("job", sa.Column("invite_at", TIME, nullable=True))
+    op.add_column("job", sa.Column("cancelled_at", TIME, nullable=True))
     op.create_table(
         "inbox",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -66,6 +67,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("outbox")
     op.drop_table("inbox")
+    op.drop_column("job", "cancelled_at")
     op.drop_column("job", "invite_at")
     op.drop_column("customer", "details_at")
     op.drop_column("batch", "last_row")

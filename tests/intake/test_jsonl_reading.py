@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from worker.intake import Accepted, ListOptions, ListRefused, Rejected, open_list
 from worker.intake.json_lines import LONGEST_LINE, json_lines
-from worker.intake.jsonl_list import MOST_KEYS
+from worker.intake.objects import MOST_KEYS
 from worker.json_objects import MOST_LEVELS
 from worker.providers.parameters import parse_cell, unknown_parameter
 

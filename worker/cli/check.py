@@ -18,7 +18,7 @@ from worker.forecast import forecast
 from worker.importing import Judged, count, judge_list, problems_of
 from worker.intake import ListOptions, problems_csv
 from worker.report import loads_of
-from worker.store.batches import RefusedLine
+from worker.store.lines import RefusedLine
 
 SHOWN_PROBLEMS = 10
 

@@ -4,7 +4,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import date
 from functools import cached_property, wraps
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -14,9 +13,8 @@ import click
 
 from worker.bootstrap import Parts
 from worker.cli.exits import CannotStart
-from worker.importing import TooManyRefused
+from worker.importing import TooManyRefused, options_of
 from worker.intake import Form, ListOptions, ListRefused
-from worker.providers.parameters import parse_cell, unknown_parameter
 
 LIST_HELP = """
 LIST is a CSV file with a header row, or has a JSON object a line (.jsonl, .ndjson); - is standard input.
@@ -75,26 +73,20 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
         **others: Any,
     ) -> Any:
         def options(parts: Parts) -> ListOptions:
-            return ListOptions(
-                today=_today(parts),
-                mapping={**parts.settings.import_.columns, **dict(map(_pair, mapped))},
+            return options_of(
+                parts,
+                mapping=dict(map(_pair, mapped)),
                 ignore=frozenset(ignored),
                 hash_ids=hash_ids,
                 form=form,
                 encoding=encoding,
                 delimiter="\t" if delimiter in ("\\t", "tab") else delimiter,
-                check_parameter=parse_cell,
-                known_parameter=unknown_parameter,
             )
 
         with ExitStack() as until_the_end:
             return command(listed=Listed(path, until_the_end), options=options, **others)
 
     return wrapped
-
-
-def _today(parts: Parts) -> date:
-    return parts.clock().date()
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """From a customer list to customers: every line is accepted, rejected with its reasons, or a duplicate.
 
     opening ┬ csv_list:   encoding → csv_records → columns ┬ accept → duplicates
-            └ jsonl_list: json_lines →             columns ┘ └ rules, contacts, identity, parameters
+            └ jsonl_list: json_lines → objects  → columns ┘ └ rules, contacts, identity, parameters
 
 Another format is another source of raw lines beside these two; how a line is judged stays here.
 docs/list-format.md tells users the same.
@@ -10,7 +10,8 @@ docs/list-format.md tells users the same.
 from worker.intake.accept import accept
 from worker.intake.digest import content_digest
 from worker.intake.lines import Accepted, Duplicate, Line, ListRefused, RawLine, Rejected
-from worker.intake.listing import CustomerList, open_list
+from worker.intake.listing import CustomerList, judge_line, open_list
+from worker.intake.objects import Objects
 from worker.intake.opening import Content
 from worker.intake.options import Form, ListOptions
 from worker.intake.parameters import parse_cell
@@ -25,10 +26,12 @@ __all__ = [
     "Line",
     "ListOptions",
     "ListRefused",
+    "Objects",
     "RawLine",
     "Rejected",
     "accept",
     "content_digest",
+    "judge_line",
     "open_list",
     "parse_cell",
     "problems_csv",

@@ -46,7 +46,7 @@ class CustomerList:
     def __iter__(self) -> Iterator[Line]:
         seen = Seen()
         for raw in self._source:
-            line = _judge(raw, self._options)
+            line = judge_line(raw, self._options)
             if isinstance(line, Accepted):
                 customer = line.customer
                 # Rejected lines are not remembered: the good line below a bad one is no duplicate of it.
@@ -57,7 +57,8 @@ class CustomerList:
             yield line
 
 
-def _judge(raw: RawLine, options: ListOptions) -> Accepted | Rejected:
+def judge_line(raw: RawLine, options: ListOptions) -> Accepted | Rejected:
+    """Judge a line as its reader found it, with what the reader found wrong."""
     if isinstance(raw.cells, FieldProblem):
         return Rejected(raw.row, "", (raw.cells,))
     line = accept(raw.row, raw.cells, options)

@@ -1,53 +1,23 @@
 """Batches: one for each list, and the jobs and refusals that its lines become."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.customers import Customer, FieldProblem
-from worker.failover import joined
+from worker.customers import Customer
 from worker.keyring import Keyring
 from worker.models import Batch, CustomerRow, Job, Refusal
-from worker.states import JobState
 from worker.store.database import Database, fetch, outlive_deadlocks
 from worker.store.jobs import PAUSED
-from worker.store.leading import Key, following
-from worker.store.sealing import seal_line, seal_person
+from worker.store.leading import following
+from worker.store.lines import CANCELLED, AcceptedLine, RefusedLine, customer_row, job_row, refusal_row
 
 # Somebody else's import of the same customers may win the unique index a few times, not for ever.
 TRIES = 5
-
-
-@dataclass(frozen=True)
-class AcceptedLine:
-    """A line that becomes a job: where it goes and why, and the least life its link may leave with.
-
-    `others` could serve it too, in order of preference. `freshness_seconds` is what its route asks for, where it does:
-    the floor at any of them.
-    """
-
-    row: int
-    customer: Customer
-    account: str
-    route: str
-    floor_seconds: int
-    others: tuple[str, ...] = ()
-    freshness_seconds: int | None = None
-
-
-@dataclass(frozen=True)
-class RefusedLine:
-    """A line that becomes no job. `duplicate_of` is the earlier row of the same customer; None: rejected."""
-
-    row: int
-    customer_id: str
-    problems: tuple[FieldProblem, ...] = ()
-    duplicate_of: int | None = None
 
 
 @dataclass(frozen=True)
@@ -171,76 +141,28 @@ class Batches:
                 self._keep_customers(connection, [line.customer for line in accepted], now=now)
                 keys = {(line.customer.customer_id, line.customer.purpose) for line in accepted}
                 followed = following(connection, keys, now=now)
-                rows = [self._job(batch_id, line, followed, priority=priority, now=now) for line in accepted]
+                rows = [
+                    job_row(self._keyring, batch_id, line, followed, priority=priority, now=now) for line in accepted
+                ]
                 if cancelled_at is not None:
-                    rows = [row | _CANCELLED for row in rows]
+                    rows = [row | CANCELLED for row in rows]
                 connection.execute(sa.insert(Job), rows)
             if refused:
-                connection.execute(sa.insert(Refusal), [_refusal(batch_id, line) for line in refused])
+                connection.execute(sa.insert(Refusal), [refusal_row(batch_id, line) for line in refused])
 
     def _keep_customers(self, connection: sa.Connection, customers: Sequence[Customer], *, now: datetime) -> None:
         """Add customers; the newest list's details hold for one who is known already."""
         insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
         statement = insert(CustomerRow)
         newest = {name: statement.excluded[name] for name in _NEWEST}
+        # A list says how things are when it is imported.
         rows = {
-            customer.customer_id: {
-                "customer_id": customer.customer_id,
-                "kind": customer.kind,
-                "country": customer.country,
-                "locale": customer.locale,
-                "timezone": customer.timezone,
-                "sealed": seal_person(self._keyring, customer.customer_id, customer.person),
-                "created_at": now,
-                "changed_at": now,
-            }
+            customer.customer_id: customer_row(self._keyring, customer, details_at=now, now=now)
             for customer in customers
         }
         # In one order everywhere, so that two imports of the same customers cannot lock each other out.
         ordered = [rows[customer_id] for customer_id in sorted(rows)]
         connection.execute(statement.on_conflict_do_update(index_elements=["customer_id"], set_=newest), ordered)
-
-    def _job(
-        self,
-        batch_id: int,
-        line: AcceptedLine,
-        followed: dict[Key, dict[str, Any]],
-        *,
-        priority: int,
-        now: datetime,
-    ) -> dict[str, Any]:
-        customer = line.customer
-        job: dict[str, Any] = {
-            "batch_id": batch_id,
-            "row": line.row,
-            "customer_id": customer.customer_id,
-            "purpose": customer.purpose,
-            "channel": customer.channel,
-            "template": customer.template,
-            "entity_id": customer.entity_id,
-            "consent": customer.consent,
-            "sealed": seal_line(self._keyring, batch_id, line.row, customer),
-            "account": line.account,
-            "route": line.route[:200],
-            "floor_seconds": line.floor_seconds,
-            "others": joined(line.account, line.others),
-            "freshness_seconds": line.freshness_seconds,
-            "state": JobState.WAITING,
-            "due_at": now,
-            "priority": priority,
-            "lease_owner": "",
-            "fence": 0,
-            "attempts": 0,
-            "waits": 0,
-            "reissues": 0,
-            "reason": "",
-            "detail": "",
-            "result": "",
-            "joins": None,
-            "created_at": now,
-            "changed_at": now,
-        }
-        return job | followed.get((customer.customer_id, customer.purpose), {})
 
 
 _FACTS = (
@@ -252,15 +174,7 @@ _FACTS = (
     Batch.cancelled_at,
     Batch.purged_at,
 )
-_CANCELLED: dict[str, Any] = {
-    "state": JobState.CANCELLED,
-    "due_at": None,
-    "joins": None,
-    "result": "",
-    "reason": "cancelled",
-    "detail": "",
-}
-_NEWEST = ("kind", "country", "locale", "timezone", "sealed", "changed_at")
+_NEWEST = ("kind", "country", "locale", "timezone", "sealed", "details_at", "changed_at")
 
 
 def _rows_in(connection: sa.Connection, batch_id: int, rows: Sequence[int]) -> set[int]:
@@ -273,14 +187,4 @@ def _rows_in(connection: sa.Connection, batch_id: int, rows: Sequence[int]) -> s
         for row in connection.execute(
             sa.select(table.row).where(table.batch_id == batch_id, table.row.between(min(rows), max(rows)))
         ).scalars()
-    }
-
-
-def _refusal(batch_id: int, line: RefusedLine) -> dict[str, Any]:
-    return {
-        "batch_id": batch_id,
-        "row": line.row,
-        "duplicate_of": line.duplicate_of,
-        "customer_id": line.customer_id or None,
-        "problems": [asdict(problem) for problem in line.problems],
     }

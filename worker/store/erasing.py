@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.customers import Channel
-from worker.models import CustomerRow, Job, SessionRow
+from worker.models import CustomerRow, Inbox, Job, SessionRow
 from worker.states import ENDED_JOBS, JobState
 from worker.store.database import Database, fetch
 from worker.store.sealing import ERASED
@@ -65,6 +65,7 @@ class Erasing:
                 return ErasedLot(0, None)
             ids = self._for_whom_all_is_over(connection, [row.customer_id for row in looked_at], since=since, now=now)
             erase(connection, ids, now=now)
+            erase_updates(connection, ids, until=now)
         last = looked_at[-1]
         return ErasedLot(len(ids), (last.changed_at, last.customer_id))
 
@@ -90,11 +91,26 @@ def erase(connection: sa.Connection, customer_ids: Collection[str], *, now: date
     if not customer_ids:
         return
     jobs = sa.select(Job.id).where(Job.customer_id.in_(customer_ids))
-    ids = list(connection.execute(jobs).scalars())
+    erase_jobs(connection, list(connection.execute(jobs).scalars()))
+    people = sa.update(CustomerRow).where(CustomerRow.customer_id.in_(customer_ids))
+    connection.execute(people.values(sealed=None, changed_at=now))
+
+
+def erase_jobs(connection: sa.Connection, ids: Collection[int]) -> None:
+    """Erase what these jobs' lines said, and their sessions' links."""
     sessions = sa.update(SessionRow).where(SessionRow.job_id.in_(ids), SessionRow.sealed != ERASED)
     connection.execute(sessions.values(sealed=ERASED))
     # Only those that have something: a job's row is written to six indexes, or not at all.
     lines = sa.update(Job).where(Job.id.in_(ids), Job.sealed.is_not(None), Job.sealed != ERASED)
     connection.execute(lines.values(sealed=ERASED))
-    people = sa.update(CustomerRow).where(CustomerRow.customer_id.in_(customer_ids))
-    connection.execute(people.values(sealed=None, changed_at=now))
+
+
+def erase_updates(connection: sa.Connection, customer_ids: Collection[str], *, until: datetime) -> None:
+    """Erase what is kept of updates of these customers that happened until then."""
+    kept = sa.update(Inbox).where(
+        Inbox.customer_id.in_(customer_ids),
+        Inbox.occurred_at <= until,
+        Inbox.sealed.is_not(None),
+        Inbox.sealed != ERASED,
+    )
+    connection.execute(kept.values(sealed=ERASED))

@@ -1,6 +1,7 @@
 """What is encrypted at rest, and how it is laid out inside. Each value is bound to its row by its context."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -75,3 +76,13 @@ def open_link(keyring: Keyring, session_id: uuid.UUID, sealed: bytes) -> str:
         raise Erased("the session's link was erased with the customer's personal data")
     link: str = keyring.open(sealed, context=f"session {session_id.hex}")["link"]
     return link
+
+
+def seal_update(keyring: Keyring, event_id: uuid.UUID, columns: Mapping[str, Any]) -> bytes:
+    """The columns that an update brought, as JSON has them."""
+    return keyring.seal(dict(columns), context=f"event {event_id.hex}")
+
+
+def open_update(keyring: Keyring, event_id: uuid.UUID, sealed: bytes) -> dict[str, Any]:
+    """Raises keyring.CannotOpen."""
+    return keyring.open(sealed, context=f"event {event_id.hex}")
