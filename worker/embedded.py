@@ -195,9 +195,10 @@ class Embedded:
         """What is waited for until then, in words: a pause, or calls that are to be looked up."""
         if state.blocked_until is not None and state.blocked_until >= soonest:
             return state.pause_reason
+        not_due = state.pause_reason or "what is left is not due before then"
         doubts = self._parts.facts.in_doubt(batch_id)
         if doubts.look_up_at is None or doubts.look_up_at > soonest:
-            return state.pause_reason
+            return not_due
         return f"{lost_answers(sum(doubts.calls.values()), doubts.messages)}, then to be looked up"
 
 

@@ -136,7 +136,11 @@ def _forecast(parts: Parts, batch: BatchFacts, counts: BatchCounts) -> Forecast:
     if batch.paused_at is not None:
         return Forecast(None, f"the batch is paused: `onboard resume {batch.id}` goes on with it")
     messages = Counter(counts.unsent) + Counter(counts.to_come)
-    return forecast(loads_of(parts, _calls_left(parts, batch, counts), messages), now=parts.clock())
+    ends = forecast(loads_of(parts, _calls_left(parts, batch, counts), messages), now=parts.clock())
+    if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
+        # Where the app comes first, for one.
+        return Forecast(counts.last_due, "messages that are not due before then")
+    return ends
 
 
 def _calls_left(parts: Parts, batch: BatchFacts, counts: BatchCounts) -> Mapping[str, int]:

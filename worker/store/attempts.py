@@ -17,6 +17,7 @@ from worker.models import Attempt, Job
 from worker.sessions import Session
 from worker.states import JobState, job_state_after
 from worker.store import budgets, jobs, lots, sessions
+from worker.store.cancelling import cancel_jobs
 from worker.store.database import Database
 from worker.store.doubts import MORE
 from worker.store.jobs import JobTerms, TakenJob
@@ -119,6 +120,8 @@ class Attempts:
                     moves.append(_move(result, ending, added, counted=counted, now=now))
                 closings.append(_closing(result, late=job.id not in ours, now=now))
             _MOVE.run(connection, moves)
+            if added.cancelled:
+                cancel_jobs(connection, sorted(added.cancelled), now=now)
             CLOSE.run(connection, closings)
             made = [item for item in results if item.ending]
             lessons = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.doubt is None]

@@ -1,6 +1,7 @@
 """A batch in numbers, counted from its rows; of one that was purged, from the totals that were kept."""
 
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -41,6 +42,7 @@ class BatchCounts:
     waiting: dict[str, int] = field(default_factory=dict)  # jobs that still need a call, by account
     unsent: dict[str, int] = field(default_factory=dict)  # invitations that have not left, by channel
     to_come: dict[str, int] = field(default_factory=dict)  # invitations of jobs that still need a call, by channel
+    last_due: datetime | None = None  # before then, not all of the messages may be sent
 
 
 # A joined job's state is that of the job that it joins: read, never copied, so that they cannot differ.
@@ -63,6 +65,7 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
             ACCOUNT.label("account"),
             RESULT.label("result"),
             sa.func.count().label("jobs"),
+            sa.func.max(Job.invite_at).label("last_due"),
         )
         .select_from(Job)
         .join(LEAD, LEAD.id == Job.joins, isouter=True)
@@ -74,7 +77,12 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
     refusals = sa.select(sa.func.count(), sa.func.count(Refusal.duplicate_of))
     rejected, duplicate = connection.execute(refusals.where(Refusal.batch_id == batch_id)).one()
     messages = (
-        sa.select(InvitationRow.state, InvitationRow.channel, sa.func.count().label("messages"))
+        sa.select(
+            InvitationRow.state,
+            InvitationRow.channel,
+            sa.func.count().label("messages"),
+            sa.func.max(InvitationRow.due_at).label("last_due"),
+        )
         .where(InvitationRow.batch_id == batch_id)
         .group_by(InvitationRow.state, InvitationRow.channel)
     )
@@ -82,6 +90,7 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
         counts.invitations[row.state] = counts.invitations.get(row.state, 0) + row.messages
         if row.state in (InvitationState.WAITING, InvitationState.WORKING):
             counts.unsent[row.channel] = counts.unsent.get(row.channel, 0) + row.messages
+            counts.last_due = _later(counts.last_due, row.last_due)
     calls = (
         sa.select(
             Attempt.account,
@@ -134,8 +143,13 @@ def _count_jobs(counts: BatchCounts, row: sa.Row[Any]) -> None:
         counts.results[row.result] = counts.results.get(row.result, 0) + row.jobs
     if row.state in (JobState.WAITING, JobState.WORKING):
         counts.waiting[row.account] = counts.waiting.get(row.account, 0) + row.jobs
+        counts.last_due = _later(counts.last_due, row.last_due)
         for channel in invitation_channels(row.channel):
             counts.to_come[channel] = counts.to_come.get(channel, 0) + row.jobs
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max((time for time in (one, other) if time is not None), default=None)
 
 
 def _count_calls(facts: AccountFacts, outcome: str | None, calls: int, *, look_up: bool) -> AccountFacts:

@@ -91,7 +91,7 @@ class Invitations:
     def take(self, terms: InvitationTerms, *, most: int, now: datetime, busy: int = 0) -> TakenInvitations:
         """Lease up to `most` due invitations that may be sent within the terms' horizon.
 
-        One whose session has ended meanwhile, or whose batch was cancelled, is superseded: nobody is sent a link
+        One whose session has ended meanwhile, or whose job or batch was cancelled, is superseded: nobody is sent a link
         that is of no use. `busy` is how many hand-overs are in flight.
         """
         with self._database.write() as connection:
@@ -285,7 +285,7 @@ _LETTERS = (
         Job.channel.label("job_channel"),
         Job.template,
         Job.floor_seconds,
-        Batch.cancelled_at,
+        sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
     )
     .join(SessionRow, SessionRow.id == InvitationRow.session_id)
     .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)

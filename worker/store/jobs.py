@@ -259,6 +259,7 @@ _WORKED_FROM = (
     Job.attempts,
     Job.session_id,
     Job.in_doubt,
+    Job.invite_at,
 )
 
 
@@ -305,7 +306,7 @@ _AROUND = (
         CustomerRow.locale,
         CustomerRow.timezone,
         CustomerRow.sealed,
-        Batch.cancelled_at,
+        sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
         sessions.LIVE_SESSION.label("live_session"),
     )
     .join(CustomerRow, CustomerRow.customer_id == Job.customer_id)
@@ -315,5 +316,5 @@ _AROUND = (
 
 
 def _around(connection: sa.Connection, ids: Sequence[int]) -> dict[int, sa.Row[Any]]:
-    """What decides about taken jobs besides themselves: the customer, the batch, whether a session lives already."""
+    """What decides about taken jobs besides themselves: the customer, whether they were cancelled, a live session."""
     return {row.id: row for row in fetch(connection, _AROUND, {"ids": lots.keys(ids)})} if ids else {}

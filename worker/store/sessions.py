@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from worker.customers import Channel, invitation_channels
 from worker.ids import new_id
 from worker.keyring import Keyring
-from worker.models import InvitationRow, Job, SessionRow
+from worker.models import CustomerRow, InvitationRow, Job, SessionRow
 from worker.sessions import Session, is_stale
 from worker.states import InvitationState, JobState, SessionState, job_state_from_invitations
 from worker.store import lots
 from worker.store.database import fetch
-from worker.store.sealing import seal_session
+from worker.store.sealing import ERASED, seal_session
 
 FIRST = "invitation"  # the kind of a session's first message, as opposed to its reminders
 # An invitation in one of these did not reach anybody: a later job of the same customer may send it after all.
@@ -44,11 +44,15 @@ class NewSession:
 
 @dataclass(frozen=True)
 class Added:
-    """The sessions kept, by job; the jobs that the provider has invited by itself; channels with messages due."""
+    """The sessions kept, by job; the jobs that the provider has invited by itself; channels with messages due.
+
+    `cancelled` are the jobs that an event has ended while they were called for: they keep what was opened, unsent.
+    """
 
     sessions: dict[int, uuid.UUID]
     invited: set[int]
     channels: set[str]
+    cancelled: set[int]
 
 
 def live(
@@ -72,19 +76,21 @@ def adopt(
 ) -> bool:
     """Move a leased job on to the session that its customer has: no call, and no second message.
 
-    With a link too old to send, the job waits until a new session makes sense; if that is now, it is not moved:
-    returns False, and the job is the caller's to work.
+    With a link too old to send, or erased with what its customer was before, the job waits until a new session makes
+    sense; if that is now, it is not moved: returns False, and the job is the caller's to work.
     """
     moved: dict[str, Any] = {"session_id": session.id, "lease_until": None, "changed_at": now}
-    if is_stale(session.expires_at, floor=timedelta(seconds=job.floor_seconds), now=now):
+    erased = session.sealed == ERASED
+    if erased or is_stale(session.expires_at, floor=timedelta(seconds=job.floor_seconds), now=now):
         due_at = reissue_at(session.expires_at)
         if due_at <= now:
             return False
+        why = "its link was erased" if erased else "its link is too old to send"
         moved |= {
             "state": JobState.WAITING,
             "due_at": due_at,
             "reason": "session_ends_first",
-            "detail": "the customer's session lives, but its link is too old to send; a new one follows its end",
+            "detail": f"the customer's session lives, but {why}; a new one follows its end",
         }
     else:
         states = _take_over(connection, job, session.id, now=now)
@@ -118,7 +124,9 @@ def _take_over(
     for channel in invitation_channels(job.channel):
         row = existing.get(channel)
         if row is None:
-            connection.execute(sa.insert(InvitationRow), [_invitation(job, session_id, channel, now=now)])
+            connection.execute(
+                sa.insert(InvitationRow), [_invitation(job, session_id, channel, job.invite_at, now=now)]
+            )
             states.append(InvitationState.WAITING)
         elif row.state is InvitationState.WAITING and row.in_doubt is not None:
             # To be looked up, and not before its time: what comes of that is this job's.
@@ -137,7 +145,7 @@ def _take_over(
                 "batch_id": job.batch_id,
                 "priority": job.priority,
                 "state": InvitationState.WAITING,
-                "due_at": now,
+                "due_at": _invite_at(job.invite_at, now=now),
                 "attempts": 0,
             }
             connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(again))
@@ -163,11 +171,14 @@ def add(connection: sa.Connection, keyring: Keyring, new: Sequence[NewSession], 
     A customer who has another session whose link still opens keeps that one: the new one is left out of
     `Added.sessions`, and its job must be held with what was found.
     """
-    added = Added({}, set(), set())
+    added = Added({}, set(), set(), set())
     if not new:
         return added
-    jobs = fetch(connection, _SESSIONS_OF, {"ids": lots.keys(item.job_id for item in new)})
-    before = _not_ended(connection, ((job.customer_id, job.purpose) for job in jobs if job.session_id is not None))
+    jobs = {job.id: job for job in fetch(connection, _JOBS_OF, {"ids": lots.keys(item.job_id for item in new)})}
+    live_ones = ((job.customer_id, job.purpose) for job in jobs.values() if job.session_id is not None)
+    before = _not_ended(connection, live_ones)
+    added.cancelled.update(job.id for job in jobs.values() if job.cancelled_at is not None)
+    erased = _erased(connection, [job.customer_id for job in jobs.values() if job.id in added.cancelled])
     rows, invitations, ended = [], [], []
     for item in new:
         old = before.get((item.customer_id, item.purpose))
@@ -177,15 +188,20 @@ def add(connection: sa.Connection, keyring: Keyring, new: Sequence[NewSession], 
             end = SessionState.SUPERSEDED if old.expires_at > now else SessionState.EXPIRED
             ended.append({"session_id": old.id, "end": end})
         session_id = new_id(now)
-        rows.append(_session(item, session_id, replaces=old.id if old else None, keyring=keyring))
+        row = _session(item, session_id, replaces=old.id if old else None, keyring=keyring)
+        # What comes of a call for somebody who was erased meanwhile must not bring them back.
+        rows.append(row | {"sealed": ERASED} if item.customer_id in erased else row)
         added.sessions[item.job_id] = session_id
+        invite_at = jobs[item.job_id].invite_at
         for channel in invitation_channels(item.channel):
-            invitation = _invitation(item, session_id, channel, now=now)
+            invitation = _invitation(item, session_id, channel, invite_at, now=now)
             if channel == Channel.SMS and item.session.sms_sent:
                 # The provider has texted the link itself: a second text would be one too many.
                 invitation |= {"state": InvitationState.SENT, "reason": "sent_by_provider", "sent_at": now}
                 added.invited.add(item.job_id)
-            else:
+            elif item.job_id in added.cancelled:
+                continue
+            elif invitation["due_at"] <= now:
                 added.channels.add(channel)
             invitations.append(invitation)
     if ended:
@@ -203,9 +219,9 @@ LIVE_SESSION = (
     .where(SessionRow.customer_id == Job.customer_id, SessionRow.purpose == Job.purpose, IS_LIVE)
     .scalar_subquery()
 )
-_SESSIONS_OF = sa.select(Job.customer_id, Job.purpose, LIVE_SESSION.label("session_id")).where(
-    lots.among(Job.id, "ids")
-)
+_JOBS_OF = sa.select(
+    Job.id, Job.customer_id, Job.purpose, Job.invite_at, Job.cancelled_at, LIVE_SESSION.label("session_id")
+).where(lots.among(Job.id, "ids"))
 # By purpose too, since to lock another purpose's session could cross with who writes that one's result.
 _NOT_ENDED = (
     sa.select(*SessionRow.__table__.columns)
@@ -226,6 +242,21 @@ def _not_ended(connection: sa.Connection, customers: Iterable[tuple[str, str]]) 
     }
     found = {(row.customer_id, row.purpose): row for row in connection.execute(_NOT_ENDED, given)}
     return {key: row for key, row in found.items() if key in wanted}
+
+
+def _erased(connection: sa.Connection, customer_ids: Sequence[str]) -> set[str]:
+    """Those of these customers of whom nothing is known any more."""
+    if not customer_ids:
+        return set()
+    gone = sa.select(CustomerRow.customer_id).where(
+        CustomerRow.customer_id.in_(customer_ids), CustomerRow.sealed.is_(None)
+    )
+    return set(connection.execute(gone).scalars())
+
+
+def _invite_at(invite_at: datetime | None, *, now: datetime) -> datetime:
+    """When a first invitation is due: the customer may have the link in the app until then."""
+    return now if invite_at is None else max(now, invite_at)
 
 
 def _session(
@@ -251,7 +282,9 @@ def _session(
     }
 
 
-def _invitation(job: Any, session_id: uuid.UUID, channel: str, *, now: datetime) -> dict[str, Any]:
+def _invitation(
+    job: Any, session_id: uuid.UUID, channel: str, invite_at: datetime | None, *, now: datetime
+) -> dict[str, Any]:
     """A new invitation of a NewSession, or of a job's row."""
     return {
         "id": new_id(now),
@@ -261,7 +294,7 @@ def _invitation(job: Any, session_id: uuid.UUID, channel: str, *, now: datetime)
         "channel": channel,
         "kind": FIRST,
         "state": InvitationState.WAITING,
-        "due_at": now,
+        "due_at": _invite_at(invite_at, now=now),
         "priority": job.priority,
         "lease_until": None,
         "lease_owner": "",
