@@ -41,6 +41,7 @@ from worker.store.erasing import Erasing
 from worker.store.facts import Facts
 from worker.store.failover import Failover
 from worker.store.handovers import Handovers
+from worker.store.inbox_retention import InboxRetention
 from worker.store.invitations import Invitations, InvitationTerms
 from worker.store.jobs import Jobs, JobTerms
 from worker.store.purging import Purging
@@ -89,6 +90,7 @@ class Parts:
         self.sweeps = Sweeps(self.database, jitter=jitter)
         self.failover = Failover(self.database)
         self.erasing, self.purging = Erasing(self.database), Purging(self.database)
+        self.inbox_retention = InboxRetention(self.database)
         self._senders = senders
         # The end is drawn: containers of one host name may count their processes from 1 each.
         self.owner = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(3)}"

@@ -330,6 +330,8 @@ class Inbox(Base):
         sa.Index("ix_inbox_customer", "customer_id", "occurred_at"),
         sa.Index("ix_inbox_received", "received_at"),
         sa.Index("ix_inbox_job", "job_id"),
+        # What is to be erased: little of what is there.
+        partial("ix_inbox_sealed", "received_at", where="length(sealed) > 0"),
     )
 
 

@@ -15,6 +15,12 @@ from worker.store.erasing import Place
 log = logging.getLogger(__name__)
 # How long a process rests once it has found nothing more: a look costs little, and nobody waits for it.
 LOOK_EVERY = timedelta(minutes=10)
+# An event that comes again must be known again. Producers, and brokers behind them, repeat within days; an event that
+# is put back from a dead-letter queue, or replayed from a log, within weeks. Batches that are kept for longer keep
+# their events for as long.
+INBOX_KEPT = timedelta(days=90)
+# A request that an update has overtaken is behind it by minutes: personal data is not kept for longer for its sake.
+UPDATES_KEPT = timedelta(days=30)
 
 
 class Retention:
@@ -35,7 +41,7 @@ class Retention:
         try:
             if self._next is not None and now < self._next:
                 return
-            if not (self._erase(now) or self._purge(now)):
+            if not (self._erase(now) or self._purge(now) or self._let_go_of_events(now)):
                 self._next = now + LOOK_EVERY
         except sa.exc.DBAPIError as error:
             # Nothing was changed, and nobody waits for it: the work must not end for what is only put in order here.
@@ -52,6 +58,13 @@ class Retention:
         if lot.customers:
             log.info("retention: the personal data of %d customers was erased", lot.customers)
         return lot.after is not None
+
+    def _let_go_of_events(self, now: datetime) -> bool:
+        """Whether there were any, so that there may be more."""
+        kept_for = max(INBOX_KEPT, self._parts.settings.retention.batches or INBOX_KEPT)
+        erased = self._parts.inbox_retention.erase_updates(since=now - UPDATES_KEPT)
+        removed = self._parts.inbox_retention.remove(since=now - kept_for)
+        return bool(erased or removed)
 
     def _purge(self, now: datetime) -> bool:
         """Whether there may be more batches to look at."""

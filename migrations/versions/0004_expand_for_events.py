@@ -43,6 +43,8 @@ def upgrade() -> None:
     op.create_index("ix_inbox_customer", "inbox", ["customer_id", "occurred_at"])
     op.create_index("ix_inbox_received", "inbox", ["received_at"])
     op.create_index("ix_inbox_job", "inbox", ["job_id"])
+    kept = sa.text("length(sealed) > 0")
+    op.create_index("ix_inbox_sealed", "inbox", ["received_at"], postgresql_where=kept, sqlite_where=kept)
     op.create_table(
         "outbox",
         sa.Column("id", BigId, nullable=False),

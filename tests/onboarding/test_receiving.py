@@ -1,10 +1,14 @@
 """Events come in: each is taken once, and becomes what docs/events.md says."""
 
+import itertools
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tests.pure.customer_days import C, R, U, days
 from worker.events import EventKind, Outcome
 from worker.models import Batch, CustomerRow, Inbox, InvitationRow, Job, SessionRow
 from worker.receiving import Receiver
@@ -438,3 +442,40 @@ async def test_an_event_appears_or_vanishes_with_the_callers_transaction(inlet, 
         (connection.commit if commits else connection.rollback)()
     assert outcomes(received) == ["taken"]
     assert len(world.rows(Inbox)) == len(world.rows(Job)) == commits
+
+
+def _events(said, customer_id):
+    """What a producer sends of it."""
+    for one in said:
+        data = {"customer_id": customer_id, **(one.columns if one.kind in (R, U) else {})}
+        purpose = {"purpose": one.purpose} if one.kind in (R, C) else {}
+        yield event(one.kind, data | purpose, of_minute(one))
+
+
+def of_minute(one):
+    return (one.at - at(0)).total_seconds() / 60
+
+
+async def test_events_come_to_the_same_end_in_whatever_order_and_lots_they_arrive(inlet):
+    world, receiver = inlet()
+    world.clock.advance(hours=24)
+    names = itertools.count()
+
+    def end_of(lots_of_events):
+        customer_id = f"C-{next(names)}"
+        for lot in lots_of_events:
+            received = receiver.receive(list(_events(lot, customer_id)))
+            assert not {"refused", "duplicate"} & set(outcomes(received))
+        rows = world.rows(CustomerRow, customer_id=customer_id)
+        person = open_person(world.parts.keyring, customer_id, rows[0].sealed) if rows and rows[0].sealed else None
+        return person, {row.purpose for row in world.rows(Job, customer_id=customer_id, state=JobState.WAITING)}
+
+    @settings(max_examples=15, database=None)
+    @given(days(), st.randoms(use_true_random=False))
+    def check(said, random):
+        shuffled = random.sample(said, len(said))
+        cut = random.randint(0, len(said))
+        in_time = sorted(said, key=lambda one: one.minute)
+        assert end_of([shuffled[:cut], shuffled[cut:]]) == end_of([[one] for one in in_time])
+
+    check()
