@@ -2,7 +2,8 @@
 
 Queues: `issue` (bells for provider accounts), `invite` (bells for channels), `sweep` (the timer's). A message
 is a bell: it carries an account's name or a channel, and nothing is lost with it. Precedence is decided when
-rows are taken, not by brokers.
+rows are taken, not by brokers. `requests` is for events that other projects send as tasks (docs/library.md): those
+are no bells, and must not be lost.
 """
 
 import os
@@ -14,8 +15,11 @@ from kombu.entity import Exchange, Queue
 
 from worker.settings import Settings
 
-ISSUE, INVITE, SWEEP = "issue", "invite", "sweep"
-QUEUES = (ISSUE, INVITE, SWEEP)
+ISSUE, INVITE, SWEEP, REQUESTS = "issue", "invite", "sweep", "requests"
+BELLS = (ISSUE, INVITE, SWEEP)
+QUEUES = (*BELLS, REQUESTS)
+# Where requests are kept that were refused, each with its reason; no worker listens there.
+REFUSED_REQUESTS = "requests.refused"
 SWEEP_SECONDS = 1.0
 # Bells wait while no worker runs. Far more than there are accounts and channels: what is dropped rings again.
 MOST_BELLS = 1000
@@ -101,17 +105,19 @@ def _longest_end(settings: Settings) -> float:
 
 
 def _queues(url: str) -> list[Queue]:
+    bounds = {"x-max-length": MOST_BELLS, "x-overflow": "drop-head"}
+    return [*(_queue(name, url, bounds) for name in BELLS), _queue(REQUESTS, url)]
+
+
+def refused_requests(url: str) -> Queue:
+    return _queue(REFUSED_REQUESTS, url)
+
+
+def _queue(name: str, url: str, bounds: dict[str, Any] | None = None) -> Queue:
     # Quorum queues survive a broker's node; they must be quorum from the start, for a queue's kind cannot be
     # changed. A topic exchange, because Celery's delayed delivery, which quorum queues bring along, wants one.
-    arguments = (
-        {"x-queue-type": "quorum", "x-max-length": MOST_BELLS, "x-overflow": "drop-head"}
-        if url.startswith("amqp")
-        else None
-    )
-    return [
-        Queue(name, Exchange("onboarding", type="topic"), routing_key=name, queue_arguments=arguments)
-        for name in QUEUES
-    ]
+    arguments = {"x-queue-type": "quorum", **(bounds or {})} if url.startswith("amqp") else None
+    return Queue(name, Exchange("onboarding", type="topic"), routing_key=name, queue_arguments=arguments)
 
 
 def _transport_options(url: str) -> dict[str, Any]:

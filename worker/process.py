@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from worker.bootstrap import Parts
 from worker.clock import monotonic
+from worker.receiving import Receiver
 from worker.retention import Retention
 from worker.runner import Runner
 from worker.settings import Settings, load
@@ -83,6 +84,7 @@ class Process:
         with ExitStack() as exits:
             self.parts = exits.enter_context(opened(load()))
             self.retention = Retention(self.parts)
+            self.receiver = Receiver(self.parts)
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
             self._thread.start()
@@ -176,6 +178,11 @@ def existing() -> Process | None:
 def forget() -> Process | None:
     """Take this process's out, for whoever closes it."""
     return _processes.pop(os.getpid(), None)
+
+
+def is_ending() -> bool:
+    """Whether this process, or the worker that it was forked from, was told to end."""
+    return _ending[0] == 1
 
 
 def end_shifts() -> None:

@@ -1,11 +1,14 @@
 """Celery's tasks: doorbells. They say that something is due; the database says what.
 
-Losing, doubling or reordering any of them changes when work happens, never what: the sweep rings again.
+Losing, doubling or reordering any of them changes when work happens, never what: the sweep rings again. One is no bell:
+`onboarding.request` brings an event of another project, which is in the message alone until it was taken.
 """
 
+import json
 import logging
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -14,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 import sqlalchemy as sa
+from celery.exceptions import Reject
 from celery.signals import (
     celeryd_init,
     worker_process_init,
@@ -23,11 +27,22 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from worker import process
+from worker import envelopes, process
 from worker.app import app
 from worker.bells import BROKER_AWAY, ring_soon
-from worker.celery_settings import INVITE, ISSUE, QUEUES, SWEEP, SWEEP_SECONDS
+from worker.celery_settings import (
+    CONFIRM_SECONDS,
+    INVITE,
+    ISSUE,
+    QUEUES,
+    REQUESTS,
+    SWEEP,
+    SWEEP_SECONDS,
+    refused_requests,
+)
 from worker.clock import monotonic
+from worker.envelopes import Unreadable
+from worker.events import Event, EventKind, Outcome, Receipt
 from worker.outage import Outage
 from worker.process import NotReady, Outdated, Process, opened
 from worker.runner import LONGEST_SHIFT
@@ -40,6 +55,7 @@ log = logging.getLogger(__name__)
 LONGEST_SHIFT_OF_A_CHILD = timedelta(seconds=5)
 # Bells come faster than a database that is away can say so: one try in so many seconds for each process.
 TRY_SECONDS = 2.0
+MOST_REASON = 2000  # characters: a row of a list may have something wrong in each of its columns
 # How often a worker that started before its database looks whether it may try stopped accounts again.
 RESUME_SECONDS = 10.0
 _is_child = False
@@ -112,6 +128,68 @@ def sweep() -> None:
         for step, name in ringable(here.parts):
             ring_soon(step, name)
         here.retention.step()  # after the bells: nobody waits for it
+
+
+@app.task(name="onboarding.request", queue=REQUESTS, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
+def request(event: Any) -> None:
+    """Take an event that another project sent as a task: a CloudEvent as an object, or the data of a request alone.
+
+    It is acknowledged once it was taken, or kept among the refused with the reason. While the database or the broker
+    is away, it is waited for; a worker that is told to end meanwhile gives the message back.
+    """
+    body = json.dumps(event).encode()
+    found = envelopes.read(body, content_type="application/json", attributes={}, plain=EventKind.REQUESTED)
+    while not (_keep_refused(body, found.reason) if isinstance(found, Unreadable) else _taken(found, body)):
+        if process.is_ending():
+            raise Reject("the worker ends", requeue=True)
+        time.sleep(TRY_SECONDS)
+
+
+def _taken(event: Event, body: bytes) -> bool:
+    """Whether the event is done with: taken, or kept among the refused."""
+    here = _process()
+    if here is None:
+        return False
+    receipt: Receipt | None = None
+    with _a_database_that_may_be_away():
+        try:
+            received = here.receiver.receive([event])
+        except sa.exc.OperationalError:
+            raise
+        except Exception as error:  # a bug must not lose what is in this message alone
+            log.error("taking a request ended with %s", type(error).__name__)
+            return _keep_refused(body, f"the worker failed with {type(error).__name__}")
+        (receipt,) = received.receipts
+        for step, name in received.due:
+            ring_soon(step, name)
+    if receipt is None or receipt.outcome is not Outcome.REFUSED:
+        return receipt is not None
+    told = [f"{one.column}: {one.problem}" if one.column else one.problem for one in receipt.problems]
+    return _keep_refused(body, "; ".join([receipt.reason, *told]))
+
+
+def _keep_refused(body: bytes, reason: str) -> bool:
+    """Put what was refused where a person finds it; whether the broker has it. No value is in the reason."""
+    queue = refused_requests(str(app.conf.broker_url))
+    try:
+        with app.producer_pool.acquire(block=True) as producer:
+            producer.publish(
+                body,
+                exchange=queue.exchange,
+                routing_key=queue.routing_key,
+                declare=[queue],
+                content_type="application/json",
+                content_encoding="utf-8",
+                headers={"x-reason": reason[:MOST_REASON]},
+                delivery_mode=2,
+                retry=False,
+                confirm_timeout=CONFIRM_SECONDS,
+            )
+    except BROKER_AWAY as error:
+        log.warning("the broker is away (%s): a refused request is kept when it is back", type(error).__name__)
+        return False
+    log.error("a request was refused, and is kept in the queue %s: %s", queue.name, reason[:MOST_REASON])
+    return True
 
 
 def ring_invite(channel: str) -> None:

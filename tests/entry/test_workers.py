@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kombu import Connection
+from celery import Celery
+from kombu import Connection, Exchange, Queue
 
-from worker.celery_settings import ISSUE, MOST_BELLS, QUEUES, celery_settings
+from worker.celery_settings import ISSUE, MOST_BELLS, QUEUES, REFUSED_REQUESTS, celery_settings
 from worker.settings import load
 
 from .desk import Desk, Played, customers, wait_until
@@ -41,13 +42,14 @@ def broker(request: pytest.FixtureRequest, alone: None) -> Iterator[str]:
 
 
 def purge(url: str) -> None:
+    names = (*QUEUES, REFUSED_REQUESTS)
     if url.startswith("redis"):
         import redis
 
         with redis.Redis.from_url(url) as client:
-            client.delete(*QUEUES, "unacked", "unacked_index", *(f"_kombu.binding.{name}" for name in QUEUES))
+            client.delete(*names, "unacked", "unacked_index", *(f"_kombu.binding.{name}" for name in names))
         return
-    for name in QUEUES:
+    for name in names:
         with Connection(url) as connection:
             channel: Any = connection.channel()
             with contextlib.suppress(connection.channel_errors):  # not there yet
@@ -97,6 +99,36 @@ def test_workers_and_beat_invite_an_imported_list_and_end_when_told_to(office: D
     assert set(played.opened.values()) == {1}
     assert len(played.opened) == NUMBER
     assert len(played.sandbox.mailbox) == NUMBER
+
+
+def test_a_project_of_its_own_requests_by_a_task_and_what_is_refused_is_kept(office: Desk, played: Played, broker: str):
+    worker = office.start("worker")
+    # As docs/library.md has it, without any code of ours.
+    arguments = {"x-queue-type": "quorum"} if broker.startswith("amqp") else None
+    queue = Queue("requests", Exchange("onboarding", type="topic"), routing_key="requests", queue_arguments=arguments)
+    data = {"customer_id": "C-0001", "email": "box1@example.com", "country": "DE"}
+    event = {"specversion": "1.0", "type": "onboarding.requested", "source": "/signup", "id": "s-1", "data": data}
+    wrong = {**event, "id": "s-2", "data": {"customer_id": "C-0002", "email": "box2@nowhere"}}
+    with Celery("theirs", broker=broker, set_as_current=False) as theirs:
+        for one in (event, event, wrong, "no object"):
+            theirs.send_task("onboarding.request", args=[one], queue=queue, declare=[queue], argsrepr="(…)")
+    wait_until(lambda: len(played.sandbox.mailbox) == 1, "the invitation is out")
+    with Connection(broker) as connection:
+        kept = Queue(REFUSED_REQUESTS)(connection.channel())
+
+        def refused() -> Iterator[tuple[str, Any]]:
+            wait_until(lambda: kept.queue_declare(passive=True).message_count > 0, "what was refused is kept")
+            message = kept.get(no_ack=True)
+            yield message.headers["x-reason"], message.payload
+
+        found = dict([*refused(), *refused()])
+    assert any("email" in reason and payload == wrong for reason, payload in found.items())
+    assert "no object" in found.values()
+    ended = office.end(worker, by=signal.SIGTERM)
+    assert ended.code == 0
+    assert "requests.refused" in ended.err
+    assert not any(word in ended.err for word in ("box1@", "box2@", "nowhere"))
+    assert played.opened == {"C-0001": 1}
 
 
 def test_bells_that_nobody_hears_do_not_pile_up_in_rabbitmq(desk: Desk, alone: None, amqp_url: str):
