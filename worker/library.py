@@ -18,7 +18,9 @@ from celery import Celery
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.orm import Session
 
+from worker.bootstrap import Parts
 from worker.celery_settings import celery_settings
+from worker.clock import monotonic
 from worker.customers import FieldProblem
 from worker.events import Event, EventKind, Outcome, Receipt
 from worker.process import NotReady, opened
@@ -27,6 +29,8 @@ from worker.ringing import Ringer, ring_by
 from worker.settings import Settings, SettingsError, load
 
 __all__ = ["EventRefused", "NotReady", "SettingsError", "request_onboarding", "take_event"]
+
+SET_CLOCK_EVERY = 60.0  # seconds
 
 
 class EventRefused(Exception):
@@ -101,8 +105,17 @@ class _Here:
         """Raises NotReady, SettingsError."""
         self._settings = settings
         with ExitStack() as exits:
-            self.receiver = Receiver(exits.enter_context(opened(settings)))
+            # Nothing is written to get ready: on SQLite it would wait for the caller's own transaction.
+            self._parts = exits.enter_context(opened(settings, prepare=Parts.set_clock))
+            self.receiver = Receiver(self._parts)
             self._exits = exits.pop_all()
+        self._clock_set_at = monotonic()
+
+    def keep_time(self) -> None:
+        """Set the clock by the database's now and then, as workers do."""
+        if monotonic() - self._clock_set_at > SET_CLOCK_EVERY:
+            self._clock_set_at = monotonic()
+            self._parts.set_clock()
 
     @cached_property
     def _ringer(self) -> Ringer:
@@ -131,6 +144,7 @@ def _here() -> _Here:
         here = _processes.get(os.getpid())
         if here is None:
             here = _processes[os.getpid()] = _Here(load())
+        here.keep_time()
     return here
 
 

@@ -48,7 +48,7 @@ class Outdated(NotReady):
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Parts]:
+def opened(settings: Settings, *, prepare: Callable[[Parts], None] = Parts.ready) -> Iterator[Parts]:
     """Parts on a database that can be used, closed at the end. Raises NotReady, SettingsError."""
     parts = Parts(settings)
     try:
@@ -56,7 +56,7 @@ def opened(settings: Settings) -> Iterator[Parts]:
             not_ready = schema.why_not_ready(parts.database)
             if not_ready:
                 raise (Outdated if schema.outdated(parts.database) else NotReady)(not_ready)
-            parts.ready()
+            prepare(parts)
             parts.check_keys()
         except sa.exc.OperationalError as error:
             raise NotReady(f"the database cannot be reached: {reason(error)}") from None

@@ -1,0 +1,66 @@
+"""A sign-up in an application of your own: its account and its verification appear together, or not at all.
+
+    ONBOARDING_CONFIG=onboarding.toml python examples/from_your_app.py
+
+needs a database that is up to date (`onboard db upgrade`). The session is SQLAlchemy's, as a FastAPI or Flask project
+has one for each request; docs/library.md says the same for Django.
+"""
+
+import sys
+
+import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from worker import EventRefused, request_onboarding
+from worker.settings import load
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Account(Base):
+    """A table of yours, in the worker's database."""
+
+    __tablename__ = "your_account"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    email: Mapped[str]
+
+
+def sign_up(session: Session, email: str, name: str) -> tuple[int, list[str]]:
+    """What stands behind POST /sign-up: an HTTP status, and what is wrong with the form."""
+    account = Account(email=email)
+    session.add(account)
+    session.flush()
+    data = {
+        "customer_id": f"account-{account.id}",
+        "email": email,
+        "first_name": name,
+        "invite_after": "30 minutes",  # the customer is in the app now; the mail is for who leaves
+    }
+    try:
+        # With an id that stays the same, a sign-up that is sent twice is taken once.
+        request_onboarding(data, source="/sign-up", id=str(account.id), connection=session)
+    except EventRefused as refused:
+        session.rollback()
+        return 422, [f"{found.column}: {found.problem}" for found in refused.problems]
+    session.commit()
+    return 201, []
+
+
+def main() -> None:
+    engine = sa.create_engine(load().database.url)
+    Base.metadata.create_all(engine)
+    for email, name in (("ona@example.org", "Ona"), ("no address", "Jonas")):
+        with Session(engine) as session:
+            status, problems = sign_up(session, email, name)
+            sys.stdout.write(f"{status} {'; '.join(problems)}".rstrip() + "\n")
+    with Session(engine) as session:
+        accounts = session.scalar(sa.select(sa.func.count()).select_from(Account))
+        sys.stdout.write(f"accounts: {accounts}\n")
+    engine.dispose()
+
+
+if __name__ == "__main__":
+    main()
