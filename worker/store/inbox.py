@@ -123,7 +123,10 @@ class Inboxes:
         for taken in _of(new, EventKind.ERASED):
             erase_customer(connection, taken.arrival.customer_id, taken.arrival.occurred_at, taken.known, now=now)
         _note(connection, new)
-        _let_go(connection, {taken.arrival.customer_id for taken in new})
+        # Who was known, or is by a request, is somebody: there may be a row of nobody for the others alone.
+        known = {customer_id for customer_id, row in customers.items() if row.details_at or row.sealed}
+        known |= {taken.arrival.customer_id for taken in _of(new, EventKind.REQUESTED)}
+        _let_go(connection, customers.keys() - known)
 
     def _keep_details(
         self, connection: sa.Connection, new: Sequence[_Taken], customers: Mapping[str, sa.Row[Any]], *, now: datetime
@@ -388,6 +391,8 @@ def _note(connection: sa.Connection, new: Sequence[_Taken]) -> None:
 
 def _let_go(connection: sa.Connection, customer_ids: Collection[str]) -> None:
     """Of customers of whom nothing is known after all, keep no row."""
+    if not customer_ids:
+        return
     nothing = (
         lots.among(CustomerRow.customer_id, "customers"),
         CustomerRow.sealed.is_(None),
