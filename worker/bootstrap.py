@@ -297,7 +297,6 @@ def not_applied_yet(settings: Settings) -> list[str]:
         "invitations.reminders": bool(settings.invitations.reminders),
         "invitations.fallback": settings.invitations.fallback is not None,
         "links.mode": settings.links.mode != "provider",
-        "bus": settings.bus is not None,
         "subscribers": bool(settings.subscribers),
     }
     return [f"{key}: this release does not apply it yet" for key, is_asked in asked.items() if is_asked]

@@ -84,7 +84,7 @@ ALL = sorted(services())
 
 
 def test_there_is_every_part_of_the_system():
-    assert set(ALL) == {"postgres", "rabbitmq", "redis", "migrate", "worker", "beat", "sandbox"}
+    assert set(ALL) == {"postgres", "rabbitmq", "redis", "migrate", "worker", "beat", "bus", "sandbox"}
 
 
 def test_at_the_top_there_is_only_what_compose_knows():

@@ -20,7 +20,7 @@ from worker.store.database import Database
 from .compose_file import ROOT, ours, services
 
 KEY = "A" * 43 + "="
-CONFIGURED = ["migrate", "worker", "beat"]
+CONFIGURED = ["migrate", "worker", "beat", "bus"]
 
 
 def ports_of_the_sandbox() -> dict[str, int]:
@@ -238,5 +238,5 @@ def test_the_shipped_list_is_where_the_first_lines_say_it_is():
 
 
 def test_our_services_run_one_image():
-    assert sorted(ours()) == ["beat", "migrate", "sandbox", "worker"]
+    assert sorted(ours()) == ["beat", "bus", "migrate", "sandbox", "worker"]
     assert len({service["image"] for service in ours().values()}) == 1

@@ -8,6 +8,7 @@ import click
 from worker import __version__
 from worker.cli.accounts import account
 from worker.cli.archive import archive
+from worker.cli.bus import bus
 from worker.cli.check import check
 from worker.cli.completion import completion
 from worker.cli.database import db
@@ -59,6 +60,7 @@ COMMANDS = (
     template,
     worker,
     beat,
+    bus,
     sandbox,
     db,
     keys,
@@ -82,6 +84,7 @@ SHORT = {
     "template": "Preview what customers read.",
     "worker": "Work what is due, until ended.",
     "beat": "Ring for what is due, until ended.",
+    "bus": "Take events from the message bus, until ended.",
     "sandbox": "Play the providers and a mailbox.",
     "db": "The database's schema.",
     "keys": "Keys to encrypt with.",

@@ -120,7 +120,7 @@ def global_options() -> list[click.Option]:
             type=click.Choice(logs.LEVELS, case_sensitive=False),
             expose_value=False,
             callback=_keep("log_level"),
-            help="How much is logged.  [default: warning; worker and beat: info]",
+            help="How much is logged.  [default: warning; worker, beat and bus: info]",
         ),
         click.Option(
             ["--log-file"],

@@ -1,0 +1,87 @@
+"""Connections to the bus, and messages as they came: neither decoded nor unpacked before they are looked at."""
+
+import ssl
+from typing import Any
+
+from kombu.connection import Connection
+from kombu.transport import pyamqp
+
+from worker.bus.redis_channel import TAKEN_SECONDS, keys_of
+from worker.bus.redis_channel import Transport as RedisTransport
+from worker.bus.undecoded import Undecoded
+from worker.settings.outside import Bus
+
+# Seconds. RabbitMQ ends a connection that says nothing for two of them: longer than a transaction may wait for locks.
+HEARTBEAT = 60
+# As for bells: a broker that hangs, or a host that vanished, is given up in bounded time.
+CONNECT_SECONDS = 5
+SOCKET_SECONDS = 10
+# How long RabbitMQ may take to confirm a message.
+CONFIRM_SECONDS = 10
+
+
+class AmqpMessage(Undecoded, pyamqp.Message):
+    """A message from RabbitMQ. `body` is bytes."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if not isinstance(self.body, bytes):
+            self.body = b""  # an empty body is a text to amqp
+
+    @property
+    def broken(self) -> str:
+        """Why it cannot be read at all: of RabbitMQ's there is no such message."""
+        return ""
+
+    @property
+    def times_given_back(self) -> int:
+        """How often it was taken before and not acknowledged, where the broker counts (quorum queues)."""
+        times = self.headers.get("x-delivery-count", 0)
+        return times if isinstance(times, int) else 0
+
+
+class BusConnection(Connection):
+    """As kombu's, with our own transport on Redis, also after it turned to another of several nodes."""
+
+    def _init_params(self, **params: Any) -> None:  # type: ignore[override]
+        if params.get("transport") == "rediss" and not params.get("ssl"):
+            # kombu would not look at the certificate; these messages are personal.
+            params["ssl"] = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+        if params.get("transport") in ("redis", "rediss"):
+            params["transport"] = RedisTransport
+        super()._init_params(**params)
+
+    def channel(self) -> Any:
+        """A channel whose messages come as they are."""
+        channel = super().channel()
+        if isinstance(channel, pyamqp.Channel):
+            channel.auto_decode = False
+            channel.Message = AmqpMessage
+        return channel
+
+
+def connection_to(bus: Bus, *, taken_seconds: float = TAKEN_SECONDS) -> BusConnection:
+    """A connection that is made when it is first used, or by `connect`.
+
+    `taken_seconds`: after how long Redis gives back what a consumer has taken and left; RabbitMQ notices at once.
+    """
+    return BusConnection(
+        bus.url, heartbeat=HEARTBEAT, connect_timeout=CONNECT_SECONDS, transport_options=_options(bus, taken_seconds)
+    )
+
+
+def _options(bus: Bus, taken_seconds: float) -> dict[str, Any]:
+    if bus.url.startswith("amqp"):
+        return {"confirm_publish": True, "read_timeout": SOCKET_SECONDS, "write_timeout": SOCKET_SECONDS}
+    if bus.url.startswith("redis"):
+        taken = keys_of(bus.queue)
+        return {
+            "unacked_key": taken.taken,
+            "unacked_index_key": taken.index,
+            "visibility_timeout": taken_seconds,
+            "socket_timeout": SOCKET_SECONDS,
+            "socket_connect_timeout": CONNECT_SECONDS,
+            "socket_keepalive": True,
+            "health_check_interval": SOCKET_SECONDS,
+        }
+    return {"polling_interval": 0.01}
