@@ -18,7 +18,7 @@ from worker.store.jobs import EVENT, PAUSED
 from worker.store.sealing import ERASED, open_person
 
 from .events import at, cancelled, erased, event, requested, updated
-from .world import customer
+from .world import LIMITED, customer
 
 DEEP: list = []
 for _ in range(40):
@@ -322,6 +322,21 @@ async def test_a_session_that_was_being_opened_is_kept_and_nothing_is_sent_of_it
     again = world.rows(Job)[-1]
     assert again.state is (JobState.INVITED if invited else JobState.WAITING)
     assert again.reason == ("" if invited else "session_ends_first")
+
+
+async def test_a_call_that_failed_is_not_made_again_for_who_was_cancelled_meanwhile(inlet):
+    world, receiver = inlet(outcomes=lambda _: during())
+
+    def during():
+        receiver.receive([cancelled("C-1")])
+        return LIMITED
+
+    receiver.receive([requested("C-1")])
+    await world.work()
+    assert world.states() == {"waiting": 1}
+    world.clock.advance(minutes=10)
+    await world.work()
+    assert (world.states(), len(world.asked)) == ({"cancelled": 1}, 1)
 
 
 async def test_a_message_that_was_being_sent_is_not_tried_again_once_it_was_cancelled(inlet):

@@ -57,10 +57,13 @@ async def test_of_two_consumers_with_one_event_the_second_sees_the_firsts_receip
     assert (receipt.outcome, receipt.job_id) == (Outcome.DUPLICATE, world.job("C-1").id)
 
 
-async def test_a_request_beside_its_later_cancellation_is_ignored(world):
+@pytest.mark.parametrize("known", [False, True])
+async def test_a_request_beside_its_later_cancellation_is_ignored(world, known):
+    if known:
+        Receiver(world.parts).receive([requested("C-1", 0, purpose="loan")])
     receipt = beside(world, cancelled("C-1", 10), requested("C-1", 5))
     assert receipt.outcome is Outcome.IGNORED
-    assert world.rows(Job) == []
+    assert world.rows(Job, purpose="onboarding") == []
 
 
 async def test_a_cancellation_beside_the_first_request_of_its_customer_ends_its_job(world):
