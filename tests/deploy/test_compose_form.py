@@ -84,7 +84,7 @@ ALL = sorted(services())
 
 
 def test_there_is_every_part_of_the_system():
-    assert set(ALL) == {"postgres", "rabbitmq", "redis", "migrate", "worker", "beat", "bus", "sandbox"}
+    assert set(ALL) == {"postgres", "rabbitmq", "redis", "migrate", "worker", "beat", "bus", "web", "sandbox"}
 
 
 def test_at_the_top_there_is_only_what_compose_knows():
@@ -174,7 +174,7 @@ def test_our_services_may_do_no_more_than_they_must(name):
 
 def test_every_password_can_be_set_from_outside():
     given = {"POSTGRES_PASSWORD": "one", "RABBITMQ_PASSWORD": "two", "IDENFY_KEY": "three", "IDENFY_SECRET": "four"}
-    given |= {"FRANKIE_KEY": "five", "FRANKIE_CUSTOMER": "six"}
+    given |= {"FRANKIE_KEY": "five", "FRANKIE_CUSTOMER": "six", "EVENTS_KEY": "seven"}
     values = {
         (service, name): value
         for service, parts in services(given).items()

@@ -20,7 +20,7 @@ from worker.store.database import Database
 from .compose_file import ROOT, ours, services
 
 KEY = "A" * 43 + "="
-CONFIGURED = ["migrate", "worker", "beat", "bus"]
+CONFIGURED = ["migrate", "worker", "beat", "bus", "web"]
 
 
 def ports_of_the_sandbox() -> dict[str, int]:
@@ -187,6 +187,17 @@ def test_the_sandbox_listens_where_its_ports_are_published():
     assert f"http://127.0.0.1:{given['port']}/" in service["healthcheck"]["test"][-1]
 
 
+def test_web_listens_where_its_port_is_published_and_is_asked_there_whether_it_is_well(tmp_path):
+    service = services()["web"]
+    (published,) = service["ports"]
+    host, _, port = parsed(main_group, service["command"][1:])["bind"].rpartition(":")
+    assert not is_loopback(host)  # of its own network, where nothing else is
+    assert published == f"127.0.0.1:{port}:{port}"
+    assert f"http://127.0.0.1:{port}/readyz" in service["healthcheck"]["test"][-1]
+    (key,) = settings_of("web", tmp_path, EVENTS_KEY="a-key").web.event_keys
+    assert key.reveal() == "a-key"
+
+
 def test_an_option_that_no_command_has_would_be_noticed():
     with pytest.raises(click.UsageError):
         parsed(main_group, ["sandbox", "--smtpport", "1"])
@@ -238,5 +249,5 @@ def test_the_shipped_list_is_where_the_first_lines_say_it_is():
 
 
 def test_our_services_run_one_image():
-    assert sorted(ours()) == ["beat", "bus", "migrate", "sandbox", "worker"]
+    assert sorted(ours()) == ["beat", "bus", "migrate", "sandbox", "web", "worker"]
     assert len({service["image"] for service in ours().values()}) == 1

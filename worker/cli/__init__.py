@@ -21,6 +21,7 @@ from worker.cli.run import import_, run
 from worker.cli.sandbox import sandbox
 from worker.cli.status import status
 from worker.cli.template import template
+from worker.cli.web import web
 from worker.cli.workers import beat, worker
 
 EPILOG = """\b
@@ -61,6 +62,7 @@ COMMANDS = (
     worker,
     beat,
     bus,
+    web,
     sandbox,
     db,
     keys,
@@ -85,6 +87,7 @@ SHORT = {
     "worker": "Work what is due, until ended.",
     "beat": "Ring for what is due, until ended.",
     "bus": "Take events from the message bus, until ended.",
+    "web": "Take events over HTTP, until ended.",
     "sandbox": "Play the providers and a mailbox.",
     "db": "The database's schema.",
     "keys": "Keys to encrypt with.",

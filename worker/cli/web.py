@@ -1,0 +1,85 @@
+"""`onboard web`: events over HTTP."""
+
+import asyncio
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import click
+import sqlalchemy as sa
+from alembic.util import CommandError
+
+from worker.bootstrap import Parts
+from worker.celery_settings import why_not_with_workers
+from worker.cli.exits import CannotStart
+from worker.cli.invocation import Invocation, start_logging
+from worker.settings import Settings, SettingsError
+from worker.settings.addresses import bind_address, is_loopback
+from worker.store import schema
+from worker.store.database import reason
+from worker.web import app, no_bell
+from worker.web.lots import Ring
+from worker.web.server import serve
+
+
+@click.command()
+@click.option("--bind", metavar="HOST:PORT", help="Where to listen.  [default: bind of [web], 127.0.0.1:8080]")
+@click.pass_obj
+def web(invocation: Invocation, bind: str | None) -> None:
+    """Take events over HTTP, until ended: POST /events, GET /events/ID, GET /healthz, GET /readyz.
+
+    On PostgreSQL beside any number of workers; as many as it takes. On SQLite beside one `onboard run`, which finds
+    within a second what came in. Waits for a database that is away, and for `onboard db upgrade`.
+
+    SIGTERM ends it: what is under way is answered.
+    """
+    settings = invocation.settings()
+    host, port = _address(settings, bind)
+
+    def started(port: int) -> None:
+        click.echo(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}", err=True)
+
+    if invocation.log_level == "warning":
+        invocation.log_level = "info"
+        start_logging(invocation)
+    try:
+        parts = Parts(settings)
+    except (SettingsError, ValueError) as error:
+        raise CannotStart(str(error)) from None
+    try:
+        if parts.database.is_sqlite:
+            with suppress(CommandError):  # a revision that this release does not know: /readyz says so
+                schema.upgrade(parts.database)
+        if not settings.web.event_keys:
+            click.echo("warning: web.event_keys: none, so that nobody can post events", err=True)
+        asyncio.run(serve(app(parts, ring=_ring(settings)), host=host, port=port, started=started))
+    except sa.exc.DatabaseError as error:
+        # Of a SQLite file, which is upgraded before anybody is listened to; the other databases are waited for.
+        raise CannotStart(f"the database does not answer: {reason(error)}") from None
+    except OSError as error:
+        raise CannotStart(f"{host}:{port} cannot be listened on: {error.strerror or error}") from None
+    finally:
+        parts.close()
+
+
+def _address(settings: Settings, bind: str | None) -> tuple[str, int]:
+    """Where to listen; what is typed is held to the same rule as what is configured."""
+    if bind is None:
+        return settings.web.host, settings.web.port
+    try:
+        host, port = bind_address(bind)
+    except ValueError as error:
+        raise click.UsageError(f"--bind: {error}") from None
+    if not is_loopback(host) and not settings.web.users and not settings.web.event_keys:
+        raise CannotStart("--bind: anything but loopback needs `users` or `event_keys` in [web]")
+    return host, port
+
+
+def _ring(settings: Settings) -> Ring:
+    """How workers are rung for; where there are none, whoever works the same database looks for what is due."""
+    if why_not_with_workers(settings):
+        return no_bell
+    os.environ["ONBOARDING_CONFIG"] = str(Path(settings.path).resolve())
+    from worker.bells import ring_soon  # imported here: it brings Celery, and reads the configuration just named
+
+    return ring_soon

@@ -1,0 +1,83 @@
+"""Who sends events: whoever has one of the keys, or signs with it. Pure.
+
+A signature is that of Standard Webhooks (standardwebhooks.com): HMAC-SHA256 over the message's id, its time and its
+body, so that the key itself never travels.
+"""
+
+import binascii
+import hmac
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+TOLERANCE = timedelta(minutes=5)  # how far the signer's clock may be from ours, and how old what is sent may be
+MOST_SIGNATURES = 10
+SIGNATURE_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
+_IN_BASE64 = "whsec_"
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """Somebody whose credentials were not accepted; `reason` names none of them."""
+
+    reason: str
+
+
+def bearer(authorization: str, keys: Sequence[str]) -> int | Stranger:
+    """Which of the keys an `Authorization` header holds. Takes as long whether it is the first, the last or none."""
+    scheme, _, given = authorization.partition(" ")
+    if scheme.lower() != "bearer":
+        return Stranger("the Authorization header is not Bearer")
+    found = _which([_same(key.encode(), _octets(given.strip())) for key in keys])
+    return found if found is not None else Stranger("the key is none of event_keys")
+
+
+def signed_recently(headers: Mapping[str, str], now: datetime) -> Stranger | None:
+    """Why a signature need not be looked at: headers are missing, or its time is past or ahead. For before the body
+    is read."""
+    if missing := [name for name in SIGNATURE_HEADERS if not headers.get(name)]:
+        return Stranger(f"a signed event also needs the header {missing[0]}")
+    timestamp = headers["webhook-timestamp"]
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
+        return Stranger("webhook-timestamp is not in seconds since 1970")
+    if abs(now.timestamp() - int(timestamp)) > TOLERANCE.total_seconds():
+        return Stranger("webhook-timestamp is more than 5 minutes from our time")
+    return None
+
+
+def signature(headers: Mapping[str, str], body: bytes, keys: Sequence[str], now: datetime) -> int | Stranger:
+    """Which of the keys a message was signed with: one of its signatures must be right."""
+    if stranger := signed_recently(headers, now):
+        return stranger
+    signed = b"%s.%s.%s" % (_octets(headers["webhook-id"]), _octets(headers["webhook-timestamp"]), body)
+    given = [_octets(one) for one in headers["webhook-signature"].split()[:MOST_SIGNATURES]]
+    expected = [b"v1," + b64encode(hmac.digest(_secret(key), signed, sha256)) for key in keys]
+    # Each is compared with each, whatever was found before.
+    found = _which([any([_same(ours, theirs) for theirs in given]) for ours in expected])
+    return found if found is not None else Stranger("no signature fits")
+
+
+def _secret(key: str) -> bytes:
+    """The octets that a key signs with. Those of Standard Webhooks are written in base64, after `whsec_`."""
+    if key.startswith(_IN_BASE64):
+        try:
+            return b64decode(key.removeprefix(_IN_BASE64).encode(), validate=True)
+        except binascii.Error:
+            pass  # a key of somebody's own that happens to begin so
+    return key.encode()
+
+
+def _same(ours: bytes, theirs: bytes) -> bool:
+    # By their hashes, which are of one length whatever was sent.
+    return hmac.compare_digest(sha256(ours).digest(), sha256(theirs).digest())
+
+
+def _which(fits: Sequence[bool]) -> int | None:
+    return next((index for index, one in enumerate(fits) if one), None)
+
+
+def _octets(header: str) -> bytes:
+    # As they came: aiohttp keeps what is not UTF-8 as halves of surrogate pairs.
+    return header.encode("utf-8", "surrogateescape")

@@ -1,0 +1,60 @@
+"""An event out of an HTTP request: bounded in size and in time."""
+
+import asyncio
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from worker.envelopes import LARGEST, is_json
+
+BODY_SECONDS = 10.0  # for all of it: who sends it drop by drop must not keep a place
+_PREFIX = "ce-"
+
+
+class Unacceptable(Exception):
+    """The request cannot be read; `status` is what to answer, `args[0]` says why in our own words."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def attributes(request: web.Request) -> dict[str, str]:
+    """The CloudEvents attributes in the headers, by their names without the prefix. Raises Unacceptable."""
+    found: dict[str, str] = {}
+    for header, value in request.headers.items():
+        name = header.lower()
+        if not name.startswith(_PREFIX):
+            continue
+        if name.removeprefix(_PREFIX) in found:
+            raise Unacceptable(400, "a ce- header comes twice")
+        # Percent-encoded, as CloudEvents has it for HTTP. What is not UTF-8 then is refused where the text is judged.
+        found[name.removeprefix(_PREFIX)] = unquote(value, errors="surrogateescape")
+    return found
+
+
+def check_before_the_body(request: web.Request) -> None:
+    """Raises Unacceptable for what the headers alone refuse."""
+    if not is_json(request.headers.get("Content-Type", "")):
+        raise Unacceptable(415, "the Content-Type is neither application/cloudevents+json nor application/json")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Unacceptable(415, "the body is compressed; send it as it is")
+    if request.content_length is not None and request.content_length > LARGEST:
+        raise Unacceptable(413, f"the event has more than {LARGEST:,} bytes")
+
+
+async def body(request: web.Request, *, seconds: float) -> bytes:
+    """All of the body. Raises Unacceptable where it is too large, or too slow.
+
+    Not by `request.read`: its bound is that of the application which this one may be mounted in.
+    """
+    read = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for part in request.content.iter_any():
+                read += part
+                if len(read) > LARGEST:
+                    raise Unacceptable(413, f"the event has more than {LARGEST:,} bytes")
+    except TimeoutError:
+        raise Unacceptable(408, f"the body did not come within {seconds:g} seconds") from None
+    return bytes(read)

@@ -1,0 +1,63 @@
+"""Runs the web application in a process of its own until it is told to end."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+
+from worker.web.application import ROUTE
+
+log = logging.getLogger(__name__)
+
+# Whoever connects and sends nothing, or nothing more, is let go of after so many seconds.
+IDLE_SECONDS = 30.0
+# How long the rest of a refused body is read for, so that its sender gets to read why it was refused.
+LINGERING_SECONDS = 2.0
+# Requests that are being answered when it is told to end: a lot that is on its way to the database.
+LAST_WORDS_SECONDS = 20.0
+
+
+class AccessLog(AbstractAccessLogger):
+    """Method, route, status and time. Never the path as it was asked for, which may hold what must not be logged."""
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        self.logger.info(
+            "%s %s %d %.0f ms",
+            request.method if request.method in _METHODS else "-",
+            request.get(ROUTE, "-"),
+            response.status,
+            time * 1000,
+        )
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+async def serve(application: web.Application, *, host: str, port: int, started: Callable[[int], None]) -> None:
+    """Listen until SIGTERM or SIGINT, then answer what is under way. `started` is told the port.
+
+    Raises OSError where it cannot listen.
+    """
+    loop = asyncio.get_running_loop()
+    ending = asyncio.Event()
+    runner = web.AppRunner(
+        application,
+        access_log_class=AccessLog,
+        access_log=log,
+        keepalive_timeout=IDLE_SECONDS,
+        lingering_time=LINGERING_SECONDS,
+        shutdown_timeout=LAST_WORDS_SECONDS,
+    )
+    try:
+        await runner.setup()
+        await web.TCPSite(runner, host, port).start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, ending.set)
+        started(runner.addresses[0][1])
+        await ending.wait()
+        log.info("told to end: what is under way is answered")
+    finally:
+        await runner.cleanup()
