@@ -11,6 +11,7 @@ from worker.endings import Cancel, Hold, Kind
 from worker.models import Audit, Job, SessionRow
 from worker.states import JobState
 from worker.store.fates import Standing
+from worker.web.application import WAITING
 from worker.web.waiting import Waiting
 
 from .site import EVENT, until
@@ -132,6 +133,9 @@ async def test_who_waits_when_the_server_ends_is_answered(site, shelf):
     answer = await task
     assert (answer.status, answer.body["state"]) == (202, "taken")
     assert "job" not in answer.body
+    (job,) = jobs(site)
+    async with asyncio.timeout(60):  # of the ten minutes
+        assert await site.app[WAITING].wait(job.id, 600) is None
 
 
 async def test_the_same_id_with_other_content_is_a_conflict_and_bad_data_is_told_by_column(site):

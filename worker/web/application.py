@@ -23,7 +23,7 @@ from worker.web.waiting import Waiting
 log = logging.getLogger(__name__)
 
 THREADS = 4  # for the database: one lot, one look for links, and two for what is asked
-LOTS, READINESS = web.AppKey("lots", Lots), web.AppKey("readiness", Readiness)
+LOTS, READINESS, WAITING = web.AppKey("lots", Lots), web.AppKey("ready", Readiness), web.AppKey("waiting", Waiting)
 ROUTE = web.RequestKey("route", str)  # where a request keeps which route it took, for the log
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -73,7 +73,7 @@ def app(
         waiting.close()
 
     made = web.Application(middlewares=[_as_problems])
-    made[LOTS], made[READINESS] = lots, readiness
+    made[LOTS], made[READINESS], made[WAITING] = lots, readiness, waiting
     made.cleanup_ctx.append(lifetime)
     made.on_shutdown.append(answer_those_who_wait)
     made.router.add_post("/events", events.post)

@@ -47,7 +47,7 @@ class Readiness:
         """What is missing, for strangers and for the log."""
         database = self._parts.database
         try:
-            not_ready = schema.outdated(database) or schema.why_not_ready(database)
+            not_ready = schema.why_not_ready(database)
             if not_ready is None:
                 self._prepare()
         except sa.exc.OperationalError as error:
