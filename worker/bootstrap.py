@@ -20,6 +20,7 @@ from worker.inviting import InviteWork
 from worker.issuing import IssueWork
 from worker.keyring import CannotOpen, Keyring
 from worker.lookups import MARGIN
+from worker.outgoing import BUS, SUBSCRIBER, Happened
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import Provider
 from worker.providers.parameters import check_parameters
@@ -44,6 +45,7 @@ from worker.store.handovers import Handovers
 from worker.store.inbox_retention import InboxRetention
 from worker.store.invitations import Invitations, InvitationTerms
 from worker.store.jobs import Jobs, JobTerms
+from worker.store.outbox import Told
 from worker.store.purging import Purging
 from worker.store.sealing import open_person
 from worker.store.sweeps import Sweeps
@@ -76,7 +78,10 @@ class Parts:
         self.providers = _providers(settings)
         _check_leases(settings)
         self.keyring = Keyring([key.reveal() for key in settings.encryption.keys])
-        self.database = Database(settings.database.url, connections=DATABASE_THREADS)
+        self.told = told_of(settings)
+        # Whoever tells a target holds a connection meanwhile.
+        connections = DATABASE_THREADS + len(self.told.targets)
+        self.database = Database(settings.database.url, connections=connections, told=self.told)
         if clock is system_clock and not self.database.is_sqlite:
             self.clock = SharedClock()
         self.jobs = Jobs(self.database, self.keyring, jitter=jitter)
@@ -168,6 +173,7 @@ class Parts:
         self.budgets.ensure(
             [self.budget_of(name).name for name in self.accounts]
             + [self.sender_budget(channel).name for channel in self.channels]
+            + list(self.told.targets)  # how each of those who are told fares: see `telling`
         )
         self.set_clock()
 
@@ -290,6 +296,15 @@ def _look_up_after(on_unknown: str, other_side: Provider | Sender, timeout: time
     return timeout + MARGIN if on_unknown == "reconcile" and not other_side.no_look_up else None
 
 
+def told_of(settings: Settings) -> Told:
+    """Who is told of what."""
+    everything = frozenset(Happened)
+    targets = {BUS: everything} if settings.bus is not None else {}
+    for name, subscriber in settings.subscribers.items():
+        targets[f"{SUBSCRIBER}{name}"] = frozenset(map(Happened, subscriber.types)) or everything
+    return Told(targets, {name: account.provider for name, account in settings.accounts.items()})
+
+
 def not_applied_yet(settings: Settings) -> list[str]:
     """What the configuration asks for and this release does not do: nobody must rely on it unawares."""
     asked = {
@@ -297,7 +312,6 @@ def not_applied_yet(settings: Settings) -> list[str]:
         "invitations.reminders": bool(settings.invitations.reminders),
         "invitations.fallback": settings.invitations.fallback is not None,
         "links.mode": settings.links.mode != "provider",
-        "subscribers": bool(settings.subscribers),
     }
     return [f"{key}: this release does not apply it yet" for key, is_asked in asked.items() if is_asked]
 

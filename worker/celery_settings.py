@@ -1,13 +1,14 @@
 """Celery's settings, translated from onboarding.toml: the only place that spells them.
 
-Queues: `issue` (bells for provider accounts), `invite` (bells for channels), `sweep` (the timer's). A message
-is a bell: it carries an account's name or a channel, and nothing is lost with it. Precedence is decided when
-rows are taken, not by brokers. `requests` is for events that other projects send as tasks (docs/library.md): those
+Queues: `issue` (bells for provider accounts), `invite` (bells for channels), `tell` (bells for those who are told what
+happens), `sweep` (the timer's). A message is a bell: it carries the name of an account, a channel or a target, and
+nothing is lost with it. Precedence is decided when rows are taken, not by brokers. `requests` is for events that other projects send as tasks (docs/library.md): those
 are no bells, and must not be lost.
 """
 
 import os
 import socket
+from datetime import timedelta
 from typing import Any
 
 from amqp import AccessRefused, NotAllowed
@@ -15,8 +16,8 @@ from kombu.entity import Exchange, Queue
 
 from worker.settings import Settings
 
-ISSUE, INVITE, SWEEP, REQUESTS = "issue", "invite", "sweep", "requests"
-BELLS = (ISSUE, INVITE, SWEEP)
+ISSUE, INVITE, TELL, SWEEP, REQUESTS = "issue", "invite", "tell", "sweep", "requests"
+BELLS = (ISSUE, INVITE, TELL, SWEEP)
 QUEUES = (*BELLS, REQUESTS)
 # Where requests are kept that were refused, each with its reason; no worker listens there.
 REFUSED_REQUESTS = "requests.refused"
@@ -48,7 +49,9 @@ def why_not_with_workers(settings: Settings) -> str:
 def celery_settings(settings: Settings, *, pool: str = "threads") -> dict[str, Any]:
     """What Celery is configured with. Pure: no connection is made and no file is read."""
     url = settings.broker.url
-    threads = 2 * (len(settings.accounts) + 2) + 2  # a shift for each account and channel, bells, and the sweep
+    targets = len(settings.subscribers) + (settings.bus is not None)
+    # A shift for each account and channel, one who tells for each target, bells, and the sweep.
+    threads = 2 * (len(settings.accounts) + 2 + targets) + 2
     return {
         "broker_url": url,
         "broker_connection_retry_on_startup": True,
@@ -101,6 +104,7 @@ def _longest_end(settings: Settings) -> float:
     """Seconds in which a shift that was told to end has ended: its calls, and the flush after them."""
     timeouts = [account.timeout for account in settings.accounts.values()]
     timeouts += [sender.timeout for sender in (settings.email, settings.sms) if sender is not None]
+    timeouts += [timedelta(seconds=CONFIRM_SECONDS)] if settings.bus is not None else []
     return max((timeout.total_seconds() for timeout in timeouts), default=0.0) + 5.0
 
 

@@ -6,7 +6,7 @@ For a list on a laptop, or beside other workers. A bell is a call to the same ru
 import asyncio
 import fcntl
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from enum import Enum
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from worker.beside import Beside
 from worker.bootstrap import Parts
 from worker.budgets import BudgetState
 from worker.clock import monotonic
@@ -27,6 +28,7 @@ from worker.store.database import reason
 from worker.store.facts import Outlook
 from worker.substitutes import take_overs
 from worker.sweep import return_leases, ringable, take_over
+from worker.targets.contract import Target
 
 log = logging.getLogger(__name__)
 
@@ -72,11 +74,14 @@ def sole_worker(parts: Parts) -> Iterator[None]:
 class Embedded:
     """Works what is due, for as long as a batch needs it."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, targets: Mapping[str, Target] | None = None) -> None:
+        """`targets` are those who are told of what happens; none: what is to be told waits for somebody who does."""
         self._parts = parts
+        self._targets = targets or {}
         self._retention = Retention(parts)
         self._tasks: dict[str, asyncio.Task[bool]] = {}
         self._interrupted = asyncio.Event()
+        self.untold = 0  # events that were left when the work ended
 
     def interrupt(self) -> None:
         """Take no more rows; end once the calls in flight are written."""
@@ -101,6 +106,7 @@ class Embedded:
             loop.call_soon_threadsafe(self._start, runner, f"invite:{channel}")
 
         runner = await Runner.open(parts, ring_invite=ring_invite)
+        beside = Beside(parts, self._targets)
         # On SQLite nobody else can be working: at the first tick, the leases of a process that died are nobody's.
         all_of_them = parts.database.is_sqlite
         counted_at = parts.clock() - COUNT_EVERY
@@ -112,6 +118,7 @@ class Embedded:
             while not self._interrupted.is_set():
                 try:
                     await self._tick(runner, all_of_them=all_of_them)
+                    await beside.tick()
                     all_of_them = False
                     now = parts.clock()
                     if now - looked_at >= LOOK_EVERY:
@@ -134,6 +141,7 @@ class Embedded:
                         rest = min(before, took) / COUNT_SHARE
                         show(counts, waits_for)
                         if stand is not None:
+                            self.untold = await beside.last_words()
                             return stand
                     away.over("the database is there again")
                 except sa.exc.OperationalError as error:
@@ -145,6 +153,7 @@ class Embedded:
                     pass
             return Stand.INTERRUPTED
         finally:
+            await beside.close()
             await runner.close()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 

@@ -94,19 +94,28 @@ class Http:
         self._session = session
 
     # The deadline is an argument because it decides the outcome: how far the call had come when it passed.
-    async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken:  # noqa: ASYNC109
-        """Make the call; `timeout` covers connecting, writing and reading. Raises nothing but CancelledError."""
+    async def call(
+        self,
+        request: HttpRequest,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109
+        reads_body: bool = True,
+    ) -> HttpAnswer | Broken:
+        """Make the call; `timeout` covers connecting, writing and reading. Raises nothing but CancelledError.
+
+        Without `reads_body` the status is the whole answer: a body that is endless, or never ends, is nobody's concern.
+        """
         phase = _Phase()
         _phase.set(phase)
         try:
             async with asyncio.timeout(timeout.total_seconds()):
-                return await self._exchange(request)
+                return await self._exchange(request, reads_body)
         except NEVER_CONNECTED as error:
             return Broken(sent=False, detail=_name(error, phase))
         except Exception as error:
             return Broken(sent=phase.connected or not phase.told, detail=_name(error, phase))
 
-    async def _exchange(self, request: HttpRequest) -> HttpAnswer | Broken:
+    async def _exchange(self, request: HttpRequest, reads_body: bool) -> HttpAnswer | Broken:
         async with self._session.request(
             request.method,
             URL(request.url, encoded=True),  # what the adapter built is what is sent
@@ -114,15 +123,17 @@ class Http:
             data=request.body or None,
             allow_redirects=False,  # never carry the credential elsewhere
         ) as response:
+            headers: dict[str, str] = {}
+            for name, value in response.headers.items():
+                headers.setdefault(name.lower(), value)
             body = bytearray()
+            if not reads_body:  # what has not come already closes the connection
+                return HttpAnswer(response.status, headers)
             async for chunk in response.content.iter_any():
                 body += chunk
                 if len(body) > LARGEST_ANSWER:
                     response.close()
                     return Broken(sent=True, detail=f"answer larger than {LARGEST_ANSWER} bytes")
-            headers: dict[str, str] = {}
-            for name, value in response.headers.items():
-                headers.setdefault(name.lower(), value)
             return HttpAnswer(response.status, headers, bytes(body))
 
 

@@ -351,6 +351,7 @@ class Outbox(Base):
     data: Mapped[dict[str, Any]] = mapped_column(doc="Nothing personal, no token and no link.")
     occurred_at: Mapped[datetime]
     due_at: Mapped[datetime | None] = mapped_column(doc="NULL: given up.")
+    since: Mapped[datetime] = mapped_column(doc="When it was written, put back by a person, or given up.")
     attempts: Mapped[int]
     detail: Mapped[str] = mapped_column(sa.String(400), doc="Why it was not taken there.")
 
@@ -358,6 +359,10 @@ class Outbox(Base):
         # By number, since that is the order they go in.
         partial("ix_outbox_target", "target", "id", where="due_at IS NOT NULL"),
         sa.Index("ix_outbox_customer", "customer_id", "target", "id"),
+        # Those that are given up, or whose target is nobody's any more, go after their time; mostly there are none.
+        partial("ix_outbox_given_up", "since", where="due_at IS NULL"),
+        # A number is never given out twice, though all rows before it are gone: receivers order by it.
+        {"sqlite_autoincrement": True},
     )
 
 

@@ -9,7 +9,7 @@ import logging
 import mmap
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -24,6 +24,8 @@ from worker.runner import Runner
 from worker.settings import Settings, load
 from worker.store import schema
 from worker.store.database import reason
+from worker.targets.contract import Target
+from worker.telling import Teller
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -65,6 +67,11 @@ def opened(settings: Settings, *, prepare: Callable[[Parts], None] = Parts.ready
         parts.close()
 
 
+def nobody(_settings: Settings) -> Mapping[str, Target]:
+    """For a process that tells nobody."""
+    return {}
+
+
 class Process:
     """This process's parts, loop and runner."""
 
@@ -74,6 +81,7 @@ class Process:
         ring_invite: Callable[[str], None],
         longest: timedelta,
         on_outdated: Callable[[str], None] = lambda _reason: None,
+        targets: Callable[[Settings], Mapping[str, Target]] = nobody,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
         """Raises NotReady, SettingsError. The next bell tries again, so nothing may be left behind then.
@@ -85,6 +93,8 @@ class Process:
             self.parts = exits.enter_context(opened(load()))
             self.retention = Retention(self.parts)
             self.receiver = Receiver(self.parts)
+            self.teller = Teller(self.parts, targets(self.parts.settings), stopping=lambda: self.runner.stopping)
+            exits.callback(self.teller.close)
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
             self._thread.start()

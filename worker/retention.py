@@ -1,4 +1,4 @@
-"""What is kept for how long: personal data of customers, and batches. A lot at a time, after the bells.
+"""What is kept for how long: personal data, batches, and what others were not told. A lot at a time, after the bells.
 
 Doing it twice, or in several processes, does no harm: each lot is looked at again under its locks.
 """
@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from worker.bootstrap import Parts
+from worker.store import telling
 from worker.store.erasing import Place
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,8 @@ LOOK_EVERY = timedelta(minutes=10)
 INBOX_KEPT = timedelta(days=90)
 # A request that an update has overtaken is behind it by minutes: personal data is not kept for longer for its sake.
 UPDATES_KEPT = timedelta(days=30)
+# Events that were given up, or are for nobody who is configured any more, can be put back for so long.
+UNTOLD_FOR = timedelta(days=30)
 
 
 class Retention:
@@ -41,7 +44,7 @@ class Retention:
         try:
             if self._next is not None and now < self._next:
                 return
-            if not (self._erase(now) or self._purge(now) or self._let_go_of_events(now)):
+            if not (self._erase(now) or self._purge(now) or self._let_go_of_events(now) or self._forget(now)):
                 self._next = now + LOOK_EVERY
         except sa.exc.DBAPIError as error:
             # Nothing was changed, and nobody waits for it: the work must not end for what is only put in order here.
@@ -65,6 +68,14 @@ class Retention:
         erased = self._parts.inbox_retention.erase_updates(since=now - UPDATES_KEPT)
         removed = self._parts.inbox_retention.remove(since=now - kept_for)
         return bool(erased or removed)
+
+    def _forget(self, now: datetime) -> bool:
+        """Whether there may be more events that nobody is told of any more."""
+        parts = self._parts
+        gone = telling.forget(parts.database, targets=parts.told.targets, before=now - UNTOLD_FOR)
+        if gone:
+            log.info("retention: %d events that nobody took were removed", gone)
+        return gone > 0
 
     def _purge(self, now: datetime) -> bool:
         """Whether there may be more batches to look at."""

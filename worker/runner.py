@@ -140,6 +140,11 @@ class Runner:
         """Take no more rows; what is called is waited for, what is not is given back."""
         self._stopping.set()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop; may be asked from any thread."""
+        return self._stopping.is_set()
+
     async def is_stopped_within(self, seconds: float) -> bool:
         """Whether it was told to stop; waits for that, for so long."""
         try:

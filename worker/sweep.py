@@ -6,7 +6,7 @@ The same for Celery's beat and for the worker inside a command; doing it twice d
 import logging
 
 from worker.bootstrap import Parts
-from worker.store import places
+from worker.store import places, telling
 from worker.store.sweeps import Returned
 from worker.substitutes import take_overs
 
@@ -42,6 +42,16 @@ def take_over(parts: Parts) -> int:
             log.info("%d rows of %s are taken over by %s", rows, what.source, what.target)
         moved += rows
     return moved
+
+
+def tellable(parts: Parts) -> list[str]:
+    """The targets that are to be told of something, and may be now."""
+    now = parts.clock()
+    due = telling.due(parts.database, parts.told.targets, now=now)
+    if not due:
+        return []
+    states = parts.budgets.all()
+    return [name for name in due if (until := states[name].blocked_until) is None or until <= now]
 
 
 def ringable(parts: Parts) -> list[tuple[str, str]]:

@@ -38,6 +38,7 @@ from worker.celery_settings import (
     REQUESTS,
     SWEEP,
     SWEEP_SECONDS,
+    TELL,
     refused_requests,
 )
 from worker.clock import monotonic
@@ -48,7 +49,8 @@ from worker.process import NotReady, Outdated, Process, opened
 from worker.runner import LONGEST_SHIFT
 from worker.settings import SettingsError, load
 from worker.store.database import reason
-from worker.sweep import return_leases, ringable, take_over
+from worker.sweep import return_leases, ringable, take_over, tellable
+from worker.targets.build import build_targets
 
 log = logging.getLogger(__name__)
 # A child of the prefork pool works one shift at a time: another account must not wait long for its turn.
@@ -114,6 +116,17 @@ def invite(channel: str) -> None:
     _serve(f"invite:{channel}", lambda: ring_soon(INVITE, channel))
 
 
+@app.task(name="tell", queue=TELL, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
+def tell(target: str) -> None:
+    """Tell one of those who are told what has happened."""
+    here = _process()
+    if here is None:
+        return
+    with _a_database_that_may_be_away():
+        if here.teller.tell(target, longest=_longest_shift()):
+            ring_soon(TELL, target)
+
+
 @app.task(name="sweep", queue=SWEEP, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
 def sweep() -> None:
     """Give back the leases of workers that are gone, ring for what is due, and let go of what was kept long enough."""
@@ -127,6 +140,8 @@ def sweep() -> None:
         take_over(here.parts)
         for step, name in ringable(here.parts):
             ring_soon(step, name)
+        for target in tellable(here.parts):
+            ring_soon(TELL, target)
         here.retention.step()  # after the bells: nobody waits for it
 
 
@@ -233,12 +248,15 @@ def _process() -> Process | None:
 
 def _make() -> Process:
     _tries.begin(monotonic())
-    longest = LONGEST_SHIFT_OF_A_CHILD if _is_child else LONGEST_SHIFT
     try:
-        return Process(ring_invite=ring_invite, longest=longest, on_outdated=_outdated)
+        return Process(ring_invite=ring_invite, longest=_longest_shift(), on_outdated=_outdated, targets=build_targets)
     except (NotReady, SettingsError) as error:
         _tries.failed(error, monotonic())
         raise
+
+
+def _longest_shift() -> timedelta:
+    return LONGEST_SHIFT_OF_A_CHILD if _is_child else LONGEST_SHIFT
 
 
 def _outdated(why: str) -> None:

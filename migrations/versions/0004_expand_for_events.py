@@ -55,13 +55,18 @@ def upgrade() -> None:
         sa.Column("data", sa.JSON(), nullable=False),
         sa.Column("occurred_at", TIME, nullable=False),
         sa.Column("due_at", TIME, nullable=True),
+        sa.Column("since", TIME, nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("detail", sa.String(400), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_outbox"),
+        # Else SQLite gives the numbers of rows that are gone to new ones.
+        sqlite_autoincrement=True,
     )
     due = sa.text("due_at IS NOT NULL")
     op.create_index("ix_outbox_target", "outbox", ["target", "id"], postgresql_where=due, sqlite_where=due)
     op.create_index("ix_outbox_customer", "outbox", ["customer_id", "target", "id"])
+    given_up = sa.text("due_at IS NULL")
+    op.create_index("ix_outbox_given_up", "outbox", ["since"], postgresql_where=given_up, sqlite_where=given_up)
     if op.get_context().dialect.name == "postgresql":
         op.execute(f"ALTER TABLE outbox SET ({CLEANED})")
 

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -8,6 +8,25 @@ from worker.keyring import Keyring
 from worker.store.database import Database
 
 from .shelf import Shelf
+from .witness import TOLD, Witness
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "forgets_what_was_told: the test makes the outbox's table anew")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A migrated database without a row. After the test, others must have been told of all that happened in it."""
+    fixture = "sqlite_url" if request.param == "sqlite" else "empty_postgresql_url"
+    opened = Database(request.getfixturevalue(fixture), told=TOLD)
+    witness = Witness(opened) if opened.is_sqlite else None
+    yield opened
+    # A schema that goes down and up again forgets what was told.
+    forgets = request.node.get_closest_marker("forgets_what_was_told")
+    untold = witness.untold() if witness and not forgets else {}
+    opened.close()
+    assert not untold, "store.outbox was not told of it"
 
 
 @pytest.fixture

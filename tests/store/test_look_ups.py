@@ -149,6 +149,7 @@ def test_a_look_up_that_was_not_made_gives_its_row_back_as_it_was(shelf, terms):
     )
 
 
+@pytest.mark.forgets_what_was_told
 def test_the_release_before_finds_what_waits_to_be_looked_up_held(shelf, terms, texts):
     """It would call again, which nobody has decided."""
     drop(shelf, terms)

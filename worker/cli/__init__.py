@@ -16,6 +16,7 @@ from worker.cli.decide import cancel, pause, resolve, resume, retry
 from worker.cli.exits import COULD_NOT_START, DONE, INTERRUPTED, NEEDS_A_PERSON
 from worker.cli.init import init, keys
 from worker.cli.invocation import Invocation, start_logging, with_global_options
+from worker.cli.outbox import outbox
 from worker.cli.report import report
 from worker.cli.run import import_, run
 from worker.cli.sandbox import sandbox
@@ -58,6 +59,7 @@ COMMANDS = (
     cancel,
     archive,
     account,
+    outbox,
     template,
     worker,
     beat,
@@ -83,6 +85,7 @@ SHORT = {
     "cancel": "End a batch.",
     "archive": "Keep a batch as a file, and purge it.",
     "account": "Limits, pauses, stops and credits.",
+    "outbox": "What others are yet to be told.",
     "template": "Preview what customers read.",
     "worker": "Work what is due, until ended.",
     "beat": "Ring for what is due, until ended.",

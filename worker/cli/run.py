@@ -25,6 +25,7 @@ from worker.states import BatchState
 from worker.store import schema
 from worker.store.batches import BatchFacts
 from worker.store.counts import BatchCounts
+from worker.targets.build import build_targets
 
 AGAIN = click.option("--again", is_flag=True, help="Make a new batch, though this very list was imported before.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
@@ -83,7 +84,7 @@ def run(
             with sole_worker(parts), refusing_lists():
                 imported = _import(parts, listed, options(parts), again=again, strict=strict)
                 parts.resume()
-                stand = _work(parts, imported.batch, until=until, patience=patience)
+                stand, untold = _work(parts, imported.batch, until=until, patience=patience)
         except AlreadyWorking as error:
             raise CannotStart(str(error)) from None
         batch = parts.batches.find(str(imported.batch.id)) or imported.batch
@@ -97,6 +98,8 @@ def run(
         next_due = move[0] if move is not None else None
         stopped = _stopped(parts)
         outdated = schema.outdated(parts.database) if stand is Stand.OUTDATED else None
+    if untold:
+        click.echo(f"{untold:,} events wait for those who are told of them; `onboard outbox list` says why", err=True)
     raise SystemExit(_exit_code(stand, facts, next_due, stopped, outdated))
 
 
@@ -170,6 +173,7 @@ def _refuse_what_cannot_work(parts: Parts) -> None:
     # A template that cannot be rendered, or keys that open nothing, would hold every row, one by one.
     problems = [f"template: {problem}" for problem in parts.templates.problems()]
     try:
+        build_targets(parts.settings)
         parts.check_keys()
     except SettingsError as error:
         problems += error.problems
@@ -214,18 +218,22 @@ def _import(parts: Parts, listed: Listed, options: ListOptions, *, again: bool, 
     return imported
 
 
-def _work(parts: Parts, batch: BatchFacts, *, until: str, patience: timedelta) -> Stand:
+def _work(parts: Parts, batch: BatchFacts, *, until: str, patience: timedelta) -> tuple[Stand, int]:
+    """Why it ended, and how many events others were not told of."""
+    targets = build_targets(parts.settings)
+
     def is_done(counts: BatchCounts) -> bool:
         current = parts.batches.find(str(batch.id)) or batch  # somebody may pause or cancel it meanwhile
         state = state_of(current, counts)
         return state in (BatchState.FINISHED, BatchState.CANCELLED) or (until == "sent" and state is BatchState.SENT)
 
-    async def work(progress: Progress) -> Stand:
-        embedded = Embedded(parts)
+    async def work(progress: Progress) -> tuple[Stand, int]:
+        embedded = Embedded(parts, targets)
         loop = asyncio.get_running_loop()
         for one in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(one, embedded.interrupt)
-        return await embedded.work(batch.id, is_done=is_done, patience=patience, show=progress.show)
+        stand = await embedded.work(batch.id, is_done=is_done, patience=patience, show=progress.show)
+        return stand, embedded.untold
 
     with open_progress() as progress:
         return asyncio.run(work(progress))

@@ -23,6 +23,7 @@ from worker.store.doubts import MORE
 from worker.store.jobs import JobTerms, TakenJob
 from worker.store.late import LateAnswer, jobs_answered
 from worker.store.leases import NOT_SENT
+from worker.store.outbox import TELLING, tell_of_jobs
 
 DONE = "done"
 UNREACHABLE = "unreachable"  # nothing was sent: certainly not carried out either
@@ -120,6 +121,7 @@ class Attempts:
                     moves.append(_move(result, ending, added, counted=counted, now=now))
                 closings.append(_closing(result, late=job.id not in ours, now=now))
             _MOVE.run(connection, moves)
+            tell_of_jobs(connection, [move["job_id"] for move in moves if move["new_state"] in TELLING], now=now)
             if added.cancelled:
                 cancel_jobs(connection, sorted(added.cancelled), now=now)
             CLOSE.run(connection, closings)

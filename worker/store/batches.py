@@ -15,6 +15,7 @@ from worker.store.database import Database, fetch, outlive_deadlocks
 from worker.store.jobs import PAUSED
 from worker.store.leading import following
 from worker.store.lines import CANCELLED, AcceptedLine, RefusedLine, customer_row, job_row, refusal_row
+from worker.store.outbox import TELLING, tell_of_rows
 
 # Somebody else's import of the same customers may win the unique index a few times, not for ever.
 TRIES = 5
@@ -147,6 +148,8 @@ class Batches:
                 if cancelled_at is not None:
                     rows = [row | CANCELLED for row in rows]
                 connection.execute(sa.insert(Job), rows)
+                stopped = [row["row"] for row in rows if row["state"] in TELLING]
+                tell_of_rows(connection, batch_id, stopped, now=now)
             if refused:
                 connection.execute(sa.insert(Refusal), [refusal_row(batch_id, line) for line in refused])
 

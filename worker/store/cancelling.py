@@ -9,6 +9,7 @@ from worker.endings import Kind
 from worker.models import InvitationRow, Job
 from worker.states import OPEN_JOBS, InvitationState, JobState
 from worker.store.database import fetch
+from worker.store.outbox import tell_of_jobs
 
 
 def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> None:
@@ -53,7 +54,9 @@ def promote(connection: sa.Connection, ended: list[int], doubtful: set[int], *, 
             others.append({"job_id": row.id, "heir": heirs[row.joins]})
     leads = waiting_again(now) | {"joins": None}
     change_jobs(connection, [heir for before, heir in heirs.items() if before not in doubtful], leads)
-    change_jobs(connection, [heir for before, heir in heirs.items() if before in doubtful], leads | _HELD)
+    held = [heir for before, heir in heirs.items() if before in doubtful]
+    change_jobs(connection, held, leads | _HELD)
+    tell_of_jobs(connection, held, now=now)
     if others:
         by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
         connection.execute(by_id.values(joins=sa.bindparam("heir")), others)

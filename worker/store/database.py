@@ -30,6 +30,8 @@ SILENCE = {
 SACRIFICED = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 # The server that answers has become a standby: its successor will answer soon.
 READ_ONLY = "25006"
+# The execution option of all connections that says who is told of what happens over them (`store.outbox`).
+TOLD = "onboarding_told"
 
 
 class Database:
@@ -40,8 +42,11 @@ class Database:
     is any other of SQLAlchemy's errors. No error's text holds a statement's values.
     """
 
-    def __init__(self, url: str, *, connections: int = 8) -> None:
-        """`connections` bounds the pool: what the process's database threads may use at the same time."""
+    def __init__(self, url: str, *, connections: int = 8, told: object = None) -> None:
+        """`connections` bounds the pool: what the process's database threads may use at the same time.
+
+        `told` says whom changes of state are to be told of: a `store.outbox.Told`. None: nobody.
+        """
         self.is_sqlite = url.startswith("sqlite")
         if self.is_sqlite:
             arguments = {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}
@@ -65,12 +70,13 @@ class Database:
                 connect_args={name: value for name, value in ours.items() if name not in given.query},
             )
             event.listen(self.engine, "connect", _prepare_postgresql)
+        self.engine.update_execution_options(**{TOLD: told})
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that writes nothing: on SQLite it does not wait for a writer."""
         with (
-            _naming_what_passes(),
+            naming_what_passes(),
             self.engine.connect().execution_options(onboarding_read=True) as connection,
             connection.begin(),
         ):
@@ -82,7 +88,7 @@ class Database:
         if within is not None:
             yield within
             return
-        with _naming_what_passes(), self.engine.begin() as connection:
+        with naming_what_passes(), self.engine.begin() as connection:
             yield connection
 
     def close(self) -> None:
@@ -124,7 +130,7 @@ def reason(error: sa.exc.SQLAlchemyError) -> str:
 
 
 @contextmanager
-def _naming_what_passes() -> Iterator[None]:
+def naming_what_passes() -> Iterator[None]:
     try:
         yield
     except sa.exc.TimeoutError as error:

@@ -19,6 +19,7 @@ from worker.store.database import Database
 from worker.store.invitations import LEASES, InvitationTerms, TakenInvitation
 from worker.store.inviting import move_jobs
 from worker.store.late import LateAnswer, invitations_answered
+from worker.store.outbox import tell_of_invitations
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,6 +110,8 @@ class Handovers:
             if kept:
                 counted = {key: outcome is not None for key, outcome in outcomes.items()}
                 _MOVE.run(connection, [_move(item, counted=counted[item.opened.attempt_id], now=now) for item in kept])
+                sent = [item.opened.invitation.id for item in kept if isinstance(item.ending, Done)]
+                tell_of_invitations(connection, sent, now=now)
                 move_jobs(connection, ours.values(), now=now)
             closings = [_closing(item, late=False, now=now) for item in results]
             CLOSE.run(connection, closings + [_closing(item, late=True, now=now) for item in late])

@@ -10,10 +10,12 @@ from worker.models import InvitationRow, Job
 from worker.states import JobState, job_state_from_invitations
 from worker.store import lots
 from worker.store.database import fetch
+from worker.store.outbox import TELLING, tell_of_jobs
 
 # An invited job's second message may still turn out to be in doubt. Not `IN`: that cannot go with a lot of rows.
-MOVED = sa.or_(Job.state == JobState.ISSUED, Job.state == JobState.INVITED)
-_LOCKED = sa.select(Job.id).where(lots.among(Job.id, "ids")).order_by(Job.id).with_for_update()
+FROM = (JobState.ISSUED, JobState.INVITED)
+MOVED = sa.or_(*(Job.state == state for state in FROM))
+_LOCKED = sa.select(Job.id, Job.state).where(lots.among(Job.id, "ids")).order_by(Job.id).with_for_update()
 _MESSAGES = (
     sa.select(InvitationRow.job_id, InvitationRow.state, InvitationRow.reason, InvitationRow.detail)
     .where(lots.among(InvitationRow.job_id, "ids"))
@@ -37,11 +39,11 @@ def move_jobs(connection: sa.Connection, job_ids: Iterable[int], *, now: datetim
     ids = lots.keys(sorted(set(job_ids)))
     # Else two who write a job's email and its text at once would each see the other's message still on its way, and
     # nobody would move the job. In a statement of its own: what waits for a lock reads what was there before.
-    fetch(connection, _LOCKED, {"ids": ids})
+    before = {row.id: row.state for row in fetch(connection, _LOCKED, {"ids": ids})}
     by_job: dict[int, list[sa.Row[Any]]] = {}
     for row in fetch(connection, _MESSAGES, {"ids": ids}):
         by_job.setdefault(row.job_id, []).append(row)
-    moves = []
+    moves: list[dict[str, Any]] = []
     for job_id, rows in by_job.items():
         state = job_state_from_invitations([row.state for row in rows])
         if state is None:
@@ -60,3 +62,5 @@ def move_jobs(connection: sa.Connection, job_ids: Iterable[int], *, now: datetim
             }
         )
     _MOVE.run(connection, moves)
+    stopped = [move["job_id"] for move in moves if move["new_state"] in TELLING and before[move["job_id"]] in FROM]
+    tell_of_jobs(connection, stopped, now=now)

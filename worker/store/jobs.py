@@ -23,6 +23,7 @@ from worker.store.cancelling import cancel_jobs
 from worker.store.database import Database, fetch
 from worker.store.doubts import calls_to_look_up
 from worker.store.leases import Leases
+from worker.store.outbox import tell_of_jobs
 from worker.store.places import Places
 from worker.store.sealing import Erased, open_line, open_person
 
@@ -173,6 +174,7 @@ class Jobs:
                 if row.id in ours:
                     over = {"lease_until": None, "due_at": None, "changed_at": now}
                     connection.execute(sa.update(Job).where(Job.id == row.id).values(told | over))
+            tell_of_jobs(connection, ours, now=now)
 
     def release(
         self, rule: BudgetRule, jobs: Iterable[TakenJob], *, now: datetime, within: sa.Connection | None = None

@@ -12,10 +12,12 @@ from worker.customers import Channel, invitation_channels
 from worker.ids import new_id
 from worker.keyring import Keyring
 from worker.models import CustomerRow, InvitationRow, Job, SessionRow
+from worker.outgoing import Happened
 from worker.sessions import Session, is_stale
 from worker.states import InvitationState, JobState, SessionState, job_state_from_invitations
 from worker.store import lots
 from worker.store.database import fetch
+from worker.store.outbox import session_facts, tell_of_invitations, tell_of_jobs, tell_of_sessions, told
 from worker.store.sealing import ERASED, seal_session
 
 FIRST = "invitation"  # the kind of a session's first message, as opposed to its reminders
@@ -102,6 +104,7 @@ def adopt(
             "detail": "the customer had a live session; none was asked for",
         }
     connection.execute(sa.update(Job).where(Job.id == job.id).values(moved))
+    tell_of_jobs(connection, [job.id], now=now)
     return True
 
 
@@ -179,7 +182,7 @@ def add(connection: sa.Connection, keyring: Keyring, new: Sequence[NewSession], 
     before = _not_ended(connection, live_ones)
     added.cancelled.update(job.id for job in jobs.values() if job.cancelled_at is not None)
     erased = _erased(connection, [job.customer_id for job in jobs.values() if job.id in added.cancelled])
-    rows, invitations, ended = [], [], []
+    rows, invitations, ended, issued, texted = [], [], [], [], []
     for item in new:
         old = before.get((item.customer_id, item.purpose))
         if old is not None:
@@ -193,12 +196,14 @@ def add(connection: sa.Connection, keyring: Keyring, new: Sequence[NewSession], 
         rows.append(row | {"sealed": ERASED} if item.customer_id in erased else row)
         added.sessions[item.job_id] = session_id
         invite_at = jobs[item.job_id].invite_at
+        issued.append(_issued(item, jobs[item.job_id].row))
         for channel in invitation_channels(item.channel):
             invitation = _invitation(item, session_id, channel, invite_at, now=now)
             if channel == Channel.SMS and item.session.sms_sent:
                 # The provider has texted the link itself: a second text would be one too many.
                 invitation |= {"state": InvitationState.SENT, "reason": "sent_by_provider", "sent_at": now}
                 added.invited.add(item.job_id)
+                texted.append(invitation["id"])
             elif item.job_id in added.cancelled:
                 continue
             elif invitation["due_at"] <= now:
@@ -207,9 +212,27 @@ def add(connection: sa.Connection, keyring: Keyring, new: Sequence[NewSession], 
     if ended:
         by_id = sa.update(SessionRow).where(SessionRow.id == sa.bindparam("session_id"))
         connection.execute(by_id.values(state=sa.bindparam("end")), ended)
+        expired = [item["session_id"] for item in ended if item["end"] is SessionState.EXPIRED]
+        tell_of_sessions(connection, expired, Happened.SESSION_EXPIRED, now=now)
     lots.add(connection, SessionRow, rows)
     lots.add(connection, InvitationRow, invitations)
+    told(connection).write(connection, Happened.SESSION_ISSUED, issued, now=now)
+    tell_of_invitations(connection, texted, now=now)
     return added
+
+
+def _issued(item: NewSession, row: int) -> dict[str, Any]:
+    """What others are told of a new session; as `tell_of_sessions` does, without asking the database again."""
+    return {
+        "job_id": item.job_id,
+        "batch_id": item.batch_id,
+        "row": row,
+        "customer_id": item.customer_id,
+        "purpose": item.purpose,
+        "account": item.account,
+        **session_facts(item.session.reference, item.issued_at, item.session.expires_at),
+        "state": SessionState.WAITING.value,
+    }
 
 
 # As nearly always there is none, which is to be found out cheaply: through the unique index, row by row. A planner that
@@ -220,7 +243,7 @@ LIVE_SESSION = (
     .scalar_subquery()
 )
 _JOBS_OF = sa.select(
-    Job.id, Job.customer_id, Job.purpose, Job.invite_at, Job.cancelled_at, LIVE_SESSION.label("session_id")
+    Job.id, Job.row, Job.customer_id, Job.purpose, Job.invite_at, Job.cancelled_at, LIVE_SESSION.label("session_id")
 ).where(lots.among(Job.id, "ids"))
 # By purpose too, since to lock another purpose's session could cross with who writes that one's result.
 _NOT_ENDED = (

@@ -12,6 +12,7 @@ from worker.states import InvitationState, JobState
 from worker.store.cancelling import calls_in_doubt, change_jobs, promote, waiting_again
 from worker.store.database import fetch
 from worker.store.leading import following, lock_customers
+from worker.store.outbox import tell_of_jobs
 from worker.store.sessions import ABANDONED
 
 CANNOT_OPEN = "cannot_open"  # the reason of a row that is held because no key opens it
@@ -61,6 +62,7 @@ def retry(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decide
         values = {name: sa.bindparam(f"new_{name}") for name in _ALONE}
         by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
         connection.execute(by_id.values(attempts=0, changed_at=now, **values), follows)
+        tell_of_jobs(connection, [row["job_id"] for row in follows], now=now)
         # Who had joined one that joins another now joins that one too: nobody joins one that joins another.
         joined = [
             {"before": row["job_id"], "leader": row["new_joins"]} for row in follows if row["new_joins"] is not None

@@ -16,6 +16,7 @@ from worker.store.attempts import in_doubt_after
 from worker.store.database import Database, fetch, outlive_deadlocks
 from worker.store.inviting import move_jobs
 from worker.store.jobs import PRIORITIES
+from worker.store.outbox import TELLING, tell_of_jobs
 
 UNKNOWN = Problem(Kind.UNKNOWN, "the worker ended while the call was out; it may have been carried out")
 LOOK_UP_LOST = "the worker ended while it looked the call up; it is looked up again"
@@ -124,6 +125,7 @@ class Sweeps:
                 values: dict[str, Any] = {**_MOVE, "attempts": Job.attempts + sa.bindparam("more_attempts")}
                 by_id = sa.update(Job).where(Job.id == sa.bindparam("row_id"))
                 connection.execute(by_id.values(**values, changed_at=now), moves)
+                tell_of_jobs(connection, [move["row_id"] for move in moves if move["new_state"] in TELLING], now=now)
             _close(connection, open_attempts, now=now)
         return counted
 

@@ -1,0 +1,72 @@
+"""Triggers that see each change of state, whoever makes it: what others must be told of, so that none is forgotten."""
+
+import sys
+from collections import Counter
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.models import Outbox
+from worker.outgoing import Happened
+from worker.store.database import Database
+from worker.store.outbox import Told
+
+# Every test of the store runs with somebody who is told of everything.
+TOLD = Told({"bus": frozenset(Happened)}, {"kyc": "idenfy-kyc"})
+# A row that takes over from a leader that is purged (`purging`) becomes what that one was, of which was told then.
+INHERITS = "(OLD.joins IS NOT NULL AND OLD.state = 'cancelled')"
+_SEES = {
+    "job AFTER UPDATE OF state": (
+        f"NEW.state IN ('failed', 'held') AND NEW.state <> OLD.state AND NOT {INHERITS}",
+        "NEW.id, 'job.' || NEW.state",
+    ),
+    "job AFTER INSERT": ("NEW.state IN ('failed', 'held')", "NEW.id, 'job.' || NEW.state"),
+    "session AFTER INSERT": ("NEW.state = 'waiting'", "NEW.job_id, 'session.issued'"),
+    "session AFTER UPDATE OF state": (
+        "NEW.state IN ('expired', 'completed') AND NEW.state <> OLD.state",
+        "NEW.job_id, 'session.' || NEW.state",
+    ),
+    "invitation AFTER INSERT": ("NEW.state = 'sent'", "NEW.job_id, 'invitation.sent'"),
+    "invitation AFTER UPDATE OF state": (
+        "NEW.state = 'sent' AND NEW.state <> OLD.state",
+        "NEW.job_id, 'invitation.sent'",
+    ),
+}
+
+
+def _by_the_store() -> bool:
+    """Whether the statement that is running is the store's: what a test itself writes is no step of it."""
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith("worker.store."):
+            return True
+        frame = frame.f_back
+    return False
+
+
+class Witness:
+    """Only on SQLite: the statements are the same ones on both databases. To be made before it is connected to."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+        @sa.event.listens_for(database.engine, "connect")
+        def prepare(connection: Any, _record: Any) -> None:
+            connection.create_function("by_the_store", 0, _by_the_store)
+
+        with database.write() as connection:
+            connection.exec_driver_sql("CREATE TABLE witness (job_id INTEGER, kind TEXT)")
+            for number, (on, (condition, values)) in enumerate(_SEES.items()):
+                table, _, event = on.partition(" ")
+                connection.exec_driver_sql(
+                    f"CREATE TRIGGER witness_{number} {event} ON {table}"
+                    f" WHEN {condition} AND by_the_store() BEGIN INSERT INTO witness VALUES ({values}); END"
+                )
+
+    def untold(self) -> Counter[tuple[int, str]]:
+        """What happened and nobody was told of, by job and kind."""
+        with self._database.read() as connection:
+            seen = Counter((row.job_id, row.kind) for row in connection.execute(sa.text("SELECT * FROM witness")))
+            rows = connection.execute(sa.select(Outbox.data, Outbox.kind))
+            told = Counter((row.data["job_id"], row.kind) for row in rows)
+        return seen - told

@@ -1,0 +1,147 @@
+"""What others are told: which changes of state, in which words, and as which CloudEvent. Pure.
+
+docs/outgoing.md tells receivers the same, and docs/events has a schema of each kind, made from `FIELDS`.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+BUS = "bus"
+SUBSCRIBER = "subscriber/"
+SOURCE = "/onboarding-worker"
+CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
+# As many digits as the largest number of a row has: so numbers compare as texts, as the extension wants it.
+SEQUENCE_DIGITS = 19
+
+
+class Happened(StrEnum):
+    """The types of our own CloudEvents."""
+
+    SESSION_ISSUED = "session.issued"
+    INVITATION_SENT = "invitation.sent"
+    SESSION_COMPLETED = "session.completed"
+    SESSION_EXPIRED = "session.expired"
+    JOB_FAILED = "job.failed"
+    JOB_HELD = "job.held"
+
+
+_INTEGER: dict[str, Any] = {"type": "integer", "minimum": 0}
+_TEXT: dict[str, Any] = {"type": "string", "maxLength": 100}
+_WORD: dict[str, Any] = {"type": "string", "maxLength": 40, "pattern": "^[a-z0-9_]*$"}
+_TIME: dict[str, Any] = {"type": "string", "format": "date-time"}
+_JOB: dict[str, dict[str, Any]] = {
+    "job_id": _INTEGER | {"description": "The worker's number of the job."},
+    "batch_id": _INTEGER | {"description": "The batch that the job belongs to, as `onboard status` numbers them."},
+    "row": _INTEGER | {"description": "The row in that batch, as `onboard report` numbers them."},
+    "customer_id": _TEXT | {"minLength": 1, "description": "The list owner's own id of the customer."},
+    "purpose": _TEXT | {"description": "What the customer is onboarded for."},
+    "account": _TEXT | {"description": "The account at the provider, by its name in the configuration."},
+    "provider": {"type": ["string", "null"], "description": "null: the account is no longer configured."},
+}
+_SESSION: dict[str, dict[str, Any]] = _JOB | {
+    "session": _TEXT | {"description": "What the provider calls the session."},
+    "issued_at": _TIME | {"description": "When it was asked for."},
+    "expires_at": _TIME | {"description": "When its link ceases to open."},
+}
+_STEP: dict[str, dict[str, Any]] = _JOB | {
+    "session": {
+        "type": ["string", "null"],
+        "maxLength": 100,
+        "description": "What the provider calls the job's last session; null: it had none.",
+    },
+    "reason": _WORD | {"description": "Why, in one word of docs/states.md."},
+    "attempts": _INTEGER | {"description": "Calls for the session that ended, waits apart."},
+}
+# What the `data` of each has: all of it is always there, and nothing else is.
+FIELDS: Mapping[Happened, Mapping[str, dict[str, Any]]] = {
+    Happened.SESSION_ISSUED: _SESSION | {"state": {"const": "waiting"}},
+    Happened.INVITATION_SENT: _JOB
+    | {
+        "session": _TEXT | {"description": "What the provider calls the session whose link it carried."},
+        "channel": {"enum": ["email", "sms"]},
+        "kind": _WORD | {"description": "`invitation`, or which reminder."},
+        "sent_at": _TIME,
+        "state": {"const": "sent"},
+    },
+    Happened.SESSION_COMPLETED: _SESSION
+    | {"state": {"const": "completed"}, "result": _WORD | {"description": "What the provider decided."}},
+    Happened.SESSION_EXPIRED: _SESSION | {"state": {"const": "expired"}},
+    Happened.JOB_FAILED: _STEP | {"state": {"const": "failed"}},
+    Happened.JOB_HELD: _STEP | {"state": {"const": "held"}},
+}
+SAYS: Mapping[Happened, str] = {
+    Happened.SESSION_ISSUED: "A session was opened for the customer.",
+    Happened.INVITATION_SENT: "A message with the session's link was handed over to the mail or SMS server.",
+    Happened.SESSION_COMPLETED: "The provider has decided about the customer.",
+    Happened.SESSION_EXPIRED: "The session's link ceased to open before the customer had finished.",
+    Happened.JOB_FAILED: "The job has failed: nothing more happens until a person retries it.",
+    Happened.JOB_HELD: "The job is held: a person must decide, mostly because nobody knows what came of a call.",
+}
+
+
+@dataclass(frozen=True)
+class OutgoingEvent:
+    """One row of the outbox, for its target. `number` grows with each event of one customer, and is never reused."""
+
+    number: int
+    event_id: uuid.UUID
+    kind: str
+    customer_id: str
+    data: Mapping[str, Any]
+    occurred_at: datetime
+    since: datetime
+    attempts: int = 0
+
+
+def moment(at: datetime) -> str:
+    """RFC 3339, in UTC."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def cloud_event(event: OutgoingEvent) -> bytes:
+    """The CloudEvent (1.0, structured JSON): the same bytes however often it is sent."""
+    return json.dumps(
+        {
+            "specversion": "1.0",
+            "id": str(event.event_id),
+            "source": SOURCE,
+            "type": event.kind,
+            "subject": event.customer_id,
+            "time": moment(event.occurred_at),
+            "sequence": f"{event.number:0{SEQUENCE_DIGITS}}",
+            "datacontenttype": "application/json",
+            "data": dict(event.data),
+        },
+        separators=(",", ":"),
+    ).encode()
+
+
+def signed_headers(event: OutgoingEvent, body: bytes, keys: Iterable[bytes], *, now: datetime) -> dict[str, str]:
+    """The headers by which the receiver knows who sent it: Standard Webhooks 1.0, a signature with each key."""
+    sent, stamp = str(event.event_id), str(int(now.timestamp()))
+    content = b".".join((sent.encode(), stamp.encode(), body))
+    signatures = [base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode() for key in keys]
+    return {
+        "content-type": CONTENT_TYPE,
+        "webhook-id": sent,
+        "webhook-timestamp": stamp,
+        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
+    }
+
+
+def signing_key(secret: str) -> bytes:
+    """The bytes to sign with: `whsec_` and base64 as the Standard Webhooks libraries write it, else the text itself."""
+    if secret.startswith("whsec_"):
+        try:
+            return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+        except ValueError:
+            pass  # a key of somebody's own that only begins like one
+    return secret.encode()

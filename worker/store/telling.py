@@ -1,0 +1,214 @@
+"""The outbox's rows on their way to one target: which are next, and what came of them.
+
+Each customer's go one after the other, in the order of their numbers, and one target is told by one process at a time.
+"""
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+
+from worker.budgets import BudgetRule, Lesson
+from worker.models import Outbox
+from worker.outgoing import OutgoingEvent
+from worker.store import budgets, lots
+from worker.store.database import Database, fetch, naming_what_passes
+
+Transaction = Callable[[], AbstractContextManager[sa.Connection]]
+# PostgreSQL's advisory locks of those who tell a target: any number of ours, and the target's.
+TELLS = 1_415_923_788
+# How much longer than a lot may take its holder may be silent, before the database takes him for gone.
+MARGIN = timedelta(seconds=30)
+LOT = 500
+_Before = aliased(Outbox)
+
+
+@dataclass(frozen=True)
+class Later:
+    """A row that was not taken: due again then, or given up where that is None."""
+
+    number: int
+    due_at: datetime | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a target stands. `oldest` is when the first of what waits happened."""
+
+    waiting: int
+    given_up: int
+    oldest: datetime | None
+
+
+@contextmanager
+def alone(database: Database, target: str, *, silence: timedelta) -> Iterator[Transaction | None]:
+    """Be the only process that tells this target; None: another one is. On SQLite there is no other one.
+
+    The lock is the connection's that the rows are removed on: whoever lost it cannot remove any. It ends with the
+    connection, also where that is silent for longer than `silence`: a machine that vanished must not keep the others
+    waiting for hours.
+    """
+    if database.is_sqlite:
+        yield database.write
+        return
+    with naming_what_passes(), database.engine.connect() as connection:
+
+        @contextmanager
+        def transaction() -> Iterator[sa.Connection]:
+            with connection.begin():
+                yield connection
+
+        try:
+            mine = connection.execute(_LOCK, {"class": TELLS, "target": _key(target)}).scalar_one()
+            milliseconds = int((silence + MARGIN) / timedelta(milliseconds=1))
+            connection.execute(_SILENCE, {"milliseconds": f"{milliseconds}ms"})  # PostgreSQL 14 and newer
+            connection.commit()
+            yield transaction if mine else None
+        finally:
+            connection.invalidate()  # what was set, and the lock, are for nobody else
+
+
+_LOCK = sa.text("SELECT pg_try_advisory_lock(:class, :target)")
+_SILENCE = sa.text("SELECT set_config(name, :milliseconds, false) FROM pg_settings WHERE name = 'idle_session_timeout'")
+
+
+def _key(target: str) -> int:
+    return zlib.crc32(target.encode()) - 2**31
+
+
+def _next(target: str, now: datetime) -> list[sa.ColumnElement[bool]]:
+    """That a row is the first of its customer that the target is yet to be told, and is due."""
+    earlier = sa.exists().where(
+        _Before.customer_id == Outbox.customer_id,
+        _Before.target == Outbox.target,
+        _Before.id < Outbox.id,
+        _Before.due_at.is_not(None),
+    )
+    return [Outbox.target == target, Outbox.due_at <= now, Outbox.due_at.is_not(None), ~earlier]
+
+
+def due(database: Database, targets: Iterable[str], *, now: datetime) -> list[str]:
+    """Those of these targets that may be told of something now."""
+    asked = [sa.select(sa.literal(one).label("target")).where(sa.exists().where(*_next(one, now))) for one in targets]
+    if not asked:
+        return []
+    with database.read() as connection:
+        return list(connection.execute(sa.union_all(*asked)).scalars())
+
+
+def next_events(connection: sa.Connection, target: str, *, most: int, now: datetime) -> list[OutgoingEvent]:
+    """The first due events, in the order of their numbers, one of each customer."""
+    rows = fetch(connection, sa.select(*_EVENT).where(*_next(target, now)).order_by(Outbox.id).limit(most))
+    return [OutgoingEvent(*tuple(row)) for row in rows]
+
+
+# In the order of `OutgoingEvent`.
+_EVENT = (
+    Outbox.id,
+    Outbox.event_id,
+    Outbox.kind,
+    Outbox.customer_id,
+    Outbox.data,
+    Outbox.occurred_at,
+    Outbox.since,
+    Outbox.attempts,
+)
+
+
+def settle(
+    connection: sa.Connection,
+    rule: BudgetRule,
+    *,
+    taken: Sequence[int],
+    later: Sequence[Later],
+    lessons: Iterable[Lesson],
+    now: datetime,
+) -> None:
+    """Remove what was taken, keep the rest for later, and remember how the target fared."""
+    if taken:
+        connection.execute(_REMOVE, {"ids": lots.keys(taken)})
+    values = [
+        {
+            "number": item.number,
+            "new_due_at": item.due_at,
+            "new_detail": item.detail[:400],
+            "at": now,
+            "ended": item.due_at is None,
+        }
+        for item in later
+    ]
+    _LATER.run(connection, values)
+    budgets.learn(connection, rule, lessons, now=now)
+
+
+_REMOVE = sa.delete(Outbox).where(lots.among(Outbox.id, "ids"))
+_LATER = lots.Change(
+    Outbox.id,
+    {
+        "due_at": sa.bindparam("new_due_at", type_=Outbox.due_at.type),
+        "since": sa.case(
+            (sa.bindparam("ended", type_=sa.Boolean()), sa.bindparam("at", type_=Outbox.since.type)),
+            else_=Outbox.since,
+        ),
+        "attempts": Outbox.attempts + 1,
+        "detail": sa.bindparam("new_detail"),
+    },
+    by="number",
+)
+
+
+def standing(database: Database) -> dict[str, Standing]:
+    """How each target stands that anything is left for."""
+    waiting = sa.func.count(Outbox.due_at)
+    oldest = sa.func.min(sa.case((Outbox.due_at.is_not(None), Outbox.occurred_at), else_=None))
+    query = sa.select(Outbox.target, waiting.label("waiting"), sa.func.count().label("all"), oldest.label("oldest"))
+    with database.read() as connection:
+        rows = fetch(connection, query.group_by(Outbox.target).order_by(Outbox.target))
+    return {row.target: Standing(row.waiting, row.all - row.waiting, row.oldest) for row in rows}
+
+
+def waiting(database: Database, targets: Iterable[str]) -> int:
+    """How many events these targets are yet to be told of."""
+    query = sa.select(sa.func.count()).where(Outbox.target.in_(list(targets)), Outbox.due_at.is_not(None))
+    with database.read() as connection:
+        return connection.execute(query).scalar_one()
+
+
+def given_up(database: Database, *, most: int) -> list[sa.Row[tuple[object, ...]]]:
+    """The rows that were given up, the newest first: what they are, when they were, and why."""
+    columns = (Outbox.target, *_EVENT, Outbox.detail)
+    query = sa.select(*columns).where(Outbox.due_at.is_(None)).order_by(Outbox.since.desc(), Outbox.id.desc())
+    with database.read() as connection:
+        return fetch(connection, query.limit(most))
+
+
+def again(database: Database, *, target: str | None, number: int | None, now: datetime) -> int:
+    """Put rows that were given up back, to be repeated for as long as new ones; returns how many."""
+    which = sa.select(Outbox.id).where(Outbox.due_at.is_(None))
+    which = which.where(Outbox.target == target) if target is not None else which
+    which = which.where(Outbox.id == number) if number is not None else which
+    back = sa.update(Outbox).values(due_at=now, since=now, attempts=0)
+    total = 0
+    while True:  # in lots: a subscriber that was away for a month has many
+        with database.write() as connection:
+            ids = list(connection.execute(which.order_by(Outbox.id).limit(LOT)).scalars())
+            if ids:
+                connection.execute(back.where(Outbox.id.in_(ids)))
+        total += len(ids)
+        if len(ids) < LOT:
+            return total
+
+
+def forget(database: Database, *, targets: Iterable[str], before: datetime) -> int:
+    """Remove a lot of rows that were given up before then, or are for nobody that is configured; returns how many."""
+    gone = sa.or_(Outbox.due_at.is_(None), Outbox.target.not_in(list(targets)))
+    with database.write() as connection:
+        ids = list(connection.execute(sa.select(Outbox.id).where(gone, Outbox.since < before).limit(LOT)).scalars())
+        if ids:
+            connection.execute(sa.delete(Outbox).where(Outbox.id.in_(ids)))
+    return len(ids)
