@@ -144,13 +144,13 @@ class Teller:
         assert problem is not None  # noqa: S101 -- for mypy
         tried_for = now - event.since
         if problem.kind is Kind.BAD_INPUT:
-            return Later(event.number, None, problem.detail)
+            return Later(event.number, None, now, problem.detail)
         if terms.give_up is not None and tried_for >= terms.give_up:
-            return Later(event.number, None, f"not taken for {tried_for.days} days: {problem.detail}")
+            return Later(event.number, None, now, f"not taken for {tried_for.days} days: {problem.detail}")
         # Where it is the target that is to be left alone, its pause decides when the next one goes.
         waits = problem.unreachable or problem.kind is Kind.RATE_LIMITED
         wait = timedelta(0) if waits else _wait(terms.rule.policy, event.attempts + 1, self._jitter())
-        return Later(event.number, now + wait, problem.detail)
+        return Later(event.number, now + wait, event.since, problem.detail)
 
     def close(self) -> None:
         for target in self._targets.values():

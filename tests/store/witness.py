@@ -58,10 +58,9 @@ class Witness:
             connection.exec_driver_sql("CREATE TABLE witness (job_id INTEGER, kind TEXT)")
             for number, (on, (condition, values)) in enumerate(_SEES.items()):
                 table, _, event = on.partition(" ")
-                connection.exec_driver_sql(
-                    f"CREATE TRIGGER witness_{number} {event} ON {table}"
-                    f" WHEN {condition} AND by_the_store() BEGIN INSERT INTO witness VALUES ({values}); END"
-                )
+                sees = f"{event} ON {table} WHEN {condition} AND by_the_store()"
+                does = f"BEGIN INSERT INTO witness VALUES ({values}); END"  # noqa: S608 -- words of ours
+                connection.exec_driver_sql(f"CREATE TRIGGER witness_{number} {sees} {does}")
 
     def untold(self) -> Counter[tuple[int, str]]:
         """What happened and nobody was told of, by job and kind."""

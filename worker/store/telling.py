@@ -29,10 +29,11 @@ _Before = aliased(Outbox)
 
 @dataclass(frozen=True)
 class Later:
-    """A row that was not taken: due again then, or given up where that is None."""
+    """A row that was not taken: due again then, or given up where that is None; `since` as the column has it."""
 
     number: int
     due_at: datetime | None
+    since: datetime
     detail: str
 
 
@@ -136,9 +137,8 @@ def settle(
         {
             "number": item.number,
             "new_due_at": item.due_at,
+            "new_since": item.since,
             "new_detail": item.detail[:400],
-            "at": now,
-            "ended": item.due_at is None,
         }
         for item in later
     ]
@@ -150,11 +150,8 @@ _REMOVE = sa.delete(Outbox).where(lots.among(Outbox.id, "ids"))
 _LATER = lots.Change(
     Outbox.id,
     {
-        "due_at": sa.bindparam("new_due_at", type_=Outbox.due_at.type),
-        "since": sa.case(
-            (sa.bindparam("ended", type_=sa.Boolean()), sa.bindparam("at", type_=Outbox.since.type)),
-            else_=Outbox.since,
-        ),
+        "due_at": sa.bindparam("new_due_at"),
+        "since": sa.bindparam("new_since"),
         "attempts": Outbox.attempts + 1,
         "detail": sa.bindparam("new_detail"),
     },
