@@ -1,0 +1,52 @@
+"""A subscriber's server that answers as a test says."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+Handler = Callable[[web.Request], Any]
+
+
+class Listener:
+    """A subscriber's server on a loop of its own: the one under test blocks its thread."""
+
+    def __init__(self, answer: Handler) -> None:
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        self.at_once = self.most_at_once = 0
+        self._answer = answer
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._runner = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(30)
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/hooks"
+
+    async def _start(self) -> web.AppRunner:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return runner
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            self.got.append((dict(request.headers), await request.read()))
+            return await self._answer(request)
+        finally:
+            self.at_once -= 1
+
+    def close(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(30)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def numbers(self) -> list[int]:
+        return [json.loads(body)["data"]["job_id"] for _, body in self.got]
