@@ -26,6 +26,7 @@ from worker.store.database import Database, fetch, outlive_deadlocks
 from worker.store.jobs import EVENT, PAUSED
 from worker.store.leading import following
 from worker.store.lines import AcceptedLine, customer_row, job_row
+from worker.store.outbox import TELLING, tell_of_rows
 from worker.store.sealing import ERASED, open_person, open_update, seal_update
 from worker.store.standing import next_rows
 from worker.store.withdrawing import erase_customer, withdraw
@@ -200,6 +201,8 @@ class Inboxes:
             rows.append(job)
         for row in connection.execute(sa.insert(Job).returning(Job.id, Job.row), rows):
             by_row[row.row].job_id = row.id
+        stopped = [row["row"] for row in rows if row["state"] in TELLING]
+        tell_of_rows(connection, numbers.batch_id, stopped, now=now)
 
 
 def _rounds(arrivals: Sequence[Arrival]) -> Iterator[list[int]]:
