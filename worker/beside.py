@@ -82,5 +82,8 @@ class Beside:
     async def close(self) -> None:
         """End what is being told: POSTs are let go of, and told again by whoever comes next."""
         self._ending = True
-        await asyncio.to_thread(self._threads.shutdown)
+        going = [asyncio.wrap_future(one) for one in self._going.values()]
+        if going:
+            await asyncio.wait(going)
+        self._threads.shutdown()  # its threads have nothing left to do
         self._teller.close()
