@@ -2,8 +2,8 @@
 
 Queues: `issue` (bells for provider accounts), `invite` (bells for channels), `tell` (bells for those who are told what
 happens), `sweep` (the timer's). A message is a bell: it carries the name of an account, a channel or a target, and
-nothing is lost with it. Precedence is decided when rows are taken, not by brokers. `requests` is for events that other projects send as tasks (docs/library.md): those
-are no bells, and must not be lost.
+nothing is lost with it. Precedence is decided when rows are taken, not by brokers. `requests` is for events that other
+projects send as tasks (docs/library.md): those are no bells, and must not be lost.
 """
 
 import os
