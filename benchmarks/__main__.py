@@ -1,12 +1,12 @@
-"""`python -m benchmarks [issuing|limits]`: one of them, or all, one after the other; `make bench` is all."""
+"""`python -m benchmarks [issuing|limits|latency]`: one of them, or all, one after the other; `make bench` is all."""
 
 import argparse
 import json
 import sys
 
-from benchmarks import issuing, limits
+from benchmarks import issuing, latency, limits
 
-BENCHMARKS = {"issuing": issuing, "limits": limits}
+BENCHMARKS = {"issuing": issuing, "limits": limits, "latency": latency}
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 
 from benchmarks.processes import Failed, free_port, listens, running, wait_for
+from trials.servers import Missing, RabbitMq
 
 SERVER = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
 
@@ -98,3 +99,13 @@ def redis(folder: Path) -> Iterator[str]:
     with running([program, *arguments], folder=folder):
         wait_for("redis-server", lambda: listens(port))
         yield f"redis://127.0.0.1:{port}/0"
+
+
+@contextmanager
+def rabbitmq(folder: Path) -> Iterator[str]:
+    """The address of a private RabbitMQ. Raises Failed."""
+    try:
+        with RabbitMq(folder) as server:
+            yield server.url
+    except Missing as error:
+        raise Failed(str(error)) from None

@@ -1,0 +1,247 @@
+"""An event while a batch runs under a limit: the time from its publishing to the mail in the mailbox."""
+
+import argparse
+import csv
+import json
+import os
+import random
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import psycopg
+
+from benchmarks.events import Feeder
+from benchmarks.processes import ONBOARD, Failed, cpu_seconds, free_port, onboard, running, say, wait_for
+from benchmarks.services import Server, database_url, driver_url, postgresql, rabbitmq
+from worker.keyring import new_key
+from worker.pacing import Limit
+
+# From the first call to the first event: the second worker's bell, connections, and what is planned and compiled once.
+WARM_UP = 5.0
+PATIENCE = 30.0  # for the last mails
+STAGES = (
+    "published to stored",
+    "stored to its attempt written down",
+    "to the call's arrival",
+    "to its result being written",
+    "to the hand-over written down",
+    "to the mail in the mailbox",
+)
+CONFIGURATION = """
+[database]
+url = "{database}"
+[broker]
+url = {{ env = "BENCH_BROKER" }}
+[encryption]
+keys = [{{ env = "BENCH_KEY" }}]
+[accounts.kyc]
+provider = "idenfy-kyc"
+base_url = "http://127.0.0.1:{port}/idenfy"
+api_key = {{ env = "BENCH_SANDBOX_KEY" }}
+api_secret = {{ env = "BENCH_SANDBOX_SECRET" }}
+limits = ["{limit}"]
+[[routes]]
+accounts = ["kyc"]
+[email]
+url = "smtp://127.0.0.1:{smtp}"
+from = "Example Bank <verify@example.com>"
+"""
+# Times of an event's way, as the worker noted them: each is taken just before what it is of is written.
+WAY = """
+select job.customer_id, job.created_at, call.opened_at, call.closed_at, mail.opened_at
+from job
+join attempt call on call.job_id = job.id and call.invitation_id is null
+join attempt mail on mail.job_id = job.id and mail.invitation_id is not null
+where job.priority = 0
+"""
+
+
+@dataclass(frozen=True)
+class Waits:
+    """Of all events, how long each took, in milliseconds."""
+
+    milliseconds: Sequence[float]
+
+    @classmethod
+    def of(cls, published: Mapping[str, datetime], arrived: Iterable[tuple[str, datetime]]) -> "Waits":
+        """`arrived` are all mails of events. Raises Failed where one is missing, or came twice."""
+        found: dict[str, datetime] = {}
+        for who, at in arrived:
+            if who in found:
+                raise Failed(f"{who} got two mails")
+            found[who] = at
+        missing = published.keys() - found.keys()
+        if missing:
+            raise Failed(f"of {len(published)} events {len(missing)} got no mail")
+        return cls([(found[who] - at) / timedelta(milliseconds=1) for who, at in published.items()])
+
+    @property
+    def facts(self) -> dict[str, float]:
+        if len(self.milliseconds) < 2:
+            raise Failed("there is nothing to say of less than two events")
+        hundredths = quantiles(self.milliseconds, n=100, method="inclusive")
+        at = {"p50": hundredths[49], "p90": hundredths[89], "p99": hundredths[98], "max": max(self.milliseconds)}
+        return {name: round(value, 1) for name, value in at.items()}
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--events", type=int, default=500, help="[500]")
+    parser.add_argument("--rate", type=float, default=10, help="events a second [10]")
+    parser.add_argument("--rows", type=int, default=20_000, help="of the batch [20000]")
+    parser.add_argument("--limit", default="200/second", help="the account's, which the provider enforces [200/second]")
+    parser.add_argument("--latency", default="5ms", help="of the provider's answers [5ms]")
+    parser.add_argument("--workers", type=int, action="append", help="of each part; may be given again [1 and 2]")
+
+
+def run(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Measure, and the facts. What is being done is said on standard error. Raises Failed."""
+    os.environ["BENCH_KEY"] = new_key()
+    os.environ["BENCH_SANDBOX_KEY"], os.environ["BENCH_SANDBOX_SECRET"] = "sandbox-key", "sandbox-secret"
+    parts = []
+    for workers in chosen.workers or [1, 2]:
+        say(f"{chosen.events} events beside a batch, {workers} workers")
+        with (
+            tempfile.TemporaryDirectory(prefix="onboarding-bench-") as place,
+            rabbitmq(Path(place) / "broker") as broker,
+            postgresql() as server,
+        ):
+            parts.append(_part(chosen, workers, Path(place), broker, server))
+    given = {name: getattr(chosen, name) for name in ("events", "rate", "rows", "limit", "latency")}
+    load = round(os.getloadavg()[0], 1)
+    return {**given, "cores": os.cpu_count(), "load_after": load, "parts": parts}
+
+
+def _part(chosen: argparse.Namespace, workers: int, folder: Path, broker: str, server: Server) -> dict[str, Any]:
+    os.environ["BENCH_BROKER"] = broker
+    port, smtp, database = free_port(), free_port(), server.make()
+    text = CONFIGURATION.format(
+        database=database_url(database), port=port, smtp=smtp, limit=Limit.parse(chosen.limit)
+    )
+    (folder / "onboarding.toml").write_text(text)
+    with (folder / "list.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["customer_id", "email", "country"])
+        writer.writerows([f"C-{row:08}", f"c{row}@example.com", "DE"] for row in range(chosen.rows))
+    onboard(folder, "db", "upgrade")
+    onboard(folder, "import", "list.csv")
+    with psycopg.connect(driver_url(database), autocommit=True) as connection:
+        connection.execute("vacuum analyze")
+    log = folder / "calls.jsonl"
+    sandbox = ["sandbox", "--port", str(port), "--smtp-port", str(smtp), "--log-file", str(log)]
+    sandbox += ["--latency", chosen.latency, "--limit", str(Limit.parse(chosen.limit))]
+    with ExitStack() as exits:
+        exits.enter_context(running([*ONBOARD, *sandbox], folder=folder))
+        wait_for("the sandbox's log", log.exists)
+        processes = [
+            exits.enter_context(running([*ONBOARD, command], folder=folder))
+            for command in ["worker"] * workers + ["beat"]
+        ]
+        feeder = exits.enter_context(Feeder(folder))
+        wait_for("the first call", lambda: log.stat().st_size > 0, seconds=30)
+        time.sleep(WARM_UP)
+        backends = server.backends(database)
+        cpu_before = cpu_seconds([process.pid for process in processes])
+        database_before = cpu_seconds(backends)
+        began = datetime.now(UTC)
+        published = _publish(feeder, chosen.events, chosen.rate)
+        ended = datetime.now(UTC)
+        cpu = (cpu_seconds([process.pid for process in processes]) or 0.0) - (cpu_before or 0.0)
+        database_cpu = (cpu_seconds(backends) or 0.0) - (database_before or 0.0)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and len(_mails(_read(log))) < chosen.events:
+            time.sleep(0.2)
+        for process in processes:
+            process.check()
+        entries = _read(log)
+        with psycopg.connect(driver_url(database)) as connection:
+            way = {who: times for who, *times in connection.execute(WAY)}
+    if len(way) != chosen.events:
+        raise Failed(f"of {chosen.events} events {len(way)} went their way by one call and one hand-over")
+    mails = _mails(entries)
+    called = {entry["client"]: _time(entry) for entry in entries if entry["endpoint"] != "smtp" and entry["processed"]}
+    within = [entry for entry in entries if entry["endpoint"] != "smtp" and began <= _time(entry) <= ended]
+    seconds = (ended - began).total_seconds()
+    allowed = Limit.parse(chosen.limit).count / Limit.parse(chosen.limit).period.total_seconds() * seconds
+    of_events = sum(entry["client"] in published for entry in within)
+    arrived = dict(mails)
+    stages = []
+    for who, at in published.items():
+        created, opened, closed, handed = way[who]
+        times = [at, created, opened, called[who], closed, handed, arrived[who]]
+        stages.append([(later - earlier) / timedelta(milliseconds=1) for earlier, later in pairwise(times)])
+    return {
+        "workers": workers,
+        **Waits.of(published, mails).facts,
+        "stages": {name: _spread([one[index] for one in stages]) for index, name in enumerate(STAGES)},
+        "batch_per_second": round((len(within) - of_events) / seconds, 1),
+        "used_share": round(sum(entry["status"] != 429 for entry in within) / allowed, 4),
+        "refused": sum(entry["status"] == 429 for entry in entries),
+        "cpu": round(cpu / seconds, 3),
+        "database_cpu": round(database_cpu / seconds, 3),
+    }
+
+
+def _publish(feeder: Feeder, events: int, rate: float) -> dict[str, datetime]:
+    """When each customer's event was published. At random times, or they would keep step with the slots."""
+    gaps = random.Random(5)  # noqa: S311 -- no secret: the same gaps in each part
+    published, next_at = {}, time.monotonic()
+    for number in range(events):
+        next_at += gaps.expovariate(rate)
+        time.sleep(max(next_at - time.monotonic(), 0))
+        who = f"E-{number:08}"
+        published[who] = datetime.now(UTC)
+        feeder.publish(who, f"e{number}@example.com")
+    return published
+
+
+def _read(log: Path) -> list[dict[str, Any]]:
+    # The last line may be in the middle of being written.
+    return [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _mails(entries: Iterable[dict[str, Any]]) -> list[tuple[str, datetime]]:
+    """(customer, when it came) of each event's mail."""
+    mails = [entry for entry in entries if entry["endpoint"] == "smtp" and entry["processed"]]
+    of_events = [entry for entry in mails if entry["to"][0].startswith("e")]
+    return [(f"E-{int(entry['to'][0][1:].partition('@')[0]):08}", _time(entry)) for entry in of_events]
+
+
+def _time(entry: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(entry["at"])
+
+
+def _spread(values: Sequence[float]) -> list[float]:
+    hundredths = quantiles(values, n=100, method="inclusive")
+    return [round(median(values), 1), round(hundredths[98], 1)]
+
+
+def table(facts: dict[str, Any]) -> str:
+    """The facts as Markdown tables."""
+    lines = [
+        f"{facts['events']:,} events, {facts['rate']:g} a second at random times, beside a batch of {facts['rows']:,} rows"
+        f" under {facts['limit']}; the provider answers after {facts['latency']}. PostgreSQL, RabbitMQ;"
+        f" {facts['cores']} cores, load at the end {facts['load_after']}.",
+        "",
+        "| workers | p50 | p90 | p99 | longest | batch's calls a second | used of the limit | refused | CPU | of the database |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {part['workers']} | {part['p50']:g} ms | {part['p90']:g} ms | {part['p99']:g} ms | {part['max']:g} ms"
+        f" | {part['batch_per_second']:g} | {part['used_share']:.1%} | {part['refused']}"
+        f" | {part['cpu']:.0%} | {part['database_cpu']:.0%} |"
+        for part in facts["parts"]
+    ]
+    titles = " | ".join(f"{part['workers']} workers: p50, p99" for part in facts["parts"])
+    lines += ["", f"| stage | {titles} |", "|---" * (1 + len(facts["parts"])) + "|"]
+    for name in facts["parts"][0]["stages"]:
+        cells = (f"{part['stages'][name][0]:g} ms, {part['stages'][name][1]:g} ms" for part in facts["parts"])
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
