@@ -31,7 +31,7 @@ from worker.senders.email import EmailSender
 from worker.senders.sms import TwilioSender
 from worker.sessions import default_floor
 from worker.settings import Account, Settings, SettingsError
-from worker.shift import HORIZON
+from worker.shift import EVENTS_AHEAD, HORIZON
 from worker.steps import FLUSH_MARGIN, Ring
 from worker.store.attempts import Attempts
 from worker.store.batches import Batches
@@ -239,6 +239,7 @@ class Parts:
                 lease=self.settings.worker.lease,
                 owner=self.owner,
                 horizon=HORIZON,
+                ahead=EVENTS_AHEAD,
                 reissue_at=provider.reissue_at,
                 look_up_after=_look_up_after(settings.on_unknown, provider, settings.timeout),
             ),
@@ -265,6 +266,7 @@ class Parts:
                 lease=self.settings.worker.lease,
                 owner=self.owner,
                 horizon=HORIZON,
+                ahead=EVENTS_AHEAD,
                 most_reissues=self.settings.reissue.most,
                 look_up_after=_look_up_after(on_unknown, self.senders[channel], timeout),
             ),

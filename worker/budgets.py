@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from worker.adaptation import Pace, adapted, counted
 from worker.endings import Kind, RetryPolicy
-from worker.pacing import Limit, Slots, offer, pause_until, spacing, tightest, unit_of, unused
+from worker.pacing import Limit, Slots, ask_at, offer, pause_until, spacing, tightest, unit_of, unused
 
 # Kinds of answer that cost no credit: the provider refused before opening anything.
 FREE = frozenset({Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INPUT, Kind.CONFLICT})
@@ -87,9 +87,16 @@ class Lesson:
 
 
 def grant(
-    state: BudgetState, rule: BudgetRule, *, most: int, now: datetime, horizon: timedelta, probe_for: timedelta
+    state: BudgetState,
+    rule: BudgetRule,
+    *,
+    most: int,
+    now: datetime,
+    horizon: timedelta,
+    probe_for: timedelta,
+    ahead: timedelta = timedelta(0),
 ) -> Grant:
-    """The calls that may be made within `horizon` from now, at most `most`.
+    """The calls that may be made within `horizon` from now, at most `most`; and those so much further ahead.
 
     After a pause a single call goes first; the others wait for what it finds, at most `probe_for`.
     """
@@ -104,8 +111,9 @@ def grant(
     left = credits_left(state, rule)
     most = min(most, 1 if probing else most, most if left is None else left)
     found = state.pace.interval
-    slots = offer(rule.limits, next_at=state.next_at, most=most, now=now, horizon=horizon, found=found)
-    return Grant(slots, probe=probing, again_at=None if slots.count else max(slots.first - horizon, now))
+    slots = offer(rule.limits, next_at=state.next_at, most=most, now=now, horizon=horizon + ahead, found=found)
+    again_at = None if slots.count else ask_at(slots.first, horizon=horizon, now=now)
+    return Grant(slots, probe=probing, again_at=again_at)
 
 
 def interval(state: BudgetState, rule: BudgetRule) -> timedelta:

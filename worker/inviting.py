@@ -5,7 +5,7 @@ A kind of work for a shift, as `issuing` is.
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -21,7 +21,7 @@ from worker.sessions import is_stale
 from worker.steps import FLUSH_MARGIN, Transaction, ending_of, log_lot
 from worker.store.handovers import Handovers, InviteResult, OpenedInvitation
 from worker.store.invitations import Invitations, InvitationTerms, TakenInvitation
-from worker.work import TakenRows
+from worker.work import Room, TakenRows
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class InviteWork:
     def spacing(self) -> timedelta:
         return spacing(self.terms.rule.limits)
 
-    def take(self, most: int, now: datetime, busy: int = 0) -> TakenRows:
-        taken = self.invitations.take(self.terms, most=most, now=now, busy=busy)
+    def take(self, room: Room, now: datetime) -> TakenRows:
+        taken = self.invitations.take(self.terms, most=room.rows, events=room.events, now=now, busy=room.busy)
         return TakenRows(taken.invitations, taken.again_at, taken.places)
 
     def turn(
@@ -97,6 +97,12 @@ class InviteWork:
 
     def item(self, opened: OpenedInvitation) -> TakenInvitation:
         return opened.invitation
+
+    def at(self, item: TakenInvitation, slot: datetime) -> TakenInvitation:
+        return replace(item, slot=slot)
+
+    def opened_at(self, opened: OpenedInvitation, slot: datetime) -> OpenedInvitation:
+        return replace(opened, invitation=replace(opened.invitation, slot=slot))
 
     async def call(self, opened: OpenedInvitation) -> InviteResult:
         item = opened.invitation

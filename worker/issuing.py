@@ -24,7 +24,7 @@ from worker.sessions import Session
 from worker.steps import FLUSH_MARGIN, Ring, Transaction, ending_of, log_lot
 from worker.store.attempts import Attempts, IssueResult, OpenedJob
 from worker.store.jobs import Jobs, JobTerms, TakenJob
-from worker.work import TakenRows
+from worker.work import Room, TakenRows
 
 Read = TypeVar("Read")
 log = logging.getLogger(__name__)
@@ -62,8 +62,8 @@ class IssueWork:
     def spacing(self) -> timedelta:
         return spacing(self.terms.rule.limits)
 
-    def take(self, most: int, now: datetime, busy: int = 0) -> TakenRows:
-        taken = self.jobs.take(self.terms, most=most, now=now, busy=busy)
+    def take(self, room: Room, now: datetime) -> TakenRows:
+        taken = self.jobs.take(self.terms, most=room.rows, events=room.events, now=now, busy=room.busy)
         for channel in taken.adopted_channels:
             self.ring_invite(channel)
         return TakenRows(taken.jobs, taken.again_at, taken.places)
@@ -93,6 +93,12 @@ class IssueWork:
 
     def item(self, opened: OpenedJob) -> TakenJob:
         return opened.job
+
+    def at(self, item: TakenJob, slot: datetime) -> TakenJob:
+        return replace(item, slot=slot)
+
+    def opened_at(self, opened: OpenedJob, slot: datetime) -> OpenedJob:
+        return replace(opened, job=replace(opened.job, slot=slot))
 
     async def call(self, opened: OpenedJob) -> IssueResult:
         """Make the call, once; a second time only where a new secret replaces one that was just refused.

@@ -73,6 +73,12 @@ class Slots:
         """The time of the first slot after these."""
         return self.at(self.count)
 
+    def until(self, when: datetime) -> int:
+        """How many of them are not later than that."""
+        if not self.interval:
+            return self.count
+        return max(min((when - self.first) // self.interval + 1, self.count), 0)
+
 
 def offer(
     limits: Sequence[Limit],
@@ -97,6 +103,14 @@ def offer(
         return Slots(first, interval, 0)
     within = (now + horizon - first) // interval + 1
     return Slots(first, interval, max(min(most, within), 0))
+
+
+def ask_at(next_at: datetime, *, horizon: timedelta, now: datetime) -> datetime:
+    """When to reserve again, where slots are reserved up to `next_at`: once half the horizon is free.
+
+    Not slot by slot, as each comes within the horizon: that would be a transaction for every call.
+    """
+    return max(next_at - horizon / 2, now)
 
 
 def unused(next_at: datetime | None, slots: Iterable[datetime], *, interval: timedelta) -> datetime | None:

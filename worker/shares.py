@@ -5,10 +5,19 @@ call in one slot of five at most. What one side does not use goes to the other.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 BATCH_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Shared(Generic[T]):
+    """The rows that slots go to, events in front; and whether there may be more of either kind."""
+
+    rows: list[T]
+    more: bool
 
 
 def for_batches(slots: int, jitter: float) -> int:
@@ -17,16 +26,27 @@ def for_batches(slots: int, jitter: float) -> int:
 
 
 def share_out(
-    slots: int, jitter: float, *, events: Callable[[int], Sequence[T]], batches: Callable[[int], Sequence[T]]
-) -> list[T]:
-    """The rows that the slots go to, events in front; each function takes at most so many rows of its kind.
+    slots: int,
+    jitter: float,
+    *,
+    soon: int,
+    events: Callable[[int], Sequence[T]],
+    batches: Callable[[int], Sequence[T]],
+) -> Shared[T]:
+    """The rows that the slots go to; each function takes at most so many rows of its kind.
 
+    Batches have of the first `soon` what events leave. What is further ahead is the events', but for the share.
     Where only batches wait, or events take no more than theirs, each is asked once.
     """
     kept = for_batches(slots, jitter)
     first = list(events(slots - kept)) if kept < slots else []
-    rest = list(batches(slots - len(first))) if len(first) < slots else []
+    crowded = len(first) == slots - kept
+    left = max(soon - len(first), kept if crowded else 0)
+    rest = list(batches(left)) if left else []
+    more = crowded or len(rest) == left
     left = slots - len(first) - len(rest)
-    if left and len(first) == slots - kept:
-        first += events(left)
-    return first + rest
+    if left and crowded:
+        also = events(left)
+        first += also
+        more = len(also) == left
+    return Shared(first + rest, more)

@@ -19,10 +19,11 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from worker.clock import Clock
+from worker.overtaking import deal
 from worker.pacing import lapsed
 from worker.places import ASK_AGAIN, ROWS_PER_PLACE
 from worker.results import Results
-from worker.work import I, O, R, TakenRows, Work
+from worker.work import I, O, R, Room, TakenRows, Work
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +37,12 @@ FLUSH_MOST = 500
 EMPTY_PLACES = 4
 # Rows taken at once: larger lots made PostgreSQL read whole tables, smaller ones cost round trips.
 TAKE_MOST = 200
-# How far ahead calls are reserved and written down. Short, so that an event's job need not wait behind rows of a
-# batch that were taken before it came; long enough for the timer and one transaction.
+# How far ahead calls are reserved and written down, half of it at a time. Short, so that an event that comes to one
+# worker need not wait for what another has reserved; long enough for the timer and a transaction or two.
 HORIZON = timedelta(milliseconds=100)
+# How much further ahead for events: they are taken though all within the horizon is reserved, and change slots with
+# the rows of batches that it was reserved for (`overtaking`).
+EVENTS_AHEAD = timedelta(milliseconds=400)
 LINGER = timedelta(seconds=1)  # a shift ends when nothing may be done for longer than this
 
 
@@ -69,8 +73,11 @@ class Shift(Generic[I, O, R]):
         self._ready: deque[I] = deque()
         self._opened: deque[tuple[O, int]] = deque()  # with the number of halts when they were written down
         self._calls: set[asyncio.Task[None]] = set()  # one for each place that is taken; makes call after call
+        self._turnstile = asyncio.Lock()  # held by the place that waits for the next slot
+        self._before = 0  # places that wait for it, or for a slot: what each will call for is in `_opened`
         self._done: list[R] = []
-        self._ended = 0  # calls that ended since the last turn
+        self._ends: deque[datetime] = deque()  # of calls, as long ago as a flush is long
+        self._urgent = False  # of what they came to, something is an event's: not to wait for others
         self._taking: asyncio.Task[TakenRows] | None = None
         self._turning: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
@@ -97,8 +104,6 @@ class Shift(Generic[I, O, R]):
                 await self._settle()
                 now = self._clock()
                 ending = self._stopping.is_set() or now >= ends_at
-                if self._rung and self._taking is None:  # one that is being made may have looked before the bell
-                    self._rung, self._take_at = False, now
                 if ending and self._taking is None and self._ready:
                     self._take_at = now  # what is given back is there for the next shift
                     await self._give_back()
@@ -119,25 +124,36 @@ class Shift(Generic[I, O, R]):
             await self._wind_up()
 
     @property
-    def _most(self) -> int:
-        most = min(TAKE_MOST, ROWS_PER_PLACE * max(self._places, 1)) - len(self._ready)
-        return max(most, 0)
+    def _room(self) -> Room:
+        most = min(TAKE_MOST, ROWS_PER_PLACE * max(self._places, 1))
+        # … and what a turn may write down ahead: many calls go through few places where they are short.
+        most = max(most, self._places + self._pace)
+        events = sum(item.is_event for item in self._ready)
+        return Room(max(most - len(self._ready), 0), max(most - events, 0), len(self._calls))
 
     @property
     def _free(self) -> int:
         """Places without a call, present or next."""
-        return self._places - len(self._calls) - len(self._opened)
+        return self._places - (len(self._calls) - self._before) - len(self._opened)
 
     @property
     def _flush_most(self) -> int:
         return min(max(self._places, FLUSH_LEAST), FLUSH_MOST)
+
+    @property
+    def _pace(self) -> int:
+        """How many calls ended within a flush of late, and will in the next one; as many as may be in doubt at most."""
+        since = self._clock() - FLUSH_EVERY
+        while self._ends and self._ends[0] < since:
+            self._ends.popleft()
+        return min(len(self._ends), self._flush_most)
 
     async def _settle(self) -> None:
         """Take over what the taking and the turn that went on beside came to."""
         if self._taking is not None and self._taking.done():
             taking, self._taking = self._taking, None
             taken = taking.result()
-            self._ready.extend(taken.items)
+            self._ready = deque(deal([*self._ready, *taken.items], item=lambda item: item, at=self._work.at))
             self._take_at = taken.again_at
             if taken.places is not None:
                 self._places, self._asks_at = taken.places, self._clock() + ASK_AGAIN
@@ -146,19 +162,25 @@ class Shift(Generic[I, O, R]):
             turning.result()
 
     @property
-    def _takes_at(self) -> datetime | None:
-        """When to take more; None while nothing may be taken."""
+    def _may_take(self) -> bool:
         # Not before what halted the account is written, nor while what was called for cannot be.
-        if self._taking is not None or self._halt.is_set() or self._away:
+        return self._taking is None and not self._halt.is_set() and not self._away
+
+    @property
+    def _takes_at(self) -> datetime | None:
+        """When to take more, if no bell rings; None while nothing may be taken."""
+        if not self._may_take:
             return None
-        if len(self._ready) < max(self._places, 1) or self._take_at is None:
+        if len(self._ready) < max(self._places, self._pace, 1) or self._take_at is None:
             return self._take_at
         # Where others share the places, only taking tells that there are more of them now, or fewer.
         return self._asks_at if len(self._calls) >= self._places else None
 
     def _begin_taking(self, now: datetime) -> None:
-        if self._takes_at is not None and self._takes_at <= now:
-            self._taking = self._beside(self._in_thread(self._work.take, self._most, now, len(self._calls)))
+        # A bell may be for an event, which is taken however many rows of batches are ready.
+        if (self._rung and self._may_take) or (self._takes_at is not None and self._takes_at <= now):
+            self._rung = False
+            self._taking = self._beside(self._in_thread(self._work.take, self._room, now))
 
     async def _begin_turn(self, *, ending: bool) -> None:
         """Write results, and the attempts of what is called next, if either is due."""
@@ -167,11 +189,14 @@ class Shift(Generic[I, O, R]):
         lot = [] if ending or halted else self._next(now)
         results_due = self._done and (
             halted
+            or self._urgent
             or now - self._flushed_at >= FLUSH_EVERY
             or len(self._done) * 2 >= self._flush_most
             or not (self._calls or self._opened or self._ready)
         )
-        lot_due = len(lot) and (self._free >= max(self._places // EMPTY_PLACES, 1) or not self._calls)
+        lot_due = len(lot) and (
+            lot[0].is_event or self._free >= max(self._places // EMPTY_PLACES, 1) or not self._calls
+        )
         if not results_due and not lot_due:
             return
         if halted:
@@ -180,20 +205,23 @@ class Shift(Generic[I, O, R]):
             self._ready.popleft()
         results, self._done = self._done, []
         self._halt.clear()  # what set it is among these; another call may set it anew while they are being written
-        self._ended = 0
+        self._urgent = False
         self._flushed_at = now
         self._turning = self._beside(self._turn(results, lot))
 
     def _next(self, now: datetime) -> list[I]:
-        """The rows to be called next: for the free places, and ahead as many as calls ended since the last turn.
+        """The rows to be called next: for the free places, and ahead as many as will be within a flush.
 
         So what waits with its attempt written down is what will be called while the next turn is being written,
-        and what a kill leaves in doubt is never more than the places and one flush.
+        and what a kill leaves in doubt is never more than the places and one flush. Events have all of that, whatever
+        is written down already, and whenever their slots are: they change them with what is.
         """
-        room = self._free + min(self._ended, self._flush_most)
+        room = self._free + self._pace
+        room_of_events = self._free + self._flush_most - len(self._done)
         lot: list[I] = []
         for item in self._ready:
-            if len(lot) >= room or (item.slot or now) > now + HORIZON:
+            beyond = (item.slot or now) > now + HORIZON
+            if len(lot) >= (room_of_events if item.is_event else room) or (beyond and not item.is_event):
                 break
             lot.append(item)
         return lot
@@ -221,7 +249,14 @@ class Shift(Generic[I, O, R]):
         self._away = False
 
     def _call_all(self, opened: Sequence[O], halts: int) -> None:
-        self._opened.extend((item, halts) for item in opened)
+        rows = [*self._opened, *((item, halts) for item in opened)]
+        self._opened = deque(
+            deal(
+                rows,
+                item=lambda row: self._work.item(row[0]),
+                at=lambda row, slot: (self._work.opened_at(row[0], slot), row[1]),
+            )
+        )
         self._fill(ending=False)
 
     def _fill(self, *, ending: bool) -> None:
@@ -229,23 +264,44 @@ class Shift(Generic[I, O, R]):
         if ending and not self._places:  # it will be granted none any more
             self._done.extend(self._work.not_made(opened) for opened, _ in self._opened)
             self._opened.clear()
-        for _ in range(min(len(self._opened), self._places - len(self._calls))):
+        for _ in range(min(len(self._opened) - self._before, self._places - len(self._calls))):
             task = asyncio.create_task(self._place())
             self._calls.add(task)
             task.add_done_callback(self._left)
 
     async def _place(self) -> None:
         """Make calls, one after the other, while there are any and this is a place of ours."""
-        while self._opened and len(self._calls) <= self._places:
+        while len(self._opened) > self._before and len(self._calls) <= self._places:
+            await self._slot()
+            if not self._opened or len(self._calls) > self._places:
+                return
             opened, halts = self._opened.popleft()
             result = await self._call(opened, halts)
             if self._work.halts(result):
                 self._halts += 1
                 self._halt.set()
             self._done.append(result)
-            self._ended += 1
-            if self._halt.is_set() or len(self._done) == 1 or len(self._done) * 2 >= self._flush_most:
+            self._ends.append(self._clock())
+            self._urgent = self._urgent or self._work.item(opened).is_event
+            many = len(self._done) * 2 >= self._flush_most
+            if self._urgent or self._halt.is_set() or len(self._done) == 1 or many:
                 self._wake.set()
+
+    async def _slot(self) -> None:
+        """Wait for the next slot. Whose it is turns out then: an event that came meanwhile goes first."""
+        if self._work.item(self._opened[0][0]).slot is None:
+            return
+        self._before += 1
+        try:
+            async with self._turnstile:
+                slot = self._work.item(self._opened[0][0]).slot if self._opened else None
+                if slot is not None:
+                    # One that is late moves those behind it.
+                    begins_at = max(slot, self._next_call_at)
+                    self._next_call_at = begins_at + self._work.spacing
+                    await self._until(begins_at)
+        finally:
+            self._before -= 1
 
     def _left(self, place: "asyncio.Task[None]") -> None:
         self._calls.discard(place)
@@ -262,11 +318,6 @@ class Shift(Generic[I, O, R]):
 
     async def _call(self, opened: O, halts: int) -> R:
         item = self._work.item(opened)
-        if item.slot is not None:
-            # In order of their slots, since calls begin in that order: one that is late moves those behind it.
-            begins_at = max(item.slot, self._next_call_at)
-            self._next_call_at = begins_at + self._work.spacing
-            await self._until(begins_at)
         # The last look before the bytes go out: our lease, our slot, and that nobody has told us to stop.
         if self._halts != halts or self._stopping.is_set() or not self._in_time(item, self._clock()):
             return self._work.not_made(opened)

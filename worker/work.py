@@ -7,6 +7,15 @@ from typing import Any, Protocol, TypeVar
 
 
 @dataclass(frozen=True)
+class Room:
+    """What a shift has room for: so many rows, of events this many where that is more. `busy` calls are in flight."""
+
+    rows: int
+    events: int
+    busy: int
+
+
+@dataclass(frozen=True)
 class TakenRows:
     """Rows under our lease. `again_at`: when to ask again; None: nothing more is due.
 
@@ -23,6 +32,9 @@ class Item(Protocol):
     def lease_until(self) -> datetime: ...
     @property
     def slot(self) -> datetime | None: ...
+    @property
+    def is_event(self) -> bool:
+        """Whether it goes before those of batches."""
 
 
 I = TypeVar("I", bound=Item)  # noqa: E741 -- a taken row
@@ -38,8 +50,7 @@ class Work(Protocol[I, O, R]):
     longest_call: timedelta  # from the last look at the lease to the result
     spacing: timedelta  # the least time between two calls; zero where the account has no limit
 
-    def take(self, most: int, now: datetime, busy: int) -> TakenRows:
-        """Take rows; `busy` calls are in flight."""
+    def take(self, room: Room, now: datetime) -> TakenRows: ...
 
     def turn(self, results: Sequence[R], items: Sequence[I], now: datetime) -> list[O]:
         """In one transaction, write results, and then the attempts of these items.
@@ -49,6 +60,10 @@ class Work(Protocol[I, O, R]):
 
     async def call(self, opened: O) -> R: ...
     def item(self, opened: O) -> I: ...
+    def at(self, item: I, slot: datetime) -> I:
+        """The row with another of the shift's slots."""
+
+    def opened_at(self, opened: O, slot: datetime) -> O: ...
     def not_made(self, opened: O) -> R: ...
     def broke(self, opened: O, error: Exception) -> R:
         """What to keep when the call raised: a bug, whose outcome nobody knows."""

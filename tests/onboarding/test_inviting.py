@@ -10,6 +10,7 @@ from worker.endings import Kind, Problem
 from worker.models import Attempt, InvitationRow, SessionRow
 from worker.senders.fake import FakeSender
 from worker.states import InvitationState, JobState
+from worker.work import Room
 
 from .world import customer
 
@@ -203,7 +204,7 @@ async def test_a_stale_link_of_an_account_that_is_no_longer_configured_waits_for
     del world.parts.providers["kyc"]
     world.clock.advance(days=6, hours=13)
     work = world.parts.invite_work("email")
-    taken = work.take(10, world.clock())
+    taken = work.take(Room(10, 10, 0), world.clock())
     assert work.turn([], taken.items, world.clock()) == []
     assert world.job("Ona").due_at == world.row(SessionRow).expires_at
 

@@ -15,6 +15,7 @@ from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
 from worker.states import InvitationState, JobState
 from worker.store.attempts import DONE
+from worker.work import Room
 
 from .world import FAILED, LIMITED, REFUSED, customer
 
@@ -223,7 +224,7 @@ async def test_a_worker_that_died_while_it_looked_up_leaves_the_row_to_be_looked
     await world.work()
     world.clock.advance(seconds=WAIT.total_seconds())
     work = world.parts.issue_work("kyc", world.http, ring_invite=lambda _: None)
-    taken = work.take(10, world.clock()).items
+    taken = work.take(Room(10, 10, 0), world.clock()).items
     assert work.turn([], taken, world.clock())  # and then it died
     await wait_and_work(world, seconds=61)
     await wait_and_work(world, seconds=2)

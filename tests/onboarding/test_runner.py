@@ -15,6 +15,7 @@ from worker.store.attempts import Attempts
 from worker.store.handovers import Handovers
 from worker.store.sweeps import Returned
 from worker.sweep import return_leases, ringable
+from worker.work import Room
 
 from .world import LIMITED, REFUSED, customer
 
@@ -249,7 +250,7 @@ async def test_the_leases_of_a_worker_that_is_gone_come_back_and_are_told(make, 
     world = make()
     world.add_many(2)
     work = world.parts.issue_work("kyc", world.http, ring_invite=world.rung.append)
-    work.take(10, world.clock())
+    work.take(Room(10, 10, 0), world.clock())
     assert return_leases(world.parts) == Returned()
     world.clock.advance(seconds=61)
     assert return_leases(world.parts) == Returned(free=2)

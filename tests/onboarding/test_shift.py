@@ -1,7 +1,8 @@
 """A shift's order of things, over rows in memory and a database whose calls take time."""
 
 import asyncio
-from dataclasses import dataclass, field
+import random
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -10,12 +11,14 @@ import sqlalchemy as sa
 
 from worker.pacing import LAPSE, Limit, offer, spacing
 from worker.places import ASK_AGAIN
-from worker.shift import FLUSH_LEAST, HORIZON, LINGER, Shift
+from worker.shares import share_out
+from worker.shift import EVENTS_AHEAD, FLUSH_EVERY, FLUSH_LEAST, HORIZON, LINGER, Shift
 from worker.work import TakenRows
 
 from .virtual_time import START, VirtualClock
 
 MINUTE = timedelta(minutes=1)
+EVENTS = 1000  # rows with this number and above are events
 AWAY = sa.exc.OperationalError("UPDATE", None, Exception("connection refused"))
 BAD_ROW = sa.exc.IntegrityError("INSERT", None, Exception("unique"))
 
@@ -25,6 +28,7 @@ class Row:
     number: int
     lease_until: datetime
     slot: datetime | None = None
+    is_event: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Rows:
     log: list[tuple[str, int]] = field(default_factory=list)
     begun: list[datetime] = field(default_factory=list)
     delays: list[timedelta] = field(default_factory=list)  # of calls after their slots
+    slots: list[datetime] = field(default_factory=list)  # of the calls, in their order
     written: dict[int, datetime] = field(default_factory=dict)
     halted: bool = False  # as the other workers know it
     next_at: datetime | None = None
@@ -72,24 +77,36 @@ class Rows:
     def spacing(self):
         return spacing([self.limit] if self.limit else [])
 
-    def take(self, most, now, busy):
+    def take(self, room, now):
+        busy = room.busy
         if self.halted:
             return TakenRows([], now + MINUTE)
         places = next((share for since, share in reversed(self.shares) if since <= self.clock.elapsed), None)
         if places is not None and places < max(busy, 1):
             return TakenRows([], now + ASK_AGAIN, places)
         limits = [self.limit] if self.limit else []
-        slots = offer(limits, next_at=self.next_at, most=min(most, len(self.waiting)), now=now, horizon=HORIZON)
-        numbers, self.waiting = self.waiting[: slots.count], self.waiting[slots.count :]
+        most = max(room.rows, room.events)
+        slots = offer(limits, next_at=self.next_at, most=most, now=now, horizon=HORIZON + EVENTS_AHEAD)
+        soon = min(slots.until(now + HORIZON), room.rows)
+        numbers = share_out(slots.count, 0.5, soon=soon, events=self.pick(True), batches=self.pick(False)).rows
+        slots = replace(slots, count=len(numbers))
         if self.limit:
             self.next_at = slots.end
         self.log += [("take", number) for number in numbers]
         self.takes.append(len(numbers))
         rows = [
-            Row(number, now + self.lease, slots.at(index) if self.limit else None)
+            Row(number, now + self.lease, slots.at(index) if self.limit else None, number >= EVENTS)
             for index, number in enumerate(numbers)
         ]
         return TakenRows(rows, max(slots.end - HORIZON, now) if self.waiting else None, places)
+
+    def pick(self, events):
+        def some(most):
+            picked = [number for number in self.waiting if (number >= EVENTS) is events][:most]
+            self.waiting = [number for number in self.waiting if number not in picked]
+            return picked
+
+        return some
 
     def open(self, items, now):
         self.log += [("open", item.number) for item in items]
@@ -106,6 +123,7 @@ class Rows:
         self.log.append(("call", number))
         self.begun.append(self.clock())
         if opened.row.slot:
+            self.slots.append(opened.row.slot)
             self.delays.append(self.clock() - opened.row.slot)
         self.calls += 1
         self.most_calls = max(self.calls, self.most_calls)
@@ -120,6 +138,12 @@ class Rows:
 
     def item(self, opened):
         return opened.row
+
+    def at(self, item, slot):
+        return replace(item, slot=slot)
+
+    def opened_at(self, opened, slot):
+        return Opened(replace(opened.row, slot=slot))
 
     def not_made(self, opened):
         self.log.append(("not made", opened.row.number))
@@ -315,6 +339,77 @@ async def test_a_slot_that_lapsed_before_its_call_is_given_back(bench):
     assert sorted(rows.numbers("done")) == list(range(6))
 
 
+# Events.
+
+
+async def test_an_event_has_the_next_slot_though_rows_of_a_batch_had_reserved_all_of_them(bench):
+    rows = bench.rows(500, limit=Limit.parse("100/second"), latency=dict.fromkeys(range(500), 0.01))
+    going, shift = begun(bench, rows)
+    for number in range(EVENTS, EVENTS + 10):
+        await asyncio.sleep(0.137)
+        rang_at = bench.clock()
+        rows.waiting.append(number)
+        shift.ring()
+        await asyncio.sleep(0.137)
+        # Taken and written down, two transactions and what they wait for, then at most the time between two slots.
+        assert rows.begun[rows.numbers("call").index(number)] - rang_at < timedelta(milliseconds=55)
+    bench.stopping.set()
+    await going
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_slots_that_change_hands_are_used_once_and_in_their_order(bench, seed):
+    draw = random.Random(seed)  # noqa: S311 -- no secret
+    rows = bench.rows(400, limit=Limit.parse("100/second"))
+    rows.latency = {number: draw.uniform(0.001, 0.2) for number in [*range(400), *range(EVENTS, EVENTS + 100)]}
+    going, shift = begun(bench, rows)
+    for number in range(EVENTS, EVENTS + 100):
+        await asyncio.sleep(draw.expovariate(60))
+        rows.waiting.append(number)
+        shift.ring()
+    await going
+    assert sorted(rows.numbers("done")) == [*range(400), *range(EVENTS, EVENTS + 100)]
+    assert all(timedelta(0) <= delay <= LAPSE for delay in rows.delays)
+    assert all(earlier < later for earlier, later in pairwise(rows.slots))
+    assert rows.most_in_doubt <= rows.places + FLUSH_LEAST
+
+
+async def test_while_events_keep_coming_the_batch_keeps_its_share_of_the_calls(bench):
+    rows = bench.rows(200, limit=Limit.parse("100/second"))
+    rows.waiting += range(EVENTS, EVENTS + 600)
+    await bench.run(rows, longest=timedelta(seconds=5))
+    called = rows.numbers("call")[:400]
+    assert 320 <= sum(number >= EVENTS for number in called) <= 330
+    of_batch = [number for number in called if number < EVENTS]
+    assert of_batch == sorted(of_batch)
+
+
+async def test_where_places_are_short_an_event_has_the_next_one_that_is_free(bench):
+    rows = bench.rows(400, places=4, latency=dict.fromkeys(range(400), 0.02))
+    going, shift = begun(bench, rows)
+    await asyncio.sleep(0.5)
+    rang_at = bench.clock()
+    rows.waiting.append(EVENTS)
+    shift.ring()
+    await going
+    called_at = rows.begun[rows.numbers("call").index(EVENTS)]
+    assert called_at - rang_at <= timedelta(milliseconds=60)  # of 400 ms that the rows ahead of it take
+
+
+async def test_what_came_of_an_event_is_written_at_once(bench):
+    rows = bench.rows(50, limit=Limit.parse("100/second"))
+    rows.waiting.append(EVENTS)
+    rows.latency = {EVENTS: 0.045}
+    await bench.run(rows)
+    answered = rows.begun[rows.numbers("call").index(EVENTS)] + timedelta(milliseconds=45)
+    assert rows.written[EVENTS] - answered < FLUSH_EVERY / 4
+
+
+def begun(bench, rows):
+    shift = bench.shift(rows)
+    return asyncio.create_task(shift.run()), shift
+
+
 # Leases.
 
 
@@ -333,9 +428,13 @@ async def test_a_row_that_waited_too_long_for_its_place_is_given_back(bench):
 
 
 async def test_rows_are_taken_for_as_many_calls_as_can_be_made_soon(bench):
-    rows = bench.rows(100, places=3)
+    """Twice the places, and where calls are short, as many more as will be made within a flush."""
+    rows = bench.rows(100, places=3, latency=dict.fromkeys(range(100), 1.0))
     await bench.run(rows)
     assert max(rows.takes) == 6
+    rows = bench.rows(100, places=3, latency=dict.fromkeys(range(100), 0.05))
+    await bench.run(rows)
+    assert max(rows.takes) == 9
 
 
 async def test_the_lease_is_looked_at_again_immediately_before_the_call(bench):
@@ -528,11 +627,11 @@ async def test_a_shift_that_breaks_while_taking_still_writes_what_was_called(ben
     rows = bench.rows(4, places=2, latency={1: 2})
     took = rows.take
 
-    def take(most, now, busy):
+    def take(room, now):
         if rows.log:
             raise AWAY
         rows.waiting, kept = rows.waiting[:2], rows.waiting[2:]
-        taken = took(most, now, busy)
+        taken = took(room, now)
         rows.waiting = kept
         return TakenRows(taken.items, now)
 

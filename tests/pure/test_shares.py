@@ -24,7 +24,7 @@ def shared(slots, jitter, events, batches):
 
         return some
 
-    rows = share_out(slots, jitter, events=take("event"), batches=take("batch"))
+    rows = share_out(slots, jitter, soon=slots, events=take("event"), batches=take("batch")).rows
     return rows, asked
 
 
@@ -49,6 +49,30 @@ def test_with_only_batches_waiting_each_is_asked_no_more_than_once(slots, jitter
     _, asked = shared(slots, jitter, 0, batches)
     assert asked["event"] <= 1
     assert asked["batch"] == 1
+
+
+@given(st.integers(1, 300), st.integers(0, 300), jitters, counts, counts)
+def test_of_the_slots_further_ahead_batches_have_only_their_share_and_only_beside_events(
+    slots, soon, jitter, events, batches
+):
+    soon = min(soon, slots)
+    queues = {"event": events, "batch": batches}
+
+    def take(kind):
+        def some(most):
+            taken = min(most, queues[kind])
+            queues[kind] -= taken
+            return [kind] * taken
+
+        return some
+
+    shared = share_out(slots, jitter, soon=soon, events=take("event"), batches=take("batch"))
+    kept = for_batches(slots, jitter)
+    crowded = events >= slots - kept
+    assert shared.rows.count("batch") <= (max(kept, soon) if crowded else max(soon - events, 0))
+    assert shared.rows.count("event") >= min(slots - max(kept, soon), events)
+    left = queues["event"] + queues["batch"]
+    assert shared.more or not left
 
 
 def test_events_come_first():

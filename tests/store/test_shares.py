@@ -118,3 +118,32 @@ def test_a_limit_that_was_found_spaces_the_slots_and_is_kept_with_the_budget(she
     assert slots == [timedelta(milliseconds=200) * number for number in range(3)]
     assert shelf.budgets.all()["kyc"].pace.rate == 5.0
     assert shelf.budgets.all()["kyc"].pace.granted == 3
+
+
+def test_an_event_is_taken_though_all_within_the_horizon_is_reserved_and_rows_of_batches_are_not(shelf):
+    terms = replace(shelf.ruled(limits=TEN), ahead=timedelta(milliseconds=400))
+    crowd(shelf, events=0, batches=9)
+    assert [job.slot - shelf.clock() for job in shelf.take(terms=terms)] == [timedelta(0), timedelta(milliseconds=100)]
+    assert shelf.take(terms=terms) == []
+    crowd(shelf, events=1, batches=0)
+    (job,) = shelf.take(terms=terms)
+    assert (job.is_event, job.slot - shelf.clock()) == (True, timedelta(milliseconds=200))
+
+
+def test_for_an_event_there_is_room_where_there_is_none_for_batches(shelf):
+    crowd(shelf, events=3, batches=9)
+    (job,) = shelf.jobs.take(shelf.terms, most=0, events=1, now=shelf.clock()).jobs
+    assert job.is_event
+    shelf.issue()
+    shelf.finish(shelf.got(*shelf.open([job])))
+    letters = shelf.invitations.take(shelf.letters, most=0, events=2, now=shelf.clock()).invitations
+    assert [letter.is_event for letter in letters] == [True, True]
+
+
+def test_slots_are_reserved_half_a_horizon_at_a_time(shelf):
+    terms = replace(shelf.ruled(limits=(Limit.parse("100/second"),)), horizon=timedelta(milliseconds=100))
+    crowd(shelf, events=0, batches=30)
+    first = shelf.jobs.take(terms, most=100, now=shelf.clock())
+    assert first.again_at == first.jobs[-1].slot + timedelta(milliseconds=10) - terms.horizon / 2
+    full = shelf.jobs.take(terms, most=100, now=shelf.clock())
+    assert (full.jobs, full.again_at) == ([], first.again_at)

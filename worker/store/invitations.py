@@ -15,6 +15,7 @@ from worker.customers import Customer
 from worker.keyring import CannotOpen, Keyring
 from worker.lookups import Doubt
 from worker.models import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
+from worker.pacing import ask_at
 from worker.places import ASK_AGAIN, ROWS_PER_PLACE
 from worker.shares import share_out
 from worker.states import (
@@ -44,6 +45,7 @@ class InvitationTerms:
     horizon: timedelta
     most_reissues: int  # sessions after the first, per customer and purpose
     look_up_after: timedelta | None = None  # as for jobs
+    ahead: timedelta = timedelta(0)  # as for jobs
 
     @property
     def place_owner(self) -> str:
@@ -70,6 +72,11 @@ class TakenInvitation:
     expires_at: datetime
     floor: timedelta
     doubt: Doubt | None = None  # not to be handed over, but to have this hand-over looked up
+    priority: int = BATCH
+
+    @property
+    def is_event(self) -> bool:
+        return self.priority == EVENT
 
 
 @dataclass(frozen=True)
@@ -88,8 +95,10 @@ class Invitations:
         self._jitter = jitter
         self._places = Places()
 
-    def take(self, terms: InvitationTerms, *, most: int, now: datetime, busy: int = 0) -> TakenInvitations:
-        """Lease up to `most` due invitations that may be sent within the terms' horizon.
+    def take(
+        self, terms: InvitationTerms, *, most: int, now: datetime, busy: int = 0, events: int = 0
+    ) -> TakenInvitations:
+        """Lease up to `most` due invitations that may be sent within the terms' horizon; of events up to `events`.
 
         One whose session has ended meanwhile, or whose job or batch was cancelled, is superseded: nobody is sent a link
         that is of no use. `busy` is how many hand-overs are in flight.
@@ -98,18 +107,21 @@ class Invitations:
             places = self._places.hold(connection, terms.rule, terms.place_owner, lease=terms.lease, busy=busy, now=now)
             if places is not None and places < max(busy, 1):
                 return TakenInvitations([], again_at=now + ASK_AGAIN, places=places)
-            most = most if places is None else min(most, ROWS_PER_PLACE * places)
+            if places is not None:
+                most, events = min(most, ROWS_PER_PLACE * places), min(events, ROWS_PER_PLACE * places)
             state = budgets.read_to_take(connection, terms.rule)
-            granted = grant(state, terms.rule, most=most, now=now, horizon=terms.horizon, probe_for=terms.lease)
+            reach: dict[str, Any] = {"horizon": terms.horizon, "ahead": terms.ahead, "probe_for": terms.lease}
+            granted = grant(state, terms.rule, most=max(most, events), now=now, **reach)
             if not granted.slots.count:
                 return TakenInvitations([], again_at=granted.again_at, places=places)
-            rows = share_out(
+            shared = share_out(
                 granted.slots.count,
                 self._jitter(),
+                soon=min(granted.slots.until(now + terms.horizon), most),
                 events=lambda most: _take(connection, terms, EVENT, most, now=now),
                 batches=lambda most: _take(connection, terms, BATCH, most, now=now),
             )
-            full = len(rows) == granted.slots.count
+            rows = shared.rows
             letters = _letters(connection, [row.id for row in rows])
             cancelled = [row.job_id for row in rows if letters[row.id].cancelled_at is not None]
             cancel_jobs(connection, cancelled, now=now)
@@ -134,7 +146,9 @@ class Invitations:
                 closed.append((row, _ERASED | {"detail": str(error)}))
         if closed:
             self._close(terms, closed, probe=granted.probe, now=now)
-        return TakenInvitations(taken, again_at=now if full else None, places=places)
+        free_from = slots.at(len(rows)) if slots.interval else now
+        again_at = ask_at(free_from, horizon=terms.horizon, now=now) if shared.more else None
+        return TakenInvitations(taken, again_at=again_at, places=places)
 
     def leave(self, terms: InvitationTerms) -> None:
         """Give back the sender's places: nothing more is handed over."""
@@ -169,6 +183,7 @@ class Invitations:
             link=open_link(self._keyring, row.session_id, letter.session),
             expires_at=letter.expires_at,
             floor=timedelta(seconds=letter.floor_seconds),
+            priority=row.priority,
         )
 
     def _close(

@@ -14,6 +14,7 @@ from worker.customers import Channel, Customer, invitation_channels
 from worker.keyring import CannotOpen, Keyring
 from worker.lookups import Doubt
 from worker.models import Attempt, Batch, CustomerRow, Job
+from worker.pacing import ask_at
 from worker.places import ASK_AGAIN, ROWS_PER_PLACE
 from worker.sessions import SessionRequest
 from worker.shares import share_out
@@ -47,6 +48,7 @@ class JobTerms:
     reissue_at: Callable[[datetime], datetime]  # the adapter's: from the old session's expiry
     # From the lease's end until a call whose outcome is not known may be looked up; None: it is not looked up.
     look_up_after: timedelta | None = None
+    ahead: timedelta = timedelta(0)  # … and so much further for events, which then change slots with batches' rows
 
     @property
     def place_owner(self) -> str:
@@ -73,6 +75,10 @@ class TakenJob:
     request: SessionRequest
     doubt: Doubt | None = None  # not to be called for, but to have this call looked up
 
+    @property
+    def is_event(self) -> bool:
+        return self.priority == EVENT
+
 
 @dataclass(frozen=True)
 class TakenJobs:
@@ -92,8 +98,8 @@ class Jobs:
         self._jitter = jitter
         self._places = Places()
 
-    def take(self, terms: JobTerms, *, most: int, now: datetime, busy: int = 0) -> TakenJobs:
-        """Lease up to `most` due jobs that may be called for within the terms' horizon.
+    def take(self, terms: JobTerms, *, most: int, now: datetime, busy: int = 0, events: int = 0) -> TakenJobs:
+        """Lease up to `most` due jobs that may be called for within the terms' horizon; of events up to `events`.
 
         The budget's row is locked meanwhile, so exactly what is taken is reserved. A job whose customer has a
         live session already is moved on to it without a call. `busy` is how many calls are in flight.
@@ -102,25 +108,28 @@ class Jobs:
             places = self._places.hold(connection, terms.rule, terms.place_owner, lease=terms.lease, busy=busy, now=now)
             if places is not None and places < max(busy, 1):
                 return TakenJobs([], again_at=now + ASK_AGAIN, places=places)
-            most = most if places is None else min(most, ROWS_PER_PLACE * places)
+            if places is not None:
+                most, events = min(most, ROWS_PER_PLACE * places), min(events, ROWS_PER_PLACE * places)
             state = budgets.read_to_take(connection, terms.rule)
-            granted = grant(state, terms.rule, most=most, now=now, horizon=terms.horizon, probe_for=terms.lease)
+            reach: dict[str, Any] = {"horizon": terms.horizon, "ahead": terms.ahead, "probe_for": terms.lease}
+            granted = grant(state, terms.rule, most=max(most, events), now=now, **reach)
             capped = not granted.slots.count and credits_left(state, terms.rule) == 0
             if capped and _is_due(connection, terms, Job.in_doubt.is_not(None), now=now):
                 # A look-up costs no credit, and may find that one was not spent.
                 rule = replace(terms.rule, credits=None)
-                granted = grant(state, rule, most=most, now=now, horizon=terms.horizon, probe_for=terms.lease)
+                granted = grant(state, rule, most=max(most, events), now=now, **reach)
             if not granted.slots.count:
                 if capped and _is_due(connection, terms, Job.in_doubt.is_(None), now=now):
                     budgets.stop_at_cap(connection, terms.rule, now=now)
                 return TakenJobs([], again_at=granted.again_at, places=places)
-            rows = share_out(
+            shared = share_out(
                 granted.slots.count,
                 self._jitter(),
+                soon=min(granted.slots.until(now + terms.horizon), most),
                 events=lambda most: _take(connection, terms, EVENT, most, in_doubt_only=capped, now=now),
                 batches=lambda most: _take(connection, terms, BATCH, most, in_doubt_only=capped, now=now),
             )
-            full = len(rows) == granted.slots.count
+            rows = shared.rows
             around = _around(connection, [row.id for row in rows])
             cancelled = [row.id for row in rows if around[row.id].cancelled_at is not None]
             if cancelled:
@@ -151,7 +160,8 @@ class Jobs:
                 closed.append((row, _ERASED | {"detail": str(error)}))
         if closed:
             self._close(terms, closed, probe=granted.probe, now=now)
-        again_at = now if full else None  # there may be more behind it
+        free_from = slots.at(len(due)) if slots.interval else now
+        again_at = ask_at(free_from, horizon=terms.horizon, now=now) if shared.more else None
         called_for = {row.id for row in due}
         moved_on = [row for row in rows if row.id not in called_for]
         adopted = {channel for row in moved_on for channel in invitation_channels(row.channel)}
