@@ -226,10 +226,10 @@ def table(facts: dict[str, Any]) -> str:
     """The facts as Markdown tables."""
     lines = [
         f"{facts['events']:,} events, {facts['rate']:g} a second at random times, beside a batch of"
-        f" {facts['rows']:,} rows under {facts['limit']}; the provider answers after {facts['latency']}. PostgreSQL, RabbitMQ;"
-        f" {facts['cores']} cores, load at the end {facts['load_after']}.",
+        f" {facts['rows']:,} rows under {facts['limit']}; the provider answers after {facts['latency']}."
+        f" PostgreSQL, RabbitMQ; {facts['cores']} cores, load at the end {facts['load_after']}.",
         "",
-        "| workers | p50 | p90 | p99 | longest | batch's calls/s | used of the limit | refused | CPU | database's CPU |",
+        "| workers | p50 | p90 | p99 | longest | batch's calls/s | used of the limit | refused | CPU | database's |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [

@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
@@ -35,6 +36,7 @@ FLUSH_MOST = 500
 # Of the places, the share that may stand empty before attempts are written down for them alone: a transaction for a
 # call or two would cost more than the calls.
 EMPTY_PLACES = 4
+TAKE_EVERY = timedelta(milliseconds=50)  # how often rows of batches are taken because a bell rang
 # Rows taken at once: larger lots made PostgreSQL read whole tables, smaller ones cost round trips.
 TAKE_MOST = 200
 # How far ahead calls are reserved and written down, half of it at a time. Short, so that an event that comes to one
@@ -87,6 +89,8 @@ class Shift(Generic[I, O, R]):
         self._results = Results(work, clock=clock, in_thread=in_thread, stopping=stopping)
         self._rung = False
         self._take_at: datetime | None = None
+        self._took_at = clock() - TAKE_EVERY
+        self._for_events: int | None = None  # how many the taking that goes on was for, where it was for events alone
         self._flushed_at = clock()
         self._next_call_at = clock()
 
@@ -154,7 +158,10 @@ class Shift(Generic[I, O, R]):
             taking, self._taking = self._taking, None
             taken = taking.result()
             self._ready = deque(deal([*self._ready, *taken.items], item=lambda item: item, at=self._work.at))
-            self._take_at = taken.again_at
+            if self._for_events is None:
+                self._take_at = taken.again_at
+            elif len(taken.items) >= self._for_events:
+                self._rung = True  # there may be more
             if taken.places is not None:
                 self._places, self._asks_at = taken.places, self._clock() + ASK_AGAIN
         if self._turning is not None and self._turning.done():
@@ -177,10 +184,21 @@ class Shift(Generic[I, O, R]):
         return self._asks_at if len(self._calls) >= self._places else None
 
     def _begin_taking(self, now: datetime) -> None:
-        # A bell may be for an event, which is taken however many rows of batches are ready.
-        if (self._rung and self._may_take) or (self._takes_at is not None and self._takes_at <= now):
-            self._rung = False
-            self._taking = self._beside(self._in_thread(self._work.take, self._room, now))
+        room = self._room
+        due = self._takes_at is not None and self._takes_at <= now
+        if not due:
+            if not self._rung or not self._may_take:
+                return
+            # A bell may be for an event, which is taken however many rows of batches are ready. Those are taken in
+            # lots: they wait a little where some were taken just before, for a bell rings for each flush of results.
+            rested_at = self._took_at + TAKE_EVERY
+            if now < rested_at or not room.rows:
+                room = replace(room, rows=0)
+                self._take_at = rested_at if self._take_at is None else min(self._take_at, max(rested_at, now))
+        self._rung = False
+        self._took_at = now if room.rows else self._took_at
+        self._for_events = room.events if not room.rows else None
+        self._taking = self._beside(self._in_thread(self._work.take, room, now))
 
     async def _begin_turn(self, *, ending: bool) -> None:
         """Write results, and the attempts of what is called next, if either is due."""

@@ -76,8 +76,7 @@ class Attempts:
         fewer when the cap on credits ends.
         """
         with self._database.write(within) as connection:
-            state = budgets.read(connection, terms.rule.name)
-            if state.stopped_at is not None or (state.blocked_until is not None and state.blocked_until > now):
+            if not budgets.may_call(connection, terms.rule.name, now=now):
                 return []
             calls = sum(job.doubt is None for job, _ in due)
             allowed = budgets.spend_credits(connection, terms.rule, calls, now=now)

@@ -37,6 +37,16 @@ _OWN = [field.name for field in fields(BudgetState) if field.name != "pace"]
 _PACE = [field.name for field in fields(Pace)]
 _COLUMNS = [Budget.__table__.c[name] for name in [*_OWN, *(f"pace_{name}" for name in _PACE)]]
 
+# Made once: for each of the many transactions that look at a budget, to put them together cost more than to run them.
+_READ = sa.select(*_COLUMNS).where(Budget.name == sa.bindparam("budget"))
+_READ_LOCKED = _READ.with_for_update()
+_SAVE = (
+    sa.update(Budget)
+    .where(Budget.name == sa.bindparam("budget"))
+    .values({column.name: sa.bindparam(f"new_{column.name}") for column in _COLUMNS})
+)
+_MAY_CALL = sa.select(Budget.stopped_at, Budget.blocked_until).where(Budget.name == sa.bindparam("budget"))
+
 
 def _state(values: Iterable[Any]) -> BudgetState:
     """The state from a row's values, in the order of `_COLUMNS`."""
@@ -51,8 +61,7 @@ def _values(state: BudgetState) -> dict[str, Any]:
 
 def read(connection: sa.Connection, name: str, *, lock: bool = False) -> BudgetState:
     """The budget's state. With `lock`, nobody else changes it until the transaction ends. Raises LookupError."""
-    query = sa.select(*_COLUMNS).where(Budget.name == name)
-    row = connection.execute(query.with_for_update() if lock else query).first()
+    row = connection.execute(_READ_LOCKED if lock else _READ, {"budget": name}).first()
     if row is None:
         # Made by `Budgets.ensure` before any work begins; a budget that is missing must not count as unlimited.
         raise LookupError(f"there is no budget {name!r}")
@@ -60,7 +69,14 @@ def read(connection: sa.Connection, name: str, *, lock: bool = False) -> BudgetS
 
 
 def save(connection: sa.Connection, name: str, state: BudgetState) -> None:
-    connection.execute(sa.update(Budget).where(Budget.name == name).values(_values(state)))
+    values = {f"new_{column}": value for column, value in _values(state).items()}
+    connection.execute(_SAVE, {"budget": name, **values})
+
+
+def may_call(connection: sa.Connection, name: str, *, now: datetime) -> bool:
+    """Whether calls may be made now: the budget is neither stopped nor paused."""
+    row = connection.execute(_MAY_CALL, {"budget": name}).one()
+    return row.stopped_at is None and (row.blocked_until is None or row.blocked_until <= now)
 
 
 def read_to_take(connection: sa.Connection, rule: BudgetRule) -> BudgetState:

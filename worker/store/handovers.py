@@ -59,8 +59,7 @@ class Handovers:
     ) -> list[OpenedInvitation]:
         """Write down the hand-overs that are about to be made; none when the sender was paused or stopped."""
         with self._database.write(within) as connection:
-            state = budgets.read(connection, terms.rule.name)
-            if state.stopped_at is not None or (state.blocked_until is not None and state.blocked_until > now):
+            if not budgets.may_call(connection, terms.rule.name, now=now):
                 return []
             opened = [_opened(terms, item, repeatable, now=now) for item in due]
             rows = [
