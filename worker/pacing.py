@@ -106,11 +106,12 @@ def offer(
 
 
 def ask_at(next_at: datetime, *, horizon: timedelta, now: datetime) -> datetime:
-    """When to reserve again, where slots are reserved up to `next_at`: once half the horizon is free.
+    """When to reserve again, where slots are reserved up to `next_at`: once a fourth of the horizon is free.
 
-    Not slot by slot, as each comes within the horizon: that would be a transaction for every call.
+    Not slot by slot, as each comes within the horizon: that would be a transaction for every call. Nor all of it at
+    once: several workers take turns, and an event that comes to one of them waits for the next slot of that one.
     """
-    return max(next_at - horizon / 2, now)
+    return max(next_at - horizon * 3 / 4, now)
 
 
 def unused(next_at: datetime | None, slots: Iterable[datetime], *, interval: timedelta) -> datetime | None:

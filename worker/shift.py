@@ -39,8 +39,9 @@ EMPTY_PLACES = 4
 TAKE_EVERY = timedelta(milliseconds=50)  # how often rows of batches are taken because a bell rang
 # Rows taken at once: larger lots made PostgreSQL read whole tables, smaller ones cost round trips.
 TAKE_MOST = 200
-# How far ahead calls are reserved and written down, half of it at a time. Short, so that an event that comes to one
-# worker need not wait for what another has reserved; long enough for the timer and a transaction or two.
+# How far ahead calls are reserved and written down, a fourth of it at a time (`pacing.ask_at`). Short, so that an event
+# that comes to one worker need not wait for what another has reserved; long enough for the timer and a transaction
+# or two.
 HORIZON = timedelta(milliseconds=100)
 # How much further ahead for events: they are taken though all within the horizon is reserved, and change slots with
 # the rows of batches that it was reserved for (`overtaking`).

@@ -140,10 +140,10 @@ def test_for_an_event_there_is_room_where_there_is_none_for_batches(shelf):
     assert [letter.is_event for letter in letters] == [True, True]
 
 
-def test_slots_are_reserved_half_a_horizon_at_a_time(shelf):
+def test_slots_are_reserved_a_fourth_of_the_horizon_at_a_time(shelf):
     terms = replace(shelf.ruled(limits=(Limit.parse("100/second"),)), horizon=timedelta(milliseconds=100))
     crowd(shelf, events=0, batches=30)
     first = shelf.jobs.take(terms, most=100, now=shelf.clock())
-    assert first.again_at == first.jobs[-1].slot + timedelta(milliseconds=10) - terms.horizon / 2
+    assert first.again_at == first.jobs[-1].slot + timedelta(milliseconds=10) - terms.horizon * 3 / 4
     full = shelf.jobs.take(terms, most=100, now=shelf.clock())
     assert (full.jobs, full.again_at) == ([], first.again_at)

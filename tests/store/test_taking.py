@@ -126,7 +126,7 @@ def test_with_no_slot_within_the_horizon_nothing_is_taken_and_it_says_when_to_as
     shelf.add(customer("Ona"), customer("Jonas"))
     assert ids(shelf.take(terms=terms)) == ["Ona"]
     taken = shelf.jobs.take(terms, most=10, now=shelf.clock())
-    assert (taken.jobs, taken.again_at) == ([], shelf.clock() + timedelta(seconds=0.95))
+    assert (taken.jobs, taken.again_at) == ([], shelf.clock() + timedelta(seconds=0.925))
     assert shelf.job("Jonas").fence == 0
 
 
