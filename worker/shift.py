@@ -161,7 +161,7 @@ class Shift(Generic[I, O, R]):
             self._ready = deque(deal([*self._ready, *taken.items], item=lambda item: item, at=self._work.at))
             if self._for_events is None:
                 self._take_at = taken.again_at
-            elif len(taken.items) >= self._for_events:
+            elif taken.items and len(taken.items) >= self._for_events:
                 self._rung = True  # there may be more
             if taken.places is not None:
                 self._places, self._asks_at = taken.places, self._clock() + ASK_AGAIN
@@ -185,11 +185,14 @@ class Shift(Generic[I, O, R]):
         return self._asks_at if len(self._calls) >= self._places else None
 
     def _begin_taking(self, now: datetime) -> None:
+        takes_at = self._takes_at
+        due = takes_at is not None and takes_at <= now
+        if not due and not (self._rung and self._may_take):
+            return
         room = self._room
-        due = self._takes_at is not None and self._takes_at <= now
         if not due:
-            if not self._rung or not self._may_take:
-                return
+            if not room.events:
+                return  # until some of those that are ready are called for
             # A bell may be for an event, which is taken however many rows of batches are ready. Those are taken in
             # lots: they wait a little where some were taken just before, for a bell rings for each flush of results.
             rested_at = self._took_at + TAKE_EVERY

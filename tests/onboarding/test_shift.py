@@ -405,6 +405,30 @@ async def test_what_came_of_an_event_is_written_at_once(bench):
     assert rows.written[EVENTS] - answered < FLUSH_EVERY / 4
 
 
+async def test_bells_for_more_events_than_there_is_room_for_take_no_time_of_the_processor(bench):
+    rows = bench.rows(0, places=2, limit=Limit.parse("1/second"))
+    rows.waiting += range(EVENTS, EVENTS + 50)
+    going, shift = begun(bench, rows)
+    for _ in range(50):
+        await asyncio.sleep(0.1)
+        shift.ring()
+    bench.stopping.set()
+    await going
+    assert len(rows.takes) < 120
+
+
+async def test_a_bell_for_each_flush_has_rows_of_batches_taken_in_lots(bench):
+    rows = bench.rows(0, latency=dict.fromkeys(range(300), 0.01))
+    going, shift = begun(bench, rows)
+    for number in range(300):
+        rows.waiting.append(number)
+        shift.ring()
+        await asyncio.sleep(0.01)
+    await going
+    assert len([took for took in rows.takes if took]) < 80  # each 50 ms in 3 s
+    assert len(rows.numbers("done")) == 300
+
+
 def begun(bench, rows):
     shift = bench.shift(rows)
     return asyncio.create_task(shift.run()), shift
