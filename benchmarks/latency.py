@@ -155,7 +155,7 @@ def _part(chosen: argparse.Namespace, workers: int, folder: Path, broker: str, s
         cpu = (cpu_seconds([process.pid for process in processes]) or 0.0) - (cpu_before or 0.0)
         database_cpu = (cpu_seconds(backends) or 0.0) - (database_before or 0.0)
         deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline and len(_mails(_read(log))) < chosen.events:
+        while time.monotonic() < deadline and len(mails_of_events(_read(log))) < chosen.events:
             time.sleep(0.2)
         for process in processes:
             process.check()
@@ -164,28 +164,35 @@ def _part(chosen: argparse.Namespace, workers: int, folder: Path, broker: str, s
             way = {who: times for who, *times in connection.execute(WAY)}
     if len(way) != chosen.events:
         raise Failed(f"of {chosen.events} events {len(way)} went their way by one call and one hand-over")
-    mails = _mails(entries)
-    called = {entry["client"]: _time(entry) for entry in entries if entry["endpoint"] != "smtp" and entry["processed"]}
+    stages = stages_of(published, way, entries)
     within = [entry for entry in entries if entry["endpoint"] != "smtp" and began <= _time(entry) <= ended]
     seconds = (ended - began).total_seconds()
-    allowed = Limit.parse(chosen.limit).count / Limit.parse(chosen.limit).period.total_seconds() * seconds
-    of_events = sum(entry["client"] in published for entry in within)
-    arrived = dict(mails)
-    stages = []
-    for who, at in published.items():
-        created, opened, closed, handed = way[who]
-        times = [at, created, opened, called[who], closed, handed, arrived[who]]
-        stages.append([(later - earlier) / timedelta(milliseconds=1) for earlier, later in pairwise(times)])
+    limit = Limit.parse(chosen.limit)
+    allowed = limit.count / limit.period.total_seconds() * seconds
     return {
         "workers": workers,
-        **Waits.of(published, mails).facts,
+        **Waits.of(published, mails_of_events(entries)).facts,
         "stages": {name: _spread([one[index] for one in stages]) for index, name in enumerate(STAGES)},
-        "batch_per_second": round((len(within) - of_events) / seconds, 1),
+        "batch_per_second": round(sum(entry["client"] not in published for entry in within) / seconds, 1),
         "used_share": round(sum(entry["status"] != 429 for entry in within) / allowed, 4),
         "refused": sum(entry["status"] == 429 for entry in entries),
         "cpu": round(cpu / seconds, 3),
         "database_cpu": round(database_cpu / seconds, 3),
     }
+
+
+def stages_of(
+    published: Mapping[str, datetime], way: Mapping[str, Sequence[datetime]], entries: Sequence[dict[str, Any]]
+) -> list[list[float]]:
+    """Of each event, how long each stage took, in milliseconds."""
+    called = {entry["client"]: _time(entry) for entry in entries if entry["endpoint"] != "smtp" and entry["processed"]}
+    arrived = dict(mails_of_events(entries))
+    stages = []
+    for who, at in published.items():
+        created, opened, closed, handed = way[who]
+        times = [at, created, opened, called[who], closed, handed, arrived[who]]
+        stages.append([(later - earlier) / timedelta(milliseconds=1) for earlier, later in pairwise(times)])
+    return stages
 
 
 def _publish(feeder: Feeder, events: int, rate: float) -> dict[str, datetime]:
@@ -206,7 +213,7 @@ def _read(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
-def _mails(entries: Iterable[dict[str, Any]]) -> list[tuple[str, datetime]]:
+def mails_of_events(entries: Iterable[dict[str, Any]]) -> list[tuple[str, datetime]]:
     """(customer, when it came) of each event's mail."""
     mails = [entry for entry in entries if entry["endpoint"] == "smtp" and entry["processed"]]
     of_events = [entry for entry in mails if entry["to"][0].startswith("e")]

@@ -53,6 +53,10 @@ class InviteWork:
         return self.timeout + FLUSH_MARGIN
 
     @property
+    def leads_on(self) -> bool:
+        return False
+
+    @property
     def spacing(self) -> timedelta:
         return spacing(self.terms.rule.limits)
 

@@ -59,6 +59,10 @@ class IssueWork:
         return self.timeout + FLUSH_MARGIN
 
     @property
+    def leads_on(self) -> bool:
+        return True  # the invitation
+
+    @property
     def spacing(self) -> timedelta:
         return spacing(self.terms.rule.limits)
 

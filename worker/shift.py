@@ -210,11 +210,7 @@ class Shift(Generic[I, O, R]):
         halted = self._halt.is_set()
         lot = [] if ending or halted else self._next(now)
         results_due = self._done and (
-            halted
-            or self._urgent
-            or now - self._flushed_at >= FLUSH_EVERY
-            or len(self._done) * 2 >= self._flush_most
-            or not (self._calls or self._opened or self._ready)
+            halted or self._urgent or now - self._flushed_at >= FLUSH_EVERY or len(self._done) * 2 >= self._flush_most
         )
         lot_due = len(lot) and (
             lot[0].is_event or self._free >= max(self._places // EMPTY_PLACES, 1) or not self._calls
@@ -304,7 +300,7 @@ class Shift(Generic[I, O, R]):
                 self._halt.set()
             self._done.append(result)
             self._ends.append(self._clock())
-            self._urgent = self._urgent or self._work.item(opened).is_event
+            self._urgent = self._urgent or (self._work.leads_on and self._work.item(opened).is_event)
             many = len(self._done) * 2 >= self._flush_most
             if self._urgent or self._halt.is_set() or len(self._done) == 1 or many:
                 self._wake.set()

@@ -48,6 +48,7 @@ class Work(Protocol[I, O, R]):
     name: str
     places: int  # calls in flight, until the first taking says how many
     longest_call: timedelta  # from the last look at the lease to the result
+    leads_on: bool  # whether something waits for what came of a call to be written
     spacing: timedelta  # the least time between two calls; zero where the account has no limit
 
     def take(self, room: Room, now: datetime) -> TakenRows: ...

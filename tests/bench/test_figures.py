@@ -6,7 +6,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from benchmarks import issuing, limits
+from benchmarks import issuing, latency, limits
+from benchmarks.latency import STAGES, Waits, mails_of_events, stages_of
 from benchmarks.limits import Calls
 from benchmarks.processes import Failed, cpu_seconds
 from benchmarks.provider import answering, nginx
@@ -82,6 +83,48 @@ def test_the_tables_hold_every_side_and_part():
     text = limits.table({"server": ["10/second"], "workers": 3, "seconds": 60, "parts": [part]})
     assert "| the server's (10/second) | 600 in 60 s | 99.00% | 0.50% (3) |" in text
     assert "  kyc  10/second\n" in text
+
+
+def at(milliseconds: float) -> datetime:
+    return NOON + timedelta(milliseconds=milliseconds)
+
+
+def mail(number: int, milliseconds: float, *, kind: str = "e") -> dict:
+    to = [f"{kind}{number}@example.com"]
+    return {"endpoint": "smtp", "status": 250, "processed": True, "at": at(milliseconds).isoformat(), "to": to}
+
+
+def test_an_event_waits_from_its_publishing_to_its_own_mail():
+    published = {f"E-{number:08}": at(100 * number) for number in range(101)}
+    entries = [mail(number, 100 * number + number + 1) for number in range(101)] + [mail(7, 5, kind="c")]
+    facts = Waits.of(published, mails_of_events(entries)).facts
+    assert facts == {"p50": 51, "p90": 91, "p99": 100, "max": 101}
+
+
+def test_an_event_without_a_mail_or_with_two_is_no_figure():
+    published = {"E-00000000": NOON, "E-00000001": NOON}
+    with pytest.raises(Failed, match="of 2 events 1 got no mail"):
+        Waits.of(published, mails_of_events([mail(0, 1)]))
+    with pytest.raises(Failed, match="two mails"):
+        Waits.of(published, mails_of_events([mail(0, 1), mail(1, 1), mail(1, 2)]))
+
+
+def test_the_stages_of_an_event_add_up_to_its_way():
+    call = {"endpoint": "idenfy-kyc", "status": 201, "processed": True, "at": at(6).isoformat(), "client": "E-00000003"}
+    way = {"E-00000003": [at(1), at(3), at(10), at(15)]}
+    (stages,) = stages_of({"E-00000003": NOON}, way, [call, mail(3, 21)])
+    assert stages == [1, 2, 3, 4, 5, 6]
+    assert len(stages) == len(STAGES)
+
+
+def test_the_table_of_latency_holds_every_part_and_stage():
+    part = {"workers": 1, "p50": 41.5, "p90": 60.0, "p99": 99.0, "max": 120.0, "batch_per_second": 190.1}
+    part |= {"used_share": 0.999, "refused": 0, "cpu": 0.5, "database_cpu": 0.2}
+    part |= {"stages": {name: [index + 0.5, 9.0] for index, name in enumerate(STAGES)}}
+    given = {"events": 500, "rate": 10, "rows": 20_000, "limit": "200/second", "latency": "5ms", "cores": 2}
+    text = latency.table(given | {"load_after": 1.5, "parts": [part, part | {"workers": 2}]})
+    assert "| 2 | 41.5 ms | 60 ms | 99 ms | 120 ms | 190.1 | 99.9% | 0 | 50% | 20% |" in text
+    assert f"| {STAGES[2]} | 2.5 ms, 9 ms | 2.5 ms, 9 ms |" in text
 
 
 def test_the_processor_time_of_a_process_that_has_ended_is_none_of_ours():

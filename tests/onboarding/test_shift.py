@@ -52,6 +52,7 @@ class Rows:
     name: str = "rows"
     longest_call: timedelta = timedelta(seconds=10)
     lease: timedelta = MINUTE
+    leads_on: bool = True
     limit: Limit | None = None
     latency: dict[int, float] = field(default_factory=dict)  # seconds; of the others 0.05
     answers: dict[int, str] = field(default_factory=dict)  # "halt", "break"; of the others "done"
