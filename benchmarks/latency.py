@@ -29,11 +29,11 @@ from worker.pacing import Limit
 WARM_UP = 5.0
 PATIENCE = 30.0  # for the last mails
 STAGES = (
-    "published to stored",
-    "stored to its attempt written down",
+    "published to received",
+    "to the call's attempt being written",
     "to the call's arrival",
     "to its result being written",
-    "to the hand-over written down",
+    "to the hand-over being written",
     "to the mail in the mailbox",
 )
 CONFIGURATION = """
