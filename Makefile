@@ -22,7 +22,7 @@ ifeq ($(CI),true)
 export REQUIRE_SERVICES ?= 1
 endif
 
-.PHONY: help install demo run test lint fmt bench trial chaos record lock clean
+.PHONY: help install demo run test lint fmt bench trial chaos events record lock clean
 
 help: ## List what there is (this).
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -62,6 +62,11 @@ trial: .venv/.dev ## The main job with faults and kills, embedded and under Cele
 chaos: .venv/.dev ## Kill workers, broker and database of a run again and again, check each promise: make chaos RUNS=10 SEED=1
 	@$(PY) -m trials.chaos $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) $(if $(ROWS),--rows $(ROWS)) \
 		$(if $(BROKER),--broker $(BROKER)) $(if $(POOL),--pool $(POOL))
+
+events: .venv/.dev ## 20,000 events of other people's clients, duplicates, rubbish and kills: make events BROKER=redis EVENTS=2000
+	@for broker in $(or $(BROKER),amqp redis); do \
+		$(PY) -m trials.events --broker $$broker $(if $(SEED),--seed $(SEED)) $(if $(EVENTS),--events $(EVENTS)) \
+			|| exit 1; done
 
 record: .venv/.dev ## Record the tests' provider answers again, against test credentials where there are any.
 	@$(PY) -m tests.providers.record

@@ -100,7 +100,8 @@ def received(url: str) -> Received:
 
 
 def _fetched(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=120) as answer:
+    # Ten thousand mails are read before the first byte comes: a minute on a machine of its own, minutes on a busy one.
+    with urllib.request.urlopen(url, timeout=900) as answer:
         return str(answer.read().decode())
 
 

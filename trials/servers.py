@@ -122,16 +122,21 @@ class Server:
 
 
 class Redis(Server):
-    """Keeps nothing over a restart, as a cache does: what was queued is lost."""
+    """Keeps nothing over a restart, as a cache does: what was queued is lost. With `keeps` it writes all down first."""
 
     name = "Redis"
+
+    def __init__(self, folder: Path, *, keeps: bool = False) -> None:
+        super().__init__(folder)
+        self._keeps = keeps
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def command(self) -> list[str]:
-        options = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "appendonly": "no", "dir": str(self.folder)}
+        options = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "dir": str(self.folder)}
+        options |= {"appendonly": "yes" if self._keeps else "no", "appendfsync": "always"}
         return [program("redis-server"), *(part for name, value in options.items() for part in (f"--{name}", value))]
 
 

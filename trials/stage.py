@@ -35,9 +35,10 @@ class Stage:
         """What our own processes wrote: not the sandbox, which is the provider."""
         return [path for path in sorted(self.folder.glob("*.log")) if not path.name.startswith("sandbox")]
 
-    def start(self, *arguments: str) -> Process:
-        """Start a command; its standard error is its log."""
+    def start(self, *arguments: str, speaks: bool | None = None) -> Process:
+        """Start a command; its standard error is its log, and its standard output too unless it `speaks`."""
         name = arguments[0]
+        speaks = name in SPEAKING if speaks is None else speaks
         log = self.folder / f"{name}-{len(self._started) + 1}.log"
         with log.open("w") as stream:
             process = subprocess.Popen(
@@ -47,16 +48,16 @@ class Stage:
                 env={**os.environ, "PYTHONPATH": str(ROOT), **self.environ},
                 text=True,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if name in SPEAKING else stream,
+                stdout=subprocess.PIPE if speaks else stream,
                 stderr=stream,
                 start_new_session=True,
             )
         self._started.append((name, process))
         return process
 
-    def run(self, *arguments: str, within: float = 180) -> str:
+    def run(self, *arguments: str, within: float = 180, speaks: bool | None = None) -> str:
         """Run a command to its end; what it said. Raises RuntimeError for an exit code that is not a result's."""
-        process = self.start(*arguments)
+        process = self.start(*arguments, speaks=speaks)
         out, _ = process.communicate(timeout=within)
         if process.returncode not in (0, 1):
             raise RuntimeError(f"onboard {arguments[0]} ended with {process.returncode}; see {self.folder}")

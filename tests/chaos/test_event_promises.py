@@ -1,0 +1,339 @@
+"""The checks of a run of events: they are content with what is right, and each finds what it is there for."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from trials.events.aftermath import Aftermath
+from trials.events.meaning import Known, meant
+from trials.events.programme import drawn
+from trials.events.promises import PROMISES, broken
+from trials.events.wires import Answer, Dead
+from trials.evidence import Evidence, Invitation, Job, Received, Session
+
+PROGRAMME = drawn(400, 3, now=datetime(2026, 11, 20, 12, tzinfo=UTC), trap=Path("unpickled"), redis=True, refused=80)
+SOME = 3
+
+
+class Scene:
+    """What a run leaves behind in which everything went well, to be spoilt."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.sessions: list[Session] = []
+        self.invitations: list[Invitation] = []
+        self.calls: list[dict] = []
+        self.mails: list[dict] = []
+        self.texts: list[dict] = []
+        self.heard: list[dict] = []
+        self.customers: dict[str, bool] = {}
+        self.purposes: dict[int, str] = {}
+        nameless = PROGRAMME.unnamed
+        self.inbox = []
+        for one in PROGRAMME.told:
+            source = "plain" if nameless and one.kind == "onboarding.requested" and one.time is None else one.source
+            nameless -= source == "plain"
+            said = {"source": source, "event_id": one.id, "kind": one.kind, "customer_id": one.customer_id}
+            self.inbox.append(said | {"outcome": "taken", "sealed": None})
+        for known in meant(PROGRAMME.told).values():
+            self.customers[known.customer_id] = known.is_known
+            for purpose in known.due:
+                self.work(known, purpose)
+        self.facts = {
+            "dead": [Dead(message.body, "it is no event") for _, message in PROGRAMME.refused],
+            "answers": [Answer(202, {})] * 5,
+            "refusals": [Answer(400, {})] * 5,
+        }
+        self.facts["listed"] = len(self.facts["dead"])
+
+    def work(self, known: Known, purpose: str) -> None:
+        due, number = known.due[purpose], len(self.jobs) + 1
+        self.purposes[number] = purpose
+        state = ("issued" if due.deferred else "invited") if due.wanted else "cancelled"
+        session = f"session-{number}"
+        self.jobs.append(Job(number, number, known.customer_id, "kyc", state, "", "", session if due.wanted else None))
+        if not due.wanted:
+            return
+        self.sessions.append(Session(session, known.customer_id, purpose, number, "kyc", session, "waiting"))
+        self.calls.append({"endpoint": "idenfy-kyc", "client": known.customer_id, "processed": True, "token": ""})
+        self.tell(known, "session.issued", session)
+        if due.deferred:
+            return
+        for channel in due.channels:
+            message = f"{number}-{channel}"
+            self.invitations.append(Invitation(message, session, number, channel, "invitation", "sent", ""))
+            self.tell(known, "invitation.sent", session)
+            if channel == "email":
+                self.mails.append({"to": [known.email], "message_id": message})
+            else:
+                self.texts.append({"to": known.phone})
+
+    def tell(self, known: Known, kind: str, session: str) -> None:
+        number = len(self.heard)
+        said = {"id": f"event-{number}", "type": kind, "subject": known.customer_id, "sequence": f"{number:019}"}
+        self.heard.append(said | {"data": {"session": session}})
+
+    def case(self) -> Aftermath:
+        received = Received(self.calls, self.mails, self.texts)
+        return Aftermath(
+            PROGRAMME,
+            Evidence(self.jobs, (), self.sessions, self.invitations, received=received),
+            inbox=self.inbox,
+            customers=self.customers,
+            leading={job.id: True for job in self.jobs},
+            purposes=self.purposes,
+            heard=self.heard,
+            **self.facts,
+        )
+
+    def first(self, **what: bool) -> Known:
+        """A customer of whom all was told before anybody worked, and for whom these things hold."""
+        for known in meant(PROGRAMME.told_before).values():
+            for due in known.due.values():
+                facts = {"wanted": due.wanted, "moved": bool(known.former), "known": known.is_known}
+                facts |= {"mailed": "email" in due.channels, "deferred": due.deferred}
+                if all(facts[name] == value for name, value in what.items()):
+                    return known
+        raise AssertionError(f"nobody: {what}")
+
+    def job_of(self, known: Known) -> int:
+        return next(place for place, job in enumerate(self.jobs) if job.customer_id == known.customer_id)
+
+
+def test_a_run_in_which_everything_went_well_breaks_no_promise():
+    assert broken(Scene().case()) == []
+
+
+def an_event_is_lost(scene: Scene) -> None:
+    scene.inbox.pop()
+
+
+def an_event_is_taken_that_nobody_told(scene: Scene) -> None:
+    scene.inbox.append({**scene.inbox[-1], "source": "/crm", "event_id": "X-000001"})
+
+
+def a_message_stays_in_the_queue(scene: Scene) -> None:
+    scene.facts["left"] = 1
+
+
+def a_refused_message_vanishes(scene: Scene) -> None:
+    scene.facts["dead"].pop()
+    scene.facts["listed"] -= 1
+
+
+def a_refused_message_has_no_reason(scene: Scene) -> None:
+    scene.facts["dead"][0] = replace(scene.facts["dead"][0], reason=" ")
+
+
+def a_reason_repeats_an_address(scene: Scene) -> None:
+    scene.facts["dead"][0] = replace(scene.facts["dead"][0], reason="c1@example.com is no address")
+
+
+def a_good_event_is_refused(scene: Scene) -> None:
+    scene.facts["dead"].append(Dead(PROGRAMME.before[0].body, "no"))
+    scene.facts["listed"] += 1
+
+
+def a_message_is_refused_twice_though_nothing_died(scene: Scene) -> None:
+    scene.facts["dead"].append(scene.facts["dead"][0])
+    scene.facts["listed"] += 1
+
+
+def the_list_of_the_dead_leaves_one_out(scene: Scene) -> None:
+    scene.facts["listed"] -= 1
+
+
+def a_pickle_is_opened(scene: Scene) -> None:
+    scene.facts["trapped"] = True
+
+
+def a_customer_has_two_jobs(scene: Scene) -> None:
+    job = scene.jobs[scene.job_of(scene.first(wanted=True, moved=False))]
+    scene.purposes[9999] = scene.purposes[job.id]
+    scene.jobs.append(replace(job, id=9999))
+
+
+def a_customer_has_no_job(scene: Scene) -> None:
+    job = scene.jobs.pop(scene.job_of(scene.first(wanted=True)))
+    scene.invitations = [one for one in scene.invitations if one.job_id != job.id]
+
+
+def one_who_called_off_has_an_open_job(scene: Scene) -> None:
+    place = scene.job_of(scene.first(wanted=False, known=True))
+    scene.jobs[place] = replace(scene.jobs[place], state="invited")
+
+
+def a_stranger_has_a_job(scene: Scene) -> None:
+    scene.jobs.append(replace(scene.jobs[0], customer_id="X-000001"))
+
+
+def a_job_stands_still(scene: Scene) -> None:
+    place = scene.job_of(scene.first(wanted=True))
+    scene.jobs[place] = replace(scene.jobs[place], state="failed")
+
+
+def a_customer_has_two_sessions(scene: Scene) -> None:
+    scene.sessions.append(replace(scene.sessions[0], id="another", state="expired"))
+
+
+def a_session_is_opened_twice(scene: Scene) -> None:
+    scene.calls.append(scene.calls[0])
+
+
+def a_session_is_opened_for_a_stranger(scene: Scene) -> None:
+    scene.calls.append({**scene.calls[0], "client": "X-000001"})
+
+
+def one_who_called_off_has_a_session(scene: Scene) -> None:
+    known = scene.first(wanted=False, known=True)
+    scene.sessions.append(replace(scene.sessions[0], id="another", customer_id=known.customer_id))
+
+
+def a_mail_is_missing(scene: Scene) -> None:
+    known = scene.first(wanted=True, mailed=True, deferred=False)
+    scene.mails = [mail for mail in scene.mails if mail["to"] != [known.email]]
+
+
+def a_mail_comes_twice(scene: Scene) -> None:
+    scene.mails.append(scene.mails[0])
+
+
+def a_mail_goes_to_the_old_address(scene: Scene) -> None:
+    known = scene.first(wanted=True, mailed=True, moved=True, deferred=False)
+    old = next(one for one in known.former if "@" in one)
+    for mail in scene.mails:
+        if mail["to"] == [known.email]:
+            mail["to"] = [old]
+
+
+def one_who_called_off_is_written_to(scene: Scene) -> None:
+    scene.mails.append({"to": [scene.first(wanted=False, known=True).email], "message_id": "new"})
+
+
+def one_who_is_erased_is_written_to(scene: Scene) -> None:
+    old = next(one for one in scene.first(wanted=False, known=False, moved=True).former if "@" in one)
+    scene.mails.append({"to": [old], "message_id": "new"})
+
+
+def one_who_waits_in_the_app_is_written_to(scene: Scene) -> None:
+    scene.mails.append({"to": [scene.first(deferred=True).email], "message_id": "new"})
+
+
+def a_stranger_is_written_to(scene: Scene) -> None:
+    scene.texts.append({"to": "+447999999999"})
+
+
+def one_who_is_erased_is_kept(scene: Scene) -> None:
+    scene.customers[scene.first(wanted=False, known=False).customer_id] = True
+
+
+def one_who_is_wanted_is_erased(scene: Scene) -> None:
+    scene.customers[scene.first(wanted=True).customer_id] = False
+
+
+def an_update_outlives_its_customer(scene: Scene) -> None:
+    gone = {row["customer_id"] for row in scene.inbox if row["kind"] == "customer.erased"}
+    row = next(row for row in scene.inbox if row["customer_id"] in gone and not scene.customers[row["customer_id"]])
+    row["sealed"] = b"something"
+
+
+def others_are_not_told(scene: Scene) -> None:
+    scene.heard.pop()
+
+
+def others_are_yet_to_be_told(scene: Scene) -> None:
+    scene.facts["outbox"] = 1
+
+
+def others_are_told_twice_under_two_ids(scene: Scene) -> None:
+    scene.heard.append({**scene.heard[-1], "id": "another"})
+
+
+def others_are_told_two_things_under_one_id(scene: Scene) -> None:
+    scene.heard.append({**scene.heard[-1], "type": "job.failed"})
+
+
+def others_are_told_in_another_order(scene: Scene) -> None:
+    by_customer = defaultdict(list)
+    for place, one in enumerate(scene.heard):
+        by_customer[one["subject"]].append(place)
+    first, then = next(places[:2] for places in by_customer.values() if len(places) > 1)
+    scene.heard[first], scene.heard[then] = scene.heard[then], scene.heard[first]
+
+
+def others_are_told_an_address(scene: Scene) -> None:
+    scene.heard[0]["data"]["email"] = "c1@example.com"
+
+
+def http_refuses_an_event(scene: Scene) -> None:
+    scene.facts["answers"] = [Answer(500, {})]
+
+
+def http_takes_rubbish(scene: Scene) -> None:
+    scene.facts["refusals"] = [Answer(202, {})]
+
+
+WRONGS: dict[Callable[[Scene], None], str] = {
+    an_event_is_lost: "every_event_is_taken_once",
+    an_event_is_taken_that_nobody_told: "every_event_is_taken_once",
+    a_message_stays_in_the_queue: "every_event_is_taken_once",
+    a_refused_message_vanishes: "every_refused_message_is_kept_with_its_reason",
+    a_refused_message_has_no_reason: "every_refused_message_is_kept_with_its_reason",
+    a_reason_repeats_an_address: "every_refused_message_is_kept_with_its_reason",
+    a_good_event_is_refused: "nothing_else_is_refused",
+    a_message_is_refused_twice_though_nothing_died: "nothing_else_is_refused",
+    the_list_of_the_dead_leaves_one_out: "nothing_else_is_refused",
+    a_pickle_is_opened: "nothing_is_unpickled",
+    a_customer_has_two_jobs: "one_job_each",
+    a_customer_has_no_job: "one_job_each",
+    one_who_called_off_has_an_open_job: "one_job_each",
+    a_stranger_has_a_job: "one_job_each",
+    a_job_stands_still: "one_job_each",
+    a_customer_has_two_sessions: "one_session_each",
+    a_session_is_opened_twice: "one_session_each",
+    a_session_is_opened_for_a_stranger: "one_session_each",
+    one_who_called_off_has_a_session: "one_session_each",
+    a_mail_is_missing: "one_message_each_to_where_they_are",
+    a_mail_comes_twice: "one_message_each_to_where_they_are",
+    a_mail_goes_to_the_old_address: "one_message_each_to_where_they_are",
+    one_who_called_off_is_written_to: "one_message_each_to_where_they_are",
+    one_who_is_erased_is_written_to: "one_message_each_to_where_they_are",
+    one_who_waits_in_the_app_is_written_to: "one_message_each_to_where_they_are",
+    a_stranger_is_written_to: "one_message_each_to_where_they_are",
+    one_who_is_erased_is_kept: "who_is_erased_is_forgotten",
+    one_who_is_wanted_is_erased: "who_is_erased_is_forgotten",
+    an_update_outlives_its_customer: "who_is_erased_is_forgotten",
+    others_are_not_told: "others_are_told_of_everything_in_order",
+    others_are_yet_to_be_told: "others_are_told_of_everything_in_order",
+    others_are_told_twice_under_two_ids: "others_are_told_of_everything_in_order",
+    others_are_told_two_things_under_one_id: "others_are_told_of_everything_in_order",
+    others_are_told_in_another_order: "others_are_told_of_everything_in_order",
+    others_are_told_an_address: "others_are_told_of_everything_in_order",
+    http_refuses_an_event: "http_answers_as_it_should",
+    http_takes_rubbish: "http_answers_as_it_should",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONGS, ids=lambda wrong: wrong.__name__)
+def test_what_is_wrong_is_found(wrong: Callable[[Scene], None]):
+    scene = Scene()
+    wrong(scene)
+    found = {complaint.partition(":")[0] for complaint in broken(scene.case())}
+    assert WRONGS[wrong] in found
+
+
+def test_each_promise_is_broken_by_something_here():
+    assert set(WRONGS.values()) == {promise.__name__ for promise in PROMISES}
+
+
+def test_a_complaint_holds_nothing_personal():
+    scene = Scene()
+    for wrong in WRONGS:
+        wrong(scene)
+    text = "\n".join(broken(scene.case()))
+    assert "@" not in text
+    assert "+44" not in text

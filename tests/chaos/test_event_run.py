@@ -1,0 +1,38 @@
+"""A short form of `make events`: some hundred messages, each kind of rubbish and of story, and everything dies once."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from trials.events.programme import drawn
+from trials.events.run import Plan, run
+from trials.servers import missing
+
+# After the other runs of chaos, as each has a database, a broker and half a dozen processes of its own.
+pytestmark = pytest.mark.xdist_group("chaos")
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("broker", ["amqp", "redis"])
+def test_every_event_is_taken_once_and_all_else_refused_while_everything_dies(broker: str):
+    if reason := missing(broker):
+        (pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip)(reason)
+    outcome = run(Plan(seed=11, events=400, refused=70, broker=broker, prefetch=20))
+    assert outcome.wrong == [], f"{outcome.line}; details in {outcome.folder}"
+    assert not Path(outcome.folder).exists()
+
+
+def test_a_seed_gives_the_same_messages_again():
+    first, again, other = (drawn(200, seed, now=NOON, trap=Path("trap"), redis=True) for seed in (7, 7, 8))
+    assert (first.before, first.beside, first.posted) == (again.before, again.beside, again.posted)
+    assert first.before != other.before
+
+
+def test_the_short_run_has_every_kind_of_rubbish_once():
+    programme = drawn(400, 11, now=NOON, trap=Path("trap"), redis=True, refused=70)
+    kinds = [name for name, _ in programme.refused]
+    assert len({message.body for _, message in programme.refused}) == len(kinds)
+    assert {"a pickle", "bare: null", "too large", "a conflict"} <= set(kinds)
+    assert kinds.count("cut off") == 1
