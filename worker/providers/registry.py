@@ -1,4 +1,4 @@
-"""Which adapter serves an account. A new endpoint is one module and one line here."""
+"""Which adapter serves an account, and which reads its webhooks. A new endpoint is one line here for each."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,8 +6,12 @@ from worker.providers.account import AccountSettings, AccountUnusable
 from worker.providers.contract import Provider
 from worker.providers.frankieone_v1 import FrankieOneV1
 from worker.providers.frankieone_v2 import FrankieOneV2
+from worker.providers.frankieone_webhooks import FrankieOneWebhooks
 from worker.providers.idenfy_kyb import IdenfyKyb
+from worker.providers.idenfy_kyb_webhooks import IdenfyKybWebhooks
 from worker.providers.idenfy_kyc import IdenfyKyc
+from worker.providers.idenfy_kyc_webhooks import IdenfyKycWebhooks
+from worker.providers.webhooks import WebhookReader, WebhookSettings
 
 # By provider, as the configuration spells it.
 ADAPTERS: Mapping[str, Callable[[AccountSettings], Provider]] = {
@@ -15,6 +19,12 @@ ADAPTERS: Mapping[str, Callable[[AccountSettings], Provider]] = {
     "idenfy-kyb": IdenfyKyb,
     "frankieone-v1": FrankieOneV1,
     "frankieone-v2": FrankieOneV2,
+}
+READERS: Mapping[str, Callable[[WebhookSettings], WebhookReader]] = {
+    "idenfy-kyc": IdenfyKycWebhooks,
+    "idenfy-kyb": IdenfyKybWebhooks,
+    "frankieone-v1": FrankieOneWebhooks,
+    "frankieone-v2": FrankieOneWebhooks,
 }
 
 
@@ -25,3 +35,12 @@ def build_provider(account: AccountSettings) -> Provider:
         served = ", ".join(ADAPTERS)
         raise AccountUnusable(account.name, "provider", f"{account.provider} is not supported; supported are {served}")
     return adapter(account)
+
+
+def build_webhook_reader(account: WebhookSettings) -> WebhookReader | None:
+    """What reads the account's webhooks; None for a provider of which none are known.
+
+    Raises AccountUnusable, which names the setting, where nothing would tell genuine ones from forged ones.
+    """
+    reader = READERS.get(account.provider)
+    return None if reader is None else reader(account)

@@ -1,0 +1,82 @@
+"""Accounts that take webhooks, and deliveries as the providers would make them. Everything in them is invented."""
+
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.providers.accounts import PlainSecret
+from worker.providers.registry import build_webhook_reader
+from worker.providers.webhooks import Delivery
+
+NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
+KEY, OLD_KEY = "webhook-key-one", "webhook-key-two"
+SECRET = "unguessable-segment"
+
+
+@dataclass(frozen=True)
+class Webhooks:
+    """As the configuration would give it."""
+
+    provider: str
+    name: str = "kyc-eu"
+    webhook_keys: tuple[PlainSecret, ...] = ()
+    jwt_key: PlainSecret | None = None
+    webhook_secret: PlainSecret | None = None
+
+
+def idenfy(provider: str, *keys: str):
+    return build_webhook_reader(Webhooks(provider, webhook_keys=tuple(PlainSecret(key) for key in keys or (KEY,))))
+
+
+def frankie(provider: str = "frankieone-v2", *, secret: str | None = SECRET, jwt_key: str | None = None):
+    return build_webhook_reader(
+        Webhooks(
+            provider,
+            name="au",
+            webhook_secret=PlainSecret(secret) if secret else None,
+            jwt_key=PlainSecret(jwt_key) if jwt_key else None,
+        )
+    )
+
+
+def hex_hmac(key: str, body: bytes) -> str:
+    """Written out from the definition of HMAC (RFC 2104), and not with the module that the worker uses."""
+    block = key.encode().ljust(64, b"\0")
+    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block) + body).digest()
+    return hashlib.sha256(bytes(byte ^ 0x5C for byte in block) + inner).hexdigest()
+
+
+def signed(body: bytes, *, key: str = KEY, event: str | None = None) -> Delivery:
+    headers = {"idenfy-signature": hmac.new(key.encode(), body, hashlib.sha256).hexdigest()}
+    return Delivery(body, headers if event is None else {**headers, "idenfy-event-type": event})
+
+
+def read(reader: Any, said: Any, event: str | None = None):
+    """What the reader makes of a genuine delivery."""
+    delivery = signed(json.dumps(said).encode(), event=event)
+    assert reader.refuses(delivery, now=NOW) == ""
+    return reader.read(delivery)
+
+
+HOSTILE_BODIES = {
+    "empty": b"",
+    "no object": b"[]",
+    "html": b"<html></html>",
+    "no UTF-8": b'{"final": "\xff\xfe"}',
+    "nan": b'{"finishTime": NaN}',
+    "infinity": b'{"finishTime": 1e999}',
+    "huge number": b'{"finishTime": ' + b"9" * 5000 + b"}",
+    "deep": b'{"a":' * 100_000,
+    "deep list": b'{"data":' + b"[" * 100_000,
+    "said twice": b'{"final": false, "final": true}',
+    "twice within": b'{"status": {"overall": "DENIED", "overall": "APPROVED"}}',
+    "half a pair": b'{"scanRef": "\\ud800", "entityId": "\\udfff", "externalRef": "\\ud800"}',
+    "control characters": b'{"scanRef": "a\\u0000b", "clientId": "\\u202e", "function": "\\n"}',
+    "too long": b'{"scanRef": "' + b"a" * 5000 + b'"}',
+    "too large": b'{"data": "' + b"a" * (1024 * 1024) + b'"}',
+}
+# Each where a text, a number, a truth or an object is documented.
+WRONG = [None, True, False, 0, -1, 1e308, "", "x", [], {}, [[]], {"overall": ["APPROVED"]}]

@@ -1,0 +1,160 @@
+"""What a mail system tells of emails: genuine or not, and what it means."""
+
+import base64
+import hashlib
+import hmac
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker import standard_webhooks
+from worker.senders import email_callbacks
+from worker.senders.deliveries import DeliveryNews, Fate, NotUnderstood, Stop
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+KEY = "mail-key"
+BOUNCED = {"type": "bounced", "message_id": "<4f0e9a55-1c1b@example.com>"}
+
+
+def headers_for(body, *, key=b"mail-key", at=NOW, message_id="msg_1"):
+    """Written out from the specification, not with the module that reads it."""
+    sent = str(int(at.timestamp()))
+    digest = hmac.new(key, f"{message_id}.{sent}.".encode() + body, hashlib.sha256).digest()
+    signature = f"v1,{base64.b64encode(digest).decode()}"
+    return {"webhook-id": message_id, "webhook-timestamp": sent, "webhook-signature": signature}
+
+
+def refused(body, headers, *, keys=(KEY,), now=NOW):
+    return email_callbacks.refusal(headers, body, keys=keys, now=now)
+
+
+def read(said):
+    return email_callbacks.read(said if isinstance(said, bytes) else json.dumps(said).encode())
+
+
+# Genuine or not
+
+
+def test_the_specifications_own_example_is_genuine():
+    headers = {
+        "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        "webhook-timestamp": "1614265330",
+        "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    }
+    then = datetime.fromtimestamp(1614265330, UTC)
+    keys = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
+    assert refused(b'{"test": 2432232314}', headers, keys=keys, now=then) == ""
+    assert refused(b'{"test": 2432232315}', headers, keys=keys, now=then) != ""
+
+
+def test_one_signed_as_the_specification_says_is_genuine():
+    assert refused(b"{}", headers_for(b"{}")) == ""
+
+
+def test_a_key_that_only_looks_like_base64_is_taken_as_text():
+    assert refused(b"{}", headers_for(b"{}", key=b"whsec_not base64"), keys=["whsec_not base64"]) == ""
+
+
+def test_any_key_and_any_signature_will_do_while_they_are_rotated():
+    headers = headers_for(b"{}")
+    several = {**headers, "webhook-signature": f"v1a,abc v1,AAAA {headers['webhook-signature']}"}
+    assert refused(b"{}", several, keys=["next", KEY]) == ""
+    assert refused(b"{}", several, keys=["next"]) != ""
+    assert refused(b"{}", several, keys=[]) != ""
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+@pytest.mark.parametrize("value", ["", "x", "1", "9" * 30, "²", "é", "\ud800", "msg_1.", "v1,", "-5"])
+def test_a_forged_one_is_refused(name, value):
+    assert refused(b"{}", {**headers_for(b"{}"), name: value}) != ""
+
+
+@pytest.mark.parametrize("minutes", [-6, 6])
+def test_a_copy_of_another_time_is_refused(minutes):
+    at = NOW + timedelta(minutes=minutes)
+    assert refused(b"{}", headers_for(b"{}", at=at)) == "its time is too far from now"
+    assert refused(b"{}", headers_for(b"{}", at=at - timedelta(minutes=minutes / 3))) == ""
+
+
+def test_a_body_that_is_too_large_is_refused():
+    body = b"a" * (email_callbacks.LARGEST + 1)
+    assert refused(body, headers_for(body)) == "it is too large"
+
+
+@settings(max_examples=60)
+@given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=60))
+def test_no_header_raises(message_id, timestamp, signature):
+    headers = {"webhook-id": message_id, "webhook-timestamp": timestamp, "webhook-signature": signature}
+    assert standard_webhooks.refusal(headers, b"{}", [KEY], now=NOW) != ""
+
+
+# What it says
+
+
+@pytest.mark.parametrize(
+    ("said", "fate", "stop"),
+    [
+        ({"type": "delivered"}, Fate.DELIVERED, None),
+        ({"type": "bounced"}, Fate.BOUNCED, Stop.BOUNCED),
+        ({"type": "bounced", "permanent": True}, Fate.BOUNCED, Stop.BOUNCED),
+        ({"type": "bounced", "permanent": False}, Fate.LATER, None),
+        ({"type": "complained"}, None, Stop.COMPLAINED),
+    ],
+)
+def test_each_type_means_what_the_page_says(said, fate, stop):
+    news = read({**BOUNCED, **said})
+    assert (news.fate, news.stop, news.reference) == (fate, stop, "4f0e9a55-1c1b")
+
+
+@pytest.mark.parametrize("written", ["<4f0e9a55-1c1b@example.com>", "4f0e9a55-1c1b@example.com", "4f0e9a55-1c1b"])
+def test_the_message_is_named_by_its_message_id_or_our_part_of_it(written):
+    assert read({"type": "bounced", "message_id": written}).reference == "4f0e9a55-1c1b"
+
+
+def test_an_address_alone_will_do():
+    news = read({"type": "complained", "email": "vita@example.com", "at": "2026-11-20T13:59:00+02:00"})
+    assert (news.reference, news.address, news.stop) == ("", "vita@example.com", Stop.COMPLAINED)
+    assert news.happened_at == datetime(2026, 11, 20, 11, 59, tzinfo=UTC)
+    assert "vita" not in repr(news)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"[]",
+        b"\xff",
+        b"NaN",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"type": "bounced", "type": "delivered", "email": "a@b"}',
+        {},
+        {"type": "bounced"},
+        {"type": "opened", "email": "vita@example.com"},
+        {"type": ["bounced"], "email": "vita@example.com"},
+        {"type": "bounced", "email": "vita@example.com", "permanent": "no"},
+        {"type": "bounced", "email": 7, "message_id": []},
+        {"type": "bounced", "email": "no address", "message_id": "<@>"},
+        {"type": "bounced", "email": "a@b\n", "message_id": "../../x"},
+        {"type": "bounced", "email": "a@" + "b" * 300, "message_id": "x" * 600},
+        {"type": "bounced", "message_id": "\ud800"},
+    ],
+)
+def test_what_cannot_be_read_says_so_without_a_value(said):
+    news = read(said)
+    assert isinstance(news, NotUnderstood)
+    assert "vita" not in news.reason
+
+
+@settings(max_examples=60)
+@given(
+    st.dictionaries(
+        st.sampled_from(["type", "message_id", "email", "permanent", "at"]),
+        st.sampled_from(["bounced", "delivered", "a@b", "x"]) | st.text() | st.integers() | st.none() | st.booleans(),
+    )
+)
+def test_no_body_raises(said):
+    assert isinstance(read(json.dumps(said).encode()), DeliveryNews | NotUnderstood)

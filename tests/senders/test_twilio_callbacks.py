@@ -1,0 +1,255 @@
+"""What Twilio tells of texts, and what people answer: genuine or not, and what it means."""
+
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.senders import twilio_callbacks
+from worker.senders.deliveries import DeliveryNews, Fate, NotUnderstood, Stop, invitation_state_told
+from worker.states import InvitationState
+
+STOP_WORDS = ["stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout", "stopp", "arrêt", "baja"]
+TOKEN = "twilio-token"
+URL = "https://onboard.example.com/callbacks/sms"
+SID = "SM1342fe1b2c904d1ab04f0fc7a58abca9"
+DELIVERED = {
+    "AccountSid": "AC00000000000000000000000000000001",
+    "ApiVersion": "2010-04-01",
+    "From": "+15005550006",
+    "To": "+37060000001",
+    "MessageSid": SID,
+    "MessageStatus": "delivered",
+    "SmsSid": SID,
+    "SmsStatus": "delivered",
+    "RawDlrDoneDate": "2611201200",
+}
+ANSWER = {
+    "MessageSid": "SM00000000000000000000000000000002",
+    "SmsStatus": "received",
+    "From": "+37060000001",
+    "To": "+15005550006",
+    "Body": "STOP",
+    "NumMedia": "0",
+}
+
+
+def refused(fields, signature, *, url=URL, keys=(TOKEN,)):
+    body = fields if isinstance(fields, bytes) else urlencode(fields).encode()
+    return twilio_callbacks.refusal({"x-twilio-signature": signature}, body, url=url, keys=keys)
+
+
+def read(fields):
+    return twilio_callbacks.read(fields if isinstance(fields, bytes) else urlencode(fields).encode())
+
+
+# Genuine or not
+
+
+def test_twilios_own_published_example_is_genuine():
+    fields = {
+        "CallSid": "CA1234567890ABCDE",
+        "Caller": "+12349013030",
+        "Digits": "1234",
+        "From": "+12349013030",
+        "To": "+18005551212",
+    }
+    url = "https://mycompany.com/myapp.php?foo=1&bar=2"
+    assert refused(fields, "0/KCTR6DLpKmkAf8muzZqo1nDgQ=", url=url, keys=["12345"]) == ""
+    changed = {**fields, "Digits": "1235"}
+    assert refused(changed, "0/KCTR6DLpKmkAf8muzZqo1nDgQ=", url=url, keys=["12345"]) != ""
+
+
+def own_signature(fields, *, url=URL, key=TOKEN):
+    return twilio_callbacks.signature(key, url, list(fields.items()))
+
+
+def test_the_order_of_the_fields_does_not_matter():
+    assert refused(dict(reversed(DELIVERED.items())), own_signature(DELIVERED)) == ""
+
+
+def test_empty_fields_and_letters_of_all_kinds_are_signed_too():
+    fields = {**ANSWER, "Body": "", "FromCity": "Šiauliai & +", "Ünicode": "=%"}
+    assert refused(fields, own_signature(fields)) == ""
+    assert refused({**fields, "More": ""}, own_signature(fields)) != ""
+
+
+@pytest.mark.parametrize("ours", [URL, "https://onboard.example.com:443/callbacks/sms"])
+@pytest.mark.parametrize("theirs", [URL, "https://onboard.example.com:443/callbacks/sms"])
+def test_the_schemes_own_port_may_be_there_or_not(ours, theirs):
+    assert refused(DELIVERED, own_signature(DELIVERED, url=theirs), url=ours) == ""
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://onboard.example.com/callbacks/sms?a=1",
+        "https://onboard.example.com:8443/callbacks/sms",
+        "http://onboard.example.com/callbacks/sms",
+        "https://other.example.com/callbacks/sms",
+        "https://[::1/",
+        "nonsense",
+    ],
+)
+def test_one_for_another_address_is_refused(url):
+    assert refused(DELIVERED, own_signature(DELIVERED), url=url) != ""
+
+
+@pytest.mark.parametrize("signature", ["", "x", "é", "\ud800", own_signature(DELIVERED) + "=", own_signature(ANSWER)])
+def test_a_forged_one_is_refused(signature):
+    assert refused(DELIVERED, signature) != ""
+
+
+def test_any_of_several_tokens_will_do_while_they_are_rotated():
+    assert refused(DELIVERED, own_signature(DELIVERED), keys=["next", TOKEN]) == ""
+    assert refused(DELIVERED, own_signature(DELIVERED), keys=["next"]) != ""
+    assert refused(DELIVERED, own_signature(DELIVERED), keys=[]) != ""
+
+
+HOSTILE = [
+    b"",
+    b"\xff\xfe",
+    b"%ff%fe=1",
+    b"MessageSid=" + b"a" * 70_000,
+    b"&".join(b"a%d=1" % n for n in range(300)),
+    b"MessageStatus=delivered&MessageStatus=failed&MessageSid=SM1",
+    b"MessageStatus=delivered&MessageSid=" + b"%00" * 20,
+    b"MessageStatus=failed&MessageSid=SM1&ErrorCode=" + b"9" * 5000,
+    "MessageStatus=failed&MessageSid=SM1&ErrorCode=²".encode(),
+    b"{}",
+    b"MessageStatus=failed&MessageSid=..%2f..%2f",
+]
+
+
+@pytest.mark.parametrize("body", HOSTILE)
+def test_hostile_bytes_are_neither_genuine_nor_delivered(body):
+    assert refused(body, own_signature(DELIVERED)) != ""
+    said = read(body)
+    assert isinstance(said, NotUnderstood) or said.fate is not Fate.DELIVERED
+
+
+@settings(max_examples=60)
+@given(
+    st.binary(max_size=200)
+    | st.dictionaries(st.sampled_from(list(ANSWER)), st.text()).map(lambda d: urlencode(d).encode())
+)
+def test_no_body_raises(body):
+    refused(body, "x")
+    assert isinstance(read(body), DeliveryNews | NotUnderstood)
+
+
+# What it says
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "fate", "stop"),
+    [
+        ("delivered", "", Fate.DELIVERED, None),
+        ("undelivered", "30005", Fate.BOUNCED, Stop.BOUNCED),
+        ("undelivered", "30006", Fate.BOUNCED, Stop.BOUNCED),
+        ("failed", "21610", Fate.BOUNCED, Stop.STOPPED),
+        ("undelivered", "30003", Fate.LATER, None),
+        ("undelivered", "30001", Fate.LATER, None),
+        ("failed", "30036", Fate.LATER, None),
+        ("undelivered", "30004", Fate.BLOCKED, None),
+        ("undelivered", "30007", Fate.BLOCKED, None),
+        ("undelivered", "30008", Fate.BLOCKED, None),
+        ("failed", "", Fate.BLOCKED, None),
+        ("failed", "x", Fate.BLOCKED, None),
+        ("sent", "", None, None),
+        ("queued", "", None, None),
+        ("read", "", None, None),
+        ("of next year", "", None, None),
+    ],
+)
+def test_each_status_means_what_the_table_says(status, code, fate, stop):
+    news = read({**DELIVERED, "MessageStatus": status, "SmsStatus": status, **({"ErrorCode": code} if code else {})})
+    assert (news.reference, news.fate, news.stop) == (SID, fate, stop)
+    assert not news.resume
+
+
+def test_the_number_is_said_where_it_is_not_to_be_written_to_again():
+    news = read({**DELIVERED, "MessageStatus": "undelivered", "ErrorCode": "30005"})
+    assert news.address == "+37060000001"
+    assert "+37060000001" not in repr(news)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [" Stop. ", "Stop  all", "quit!", *STOP_WORDS, *(word.upper() for word in STOP_WORDS)],
+)
+def test_an_answer_that_says_stop_stops(words):
+    news = read({**ANSWER, "Body": words})
+    assert (news.stop, news.resume, news.address) == (Stop.STOPPED, False, "+37060000001")
+    assert (news.reference, news.fate) == ("", None)
+
+
+@pytest.mark.parametrize("words", ["Please don't stop", "stop it some time", "", "ok", "HELP", "\x00", "stop" * 50])
+def test_any_other_answer_changes_nothing(words):
+    news = read({**ANSWER, "Body": words})
+    assert (news.stop, news.resume) == (None, False)
+
+
+@pytest.mark.parametrize("words", ["START", "unstop"])
+def test_who_said_stop_may_say_start(words):
+    assert read({**ANSWER, "Body": words}).resume
+
+
+@pytest.mark.parametrize(
+    ("meant", "stop", "resume"), [("STOP", Stop.STOPPED, False), ("START", None, True), ("HELP", None, False)]
+)
+def test_twilio_knows_what_the_accounts_own_words_mean(meant, stop, resume):
+    news = read({**ANSWER, "Body": "nustok", "OptOutType": meant})
+    assert (news.stop, news.resume) == (stop, resume)
+
+
+def test_a_stop_is_never_taken_for_a_start():
+    assert read({**ANSWER, "Body": "STOP", "OptOutType": "START"}).stop is Stop.STOPPED
+
+
+def test_what_a_person_answered_is_not_kept():
+    news = read({**ANSWER, "Body": "I am Vita Sample"})
+    kept = repr([getattr(news, name) for name in DeliveryNews.__dataclass_fields__])
+    assert "Vita" not in kept
+    assert "+37060000001" not in repr(news)
+
+
+# What becomes of the invitation
+
+SENT, ARRIVED, BOUNCED = InvitationState.SENT, InvitationState.DELIVERED, InvitationState.BOUNCED
+
+
+@pytest.mark.parametrize(
+    ("present", "fate", "following"),
+    [
+        (SENT, Fate.DELIVERED, ARRIVED),
+        (SENT, Fate.BOUNCED, BOUNCED),
+        (SENT, Fate.BLOCKED, BOUNCED),
+        (SENT, Fate.LATER, None),
+        (SENT, None, None),
+        (ARRIVED, Fate.DELIVERED, None),
+        (ARRIVED, Fate.BOUNCED, BOUNCED),
+        (BOUNCED, Fate.DELIVERED, None),
+        (InvitationState.HELD, Fate.DELIVERED, ARRIVED),
+        (InvitationState.FAILED, Fate.DELIVERED, ARRIVED),
+        (InvitationState.SUPPRESSED, Fate.DELIVERED, None),
+        (InvitationState.WAITING, Fate.DELIVERED, None),
+    ],
+)
+def test_a_message_is_what_was_told_of_it(present, fate, following):
+    assert invitation_state_told(present, DeliveryNews("any", fate=fate)) is following
+
+
+@given(st.lists(st.sampled_from([None, *Fate]), max_size=6), st.data())
+def test_callbacks_in_any_order_and_repetition_end_in_the_same(fates, data):
+    def after(told):
+        state = SENT
+        for fate in told:
+            state = invitation_state_told(state, DeliveryNews("any", fate=fate)) or state
+        return state
+
+    repeated = data.draw(st.permutations(fates)) + (
+        data.draw(st.lists(st.sampled_from(fates), max_size=4)) if fates else []
+    )
+    assert after(repeated) is after(fates)

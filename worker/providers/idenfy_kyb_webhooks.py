@@ -1,0 +1,113 @@
+"""What iDenfy's webhooks say of a company's form (providers.md 7.3). Each event has fields of its own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from worker.news import Key, Result, SessionNews
+from worker.providers.answers import BadAnswer, optional_text
+from worker.providers.idenfy_webhooks import SignedByIdenfy, event_name, nothing_new, unreadable
+from worker.providers.webhooks import (
+    LONGEST_REFERENCE,
+    Delivery,
+    Unreadable,
+    WebhookSettings,
+    iso_time,
+    json_said,
+    matches,
+    word,
+)
+from worker.states import SessionState
+
+# The company's id is `id` in what it handed in and in reviews, and `companyId` elsewhere.
+BY_FORM = (("externalRef", Key.EXTERNAL_REF), ("id", Key.COMPANY_ID), ("clientId", Key.CLIENT_ID))
+
+
+class IdenfyKybWebhooks:
+    """One account's forms. Raises AccountUnusable without a key."""
+
+    def __init__(self, account: WebhookSettings) -> None:
+        self._signed = SignedByIdenfy(account)
+
+    def refuses(self, delivery: Delivery, *, now: datetime) -> str:
+        return self._signed.refuses(delivery)
+
+    def read(self, delivery: Delivery) -> SessionNews | Unreadable:
+        try:
+            said = json_said(delivery.body)
+        except BadAnswer as error:
+            return unreadable(error)
+        event = event_name(delivery)
+        reading = READINGS.get(event)
+        return reading(SessionNews(event), said) if reading else nothing_new(event)
+
+
+def _submitted(news: SessionNews, said: Mapping[str, Any]) -> SessionNews:
+    return replace(
+        news,
+        match=matches(said, *BY_FORM),
+        state=SessionState.STARTED,
+        result=Result.REVIEW,
+        happened_at=iso_time(said.get("submissionTime")),
+        company_id=optional_text(said, "id", most=LONGEST_REFERENCE),
+    )
+
+
+def _reviewed(news: SessionNews, said: Mapping[str, Any]) -> SessionNews:
+    """The event has no time: that of its receipt counts. The reason of a refusal is a person's words, and not kept."""
+    news = replace(news, match=matches(said, *BY_FORM), company_id=optional_text(said, "id", most=LONGEST_REFERENCE))
+    match word(said, "approvalStatus"):
+        case "APPROVED":
+            return replace(news, state=SessionState.COMPLETED, result=Result.APPROVED, final=True)
+        case "DENIED":
+            return replace(news, state=SessionState.FAILED, result=Result.DENIED, final=True)
+        case "" if said.get("approvalStatus") is None:
+            return replace(news, state=SessionState.STARTED, result=Result.REVIEW)
+        case _:
+            return replace(news, note="reviewed, with a status that is not known", alert=True)
+
+
+def _info_requested(news: SessionNews, said: Mapping[str, Any]) -> SessionNews:
+    """It names neither the customer nor our reference: only the form's token and the company."""
+    news = replace(
+        news,
+        match=matches(said, ("token", Key.TOKEN), ("companyId", Key.COMPANY_ID)),
+        happened_at=iso_time(said.get("date")),
+        company_id=optional_text(said, "companyId", most=LONGEST_REFERENCE),
+    )
+    match word(said, "status"):
+        case "REQUESTED":
+            # The company has to do something again: no result, so that it may be reminded.
+            return replace(news, state=SessionState.STARTED, note="the provider asks for more")
+        case "CANCELED" | "CANCELLED":
+            return replace(news, state=SessionState.STARTED, note="the provider asks for nothing more")
+        case "EXPIRED":
+            return replace(news, state=SessionState.EXPIRED)
+        case _:
+            return replace(news, note="a request with a status that is not known", alert=True)
+
+
+def _due_again(news: SessionNews, said: Mapping[str, Any]) -> SessionNews:
+    """About a company that was approved long ago, not about a link."""
+    return replace(
+        news, match=matches(said, ("id", Key.COMPANY_ID)), note="the company is due to be verified again", alert=True
+    )
+
+
+def _deleted(news: SessionNews, said: Mapping[str, Any]) -> SessionNews:
+    return replace(
+        news,
+        match=matches(said, ("companyId", Key.COMPANY_ID)),
+        happened_at=iso_time(said.get("date")),
+        note="the company was deleted at the provider",
+    )
+
+
+READINGS: Mapping[str, Callable[[SessionNews, Mapping[str, Any]], SessionNews]] = {
+    "COMPANY_SUBMIT": _submitted,
+    "COMPANY_REVIEW": _reviewed,
+    "COMPANY_INFO_REQUEST": _info_requested,
+    "COMPANY_EXPIRATION": _due_again,
+    "COMPANY_DELETE": _deleted,
+}

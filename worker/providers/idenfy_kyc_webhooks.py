@@ -1,0 +1,100 @@
+"""What iDenfy's webhooks say of an identity verification (providers.md 7.2)."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from worker.news import Key, Result, SessionNews
+from worker.providers.answers import BadAnswer
+from worker.providers.idenfy_webhooks import SignedByIdenfy, event_name, nothing_new, unreadable
+from worker.providers.webhooks import (
+    Delivery,
+    Unreadable,
+    WebhookSettings,
+    json_said,
+    matches,
+    unix_time,
+    within,
+    word,
+)
+from worker.states import SessionState
+
+LEGACY = "IDENTIFICATION"
+AUTO, MANUAL = "IDENTIFICATION_AUTO_FINISHED", "IDENTIFICATION_MANUAL_FINISHED"
+RESUBMITTED, EXPIRED = "IDENTIFICATION_RESUBMITTED", "IDENTIFICATION_EXPIRED"
+CANCELLED = "IDENTIFICATION_CANCELLED"
+# Both finished events carry the time at which the customer finished: the weight says that the manual one is later.
+WEIGHTS = {EXPIRED: 0, LEGACY: 1, AUTO: 1, RESUBMITTED: 1, CANCELLED: 2, MANUAL: 3}
+
+# `status.overall`, where the event is the provider's last word.
+VERDICTS = {
+    "APPROVED": (SessionState.COMPLETED, Result.APPROVED),
+    "SUSPECTED": (SessionState.COMPLETED, Result.SUSPECTED),
+    "DENIED": (SessionState.FAILED, Result.DENIED),
+}
+EXPIRIES = ("EXPIRED", "EXPIRED-DELETED")
+GONE = ("DELETED", "ARCHIVED")
+
+
+class IdenfyKycWebhooks:
+    """One account's verifications. Raises AccountUnusable without a key."""
+
+    def __init__(self, account: WebhookSettings) -> None:
+        self._signed = SignedByIdenfy(account)
+
+    def refuses(self, delivery: Delivery, *, now: datetime) -> str:
+        return self._signed.refuses(delivery)
+
+    def read(self, delivery: Delivery) -> SessionNews | Unreadable:
+        try:
+            said = json_said(delivery.body)
+        except BadAnswer as error:
+            return unreadable(error)
+        event = event_name(delivery) or LEGACY  # older notifications send no name
+        if event not in WEIGHTS:
+            return nothing_new(event)
+        news = SessionNews(
+            event,
+            match=_match(said),
+            final=said.get("final") is True,
+            happened_at=unix_time(said.get("finishTime")) or unix_time(said.get("startTime")),
+            weight=WEIGHTS[event],
+        )
+        return _effect(news, word(within(said, "status"), "overall"))
+
+
+def _match(said: Mapping[str, Any]) -> tuple[tuple[Key, str], ...]:
+    if said.get("beneficiaryId"):
+        # An owner of a company, who is not the customer that the other two ids name.
+        return matches(said, ("scanRef", Key.SCAN_REF))
+    return matches(said, ("scanRef", Key.SCAN_REF), ("externalRef", Key.EXTERNAL_REF), ("clientId", Key.CLIENT_ID))
+
+
+def _effect(news: SessionNews, overall: str) -> SessionNews:
+    if news.event == CANCELLED:
+        return replace(news, state=SessionState.FAILED, note="cancelled at the provider")
+    if news.event == EXPIRED:
+        # What the customer had sent before may have been enough to decide on, and no other event will come.
+        state, result = VERDICTS.get(overall, (SessionState.EXPIRED, None))
+        return replace(news, state=state, result=result, final=result is not None)
+    if news.final:
+        return _last_word(news, overall)
+    if news.event == LEGACY and overall in EXPIRIES:
+        return replace(news, state=SessionState.EXPIRED)
+    return replace(news, state=SessionState.STARTED, result=Result.REVIEW)
+
+
+def _last_word(news: SessionNews, overall: str) -> SessionNews:
+    if overall in VERDICTS:
+        state, result = VERDICTS[overall]
+        return replace(news, state=state, result=result)
+    if overall == "REVIEWING":
+        return replace(news, state=SessionState.STARTED, result=Result.REVIEW)
+    if overall in EXPIRIES:
+        return replace(news, state=SessionState.EXPIRED)
+    if overall in GONE:
+        return replace(news, state=SessionState.FAILED, gone=True, note="deleted at the provider")
+    if overall == "ACTIVE":
+        return replace(news, note="still open at the provider")
+    return replace(news, note="final, with a status that is not known", alert=True)

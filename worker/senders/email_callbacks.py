@@ -1,0 +1,90 @@
+"""What a mail system tells of an email that it took: bounces, complaints, deliveries, in a small JSON of our own.
+
+SMTP has no callback, and each mail service has its own. So one form is read here, described in docs/webhooks.md; a few
+lines beside a mail service translate into it. Signed as the Standard Webhooks specification says.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from worker import standard_webhooks
+from worker.senders.deliveries import DeliveryNews, Fate, NotUnderstood, Stop
+
+LARGEST = 64 * 1024
+# The left part of our own Message-IDs.
+KEY = re.compile(r"<?([A-Za-z0-9][A-Za-z0-9._-]{0,199})(?:@[^\s<>@]{1,255})?>?", re.ASCII)
+LONGEST_ADDRESS = 254
+TYPES = ("delivered", "bounced", "complained")
+
+
+def refusal(headers: Mapping[str, str], body: bytes, *, keys: Iterable[str], now: datetime) -> str:
+    """Why it is of nobody who has a key; "" where it is. Never raises, and names no value. `now` is aware UTC."""
+    if len(body) > LARGEST:
+        return "it is too large"
+    return standard_webhooks.refusal(headers, body, keys, now=now)
+
+
+def read(body: bytes) -> DeliveryNews | NotUnderstood:
+    """What it says. Never raises on what is sent."""
+    try:
+        said = json.loads(body, parse_constant=_no_constant, object_pairs_hook=_each_once) if body else None
+    except (ValueError, RecursionError):
+        return NotUnderstood("it is not JSON, or says a field twice")
+    if not isinstance(said, dict):
+        return NotUnderstood("it is not a JSON object")
+    kind = said.get("type")
+    if kind not in TYPES:
+        return NotUnderstood(f"its type is not one of {', '.join(TYPES)}")
+    permanent = said.get("permanent", True)
+    if not isinstance(permanent, bool):
+        return NotUnderstood("permanent is neither true nor false")
+    reference, address = _reference(said), _address(said)
+    if not reference and not address:
+        return NotUnderstood("it names neither message_id nor email")
+    fate, stop = _meaning(kind, permanent)
+    return DeliveryNews(kind, reference, address, fate, stop, happened_at=_time(said.get("at")))
+
+
+def _meaning(kind: str, permanent: bool) -> tuple[Fate | None, Stop | None]:
+    if kind == "delivered":
+        return Fate.DELIVERED, None
+    if kind == "complained":
+        return None, Stop.COMPLAINED  # it did arrive
+    return (Fate.BOUNCED, Stop.BOUNCED) if permanent else (Fate.LATER, None)
+
+
+def _reference(said: Mapping[str, Any]) -> str:
+    given = said.get("message_id")
+    found = KEY.fullmatch(given.strip()) if isinstance(given, str) and len(given) <= 500 else None
+    return found[1] if found else ""
+
+
+def _address(said: Mapping[str, Any]) -> str:
+    given = said.get("email")
+    usable = isinstance(given, str) and len(given) <= LONGEST_ADDRESS and given.count("@") == 1 and given.isprintable()
+    return str(given).strip() if usable else ""
+
+
+def _time(value: object) -> datetime | None:
+    """An ISO 8601 time as aware UTC; None for anything else."""
+    if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", value):
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _no_constant(_: str) -> None:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a field is said twice")
+    return found
