@@ -4,13 +4,14 @@ import asyncio
 import errno
 import json
 import signal
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
+from worker.cli.sandbox_customers import customer_options
+from worker.cli.values import Read
 from worker.sandbox import Fault, Latency, RateLimit, Sandbox, SandboxOptions, SmtpFault
 
 DEFAULTS = SandboxOptions()
@@ -29,6 +30,9 @@ Examples:
       slow answers, very slow ones from iDenfy
   onboard sandbox --smtp-fault 450:0.05 --smtp-refuse nobody@example.com
       greylisting, and an address that does not exist
+  onboard sandbox --customers finish:0.6,deny:0.1 --time-scale 3600 --seed 7 \\
+      --webhooks idenfy-kyc=http://127.0.0.1:8080/webhooks/kyc
+      six of ten customers finish within minutes, one is denied, the rest never comes; an hour takes a second
 
 \b
 Fault kinds:
@@ -61,23 +65,6 @@ The configuration that goes with it (the credentials are invented):
 What was received: http://127.0.0.1:9200/ in a browser, /_sandbox/log, /_sandbox/mailbox,
 /_sandbox/texts.
 """
-
-
-class Read(click.ParamType[Any]):
-    """An option's text, read by a function that says in its ValueError what it expects."""
-
-    def __init__(self, name: str, parse: Callable[[str], Any], *, secret: bool = False) -> None:
-        self.name = name
-        self._parse = parse
-        self._secret = secret
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return self._parse(value)
-        except ValueError as error:
-            self.fail(str(error) if self._secret else f"{value!r}: {error}", param, ctx)
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -144,7 +131,7 @@ PORT = click.IntRange(0, 65_535)
     show_default=True,
     help="How a refusal by a limit says when to come again.",
 )
-@click.option("--seed", type=int, help="The same seed, the same faults in the same order.")
+@click.option("--seed", type=int, help="The same seed, the same faults in the same order, and the same customers.")
 @click.option("--conflict", is_flag=True, help="iDenfy: 409 for a second live session of a customer.")
 @click.option("--credits", "credit", type=click.IntRange(0), help="iDenfy: sessions until the token limit is reached.")
 @click.option(
@@ -166,6 +153,7 @@ PORT = click.IntRange(0, 65_535)
     help="Write what is received there, as JSON lines. It holds tokens: only you can read it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Say the addresses as one JSON document.")
+@customer_options
 def sandbox(
     host: str,
     port: int,
@@ -186,11 +174,12 @@ def sandbox(
     frankieone_credentials: tuple[str, str] | None,
     log_file: Path | None,
     as_json: bool,
+    **about_customers: Any,
 ) -> None:
     """Play the identity-verification providers and a mailbox on this machine.
 
     As strict as the real ones about credentials, fields and bounds, and with faults on demand. Sends
-    nothing anywhere. Ends with Ctrl-C.
+    nothing but the webhooks that it is told to. Ends with Ctrl-C.
     """
     idenfy_key, idenfy_secret = idenfy_credentials or (DEFAULTS.idenfy_key, DEFAULTS.idenfy_secret)
     frankieone_key, customer = frankieone_credentials or (DEFAULTS.frankieone_key, DEFAULTS.frankieone_customer)
@@ -217,6 +206,7 @@ def sandbox(
         frankieone_key=frankieone_key,
         frankieone_customer=customer,
         log_file=log_file,
+        **{name: value for name, value in about_customers.items() if value is not None},
     )
     try:
         played = Sandbox(options)

@@ -24,12 +24,15 @@ GATEWAY_PAGE = (
 HANG_LOOK = 0.25
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+# Told of each call that an endpoint has served, whatever its caller learns of that.
+Served = Callable[[str, Call, Answer], None]
 
 
 class Gate:
     """One for all endpoints of a sandbox."""
 
-    def __init__(self, options: SandboxOptions, log: Log) -> None:
+    def __init__(self, options: SandboxOptions, log: Log, *, served: Served) -> None:
+        self._served = served
         self._options = options
         self._log = log
         self._limits = Limits(options.limits)
@@ -79,7 +82,7 @@ class Gate:
             await asyncio.sleep(delay)
             call.now = self._options.clock()
         if fault is None:
-            return self._reply(entry, endpoint.serve(call))
+            return self._reply(entry, self._serve(endpoint, call))
         return await self._spoil(fault, entry, endpoint, call, request)
 
     async def _spoil(
@@ -88,7 +91,7 @@ class Gate:
         entry["fault"] = fault.kind
         entry["client"] = endpoint.client(call)
         # What the endpoint did, though the caller is not told of it as it should be.
-        served = endpoint.serve(call) if fault.processed else None
+        served = self._serve(endpoint, call) if fault.processed else None
         if served is not None:
             _note(entry, served)
         if fault.kind in STATUSES or fault.kind == TOO_MANY_AS_400:
@@ -108,6 +111,11 @@ class Gate:
                 return await self._hang(entry, request)
             case _:
                 return self._drop(entry, request)
+
+    def _serve(self, endpoint: Endpoint, call: Call) -> Answer:
+        answer = endpoint.serve(call)
+        self._served(endpoint.name, call, answer)
+        return answer
 
     def _refusal(self, fault: Fault, endpoint: Endpoint) -> Answer:
         answer = endpoint.refusal(400 if fault.kind == TOO_MANY_AS_400 else int(fault.kind))

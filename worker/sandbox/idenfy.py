@@ -86,9 +86,10 @@ REFUSALS: dict[int, tuple[str | None, str]] = {
 class KycSession:
     scan_ref: str
     expires_at: datetime
+    overall: str = ""  # once the customer has done something
 
     def status(self, now: datetime) -> str:
-        return "ACTIVE" if now < self.expires_at else "EXPIRED"
+        return self.overall or ("ACTIVE" if now < self.expires_at else "EXPIRED")
 
 
 class Partner:
@@ -104,6 +105,12 @@ class Partner:
     def reset(self) -> None:
         self.sessions.clear()
         self.charged = 0
+
+    def decide(self, client: str, scan_ref: str, overall: str) -> None:
+        """What the listing says of the session from now on."""
+        for session in self.sessions.get(client, ()):
+            if session.scan_ref == scan_ref:
+                session.overall = overall
 
     def credential(self, call: Call) -> str | Answer:
         scheme, _, given = call.headers.get("Authorization", "").partition(" ")

@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from email import message_from_bytes, policy
@@ -96,8 +96,9 @@ def _part(message: EmailMessage, kind: str) -> str | None:
 class Mailbox:
     """Everything that was received, and the SMTP server that receives it."""
 
-    def __init__(self, options: SandboxOptions, log: Log) -> None:
+    def __init__(self, options: SandboxOptions, log: Log, *, taken: Callable[[Mail], None]) -> None:
         self.messages: list[Mail] = []
+        self._taken = taken
         self._options = options
         self._log = log
         self._draw = Draw("smtp", options.smtp_faults, options.seed)
@@ -187,6 +188,7 @@ class Mailbox:
         mail = Mail(len(self.messages) + 1, now, envelope.mail_from or "", tuple(envelope.rcpt_tos), content)
         self.messages.append(mail)
         self._note("dropped" if fault else 250, fault, True, mail.recipients, mail.message_id)
+        self._taken(mail)
         if fault is not None:  # drop-after: taken, but nobody is told
             server.drop()
             await asyncio.Event().wait()  # until the lost connection cancels this conversation

@@ -1,13 +1,17 @@
 """What a sandbox can be told."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from worker.sandbox.behaviour import Share, TroubleShare
 from worker.sandbox.clock import Clock, utc_now
 from worker.sandbox.faults import Fault, SmtpFault
 from worker.sandbox.latency import Latency
 from worker.sandbox.limits import RETRY_AFTER, RateLimit
+
+FASTEST = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,24 @@ class SandboxOptions:
     smtp_user: str | None = None  # set: the mailbox demands authentication
     smtp_password: str = field(default="", repr=False)
     smtp_refused: frozenset[str] = frozenset()  # addresses refused with 550, compared without case
+    customers: tuple[Share, ...] = ()  # what they do of themselves; the rest never comes
+    customers_after: tuple[timedelta, timedelta] = (timedelta(seconds=10), timedelta(minutes=2))  # drawn from between
+    review_after: timedelta = timedelta(minutes=5)  # how long somebody looks at it
+    time_scale: float = 1.0  # how many of the customers' seconds one of ours is
+    # By endpoint, the address of its webhooks; under "" one for all others, to which the endpoint's name is appended.
+    webhooks: Mapping[str, str] = field(default_factory=dict, repr=False)
+    webhook_troubles: tuple[TroubleShare, ...] = ()
+    webhook_key: str = field(default="sandbox-webhook-key", repr=False)  # iDenfy's
+    webhook_jwt_key: str = field(default="", repr=False)  # FrankieOne's: an RSA private key, PEM; "": no token
+    texts: tuple[Share, ...] = ()  # what becomes of texts; the rest is delivered; (): nothing is told
+    mails: tuple[Share, ...] = ()  # what is told of mails; of the rest nothing is
+    mail_webhook: str | None = field(default=None, repr=False)
+    mail_webhook_key: str = field(default="sandbox-mail-key", repr=False)
     log_file: Path | None = None  # the log is also written there, as JSON lines; it holds tokens
     clock: Clock = utc_now
 
     def __post_init__(self) -> None:
         if self.limit_retry_after not in RETRY_AFTER:
             raise ValueError(f"limit_retry_after is one of {', '.join(RETRY_AFTER)}")
+        if not 0 < self.time_scale <= FASTEST:
+            raise ValueError(f"time_scale is more than 0, and at most {FASTEST:,}")

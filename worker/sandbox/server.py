@@ -5,6 +5,9 @@ from typing import Self
 
 from aiohttp import web
 
+from worker.sandbox.customer_pages import CustomerPages
+from worker.sandbox.customers import Customers
+from worker.sandbox.errands import Errands
 from worker.sandbox.frankieone import IndividualToken
 from worker.sandbox.frankieone_v1 import IdvalidateToken
 from worker.sandbox.gate import Gate
@@ -14,9 +17,11 @@ from worker.sandbox.log import Entry, Log
 from worker.sandbox.mailbox import Mailbox
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.pages import Pages
+from worker.sandbox.postman import Postman
+from worker.sandbox.recipients import Recipients
 from worker.sandbox.texts import Texts
 from worker.sandbox.twilio import ListTexts, SendText
-from worker.sandbox.wire import Endpoint
+from worker.sandbox.wire import TWILIO, Answer, Call, Endpoint
 
 # Calls still being answered when the sandbox stops (delayed or hung ones) are cut off after this many seconds.
 LAST_WORDS = 0.05
@@ -29,9 +34,13 @@ class Sandbox:
     def __init__(self, options: SandboxOptions | None = None) -> None:
         self.options = options or SandboxOptions()
         self._log = Log()
-        self.mailbox = Mailbox(self.options, self._log)
-        self._gate = Gate(self.options, self._log)
+        self._errands = Errands(self.options.time_scale)
+        self._postman = Postman(self._log, self.options.clock, self._errands)
+        self._recipients = Recipients(self.options, self._errands, self._postman)
+        self.mailbox = Mailbox(self.options, self._log, taken=self._recipients.mailed)
+        self._gate = Gate(self.options, self._log, served=self._was_served)
         partner = Partner(self.options)
+        self.customers = Customers(self.options, partner, self._errands, self._postman)
         self._endpoints: list[Endpoint] = [
             KycToken(partner),
             KycListing(partner),
@@ -44,6 +53,7 @@ class Sandbox:
         self._pages = Pages(
             self._log, self.mailbox, self.texts, self._endpoints, smtp_port=lambda: self.smtp_port, forget=self.reset
         )
+        self._customer_pages = CustomerPages(self.customers, self._recipients, self.texts, self.mailbox)
         self._runner: web.AppRunner | None = None
         self.port = 0
         self.smtp_port = 0
@@ -60,7 +70,13 @@ class Sandbox:
         return self._log.entries
 
     def reset(self) -> None:
-        """Forget everything received: log, mailbox, sessions, credits, limits. The faults start again."""
+        """Forget everything received: log, mailbox, sessions, credits, limits. The faults start again.
+
+        Customers who were on their way do nothing more.
+        """
+        self._errands.forget()
+        self.customers.reset()
+        self._recipients.reset()
         self._log.reset()
         self.mailbox.reset()
         self._gate.reset()
@@ -74,6 +90,7 @@ class Sandbox:
             there = [endpoint for endpoint in self._endpoints if endpoint.route == route]
             app.router.add_route("*", route, self._gate.handler(*there))
         app.add_routes(self._pages.routes())
+        app.add_routes(self._customer_pages.routes())
         app.router.add_route("*", "/{path:.*}", self._unknown)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=LAST_WORDS)
         try:
@@ -90,11 +107,23 @@ class Sandbox:
 
     async def stop(self) -> None:
         """Close both servers and every connection. Stopping twice is harmless."""
+        await self._errands.stop()
+        await self._postman.stop()
         await self.mailbox.stop()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
         self._log.close()
+
+    async def idle(self) -> None:
+        """Return once the customers have nothing more to do, and their webhooks have been taken or given up."""
+        await self._errands.idle()
+
+    def _was_served(self, endpoint: str, call: Call, answer: Answer) -> None:
+        if endpoint == TWILIO and answer.processed:
+            self._recipients.texted(self.texts[-1])
+        else:
+            self.customers.opened(endpoint, call, answer)
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -18,6 +18,7 @@ SMTP = "smtp"
 TEXTING = (TWILIO, TWILIO_LIST)
 HTTP_ENDPOINTS = (IDENFY_KYC, IDENFY_KYC_LIST, IDENFY_KYB, FRANKIEONE_V1, FRANKIEONE_V2, *TEXTING)
 ENDPOINTS = (*HTTP_ENDPOINTS, SMTP)
+WEBHOOKS = "webhooks"  # in the log: what was sent, and not received
 
 
 @dataclass(slots=True, repr=False)

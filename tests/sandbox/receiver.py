@@ -1,0 +1,41 @@
+"""Takes webhooks as a customer's server would, and answers as it is told."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+
+@dataclass
+class Taken:
+    path: str
+    headers: dict[str, str]  # lower-case names
+    body: bytes
+
+
+@dataclass
+class Receiver:
+    url: str = ""
+    taken: list[Taken] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)  # to the next ones; then 200
+
+    async def take(self, request: web.Request) -> web.Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self.taken.append(Taken(request.path, headers, await request.read()))
+        return web.Response(status=self.answers.pop(0) if self.answers else 200)
+
+
+@asynccontextmanager
+async def receiving() -> AsyncIterator[Receiver]:
+    receiver = Receiver()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", receiver.take)
+    server = TestServer(app, host="127.0.0.1")
+    await server.start_server()
+    receiver.url = str(server.make_url("/")).rstrip("/")
+    try:
+        yield receiver
+    finally:
+        await server.close()

@@ -1,0 +1,502 @@
+"""The sandbox plays the customers, and sends what providers would tell of them."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import logging
+from datetime import timedelta
+from urllib.parse import parse_qsl, urlencode
+
+import aiosmtplib
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from tests.sandbox.receiver import receiving
+from worker.sandbox import Fault, Sandbox, SandboxOptions
+from worker.sandbox.behaviour import Share, TroubleShare
+
+ENTITY = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77"
+DAY_A_MILLISECOND = 86_400_000
+KEY = b"sandbox-webhook-key"
+
+
+@pytest.fixture
+async def receiver():
+    async with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def begin(start, receiver):
+    """A sandbox whose customers' time flies, and whose webhooks go to the receiver."""
+
+    async def begin(**options):
+        chosen = {"time_scale": DAY_A_MILLISECOND, "webhooks": {"": f"{receiver.url}/webhooks"}, "seed": 7, **options}
+        return await start(**chosen)
+
+    return begin
+
+
+async def tell(caller, **said):
+    status, _, told = await caller.ask("POST", "/_sandbox/customers", data=json.dumps(said).encode())
+    return status, told
+
+
+async def done(caller):
+    await asyncio.wait_for(caller.sandbox.idle(), 30)
+
+
+def everybody(does):
+    return {"customers": (Share(does, 1.0),)}
+
+
+def sent(caller):
+    return [entry for entry in caller.sandbox.log if entry["endpoint"] == "webhooks"]
+
+
+async def kyb(caller, client="c-77"):
+    login = base64.b64encode(b"sandbox-key:sandbox-secret").decode()
+    headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
+    body = {"tokenType": "FORM", "clientId": client, "externalRef": f"job-{client}"}
+    return (await caller.ask("POST", "/idenfy/kyb/tokens/", headers=headers, data=json.dumps(body).encode()))[2]
+
+
+# Of themselves
+
+
+async def test_a_customer_who_finishes_is_told_of_in_a_signed_webhook(begin, receiver, clock):
+    caller = await begin(**everybody("finish"))
+    _, _, session = await caller.idenfy({"clientId": "c-1", "externalRef": "job-1"})
+    await done(caller)
+
+    (webhook,) = receiver.taken
+    assert webhook.path == "/webhooks/idenfy-kyc"
+    assert webhook.headers["idenfy-event-type"] == "IDENTIFICATION_AUTO_FINISHED"
+    assert webhook.headers["idenfy-signature"] == hmac.new(KEY, webhook.body, hashlib.sha256).hexdigest()
+    said = json.loads(webhook.body)
+    assert (said["final"], said["status"]["overall"]) == (True, "APPROVED")
+    assert (said["scanRef"], said["clientId"], said["externalRef"]) == (session["scanRef"], "c-1", "job-1")
+    assert said["finishTime"] == int(clock.now.timestamp())
+
+
+async def test_what_was_answered_is_in_the_log(begin, receiver):
+    caller = await begin(**everybody("finish"))
+    await caller.idenfy({"clientId": "c-1"})
+    await done(caller)
+
+    (entry,) = sent(caller)
+    facts = ("status", "processed", "event", "client", "attempt", "fault")
+    assert [entry[fact] for fact in facts] == [200, True, "IDENTIFICATION_AUTO_FINISHED", "c-1", 1, None]
+    _, _, text = await caller.ask("GET", "/_sandbox/log", params={"endpoint": "webhooks"})
+    assert json.loads(text)["url"] == f"{receiver.url}/webhooks/idenfy-kyc"
+
+
+async def test_a_customer_whose_answer_was_lost_has_a_session_all_the_same(begin, receiver):
+    caller = await begin(faults=(Fault("500", 1.0, processed=True),), **everybody("finish"))
+    await caller.idenfy({"clientId": "c-1"})
+    await done(caller)
+    assert len(receiver.taken) == 1
+
+
+async def test_without_being_told_customers_do_nothing(begin, receiver):
+    caller = await begin()
+    await caller.idenfy({"clientId": "c-1"})
+    await done(caller)
+    assert receiver.taken == []
+    assert [one.state for one in caller.sandbox.customers.sessions] == ["waiting"]
+
+
+async def test_a_customer_who_comes_too_late_finds_the_link_dead(begin, receiver):
+    days = timedelta(days=8)
+    caller = await begin(customers_after=(days, days), **everybody("finish"))
+    await caller.idenfy({"clientId": "c-1", "expiryTime": 7 * 86_400})
+    await done(caller)
+    (webhook,) = receiver.taken
+    assert json.loads(webhook.body)["status"]["overall"] == "EXPIRED"
+
+
+async def test_many_customers_do_as_was_said_and_the_same_again(begin, receiver):
+    shares = (Share("finish", 0.5), Share("deny", 0.2), Share("expire", 0.1))
+    caller = await begin(customers=shares)
+    for _ in range(2):
+        for number in range(40):
+            await caller.idenfy({"clientId": f"c-{number}"})
+        await done(caller)
+        await caller.ask("POST", "/_sandbox/reset")
+    said = [json.loads(webhook.body) for webhook in receiver.taken]
+    told = sorted((one["clientId"], one["status"]["overall"]) for one in said)
+    assert told[::2] == told[1::2]
+    assert {overall for _, overall in told} == {"APPROVED", "DENIED", "EXPIRED"}
+    assert len(told) < 80
+
+
+async def test_the_listing_says_what_became_of_a_session(begin):
+    caller = await begin(**everybody("deny"))
+    await caller.idenfy({"clientId": "c-1"})
+    await done(caller)
+    _, _, listed = await caller.listing(clientId="c-1")
+    assert [one["status"] for one in listed["results"]] == ["DENIED"]
+
+
+# As they are told
+
+
+async def test_one_session_is_told_what_to_do_by_token_reference_or_client(begin, receiver):
+    caller = await begin()
+    for client, name in (("c-1", "authToken"), ("c-2", "scanRef"), ("c-3", "clientId")):
+        _, _, session = await caller.idenfy({"clientId": client})
+        status, told = await tell(caller, session=session[name], does="deny")
+        assert (status, told["events"]) == (202, ["IDENTIFICATION_AUTO_FINISHED"])
+        assert told["session"]["client"] == client
+        await done(caller)
+    assert [json.loads(webhook.body)["clientId"] for webhook in receiver.taken] == ["c-1", "c-2", "c-3"]
+
+
+async def test_a_review_is_told_of_twice_with_the_same_times(begin, receiver, clock):
+    caller = await begin()
+    await caller.idenfy({"clientId": "c-1"})
+    await tell(caller, session="c-1", does="review-deny", review="2d")
+    await done(caller)
+    first, second = (json.loads(webhook.body) for webhook in receiver.taken)
+    assert (first["final"], first["status"]["overall"]) == (False, "REVIEWING")
+    assert (second["final"], second["status"]["overall"]) == (True, "DENIED")
+    assert first["finishTime"] == second["finishTime"]
+
+
+async def test_swapped_webhooks_come_in_the_wrong_order(begin, receiver):
+    caller = await begin()
+    await caller.idenfy({"clientId": "c-1"})
+    await tell(caller, session="c-1", does="review", swapped=True)
+    await done(caller)
+    assert [json.loads(webhook.body)["final"] for webhook in receiver.taken] == [True, False]
+
+
+async def test_one_that_is_sent_twice_is_the_same_to_the_last_byte(begin, receiver):
+    caller = await begin()
+    await caller.idenfy({"clientId": "c-1"})
+    await tell(caller, session="c-1", does="finish", twice=True)
+    await done(caller)
+    first, second = receiver.taken
+    assert (first.body, first.headers["idenfy-signature"]) == (second.body, second.headers["idenfy-signature"])
+
+
+async def test_a_forged_one_goes_ahead_of_the_genuine_one(begin, receiver):
+    caller = await begin()
+    receiver.answers = [401]
+    await caller.idenfy({"clientId": "c-1"})
+    await tell(caller, session="c-1", does="finish", forged=True)
+    await done(caller)
+    good = [
+        webhook.headers["idenfy-signature"] == hmac.new(KEY, webhook.body, hashlib.sha256).hexdigest()
+        for webhook in receiver.taken
+    ]
+    assert good == [False, True]
+    assert [(entry["status"], entry["fault"]) for entry in sent(caller)] == [(401, "forged"), (200, "forged")]
+
+
+async def test_late_ones_come_later_than_what_they_tell(begin, receiver):
+    # An hour of the customers' is a tenth of a second here.
+    caller = await begin(time_scale=36_000)
+    await caller.idenfy({"clientId": "c-1"})
+    await tell(caller, session="c-1", does="finish", late="10h")
+    await tell(caller, session="c-1", does="deny")
+    await done(caller)
+    assert [json.loads(webhook.body)["status"]["overall"] for webhook in receiver.taken] == ["DENIED", "APPROVED"]
+
+
+async def test_troubles_may_happen_to_a_share_of_all_sessions(begin, receiver):
+    caller = await begin(webhook_troubles=(TroubleShare("twice", 1.0),), **everybody("finish"))
+    await caller.idenfy({"clientId": "c-1"})
+    await done(caller)
+    assert len(receiver.taken) == 2
+    assert {entry["fault"] for entry in sent(caller)} == {"twice"}
+
+
+async def test_another_address_and_key_may_be_said_for_one(begin, receiver):
+    caller = await begin(webhooks={})
+    await caller.idenfy({"clientId": "c-1"})
+    assert (await tell(caller, session="c-1", does="finish"))[0] == 400
+    assert (await tell(caller, session="c-1", does="finish", url=f"{receiver.url}/mine", key="k"))[0] == 202
+    await done(caller)
+    (webhook,) = receiver.taken
+    assert webhook.path == "/mine"
+    assert webhook.headers["idenfy-signature"] == hmac.new(b"k", webhook.body, hashlib.sha256).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "hint"),
+    [
+        ({"session": "nobody", "does": "finish"}, 404, "no session"),
+        ({"session": 7, "does": "finish"}, 404, "no session"),
+        ({"session": "c-1", "does": "dance"}, 400, "finish"),
+        ({"session": "c-1", "does": []}, 400, "finish"),
+        ({"session": "c-1"}, 400, "finish"),
+        ({"does": "finish"}, 400, "session"),
+        ({"session": "c-1", "text": "SM1", "does": "finish"}, 400, "one of"),
+        ({"session": "c-1", "does": "finish", "after": -1}, 400, "after"),
+        ({"session": "c-1", "does": "finish", "after": "soon"}, 400, "expected a time"),
+        ({"session": "c-1", "does": "finish", "twice": "yes"}, 400, "twice"),
+        ({"session": "c-1", "does": "finish", "speed": 1}, 400, "unknown: speed"),
+        ({"session": "c-1", "does": "finish", "url": "file:///etc/passwd"}, 400, "http"),
+        ({"session": "c-1", "does": "finish", "url": "http://[::1"}, 400, ""),
+        ({"session": "c-1", "does": "finish", "edition": "last"}, 400, "current"),
+        ({"session": "c-1", "does": "finish", "edition": []}, 400, "current"),
+        ({"text": "SM1", "does": "delivered"}, 404, "no text"),
+        ({"mail": "<1@x>", "does": "bounced"}, 404, "no mail"),
+    ],
+)
+async def test_what_cannot_be_done_is_said(begin, said, status, hint):
+    caller = await begin()
+    await caller.idenfy({"clientId": "c-1"})
+    answered, told = await tell(caller, **said)
+    assert answered == status
+    assert hint in told["error"]
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"\xff", b"[" * 10_000])
+async def test_what_is_no_json_object_is_said(begin, raw):
+    caller = await begin()
+    status, _, told = await caller.ask("POST", "/_sandbox/customers", data=raw)
+    assert (status, "error" in told) == (400, True)
+
+
+async def test_all_sessions_and_what_their_customers_do_are_shown(begin):
+    caller = await begin(time_scale=1)
+    await caller.idenfy({"clientId": "c-1"})
+    await caller.frankieone()
+    await tell(caller, session="c-1", does="open")
+    _, _, shown = await caller.ask("GET", "/_sandbox/customers")
+    assert [(one["endpoint"], one["does"], one["state"]) for one in shown] == [
+        ("idenfy-kyc", "open", "opened"),
+        ("frankieone-v2", "", "waiting"),
+    ]
+    _, _, one = await caller.ask("GET", "/_sandbox/customers", params={"client": ENTITY})
+    assert [session["reference"] for session in one] == [ENTITY]
+
+
+# Companies and entities
+
+
+async def test_a_company_hands_in_its_form_and_is_reviewed(begin, receiver):
+    caller = await begin()
+    form = await kyb(caller)
+    await tell(caller, session=form["tokenString"], does="ask")
+    await done(caller)
+    events = [webhook.headers["idenfy-event-type"] for webhook in receiver.taken]
+    assert events == ["COMPANY_SUBMIT", "COMPANY_INFO_REQUEST", "COMPANY_REVIEW"]
+    submitted, asked, reviewed = (json.loads(webhook.body) for webhook in receiver.taken)
+    assert submitted["externalRef"] == reviewed["externalRef"] == "job-c-77"
+    assert asked["token"] == form["tokenString"]
+    assert {"clientId", "externalRef"}.isdisjoint(asked)
+    assert submitted["id"] == asked["companyId"] == reviewed["id"]
+
+
+async def test_frankieone_adds_the_requests_id_to_the_address(begin, receiver):
+    caller = await begin(webhooks={"frankieone-v2": f"{receiver.url}/webhooks/au/secret"})
+    await caller.frankieone()
+    await tell(caller, session=ENTITY, does="finish")
+    await done(caller)
+    said = [json.loads(webhook.body) for webhook in receiver.taken]
+    assert [webhook.path for webhook in receiver.taken] == [f"/webhooks/au/secret/{one['requestId']}" for one in said]
+    assert [(one["function"], one["functionResult"]) for one in said] == [
+        ("OCR_PROCESSED", "SUCCESS"),
+        ("RESULTS_RETRIEVED", "SUCCESS"),
+    ]
+    assert all(one["entityId"] == ENTITY for one in said)
+
+
+async def test_frankieones_webhooks_carry_a_token_where_there_is_a_key(begin, receiver, clock):
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    caller = await begin(webhook_jwt_key=key.private_bytes(serialization.Encoding.PEM, form, none).decode())
+    await caller.frankieone()
+    await tell(caller, session=ENTITY, does="fail")
+    await done(caller)
+    kind, _, token = receiver.taken[-1].headers["authorization"].partition(" ")
+    signed, _, signature = token.rpartition(".")
+    raw = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
+    key.public_key().verify(raw, signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+    assert kind == "Bearer"
+
+
+def test_a_key_that_is_none_stops_the_start():
+    with pytest.raises(ValueError, match="RSA private key"):
+        Sandbox(SandboxOptions(webhook_jwt_key="no key"))
+    with pytest.raises(ValueError, match="time_scale"):
+        SandboxOptions(time_scale=0)
+
+
+# Again, where it is not taken
+
+
+async def test_idenfy_sends_again_what_was_not_taken(begin, receiver):
+    caller = await begin(**everybody("finish"))
+    receiver.answers = [500, 301, 401]
+    await caller.idenfy({"clientId": "c-1"})
+    await done(caller)
+    assert [(entry["status"], entry["attempt"]) for entry in sent(caller)] == [(500, 1), (301, 2), (401, 3), (200, 4)]
+    assert len({webhook.body for webhook in receiver.taken}) == 1
+
+
+async def test_it_gives_up_after_some_attempts(begin, receiver):
+    caller = await begin(**everybody("finish"))
+    receiver.answers = [503] * 100
+    await caller.idenfy({"clientId": "c-1"})
+    await done(caller)
+    assert [entry["attempt"] for entry in sent(caller)] == [1, 2, 3, 4, 5]
+
+
+async def test_frankieone_sends_again_fifty_times_but_not_after_a_400(begin, receiver):
+    caller = await begin()
+    receiver.answers = [500] * 200
+    await caller.frankieone()
+    await tell(caller, session=ENTITY, does="finish")
+    await done(caller)
+    for event in ("OCR_PROCESSED", "RESULTS_RETRIEVED"):
+        assert [entry["attempt"] for entry in sent(caller) if entry["event"] == event] == list(range(1, 52))
+    receiver.taken.clear()
+    receiver.answers = [400, 400]
+    await tell(caller, session=ENTITY, does="finish")
+    await done(caller)
+    assert len(receiver.taken) == 2
+
+
+async def test_nobody_there_is_in_the_log_too(begin):
+    caller = await begin(webhooks={"": "http://127.0.0.1:9"}, **everybody("finish"))
+    await caller.idenfy({"clientId": "c-1"})
+    await done(caller)
+    assert {entry["status"] for entry in sent(caller)} == {"unreachable"}
+
+
+async def test_a_reset_calls_the_customers_back(begin, receiver):
+    caller = await begin(time_scale=1, **everybody("finish"))
+    await caller.idenfy({"clientId": "c-1"})
+    await caller.ask("POST", "/_sandbox/reset")
+    await done(caller)
+    assert receiver.taken == []
+    assert caller.sandbox.customers.sessions == []
+
+
+async def test_it_ends_although_customers_are_on_their_way(begin, caplog):
+    caller = await begin(time_scale=1, **everybody("finish"))
+    await caller.idenfy({"clientId": "c-1"})
+    await tell(caller, session="c-1", does="finish", late=3600)
+    await asyncio.sleep(0)
+    await asyncio.wait_for(caller.sandbox.stop(), 10)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+# Texts and mails
+
+ACCOUNT = "AC00000000000000000000000000000001"
+
+
+async def text(caller, receiver, to="+37060000001", callback=None):
+    login = base64.b64encode(f"{ACCOUNT}:sandbox-token".encode()).decode()
+    headers = {"Authorization": f"Basic {login}", "Content-Type": "application/x-www-form-urlencoded"}
+    url = f"{receiver.url}/callbacks/sms" if callback is None else callback
+    fields = {"To": to, "From": "+15005550006", "Body": "link", "StatusCallback": url}
+    path = f"/twilio/2010-04-01/Accounts/{ACCOUNT}/Messages.json"
+    return (await caller.ask("POST", path, headers=headers, data=urlencode(fields)))[2]["sid"]
+
+
+def twilios(webhook, url):
+    """The signature, written out from Twilio's page."""
+    fields = dict(parse_qsl(webhook.body.decode(), keep_blank_values=True))
+    signed = url + "".join(name + fields[name] for name in sorted(fields))
+    digest = hmac.new(b"sandbox-token", signed.encode(), hashlib.sha1).digest()
+    return fields, base64.b64encode(digest).decode()
+
+
+async def test_it_is_told_that_a_text_was_sent_and_arrived(begin, receiver):
+    caller = await begin(texts=(Share("delivered", 1.0),))
+    sid = await text(caller, receiver)
+    await done(caller)
+    statuses = []
+    for webhook in receiver.taken:
+        fields, signature = twilios(webhook, f"{receiver.url}/callbacks/sms")
+        assert webhook.headers["x-twilio-signature"] == signature
+        assert fields["MessageSid"] == sid
+        statuses.append(fields["MessageStatus"])
+    assert statuses == ["sent", "delivered"]
+
+
+@pytest.mark.parametrize(("does", "code"), [("undelivered", "30003"), ("unreachable", "30005"), ("filtered", "30007")])
+async def test_a_text_that_does_not_arrive_says_why(begin, receiver, does, code):
+    caller = await begin(texts=(Share(does, 1.0),))
+    await text(caller, receiver)
+    await done(caller)
+    fields, _ = twilios(receiver.taken[-1], "")
+    assert (fields["MessageStatus"], fields["ErrorCode"]) == ("undelivered", code)
+
+
+async def test_a_person_may_answer_stop(begin, receiver):
+    caller = await begin()
+    sid = await text(caller, receiver)
+    assert (await tell(caller, text=sid, does="stop"))[1] == {"events": ["sent", "delivered", "STOP"]}
+    await done(caller)
+    fields, signature = twilios(receiver.taken[-1], f"{receiver.url}/callbacks/sms")
+    assert (fields["Body"], fields["From"], fields["To"]) == ("STOP", "+37060000001", "+15005550006")
+    assert receiver.taken[-1].headers["x-twilio-signature"] == signature
+
+
+async def test_callbacks_leave_this_machine_only_to_where_webhooks_go(begin, receiver):
+    caller = await begin(texts=(Share("delivered", 1.0),))
+    sid = await text(caller, receiver, callback="https://onboard.example.com/callbacks/sms")
+    await done(caller)
+    assert sent(caller) == []
+    assert (await tell(caller, text=sid, does="delivered"))[0] == 400
+
+
+async def test_without_being_told_nothing_is_told_of_texts(begin, receiver):
+    caller = await begin()
+    await text(caller, receiver)
+    await done(caller)
+    assert receiver.taken == []
+
+
+async def mail(caller, to="vita@example.com"):
+    message = f"From: a@example.com\r\nTo: {to}\r\nMessage-ID: <k-1@example.com>\r\n\r\nlink\r\n"
+    port = caller.sandbox.smtp_port
+    await aiosmtplib.send(message, sender="a@example.com", recipients=[to], hostname="127.0.0.1", port=port)
+
+
+@pytest.mark.parametrize(
+    ("does", "kind", "permanent"),
+    [
+        ("bounced", "bounced", True),
+        ("deferred", "bounced", False),
+        ("complained", "complained", None),
+        ("delivered", "delivered", None),
+    ],
+)
+async def test_what_becomes_of_a_mail_is_told_in_a_signed_webhook(begin, receiver, does, kind, permanent):
+    caller = await begin(mails=(Share(does, 1.0),), mail_webhook=f"{receiver.url}/callbacks/email")
+    await mail(caller)
+    await done(caller)
+    (webhook,) = receiver.taken
+    said = json.loads(webhook.body)
+    assert (webhook.path, said["type"], said.get("permanent")) == ("/callbacks/email", kind, permanent)
+    assert (said["message_id"], said["email"]) == ("<k-1@example.com>", "vita@example.com")
+    signed = f"{webhook.headers['webhook-id']}.{webhook.headers['webhook-timestamp']}.".encode() + webhook.body
+    digest = base64.b64encode(hmac.new(b"sandbox-mail-key", signed, hashlib.sha256).digest()).decode()
+    assert webhook.headers["webhook-signature"] == f"v1,{digest}"
+
+
+async def test_one_mail_is_told_to_bounce(begin, receiver):
+    caller = await begin(mail_webhook=f"{receiver.url}/callbacks/email")
+    await mail(caller)
+    await done(caller)
+    assert receiver.taken == []
+    assert (await tell(caller, mail="<k-1@example.com>", does="bounced", twice=True))[0] == 202
+    await done(caller)
+    assert len(receiver.taken) == 2
+
+
+async def test_without_an_address_nothing_is_told_of_mails(begin):
+    caller = await begin(mails=(Share("bounced", 1.0),))
+    await mail(caller)
+    assert (await tell(caller, mail="<k-1@example.com>", does="bounced"))[0] == 400

@@ -1,0 +1,132 @@
+"""What the played customers do, how often, and what goes wrong with the webhooks that tell of it."""
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}  # in seconds
+NEVER = "never"
+CUSTOMERS = {
+    "finish": "opens the link, does what is asked, and is approved",
+    "deny": "the same, and is denied",
+    "suspect": "the same, and is suspected",
+    "review": "the same; somebody looks at it for a while, and approves",
+    "review-deny": "the same; somebody looks at it for a while, and denies",
+    "ask": "the same; the provider asks for more (of companies; else as review), and approves",
+    "fail": "opens the link and breaks off: cancelled, or failed at the provider",
+    "open": "opens the link and does nothing more, until it expires",
+    "expire": "does not even open it; the provider tells when it has expired",
+    NEVER: "does not open it, and nobody tells anything",
+}
+TEXTS = {
+    "delivered": "",
+    "undelivered": "30003",  # the phone is off: perhaps later
+    "unreachable": "30005",  # no such number
+    "landline": "30006",
+    "filtered": "30007",
+    "stop": "",  # it arrives, and the person answers STOP
+}
+MAILS = ("delivered", "bounced", "deferred", "complained")
+TROUBLES = ("late", "twice", "swapped", "forged")
+
+
+def span(text: str) -> timedelta:
+    """Read `80ms`, `10s`, `5m`, `2h` or `7d`. Raises ValueError that says what is expected."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)\s?(ms|s|m|h|d)", text.strip(), re.ASCII)
+    if not match:
+        raise ValueError('expected a time such as "10s", "5m", "2h" or "7d"')
+    return timedelta(seconds=float(match[1]) * UNITS[match[2]])
+
+
+def span_or_range(text: str) -> tuple[timedelta, timedelta]:
+    """Read `10s` or `10s..2h`: from when and until when. Raises ValueError that says what is expected."""
+    first, _, last = text.partition("..")
+    found = span(first), span(last or first)
+    if found[0] > found[1]:
+        raise ValueError("expected the shorter time first")
+    return found
+
+
+@dataclass(frozen=True)
+class Share:
+    """So many of all do this. `share` is from 0 to 1."""
+
+    does: str
+    share: float
+
+
+def shares(text: str, known: Sequence[str]) -> tuple[Share, ...]:
+    """Read `finish:0.6,deny:0.1`. Raises ValueError that says what is expected."""
+    found = []
+    for part in text.split(","):
+        does, colon, share = part.strip().partition(":")
+        if does not in known or not colon or not re.fullmatch(r"\d+(\.\d+)?|\.\d+", share, re.ASCII):
+            raise ValueError(f'expected shares such as "{known[0]}:0.6,{known[1]}:0.1"; known are {", ".join(known)}')
+        found.append(Share(does, float(share)))
+    if sum(one.share for one in found) > 1 + 1e-9:
+        raise ValueError("the shares add up to more than 1")
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What goes wrong with the webhooks of one session. `late` is how much later each is sent than it should be.
+
+    `swapped`: the last event of the session is sent first. `forged`: each is sent with a wrong signature as well,
+    before the genuine one.
+    """
+
+    late: timedelta = timedelta(0)
+    twice: bool = False
+    swapped: bool = False
+    forged: bool = False
+
+    @property
+    def word(self) -> str | None:
+        """For the log."""
+        names = [name for name in TROUBLES if getattr(self, name)]
+        return ",".join(names) or None
+
+
+@dataclass(frozen=True)
+class TroubleShare:
+    """So many sessions have this trouble. One session may have several."""
+
+    kind: str
+    share: float
+    by: timedelta = timedelta(hours=1)  # how late
+
+    @classmethod
+    def parse(cls, text: str) -> "TroubleShare":
+        """Read `late:0.1,by=1h` or `twice:0.05`. Raises ValueError that says what is expected."""
+        head, comma, by = text.strip().partition(",by=")
+        ((does, share),) = [(one.does, one.share) for one in shares(head, TROUBLES)[:1]]
+        if "," in head or (comma and does != "late"):
+            raise ValueError('expected "late:0.1,by=1h", "twice:0.05", "swapped:0.05" or "forged:0.01"')
+        return cls(does, share, span(by)) if comma else cls(does, share)
+
+
+class Chance:
+    """Draws for one customer, or one message, at a time: by who it is, and not by the order in which they come."""
+
+    def __init__(self, seed: int | None, *who: object) -> None:
+        self._random = random.Random(None if seed is None else "/".join(map(str, (seed, *who))))
+
+    def of(self, among: Sequence[Share], otherwise: str) -> str:
+        point = self._random.random()
+        for one in among:
+            point -= one.share
+            if point < 0:
+                return one.does
+        return otherwise
+
+    def between(self, first: timedelta, last: timedelta) -> timedelta:
+        return first + (last - first) * self._random.random()
+
+    def trouble(self, among: Sequence[TroubleShare]) -> Trouble:
+        drawn = [(one, self._random.random() < one.share) for one in among]
+        kinds = {one.kind: one for one, happens in drawn if happens}
+        late = kinds["late"].by if "late" in kinds else timedelta(0)
+        return Trouble(late, "twice" in kinds, "swapped" in kinds, "forged" in kinds)

@@ -1,0 +1,57 @@
+"""A session that the sandbox has opened, as it is remembered for the customer who will use it."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from worker.sandbox.wire import FRANKIEONE_V1, FRANKIEONE_V2, IDENFY_KYB, IDENFY_KYC, Answer, Call
+
+SESSIONS = (IDENFY_KYC, IDENFY_KYB, FRANKIEONE_V1, FRANKIEONE_V2)
+
+
+@dataclass(slots=True, repr=False)
+class Opened:
+    """`reference` is what the provider calls it: scanRef, entityId, and for a form its externalRef. Times are UTC."""
+
+    endpoint: str
+    client: str
+    reference: str
+    token: str
+    external_ref: str | None
+    at: datetime
+    expires_at: datetime
+    company_id: str = ""  # given when the form is handed in
+    does: str = ""
+    state: str = "waiting"  # waiting, opened, or the name of the last event
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "endpoint": self.endpoint,
+            "client": self.client,
+            "reference": self.reference,
+            "token": self.token,
+            "opened_at": self.at.isoformat(),
+            "expires_at": self.expires_at.isoformat(),
+            "does": self.does,
+            "state": self.state,
+        }
+
+
+def opened_by(endpoint: str, call: Call, answer: Answer) -> Opened | None:
+    """The session in what an endpoint answered; None where it has opened none."""
+    body = answer.body
+    if endpoint not in SESSIONS or not answer.processed or isinstance(body, str):
+        return None
+    client, external_ref = answer.client or "", body.get("externalRef")
+    references = {
+        IDENFY_KYC: body.get("scanRef"),
+        IDENFY_KYB: external_ref or client,
+        FRANKIEONE_V2: call.path.get("entityId"),
+        FRANKIEONE_V1: answer.reference,
+    }
+    ends = body.get("expiration") or body.get("tokenExpiry")
+    if ends is not None:
+        expires_at = datetime.fromisoformat(ends).astimezone(UTC)
+    else:
+        expires_at = call.now + timedelta(seconds=body["expiryTime"])
+    return Opened(endpoint, client, str(references[endpoint]), answer.token or "", external_ref, call.now, expires_at)
