@@ -1,10 +1,15 @@
 """`onboard sandbox`: its options, its one line, its end."""
 
+import base64
+import hashlib
+import hmac
+import http.server
 import json
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 
 import pytest
@@ -74,12 +79,88 @@ def test_a_taken_port_is_one_clear_line_and_exit_2(option):
         (["--smtp-auth", "user"], "colon"),
         (["--credits", "-1"], "--credits"),
         (["--limit-retry-after", "later"], "seconds"),
+        (["--customers", "dance:0.5"], "known are finish, deny"),
+        (["--customers", "finish:0.6,deny:0.6"], "more than 1"),
+        (["--customers-after", "2h..1h"], "shorter"),
+        (["--review-after", "soon"], "expected a time"),
+        (["--time-scale", "0"], "--time-scale"),
+        (["--time-scale", "1e12"], "at most 1,000,000,000"),
+        (["--webhooks", "127.0.0.1:8080"], "expected an address"),
+        (["--webhooks", "twilio=http://127.0.0.1:8080/x"], "expected an address"),
+        (["--webhook-trouble", "lost:0.1"], "late, twice, swapped, forged"),
+        (["--webhook-jwt-key", "/does/not/exist"], "does not exist"),
+        (["--texts", "eaten:0.1"], "known are delivered"),
+        (["--mails", "eaten:0.1"], "known are delivered"),
+        (["--mail-webhook", "idenfy-kyc=http://127.0.0.1"], "without an endpoint"),
     ],
 )
 def test_a_bad_option_is_a_usage_error_that_says_what_is_expected(arguments, hint):
     ended = CliRunner().invoke(sandbox, arguments)
     assert ended.exit_code == 2
     assert hint in " ".join(ended.stderr.split())
+
+
+def test_a_key_for_tokens_that_is_none_is_a_usage_error(tmp_path):
+    key = tmp_path / "key.pem"
+    key.write_text("s3cret")
+    ended = CliRunner().invoke(sandbox, ["--webhook-jwt-key", str(key)])
+    assert ended.exit_code == 2
+    assert "RSA private key" in ended.stderr
+    assert "s3cret" not in ended.output
+
+
+def test_an_address_with_a_secret_in_it_is_not_repeated():
+    ended = CliRunner().invoke(sandbox, ["--webhooks", "frankie=http://127.0.0.1/webhooks/au/s3cret"])
+    assert ended.exit_code == 2
+    assert "s3cret" not in ended.output
+
+
+def test_its_customers_are_played_as_the_options_say(tmp_path):
+    """From outside, as a user would: sessions are opened, and the webhooks arrive."""
+    taken, log = [], tmp_path / "log.jsonl"
+
+    class Receiver(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            taken.append((self.path, self.headers["Idenfy-Event-Type"], self.headers["Idenfy-Signature"], body))
+            self.send_response(200)
+            self.end_headers()
+            if len(taken) == 2:
+                both.set()
+
+        def log_message(self, *_):
+            pass
+
+    both = threading.Event()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        url = f"http://127.0.0.1:{server.server_port}/webhooks/kyc"
+        played = ["--customers", "review:1", "--customers-after", "1h..2h", "--time-scale", "100000", "--seed", "7"]
+        sent = ["--webhooks", f"idenfy-kyc={url}", "--webhook-key", "k", "--log-file", str(log)]
+        try:
+            with start("--json", *played, *sent) as process:
+                try:
+                    base = json.loads(process.stdout.readline())["base_urls"]["idenfy"]
+                    login = "Basic " + base64.b64encode(b"sandbox-key:sandbox-secret").decode()
+                    headers = {"Authorization": login, "Content-Type": "application/json"}
+                    call = urllib.request.Request(f"{base}/api/v2/token", b'{"clientId": "c-1"}', headers)  # noqa: S310
+                    urllib.request.urlopen(call, timeout=20).close()  # noqa: S310  # its own loopback address
+                    assert both.wait(60)
+                    process.send_signal(signal.SIGINT)
+                    _, errors = process.communicate(timeout=20)
+                finally:
+                    process.kill()
+        finally:
+            server.shutdown()
+            serving.join()
+    assert (process.returncode, errors) == (0, "")
+    assert [event for _, event, _, _ in taken] == ["IDENTIFICATION_AUTO_FINISHED", "IDENTIFICATION_MANUAL_FINISHED"]
+    for path, _, signature, body in taken:
+        assert path == "/webhooks/kyc"
+        assert signature == hmac.new(b"k", body, hashlib.sha256).hexdigest()
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [entry["status"] for entry in entries if entry["endpoint"] == "webhooks"][:1] == [200]
 
 
 def test_a_mistyped_login_is_not_repeated():

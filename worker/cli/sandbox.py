@@ -184,31 +184,31 @@ def sandbox(
     idenfy_key, idenfy_secret = idenfy_credentials or (DEFAULTS.idenfy_key, DEFAULTS.idenfy_secret)
     frankieone_key, customer = frankieone_credentials or (DEFAULTS.frankieone_key, DEFAULTS.frankieone_customer)
     smtp_user, smtp_password = smtp_auth or (None, "")
-    options = SandboxOptions(
-        host=host,
-        port=port,
-        smtp_port=smtp_port,
-        faults=faults,
-        smtp_faults=smtp_faults,
-        smtp_refused=frozenset(smtp_refused),
-        smtp_user=smtp_user,
-        smtp_password=smtp_password,
-        latencies=latencies,
-        limits=limits,
-        limit_retry_after=limit_retry_after,
-        seed=seed,
-        conflict=conflict,
-        credits=credit,
-        frankieone_lifetime=timedelta(seconds=frankieone_lifetime),
-        frankieone_unknown=frozenset(unknown),
-        idenfy_key=idenfy_key,
-        idenfy_secret=idenfy_secret,
-        frankieone_key=frankieone_key,
-        frankieone_customer=customer,
-        log_file=log_file,
-        **{name: value for name, value in about_customers.items() if value is not None},
-    )
     try:
+        options = SandboxOptions(
+            host=host,
+            port=port,
+            smtp_port=smtp_port,
+            faults=faults,
+            smtp_faults=smtp_faults,
+            smtp_refused=frozenset(smtp_refused),
+            smtp_user=smtp_user,
+            smtp_password=smtp_password,
+            latencies=latencies,
+            limits=limits,
+            limit_retry_after=limit_retry_after,
+            seed=seed,
+            conflict=conflict,
+            credits=credit,
+            frankieone_lifetime=timedelta(seconds=frankieone_lifetime),
+            frankieone_unknown=frozenset(unknown),
+            idenfy_key=idenfy_key,
+            idenfy_secret=idenfy_secret,
+            frankieone_key=frankieone_key,
+            frankieone_customer=customer,
+            log_file=log_file,
+            **{name: value for name, value in about_customers.items() if value is not None},
+        )
         played = Sandbox(options)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
