@@ -5,12 +5,12 @@ them, so they never raise on what is sent. What an event does: docs/webhooks.md;
 """
 
 import hmac
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from worker.json_objects import NoObject, read_object
 from worker.news import Key, SessionNews
 from worker.providers.account import Secret
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text, utc_time
@@ -86,24 +86,10 @@ def json_said(body: bytes) -> Mapping[str, Any]:
     """
     if len(body) > LARGEST:
         raise BadAnswer("the body is too large")
-    try:
-        value = json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant, object_pairs_hook=_each_once)
-    except (ValueError, RecursionError):
-        raise BadAnswer("the body is not JSON, or says a field twice") from None
-    if not isinstance(value, dict):
-        raise BadAnswer("the body is not a JSON object")
-    return value
-
-
-def _no_constant(_: str) -> None:
-    raise ValueError("NaN and Infinity are not JSON")
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a field is said twice")
-    return found
+    said = read_object(body)
+    if isinstance(said, NoObject):
+        raise BadAnswer(f"the body is no JSON object that can be read: {said.flaw.name}")
+    return said
 
 
 def matches(said: Mapping[str, Any], *fields: tuple[str, Key]) -> tuple[tuple[Key, str], ...]:

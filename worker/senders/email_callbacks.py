@@ -4,13 +4,13 @@ SMTP has no callback, and each mail service has its own. So one form is read her
 lines beside a mail service translate into it. Signed as the Standard Webhooks specification says.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from worker import standard_webhooks
+from worker.json_objects import NoObject, read_object
 from worker.senders.deliveries import DeliveryNews, Fate, NotUnderstood, Stop
 
 LARGEST = 64 * 1024
@@ -29,12 +29,9 @@ def refusal(headers: Mapping[str, str], body: bytes, *, keys: Iterable[str], now
 
 def read(body: bytes) -> DeliveryNews | NotUnderstood:
     """What it says. Never raises on what is sent."""
-    try:
-        said = json.loads(body, parse_constant=_no_constant, object_pairs_hook=_each_once) if body else None
-    except (ValueError, RecursionError):
-        return NotUnderstood("it is not JSON, or says a field twice")
-    if not isinstance(said, dict):
-        return NotUnderstood("it is not a JSON object")
+    said = read_object(body)
+    if isinstance(said, NoObject):
+        return NotUnderstood(f"it is no JSON object that can be read: {said.flaw.name}")
     kind = said.get("type")
     if kind not in TYPES:
         return NotUnderstood(f"its type is not one of {', '.join(TYPES)}")
@@ -77,14 +74,3 @@ def _time(value: object) -> datetime | None:
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-
-
-def _no_constant(_: str) -> None:
-    raise ValueError("NaN and Infinity are not JSON")
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a field is said twice")
-    return found
