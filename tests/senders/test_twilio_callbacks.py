@@ -129,6 +129,18 @@ def test_hostile_bytes_are_neither_genuine_nor_delivered(body):
     assert isinstance(said, NotUnderstood) or said.fate is not Fate.DELIVERED
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"MessageSid=SM1&MessageStatus=failed&MessageStatus=delivered",
+        b"MessageSid=SM1&MessageStatus=delivered&" + b"&".join(b"a%d=1" % n for n in range(300)),
+        b"MessageSid=SM1&MessageStatus=delivered&a=" + b"a" * 70_000,
+    ],
+)
+def test_what_says_a_field_twice_or_too_much_is_not_read(body):
+    assert isinstance(read(body), NotUnderstood)
+
+
 @settings(max_examples=60)
 @given(
     st.binary(max_size=200)
@@ -205,7 +217,8 @@ def test_twilio_knows_what_the_accounts_own_words_mean(meant, stop, resume):
 
 
 def test_a_stop_is_never_taken_for_a_start():
-    assert read({**ANSWER, "Body": "STOP", "OptOutType": "START"}).stop is Stop.STOPPED
+    news = read({**ANSWER, "Body": "STOP", "OptOutType": "START"})
+    assert (news.stop, news.resume) == (Stop.STOPPED, False)
 
 
 def test_what_a_person_answered_is_not_kept():

@@ -115,7 +115,7 @@ def word(said: Mapping[str, Any], name: str) -> str:
 
 def unix_time(value: object) -> datetime | None:
     """Unix seconds as aware UTC; None for anything else, milliseconds among it."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not isinstance(value, int | float):
         return None
     try:
         return plausible(datetime.fromtimestamp(value, UTC))
