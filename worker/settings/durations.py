@@ -1,8 +1,7 @@
-"""Spans of time as people write them: "7 days", "90 s", and quiet hours "21:00-08:00"."""
+"""Spans of time as people write them: "7 days", "90 s"."""
 
 import re
-from dataclasses import dataclass
-from datetime import time, timedelta
+from datetime import timedelta
 from typing import Any
 
 UNITS = {
@@ -46,28 +45,3 @@ def show_duration(span: timedelta) -> str:
             count = span // unit
             return f"{count} {name}{'s' if count != 1 and name != 's' else ''}"
     return f"{span / UNITS['s']:g} s"
-
-
-@dataclass(frozen=True)
-class QuietHours:
-    """The hours, in the recipient's own time zone, in which no message is sent; over midnight if `end` is earlier."""
-
-    start: time
-    end: time
-
-    @classmethod
-    def parse(cls, given: Any) -> "QuietHours":
-        """Read "21:00-08:00". Raises ValueError that says what is expected."""
-        if isinstance(given, QuietHours):
-            return given
-        clock = r"([01]\d|2[0-3]):([0-5]\d)"
-        match = re.fullmatch(rf"\s*{clock}\s*-\s*{clock}\s*", given, re.ASCII) if isinstance(given, str) else None
-        if not match:
-            raise ValueError('expected hours such as "21:00-08:00"')
-        hours = cls(time(int(match[1]), int(match[2])), time(int(match[3]), int(match[4])))
-        if hours.start == hours.end:
-            raise ValueError('expected two different hours, such as "21:00-08:00"; leave it out for none')
-        return hours
-
-    def __str__(self) -> str:
-        return f"{self.start:%H:%M}-{self.end:%H:%M}"

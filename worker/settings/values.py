@@ -13,8 +13,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Strict, ValidationInfo
 
 from worker.pacing import Limit
+from worker.quiet import QuietHours
 from worker.settings import addresses
-from worker.settings.durations import QuietHours, parse_duration
+from worker.settings.durations import parse_duration
 from worker.settings.secrets import Secret
 
 

@@ -1,0 +1,169 @@
+"""Quiet hours: what `allowed_at` says equals what a clock on the wall of each zone says, minute by minute."""
+
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.quiet import QuietHours, allowed_at
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+NIGHT = QuietHours.parse("21:00-08:00")
+# Offsets of :30 and :45, a change of half an hour, both hemispheres, changes at midnight, before 0:00 UTC, none at all.
+ZONES = (
+    "Africa/Cairo",
+    "America/Adak",
+    "America/Caracas",
+    "America/Havana",
+    "America/New_York",
+    "America/Santiago",
+    "America/St_Johns",
+    "Asia/Beirut",
+    "Asia/Kathmandu",
+    "Asia/Kolkata",
+    "Asia/Tokyo",
+    "Atlantic/Azores",
+    "Australia/Eucla",
+    "Australia/Lord_Howe",
+    "Australia/Sydney",
+    "Europe/Berlin",
+    "Europe/Dublin",
+    "Pacific/Apia",
+    "Pacific/Auckland",
+    "Pacific/Chatham",
+    "Pacific/Kiritimati",
+    "Pacific/Pago_Pago",
+    "UTC",
+)
+
+
+def changes(zone: str, year: int) -> list[datetime]:
+    """The hours, in UTC, in which the zone changes its clock."""
+    start = datetime(year, 1, 1, tzinfo=UTC)
+    hours = [start + HOUR * count for count in range(366 * 24)]
+    offsets = [hour.astimezone(ZoneInfo(zone)).utcoffset() for hour in hours]
+    return [hour for hour, before, after in zip(hours[1:], offsets, offsets[1:], strict=False) if before != after]
+
+
+CHANGES = sorted({moment for zone in ZONES for moment in changes(zone, 2026)})
+
+clocks = st.builds(time, st.integers(0, 23), st.integers(0, 59))
+hours = st.tuples(clocks, clocks).filter(lambda pair: pair[0] != pair[1]).map(lambda pair: QuietHours(*pair))
+near_changes = st.builds(
+    lambda change, minutes: change + MINUTE * minutes, st.sampled_from(CHANGES), st.integers(-3 * 24 * 60, 24 * 60)
+)
+anywhen = st.builds(lambda minutes: datetime(2025, 1, 1, tzinfo=UTC) + MINUTE * minutes, st.integers(0, 3 * 525_600))
+moments = st.one_of(near_changes, anywhen)
+
+
+def is_quiet(quiet: QuietHours, zone: str, moment: datetime) -> bool:
+    wall = moment.astimezone(ZoneInfo(zone)).time()
+    if quiet.start < quiet.end:
+        return quiet.start <= wall < quiet.end
+    return wall >= quiet.start or wall < quiet.end
+
+
+def by_the_minute(zones, quiet, now):
+    """The same question, asked of the clocks, one minute after the other."""
+
+    def asleep(minute):
+        return sum(is_quiet(quiet, zone, now + MINUTE * minute) for zone in zones)
+
+    free = next((minute for minute in range(2 * 24 * 60) if not asleep(minute)), None)
+    if free is None:
+        counts = [asleep(minute) for minute in range(24 * 60)]
+        free = counts.index(min(counts))
+    return now + MINUTE * free
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.sampled_from(ZONES), min_size=1, max_size=3, unique=True), hours, moments)
+def test_it_is_the_first_minute_that_suits_all_zones_around_changes_of_the_clock_too(zones, quiet, now):
+    assert allowed_at(tuple(sorted(zones)), quiet, now) == by_the_minute(zones, quiet, now)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from(ZONES), min_size=6, max_size=10, unique=True), hours, moments)
+def test_where_no_hour_suits_all_zones_it_is_the_one_that_disturbs_the_fewest(zones, quiet, now):
+    assert allowed_at(tuple(sorted(zones)), quiet, now) == by_the_minute(zones, quiet, now)
+
+
+@given(st.lists(st.sampled_from(ZONES), max_size=8, unique=True), hours, moments, st.timedeltas(MINUTE * 0, MINUTE))
+def test_it_is_never_in_the_past_and_less_than_two_days_ahead(zones, quiet, now, more):
+    now += more
+    assert now <= allowed_at(tuple(sorted(zones)), quiet, now) < now + 2 * DAY
+
+
+@given(st.sampled_from(ZONES), hours, moments, st.timedeltas(timedelta(0), MINUTE))
+def test_the_microsecond_before_is_quiet(zone, quiet, now, more):
+    now += more
+    at = allowed_at((zone,), quiet, now)
+    assert at == now or is_quiet(quiet, zone, at - timedelta(microseconds=1))
+
+
+@given(st.sampled_from(ZONES), hours, moments)
+def test_at_the_time_that_it_names_it_says_now(zone, quiet, now):
+    at = allowed_at((zone,), quiet, now)
+    assert allowed_at((zone,), quiet, at) == at
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "expected"),
+    [
+        ("Europe/Vilnius", "2026-11-20T12:00", "2026-11-20T12:00"),
+        ("Europe/Vilnius", "2026-11-20T19:00", "2026-11-21T06:00"),
+        ("Europe/Vilnius", "2026-11-20T18:59", "2026-11-20T18:59"),
+        ("Europe/Vilnius", "2026-11-20T05:59", "2026-11-20T06:00"),
+        # the night that is an hour shorter, and the one that is an hour longer
+        ("Europe/Berlin", "2026-03-28T20:00", "2026-03-29T06:00"),
+        ("Europe/Berlin", "2026-10-24T20:00", "2026-10-25T07:00"),
+        ("Asia/Kathmandu", "2026-11-20T20:00", "2026-11-21T02:15"),
+    ],
+)
+def test_a_night_ends_at_eight_by_the_customers_clock(zone, now, expected):
+    now, expected = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (now, expected))
+    assert allowed_at((zone,), NIGHT, now) == expected
+
+
+def test_quiet_hours_that_begin_and_end_in_an_hour_that_does_not_exist_are_not_kept():
+    quiet = QuietHours.parse("02:10-02:50")
+    night = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
+    assert [allowed_at(("Europe/Berlin",), quiet, night + MINUTE * ahead) - night for ahead in (0, 30, 45)] == [
+        MINUTE * 0,
+        MINUTE * 30,
+        MINUTE * 45,
+    ]
+
+
+def test_an_hour_that_comes_twice_is_quiet_twice():
+    quiet = QuietHours.parse("02:10-02:50")
+    first, second = datetime(2026, 10, 25, 0, 10, tzinfo=UTC), datetime(2026, 10, 25, 1, 10, tzinfo=UTC)
+    assert allowed_at(("Europe/Berlin",), quiet, first) == first + 40 * MINUTE
+    assert allowed_at(("Europe/Berlin",), quiet, first + 45 * MINUTE) == first + 45 * MINUTE
+    assert allowed_at(("Europe/Berlin",), quiet, second) == second + 40 * MINUTE
+
+
+def test_a_country_across_many_hours_is_written_to_while_all_of_it_is_awake():
+    zones = ("America/New_York", "Pacific/Honolulu")
+    assert allowed_at(zones, NIGHT, datetime(2026, 11, 20, 13, tzinfo=UTC)) == datetime(2026, 11, 20, 18, tzinfo=UTC)
+    assert allowed_at(zones, NIGHT, datetime(2026, 11, 21, 2, tzinfo=UTC)) == datetime(2026, 11, 21, 18, tzinfo=UTC)
+
+
+def test_without_quiet_hours_or_zones_it_is_now():
+    now = datetime(2026, 11, 20, 2, tzinfo=UTC)
+    assert allowed_at(("Europe/Berlin",), None, now) is now
+    assert allowed_at((), NIGHT, now) is now
+
+
+def test_a_time_of_another_zone_is_the_same_time():
+    now = datetime(2026, 11, 20, 22, tzinfo=ZoneInfo("Europe/Berlin"))
+    assert allowed_at(("Europe/Berlin",), NIGHT, now) == datetime(2026, 11, 21, 7, tzinfo=UTC)
+
+
+def test_a_naive_time_and_an_unknown_zone_are_refused():
+    with pytest.raises(ValueError, match="aware"):
+        allowed_at(("UTC",), NIGHT, datetime(2026, 11, 20))  # noqa: DTZ001
+    with pytest.raises(ZoneInfoNotFoundError):
+        allowed_at(("Europe/Nowhere",), NIGHT, datetime(2026, 11, 20, tzinfo=UTC))

@@ -1,0 +1,157 @@
+"""Quiet hours: when a customer may be written to. Pure, and quick enough to be asked for every row.
+
+Nobody knows where a customer is to the hour: an Australian mobile may be in eight time zones. A message leaves only
+when it is outside quiet hours in all of them (docs/quiet-hours.md).
+"""
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+_HOUR = 3600
+_DAY = 24 * _HOUR
+# For how long an hour that suits all zones is looked for. It comes once a day, or not at all; where clocks change it
+# may come an hour later than a day.
+_SEARCH = 2 * _DAY
+_KNOWN_AHEAD = _DAY + _SEARCH  # from the start of the UTC day that `now` lies in
+# No zone changes its offset and back within this.
+_PROBE = 6 * _HOUR
+
+
+@dataclass(frozen=True)
+class QuietHours:
+    """The hours, in the recipient's own time zone, in which no message is sent; over midnight if `end` is earlier."""
+
+    start: time
+    end: time
+
+    @classmethod
+    def parse(cls, given: Any) -> "QuietHours":
+        """Read "21:00-08:00". Raises ValueError that says what is expected."""
+        if isinstance(given, QuietHours):
+            return given
+        clock = r"([01]\d|2[0-3]):([0-5]\d)"
+        match = re.fullmatch(rf"\s*{clock}\s*-\s*{clock}\s*", given, re.ASCII) if isinstance(given, str) else None
+        if not match:
+            raise ValueError('expected hours such as "21:00-08:00"')
+        hours = cls(time(int(match[1]), int(match[2])), time(int(match[3]), int(match[4])))
+        if hours.start == hours.end:
+            raise ValueError('expected two different hours, such as "21:00-08:00"; leave it out for none')
+        return hours
+
+    def __str__(self) -> str:
+        return f"{self.start:%H:%M}-{self.end:%H:%M}"
+
+
+def allowed_at(zones: tuple[str, ...], quiet: QuietHours | None, now: datetime) -> datetime:
+    """The earliest time, `now` or later, that is outside quiet hours in all the zones; aware, less than 2 days ahead.
+
+    What counts is the clock on the wall: hours that it skips do not exist, and those that it shows twice count twice.
+    Where the zones lie so far apart that no hour of the next two days suits all of them, it is the earliest time of the
+    next day at which it is quiet hours in the fewest: a message is never put off for ever.
+
+    `zones` are names that `zones.candidate_zones` gives; another one raises ZoneInfoNotFoundError. No zones, or no
+    quiet hours: now. A naive `now` is a ValueError.
+    """
+    if now.tzinfo is None:
+        raise ValueError("expected an aware time")
+    if quiet is None or not zones:
+        return now
+    at = now.timestamp()
+    ahead = _ahead(zones, quiet, int(at // _DAY))
+    index = bisect_right(ahead.ends, at)
+    if index < len(ahead.starts) and ahead.starts[index] < at + _SEARCH:
+        found = ahead.starts[index]
+    else:
+        found = ahead.least_quiet(at)
+    return now if found <= at else datetime.fromtimestamp(found, UTC)
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """Three days, in seconds since 1970: at each of `times` it becomes quiet in so many zones as `counts` says.
+
+    `starts` and `ends` are of the spans in which it is quiet in none.
+    """
+
+    times: tuple[int, ...]
+    counts: tuple[int, ...]
+    starts: tuple[int, ...]
+    ends: tuple[int, ...]
+
+    def least_quiet(self, at: float) -> int:
+        """The earliest time of the day from `at` on at which it is quiet in the fewest zones."""
+        first = bisect_right(self.times, at) - 1
+        last = bisect_left(self.times, at + _DAY)
+        best = min(range(first, last), key=lambda index: self.counts[index])
+        return self.times[best]
+
+
+@lru_cache(maxsize=4096)
+def _ahead(zones: tuple[str, ...], quiet: QuietHours, day: int) -> _Ahead:
+    begins, ends = day * _DAY, day * _DAY + _KNOWN_AHEAD
+    changes: dict[int, int] = {begins: 0}
+    for zone in zones:
+        for start, end in _quiet_spans(zone, quiet, day):
+            changes[start] = changes.get(start, 0) + 1
+            changes[end] = changes.get(end, 0) - 1
+    times: list[int] = []
+    counts: list[int] = []
+    count = 0
+    for moment in sorted(changes):
+        count += changes[moment]
+        if moment < ends and not (counts and counts[-1] == count):
+            times.append(moment)
+            counts.append(count)
+    free = [index for index, count in enumerate(counts) if not count]
+    return _Ahead(
+        tuple(times),
+        tuple(counts),
+        tuple(times[index] for index in free),
+        tuple(times[index + 1] if index + 1 < len(times) else ends for index in free),
+    )
+
+
+@lru_cache(maxsize=8192)
+def _quiet_spans(zone: str, quiet: QuietHours, day: int) -> tuple[tuple[int, int], ...]:
+    """When it is quiet in the zone, in the three days from that one on."""
+    start = _seconds(quiet.start)
+    end = _seconds(quiet.end)
+    length = end - start if end > start else end - start + _DAY
+    spans = []
+    for begins, ends, offset in _offsets(ZoneInfo(zone), day * _DAY, day * _DAY + _KNOWN_AHEAD):
+        midnight = (begins + offset) // _DAY * _DAY - _DAY - offset  # yesterday's: its quiet hours may reach into today
+        while midnight + start < ends:
+            span = max(midnight + start, begins), min(midnight + start + length, ends)
+            if span[0] < span[1]:
+                spans.append(span)
+            midnight += _DAY
+    return tuple(spans)
+
+
+def _offsets(zone: ZoneInfo, begins: int, ends: int) -> Iterator[tuple[int, int, int]]:
+    """(from, to, the zone's offset) in seconds: the spans in which the zone's clock goes evenly."""
+    since, offset = begins, _offset(zone, begins)
+    for probe in range(begins + _PROBE, ends + 1, _PROBE):
+        if _offset(zone, probe) == offset:
+            continue
+        before, after = probe - _PROBE, probe
+        while after - before > 1:
+            middle = (before + after) // 2
+            before, after = (middle, after) if _offset(zone, middle) == offset else (before, middle)
+        yield since, after, offset
+        since, offset = after, _offset(zone, probe)
+    yield since, ends, offset
+
+
+def _offset(zone: ZoneInfo, at: int) -> int:
+    return round((datetime.fromtimestamp(at, zone).utcoffset() or timedelta(0)).total_seconds())
+
+
+def _seconds(clock: time) -> int:
+    return clock.hour * _HOUR + clock.minute * 60
