@@ -36,6 +36,7 @@ def test_who_is_in_the_app_gets_the_session_at_once_and_the_message_later():
     assert message_at("sms", RIGA, {"sms": NIGHT}, invite_at=soon, now=NOW) == MORNING
     assert message_at("email", RIGA, {"sms": NIGHT}, invite_at=soon, now=NOW) == soon
     assert message_at("email", RIGA, {}, invite_at=None, now=NOW) == NOW
+    assert message_at("email", RIGA, {}, invite_at=NOW - HOUR, now=NOW) == NOW
 
 
 def test_whose_time_in_the_app_has_passed_is_asked_for_as_late_as_others():
@@ -49,6 +50,13 @@ def test_with_both_channels_the_first_message_leaves_at_once_if_the_link_keeps_u
 
 def test_with_both_channels_and_a_short_link_both_wait_for_the_later_one():
     assert ask("email", "sms", quiet={"sms": NIGHT}, keeps=30 * MINUTE) == MORNING - 30 * MINUTE
+
+
+def test_the_channels_meet_on_the_day_after_where_tonight_is_too_late():
+    quiet = {"email": QuietHours.parse("20:00-08:00"), "sms": QuietHours.parse("22:00-18:00")}
+    tonight = datetime(2026, 11, 20, 21, 30, tzinfo=UTC)
+    found = ask("email", "sms", quiet=quiet, keeps=HOUR, now=tonight, zones=("UTC",))
+    assert found == datetime(2026, 11, 21, 17, tzinfo=UTC)
 
 
 def test_channels_that_never_meet_do_not_keep_the_customer_waiting():

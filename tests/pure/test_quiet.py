@@ -161,6 +161,20 @@ def test_a_country_across_many_hours_is_written_to_while_all_of_it_is_awake():
     assert allowed_at(zones, NIGHT, datetime(2026, 11, 21, 2, tzinfo=UTC)) == datetime(2026, 11, 21, 18, tzinfo=UTC)
 
 
+def test_the_one_hour_of_a_day_is_waited_for_even_where_the_clock_puts_it_off_by_more_than_a_day():
+    half_an_hour_a_day = QuietHours.parse("19:30-19:00")
+    just_over = datetime(2026, 10, 31, 23, 30, tzinfo=UTC)
+    assert allowed_at(("America/New_York",), half_an_hour_a_day, just_over) == datetime(2026, 11, 2, tzinfo=UTC)
+
+
+def test_where_no_hour_suits_all_a_better_one_of_a_later_day_is_not_waited_for():
+    # Tomorrow night, after the change, Berlin and Lagos have midnight together.
+    hour_after_midnight = QuietHours.parse("01:00-00:00")
+    zones = ("Africa/Lagos", "Asia/Tokyo", "Europe/Berlin")
+    now = datetime(2026, 10, 24, 12, tzinfo=UTC)
+    assert allowed_at(zones, hour_after_midnight, now) == now + 3 * HOUR
+
+
 def test_without_quiet_hours_or_zones_it_is_now():
     now = datetime(2026, 11, 20, 2, tzinfo=UTC)
     assert allowed_at(("Europe/Berlin",), None, now) is now

@@ -1,0 +1,238 @@
+"""What a month should come to: a small model of invitations, reminders and reissues, to hold the engine against.
+
+Written from what is promised (docs/reissue.md, docs/quiet-hours.md), with nothing of the worker's in it: it goes
+through one customer's story after the other, with no rows, leases, queues or timers. The engine does the same for all
+of them at once, with all of those, and must come to the same counts.
+
+It knows when things happen to the second, and the engine only acts when it is looked at. So a story says by how much
+time the nearest of its comparisons was decided: an engine that is stepped more finely than that must agree.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
+class Behaviour(StrEnum):
+    AT_ONCE = "at_once"  # finishes an hour after the first message
+    DENIED = "denied"  # the same, and is refused
+    AFTER_REMINDER = "after_reminder"  # finishes an hour after the first reminder that there is
+    SECOND_LINK = "second_link"  # lets the first session end, and finishes an hour after the second one's message
+    LAST_DAY = "last_day"  # finishes when a tenth of the first link's life is left
+    REVIEWED = "reviewed"  # is done an hour after the first message; the provider decides three weeks later
+    NEVER = "never"
+    STOPS = "stops"  # asks two hours after the first message not to be written to
+    BOUNCES = "bounces"  # its first message comes back after half an hour
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """`tells_expiry`: the provider sends an event when a session has ended unused."""
+
+    name: str
+    lifetime: timedelta
+    floor: timedelta
+    tells_expiry: bool = False
+
+
+ENDPOINTS = (
+    Endpoint("idenfy-kyc", 7 * DAY, 12 * HOUR, tells_expiry=True),
+    Endpoint("idenfy-kyc-openapi", 9 * DAY, 12 * HOUR, tells_expiry=True),
+    Endpoint("idenfy-kyb", 4 * DAY, 12 * HOUR),
+    Endpoint("frankieone-v1", 2 * DAY + 7 * HOUR, 10 * MINUTE),
+    Endpoint("frankieone-v2", 27 * HOUR, 10 * MINUTE),
+)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """`quiet` are the first and the last hour of the night by the customer's clock, None: none."""
+
+    reminders: tuple[timedelta, ...] = (2 * DAY, 5 * DAY)
+    reissues: int = 3
+    spacing: timedelta = DAY
+    messages: int = 6
+    settles: timedelta = 15 * MINUTE
+    quiet: tuple[int, int] | None = (21, 8)
+
+
+@dataclass(frozen=True)
+class Customer:
+    """`ahead`: by so many hours its clock is ahead of UTC, all the year. `phone`: it can be texted after a bounce."""
+
+    number: int
+    endpoint: Endpoint
+    behaviour: Behaviour
+    ahead: int = 0
+    phone: bool = False
+
+    @property
+    def timezone(self) -> str:
+        """Its zone's name: in those of the sea, a plus is west."""
+        return f"Etc/GMT{-self.ahead:+d}" if self.ahead else "Etc/GMT"
+
+
+@dataclass
+class Story:
+    """What happened to one customer until the end. Each time is one at which something was asked for or sent."""
+
+    sessions: list[datetime] = field(default_factory=list)
+    invitations: list[datetime] = field(default_factory=list)
+    reminders: list[datetime] = field(default_factory=list)
+    ending: str = "open"  # completed, lapsed, failed; open: nothing final by the end
+    why: str = ""  # of a completed one its result, else the reason
+    margin: timedelta = timedelta.max  # of the comparison that was decided most narrowly
+
+    @property
+    def messages(self) -> int:
+        return len(self.invitations) + len(self.reminders)
+
+    def before(self, one: datetime, other: datetime) -> bool:
+        self.margin = min(self.margin, abs(other - one))
+        return one < other
+
+    def end(self, ending: str, why: str) -> "Story":
+        self.ending, self.why = ending, why
+        return self
+
+
+def story_of(customer: Customer, rules: Rules, *, start: datetime, until: datetime, fallback: bool = False) -> Story:
+    """One customer's story from the import on, up to the end of the month."""
+    story = Story()
+    asked = start
+    while True:
+        issued = _awake(customer, rules, asked, story)
+        if not story.before(issued, until):
+            return story
+        story.sessions.append(issued)
+        story.invitations.append(issued)
+        expires = issued + customer.endpoint.lifetime
+        sent_to = issued  # when the message that reached the customer left: reminders are counted from it
+        if customer.behaviour is Behaviour.BOUNCES and len(story.sessions) == 1:
+            returned = issued + HOUR / 2
+            if not story.before(returned, until):
+                return story
+            if not (fallback and customer.phone):
+                return story.end("failed", "bounced")
+            sent_to = _awake(customer, rules, returned, story)
+            if not story.before(sent_to, until):
+                return story
+            story.invitations.append(sent_to)
+        done = _done(customer, sent_to, expires, len(story.sessions))
+        done = _remind(customer, rules, story, sent_to, expires, done, until)
+        if done is not None:
+            return _finish(customer, story, done, until)
+        over = expires if customer.endpoint.tells_expiry else expires + rules.settles
+        if not story.before(over, until):
+            return story
+        if len(story.sessions) > rules.reissues:
+            return story.end("lapsed", "reissues_spent")
+        if story.messages >= rules.messages:
+            return story.end("lapsed", "messages_spent")
+        if customer.behaviour is Behaviour.STOPS:
+            return story.end("lapsed", "suppressed")
+        asked = max(over, issued + rules.spacing)
+
+
+def _done(customer: Customer, sent: datetime, expires: datetime, session: int) -> datetime | None:
+    """When the customer does its part with this session; None: not by itself."""
+    match customer.behaviour:
+        case Behaviour.AT_ONCE | Behaviour.DENIED | Behaviour.REVIEWED | Behaviour.BOUNCES:
+            return sent + HOUR
+        case Behaviour.SECOND_LINK if session == 2:
+            return sent + HOUR
+        case Behaviour.LAST_DAY:
+            return expires - customer.endpoint.lifetime / 10
+        case _:
+            return None
+
+
+def _remind(
+    customer: Customer,
+    rules: Rules,
+    story: Story,
+    sent: datetime,
+    expires: datetime,
+    done: datetime | None,
+    until: datetime,
+) -> datetime | None:
+    """Add the session's reminders; returns when the customer does its part, now that it was reminded."""
+    times = [sent + span for span in rules.reminders]
+    for index, time in enumerate(times):
+        due = _awake(customer, rules, time, story)
+        if index + 1 < len(times) and not story.before(due, times[index + 1]):
+            continue  # the next one is due as well: one of them is enough
+        stopped = customer.behaviour is Behaviour.STOPS and story.before(story.invitations[0] + 2 * HOUR, due)
+        finished = done is not None and story.before(done, due)
+        too_late = story.before(expires, due + customer.endpoint.floor)
+        if stopped or finished or too_late or story.messages >= rules.messages or not story.before(due, until):
+            break
+        story.reminders.append(due)
+        if customer.behaviour is Behaviour.AFTER_REMINDER and done is None:
+            done = due + HOUR / 6  # sooner than the shortest link's end
+    return done
+
+
+def _finish(customer: Customer, story: Story, done: datetime, until: datetime) -> Story:
+    if customer.behaviour is Behaviour.REVIEWED:
+        done += 21 * DAY  # no reminder and no new session meanwhile, though the link ends
+    if not story.before(done, until):
+        return story
+    return story.end("completed", "denied" if customer.behaviour is Behaviour.DENIED else "approved")
+
+
+def _awake(customer: Customer, rules: Rules, moment: datetime, story: Story) -> datetime:
+    """The moment, or the end of the customer's night if it lies in it."""
+    if rules.quiet is None:
+        return moment
+    begins, ends = (timedelta(hours=hour) for hour in rules.quiet)
+    wall = moment + timedelta(hours=customer.ahead)
+    midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
+    for day in (midnight - DAY, midnight):
+        night = (day + begins, day + ends + (DAY if ends < begins else timedelta(0)))
+        if night[0] <= wall < night[1]:
+            return night[1] - timedelta(hours=customer.ahead)
+    # Who is a little later than a night's end sends a little later; than its begin, in the morning.
+    tonight = midnight + begins if wall < midnight + begins else midnight + DAY + begins
+    story.before(wall, tonight)
+    return moment
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What the month came to. `sessions` by endpoint; `endings` by (ending, why); `margin` as a story's."""
+
+    sessions: Counter[str]
+    invitations: int
+    reminders: int
+    endings: Counter[tuple[str, str]]
+    margin: timedelta
+
+
+def totals(stories: Iterable[tuple[Customer, Story]]) -> Totals:
+    """Counts over all customers' stories."""
+    sessions: Counter[str] = Counter()
+    endings: Counter[tuple[str, str]] = Counter()
+    invitations = reminders = 0
+    margin = timedelta.max
+    for customer, story in stories:
+        sessions[customer.endpoint.name] += len(story.sessions)
+        endings[story.ending, story.why] += 1
+        invitations += len(story.invitations)
+        reminders += len(story.reminders)
+        margin = min(margin, story.margin)
+    return Totals(sessions, invitations, reminders, endings, margin)
+
+
+def population(count: int) -> Iterator[Customer]:
+    """So many customers: every behaviour at every endpoint, on clocks all around the world; half have a phone."""
+    behaviours = tuple(Behaviour)
+    for number in range(count):
+        endpoint = ENDPOINTS[number % len(ENDPOINTS)]
+        behaviour = behaviours[number // len(ENDPOINTS) % len(behaviours)]
+        ahead = number // 7 % 24 - 11
+        yield Customer(number, endpoint, behaviour, ahead, phone=number % 2 == 0)
