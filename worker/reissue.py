@@ -154,7 +154,7 @@ def _end(rule: ReissueRule, standing: Standing) -> datetime:
 def _over_at(rule: ReissueRule, standing: Standing) -> datetime:
     """When the session may be replaced: at its end; before it only where the provider gives another one, and we ask."""
     end = _end(rule, standing)
-    if rule.ahead and standing.session in LIVE_SESSIONS:
+    if rule.ahead:
         end = min(end, standing.expires_at - rule.ahead)
     return max(end, standing.allowed_from)
 

@@ -15,12 +15,17 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+# How long customers take: the engine's customers must behave just so.
+AFTER_A_REMINDER = 10 * MINUTE
+UNTIL_STOP = 2 * HOUR
+UNTIL_BOUNCE = 30 * MINUTE
+IN_REVIEW = 21 * DAY
 
 
 class Behaviour(StrEnum):
     AT_ONCE = "at_once"  # finishes an hour after the first message
     DENIED = "denied"  # the same, and is refused
-    AFTER_REMINDER = "after_reminder"  # finishes an hour after the first reminder that there is
+    AFTER_REMINDER = "after_reminder"  # finishes ten minutes after the first reminder that there is
     SECOND_LINK = "second_link"  # lets the first session end, and finishes an hour after the second one's message
     LAST_DAY = "last_day"  # finishes when a tenth of the first link's life is left
     REVIEWED = "reviewed"  # is done an hour after the first message; the provider decides three weeks later
@@ -113,7 +118,7 @@ def story_of(customer: Customer, rules: Rules, *, start: datetime, until: dateti
         expires = issued + customer.endpoint.lifetime
         sent_to = issued  # when the message that reached the customer left: reminders are counted from it
         if customer.behaviour is Behaviour.BOUNCES and len(story.sessions) == 1:
-            returned = issued + HOUR / 2
+            returned = issued + UNTIL_BOUNCE
             if not story.before(returned, until):
                 return story
             if not (fallback and customer.phone):
@@ -122,7 +127,7 @@ def story_of(customer: Customer, rules: Rules, *, start: datetime, until: dateti
             if not story.before(sent_to, until):
                 return story
             story.invitations.append(sent_to)
-        done = _done(customer, sent_to, expires, len(story.sessions))
+        done = done_at(customer, sent_to, expires, len(story.sessions))
         done = _remind(customer, rules, story, sent_to, expires, done, until)
         if done is not None:
             return _finish(customer, story, done, until)
@@ -138,7 +143,7 @@ def story_of(customer: Customer, rules: Rules, *, start: datetime, until: dateti
         asked = max(over, issued + rules.spacing)
 
 
-def _done(customer: Customer, sent: datetime, expires: datetime, session: int) -> datetime | None:
+def done_at(customer: Customer, sent: datetime, expires: datetime, session: int) -> datetime | None:
     """When the customer does its part with this session; None: not by itself."""
     match customer.behaviour:
         case Behaviour.AT_ONCE | Behaviour.DENIED | Behaviour.REVIEWED | Behaviour.BOUNCES:
@@ -166,20 +171,20 @@ def _remind(
         due = _awake(customer, rules, time, story)
         if index + 1 < len(times) and not story.before(due, times[index + 1]):
             continue  # the next one is due as well: one of them is enough
-        stopped = customer.behaviour is Behaviour.STOPS and story.before(story.invitations[0] + 2 * HOUR, due)
+        stopped = customer.behaviour is Behaviour.STOPS and story.before(story.invitations[0] + UNTIL_STOP, due)
         finished = done is not None and story.before(done, due)
         too_late = story.before(expires, due + customer.endpoint.floor)
         if stopped or finished or too_late or story.messages >= rules.messages or not story.before(due, until):
             break
         story.reminders.append(due)
         if customer.behaviour is Behaviour.AFTER_REMINDER and done is None:
-            done = due + HOUR / 6  # sooner than the shortest link's end
+            done = due + AFTER_A_REMINDER
     return done
 
 
 def _finish(customer: Customer, story: Story, done: datetime, until: datetime) -> Story:
     if customer.behaviour is Behaviour.REVIEWED:
-        done += 21 * DAY  # no reminder and no new session meanwhile, though the link ends
+        done += IN_REVIEW  # no reminder and no new session meanwhile, though the link ends
     if not story.before(done, until):
         return story
     return story.end("completed", "denied" if customer.behaviour is Behaviour.DENIED else "approved")

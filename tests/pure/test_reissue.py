@@ -73,6 +73,12 @@ def test_by_our_own_clock_a_result_may_come_for_a_while_after_the_end():
     assert decision(now=end + 15 * MINUTE) == Reissue(end + 15 * MINUTE)
 
 
+def test_unless_told_otherwise_that_is_longer_than_a_session_that_was_opened_last_minute_goes_on():
+    end = NOW - HOUR
+    rule = ReissueRule(RULE.caps, RULE.spacing, RULE.per_day, RULE.keeps)
+    assert decision(rule=rule, now=end + 10 * MINUTE) == Wait(end + 15 * MINUTE, Why.ALIVE)
+
+
 def test_when_the_provider_has_said_that_it_expired_nothing_more_comes():
     assert decision(session=SessionState.EXPIRED, now=NOW - HOUR) == Reissue(NOW - HOUR)
 
