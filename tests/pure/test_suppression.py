@@ -33,6 +33,7 @@ def test_an_address_that_may_be_somebody_elses_is_another_one(other):
 
 def test_an_address_with_two_ats_is_cut_at_the_last():
     assert text_of("email", '"a@b"@Example.com') == 'suppressed email "a@b"@example.com'
+    assert text_of("email", '"a@\u00df"@example.com') == text_of("email", '"a@SS"@example.com')
 
 
 def test_a_list_that_takes_an_address_and_who_suppresses_it_agree():
