@@ -94,6 +94,12 @@ def test_where_the_provider_says_when_it_is_never_asked_before(session, ahead):
     assert found.until >= later
 
 
+def test_a_provider_that_ended_the_session_early_is_asked_again_at_once_where_it_may_be():
+    ended = replace(STANDING, session=SessionState.EXPIRED, expires_at=NOW + 3 * DAY, allowed_from=LONG_AGO)
+    for ahead in (timedelta(0), HOUR):
+        assert decision(ended, rule=replace(RULE, ahead=ahead)) == Reissue(NOW)
+
+
 def test_where_another_one_can_be_had_at_any_time_the_end_is_waited_for_all_the_same():
     alive = replace(STANDING, expires_at=NOW + HOUR, allowed_from=LONG_AGO)
     assert decision(alive) == Wait(NOW + HOUR + 15 * MINUTE, Why.ALIVE)
