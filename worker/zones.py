@@ -57,8 +57,8 @@ def _of_phone(phone: str) -> tuple[str, ...]:
 
 
 def _is_of(phone: str, country: str) -> bool:
-    """Whether the number, one that can be read, belongs to the country."""
-    sharing = phonenumbers.COUNTRY_CODE_TO_REGION_CODE[int(_calling_code(phone))]
+    """Whether the number, one that can be read, belongs to the country. Not if it is not written as E.164."""
+    sharing = _regions().get(_calling_code(phone), ())
     if country not in sharing or len(sharing) == 1:
         return country in sharing
     return phonenumbers.is_valid_number_for_region(phonenumbers.parse(phone), country)
@@ -68,12 +68,13 @@ def _calling_code(digits: str) -> str:
     """The calling code that a number begins with; "" if with none. None is the beginning of another."""
     digits = digits.removeprefix("+")
     ends = range(1, _LONGEST_CALLING_CODE + 1)
-    return next((digits[:end] for end in ends if digits[:end] in _calling_codes()), "")
+    return next((digits[:end] for end in ends if digits[:end] in _regions()), "")
 
 
 @cache
-def _calling_codes() -> frozenset[str]:
-    return frozenset(map(str, phonenumbers.COUNTRY_CODE_TO_REGION_CODE))
+def _regions() -> dict[str, tuple[str, ...]]:
+    """The countries that share each calling code."""
+    return {str(code): regions for code, regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items()}
 
 
 @lru_cache(maxsize=4096)

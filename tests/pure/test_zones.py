@@ -57,6 +57,11 @@ def test_a_number_that_says_nothing_leaves_it_to_the_country(phone):
     assert candidates(phone=phone, country="LT") == ("Europe/Vilnius",)
 
 
+@pytest.mark.parametrize("phone", ["tel:+61412345678", "\uff0b61412345678", "+ 61 412 345 678"])
+def test_a_number_that_is_not_kept_as_ours_are_is_read_all_the_same(phone):
+    assert set(candidates(phone=AUSTRALIAN_MOBILE)) <= set(candidates(phone=phone, country="AU"))
+
+
 def test_who_nothing_is_known_of_is_where_the_configuration_says():
     assert candidates(default="Europe/Riga") == ("Europe/Riga",)
     assert candidates(country="BV", default="no zone") == ("UTC",)
