@@ -43,12 +43,12 @@ def test_the_order_in_the_configuration_does_not_matter():
     assert following(after=(5 * DAY, 2 * DAY, 5 * DAY)) == Reminder("reminder-1", NOW + 2 * DAY)
 
 
-@pytest.mark.parametrize("job", set(JobState) - {JobState.INVITED})
+@pytest.mark.parametrize("job", sorted(set(JobState) - {JobState.INVITED}))
 def test_only_who_has_been_invited_and_has_not_ended_is_reminded(job):
     assert following(job=job) is NoReminder.NOT_OPEN
 
 
-@pytest.mark.parametrize("session", set(SessionState) - LIVE_SESSIONS)
+@pytest.mark.parametrize("session", sorted(set(SessionState) - LIVE_SESSIONS))
 def test_only_a_live_session_is_reminded_of(session):
     assert following(session=session) is NoReminder.NOT_OPEN
 
@@ -58,7 +58,7 @@ def test_who_has_begun_is_reminded_and_who_is_being_reviewed_is_not():
     assert following(session=SessionState.STARTED, in_review=True) is NoReminder.NOT_OPEN
 
 
-@pytest.mark.parametrize("invitation", set(InvitationState) - set(OUT))
+@pytest.mark.parametrize("invitation", sorted(set(InvitationState) - set(OUT)))
 def test_nobody_is_reminded_of_a_message_that_has_not_arrived(invitation):
     assert following(invitation=invitation) is NoReminder.NOT_REACHED
 
