@@ -1,7 +1,7 @@
 """JSON Web Tokens with an RSA signature (RFC 7515, 7518, 7519), checked with one public key.
 
 Three algorithms and nothing else: not `none`, and no HMAC, whose "secret" would be the public key itself. Why by hand:
-docs/decisions/0017-reading-webhooks.md.
+docs/decisions/0019-reading-webhooks.md.
 """
 
 import base64
