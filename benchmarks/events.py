@@ -1,41 +1,38 @@
-"""How a benchmark publishes events: their jobs are written as a consumer of the bus writes them, and rung for."""
+"""How a benchmark publishes events: to RabbitMQ, by a client that is not ours, as other systems do."""
 
-from pathlib import Path
+import json
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from celery import Celery
+import pika
 
-from worker.bootstrap import Parts
-from worker.celery_settings import ISSUE, celery_settings
-from worker.customers import Channel, Customer, Person
-from worker.settings import load
-from worker.store.batches import AcceptedLine
-from worker.store.jobs import EVENT
-
-FLOOR_SECONDS = 12 * 3600
+QUEUE = "onboarding.requests"  # the exchange that producers publish to has its name
 
 
 class Feeder:
-    """Publishes sign-ups, one after the other."""
+    """Publishes sign-ups, one after the other, each confirmed."""
 
-    def __init__(self, folder: Path) -> None:
-        settings = load(folder / "onboarding.toml")
-        # Not the worker's own application: that is one for a process, and each part has its own broker.
-        self._bells = Celery("bench", set_as_current=False)
-        self._bells.config_from_object(celery_settings(settings))
-        self._parts = Parts(settings)
-        self._parts.ready()
-        self._batch, _ = self._parts.batches.open(name="events", digest="events", again=True, now=self._parts.clock())
-        self._row = 1
+    def __init__(self, broker: str) -> None:
+        # kombu reads "//" as the virtual host "/", pika as none.
+        self._connection = pika.BlockingConnection(pika.URLParameters(broker.removesuffix("//") + "/%2F"))
+        self._channel = self._connection.channel()
+        self._channel.confirm_delivery()
 
     def publish(self, customer_id: str, email: str) -> None:
-        """Have the customer invited; returns once the job is committed and rung for."""
-        self._row += 1
-        who = Customer(customer_id, person=Person(email=email), country="DE", locale="en", channel=Channel.EMAIL)
-        line = AcceptedLine(self._row, who, "kyc", "", FLOOR_SECONDS)
-        self._parts.batches.add(self._batch.id, [line], [], priority=EVENT, now=self._parts.clock())
-        self._bells.send_task(ISSUE, args=("kyc",), queue=ISSUE, retry=False)
+        """Have the customer invited; returns once the broker has the event for good."""
+        event: dict[str, Any] = {
+            "specversion": "1.0",
+            "type": "onboarding.requested",
+            "source": "/benchmark",
+            "id": customer_id,
+            "time": datetime.now(UTC).isoformat(),  # noqa: TID251 -- another system's clock
+            "data": {"customer_id": customer_id, "email": email, "country": "DE"},
+        }
+        properties = pika.BasicProperties(
+            content_type="application/cloudevents+json", delivery_mode=pika.DeliveryMode.Persistent
+        )
+        self._channel.basic_publish(QUEUE, "onboarding.requested", json.dumps(event), properties, mandatory=True)
 
     def __enter__(self) -> Self:
         return self
@@ -43,5 +40,4 @@ class Feeder:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
     ) -> None:
-        self._bells.close()
-        self._parts.close()
+        self._connection.close()

@@ -29,7 +29,7 @@ from worker.pacing import Limit
 WARM_UP = 5.0
 PATIENCE = 30.0  # for the last mails
 STAGES = (
-    "published to received",
+    "from publishing to being taken in",
     "to the call's attempt being written",
     "to the call's arrival",
     "to its result being written",
@@ -40,6 +40,8 @@ CONFIGURATION = """
 [database]
 url = "{database}"
 [broker]
+url = {{ env = "BENCH_BROKER" }}
+[bus]
 url = {{ env = "BENCH_BROKER" }}
 [encryption]
 keys = [{{ env = "BENCH_KEY" }}]
@@ -141,11 +143,11 @@ def _part(chosen: argparse.Namespace, workers: int, folder: Path, broker: str, s
         wait_for("the sandbox's log", log.exists)
         processes = [
             exits.enter_context(running([*ONBOARD, command], folder=folder))
-            for command in ["worker"] * workers + ["beat"]
+            for command in ["worker"] * workers + ["beat", "bus"]
         ]
-        feeder = exits.enter_context(Feeder(folder))
         wait_for("the first call", lambda: log.stat().st_size > 0, seconds=30)
         time.sleep(WARM_UP)
+        feeder = exits.enter_context(Feeder(broker))
         backends = server.backends(database)
         cpu_before = cpu_seconds([process.pid for process in processes])
         database_before = cpu_seconds(backends)

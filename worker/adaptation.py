@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 # What is counted fades to a third in this time, and no faster than in so many calls. A pause fades little of it,
 # however long: what was refused before it is what is known about the rate after it.
 MEMORY = timedelta(seconds=20)
-MEMORY_CALLS = 50
+MEMORY_CALLS = 120
 FADES_AT_ONCE = 0.1
 # So many refused calls of late, and such a share of all, are more than an accident.
 FEW = 5
@@ -26,7 +26,9 @@ FLOOR = 0.1  # of the configured rate
 LEAST_RATE = 0.05  # calls per second, where none is configured
 # A share above this is no provider's habit: slowing down is kept without asking whether it helped.
 CERTAIN = 0.2
-HELPED = 0.5  # of the share before is left at most, where slowing down helped
+# Of the share before, at most so much is left where slowing down helped: below a limit next to nothing is refused, and
+# a share that was high by chance when the trial began is lower by itself.
+HELPED = 0.25
 # Far below the rate at which refusals began it is raised quickly, near to it slowly, beyond it only now and then.
 QUICK, QUICKLY = 0.05, timedelta(seconds=2)
 SLOW, SLOWLY = 0.02, timedelta(seconds=5)
@@ -99,7 +101,7 @@ def adapted(pace: Pace, configured: float | None, *, now: datetime) -> Pace:
     if pace.rate is None:
         return pace
     if pace.trial_rate is None and not pace.habit and _met_a_few_more(pace):
-        lower = max(pace.rate * STEP_DOWN, pace.good or 0.0)
+        lower = max(pace.rate * STEP_DOWN, pace.good or 0.0, _floor(configured))
         if lower < pace.rate:
             return replace(
                 pace, rate=lower, refused_from=pace.rate, granted=0.0, refused=0.0, lowered_at=now, raised_at=now
@@ -126,25 +128,25 @@ def _judged(pace: Pace, configured: float | None, *, now: datetime) -> Pace:
     before = pace.trial_rate
     if pace.rate is None or before is None:
         return pace
+    expected = pace.granted * pace.trial_share
+    if pace.refused < FEW and expected < 2 * FEW and (pace.refused or expected < FEW):
+        return pace
     helped = pace.share <= HELPED * pace.trial_share or pace.trial_share >= CERTAIN
-    if pace.refused >= FEW and not helped:
-        if pace.rate > before * TWICE:
+    if not helped:
+        if pace.rate > max(before * TWICE, _floor(configured)):
             # Far above what is allowed, half of it is refused about as often: a second step tells them apart.
-            return replace(pace, rate=pace.rate * DOWN, granted=0.0, refused=0.0, lowered_at=now, raised_at=now)
+            lower = max(pace.rate * DOWN, _floor(configured))
+            return replace(pace, rate=lower, granted=0.0, refused=0.0, lowered_at=now, raised_at=now)
         rate = None if configured is not None and before >= configured else before
         return replace(pace, rate=rate, trial_rate=None, refused_from=None, good=None, habit=pace.share, habit_at=now)
-    expected = pace.granted * pace.trial_share
-    if pace.refused >= FEW or expected >= 2 * FEW or (expected >= FEW and not pace.refused):
-        return replace(pace, trial_rate=None, good=pace.rate if pace.share < SHARE else pace.good)
-    return pace
+    return replace(pace, trial_rate=None, good=pace.rate if pace.share < SHARE else pace.good)
 
 
 def _lowered(pace: Pace, configured: float | None, *, now: datetime) -> Pace:
     rate = pace.rate or configured
     if rate is None:
         return _measured(pace, now=now)
-    floor = LEAST_RATE if configured is None else configured * FLOOR
-    lower = max(rate * DOWN, floor)
+    lower = max(rate * DOWN, _floor(configured))
     if lower >= rate:
         return pace
     return replace(
@@ -159,6 +161,10 @@ def _lowered(pace: Pace, configured: float | None, *, now: datetime) -> Pace:
         trial_rate=rate,
         trial_share=pace.share,
     )
+
+
+def _floor(configured: float | None) -> float:
+    return LEAST_RATE if configured is None else configured * FLOOR
 
 
 def _measured(pace: Pace, *, now: datetime) -> Pace:

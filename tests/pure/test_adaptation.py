@@ -64,6 +64,14 @@ def test_a_provider_that_refuses_some_whatever_the_rate_is_not_slowed_into_the_g
     assert len(world.server.accepted) >= 0.75 * len(without.server.accepted)
 
 
+@pytest.mark.parametrize("rate", [27, 80])
+def test_however_the_refusals_fall_the_pace_is_never_below_its_floor(rate):
+    """With these draws it once was: the second step of a trial, and the small ones after it, did not look at it."""
+    world = World(Server(1e6, refuses=0.03), f"{rate}/second", seed=4)
+    world.run(minutes=6)
+    assert min(found for _, found in world.rates if found is not None) >= 0.999 * rate * FLOOR
+
+
 def test_what_slowing_down_did_not_help_is_undone_and_remembered():
     world = World(Server(1e6, refuses=0.02), "50/second", latency=0.05)
     world.run(minutes=2)
