@@ -3,12 +3,9 @@
 docs/outgoing.md tells receivers the same, and docs/events has a schema of each kind, made from `FIELDS`.
 """
 
-import base64
-import hashlib
-import hmac
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -122,26 +119,3 @@ def cloud_event(event: OutgoingEvent) -> bytes:
         },
         separators=(",", ":"),
     ).encode()
-
-
-def signed_headers(event: OutgoingEvent, body: bytes, keys: Iterable[bytes], *, now: datetime) -> dict[str, str]:
-    """The headers by which the receiver knows who sent it: Standard Webhooks 1.0, a signature with each key."""
-    sent, stamp = str(event.event_id), str(int(now.timestamp()))
-    content = b".".join((sent.encode(), stamp.encode(), body))
-    signatures = [base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode() for key in keys]
-    return {
-        "content-type": CONTENT_TYPE,
-        "webhook-id": sent,
-        "webhook-timestamp": stamp,
-        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
-    }
-
-
-def signing_key(secret: str) -> bytes:
-    """The bytes to sign with: `whsec_` and base64 as the Standard Webhooks libraries write it, else the text itself."""
-    if secret.startswith("whsec_"):
-        try:
-            return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-        except ValueError:
-            pass  # a key of somebody's own that only begins like one
-    return secret.encode()

@@ -16,7 +16,7 @@ MOST_SIGNATURES = 10  # one for each key of a sender that rotates
 def signature(key: str, message_id: str, timestamp: int, body: bytes) -> str:
     """What one key says: `v1,` and base64. `timestamp` is in Unix seconds."""
     signed = f"{message_id}.{timestamp}.".encode("utf-8", "surrogatepass") + body
-    return "v1," + base64.b64encode(hmac.new(_secret(key), signed, hashlib.sha256).digest()).decode("ascii")
+    return "v1," + base64.b64encode(hmac.new(secret(key), signed, hashlib.sha256).digest()).decode("ascii")
 
 
 def refusal(headers: Mapping[str, str], body: bytes, keys: Iterable[str], *, now: datetime) -> str:
@@ -38,11 +38,11 @@ def refusal(headers: Mapping[str, str], body: bytes, keys: Iterable[str], *, now
     return "" if any(fits) else "its signature is of no key of ours"
 
 
-def _secret(key: str) -> bytes:
-    """The key's bytes: those behind `whsec_`, where they are base64, else of the text itself."""
+def secret(key: str) -> bytes:
+    """The octets that a key signs with: those behind `whsec_`, where they are base64, else of the text itself."""
     if key.startswith(PREFIX):
         try:
             return base64.b64decode(key.removeprefix(PREFIX), validate=True)
         except ValueError:
-            pass
+            pass  # a key of somebody's own that only begins like one
     return key.encode()

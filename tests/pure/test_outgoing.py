@@ -4,7 +4,8 @@ import json
 from datetime import datetime, timedelta, timezone
 
 from tests.targets.events import event
-from worker.outgoing import cloud_event, signing_key
+from worker.outgoing import cloud_event
+from worker.standard_webhooks import secret
 
 
 def test_the_same_event_is_the_same_bytes_however_often_and_whenever_it_is_sent():
@@ -24,6 +25,6 @@ def test_sequences_compare_as_texts_as_their_numbers_do():
 
 
 def test_a_key_may_be_a_text_or_in_the_form_of_the_standards_libraries():
-    assert signing_key("plain words") == b"plain words"
-    assert signing_key("whsec_cmF3") == b"raw"
-    assert signing_key("whsec_no base64") == b"whsec_no base64"
+    assert secret("plain words") == b"plain words"
+    assert secret("whsec_cmF3") == b"raw"
+    assert secret("whsec_no base64") == b"whsec_no base64"

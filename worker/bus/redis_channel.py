@@ -21,7 +21,7 @@ from worker.bus.redis_entry import opened
 from worker.bus.undecoded import Undecoded
 
 # An entry that was taken and not settled for so long goes back; who holds it and lives says so three times as often.
-TAKEN_SECONDS = 30.0
+TAKEN_SECONDS = 10.0
 MOST_AT_ONCE = 500
 # As RabbitMQ's `x-delivery-limit`: what was taken more often than this, and never settled, is refused.
 MOST_TIMES = 20

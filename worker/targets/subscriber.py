@@ -1,15 +1,16 @@
 """Our events by HTTP: a signed POST each, to one address. What it answers is its status, and nothing else is read."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from worker.clock import Clock, monotonic
 from worker.endings import Kind, Problem
 from worker.http import Http, open_http_session
-from worker.outgoing import OutgoingEvent, cloud_event, signed_headers, signing_key
+from worker.outgoing import CONTENT_TYPE, OutgoingEvent, cloud_event
 from worker.settings import Secret
+from worker.standard_webhooks import ID, SIGNATURE, TIMESTAMP, signature
 from worker.targets.contract import GoesOn, Reply
 from worker.wire import Broken, HttpAnswer, HttpRequest, retry_after
 
@@ -75,8 +76,8 @@ class HttpSubscriber:
     async def _post_all(self, lot: "_Lot", http: Http, clock: Clock) -> None:
         for event in lot.events:  # of all that post: each takes the next
             began_at, body = clock(), cloud_event(event)
-            keys = [signing_key(key.reveal()) for key in self._keys]
-            request = HttpRequest("POST", self._url, signed_headers(event, body, keys, now=began_at), body)
+            keys = [key.reveal() for key in self._keys]
+            request = HttpRequest("POST", self._url, _signed(event, body, keys, now=began_at), body)
             problem = read(await http.call(request, timeout=self._timeout, reads_body=False), clock=clock)
             if problem is not None and problem.status in (401, 403):
                 for key in self._keys:  # it may have been rotated; the next try signs with what is there now
@@ -87,6 +88,17 @@ class HttpSubscriber:
 
     def close(self) -> None:
         """Nothing is kept between lots."""
+
+
+def _signed(event: OutgoingEvent, body: bytes, keys: Iterable[str], *, now: datetime) -> dict[str, str]:
+    """The headers by which the receiver knows who sent it, with a signature by each key."""
+    sent, stamp = str(event.event_id), int(now.timestamp())
+    return {
+        "content-type": CONTENT_TYPE,
+        ID: sent,
+        TIMESTAMP: str(stamp),
+        SIGNATURE: " ".join(signature(key, sent, stamp, body) for key in keys),
+    }
 
 
 @dataclass

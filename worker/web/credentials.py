@@ -4,18 +4,16 @@ A signature is that of Standard Webhooks (standardwebhooks.com): HMAC-SHA256 ove
 body, so that the key itself never travels.
 """
 
-import binascii
 import hmac
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 
-TOLERANCE = timedelta(minutes=5)  # how far the signer's clock may be from ours, and how old what is sent may be
-MOST_SIGNATURES = 10
-SIGNATURE_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
-_IN_BASE64 = "whsec_"
+from worker.standard_webhooks import ID, MOST_SIGNATURES, SIGNATURE, TIMESTAMP, TOLERANCE, secret
+
+SIGNATURE_HEADERS = (ID, TIMESTAMP, SIGNATURE)
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ def signed_recently(headers: Mapping[str, str], now: datetime) -> Stranger | Non
     is read."""
     if missing := [name for name in SIGNATURE_HEADERS if not headers.get(name)]:
         return Stranger(f"a signed event also needs the header {missing[0]}")
-    timestamp = headers["webhook-timestamp"]
+    timestamp = headers[TIMESTAMP]
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
         return Stranger("webhook-timestamp is not in seconds since 1970")
     if abs(now.timestamp() - int(timestamp)) > TOLERANCE.total_seconds():
@@ -51,22 +49,12 @@ def signature(headers: Mapping[str, str], body: bytes, keys: Sequence[str], now:
     """Which of the keys a message was signed with: one of its signatures must be right."""
     if stranger := signed_recently(headers, now):
         return stranger
-    signed = b"%s.%s.%s" % (_octets(headers["webhook-id"]), _octets(headers["webhook-timestamp"]), body)
-    given = [_octets(one) for one in headers["webhook-signature"].split()[:MOST_SIGNATURES]]
-    expected = [b"v1," + b64encode(hmac.digest(_secret(key), signed, sha256)) for key in keys]
+    signed = b"%s.%s.%s" % (_octets(headers[ID]), _octets(headers[TIMESTAMP]), body)
+    given = [_octets(one) for one in headers[SIGNATURE].split()[:MOST_SIGNATURES]]
+    expected = [b"v1," + b64encode(hmac.digest(secret(key), signed, sha256)) for key in keys]
     # Each is compared with each, whatever was found before.
     found = _which([any([_same(ours, theirs) for theirs in given]) for ours in expected])
     return found if found is not None else Stranger("no signature fits")
-
-
-def _secret(key: str) -> bytes:
-    """The octets that a key signs with. Those of Standard Webhooks are written in base64, after `whsec_`."""
-    if key.startswith(_IN_BASE64):
-        try:
-            return b64decode(key.removeprefix(_IN_BASE64).encode(), validate=True)
-        except binascii.Error:
-            pass  # a key of somebody's own that happens to begin so
-    return key.encode()
 
 
 def _same(ours: bytes, theirs: bytes) -> bool:
