@@ -5,7 +5,7 @@ each customer and purpose, and one invitation for each session, channel and kind
 """
 
 import uuid
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -56,6 +56,10 @@ class Batch(Base):
     totals: Mapped[dict[str, Any] | None] = mapped_column(
         sa.JSON(none_as_null=True), doc="What was counted of its rows before they went."
     )
+    pause_reason: Mapped[str] = mapped_column(
+        sa.String(400), server_default="", doc="Why it paused itself; empty: it did not, or was resumed since."
+    )
+    resumed_at: Mapped[datetime | None] = mapped_column(doc="When it was resumed last: its tally is counted anew.")
     last_row: Mapped[int | None] = mapped_column(
         doc="Of a standing batch, to which events add rows all day: the last row given out; NULL: it is a list's."
     )
@@ -259,11 +263,31 @@ class SessionRow(Base):
     expires_at: Mapped[datetime]
     expiry_source: Mapped[ExpirySource]
     replaces: Mapped[uuid.UUID | None]
+    look_at: Mapped[datetime | None] = mapped_column(
+        doc="When to look whether it ended unused; NULL: it is over, nobody could be told of a new link, or something"
+        " else is waited for: a result, a person. NULL of those opened by the release before, too."
+    )
+    # What was heard of it last, from the provider, and how much that weighs (`news.Heard`).
+    result: Mapped[str] = mapped_column(sa.String(16), server_default="", doc="What the provider decided.")
+    heard_rank: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0")
+    heard_at: Mapped[datetime | None]
+    heard_weight: Mapped[int] = mapped_column(server_default="0")
+    note: Mapped[str] = mapped_column(sa.String(400), server_default="", doc="Our own words on it, for people.")
+    company_id: Mapped[str] = mapped_column(
+        sa.String(100), server_default="", doc="iDenfy's id of the company, by which its later events name the session."
+    )
+    token_digest: Mapped[str | None] = mapped_column(
+        sa.String(64), doc="A keyed hash of the token, where an event may name the session by nothing else."
+    )
 
     __table_args__ = (
         partial("uq_session_live", "customer_id", "purpose", where="state IN ('waiting', 'started')", unique=True),
-        partial("ix_session_expires", "expires_at", where="state IN ('waiting', 'started')"),
+        # What is due to be looked at, and nothing else: of ten million sessions that are over none is in it.
+        partial("ix_session_look", "look_at", "id", where="look_at IS NOT NULL"),
         sa.Index("ix_session_reference", "account", "reference"),
+        sa.Index("ix_session_customer", "customer_id"),
+        partial("ix_session_company", "company_id", where="company_id <> ''"),
+        partial("ix_session_token", "token_digest", where="token_digest IS NOT NULL"),
     )
 
 
@@ -292,11 +316,14 @@ class InvitationRow(Base):
     in_doubt: Mapped[uuid.UUID | None] = mapped_column(doc="As a job's: the hand-over that is to be looked up.")
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
+    told_at: Mapped[datetime | None] = mapped_column(doc="When it was delivered or returned, as the sender told.")
 
     __table_args__ = (
         sa.UniqueConstraint("session_id", "channel", "kind"),
         partial("ix_invitation_due", "channel", "priority", "due_at", "id", where="state = 'waiting'"),
         partial("ix_invitation_lease", "lease_until", where="state = 'working'"),
+        # Callbacks name a text by what the sender calls it; an email by its Message-ID, which is the row's own id.
+        partial("ix_invitation_reference", "reference", where="channel = 'sms' AND reference <> ''"),
     )
 
 
@@ -364,6 +391,73 @@ class Outbox(Base):
         # A number is never given out twice, though all rows before it are gone: receivers order by it.
         {"sqlite_autoincrement": True},
     )
+
+
+class Webhook(Base):
+    """What a provider or a sender told us: taken once by its digest, answered, and worked off afterwards."""
+
+    __tablename__ = "webhook"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    source: Mapped[str] = mapped_column(sa.String(80), doc="account/NAME or sender/NAME.")
+    digest: Mapped[str] = mapped_column(sa.String(64), doc="A keyed hash of its bytes.")
+    event: Mapped[str] = mapped_column(sa.String(64), doc="What the other side calls it.")
+    received_at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(
+        sa.String(16), doc="waiting, applied, ignored (nothing new), unknown (nobody's), or broken (a bug of ours)."
+    )
+    due_at: Mapped[datetime | None] = mapped_column(doc="When to work it off; NULL: it is done with.")
+    attempts: Mapped[int]
+    detail: Mapped[str] = mapped_column(sa.String(400))
+    sealed: Mapped[bytes | None] = mapped_column(
+        doc="What was read of it, encrypted: ids, state, result, time, nothing personal else. NULL once it is let go."
+    )
+    session_id: Mapped[uuid.UUID | None] = mapped_column(doc="The session that it was about, once that is known.")
+    invitation_id: Mapped[uuid.UUID | None] = mapped_column(doc="The message that it was about, once that is known.")
+
+    __table_args__ = (
+        sa.UniqueConstraint("source", "digest"),
+        partial("ix_webhook_due", "due_at", "id", where="due_at IS NOT NULL"),
+        partial("ix_webhook_unknown", "received_at", where="state = 'unknown'"),
+        sa.Index("ix_webhook_received", "received_at"),
+    )
+
+
+class Suppression(Base):
+    """An address that is not to be written to, as a keyed hash of `suppression.text_of`."""
+
+    __tablename__ = "suppression"
+
+    digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    key_id: Mapped[str] = mapped_column(
+        sa.String(8), doc="Which key of the ring made the digest: without that key it is never found again."
+    )
+    channel: Mapped[Channel]
+    reason: Mapped[str] = mapped_column(sa.String(16), doc="bounce, manual, stop or complaint.")
+    source: Mapped[str] = mapped_column(sa.String(80), doc="Who said so: a sender's name, or a person's.")
+    created_at: Mapped[datetime]
+
+
+class Tally(Base):
+    """A batch's messages, by the minute: what its pausing itself is decided from."""
+
+    __tablename__ = "tally"
+
+    batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"), primary_key=True)
+    minute: Mapped[datetime] = mapped_column(primary_key=True)
+    tried: Mapped[int]
+    refused: Mapped[int]
+    bounced: Mapped[int]
+
+
+class Reissued(Base):
+    """How many sessions an account has opened in a UTC day for customers whose last one ended unused."""
+
+    __tablename__ = "reissued"
+
+    account: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    count: Mapped[int]
 
 
 class Budget(Base):

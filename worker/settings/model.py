@@ -24,6 +24,7 @@ from worker.settings.values import (
     Section,
     Shown,
     Whole,
+    ZoneName,
 )
 
 
@@ -94,6 +95,19 @@ class Invitations(Section):
         json_schema_extra={"default": "none"},
     )
     messages_per_customer: Whole = Field(6, ge=1, le=100, description="Never more messages to one customer.")
+    timezone: ZoneName = Field(
+        "UTC", description="Whose quiet hours are kept for a customer of whom neither zone, phone nor country is known."
+    )
+    pause_over: Whole = Field(
+        10,
+        ge=1,
+        le=100,
+        description="Percent of a batch's messages, refused for their address or returned, over which it pauses itself;"
+        " 100: never.",
+    )
+    pause_from: Whole = Field(
+        50, ge=1, le=1_000_000, description="Fewer messages than this say too little to pause a batch."
+    )
 
 
 class Reissue(Section):
@@ -102,6 +116,12 @@ class Reissue(Section):
     most: Whole = Field(3, ge=0, le=100, description="Most new sessions for one customer and purpose.")
     spacing: Duration = Field(
         timedelta(days=1), ge=timedelta(0), description="Least time between two sessions of one customer."
+    )
+    per_day: Whole = Field(
+        10_000,
+        ge=0,
+        le=10_000_000,
+        description="Most sessions that each account opens in a day (UTC) for customers whose last one ended unused.",
     )
 
 

@@ -40,6 +40,9 @@ class Email(Section):
         le=timedelta(minutes=10),
         description="How long one hand-over may take.",
     )
+    callback_keys: tuple[Credential, ...] = Field(
+        (), description="Keys that sign what is told of bounces and deliveries (`POST /callbacks/email`)."
+    )
     connections: Whole = Field(4, ge=1, le=200, description="Connections kept to the server, for each worker process.")
 
     @property

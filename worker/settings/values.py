@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Strict, ValidationInfo
 
+from worker import zones
 from worker.pacing import Limit
 from worker.quiet import QuietHours
 from worker.settings import addresses
@@ -101,6 +102,12 @@ def _locale(value: str) -> str:
     return value
 
 
+def _zone(value: str) -> str:
+    if not zones.is_known(value):
+        raise ValueError('expected a time zone such as "Europe/Vilnius" or "UTC"')
+    return value
+
+
 def _directory(given: Any, info: ValidationInfo) -> Path:
     if not isinstance(given, str | Path) or not str(given):
         raise ValueError("expected the path of a directory")
@@ -155,6 +162,7 @@ Flag = Annotated[bool, Strict(), Shown("true or false")]
 Whole = Annotated[int, Strict(), Shown("whole number")]
 Text = Annotated[str, AfterValidator(_text), Shown("string")]
 Locale = Annotated[str, AfterValidator(_locale), Shown("language")]
+ZoneName = Annotated[str, AfterValidator(_zone), Shown("time zone")]
 Host = Annotated[str, AfterValidator(_host), Shown("host")]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), Shown("duration")]
 Rate = Annotated[Limit, BeforeValidator(_limit), Shown("limit")]
