@@ -36,9 +36,10 @@ from worker.store.database import Database
 from worker.store.erasing import Erasing
 from worker.store.facts import Facts
 from worker.store.handovers import Handovers, InviteResult
-from worker.store.invitations import Invitations, InvitationTerms
+from worker.store.invitations import Invitations
 from worker.store.jobs import BATCH, Jobs, JobTerms
 from worker.store.leading import following
+from worker.store.letters import InvitationTerms
 from worker.store.purging import Purging
 from worker.store.sweeps import Sweeps
 

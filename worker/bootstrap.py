@@ -43,8 +43,9 @@ from worker.store.facts import Facts
 from worker.store.failover import Failover
 from worker.store.handovers import Handovers
 from worker.store.inbox_retention import InboxRetention
-from worker.store.invitations import Invitations, InvitationTerms
+from worker.store.invitations import Invitations
 from worker.store.jobs import Jobs, JobTerms
+from worker.store.letters import InvitationTerms
 from worker.store.outbox import Told
 from worker.store.purging import Purging
 from worker.store.sealing import open_person

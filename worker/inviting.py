@@ -20,7 +20,8 @@ from worker.senders.contract import Message, Receipt, Sender
 from worker.sessions import is_stale
 from worker.steps import FLUSH_MARGIN, Transaction, ending_of, log_lot
 from worker.store.handovers import Handovers, InviteResult, OpenedInvitation
-from worker.store.invitations import Invitations, InvitationTerms, TakenInvitation
+from worker.store.invitations import Invitations
+from worker.store.letters import InvitationTerms, TakenInvitation
 from worker.work import Room, TakenRows
 
 

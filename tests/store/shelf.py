@@ -16,8 +16,9 @@ from worker.store.batches import AcceptedLine, Batches
 from worker.store.budgets import Budgets
 from worker.store.facts import Facts
 from worker.store.handovers import Handovers, InviteResult
-from worker.store.invitations import Invitations, InvitationTerms
+from worker.store.invitations import Invitations
 from worker.store.jobs import BATCH, Jobs, JobTerms
+from worker.store.letters import InvitationTerms
 from worker.store.sweeps import Sweeps
 
 WEEK = timedelta(days=7)

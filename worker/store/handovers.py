@@ -16,9 +16,10 @@ from worker.states import InvitationState, JobState, invitation_state_after
 from worker.store import budgets, lots
 from worker.store.attempts import CLOSE, LATE, closing, in_doubt_after, lesson_of, outcomes_of
 from worker.store.database import Database
-from worker.store.invitations import LEASES, InvitationTerms, TakenInvitation
+from worker.store.invitations import LEASES
 from worker.store.inviting import move_jobs
 from worker.store.late import LateAnswer, invitations_answered
+from worker.store.letters import InvitationTerms, TakenInvitation
 from worker.store.outbox import tell_of_invitations
 
 

@@ -3,80 +3,27 @@
 import random
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from dataclasses import replace as dataclass_replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from worker.budgets import BudgetRule, grant
-from worker.customers import Customer
-from worker.keyring import CannotOpen, Keyring
-from worker.lookups import Doubt
-from worker.models import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
+from worker.keyring import Keyring
+from worker.models import Attempt, InvitationRow, Job
 from worker.pacing import ask_at
 from worker.places import ASK_AGAIN, ROWS_PER_PLACE
 from worker.shares import share_out
-from worker.states import (
-    LIVE_SESSIONS,
-    InvitationState,
-    JobState,
-)
-from worker.store import budgets, lots
+from worker.states import InvitationState, JobState
+from worker.store import budgets, leaving, lots
 from worker.store.cancelling import cancel_jobs
-from worker.store.database import Database, fetch
+from worker.store.database import Database
 from worker.store.doubts import messages_to_look_up
-from worker.store.inviting import move_jobs
 from worker.store.jobs import BATCH, EVENT
 from worker.store.leases import Leases
+from worker.store.letters import InvitationTerms, TakenInvitation, letters_of
 from worker.store.places import Places
-from worker.store.sealing import Erased, open_link, open_person
-
-
-@dataclass(frozen=True)
-class InvitationTerms:
-    """How one channel's invitations are taken and their results kept."""
-
-    channel: str
-    rule: BudgetRule
-    lease: timedelta
-    owner: str
-    horizon: timedelta
-    most_reissues: int  # sessions after the first, per customer and purpose
-    look_up_after: timedelta | None = None  # as for jobs
-    ahead: timedelta = timedelta(0)  # as for jobs
-
-    @property
-    def place_owner(self) -> str:
-        return f"{self.owner} {self.channel}"
-
-
-@dataclass(frozen=True, repr=False)
-class TakenInvitation:
-    """An invitation under our lease, with all that is needed to write it: personal and secret, so no repr."""
-
-    id: uuid.UUID
-    job_id: int
-    batch_id: int
-    kind: str
-    fence: int
-    attempts: int
-    due_at: datetime  # what it goes back to when it is not handed over: it must not lose its place
-    lease_until: datetime
-    slot: datetime | None
-    probe: bool  # the single hand-over that goes first after a pause
-    account: str  # the provider account that opened its session
-    customer: Customer
-    link: str
-    expires_at: datetime
-    floor: timedelta
-    doubt: Doubt | None = None  # not to be handed over, but to have this hand-over looked up
-    priority: int = BATCH
-
-    @property
-    def is_event(self) -> bool:
-        return self.priority == EVENT
 
 
 @dataclass(frozen=True)
@@ -122,31 +69,21 @@ class Invitations:
                 batches=lambda most: _take(connection, terms, BATCH, most, now=now),
             )
             rows = shared.rows
-            letters = _letters(connection, [row.id for row in rows])
+            letters = letters_of(connection, [row.id for row in rows])
             cancelled = [row.job_id for row in rows if letters[row.id].cancelled_at is not None]
             cancel_jobs(connection, cancelled, now=now)
-            of_no_use = [row for row in rows if not _of_use(letters[row.id])]
-            for row in of_no_use:
-                reason = "cancelled" if letters[row.id].cancelled_at is not None else "session_ended"
-                over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": reason}
-                connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(over))
-            rows = [row for row in rows if _of_use(letters[row.id])]
-            customers = {row.id: letters[row.id].customer_id for row in rows}
-            doubts = messages_to_look_up(connection, rows, customers, now=now)
-            budgets.reserve(connection, terms.rule, state, granted, len(rows), now=now, probe_for=terms.lease)
+            of_use = [row for row in rows if not leaving.of_no_use(letters[row.id])]
+            customers = {row.id: letters[row.id].customer_id for row in of_use}
+            doubts = messages_to_look_up(connection, of_use, customers, now=now)
+            found = leaving.sort_out(connection, self._keyring, terms, rows, letters, doubts, now=now)
+            leaving.keep_back(connection, rows, found.stay, now=now)
+            budgets.reserve(connection, terms.rule, state, granted, len(found.leave), now=now, probe_for=terms.lease)
         slots = granted.slots
-        taken, closed = [], []
-        for index, row in enumerate(rows):
-            try:
-                item = self._invitation(row, letters[row.id], slots.at(index) if slots.interval else None)
-                taken.append(dataclass_replace(item, probe=granted.probe, doubt=doubts.get(row.id)))
-            except CannotOpen as error:
-                closed.append((row, _CANNOT_OPEN | {"detail": str(error)[:400]}))
-            except Erased as error:
-                closed.append((row, _ERASED | {"detail": str(error)}))
-        if closed:
-            self._close(terms, closed, probe=granted.probe, now=now)
-        free_from = slots.at(len(rows)) if slots.interval else now
+        taken = [
+            replace(item, slot=slots.at(index) if slots.interval else None, probe=granted.probe)
+            for index, item in enumerate(found.leave)
+        ]
+        free_from = slots.at(len(taken)) if slots.interval else now
         again_at = ask_at(free_from, horizon=terms.horizon, now=now) if shared.more else None
         return TakenInvitations(taken, again_at=again_at, places=places)
 
@@ -154,56 +91,6 @@ class Invitations:
         """Give back the sender's places: nothing more is handed over."""
         with self._database.write() as connection:
             self._places.give_back(connection, terms.rule, terms.place_owner)
-
-    def _invitation(self, row: sa.Row[Any], letter: sa.Row[Any], slot: datetime | None) -> TakenInvitation:
-        customer = Customer(
-            customer_id=letter.customer_id,
-            kind=letter.customer_kind,
-            purpose=letter.purpose,
-            person=open_person(self._keyring, letter.customer_id, letter.person),
-            country=letter.country,
-            locale=letter.locale,
-            timezone=letter.timezone,
-            channel=letter.job_channel,
-            template=letter.template,
-        )
-        return TakenInvitation(
-            id=row.id,
-            job_id=row.job_id,
-            batch_id=row.batch_id,
-            kind=row.kind,
-            fence=row.fence,
-            attempts=row.attempts,
-            due_at=row.due_at,
-            lease_until=row.lease_until,
-            slot=slot,
-            probe=False,
-            account=letter.account,
-            customer=customer,
-            link=open_link(self._keyring, row.session_id, letter.session),
-            expires_at=letter.expires_at,
-            floor=timedelta(seconds=letter.floor_seconds),
-            priority=row.priority,
-        )
-
-    def _close(
-        self,
-        terms: InvitationTerms,
-        closed: Sequence[tuple[sa.Row[Any], dict[str, Any]]],
-        *,
-        probe: bool,
-        now: datetime,
-    ) -> None:
-        """Hold rows that no key opens, and end those that were erased; their jobs with them."""
-        with self._database.write() as connection:
-            if probe:
-                budgets.end_probe(connection, terms.rule)  # nothing is handed over that could end it
-            ours = LEASES.still_ours(connection, [(row.id, row.fence) for row, _ in closed])
-            for row, told in closed:
-                if row.id in ours:
-                    over = told | {"lease_until": None, "due_at": None}
-                    connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(over))
-            move_jobs(connection, ours.values(), now=now)
 
     def release(
         self,
@@ -257,10 +144,6 @@ class Invitations:
                 connection.execute(by_id.values({name: sa.bindparam(f"new_{name}") for name in names}), moves)
 
 
-_CANNOT_OPEN: dict[str, Any] = {"state": InvitationState.HELD, "reason": "cannot_open"}
-_ERASED: dict[str, Any] = {"state": InvitationState.FAILED, "reason": "erased"}
-
-
 _MESSAGES = sa.select(InvitationRow.job_id).where(lots.among(InvitationRow.id, "ids"))
 LEASES: Leases[uuid.UUID, int] = Leases(
     InvitationRow,
@@ -281,42 +164,6 @@ def _take(
     connection: sa.Connection, terms: InvitationTerms, priority: int, most: int, *, now: datetime
 ) -> list[sa.Row[Any]]:
     return LEASES.take(connection, terms.channel, priority, most, lease=terms.lease, owner=terms.owner, now=now)
-
-
-_LETTERS = (
-    sa.select(
-        InvitationRow.id,
-        SessionRow.sealed.label("session"),
-        SessionRow.state.label("session_state"),
-        SessionRow.expires_at,
-        SessionRow.account,
-        CustomerRow.customer_id,
-        CustomerRow.kind.label("customer_kind"),
-        CustomerRow.sealed.label("person"),
-        CustomerRow.country,
-        CustomerRow.locale,
-        CustomerRow.timezone,
-        Job.purpose,
-        Job.channel.label("job_channel"),
-        Job.template,
-        Job.floor_seconds,
-        sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
-    )
-    .join(SessionRow, SessionRow.id == InvitationRow.session_id)
-    .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
-    .join(Job, Job.id == InvitationRow.job_id)
-    .join(Batch, Batch.id == InvitationRow.batch_id)
-    .where(lots.among(InvitationRow.id, "ids"))
-)
-
-
-def _letters(connection: sa.Connection, ids: list[uuid.UUID]) -> dict[uuid.UUID, sa.Row[Any]]:
-    """What each invitation is written from: its session, customer and job."""
-    return {row.id: row for row in fetch(connection, _LETTERS, {"ids": lots.keys(ids)})} if ids else {}
-
-
-def _of_use(letter: sa.Row[Any]) -> bool:
-    return letter.session_state in LIVE_SESSIONS and letter.cancelled_at is None
 
 
 def _wait_for_session(job_id: int, due_at: datetime, *, spent: bool, now: datetime) -> dict[str, Any]:

@@ -1,0 +1,26 @@
+"""Why a message that was taken does not leave now. Pure words for what `store.leaving` finds out."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from worker.states import InvitationState
+
+
+@dataclass(frozen=True)
+class Later:
+    """It goes back to waiting until `due_at` (aware UTC); nothing is counted against it."""
+
+    due_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True)
+class Never:
+    """It will not leave, or not before a person has decided: this is its state from now on."""
+
+    state: InvitationState
+    reason: str
+    detail: str = ""
+
+
+NotNow = Later | Never

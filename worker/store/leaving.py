@@ -1,0 +1,136 @@
+"""Which of the messages that were taken may leave now: asked under their leases, just before they do.
+
+The questions are asked in a fixed order, each of those that no earlier one has kept back. What each means is decided by
+pure modules; here is only who is asked about what.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.keyring import CannotOpen, Keyring
+from worker.leaving import Later, Never, NotNow
+from worker.lookups import Doubt
+from worker.models import InvitationRow
+from worker.states import LIVE_SESSIONS, InvitationState
+from worker.store import lots
+from worker.store.inviting import move_jobs
+from worker.store.letters import InvitationTerms, TakenInvitation, opened
+from worker.store.sealing import Erased
+
+
+@dataclass(frozen=True, repr=False)
+class Candidate:
+    """A message that may be about to leave, and the row of `letters_of` that it was opened from."""
+
+    item: TakenInvitation
+    letter: sa.Row[Any]
+
+
+Question = Callable[
+    [sa.Connection, Keyring, InvitationTerms, Sequence[Candidate], datetime], Mapping[uuid.UUID, NotNow]
+]
+# Asked of all that are not in doubt: those are looked up, not sent.
+QUESTIONS: tuple[Question, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """The taken messages: those that may leave, in the order in which they were taken, and why the others do not."""
+
+    leave: list[TakenInvitation]
+    stay: dict[uuid.UUID, NotNow]
+
+
+def sort_out(
+    connection: sa.Connection,
+    keyring: Keyring,
+    terms: InvitationTerms,
+    rows: Sequence[sa.Row[Any]],
+    letters: Mapping[uuid.UUID, sa.Row[Any]],
+    doubts: Mapping[uuid.UUID, Doubt],
+    *,
+    now: datetime,
+) -> Sorted:
+    """Ask of each row whether it may leave now. Changes nothing: see `keep_back`."""
+    stay: dict[uuid.UUID, NotNow] = {}
+    found = []
+    for row in rows:
+        letter = letters[row.id]
+        if (why := _of_no_use(letter)) is not None:
+            stay[row.id] = why
+            continue
+        try:
+            found.append(Candidate(opened(keyring, row, letter, doubts.get(row.id)), letter))
+        except CannotOpen as error:
+            stay[row.id] = Never(InvitationState.HELD, "cannot_open", str(error)[:400])
+        except Erased as error:
+            stay[row.id] = Never(InvitationState.FAILED, "erased", str(error))
+    for question in QUESTIONS:
+        left = [one for one in found if one.item.doubt is None and one.item.id not in stay]
+        stay |= question(connection, keyring, terms, left, now) if left else {}
+    return Sorted([one.item for one in found if one.item.id not in stay], stay)
+
+
+def of_no_use(letter: sa.Row[Any]) -> bool:
+    """Whether the session has ended meanwhile, or the job or its batch was cancelled."""
+    return _of_no_use(letter) is not None
+
+
+def _of_no_use(letter: sa.Row[Any]) -> Never | None:
+    if letter.cancelled_at is not None:
+        return Never(InvitationState.SUPERSEDED, "cancelled")
+    if letter.session_state not in LIVE_SESSIONS:
+        return Never(InvitationState.SUPERSEDED, "session_ended")
+    return None
+
+
+def keep_back(
+    connection: sa.Connection, rows: Sequence[sa.Row[Any]], stay: Mapping[uuid.UUID, NotNow], *, now: datetime
+) -> None:
+    """Let go of the taken rows that do not leave; their jobs become what their messages make of them."""
+    kept = [row for row in rows if row.id in stay]
+    _CHANGE.run(connection, [{"invitation_id": row.id} | _values(stay[row.id]) for row in kept])
+    # A superseded message says nothing of its job: another one, or another session, takes its place.
+    ended = [row.job_id for row in kept if _ends(stay[row.id])]
+    if ended:
+        move_jobs(connection, ended, now=now)
+
+
+def _ends(why: NotNow) -> bool:
+    return isinstance(why, Never) and why.state is not InvitationState.SUPERSEDED
+
+
+def _values(why: NotNow) -> dict[str, Any]:
+    match why:
+        case Later():
+            return {
+                "new_state": InvitationState.WAITING,
+                "new_due_at": why.due_at,
+                "new_reason": why.reason,
+                "new_detail": "",
+            }
+        case Never():
+            return {
+                "new_state": why.state,
+                "new_due_at": None,
+                "new_reason": why.reason,
+                "new_detail": why.detail[:400],
+            }
+
+
+_CHANGE = lots.Change(
+    InvitationRow.id,
+    {
+        "state": sa.bindparam("new_state"),
+        "due_at": sa.bindparam("new_due_at"),
+        "lease_until": None,
+        "reason": sa.bindparam("new_reason"),
+        "detail": sa.bindparam("new_detail"),
+    },
+    by="invitation_id",
+)
