@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from worker.budgets import BudgetState
 from worker.embedded import Embedded
 from worker.models import Batch, CustomerRow, Job
+from worker.one_batch import OneBatch
 from worker.retention import LOOK_EVERY, Retention
 from worker.states import JobState
 from worker.store import budgets
@@ -139,9 +140,14 @@ async def test_a_run_erases_whom_nobody_needs_any_more(ended, clock):
     clock.advance(days=91)
     batch = world.add(customer("Ona"))
     world.set(Job, Job.batch_id == batch, state=JobState.CANCELLED)
-    await Embedded(world.parts).work(
-        batch, is_done=lambda counts: True, patience=timedelta(), show=lambda counts, waits_for: None
-    )
+    await OneBatch(
+        world.parts,
+        Embedded(world.parts),
+        batch,
+        is_done=lambda counts: True,
+        patience=timedelta(),
+        show=lambda counts, waits_for: None,
+    ).work()
     assert kept(world) == 1
 
 
@@ -166,7 +172,12 @@ async def test_a_batch_that_is_slow_to_count_is_counted_for_a_small_share_of_the
             return facts.counts(batch_id)
 
     world.parts.facts = Slow()
-    await Embedded(world.parts).work(
-        batch, is_done=lambda _: clock() >= until, patience=timedelta(days=1), show=lambda _counts, _waits_for: None
-    )
+    await OneBatch(
+        world.parts,
+        Embedded(world.parts),
+        batch,
+        is_done=lambda _: clock() >= until,
+        patience=timedelta(days=1),
+        show=lambda _counts, _waits_for: None,
+    ).work()
     assert 5 < len(counted) <= 2 + 5 * 60 / 20

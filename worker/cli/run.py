@@ -16,9 +16,10 @@ from worker.cli.invocation import Invocation
 from worker.cli.lists import LIST_HELP, Listed, list_options, refusing_lists
 from worker.cli.progress import Progress, open_progress
 from worker.cli.status import show_status
-from worker.embedded import AlreadyWorking, Embedded, Stand, next_move, sole_worker
+from worker.embedded import AlreadyWorking, Embedded, sole_worker
 from worker.importing import CutOff, Imported, import_list, list_age
 from worker.intake import ListOptions
+from worker.one_batch import OneBatch, Stand, next_move
 from worker.report import needs_a_person, state_of, status
 from worker.settings import SettingsError, parse_duration
 from worker.states import BatchState
@@ -230,10 +231,10 @@ def _work(parts: Parts, batch: BatchFacts, *, until: str, patience: timedelta) -
     async def work(progress: Progress) -> tuple[Stand, int]:
         embedded = Embedded(parts, targets)
         loop = asyncio.get_running_loop()
-        for one in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(one, embedded.interrupt)
-        stand = await embedded.work(batch.id, is_done=is_done, patience=patience, show=progress.show)
-        return stand, embedded.untold
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, embedded.interrupt)
+        one = OneBatch(parts, embedded, batch.id, is_done=is_done, patience=patience, show=progress.show)
+        return await one.work(), one.untold
 
     with open_progress() as progress:
         return asyncio.run(work(progress))

@@ -13,8 +13,8 @@ from rich.text import Text
 from worker.bootstrap import Parts
 from worker.cli.invocation import Invocation, find_batch
 from worker.clock import monotonic
-from worker.embedded import COUNT_SHARE
 from worker.lookups import lost_answers
+from worker.one_batch import COUNT_SHARE
 from worker.report import status as facts_of
 from worker.store.batches import BatchFacts
 
