@@ -53,7 +53,8 @@ def sole_worker(parts: Parts) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise AlreadyWorking(
-                "another process is working on this database; wait for it, or use PostgreSQL for several workers"
+                "another process is working on this database: `onboard import` gives it a list;"
+                " or wait for it, or use PostgreSQL for several workers"
             ) from None
         yield
 

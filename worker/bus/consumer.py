@@ -45,7 +45,7 @@ class BusConsumer(ConsumerMixin):
         inbox: Inbox,
         *,
         connect: Callable[[], BusConnection],
-        ring: Callable[[str, str], None],
+        ring: Callable[[str, str], object],
         clock: Clock,
     ) -> None:
         """`ring(step, name)` is called after a commit, and must not wait."""

@@ -22,6 +22,7 @@ from worker.cli.run import import_, run
 from worker.cli.sandbox import sandbox
 from worker.cli.status import status
 from worker.cli.template import template
+from worker.cli.up import up
 from worker.cli.web import web
 from worker.cli.workers import beat, worker
 
@@ -50,6 +51,7 @@ COMMANDS = (
     check,
     run,
     import_,
+    up,
     status,
     report,
     retry,
@@ -76,6 +78,7 @@ SHORT = {
     "check": "Check a list and forecast it; sends nothing.",
     "run": "Import a list and send its invitations.",
     "import": "Only import a list, for workers elsewhere.",
+    "up": "Everything in one process, until ended.",
     "status": "How the batches stand.",
     "report": "What became of each row.",
     "retry": "Put failed rows back to waiting.",

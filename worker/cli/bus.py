@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,9 @@ from worker.settings import Settings, SettingsError
 from worker.settings.outside import Bus
 
 if TYPE_CHECKING:  # imported where they are used: half a second that no other command needs
+    from worker.bus.consumer import BusConsumer
     from worker.bus.dead import Dead, DeadQueue
+    from worker.bus.inbox import DatabaseInbox
 
 log = logging.getLogger(__name__)
 
@@ -56,15 +58,8 @@ def bus(context: click.Context) -> None:
     # What rings reads the configuration for itself: the one that this command was given.
     os.environ["ONBOARDING_CONFIG"] = str(Path(settings.path).resolve())
     from worker.bells import ring_soon
-    from worker.bus.connection import connection_to
-    from worker.bus.consumer import BusConsumer
-    from worker.bus.inbox import DatabaseInbox
-    from worker.bus.topology import Unfit
 
-    inbox = DatabaseInbox(settings)
-    consumer = BusConsumer(
-        configured, inbox, connect=lambda: connection_to(configured), ring=ring_soon, clock=system_clock
-    )
+    consumer = consuming(settings, configured, ring_soon)
     told = threading.Event()
 
     def end(*_signal: object) -> None:
@@ -73,16 +68,51 @@ def bus(context: click.Context) -> None:
 
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, end)
-    try:
-        consumer.run()
-        if consumer.outdated:
-            # To end would have it started over and over.
-            log.error("nothing more is taken, events are left to processes of the newer release: %s", consumer.outdated)
-            told.wait()
-    except (Unfit, SettingsError) as error:
-        raise CannotStart(str(error)) from None
-    finally:
-        inbox.close()
+    consumer.run()
+    if consumer.outdated:
+        # To end would have it started over and over.
+        log.error("nothing more is taken, events are left to processes of the newer release: %s", consumer.outdated)
+        told.wait()
+
+
+def consuming(settings: Settings, configured: Bus, ring: Callable[[str, str], object]) -> "Consuming":
+    """What takes events from the bus. `ring(step, name)` is called after a commit, and must not wait."""
+    from worker.bus.connection import connection_to
+    from worker.bus.consumer import BusConsumer
+    from worker.bus.inbox import DatabaseInbox
+
+    inbox = DatabaseInbox(settings)
+    return Consuming(
+        BusConsumer(configured, inbox, connect=lambda: connection_to(configured), ring=ring, clock=system_clock), inbox
+    )
+
+
+class Consuming:
+    """A consumer with the database that it takes events into."""
+
+    def __init__(self, consumer: "BusConsumer", inbox: "DatabaseInbox") -> None:
+        self._consumer = consumer
+        self._inbox = inbox
+
+    @property
+    def outdated(self) -> str:
+        """Why this release may not go on; "" while it may."""
+        return self._consumer.outdated
+
+    def run(self) -> None:
+        """Take events until `stop`, or until outdated. Raises CannotStart where the bus or the keys do not fit."""
+        from worker.bus.topology import Unfit
+
+        try:
+            self._consumer.run()
+        except (Unfit, SettingsError) as error:
+            raise CannotStart(str(error)) from None
+        finally:
+            self._inbox.close()
+
+    def stop(self) -> None:
+        """Finish the lot at hand, and end. May be called from any thread, and by a signal."""
+        self._consumer.stop()
 
 
 @bus.group()

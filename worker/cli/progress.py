@@ -58,10 +58,7 @@ class _Lines:
         self._line = ""
 
     def show(self, counts: BatchCounts, waits_for: str) -> None:
-        total = sum(counts.jobs.values())
-        issued = total - _unissued(counts)
-        told = (f"{_out(counts):,} of {total:,} out, {issued:,} sessions", _note(counts), waits_for)
-        self._line = " · ".join(part for part in told if part)
+        self._line = line_of(counts, waits_for)
         if time.monotonic() - self._told >= PLAIN_EVERY:
             self._told = time.monotonic()
             self._console.print(self._line, markup=False, highlight=False)
@@ -70,6 +67,14 @@ class _Lines:
     def last(self) -> None:
         if self._line:
             self._console.print(self._line, markup=False, highlight=False)
+
+
+def line_of(counts: BatchCounts, waits_for: str = "") -> str:
+    """How far a batch is, in a line."""
+    total = sum(counts.jobs.values())
+    issued = total - _unissued(counts)
+    told = (f"{_out(counts):,} of {total:,} out, {issued:,} sessions", _note(counts), waits_for)
+    return " · ".join(part for part in told if part)
 
 
 def _unissued(counts: BatchCounts) -> int:

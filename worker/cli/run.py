@@ -80,7 +80,7 @@ def run(
     as_json: bool,
 ) -> None:
     with invocation.parts(migrate=True) as parts:
-        _refuse_what_cannot_work(parts)
+        refuse_what_cannot_work(parts)
         try:
             with sole_worker(parts), refusing_lists():
                 imported = _import(parts, listed, options(parts), again=again, strict=strict)
@@ -159,7 +159,7 @@ def import_(
     as_json: bool,
 ) -> None:
     with invocation.parts(migrate=True) as parts, refusing_lists():
-        _refuse_what_cannot_work(parts)
+        refuse_what_cannot_work(parts)
         imported = _import(parts, listed, options(parts), again=again, strict=strict)
         batch = parts.batches.find(str(imported.batch.id)) or imported.batch
         facts = status(parts, batch)
@@ -170,7 +170,8 @@ def import_(
     raise SystemExit(NEEDS_A_PERSON if facts["rows"]["rejected"] else 0)
 
 
-def _refuse_what_cannot_work(parts: Parts) -> None:
+def refuse_what_cannot_work(parts: Parts) -> None:
+    """Raises CannotStart with a line for each problem."""
     # A template that cannot be rendered, or keys that open nothing, would hold every row, one by one.
     problems = [f"template: {problem}" for problem in parts.templates.problems()]
     try:

@@ -34,7 +34,7 @@ def web(invocation: Invocation, bind: str | None) -> None:
     SIGTERM ends it: what is under way is answered.
     """
     settings = invocation.settings()
-    host, port = _address(settings, bind)
+    host, port = address(settings, bind)
 
     def started(port: int) -> None:
         click.echo(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}", err=True)
@@ -62,7 +62,7 @@ def web(invocation: Invocation, bind: str | None) -> None:
         parts.close()
 
 
-def _address(settings: Settings, bind: str | None) -> tuple[str, int]:
+def address(settings: Settings, bind: str | None) -> tuple[str, int]:
     """Where to listen; what is typed is held to the same rule as what is configured."""
     if bind is None:
         return settings.web.host, settings.web.port

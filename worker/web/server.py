@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
@@ -43,6 +44,17 @@ async def serve(application: web.Application, *, host: str, port: int, started: 
     """
     loop = asyncio.get_running_loop()
     ending = asyncio.Event()
+    async with listening(application, host=host, port=port) as listens_on:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, ending.set)
+        started(listens_on)
+        await ending.wait()
+        log.info("told to end: what is under way is answered")
+
+
+@asynccontextmanager
+async def listening(application: web.Application, *, host: str, port: int) -> AsyncIterator[int]:
+    """Listen, on the port that is given out, until left; then answer what is under way. Raises OSError."""
     runner = web.AppRunner(
         application,
         access_log_class=AccessLog,
@@ -54,10 +66,6 @@ async def serve(application: web.Application, *, host: str, port: int, started: 
     try:
         await runner.setup()
         await web.TCPSite(runner, host, port).start()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, ending.set)
-        started(runner.addresses[0][1])
-        await ending.wait()
-        log.info("told to end: what is under way is answered")
+        yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
