@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 
 from benchmarks.events import Feeder
-from benchmarks.processes import ONBOARD, Failed, cpu_seconds, free_port, onboard, running, say, wait_for
+from benchmarks.processes import ONBOARD, Failed, Meter, cpu_seconds, free_port, onboard, running, say, wait_for
 from benchmarks.services import Server, database_url, driver_url, postgresql, rabbitmq
 from worker.clock import system_clock
 from worker.keyring import new_key
@@ -148,14 +148,15 @@ def _part(chosen: argparse.Namespace, workers: int, folder: Path, broker: str, s
         wait_for("the first call", lambda: log.stat().st_size > 0, seconds=30)
         time.sleep(WARM_UP)
         feeder = exits.enter_context(Feeder(broker))
-        backends = server.backends(database)
-        cpu_before = cpu_seconds([process.pid for process in processes])
-        database_before = cpu_seconds(backends)
+        backends = exits.enter_context(Meter(lambda: server.backends(database)))
+        before = [cpu_seconds([process.pid]) or 0.0 for process in processes]
+        commits_before = server.commits(database)
         began = system_clock()
         published = _publish(feeder, chosen.events, chosen.rate)
         ended = system_clock()
-        cpu = (cpu_seconds([process.pid for process in processes]) or 0.0) - (cpu_before or 0.0)
-        database_cpu = (cpu_seconds(backends) or 0.0) - (database_before or 0.0)
+        cpu = [(cpu_seconds([process.pid]) or 0.0) - was for process, was in zip(processes, before, strict=True)]
+        commits = server.commits(database) - commits_before
+        database_cpu = backends.seconds
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and len(mails_of_events(_read(log))) < chosen.events:
             time.sleep(0.2)
@@ -178,8 +179,10 @@ def _part(chosen: argparse.Namespace, workers: int, folder: Path, broker: str, s
         "batch_per_second": round(sum(entry["client"] not in published for entry in within) / seconds, 1),
         "used_share": round(sum(entry["status"] != 429 for entry in within) / allowed, 4),
         "refused": sum(entry["status"] == 429 for entry in entries),
-        "cpu": round(cpu / seconds, 3),
+        "cpu": round(sum(cpu[:workers]) / seconds, 3),
+        "cpu_beside": round(sum(cpu[workers:]) / seconds, 3),
         "database_cpu": round(database_cpu / seconds, 3),
+        "commits_per_second": round(commits / seconds, 1),
     }
 
 
@@ -238,16 +241,17 @@ def table(facts: dict[str, Any]) -> str:
         f" {facts['rows']:,} rows under {facts['limit']}; the provider answers after {facts['latency']}."
         f" PostgreSQL, RabbitMQ; {facts['cores']} cores, load at the end {facts['load_after']}.",
         "",
-        "| workers | p50 | p90 | p99 | longest | batch's calls/s | used of the limit | refused | CPU | database's |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| workers | p50 | p90 | p99 | longest | batch's calls/s | used of the limit | refused | CPU of the workers | of beat and bus"
+        " | of the database | its commits/s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {part['workers']} | {part['p50']:g} ms | {part['p90']:g} ms | {part['p99']:g} ms | {part['max']:g} ms"
         f" | {part['batch_per_second']:g} | {part['used_share']:.1%} | {part['refused']}"
-        f" | {part['cpu']:.0%} | {part['database_cpu']:.0%} |"
+        f" | {part['cpu']:.0%} | {part['cpu_beside']:.0%} | {part['database_cpu']:.0%} | {part['commits_per_second']:g} |"
         for part in facts["parts"]
     ]
-    titles = " | ".join(f"{part['workers']} workers: p50, p99" for part in facts["parts"])
+    titles = " | ".join(f"{part['workers']} worker{'s' * (part['workers'] > 1)}: p50, p99" for part in facts["parts"])
     lines += ["", f"| stage | {titles} |", "|---" * (1 + len(facts["parts"])) + "|"]
     for name in facts["parts"][0]["stages"]:
         cells = (f"{part['stages'][name][0]:g} ms, {part['stages'][name][1]:g} ms" for part in facts["parts"])

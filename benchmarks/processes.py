@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -123,6 +124,41 @@ def cpu_seconds(pids: Iterable[int]) -> float | None:
         total += sum(map(int, fields[11:15]))  # user and system, its own and of children that have ended
         left += [int(child) for found in children for child in found]
     return total / TICKS
+
+
+class Meter:
+    """The processor time that processes use which come and go; what one used since it was last looked at is not seen."""
+
+    def __init__(self, pids: Callable[[], Iterable[int]], *, every: float = 0.5) -> None:
+        self._pids = pids
+        self._every = every
+        self._first: dict[int, float] = {}
+        self._last: dict[int, float] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _look(self, *, begins: bool = False) -> None:
+        for pid in self._pids():
+            seconds = cpu_seconds([pid]) or 0.0
+            self._first.setdefault(pid, seconds if begins else 0.0)
+            self._last[pid] = max(seconds, self._last.get(pid, 0.0))
+
+    def _run(self) -> None:
+        while not self._over.wait(self._every):
+            self._look()
+
+    @property
+    def seconds(self) -> float:
+        return sum(last - self._first[pid] for pid, last in list(self._last.items()))
+
+    def __enter__(self) -> "Meter":
+        self._look(begins=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
 
 
 def say(text: str) -> None:

@@ -119,11 +119,18 @@ def test_the_stages_of_an_event_add_up_to_its_way():
 
 def test_the_table_of_latency_holds_every_part_and_stage():
     part = {"workers": 1, "p50": 41.5, "p90": 60.0, "p99": 99.0, "max": 120.0, "batch_per_second": 190.1}
-    part |= {"used_share": 0.999, "refused": 0, "cpu": 0.5, "database_cpu": 0.2}
+    part |= {
+        "used_share": 0.999,
+        "refused": 0,
+        "cpu": 0.5,
+        "cpu_beside": 0.1,
+        "database_cpu": 0.2,
+        "commits_per_second": 99.5,
+    }
     part |= {"stages": {name: [index + 0.5, 9.0] for index, name in enumerate(STAGES)}}
     given = {"events": 500, "rate": 10, "rows": 20_000, "limit": "200/second", "latency": "5ms", "cores": 2}
     text = latency.table(given | {"load_after": 1.5, "parts": [part, part | {"workers": 2}]})
-    assert "| 2 | 41.5 ms | 60 ms | 99 ms | 120 ms | 190.1 | 99.9% | 0 | 50% | 20% |" in text
+    assert "| 2 | 41.5 ms | 60 ms | 99 ms | 120 ms | 190.1 | 99.9% | 0 | 50% | 10% | 20% | 99.5 |" in text
     assert f"| {STAGES[2]} | 2.5 ms, 9 ms | 2.5 ms, 9 ms |" in text
 
 
