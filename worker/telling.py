@@ -71,7 +71,7 @@ class Teller:
         return list(self._targets)
 
     def tell(self, name: str, *, longest: timedelta) -> bool:
-        """Tell this target what is due; whether there was more when the time was up.
+        """Tell this target what is due by now; whether there was more when the time was up.
 
         Returns at once when this process, or another, is at it already. Takes longer than `longest` by one lot.
         Raises sqlalchemy.exc.OperationalError when the database is away.
@@ -89,9 +89,11 @@ class Teller:
             self._at_it[name].release()
 
     def _tell(self, name: str, target: Target, transaction: Transaction, longest: timedelta) -> bool:
-        until = monotonic() + longest.total_seconds()
+        until, since = monotonic() + longest.total_seconds(), self._parts.clock()
         while not self._stopping():
-            events = self._next(name, transaction)
+            # What happens meanwhile waits for the next bell: to go on with it would be a lot of a few rows, and two
+            # transactions, again and again for as long as a batch is worked.
+            events = self._next(name, transaction, since)
             if not events:
                 return False
             if monotonic() >= until:
@@ -109,12 +111,12 @@ class Teller:
             self._settle(name, events, replies, transaction)
         return False
 
-    def _next(self, name: str, transaction: Transaction) -> list[OutgoingEvent]:
+    def _next(self, name: str, transaction: Transaction, due_at: datetime) -> list[OutgoingEvent]:
         rule, now = self._terms[name].rule, self._parts.clock()
         with transaction() as connection:
             state = budgets.read(connection, name)
             granted = grant(state, rule, most=LOT, now=now, horizon=timedelta(0), probe_for=timedelta(0))
-            return next_events(connection, name, most=granted.slots.count, now=now) if granted.slots.count else []
+            return next_events(connection, name, most=granted.slots.count, now=due_at) if granted.slots.count else []
 
     def _settle(
         self, name: str, events: Sequence[OutgoingEvent], replies: Sequence[Reply], transaction: Transaction

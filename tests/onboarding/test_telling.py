@@ -104,6 +104,23 @@ async def test_each_target_is_written_what_it_is_to_be_told_and_the_event_has_on
     assert bus.data["provider"] == "idenfy-kyc"
 
 
+async def test_what_happens_while_a_target_is_told_waits_for_the_next_bell(world):
+    """Otherwise each lot beside a batch was a few rows, and the next one never long in coming."""
+    happen(world, Happened.SESSION_ISSUED, "A")
+    bus = FakeTarget()
+
+    def meanwhile():
+        world.clock.advance(milliseconds=10)
+        happen(world, Happened.SESSION_ISSUED, f"B{len(bus.lots)}")
+
+    bus.before_answering = meanwhile
+    one = teller(world, bus=bus)
+    assert one.tell("bus", longest=LONGEST) is False
+    assert bus.lots == [["A"]]
+    one.tell("bus", longest=LONGEST)
+    assert bus.lots == [["A"], ["B1"]]
+
+
 async def test_nobody_configured_costs_and_writes_nothing(make_on_both):
     world = make_on_both()
     happen(world, Happened.SESSION_ISSUED, "A")
