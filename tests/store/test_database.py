@@ -101,7 +101,8 @@ def test_a_connection_that_is_cut_passes(open_database):
         change(connection, 1)
 
 
-def test_a_connection_that_was_cut_while_nobody_used_it_is_not_noticed(open_database):
+def test_a_connection_that_was_cut_while_nobody_used_it_is_not_noticed(open_database, monkeypatch):
+    monkeypatch.setattr("worker.store.database.ASK_AFTER_SECONDS", 0.0)  # as if none had for so long
     cut, other = open_database(), open_database()
     with cut.read() as connection:
         number = run(connection, "SELECT pg_backend_pid()").scalar_one()
@@ -109,6 +110,19 @@ def test_a_connection_that_was_cut_while_nobody_used_it_is_not_noticed(open_data
         killer.execute(sa.text("SELECT pg_terminate_backend(:number)"), {"number": number})
     with cut.write() as connection:
         change(connection, 1)
+
+
+def test_a_connection_that_was_just_used_is_not_asked_whether_it_lives(open_database, monkeypatch):
+    database, asked = open_database(), []
+    monkeypatch.setattr(database.engine.dialect, "do_ping", asked.append)
+    for _ in range(3):
+        with database.read() as connection:
+            run(connection, "SELECT 1")
+    assert asked == []
+    monkeypatch.setattr("worker.store.database.ASK_AFTER_SECONDS", 0.0)
+    with database.read() as connection:
+        run(connection, "SELECT 1")
+    assert len(asked) == 1
 
 
 def test_a_server_that_became_a_standby_passes(open_database):

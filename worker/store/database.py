@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from worker.clock import monotonic
+
 T = TypeVar("T")
 
 # Long enough for another process's write transaction (an import beside a `run`), short enough to be noticed.
@@ -30,6 +32,9 @@ SILENCE = {
 SACRIFICED = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 # The server that answers has become a standby: its successor will answer soon.
 READ_ONLY = "25006"
+# A connection that was used less long ago is taken to be there still.
+ASK_AFTER_SECONDS = 1.0
+USED_AT = "onboarding_used_at"
 # The execution option of all connections that says who is told of what happens over them (`store.outbox`).
 TOLD = "onboarding_told"
 
@@ -64,12 +69,12 @@ class Database:
                 given,
                 pool_size=connections,
                 max_overflow=0,
-                pool_pre_ping=True,
                 hide_parameters=True,
                 # What the URL says itself, wins.
                 connect_args={name: value for name, value in ours.items() if name not in given.query},
             )
             event.listen(self.engine, "connect", _prepare_postgresql)
+            _ask_whether_connections_live(self.engine)
         self.engine.update_execution_options(**{TOLD: told})
 
     @contextmanager
@@ -161,6 +166,29 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 def _begin_sqlite(connection: sa.Connection) -> None:
     reading = connection.get_execution_options().get("onboarding_read", False)
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _ask_whether_connections_live(engine: sa.Engine) -> None:
+    """Ask a connection that was not used for a while before it is: the server may have ended it meanwhile.
+
+    Not one that was just used, as the pool's own way does: that is a round trip, and a transaction of its own, for each
+    of ours. Where the server ended it only now, a statement finds out.
+    """
+
+    def note_the_use(_connection: Any, record: Any) -> None:
+        record.info[USED_AT] = monotonic()
+
+    def ask(connection: Any, record: Any, _proxy: Any) -> None:
+        if monotonic() - record.info[USED_AT] < ASK_AFTER_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error:
+            raise sa.exc.InvalidatePoolError from None  # the pool makes it anew, and asks all others
+
+    event.listen(engine, "connect", note_the_use)
+    event.listen(engine, "checkin", note_the_use)
+    event.listen(engine, "checkout", ask)
 
 
 def _prepare_postgresql(connection: Any, _record: Any) -> None:
