@@ -31,7 +31,7 @@ from worker.senders.email import EmailSender
 from worker.senders.sms import TwilioSender
 from worker.sessions import default_floor
 from worker.settings import Account, Settings, SettingsError
-from worker.shift import EVENTS_AHEAD, HORIZON
+from worker.shift import ALONE, EVENTS_AHEAD, HORIZON
 from worker.steps import FLUSH_MARGIN, Ring
 from worker.store.attempts import Attempts
 from worker.store.batches import Batches
@@ -241,6 +241,7 @@ class Parts:
                 owner=self.owner,
                 horizon=HORIZON,
                 ahead=EVENTS_AHEAD,
+                alone=ALONE,
                 reissue_at=provider.reissue_at,
                 look_up_after=_look_up_after(settings.on_unknown, provider, settings.timeout),
             ),

@@ -33,10 +33,14 @@ class Held:
 
 @dataclass(frozen=True)
 class Share:
-    """`use` bounds the calls that may be in flight before another is opened; `keep` is what counts as the owner's."""
+    """`use` bounds the calls that may be in flight before another is opened; `keep` is what counts as the owner's.
+
+    `alone`: no other shift holds any.
+    """
 
     use: int
     keep: int
+    alone: bool = False
 
 
 def share(cap: int, held: Iterable[Held], owner: str, *, busy: int, now: datetime) -> Share:
@@ -45,7 +49,7 @@ def share(cap: int, held: Iterable[Held], owner: str, *, busy: int, now: datetim
     mine = live.pop(owner, 0)
     free = cap - sum(live.values())
     use = max(min(_fair(cap, [*live, owner], owner, now), _wanted(cap, mine, busy), free), 0)
-    return Share(use, max(use, min(busy, mine)))
+    return Share(use, max(use, min(busy, mine)), alone=not live)
 
 
 def _wanted(cap: int, mine: int, busy: int) -> int:

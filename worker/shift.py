@@ -31,18 +31,24 @@ log = logging.getLogger(__name__)
 FLUSH_EVERY = timedelta(milliseconds=100)  # what a kill -9 may leave in doubt, besides the calls in flight
 # … and before as many results have come as calls may be in flight, within these bounds: what a kill leaves in doubt
 # stays about twice the concurrency, however fast a provider answers.
-FLUSH_LEAST = 25
+FLUSH_LEAST = 50
 FLUSH_MOST = 500
 # Of the places, the share that may stand empty before attempts are written down for them alone: a transaction for a
 # call or two would cost more than the calls.
 EMPTY_PLACES = 4
-TAKE_EVERY = timedelta(milliseconds=50)  # how often rows of batches are taken because a bell rang
+# How often rows of batches are taken because a bell rang: one rings for each flush of results.
+TAKE_EVERY = timedelta(milliseconds=200)
 # Rows taken at once: larger lots made PostgreSQL read whole tables, smaller ones cost round trips.
 TAKE_MOST = 200
-# How far ahead calls are reserved and written down, a fourth of it at a time (`pacing.ask_at`). Short, so that an event
-# that comes to one worker need not wait for what another has reserved; long enough for the timer and a transaction
-# or two.
+# How far ahead calls are reserved, a fourth of it at a time (`pacing.ask_at`). Short, so that an event that comes to one
+# worker need not wait for what another has reserved; long enough for the timer and a transaction or two.
 HORIZON = timedelta(milliseconds=100)
+# … and where no other shift works on the account: an event changes slots with this shift's rows, however far ahead they
+# are reserved, so that nobody waits for what is taken in larger lots.
+ALONE = timedelta(milliseconds=500)
+# How long before the slot of a row that is ready attempts are written down, for that one and all those of a flush behind
+# it. Enough for a turn that is under way, and the one that writes them.
+OPEN_BEFORE = timedelta(milliseconds=50)
 # How much further ahead for events: they are taken though all within the horizon is reserved, and change slots with
 # the rows of batches that it was reserved for (`overtaking`).
 EVENTS_AHEAD = timedelta(milliseconds=400)
@@ -213,7 +219,11 @@ class Shift(Generic[I, O, R]):
             halted or self._urgent or now - self._flushed_at >= FLUSH_EVERY or len(self._done) * 2 >= self._flush_most
         )
         lot_due = len(lot) and (
-            lot[0].is_event or self._free >= max(self._places // EMPTY_PLACES, 1) or not self._calls
+            lot[0].is_event
+            or (
+                (lot[0].slot or now) <= now + OPEN_BEFORE
+                and (self._free >= max(self._places // EMPTY_PLACES, 1) or not self._calls)
+            )
         )
         if not results_due and not lot_due:
             return
@@ -225,7 +235,8 @@ class Shift(Generic[I, O, R]):
         self._halt.clear()  # what set it is among these; another call may set it anew while they are being written
         self._urgent = False
         self._flushed_at = now
-        self._turning = self._beside(self._turn(results, lot))
+        # The halts as of now, not when the task begins: one meanwhile is one that these calls must not be made after.
+        self._turning = self._beside(self._turn(results, lot, self._halts))
 
     def _next(self, now: datetime) -> list[I]:
         """The rows to be called next: for the free places, and ahead as many as will be within a flush.
@@ -238,14 +249,13 @@ class Shift(Generic[I, O, R]):
         room_of_events = self._free + self._flush_most - len(self._done)
         lot: list[I] = []
         for item in self._ready:
-            beyond = (item.slot or now) > now + HORIZON
+            beyond = (item.slot or now) > now + OPEN_BEFORE + FLUSH_EVERY
             if len(lot) >= (room_of_events if item.is_event else room) or (beyond and not item.is_event):
                 break
             lot.append(item)
         return lot
 
-    async def _turn(self, results: list[R], lot: list[I]) -> None:
-        halts = self._halts  # before the attempts are: a halt meanwhile is one that these calls must not be made after
+    async def _turn(self, results: list[R], lot: list[I], halts: int) -> None:
         now = self._clock()
         too_late = [item for item in lot if not self._in_time(item, now)]
         lot = [item for item in lot if self._in_time(item, now)]
@@ -370,8 +380,8 @@ class Shift(Generic[I, O, R]):
             times.append(self._takes_at)
         if self._ready and self._turning is None and self._free > 0:
             slot = self._ready[0].slot  # one whose time has come waits for more free places, which wake us
-            if slot is not None and slot - HORIZON > now:
-                times.append(slot - HORIZON)
+            if slot is not None and slot - OPEN_BEFORE > now:
+                times.append(slot - OPEN_BEFORE)
         wait = (min(times) - now).total_seconds()
         try:
             async with asyncio.timeout(max(wait, 0)):

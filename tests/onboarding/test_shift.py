@@ -9,10 +9,10 @@ from itertools import pairwise
 import pytest
 import sqlalchemy as sa
 
-from worker.pacing import LAPSE, Limit, offer, spacing
+from worker.pacing import LAPSE, Limit, ask_at, offer, spacing
 from worker.places import ASK_AGAIN
 from worker.shares import share_out
-from worker.shift import EVENTS_AHEAD, FLUSH_EVERY, FLUSH_LEAST, HORIZON, LINGER, Shift
+from worker.shift import ALONE, EVENTS_AHEAD, FLUSH_EVERY, FLUSH_LEAST, HORIZON, LINGER, Shift
 from worker.work import TakenRows
 
 from .virtual_time import START, VirtualClock
@@ -54,6 +54,7 @@ class Rows:
     lease: timedelta = MINUTE
     leads_on: bool = True
     limit: Limit | None = None
+    horizon: timedelta = HORIZON
     latency: dict[int, float] = field(default_factory=dict)  # seconds; of the others 0.05
     answers: dict[int, str] = field(default_factory=dict)  # "halt", "break"; of the others "done"
     finish_errors: list[Exception] = field(default_factory=list)
@@ -87,8 +88,8 @@ class Rows:
             return TakenRows([], now + ASK_AGAIN, places)
         limits = [self.limit] if self.limit else []
         most = max(room.rows, room.events)
-        slots = offer(limits, next_at=self.next_at, most=most, now=now, horizon=HORIZON + EVENTS_AHEAD)
-        soon = min(slots.until(now + HORIZON), room.rows)
+        slots = offer(limits, next_at=self.next_at, most=most, now=now, horizon=self.horizon + EVENTS_AHEAD)
+        soon = min(slots.until(now + self.horizon), room.rows)
         numbers = share_out(slots.count, 0.5, soon=soon, events=self.pick(True), batches=self.pick(False)).rows
         slots = replace(slots, count=len(numbers))
         if self.limit:
@@ -99,7 +100,7 @@ class Rows:
             Row(number, now + self.lease, slots.at(index) if self.limit else None, number >= EVENTS)
             for index, number in enumerate(numbers)
         ]
-        return TakenRows(rows, max(slots.end - HORIZON, now) if self.waiting else None, places)
+        return TakenRows(rows, ask_at(slots.end, horizon=self.horizon, now=now) if self.waiting else None, places)
 
     def pick(self, events):
         def some(most):
@@ -322,6 +323,17 @@ async def test_no_call_begins_before_its_slot_nor_long_after_it(bench):
     assert bench.clock.elapsed < 3.3  # and none of the account's quota was left unused
 
 
+async def test_under_a_limit_the_rows_of_a_batch_cost_a_transaction_for_each_flush_and_no_more(bench):
+    """Their attempts are written down, and their results, for as many as are called for in 100 ms."""
+    limit, latency = Limit.parse("200/second"), dict.fromkeys(range(600), 0.01)
+    rows = bench.rows(600, limit=limit, horizon=ALONE, places=50, latency=latency)
+    await bench.run(rows)
+    assert bench.clock.elapsed < 3.3  # none of the slots was lost for it
+    assert len([lot for lot in rows.lots if lot]) <= 33
+    assert len(set(rows.written.values())) <= 33
+    assert len([took for took in rows.takes if took]) <= 27
+
+
 async def test_waiting_for_places_takes_no_time_of_the_processor(bench):
     """Rows with slots are ready and a place or two is free: the shift sleeps until there are more."""
     rows = bench.rows(200, places=8, limit=Limit.parse("1000/second"), latency=dict.fromkeys(range(200), 1.0))
@@ -343,8 +355,10 @@ async def test_a_slot_that_lapsed_before_its_call_is_given_back(bench):
 # Events.
 
 
-async def test_an_event_has_the_next_slot_though_rows_of_a_batch_had_reserved_all_of_them(bench):
-    rows = bench.rows(500, limit=Limit.parse("100/second"), latency=dict.fromkeys(range(500), 0.01))
+@pytest.mark.parametrize("horizon", [HORIZON, ALONE])
+async def test_an_event_has_the_next_slot_though_rows_of_a_batch_had_reserved_all_of_them(bench, horizon):
+    limit, latency = Limit.parse("100/second"), dict.fromkeys(range(500), 0.01)
+    rows = bench.rows(500, limit=limit, horizon=horizon, places=30, latency=latency)
     going, shift = begun(bench, rows)
     for number in range(EVENTS, EVENTS + 10):
         await asyncio.sleep(0.137)

@@ -92,11 +92,11 @@ def test_however_they_come_and_go_no_more_calls_are_out_than_there_are_places(ca
 
 
 def test_one_that_nearly_fills_what_it_has_comes_to_have_twice_as_much_and_one_that_does_not_keeps_it():
-    assert share(100, held(a=40), "a", busy=30, now=NOW) == Share(80, 80)
-    assert share(100, held(a=40), "a", busy=29, now=NOW) == Share(40, 40)
+    assert share(100, held(a=40), "a", busy=30, now=NOW) == Share(80, 80, alone=True)
+    assert share(100, held(a=40), "a", busy=29, now=NOW) == Share(40, 40, alone=True)
 
 
 def test_one_that_fills_less_than_a_fourth_gives_half_of_it_up_but_not_what_it_began_with():
-    assert share(100, held(a=80), "a", busy=20, now=NOW) == Share(80, 80)
-    assert share(100, held(a=80), "a", busy=19, now=NOW) == Share(40, 40)
-    assert share(100, held(a=40), "a", busy=0, now=NOW) == Share(25, 25)
+    assert share(100, held(a=80), "a", busy=20, now=NOW) == Share(80, 80, alone=True)
+    assert share(100, held(a=80), "a", busy=19, now=NOW) == Share(40, 40, alone=True)
+    assert share(100, held(a=40), "a", busy=0, now=NOW) == Share(25, 25, alone=True)

@@ -147,3 +147,14 @@ def test_slots_are_reserved_a_fourth_of_the_horizon_at_a_time(shelf):
     assert first.again_at == first.jobs[-1].slot + timedelta(milliseconds=10) - terms.horizon * 3 / 4
     full = shelf.jobs.take(terms, most=100, now=shelf.clock())
     assert (full.jobs, full.again_at) == ([], first.again_at)
+
+
+def test_a_shift_that_is_alone_reserves_further_ahead_than_one_of_several(shelf):
+    terms = replace(shelf.terms, rule=replace(shelf.terms.rule, limits=TEN), alone=timedelta(seconds=1))
+    mine, other = (Jobs(shelf.database, shelf.keyring, jitter=lambda: 0.0) for _ in range(2))
+    shelf.add(*(customer(f"B{number}") for number in range(40)), priority=BATCH)
+    assert len(mine.take(terms, most=20, now=shelf.clock()).jobs) == 11  # of a second, and the one that is due
+    shelf.clock.advance(seconds=1.1)
+    other.take(replace(terms, owner="there:1"), most=1, now=shelf.clock())
+    shelf.clock.advance(seconds=1)
+    assert len(mine.take(terms, most=20, now=shelf.clock()).jobs) == 2

@@ -49,6 +49,10 @@ class JobTerms:
     # From the lease's end until a call whose outcome is not known may be looked up; None: it is not looked up.
     look_up_after: timedelta | None = None
     ahead: timedelta = timedelta(0)  # … and so much further for events, which then change slots with batches' rows
+    alone: timedelta | None = None  # the horizon while no other shift has places of the account's; None: the same
+
+    def horizon_of(self, *, alone: bool) -> timedelta:
+        return self.alone if alone and self.alone is not None else self.horizon
 
     @property
     def place_owner(self) -> str:
@@ -111,7 +115,8 @@ class Jobs:
             if places is not None:
                 most, events = min(most, ROWS_PER_PLACE * places), min(events, ROWS_PER_PLACE * places)
             state = budgets.read_to_take(connection, terms.rule)
-            reach: dict[str, Any] = {"horizon": terms.horizon, "ahead": terms.ahead, "probe_for": terms.lease}
+            horizon = terms.horizon_of(alone=self._places.alone(terms.rule, terms.place_owner))
+            reach: dict[str, Any] = {"horizon": horizon, "ahead": terms.ahead, "probe_for": terms.lease}
             granted = grant(state, terms.rule, most=max(most, events), now=now, **reach)
             capped = not granted.slots.count and credits_left(state, terms.rule) == 0
             if capped and _is_due(connection, terms, Job.in_doubt.is_not(None), now=now):
@@ -125,7 +130,7 @@ class Jobs:
             shared = share_out(
                 granted.slots.count,
                 self._jitter(),
-                soon=min(granted.slots.until(now + terms.horizon), most),
+                soon=min(granted.slots.until(now + horizon), most),
                 events=lambda most: _take(connection, terms, EVENT, most, in_doubt_only=capped, now=now),
                 batches=lambda most: _take(connection, terms, BATCH, most, in_doubt_only=capped, now=now),
             )
@@ -161,7 +166,7 @@ class Jobs:
         if closed:
             self._close(terms, closed, probe=granted.probe, now=now)
         free_from = slots.at(len(due)) if slots.interval else now
-        again_at = ask_at(free_from, horizon=terms.horizon, now=now) if shared.more else None
+        again_at = ask_at(free_from, horizon=horizon, now=now) if shared.more else None
         called_for = {row.id for row in due}
         moved_on = [row for row in rows if row.id not in called_for]
         adopted = {channel for row in moved_on for channel in invitation_channels(row.channel)}

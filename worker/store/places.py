@@ -46,6 +46,11 @@ class Places:
         self._known[rule.name, owner] = (granted, now)
         return granted.use
 
+    def alone(self, rule: BudgetRule, owner: str) -> bool:
+        """Whether no other shift held places when `owner` was last told of its own; False where nobody knows."""
+        known = self._known.get((rule.name, owner))
+        return known is not None and known[0].alone
+
     def give_back(self, connection: sa.Connection, rule: BudgetRule, owner: str) -> None:
         """Give back all places of a shift that has ended."""
         if self._known.pop((rule.name, owner), None) is not None:
