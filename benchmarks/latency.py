@@ -241,14 +241,15 @@ def table(facts: dict[str, Any]) -> str:
         f" {facts['rows']:,} rows under {facts['limit']}; the provider answers after {facts['latency']}."
         f" PostgreSQL, RabbitMQ; {facts['cores']} cores, load at the end {facts['load_after']}.",
         "",
-        "| workers | p50 | p90 | p99 | longest | batch's calls/s | used of the limit | refused | CPU of the workers | of beat and bus"
-        " | of the database | its commits/s |",
+        "| workers | p50 | p90 | p99 | longest | batch's calls/s | used of the limit | refused"
+        " | CPU of the workers | of beat and bus | of the database | its commits/s |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {part['workers']} | {part['p50']:g} ms | {part['p90']:g} ms | {part['p99']:g} ms | {part['max']:g} ms"
         f" | {part['batch_per_second']:g} | {part['used_share']:.1%} | {part['refused']}"
-        f" | {part['cpu']:.0%} | {part['cpu_beside']:.0%} | {part['database_cpu']:.0%} | {part['commits_per_second']:g} |"
+        f" | {part['cpu']:.0%} | {part['cpu_beside']:.0%} | {part['database_cpu']:.0%}"
+        f" | {part['commits_per_second']:g} |"
         for part in facts["parts"]
     ]
     titles = " | ".join(f"{part['workers']} worker{'s' * (part['workers'] > 1)}: p50, p99" for part in facts["parts"])

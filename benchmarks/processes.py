@@ -127,7 +127,7 @@ def cpu_seconds(pids: Iterable[int]) -> float | None:
 
 
 class Meter:
-    """The processor time that processes use which come and go; what one used since it was last looked at is not seen."""
+    """The processor time of processes that come and go; what one used since it was last looked at is not seen."""
 
     def __init__(self, pids: Callable[[], Iterable[int]], *, every: float = 0.5) -> None:
         self._pids = pids

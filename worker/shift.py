@@ -40,14 +40,14 @@ EMPTY_PLACES = 4
 TAKE_EVERY = timedelta(milliseconds=200)
 # Rows taken at once: larger lots made PostgreSQL read whole tables, smaller ones cost round trips.
 TAKE_MOST = 200
-# How far ahead calls are reserved, a fourth of it at a time (`pacing.ask_at`). Short, so that an event that comes to one
-# worker need not wait for what another has reserved; long enough for the timer and a transaction or two.
+# How far ahead calls are reserved, a fourth of it at a time (`pacing.ask_at`). Short, so that an event that comes to
+# one worker need not wait for what another has reserved; long enough for the timer and a transaction or two.
 HORIZON = timedelta(milliseconds=100)
 # … and where no other shift works on the account: an event changes slots with this shift's rows, however far ahead they
 # are reserved, so that nobody waits for what is taken in larger lots.
 ALONE = timedelta(milliseconds=500)
-# How long before the slot of a row that is ready attempts are written down, for that one and all those of a flush behind
-# it. Enough for a turn that is under way, and the one that writes them.
+# How long before the slot of a row that is ready attempts are written down, for that one and all those of a flush
+# behind it. Enough for a turn that is under way, and the one that writes them.
 OPEN_BEFORE = timedelta(milliseconds=50)
 # How much further ahead for events: they are taken though all within the horizon is reserved, and change slots with
 # the rows of batches that it was reserved for (`overtaking`).
