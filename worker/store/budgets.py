@@ -30,6 +30,7 @@ from worker.budgets import (
 )
 from worker.models import Budget
 from worker.store.database import Database
+from worker.store.pipelines import LATER
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ def read(connection: sa.Connection, name: str, *, lock: bool = False) -> BudgetS
 
 def save(connection: sa.Connection, name: str, state: BudgetState) -> None:
     values = {f"new_{column}": value for column, value in _values(state).items()}
-    connection.execute(_SAVE, {"budget": name, **values})
+    connection.execute(_SAVE, {"budget": name, **values}, execution_options=LATER)
 
 
 def may_call(connection: sa.Connection, name: str, *, now: datetime) -> bool:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
 
 from worker.clock import monotonic
+from worker.store.pipelines import is_alive, send_together
 
 T = TypeVar("T")
 
@@ -75,6 +77,7 @@ class Database:
             )
             event.listen(self.engine, "connect", _prepare_postgresql)
             _ask_whether_connections_live(self.engine)
+            send_together(self.engine)
         self.engine.update_execution_options(**{TOLD: told})
 
     @contextmanager
@@ -182,8 +185,8 @@ def _ask_whether_connections_live(engine: sa.Engine) -> None:
         if monotonic() - record.info[USED_AT] < ASK_AFTER_SECONDS:
             return
         try:
-            engine.dialect.do_ping(connection)
-        except engine.dialect.loaded_dbapi.Error:
+            is_alive(connection)
+        except psycopg.Error:
             raise sa.exc.InvalidatePoolError from None  # the pool makes it anew, and asks all others
 
     event.listen(engine, "connect", note_the_use)
