@@ -17,6 +17,7 @@ from worker.events import Event, Outcome, Receipt, Received
 from worker.settings.outside import Bus
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+IDLE = 0.02  # seconds; a test's end waits for it
 
 
 @dataclass
@@ -79,6 +80,7 @@ def consuming(bus: Bus, inbox: Any, connect: Callable[[], Any] | None = None) ->
         connect=connect or (lambda: connection_to(bus)),
         ring=lambda step, name: rung.append((step, name)),
         clock=lambda: NOON,
+        idle=IDLE,
     )
     failed: list[BaseException] = []
 

@@ -30,6 +30,7 @@ from worker.store.database import reason
 log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 1.0  # between two tries, with the broker or the database
+IDLE_SECONDS = 1.0  # between two looks at whether to stop, while nothing comes
 LOOK_SECONDS = 5.0  # how often the schema's revision is looked at, as workers do
 # A message that was handed out so often may be what ends the connection, or the process: then one at a time is taken,
 # so that it is counted out by the broker without those that came with it.
@@ -47,8 +48,12 @@ class BusConsumer(ConsumerMixin):
         connect: Callable[[], BusConnection],
         ring: Callable[[str, str], object],
         clock: Clock,
+        idle: float = IDLE_SECONDS,
     ) -> None:
-        """`ring(step, name)` is called after a commit, and must not wait."""
+        """`ring(step, name)` is called after a commit, and must not wait.
+
+        `idle`: for how long (seconds) nothing may come before it is looked at whether to stop.
+        """
         self.connection = connect()  # kombu reads its errors from it; it is never opened
         self._connect = connect
         self._bus = bus
@@ -57,6 +62,7 @@ class BusConsumer(ConsumerMixin):
         self._inbox = inbox
         self._ring = ring
         self._clock = clock
+        self._idle = idle
         self._ended = threading.Event()
         self._broker, self._database = Outage(log), Outage(log)
         self._warned = Outage(log, logging.WARNING)
@@ -113,7 +119,7 @@ class BusConsumer(ConsumerMixin):
             return
         self._settle_at = 0.0
         careful = bool(self._careful)
-        for _ in self.consume(limit=None):
+        for _ in self.consume(limit=None, safety_interval=self._idle):
             self._fill()
             self._settle()
             # How many are handed out at once is said when consuming begins.
@@ -158,7 +164,7 @@ class BusConsumer(ConsumerMixin):
             log.info("takes events from the queue %s, up to %d at once", self._topology.queue, self._bus.prefetch)
 
     def on_iteration(self) -> None:
-        """Between two looks at the connection, at least once a second."""
+        """Between two looks at the connection, at least once in `idle` seconds."""
         now = monotonic()
         if now >= self._keep_at and hasattr(self.channel, "keep"):
             self._keep_at = now + self.channel.keep_seconds
