@@ -11,7 +11,7 @@ import pytest
 from celery.bin.celery import celery
 
 from worker.celery_settings import QUEUES, celery_settings
-from worker.cli import main_group
+from worker.cli.commands import main_group
 from worker.cli.sandbox import sandbox
 from worker.settings import load
 from worker.settings.addresses import is_loopback

@@ -1,26 +1,21 @@
 """What every command takes: --config, --log-level and --log-file, before or after the command's name."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import sqlalchemy as sa
-from alembic.util import CommandError
 
 from worker import logs
-from worker.bootstrap import Parts, not_applied_yet
 from worker.cli.exits import CannotStart
-from worker.keyring import CannotOpen
-from worker.settings import Settings, SettingsError, load
-from worker.store import schema
-from worker.store.batches import BatchFacts
-from worker.store.database import reason
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from worker.bootstrap import Parts
+    from worker.settings import Settings
+    from worker.store.batches import BatchFacts
 
 
 @dataclass
@@ -33,45 +28,18 @@ class Invocation:
 
     def settings(self) -> Settings:
         """The configuration. Raises CannotStart with a line for each problem."""
-        try:
-            settings = load(self.config)
-        except SettingsError as error:
-            raise CannotStart(str(error)) from None
-        for warning in [*settings.warnings, *not_applied_yet(settings)]:
-            click.echo(f"warning: {warning}", err=True)
-        return settings
+        from worker.cli.opening import settings_of  # half a second that the sandbox and --help do not need
 
-    @contextmanager
-    def parts(self, *, migrate: bool = False) -> Iterator[Parts]:
+        return settings_of(self.config)
+
+    def parts(self, *, migrate: bool = False) -> AbstractContextManager[Parts]:
         """The worker's parts on a database that is up to date. `migrate`: brings a SQLite database there first.
 
         Raises CannotStart when the configuration, the templates or the database do not allow a start.
         """
-        settings = self.settings()
-        try:
-            parts = Parts(settings)
-        except (SettingsError, ValueError) as error:
-            raise CannotStart(str(error)) from None
-        try:
-            if parts.database.is_sqlite and migrate:
-                with suppress(CommandError):  # a revision that this release does not know: told below
-                    schema.upgrade(parts.database)
-            not_ready = schema.why_not_ready(parts.database)
-            if not_ready:
-                raise CannotStart(not_ready)
-            parts.ready()
-            yield parts
-        except CannotOpen:
-            raise CannotStart(
-                "encryption.keys: none of them opens what this database holds; add the key that encrypted it"
-            ) from None
-        except sa.exc.DatabaseError as error:
-            # A DatabaseError as such is what SQLite says of a file that is none; the other kinds are bugs.
-            if type(error) not in (sa.exc.OperationalError, sa.exc.DatabaseError):
-                raise
-            raise CannotStart(f"the database does not answer: {reason(error)}") from None
-        finally:
-            parts.close()
+        from worker.cli.opening import parts_of
+
+        return parts_of(self.settings(), migrate=migrate)
 
 
 def find_batch(parts: Parts, which: str) -> BatchFacts:

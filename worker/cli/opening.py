@@ -1,0 +1,56 @@
+"""The configuration and the parts of a command that needs them, or in one line why it cannot start."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import click
+import sqlalchemy as sa
+from alembic.util import CommandError
+
+from worker.bootstrap import Parts, not_applied_yet
+from worker.cli.exits import CannotStart
+from worker.keyring import CannotOpen
+from worker.settings import Settings, SettingsError, load
+from worker.store import schema
+from worker.store.database import reason
+
+
+def settings_of(config: Path | None) -> Settings:
+    """The configuration. Raises CannotStart with a line for each problem; warnings go to standard error."""
+    try:
+        settings = load(config)
+    except SettingsError as error:
+        raise CannotStart(str(error)) from None
+    for warning in [*settings.warnings, *not_applied_yet(settings)]:
+        click.echo(f"warning: {warning}", err=True)
+    return settings
+
+
+@contextmanager
+def parts_of(settings: Settings, *, migrate: bool) -> Iterator[Parts]:
+    """As `Invocation.parts` says."""
+    try:
+        parts = Parts(settings)
+    except (SettingsError, ValueError) as error:
+        raise CannotStart(str(error)) from None
+    try:
+        if parts.database.is_sqlite and migrate:
+            with suppress(CommandError):  # a revision that this release does not know: told below
+                schema.upgrade(parts.database)
+        not_ready = schema.why_not_ready(parts.database)
+        if not_ready:
+            raise CannotStart(not_ready)
+        parts.ready()
+        yield parts
+    except CannotOpen:
+        raise CannotStart(
+            "encryption.keys: none of them opens what this database holds; add the key that encrypted it"
+        ) from None
+    except sa.exc.DatabaseError as error:
+        # A DatabaseError as such is what SQLite says of a file that is none; the other kinds are bugs.
+        if type(error) not in (sa.exc.OperationalError, sa.exc.DatabaseError):
+            raise
+        raise CannotStart(f"the database does not answer: {reason(error)}") from None
+    finally:
+        parts.close()
