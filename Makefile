@@ -37,9 +37,10 @@ run: .venv/.runtime ## Invite your own: make run LIST=customers.csv CONFIG=onboa
 		echo "make run: which list? make run LIST=customers.csv CONFIG=onboarding.toml" >&2; exit 2; fi
 	@$(BIN)/onboard run "$$LIST" $${CONFIG:+--config "$$CONFIG"}
 
-# Half as many again as there are cores: many tests wait for processes that they have started.
+# Half as many again as there are cores: many tests wait for processes that they have started. Each of those would
+# compile all of worker/ where Python is told to keep no bytecode, as in containers: here it is kept.
 test: .venv/.dev ## Run all tests; those of a service that is not running say so and are skipped.
-	@$(PY) -m pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )) --dist loadgroup
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )) --dist loadgroup
 
 lint: .venv/.dev ## Check style, types and the direction of imports.
 	@$(BIN)/ruff check
