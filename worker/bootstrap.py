@@ -26,6 +26,7 @@ from worker.providers.contract import Provider
 from worker.providers.parameters import check_parameters
 from worker.providers.registry import build_provider
 from worker.routing import Rule
+from worker.self_pause import PauseRule
 from worker.senders.contract import Sender
 from worker.senders.email import EmailSender
 from worker.senders.sms import TwilioSender
@@ -41,6 +42,7 @@ from worker.store.decisions import Decisions
 from worker.store.erasing import Erasing
 from worker.store.facts import Facts
 from worker.store.failover import Failover
+from worker.store.falling_back import DeliveryTerms
 from worker.store.handovers import Handovers
 from worker.store.inbox_retention import InboxRetention
 from worker.store.invitations import Invitations
@@ -282,6 +284,17 @@ class Parts:
             transaction=self.database.write,
             clock=self.clock,
             jitter=self._jitter,
+        )
+
+    @property
+    def delivery_terms(self) -> DeliveryTerms:
+        """What becomes of messages that come back."""
+        invitations = self.settings.invitations
+        return DeliveryTerms(
+            fallback=invitations.fallback if invitations.fallback in self.channels else None,
+            quiet={str(channel): hours for channel, hours in invitations.quiet_hours.items()},
+            timezone=invitations.timezone,
+            pause=PauseRule(invitations.pause_over, invitations.pause_from) if invitations.pause_over < 100 else None,
         )
 
     def sender_name(self, channel: str) -> str:

@@ -49,11 +49,15 @@ class Keyring:
             raise ValueError("no encryption key; `onboard keys new` prints one")
         self._ciphers = {}
         self._digest_keys = []
+        ids = []
         for key in map(_key_bytes, keys):
-            self._ciphers[hashlib.sha256(b"onboarding key id" + key).digest()[:4]] = AESGCM(key)
+            ids.append(hashlib.sha256(b"onboarding key id" + key).digest()[:4])
+            self._ciphers[ids[-1]] = AESGCM(key)
             # A key of its own for each use: what one of them gives away says nothing about the others.
             self._digest_keys.append(hmac.digest(key, b"onboarding digests", "sha256"))
-        self._current = next(iter(self._ciphers))
+        self._current = ids[0]
+        self.digest_ids = tuple(each.hex() for each in ids)
+        """Which key makes each of `digests`, in the same order; 8 hex digits that say nothing of the key."""
 
     def digests(self, text: str) -> tuple[str, ...]:
         """Keyed hashes of a text, in hex, one by each key: to know it again without keeping it.

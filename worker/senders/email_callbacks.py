@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from worker import standard_webhooks
+from worker.deliveries import DeliveryNews, Fate, NotUnderstood, Stop
 from worker.json_objects import NoObject, read_object
-from worker.senders.deliveries import DeliveryNews, Fate, NotUnderstood, Stop
 
 LARGEST = 64 * 1024
 # The left part of our own Message-IDs.

@@ -10,8 +10,8 @@ import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
+from worker.deliveries import DeliveryNews, Fate, NotUnderstood, Stop
 from worker.endings import Kind
-from worker.senders.deliveries import DeliveryNews, Fate, NotUnderstood, Stop
 from worker.senders.twilio_answers import KINDS, OPTED_OUT
 
 SIGNATURE = "x-twilio-signature"

@@ -1,0 +1,135 @@
+"""Addresses that are not to be written to, as keyed hashes: nobody can read from the table who is in it.
+
+A hash is known again only with the key that made it. So an address that is asked for and was hashed by an older key of
+the ring is kept by the newest from then on, and `keys_gone` tells which keys were taken out too early.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from functools import reduce
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.keyring import Keyring
+from worker.models import Suppression
+from worker.store import lots
+from worker.store.database import fetch
+from worker.suppression import Reason, stronger, text_of
+
+Address = tuple[str, str]  # channel and address, as intake gives it: personal
+
+_AMONG = lots.among(Suppression.digest, "digests")
+_FOUND = sa.select(Suppression.digest, Suppression.reason).where(_AMONG)
+# In one order, so that two who keep the same address cannot lock each other out.
+_KEPT = sa.select(*Suppression.__table__.columns).where(_AMONG).order_by(Suppression.digest).with_for_update()
+_KEPT_AND_FREE = _KEPT.with_for_update(skip_locked=True)
+_DELETE = sa.delete(Suppression).where(_AMONG)
+
+
+def suppress(
+    connection: sa.Connection,
+    keyring: Keyring,
+    channel: str,
+    address: str,
+    reason: Reason,
+    source: str,
+    *,
+    now: datetime,
+) -> Reason:
+    """Keep that this address must not be written to; returns the reason that is kept: of several, the strongest.
+
+    `source` is who said so: `sender/sms`, or a person's name. Raises ValueError, without the address in it, on what
+    `suppression.text_of` cannot read.
+    """
+    digests = keyring.digests(text_of(channel, address))
+    said: dict[str, Any] = {"channel": channel, "reason": reason.value, "source": source[:80], "created_at": now}
+    for row in fetch(connection, _KEPT, {"digests": lots.keys(digests)}):
+        if stronger(Reason(row.reason), Reason(said["reason"])) == row.reason:
+            said = {name: row._mapping[name] for name in said}
+    connection.execute(_DELETE, {"digests": lots.keys(digests[1:])})
+    return _keep(connection, said | {"digest": digests[0], "key_id": keyring.digest_ids[0]})
+
+
+def release(
+    connection: sa.Connection,
+    keyring: Keyring,
+    channel: str,
+    address: str,
+    *,
+    only: Collection[Reason] = frozenset(Reason),
+) -> Reason | None:
+    """Let the address be written to again, where it is kept for one of these reasons; returns the reason, or None.
+
+    Raises ValueError as `suppress` does.
+    """
+    digests = keyring.digests(text_of(channel, address))
+    reasons = [Reason(row.reason) for row in fetch(connection, _KEPT, {"digests": lots.keys(digests)})]
+    if not reasons or any(reason not in only for reason in reasons):
+        return None
+    connection.execute(_DELETE, {"digests": lots.keys(digests)})
+    return reduce(stronger, reasons)
+
+
+def suppressed(
+    connection: sa.Connection, keyring: Keyring, addresses: Iterable[Address], *, renew: bool = True
+) -> dict[Address, Reason]:
+    """Those of these addresses that must not be written to, with the reason; one statement for all of them.
+
+    What no address can be is never suppressed: its sender refuses it. `renew`: keep what was found by an older key of
+    the ring under the newest, which writes.
+    """
+    whose: dict[str, Address] = {}
+    newest: dict[Address, str] = {}
+    for address in set(addresses):
+        try:
+            digests = keyring.digests(text_of(*address))
+        except ValueError:
+            continue
+        whose |= dict.fromkeys(digests, address)
+        newest[address] = digests[0]
+    if not whose:
+        return {}
+    found: dict[Address, Reason] = {}
+    old: dict[str, str] = {}
+    for row in fetch(connection, _FOUND, {"digests": lots.keys(whose)}):
+        address, reason = whose[row.digest], Reason(row.reason)
+        found[address] = stronger(found.get(address, reason), reason)
+        if row.digest != newest[address]:
+            old[row.digest] = newest[address]
+    if old and renew:
+        _renew(connection, keyring.digest_ids[0], old)
+    return found
+
+
+def keys_gone(connection: sa.Connection, keyring: Keyring) -> int:
+    """How many suppressed addresses were hashed by keys that are not in the ring: they are never found again."""
+    query = sa.select(sa.func.count()).select_from(Suppression).where(Suppression.key_id.not_in(keyring.digest_ids))
+    return connection.execute(query).scalar_one()
+
+
+def _renew(connection: sa.Connection, key_id: str, old: Mapping[str, str]) -> None:
+    """Keep these under the newest key, which made the digests that are given for theirs.
+
+    One that somebody else is just changing is left for the next time: who asks holds rows that the other may wait for.
+    """
+    for row in fetch(connection, _KEPT_AND_FREE, {"digests": lots.keys(old)}):
+        _keep(connection, dict(row._mapping) | {"digest": old[row.digest], "key_id": key_id})
+        connection.execute(_DELETE, {"digests": lots.keys([row.digest])})
+
+
+def _keep(connection: sa.Connection, row: Mapping[str, Any]) -> Reason:
+    """Add the row; where there is one already, the one with the stronger reason stays."""
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    statement = insert(Suppression).values(row)
+    new = statement.excluded
+    changed = {name: new[name] for name in ("reason", "source", "created_at")}
+    outranks = _rank(new.reason) > _rank(Suppression.reason)
+    connection.execute(statement.on_conflict_do_update(index_elements=["digest"], set_=changed, where=outranks))
+    kept = sa.select(Suppression.reason).where(Suppression.digest == row["digest"])
+    return Reason(connection.execute(kept).scalar_one())
+
+
+def _rank(reason: Any) -> sa.ColumnElement[int]:
+    return sa.case({each.value: rank for rank, each in enumerate(Reason)}, value=reason, else_=-1)
