@@ -1,4 +1,4 @@
-"""Statements that are answered together with the next one: in their order, in one transaction, and no failure is lost."""
+"""Statements that are answered with the next one: in their order, in one transaction, and no failure is lost."""
 
 import pytest
 import sqlalchemy as sa
