@@ -123,7 +123,8 @@ class Watched:
         self.keyring = Keyring([new_key()])
         self.batches, self.facts = Batches(self.database, self.keyring), Facts(self.database, self.keyring)
         self.jobs, self.attempts = Jobs(self.database, self.keyring), Attempts(self.database, self.keyring)
-        self.invitations, self.handovers = Invitations(self.database, self.keyring), Handovers(self.database)
+        self.invitations = Invitations(self.database, self.keyring)
+        self.handovers = Handovers(self.database, self.keyring)
         self.sweeps, self.budgets = Sweeps(self.database), Budgets(self.database)
 
     def watch(self) -> None:

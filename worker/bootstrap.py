@@ -90,7 +90,7 @@ class Parts:
         self.jobs = Jobs(self.database, self.keyring, jitter=jitter)
         self.attempts = Attempts(self.database, self.keyring)
         self.invitations = Invitations(self.database, self.keyring, jitter=jitter)
-        self.handovers = Handovers(self.database)
+        self.handovers = Handovers(self.database, self.keyring)
         self.batches = Batches(self.database, self.keyring)
         self.budgets = Budgets(self.database)
         self.decisions = Decisions(self.database)
@@ -273,6 +273,7 @@ class Parts:
                 ahead=EVENTS_AHEAD,
                 most_reissues=self.settings.reissue.most,
                 look_up_after=_look_up_after(on_unknown, self.senders[channel], timeout),
+                delivery=self.delivery_terms,
             ),
             sender=self.senders[channel],
             sender_name=self.sender_name(channel),

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from worker.endings import AddressIs
 from worker.states import InvitationState
+from worker.suppression import Reason
 
 
 class Fate(StrEnum):
@@ -72,3 +74,22 @@ def invitation_state_told(present: InvitationState, news: DeliveryNews) -> Invit
             return InvitationState.DELIVERED
         case _:
             return None
+
+
+def state_refused(address: AddressIs) -> InvitationState:
+    """The state of an invitation that was refused because of who it was for: it came back, only sooner."""
+    return InvitationState.SUPPRESSED if address is AddressIs.OPTED_OUT else InvitationState.BOUNCED
+
+
+def reason_to_suppress(said: Stop | AddressIs | None) -> Reason | None:
+    """Why the address is not to be written to again; None: it may be."""
+    return _REASONS.get(said) if said is not None else None
+
+
+_REASONS: dict[Stop | AddressIs, Reason] = {
+    Stop.BOUNCED: Reason.BOUNCE,
+    Stop.COMPLAINED: Reason.COMPLAINT,
+    Stop.STOPPED: Reason.STOP,
+    AddressIs.GONE: Reason.BOUNCE,
+    AddressIs.OPTED_OUT: Reason.STOP,
+}

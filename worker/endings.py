@@ -23,6 +23,14 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"  # the call may have been carried out
 
 
+class AddressIs(StrEnum):
+    """What a sender's refusal says of the address that was written to."""
+
+    REFUSED = "refused"  # nothing is taken for it now, which may change: a full mailbox
+    GONE = "gone"  # nothing ever will be
+    OPTED_OUT = "opted_out"  # the person said so
+
+
 @dataclass(frozen=True)
 class Problem:
     """A classified bad answer. `detail` is shown to people: it never holds a personal value, token or link.
@@ -30,7 +38,8 @@ class Problem:
     `code` is the provider's own code, where it gave one; `status` the HTTP or SMTP status.
     `retry_after` is how long the other side asked us to wait, already bounded. `unreachable`: the other side
     could not be reached at all, so nothing was sent and every other row would have fared the same.
-    `most_attempts` bounds retries below the policy's bound, where each of them may cost.
+    `most_attempts` bounds retries below the policy's bound, where each of them may cost. `address`: of a message that
+    was refused because of who it was for.
     """
 
     kind: Kind
@@ -40,6 +49,7 @@ class Problem:
     retry_after: timedelta | None = None
     unreachable: bool = False
     most_attempts: int | None = None
+    address: AddressIs | None = None
 
     @property
     def concerns_account(self) -> bool:

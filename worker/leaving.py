@@ -16,11 +16,15 @@ class Later:
 
 @dataclass(frozen=True)
 class Never:
-    """It will not leave, or not before a person has decided: this is its state from now on."""
+    """It will not leave, or not before a person has decided: this is its state from now on.
+
+    `unreached`: the customer is not reached on this channel, and may be on another.
+    """
 
     state: InvitationState
     reason: str
     detail: str = ""
+    unreached: bool = False
 
 
 NotNow = Later | Never

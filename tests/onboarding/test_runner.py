@@ -180,7 +180,7 @@ async def test_a_transaction_that_crossed_with_another_one_is_made_again_at_once
 
 async def test_sent_messages_outlive_it_too_and_are_not_sent_again(make):
     world = make()
-    world.parts.handovers = FickleHandovers(world.parts.database)
+    world.parts.handovers = FickleHandovers(world.parts.database, world.parts.keyring)
     world.parts.handovers.refusals = 2
     world.add_many(6)
     await world.work()

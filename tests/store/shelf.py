@@ -39,7 +39,8 @@ class Shelf:
     def __init__(self, database, keyring, clock, *, credits=None, limits=()):
         self.database, self.keyring, self.clock = database, keyring, clock
         self.jobs, self.attempts = Jobs(database, keyring, jitter=lambda: 0.0), Attempts(database, keyring)
-        self.invitations, self.handovers = Invitations(database, keyring, jitter=lambda: 0.0), Handovers(database)
+        self.invitations = Invitations(database, keyring, jitter=lambda: 0.0)
+        self.handovers = Handovers(database, keyring)
         self.batches, self.facts = Batches(database, keyring), Facts(database, keyring)
         self.budgets, self.sweeps = Budgets(database), Sweeps(database, jitter=lambda: 0.5)
         self.terms = JobTerms(

@@ -15,7 +15,7 @@ from typing import Literal
 
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPServerDisconnected, SMTPTimeoutError
 
-from worker.endings import Kind, Problem
+from worker.endings import AddressIs, Kind, Problem
 from worker.senders.contract import Message, NoLookUp, Receipt
 from worker.senders.mime import From, Mailbox, compose
 from worker.senders.smtp_answers import Phase, broken, refused
@@ -90,7 +90,7 @@ class EmailSender(NoLookUp):
         """Hand the message over. The receipt's reference is the relay's queue id, where it names one."""
         to = Mailbox.read(message.to)
         if to is None:
-            return Problem(Kind.BAD_INPUT, "the address is not one that mail can be sent to")
+            return Problem(Kind.BAD_INPUT, "the address is not one that mail can be sent to", address=AddressIs.REFUSED)
         body = compose(message, sender=self._from, to=to, date=self._now())
         progress = _Progress()
         try:
@@ -129,7 +129,8 @@ class EmailSender(NoLookUp):
                 await _reset(client)
             if to.utf8 and not client.supports_extension("smtputf8"):
                 keep = True
-                return Problem(Kind.BAD_INPUT, "the address needs SMTPUTF8, which the relay does not offer")
+                why = "the address needs SMTPUTF8, which the relay does not offer"
+                return Problem(Kind.BAD_INPUT, why, address=AddressIs.REFUSED)
             receipt = await self._transact(client, to, body, progress)
             keep = True
         except SMTPResponseException as error:

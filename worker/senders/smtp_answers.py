@@ -8,7 +8,7 @@ import re
 from datetime import timedelta
 from enum import StrEnum
 
-from worker.endings import Kind, Problem
+from worker.endings import AddressIs, Kind, Problem
 from worker.senders.masking import mask
 
 GREYLISTING = timedelta(minutes=5)  # a greylisting server wants to see that we come back, not at once
@@ -35,6 +35,14 @@ OURS = frozenset({Phase.GREETING, Phase.TLS, Phase.AUTH, Phase.MAIL})
 # A failure up to here says nothing about the message that happened to be next.
 BEFORE_MESSAGE = frozenset({Phase.WAIT, Phase.CONNECT, Phase.GREETING, Phase.TLS, Phase.AUTH})
 THEIRS = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.END})
+# What RFC 3463 says of the recipient and its mailbox. 5.1.7 and 5.1.8 are the sender's; 5.7.x is whether we may.
+GONE = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
+REFUSED = frozenset({"5.1.0", "5.1.4", "5.2.0", "5.2.2", "5.2.3"})
+# Without such a number the words tell: many a blocked sender is told 550 as well.
+NOBODY = re.compile(
+    r"(user|recipient|mailbox|account|address)\b.{0,40}\b(unknown|not found|invalid|disabled|does ?n[o']t exist)"
+    r"|(unknown|no such|invalid) (local )?(user|recipient|mailbox|account|address)"
+)
 
 
 def refused(phase: Phase, status: int, text: str, *, personal: tuple[str, ...] = (), utf8: bool = False) -> Problem:
@@ -53,13 +61,23 @@ def refused(phase: Phase, status: int, text: str, *, personal: tuple[str, ...] =
     kind = _kind(phase, status, code, utf8=utf8)
     wait = GREYLISTING if status in (450, 451) and phase in THEIRS else None
     unreachable = kind is Kind.TRANSIENT and phase in BEFORE_MESSAGE
-    return Problem(kind, detail, code=code, status=status, retry_after=wait, unreachable=unreachable)
+    address = _address(phase, status, code, text) if kind is Kind.BAD_INPUT else None
+    return Problem(kind, detail, code=code, status=status, retry_after=wait, unreachable=unreachable, address=address)
 
 
 def broken(phase: Phase, failure: str) -> Problem:
     """The problem when no usable reply came. `failure` names it ("timed out") without any value."""
     kind = Kind.UNKNOWN if phase is Phase.END else Kind.TRANSIENT
     return Problem(kind, f"SMTP {failure} at {phase.value}", unreachable=phase in BEFORE_MESSAGE)
+
+
+def _address(phase: Phase, status: int, code: str | None, text: str) -> AddressIs | None:
+    if code is not None:
+        return AddressIs.GONE if code in GONE else AddressIs.REFUSED if code in REFUSED else None
+    if phase is not Phase.RCPT or status not in (550, 551, 552, 553):
+        return None
+    # For good only where it is said: an address that is suppressed by mistake is not written to by any list.
+    return AddressIs.GONE if NOBODY.search(text.lower()) else AddressIs.REFUSED
 
 
 def _kind(phase: Phase, status: int, code: str | None, *, utf8: bool) -> Kind:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from worker.endings import Kind, Problem
+from worker.endings import AddressIs, Kind, Problem
 from worker.lookups import Nothing, Strangers
 from worker.senders.contract import Receipt
 from worker.senders.masking import mask
@@ -46,6 +46,8 @@ KINDS = {
     30001: Kind.TRANSIENT,
     30036: Kind.TRANSIENT,
 }
+# What a code says of the number. Those of its country and its routes are about our account.
+NUMBERS = dict.fromkeys((21211, 21614, 21217, 30005, 30006), AddressIs.GONE) | {OPTED_OUT: AddressIs.OPTED_OUT}
 # The daily cap rolls over 24 hours: asking each second would be 86,400 refusals.
 DAILY_CAP_WAIT = timedelta(hours=2)
 DAILY_CAP = 63038
@@ -151,7 +153,10 @@ def _problem(answer: HttpAnswer, body: Any, said: str, *, to: str, now: datetime
     detail = f"Twilio HTTP {answer.status}" + (f" {code}" if code else "") + (f": {words}" if words else "")
     if code == OPTED_OUT:
         detail = f"the number has opted out of our texts: {detail}"
-    return Problem(kind, detail, code=str(code) if code else None, status=answer.status, retry_after=wait)
+    address = NUMBERS.get(code) if code is not None and kind is Kind.BAD_INPUT else None
+    return Problem(
+        kind, detail, code=str(code) if code else None, status=answer.status, retry_after=wait, address=address
+    )
 
 
 def _kind_of_status(status: int) -> Kind:

@@ -12,14 +12,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.deliveries import DeliveryNews, Stop, invitation_state_told
+from worker.deliveries import DeliveryNews, Stop, invitation_state_told, reason_to_suppress
 from worker.keyring import CannotOpen, Keyring
 from worker.models import CustomerRow, InvitationRow, Job, SessionRow
 from worker.self_pause import Tally
 from worker.states import InvitationState, JobState
 from worker.store import tallies
 from worker.store.database import fetch
-from worker.store.falling_back import DeliveryTerms, address_of, fall_back
+from worker.store.falling_back import BOUNCED, DeliveryTerms, address_of, fall_back
 from worker.store.inviting import move_jobs
 from worker.store.outbox import tell_of_invitations
 from worker.store.sealing import Erased, open_person
@@ -28,9 +28,7 @@ from worker.store.suppressions import release, suppress
 from worker.suppression import Reason
 
 SENDER = "sender/"
-BOUNCED = "bounced"  # the reason of messages that came back, and of jobs of which all did
 _KEY = re.compile(r"[0-9a-f]{32}")
-_REASONS = {Stop.BOUNCED: Reason.BOUNCE, Stop.COMPLAINED: Reason.COMPLAINT, Stop.STOPPED: Reason.STOP}
 
 
 class Told(StrEnum):
@@ -162,12 +160,13 @@ def _address(
     now: datetime,
 ) -> bool:
     """Suppress the address that the news is about, or release it; whether there was one."""
-    if news.stop is None and not news.resume:
+    reason = reason_to_suppress(news.stop)
+    if reason is None and not news.resume:
         return False
     address = _whose(keyring, channel, row, news)
     try:
-        if news.stop is not None:
-            suppress(connection, keyring, channel, address, _REASONS[news.stop], source, now=now)
+        if reason is not None:
+            suppress(connection, keyring, channel, address, reason, source, now=now)
             return True
         return release(connection, keyring, channel, address, only={Reason.STOP}) is not None
     except ValueError:

@@ -25,6 +25,8 @@ from worker.store.sessions import FIRST, IS_LIVE
 from worker.store.suppressions import suppressed
 from worker.zones import candidate_zones
 
+BOUNCED = "bounced"  # the reason of messages that came back, and of jobs of which all did
+
 
 @dataclass(frozen=True)
 class DeliveryTerms:

@@ -10,10 +10,11 @@ import sqlalchemy as sa
 
 from worker.endings import Done, Ending, Kind, LookUp, Problem, Retry, Snooze
 from worker.ids import new_id
+from worker.keyring import Keyring
 from worker.lookups import Found
 from worker.models import Attempt, InvitationRow, Job
 from worker.states import InvitationState, JobState, invitation_state_after
-from worker.store import budgets, lots
+from worker.store import budgets, lots, refusals, tallies
 from worker.store.attempts import CLOSE, LATE, closing, in_doubt_after, lesson_of, outcomes_of
 from worker.store.database import Database
 from worker.store.invitations import LEASES
@@ -46,8 +47,9 @@ class InviteResult:
 
 
 class Handovers:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
+        self._keyring = keyring
 
     def open(
         self,
@@ -112,6 +114,7 @@ class Handovers:
                 _MOVE.run(connection, [_move(item, counted=counted[item.opened.attempt_id], now=now) for item in kept])
                 sent = [item.opened.invitation.id for item in kept if isinstance(item.ending, Done)]
                 tell_of_invitations(connection, sent, now=now)
+                refusals.follow_up(connection, self._keyring, terms, kept, now=now)
                 move_jobs(connection, ours.values(), now=now)
             closings = [_closing(item, late=False, now=now) for item in results]
             CLOSE.run(connection, closings + [_closing(item, late=True, now=now) for item in late])
@@ -121,6 +124,7 @@ class Handovers:
             if any(item.probe for item in not_made):
                 budgets.end_probe(connection, terms.rule)
             budgets.give_back(connection, terms.rule, [item.slot for item in not_made])
+            tallies.count(connection, refusals.tallies_of(kept), terms.delivery.pause, now=now)
 
 
 def _says_more(result: InviteResult) -> bool:
@@ -206,4 +210,4 @@ def _move(result: InviteResult, *, counted: bool, now: datetime) -> dict[str, An
             move |= {"new_due_at": ending.at, "more_attempts": one}
         case _:
             move["more_attempts"] = one
-    return move | {"new_reason": ending.reason, "new_detail": ending.detail[:400]}
+    return move | {"new_reason": ending.reason, "new_detail": ending.detail[:400]} | refusals.told_of(result)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from worker.budgets import BudgetRule, grant
 from worker.keyring import Keyring
+from worker.leaving import Never
 from worker.models import Attempt, InvitationRow, Job
 from worker.pacing import ask_at
 from worker.places import ASK_AGAIN, ROWS_PER_PLACE
@@ -20,6 +21,7 @@ from worker.store import budgets, leaving, lots
 from worker.store.cancelling import cancel_jobs
 from worker.store.database import Database
 from worker.store.doubts import messages_to_look_up
+from worker.store.falling_back import fall_back
 from worker.store.jobs import BATCH, EVENT
 from worker.store.leases import Leases
 from worker.store.letters import InvitationTerms, TakenInvitation, letters_of
@@ -76,6 +78,8 @@ class Invitations:
             customers = {row.id: letters[row.id].customer_id for row in of_use}
             doubts = messages_to_look_up(connection, of_use, customers, now=now)
             found = leaving.sort_out(connection, self._keyring, terms, rows, letters, doubts, now=now)
+            unreached = [row_id for row_id, why in found.stay.items() if isinstance(why, Never) and why.unreached]
+            fall_back(connection, self._keyring, terms.delivery, unreached, now=now)
             leaving.keep_back(connection, rows, found.stay, now=now)
             budgets.reserve(connection, terms.rule, state, granted, len(found.leave), now=now, probe_for=terms.lease)
         slots = granted.slots

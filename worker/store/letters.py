@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from worker.lookups import Doubt
 from worker.models import Batch, CustomerRow, InvitationRow, Job, SessionRow
 from worker.store import lots
 from worker.store.database import fetch
+from worker.store.falling_back import DeliveryTerms
 from worker.store.jobs import BATCH, EVENT
 from worker.store.sealing import open_link, open_person
 
@@ -31,6 +32,7 @@ class InvitationTerms:
     most_reissues: int  # sessions after the first, per customer and purpose
     look_up_after: timedelta | None = None  # as for jobs
     ahead: timedelta = timedelta(0)  # as for jobs
+    delivery: DeliveryTerms = field(default_factory=DeliveryTerms)
 
     @property
     def place_owner(self) -> str:

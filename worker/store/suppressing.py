@@ -1,0 +1,39 @@
+"""Whether messages that are about to leave go to addresses that may not be written to."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import sqlalchemy as sa
+
+from worker.fallback import UNREACHED
+from worker.keyring import Keyring
+from worker.leaving import Never
+from worker.states import InvitationState
+from worker.store.falling_back import address_of
+from worker.store.letters import InvitationTerms, TakenInvitation
+from worker.store.suppressions import suppressed
+from worker.suppression import DETAILS
+
+SUPPRESSED = "suppressed"
+
+
+class About(Protocol):
+    """A message that may be about to leave."""
+
+    @property
+    def item(self) -> TakenInvitation: ...
+
+
+def to_suppressed_addresses(
+    connection: sa.Connection, keyring: Keyring, terms: InvitationTerms, messages: Sequence[About], now: datetime
+) -> Mapping[uuid.UUID, Never]:
+    """Those of these messages whose addresses were suppressed, when they were written or since."""
+    to = {one.item.id: (terms.channel, address_of(one.item.customer.person, terms.channel)) for one in messages}
+    found = suppressed(connection, keyring, to.values())
+    return {
+        id_: Never(InvitationState.SUPPRESSED, SUPPRESSED, DETAILS[reason], unreached=reason in UNREACHED)
+        for id_, address in to.items()
+        if (reason := found.get(address)) is not None
+    }
