@@ -62,7 +62,7 @@ def state_of(batch: BatchFacts, counts: BatchCounts) -> BatchState:
     return batch_state(
         counts.jobs,
         issued_only=counts.issued_only,
-        paused=batch.paused_at is not None,
+        paused=batch.is_paused,
         cancelled=batch.cancelled_at is not None,
         importing=batch.imported_at is None,
     )
@@ -96,6 +96,7 @@ def status(parts: Parts, batch: BatchFacts) -> dict[str, Any]:
         "batch": batch.id,
         "name": batch.name,
         "state": state_of(batch, counts).value,
+        "pause_reason": batch.pause_reason or None,
         "rows": {"total": sum(rows.values()) + sum(refused.values()), **refused, **rows},
         "results": dict(sorted(counts.results.items())),
         "accounts": accounts,
@@ -109,10 +110,10 @@ def status(parts: Parts, batch: BatchFacts) -> dict[str, Any]:
 
 
 def needs_a_person(facts: dict[str, Any]) -> bool:
-    """Whether some rows were rejected, failed or are held, or an account is stopped: exit code 1."""
+    """Whether some rows were rejected, failed or are held, an account is stopped, or the batch has paused itself."""
     rows = facts["rows"]
     stopped = any(account["stopped"] for account in facts["accounts"].values())
-    return stopped or any(rows[state] for state in ("rejected", "failed", "held"))
+    return stopped or bool(facts["pause_reason"]) or any(rows[state] for state in ("rejected", "failed", "held"))
 
 
 def loads_of(parts: Parts, calls: Mapping[str, int], messages: Mapping[str, int]) -> list[Load]:
@@ -133,7 +134,7 @@ def loads_of(parts: Parts, calls: Mapping[str, int], messages: Mapping[str, int]
 def _forecast(parts: Parts, batch: BatchFacts, counts: BatchCounts) -> Forecast:
     if batch.cancelled_at is not None or not (counts.waiting or counts.unsent):
         return Forecast(None, None)
-    if batch.paused_at is not None:
+    if batch.is_paused:
         return Forecast(None, f"the batch is paused: `onboard resume {batch.id}` goes on with it")
     messages = Counter(counts.unsent) + Counter(counts.to_come)
     ends = forecast(loads_of(parts, _calls_left(parts, batch, counts), messages), now=parts.clock())

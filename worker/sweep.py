@@ -44,6 +44,14 @@ def take_over(parts: Parts) -> int:
     return moved
 
 
+def pause_themselves(parts: Parts) -> int:
+    """Take nothing more of batches of which too many messages come back. Returns how many there were."""
+    paused = parts.decisions.finish_pauses(now=parts.clock())
+    for batch_id, reason in paused.items():
+        log.warning("batch %d has paused itself: %s", batch_id, reason)
+    return len(paused)
+
+
 def tellable(parts: Parts) -> list[str]:
     """The targets that are to be told of something, and may be now."""
     now = parts.clock()

@@ -146,7 +146,7 @@ def test_a_cancelled_batch_is_not_paused_and_does_not_come_back_with_resume(shel
     cancel(batch)
     assert decide.pause(batch, now=shelf.clock()) == Decided(0)
     assert shelf.row(Batch).paused_at is None
-    assert decide.resume(batch).rows == 0
+    assert decide.resume(batch, now=shelf.clock()).rows == 0
     shelf.jobs.release(shelf.terms.rule, taken, now=shelf.clock())
     assert shelf.take() == []
     assert states(shelf, batch) == {"cancelled": 2}
@@ -255,7 +255,7 @@ def test_one_who_joined_in_a_paused_batch_leads_and_waits_for_the_resume(shelf, 
     decide.pause(other, now=shelf.clock())
     cancel(batch)
     assert shelf.take() == []
-    decide.resume(other)
+    decide.resume(other, now=shelf.clock())
     assert [job.batch_id for job in shelf.take()] == [other]
 
 

@@ -85,7 +85,7 @@ def test_resuming_restores_exactly_what_was_paused(shelf, decide, priority):
     before = shelf.rows(Job), shelf.rows(InvitationRow)
     pause(shelf, decide, batch)
     assert {row.priority for row in (*shelf.rows(Job), *shelf.rows(InvitationRow))} == {priority + PAUSED}
-    decided = decide.resume(batch)
+    decided = decide.resume(batch, now=shelf.clock())
     assert (decided.rows, decided.accounts, decided.channels) == (3, {"kyc"}, {"email"})
     assert (shelf.rows(Job), shelf.rows(InvitationRow)) == before
     assert shelf.row(Batch).paused_at is None
@@ -97,14 +97,14 @@ def test_pausing_twice_is_pausing_once(shelf, decide):
     batch = shelf.add(customer("Ona"))
     assert pause(shelf, decide, batch).rows == 1
     assert pause(shelf, decide, batch).rows == 0
-    assert decide.resume(batch).rows == 1
+    assert decide.resume(batch, now=shelf.clock()).rows == 1
     assert shelf.job("Ona").priority == BATCH
 
 
 def test_resuming_a_batch_that_is_not_paused_changes_nothing(shelf, decide):
     batch = shelf.add(customer("Ona"))
     before = shelf.rows(Job)
-    assert decide.resume(batch).rows == 0
+    assert decide.resume(batch, now=shelf.clock()).rows == 0
     assert shelf.rows(Job) == before
 
 
@@ -121,7 +121,7 @@ def test_what_is_in_flight_at_the_pause_comes_back_and_is_not_taken(shelf, decid
     shelf.clock.advance(minutes=1)
     assert shelf.job("Ona").state is JobState.WAITING
     assert shelf.take() == []
-    decide.resume(batch)
+    decide.resume(batch, now=shelf.clock())
     assert names(shelf.take()) == ["Ona"]
 
 
@@ -143,7 +143,7 @@ def test_a_session_that_comes_after_the_pause_is_kept_and_its_message_waits(shel
     shelf.finish(shelf.got(opened))
     assert (shelf.job("Ona").state, len(shelf.rows(SessionRow))) == (JobState.ISSUED, 1)
     assert shelf.take_letters() == []
-    decide.resume(batch)
+    decide.resume(batch, now=shelf.clock())
     assert len(shelf.send()) == 1
     assert shelf.job("Ona").state is JobState.INVITED
 
@@ -156,7 +156,7 @@ def test_a_message_in_flight_at_the_pause_comes_back_and_is_not_taken(shelf, dec
     shelf.hand_over(letters, Retry(shelf.clock(), "transient", "451"))
     assert shelf.row(InvitationRow).state is InvitationState.WAITING
     assert shelf.take_letters() == []
-    decide.resume(batch)
+    decide.resume(batch, now=shelf.clock())
     assert len(shelf.take_letters()) == 1
 
 
@@ -165,7 +165,7 @@ def test_lines_that_come_into_a_paused_batch_wait_with_it(shelf, decide):
     pause(shelf, decide, batch)
     shelf.add(customer("Jonas"), batch=batch, first_row=3)
     assert shelf.take() == []
-    assert decide.resume(batch).rows == 2
+    assert decide.resume(batch, now=shelf.clock()).rows == 2
     assert names(shelf.take()) == ["Jonas", "Ona"]
 
 
@@ -175,7 +175,7 @@ def test_a_row_that_failed_before_the_pause_and_is_retried_in_it_waits(shelf, de
     assert pause(shelf, decide, batch).rows == 0  # it had ended: nothing of it waits
     assert retry(shelf, decide, batch).rows == 1
     assert shelf.take() == []
-    decide.resume(batch)
+    decide.resume(batch, now=shelf.clock())
     assert names(shelf.take()) == ["Ona"]
 
 
@@ -184,7 +184,7 @@ def test_a_row_that_failed_in_the_pause_and_is_retried_after_it_is_taken(shelf, 
     (opened,) = shelf.open(shelf.take())
     pause(shelf, decide, batch)
     shelf.finish(shelf.failed(opened, Kind.BAD_INPUT, Cancel("bad_input", "no")))
-    decide.resume(batch)
+    decide.resume(batch, now=shelf.clock())
     retry(shelf, decide, batch)
     assert names(shelf.take()) == ["Ona"]
 
@@ -200,7 +200,7 @@ def test_a_held_row_that_is_settled_in_a_pause_waits(shelf, decide, of_message):
     pause(shelf, decide, batch)
     assert resolve(shelf, decide, batch, Verdict.REPEAT).rows == 1
     assert (shelf.take(), shelf.take_letters()) == ([], [])
-    decide.resume(batch)
+    decide.resume(batch, now=shelf.clock())
     assert (len(shelf.take()), len(shelf.take_letters())) == (int(not of_message), int(of_message))
 
 
@@ -210,7 +210,7 @@ def test_more_rows_than_a_lot_are_paused_resumed_and_cancelled(shelf, decide, mo
     shelf.jobs.release(shelf.terms.rule, shelf.take(most=4), now=shelf.clock())
     assert pause(shelf, decide, batch).rows == 10
     assert shelf.take() == []
-    assert decide.resume(batch).rows == 10
+    assert decide.resume(batch, now=shelf.clock()).rows == 10
     shelf.issue()
     assert pause(shelf, decide, batch).rows == 10
     assert shelf.take_letters() == []

@@ -117,10 +117,14 @@ def pause(invocation: Invocation, batch: str, as_json: bool) -> None:
 @JSON
 @click.pass_obj
 def resume(invocation: Invocation, batch: str, as_json: bool) -> None:
-    """Go on with BATCH (a number, or `latest`) after `onboard pause`."""
+    """Go on with BATCH (a number, or `latest`) after `onboard pause`, or after it paused itself.
+
+    A batch pauses itself when too many of its messages are refused or come back (`onboard status` says how many);
+    once it is resumed they are counted anew.
+    """
     with invocation.parts() as parts:
         found = _find_going(parts, batch)
-        decided = parts.decisions.resume(found.id)
+        decided = parts.decisions.resume(found.id, now=parts.clock())
         _ring(parts, decided)
     _say(found, "resume", decided.rows, "go on", as_json)
 

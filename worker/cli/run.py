@@ -127,7 +127,9 @@ def _exit_code(
     if stand is Stand.LATER:
         left = facts["rows"]["waiting"] + facts["rows"]["issued"]
         if facts["state"] == BatchState.PAUSED:
-            click.echo(f"paused with {left:,} rows left; `onboard resume {facts['batch']}` goes on with it", err=True)
+            why = f"it paused itself: {facts['pause_reason']}\n" if facts["pause_reason"] else ""
+            goes_on = f"`onboard resume {facts['batch']}` goes on with it"
+            click.echo(f"{why}paused with {left:,} rows left; {goes_on}", err=True)
         elif next_due is not None:
             click.echo(f"{left:,} rows wait until {next_due.isoformat(timespec='seconds')}; run again then", err=True)
         elif left:
@@ -209,8 +211,9 @@ def _import(parts: Parts, listed: Listed, options: ListOptions, *, again: bool, 
     if batch.purged_at is not None:
         purged = f"batch {batch.id} of this list was purged on {batch.purged_at:%Y-%m-%d}"
         raise CannotStart(f"{purged}; --again imports it anew, without those who have finished")
-    if batch.paused_at is not None:
-        raise CannotStart(f"batch {batch.id} of this list is paused; `onboard resume {batch.id}` goes on with it")
+    if batch.is_paused:
+        why = f"has paused itself: {batch.pause_reason}" if batch.pause_reason else "is paused"
+        raise CannotStart(f"batch {batch.id} of this list {why}; `onboard resume {batch.id}` goes on with it")
     if imported.new:
         click.echo(f"batch {batch.id}: {listed.name} imported in {time.monotonic() - began:.1f} s", err=True)
     else:

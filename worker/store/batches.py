@@ -32,6 +32,11 @@ class BatchFacts:
     paused_at: datetime | None
     cancelled_at: datetime | None
     purged_at: datetime | None = None  # its rows are gone, or going; its totals stay
+    pause_reason: str = ""  # why it paused itself, or is about to
+
+    @property
+    def is_paused(self) -> bool:
+        return self.paused_at is not None or bool(self.pause_reason)
 
 
 class Batches:
@@ -130,13 +135,14 @@ class Batches:
         with self._database.write() as connection:
             # Locked against `pause` and `cancel`, since what they do not see must know of them; and against
             # another import of the same list, which may have been faster.
-            batch = sa.select(Batch.paused_at, Batch.cancelled_at).where(Batch.id == batch_id)
-            paused_at, cancelled_at = connection.execute(batch.with_for_update(key_share=True)).one()
+            is_paused = sa.or_(Batch.paused_at.is_not(None), Batch.pause_reason != "")
+            batch = sa.select(is_paused, Batch.cancelled_at).where(Batch.id == batch_id)
+            paused, cancelled_at = connection.execute(batch.with_for_update(key_share=True)).one()
             numbers = [line.row for line in accepted] + [line.row for line in refused]
             there = _rows_in(connection, batch_id, numbers)
             accepted = [line for line in accepted if line.row not in there]
             refused = [line for line in refused if line.row not in there]
-            if paused_at is not None:
+            if paused:
                 priority += PAUSED
             if accepted:
                 self._keep_customers(connection, [line.customer for line in accepted], now=now)
@@ -176,6 +182,7 @@ _FACTS = (
     Batch.paused_at,
     Batch.cancelled_at,
     Batch.purged_at,
+    Batch.pause_reason,
 )
 _NEWEST = ("kind", "country", "locale", "timezone", "sealed", "details_at", "changed_at")
 

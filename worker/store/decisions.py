@@ -63,11 +63,28 @@ class Decisions:
             return Decided(0)
         return Decided(self._shift_priority(batch_id, PRIORITIES, +PAUSED))
 
-    def resume(self, batch_id: int) -> Decided:
-        """Go on with a paused batch."""
-        self._mark(batch_id, Batch.id == batch_id, paused_at=None)
+    def resume(self, batch_id: int, *, now: datetime) -> Decided:
+        """Go on with a paused batch; what comes back of its messages is counted anew."""
+        self._mark(batch_id, Batch.id == batch_id, paused_at=None, pause_reason="", resumed_at=now)
         rows = self._shift_priority(batch_id, _PAUSED, -PAUSED)
         return Decided(rows, *self._due_names(batch_id))
+
+    def finish_pauses(self, *, now: datetime) -> dict[int, str]:
+        """Take nothing more of batches that are to pause themselves (`store.tallies`); why, by batch.
+
+        One that is cut off is finished by the next that asks. One that a person resumes meanwhile goes on.
+        """
+        marked = sa.select(Batch.id, Batch.pause_reason).where(
+            Batch.pause_reason != "", Batch.paused_at.is_(None), Batch.cancelled_at.is_(None)
+        )
+        with self._database.read() as connection:
+            batches = fetch(connection, marked.order_by(Batch.id))
+        for batch in batches:
+            # Its messages first, and those once more that jobs have come to meanwhile: they are what harms.
+            for what in (_MESSAGES, _JOBS, _MESSAGES):
+                self._shift(what, batch.id, PRIORITIES, +PAUSED, only_while=Batch.pause_reason != "")
+            self._mark(batch.id, sa.and_(Batch.pause_reason != "", Batch.paused_at.is_(None)), paused_at=now)
+        return {batch.id: batch.pause_reason for batch in batches}
 
     def cancel(self, batch_id: int, *, now: datetime) -> Decided:
         """End every job of the batch that has not ended; what is being called is finished, and then ended.
@@ -75,7 +92,7 @@ class Decisions:
         Sessions that are open stay open at their providers until they expire. A customer of this batch whom
         another list waits for is served for that one from now on.
         """
-        self._mark(batch_id, Batch.id == batch_id, cancelled_at=now, paused_at=None)
+        self._mark(batch_id, Batch.id == batch_id, cancelled_at=now, paused_at=None, pause_reason="")
         rows, after = 0, 0
         while lot := outlive_deadlocks(partial(self._cancel_lot, batch_id, after, now=now)):
             after = lot[0]
@@ -152,7 +169,7 @@ class Decisions:
         with self._database.read() as connection:
             return connection.execute(query).scalar_one()
 
-    def _mark(self, batch_id: int, condition: sa.ColumnElement[bool], **values: datetime | None) -> bool:
+    def _mark(self, batch_id: int, condition: sa.ColumnElement[bool], **values: datetime | str | None) -> bool:
         """Whether the batch was one of which the condition holds."""
         mark = sa.update(Batch).where(Batch.id == batch_id, condition).values(**values).returning(Batch.id)
         with self._database.write() as connection:
@@ -160,41 +177,56 @@ class Decisions:
 
     def _shift_priority(self, batch_id: int, of: Iterable[int], by: int) -> int:
         of = list(of)
-        # Failed ones too, though they do not count: a retry in a paused batch must wait, and must not after it.
-        jobs = sa.select(Job.id, Job.row, Job.state).where(
-            Job.batch_id == batch_id, Job.state.in_([*OPEN_JOBS, JobState.FAILED]), Job.priority.in_(of)
-        )
-        shift = sa.update(Job).values(priority=Job.priority + by)
-        lots = self._in_lots(jobs, Job.row, lambda ids: shift.where(Job.id.in_(ids)))
-        rows = sum(row.state is not JobState.FAILED for lot in lots for row in lot)
-        unsent = (InvitationState.WAITING, InvitationState.WORKING, InvitationState.HELD, InvitationState.FAILED)
-        messages = sa.select(InvitationRow.id).where(
-            InvitationRow.batch_id == batch_id, InvitationRow.state.in_(unsent), InvitationRow.priority.in_(of)
-        )
-        shift = sa.update(InvitationRow).values(priority=InvitationRow.priority + by)
-        for _ in self._in_lots(messages, InvitationRow.id, lambda ids: shift.where(InvitationRow.id.in_(ids))):
-            pass
+        rows = self._shift(_JOBS, batch_id, of, by)
+        self._shift(_MESSAGES, batch_id, of, by)
         return rows
+
+    def _shift(
+        self,
+        what: "_Shifted",
+        batch_id: int,
+        of: Iterable[int],
+        by: int,
+        *,
+        only_while: sa.ColumnElement[bool] | None = None,
+    ) -> int:
+        """Change the priority of a batch's rows; how many of them count. `only_while`: as long as this holds of it."""
+        rows = what.rows.where(what.batch_id == batch_id, what.priority.in_(list(of)))
+        shift = sa.update(what.table).values(priority=what.priority + by)
+        still = sa.select(Batch.id).where(Batch.id == batch_id, only_while) if only_while is not None else None
+        lots = self._in_lots(rows, what.key, lambda ids: shift.where(what.id.in_(ids)), still)
+        return sum(row.state is not JobState.FAILED for lot in lots for row in lot)
 
     def _in_lots(
         self,
         query: sa.Select[*tuple[Any, ...]],
         key: sa.orm.InstrumentedAttribute[Any],
         change: Callable[[list[Any]], sa.Update],
+        still: sa.Select[int] | None = None,
     ) -> Iterator[list[sa.Row[Any]]]:
-        """Change what the query finds, in the order of `key`, in transactions of their own; each lot once changed."""
+        """Change what the query finds, in the order of `key`, in transactions of their own; each lot once changed.
+
+        `still`: for as long as this finds something.
+        """
         lot = query.order_by(key).limit(LOT)
         rest = lot
-        while rows := outlive_deadlocks(partial(self._change_lot, rest, change)):
+        while rows := outlive_deadlocks(partial(self._change_lot, rest, change, still)):
             yield rows
             # Not from the start: to pass over what is changed already would cost its square.
             rest = lot.where(key > getattr(rows[-1], key.key))
 
     def _change_lot(
-        self, query: sa.Select[*tuple[Any, ...]], change: Callable[[list[Any]], sa.Update]
+        self,
+        query: sa.Select[*tuple[Any, ...]],
+        change: Callable[[list[Any]], sa.Update],
+        still: sa.Select[int] | None,
     ) -> list[sa.Row[Any]]:
         with self._database.write() as connection:
             rows = fetch(connection, query.with_for_update())
+            # Held until the lot is changed, so that who ends it finds what was changed before. After the rows, as
+            # those who write results lock them.
+            if still is not None and not fetch(connection, still.with_for_update(read=True)):
+                return []
             if rows:
                 connection.execute(change([row.id for row in rows]))
         return rows
@@ -226,6 +258,39 @@ class Decisions:
             accounts = frozenset(connection.execute(jobs).scalars())
             channels = frozenset(connection.execute(messages.distinct()).scalars())
         return accounts, channels
+
+
+@dataclass(frozen=True)
+class _Shifted:
+    """A table whose rows are lifted out of those that are taken, and which of them."""
+
+    table: type[Job] | type[InvitationRow]
+    rows: sa.Select[*tuple[Any, ...]]
+    key: sa.orm.InstrumentedAttribute[Any]
+
+    @property
+    def id(self) -> sa.orm.InstrumentedAttribute[Any]:
+        return self.table.id
+
+    @property
+    def batch_id(self) -> sa.orm.InstrumentedAttribute[int]:
+        return self.table.batch_id
+
+    @property
+    def priority(self) -> sa.orm.InstrumentedAttribute[int]:
+        return self.table.priority
+
+
+# Failed ones too, though they do not count: a retry in a paused batch must wait, and must not after it.
+_JOBS = _Shifted(
+    Job, sa.select(Job.id, Job.row, Job.state).where(Job.state.in_([*OPEN_JOBS, JobState.FAILED])), Job.row
+)
+_UNSENT = (InvitationState.WAITING, InvitationState.WORKING, InvitationState.HELD, InvitationState.FAILED)
+_MESSAGES = _Shifted(
+    InvitationRow,
+    sa.select(InvitationRow.id, InvitationRow.state).where(InvitationRow.state.in_(_UNSENT)),
+    InvitationRow.id,
+)
 
 
 def _rows(which: Which, state: JobState) -> sa.Select[*tuple[Any, ...]]:

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 
 from worker.endings import Kind
-from worker.models import Attempt, Batch, Finished, InvitationRow, Job, Refusal, SessionRow
+from worker.models import Attempt, Batch, Finished, InvitationRow, Job, Refusal, SessionRow, Tally
 from worker.states import LIVE_SESSIONS, JobState
 from worker.store.attempts import LATE
 from worker.store.counts import BatchCounts, totals_of
@@ -64,7 +64,9 @@ class Purging:
         mark = sa.update(Batch).where(Batch.id == batch_id, Batch.purged_at.is_(None)).returning(Batch.id)
         with self._database.write() as connection:
             values = {"purged_at": now, "totals": totals_of(counts)}
-            return connection.execute(mark.values(values)).first() is not None
+            begun = connection.execute(mark.values(values)).first() is not None
+            connection.execute(sa.delete(Tally).where(Tally.batch_id == batch_id))
+            return begun
 
     def under_way(self) -> list[int]:
         """The batches that were begun and still have rows."""

@@ -1,7 +1,7 @@
 """A batch's messages by the minute, and its pausing itself when too many of them come back (`worker.self_pause`).
 
 Counted in the very transaction that writes what came of the messages. The batch is marked there; its rows are lifted
-out of those that are taken afterwards, by the timer (`Decisions.pause_marked`): they may be a million.
+out of those that are taken afterwards, by the timer (`Decisions.finish_pauses`): they may be a million.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -50,8 +50,7 @@ def _pause(connection: sa.Connection, batch_ids: Collection[int], rule: PauseRul
         spans = ([*since, TallyRow.minute > now - HOUR], since)
         reason = pause_reason((_sum(connection, batch_id, span) for span in spans), rule)
         if reason is not None:
-            mark = sa.update(Batch).where(Batch.id == batch_id, *_MAY_PAUSE)
-            connection.execute(mark.values(pause_reason=reason[:400]))
+            connection.execute(_MARK, {"batch_id": batch_id, "reason": reason[:400]})
 
 
 def _sum(connection: sa.Connection, batch_id: int, span: Iterable[sa.ColumnElement[bool]]) -> Tally:
@@ -69,3 +68,11 @@ _MAY_PAUSE = (
     Batch.pause_reason == "",
 )
 _GOING = sa.select(Batch.resumed_at).where(Batch.id == sa.bindparam("batch_id"), *_MAY_PAUSE)
+# Whoever holds the batch (an import, somebody who pauses it) may wait for rows that are held here: the next result that
+# counts says it again.
+_FREE = sa.select(Batch.id).where(Batch.id == sa.bindparam("batch_id"), *_MAY_PAUSE)
+_MARK = (
+    sa.update(Batch)
+    .where(Batch.id.in_(_FREE.with_for_update(skip_locked=True, key_share=True)))
+    .values(pause_reason=sa.bindparam("reason"))
+)
