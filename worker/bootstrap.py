@@ -24,7 +24,7 @@ from worker.outgoing import BUS, SUBSCRIBER, Happened
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import Provider
 from worker.providers.parameters import check_parameters
-from worker.providers.registry import build_provider
+from worker.providers.registry import build_provider, webhook_peers
 from worker.routing import Rule
 from worker.self_pause import PauseRule
 from worker.senders.contract import Sender
@@ -44,6 +44,7 @@ from worker.store.facts import Facts
 from worker.store.failover import Failover
 from worker.store.falling_back import DeliveryTerms
 from worker.store.handovers import Handovers
+from worker.store.hearing import Hears
 from worker.store.inbox_retention import InboxRetention
 from worker.store.invitations import Invitations
 from worker.store.jobs import Jobs, JobTerms
@@ -52,6 +53,7 @@ from worker.store.outbox import Told
 from worker.store.purging import Purging
 from worker.store.sealing import open_person
 from worker.store.sweeps import Sweeps
+from worker.store.webhooks import ACCOUNT, Webhooks
 
 # A row must be able to wait a little under its lease, be called for, and be written.
 LEASE_ROOM = timedelta(seconds=5)
@@ -99,6 +101,8 @@ class Parts:
         self.failover = Failover(self.database)
         self.erasing, self.purging = Erasing(self.database), Purging(self.database)
         self.inbox_retention = InboxRetention(self.database)
+        hears = Hears(self.keyring, webhook_peers(settings.accounts), most_reissues=settings.reissue.most)
+        self.webhooks = Webhooks(self.database, self.keyring, {ACCOUNT: hears})
         self._senders = senders
         # The end is drawn: containers of one host name may count their processes from 1 each.
         self.owner = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(3)}"

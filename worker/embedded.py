@@ -24,7 +24,7 @@ from worker.retention import Retention
 from worker.runner import Runner
 from worker.store import schema
 from worker.store.database import reason
-from worker.sweep import pause_themselves, return_leases, ringable, take_over
+from worker.sweep import look_after, return_leases, ringable
 from worker.targets.contract import Target
 
 log = logging.getLogger(__name__)
@@ -137,8 +137,7 @@ class Embedded:
         in_thread = self.runner.in_thread
         await in_thread(lambda: return_leases(self._parts, all_of_them=self._all_of_them))
         self._all_of_them = False
-        await in_thread(take_over, self._parts)
-        await in_thread(pause_themselves, self._parts)
+        await in_thread(look_after, self._parts)
         for step, name in await in_thread(ringable, self._parts):
             self.ring(step, name)
         await in_thread(self._retention.step)

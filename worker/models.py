@@ -404,7 +404,9 @@ class Webhook(Base):
     event: Mapped[str] = mapped_column(sa.String(64), doc="What the other side calls it.")
     received_at: Mapped[datetime]
     state: Mapped[str] = mapped_column(
-        sa.String(16), doc="waiting, applied, ignored (nothing new), unknown (nobody's), or broken (a bug of ours)."
+        sa.String(16),
+        doc="waiting, applied, ignored (nothing new), unknown (nobody's), alert (a person should look), or broken (a"
+        " bug of ours).",
     )
     due_at: Mapped[datetime | None] = mapped_column(doc="When to work it off; NULL: it is done with.")
     attempts: Mapped[int]
@@ -418,7 +420,8 @@ class Webhook(Base):
     __table_args__ = (
         sa.UniqueConstraint("source", "digest"),
         partial("ix_webhook_due", "due_at", "id", where="due_at IS NOT NULL"),
-        partial("ix_webhook_unknown", "received_at", where="state = 'unknown'"),
+        # What a person should look at: few.
+        partial("ix_webhook_listed", "received_at", where="state IN ('unknown', 'alert', 'broken')"),
         sa.Index("ix_webhook_received", "received_at"),
     )
 

@@ -7,10 +7,11 @@ what ranks higher stays. Where rank and time tell, the order of arrival changes 
 operators the same.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from typing import Any
 
 from worker.states import JobState, SessionState
 
@@ -83,6 +84,24 @@ class SessionNews:
             return Rank.GONE
         # That a session expired is no verdict, whatever the event's flag says: one that comes is believed.
         return Rank.FINAL if self.final and self.state is not SessionState.EXPIRED else Rank.ENDED
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, to be kept until it is applied; `news_of` reads it again."""
+        kept: dict[str, Any] = {name: value for name, value in vars(self).items() if value not in (None, "", 0, False)}
+        kept["match"] = [[key.value, value] for key, value in self.match]
+        if self.happened_at is not None:
+            kept["happened_at"] = self.happened_at.isoformat()
+        return kept
+
+
+def news_of(kept: Mapping[str, Any]) -> SessionNews:
+    """The news that `as_json` gave. Raises KeyError, ValueError for what it never gives."""
+    given = dict(kept)
+    given["match"] = tuple((Key(key), value) for key, value in kept["match"])
+    for name, read in (("state", SessionState), ("result", Result), ("happened_at", datetime.fromisoformat)):
+        if name in given:
+            given[name] = read(given[name])
+    return SessionNews(**given)
 
 
 @dataclass(frozen=True)

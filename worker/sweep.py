@@ -8,9 +8,11 @@ import logging
 from worker.bootstrap import Parts
 from worker.store import places, telling
 from worker.store.sweeps import Returned
+from worker.store.webhooks import LOT, WebhookState
 from worker.substitutes import take_overs
 
 log = logging.getLogger(__name__)
+HEARD_AT_ONCE = 20  # lots of webhooks at a tick: what else is due must not wait for all that came in an outage
 
 
 def return_leases(parts: Parts, *, all_of_them: bool = False) -> Returned:
@@ -28,6 +30,13 @@ def return_leases(parts: Parts, *, all_of_them: bool = False) -> Returned:
             returned.held,
         )
     return returned
+
+
+def look_after(parts: Parts) -> None:
+    """What the timer sees to before it looks for what is due, and rings for it."""
+    take_over(parts)
+    pause_themselves(parts)
+    hear(parts)
 
 
 def take_over(parts: Parts) -> int:
@@ -50,6 +59,26 @@ def pause_themselves(parts: Parts) -> int:
     for batch_id, reason in paused.items():
         log.warning("batch %d has paused itself: %s", batch_id, reason)
     return len(paused)
+
+
+def hear(parts: Parts) -> set[tuple[str, str]]:
+    """Work off what providers and senders have told us; (step, name) of what is due by that now.
+
+    Whoever takes webhooks in works them off at once: what is found here is what was left, or is looked at again.
+    """
+    due: set[tuple[str, str]] = set()
+    for _ in range(HEARD_AT_ONCE):
+        now = parts.clock()
+        if not parts.webhooks.any_due(now=now):
+            break
+        worked = parts.webhooks.work(now=now)
+        due |= worked.due
+        for source, event, state, detail in worked.listed:
+            level = logging.ERROR if state is WebhookState.BROKEN else logging.WARNING
+            log.log(level, "%s of %s is %s: %s; see `onboard webhook list`", event, source, state.value, detail)
+        if worked.count < LOT:
+            break
+    return due
 
 
 def tellable(parts: Parts) -> list[str]:

@@ -49,7 +49,7 @@ from worker.process import NotReady, Outdated, Process, opened
 from worker.runner import LONGEST_SHIFT
 from worker.settings import SettingsError, load
 from worker.store.database import reason
-from worker.sweep import pause_themselves, return_leases, ringable, take_over, tellable
+from worker.sweep import look_after, return_leases, ringable, tellable
 from worker.targets.build import build_targets
 
 log = logging.getLogger(__name__)
@@ -137,8 +137,7 @@ def sweep() -> None:
         return
     with _a_database_that_may_be_away():
         return_leases(here.parts)
-        take_over(here.parts)
-        pause_themselves(here.parts)
+        look_after(here.parts)
         for step, name in ringable(here.parts):
             ring_soon(step, name)
         for target in tellable(here.parts):

@@ -77,9 +77,9 @@ def _make_tables() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_webhook"),
         sa.UniqueConstraint("source", "digest", name="uq_webhook_source_digest"),
     )
-    due, unknown = sa.text("due_at IS NOT NULL"), sa.text("state = 'unknown'")
+    due, listed = sa.text("due_at IS NOT NULL"), sa.text("state IN ('unknown', 'alert', 'broken')")
     op.create_index("ix_webhook_due", "webhook", ["due_at", "id"], postgresql_where=due, sqlite_where=due)
-    op.create_index("ix_webhook_unknown", "webhook", ["received_at"], postgresql_where=unknown, sqlite_where=unknown)
+    op.create_index("ix_webhook_listed", "webhook", ["received_at"], postgresql_where=listed, sqlite_where=listed)
     op.create_index("ix_webhook_received", "webhook", ["received_at"])
     op.create_table(
         "suppression",

@@ -43,6 +43,9 @@ class IdenfyKycWebhooks:
     def __init__(self, account: WebhookSettings) -> None:
         self._signed = SignedByIdenfy(account)
 
+    def refuses_unread(self, delivery: Delivery, *, now: datetime) -> str:
+        return self._signed.refuses_unread(delivery)
+
     def refuses(self, delivery: Delivery, *, now: datetime) -> str:
         return self._signed.refuses(delivery)
 

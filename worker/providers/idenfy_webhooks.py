@@ -6,6 +6,7 @@ is genuine for ever: what was taken is not taken again, and late news changes no
 
 import hashlib
 import hmac
+import re
 
 from worker.news import SessionNews
 from worker.providers.account import AccountUnusable
@@ -15,6 +16,7 @@ from worker.providers.webhooks import LARGEST, Delivery, Unreadable, WebhookSett
 SIGNATURE = "idenfy-signature"
 EVENT_TYPE = "idenfy-event-type"
 LONGEST_NAME = 64
+FORM = re.compile(r"[0-9a-f]{64}")
 
 
 class SignedByIdenfy:
@@ -28,10 +30,16 @@ class SignedByIdenfy:
             raise AccountUnusable(account.name, "webhook_keys", "needed to take webhooks: the key set at iDenfy")
         self._keys = account.webhook_keys
 
-    def refuses(self, delivery: Delivery) -> str:
+    def refuses_unread(self, delivery: Delivery) -> str:
         given = delivery.headers.get(SIGNATURE, "")
         if not given:
             return "it is not signed"
+        return "" if FORM.fullmatch(given) else "its signature is of no key of the account"
+
+    def refuses(self, delivery: Delivery) -> str:
+        if why := self.refuses_unread(delivery):
+            return why
+        given = delivery.headers[SIGNATURE]
         if len(delivery.body) > LARGEST:
             return "it is too large"
         # Each key is tried, so that the time taken does not say which one it was.

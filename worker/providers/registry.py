@@ -37,6 +37,20 @@ def build_provider(account: AccountSettings) -> Provider:
     return adapter(account)
 
 
+def webhook_peers(accounts: Mapping[str, AccountSettings]) -> dict[str, frozenset[str]]:
+    """By account, all whose webhooks come to its address, itself among them: a provider knows one address for each
+    of its own accounts, however many of ours use that one."""
+
+    def known_as(account: AccountSettings) -> tuple[object, ...]:
+        given = (account.api_key, account.customer_id)
+        return (READERS.get(account.provider), account.base_url, *(one and one.reveal() for one in given))
+
+    by_provider: dict[tuple[object, ...], set[str]] = {}
+    for name, account in accounts.items():
+        by_provider.setdefault(known_as(account), set()).add(name)
+    return {name: frozenset(by_provider[known_as(account)]) for name, account in accounts.items()}
+
+
 def build_webhook_reader(account: WebhookSettings) -> WebhookReader | None:
     """What reads the account's webhooks; None for a provider of which none are known.
 

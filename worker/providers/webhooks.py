@@ -49,6 +49,9 @@ class Unreadable:
 class WebhookReader(Protocol):
     """One account's webhooks. Built once per process from the account's settings."""
 
+    def refuses_unread(self, delivery: Delivery, *, now: datetime) -> str:
+        """As `refuses`, by the headers and the path alone: so that strangers' bodies need not be read."""
+
     def refuses(self, delivery: Delivery, *, now: datetime) -> str:
         """Why this is not the provider's, for the log, naming no value; "" where it is. Nothing is parsed before.
 

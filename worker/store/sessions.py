@@ -302,7 +302,15 @@ def _session(
         "expires_at": session.expires_at,
         "expiry_source": session.expiry_source,
         "replaces": replaces,
+        # By what later events may name it, where they name nothing else: a company's.
+        "company_id": session.references.get("companyId", "")[:100],
+        "token_digest": keyring.digests(session.token)[0] if _named_by_token(session) else None,
     }
+
+
+def _named_by_token(session: Session) -> bool:
+    """Whether the provider may name a session by its token: of iDenfy's, those of a company's form."""
+    return not session.references.keys() & {"scanRef", "entityId", "applicantId"}
 
 
 def _invitation(

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http import HTTPStatus
@@ -11,18 +11,24 @@ from typing import Any
 from aiohttp import web
 
 from worker.bootstrap import Parts
+from worker.events import Event, Receipt
 from worker.receiving import Receiver
 from worker.store.fates import Fates
+from worker.store.webhooks import Arrived, Kept
+from worker.sweep import hear
 from worker.web.events import ADDRESS, Events
 from worker.web.lots import Lots, Receive, Ring
 from worker.web.problems import PROBLEM, problem
 from worker.web.readiness import Readiness
 from worker.web.reading import BODY_SECONDS
 from worker.web.waiting import Waiting
+from worker.web.webhooks import WebhookRoutes, WorkingOff
 
 log = logging.getLogger(__name__)
 
-THREADS = 4  # for the database: one lot, one look for links, and two for what is asked
+# For the database: a lot of events and one of webhooks, one that works webhooks off, a look for links, and two for what
+# is asked.
+THREADS = 6
 LOTS, READINESS, WAITING = web.AppKey("lots", Lots), web.AppKey("ready", Readiness), web.AppKey("waiting", Waiting)
 ROUTE = web.RequestKey("route", str)  # where a request keeps which route it took, for the log
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -33,9 +39,14 @@ def no_bell(_step: str, _name: str) -> None:
 
 
 def app(
-    parts: Parts, *, ring: Ring = no_bell, receive: Receive | None = None, body_seconds: float = BODY_SECONDS
+    parts: Parts,
+    *,
+    ring: Ring = no_bell,
+    receive: Receive[Event, Receipt] | None = None,
+    body_seconds: float = BODY_SECONDS,
 ) -> web.Application:
-    """An aiohttp application with POST /events, GET /events/ID, /healthz and /readyz, to run or to mount.
+    """An aiohttp application with POST /events, GET /events/ID, POST /webhooks/ACCOUNT, /healthz and /readyz, to run
+    or to mount.
 
     `parts` stay the caller's to close. `ring(step, name)` is told what is due once it is committed, on the loop, and
     must return at once: `worker.bells.ring_soon`. `body_seconds` bounds how long one body may take. The database may be
@@ -50,6 +61,14 @@ def app(
     waiting = Waiting(lambda job_ids: fates.hand_out(job_ids, now=parts.clock()), in_thread)
     lots = Lots(receive or Receiver(parts).receive, ring, in_thread)
     readiness = Readiness(parts)
+    worked_off = WorkingOff(lambda: hear(parts) if readiness.why_not is None else set(), ring, in_thread)
+
+    def keep(lot: Sequence[Arrived]) -> Kept:
+        return parts.webhooks.keep(lot, now=parts.clock())
+
+    webhooks = WebhookRoutes(
+        parts, Lots(keep, ring, in_thread), readiness, in_thread, worked_off, body_seconds=body_seconds
+    )
     events = Events(parts, lots, waiting, fates, readiness, in_thread, body_seconds=body_seconds)
 
     async def ready(_request: web.Request) -> web.Response:
@@ -62,11 +81,16 @@ def app(
 
     async def lifetime(_application: web.Application) -> AsyncIterator[None]:
         await in_thread(readiness.look)
-        looking = asyncio.create_task(readiness.keep_looking(in_thread))
+        beside = [
+            asyncio.create_task(readiness.keep_looking(in_thread)),
+            asyncio.create_task(worked_off.keep_working()),
+        ]
         yield
-        looking.cancel()
-        with suppress(asyncio.CancelledError):
-            await looking
+        for task in beside:
+            task.cancel()
+        for task in beside:
+            with suppress(asyncio.CancelledError):
+                await task
         threads.shutdown()
 
     async def answer_those_who_wait(_application: web.Application) -> None:
@@ -78,6 +102,9 @@ def app(
     made.on_shutdown.append(answer_those_who_wait)
     made.router.add_post("/events", events.post)
     made.router.add_get("/events/{id}", events.get, name=ADDRESS)
+    made.router.add_post("/webhooks/{account}", webhooks.post)
+    # FrankieOne appends its request's id to the address that was registered, which may end in a secret.
+    made.router.add_post("/webhooks/{account}/{rest:.*}", webhooks.post)
     made.router.add_get("/healthz", alive)
     made.router.add_get("/readyz", ready)
     return made

@@ -12,7 +12,7 @@ from aiohttp import web
 from worker.bootstrap import Parts
 from worker.clock import monotonic
 from worker.envelopes import Unreadable, read
-from worker.events import EventKind, Outcome, Receipt
+from worker.events import Event, EventKind, Outcome, Receipt
 from worker.outage import Outage
 from worker.store.database import reason
 from worker.store.fates import Fate, Fates, Standing
@@ -37,7 +37,7 @@ class Events:
     def __init__(
         self,
         parts: Parts,
-        lots: Lots,
+        lots: Lots[Event, Receipt],
         waiting: Waiting,
         fates: Fates,
         readiness: Readiness,

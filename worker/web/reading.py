@@ -43,6 +43,46 @@ def check_before_the_body(request: web.Request) -> None:
         raise Unacceptable(413, f"the event has more than {LARGEST:,} bytes")
 
 
+class Room:
+    """How many bytes of large bodies may be held at the same time: who is not known yet must not fill the memory."""
+
+    def __init__(self, bytes_: int, *, free: int) -> None:
+        """The first `free` bytes of each body count for nothing, so that large ones keep no small one out."""
+        self._left = bytes_
+        self.free = free
+
+    def take(self, count: int) -> bool:
+        if count > self._left:
+            return False
+        self._left -= count
+        return True
+
+    def give_back(self, count: int) -> None:
+        self._left += count
+
+
+async def bounded_body(request: web.Request, room: Room, *, largest: int, seconds: float) -> bytes:
+    """All of the body, as `body`; where there is no room for it, raises Unacceptable with 503."""
+    taken = 0
+    read = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for part in request.content.iter_any():
+                read += part
+                if len(read) > largest:
+                    raise Unacceptable(413, f"it has more than {largest:,} bytes")
+                more = len(read) - room.free - taken
+                if more > 0:
+                    if not room.take(more):
+                        raise Unacceptable(503, "too much is being sent at the same time")
+                    taken += more
+    except TimeoutError:
+        raise Unacceptable(408, f"the body did not come within {seconds:g} seconds") from None
+    finally:
+        room.give_back(taken)
+    return bytes(read)
+
+
 async def body(request: web.Request, *, seconds: float) -> bytes:
     """All of the body. Raises Unacceptable where it is too large, or too slow.
 

@@ -1,0 +1,157 @@
+"""What is heard of the sessions that a customer was given one after the other, and what that makes of the job. Pure.
+
+a session's Heard, its job  --job_after-->  Move, or nothing
+"""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from worker.news import REPLACED, Heard, Rank, Result, job_state_heard
+from worker.reissue import SETTLES
+from worker.states import LIVE_SESSIONS, JobState, SessionState
+
+SESSION_FAILED = "session_failed"  # the reason of a job whose session was cancelled or deleted at the provider
+SESSION_EXPIRED = "session_expired"  # … of one that waits for a new session, since its customer had no message yet
+REISSUES_SPENT = "reissues_spent"
+# A job that is held for one of these waits for a person's word on another session than the one that was heard of.
+_ABOUT_ANOTHER = ("second_session", "conflict")
+
+
+@dataclass(frozen=True)
+class Link:
+    """One of a customer's sessions for a purpose. Times are aware."""
+
+    id: uuid.UUID
+    issued_at: datetime
+    expires_at: datetime
+    look_at: datetime | None
+    heard: Heard
+
+    @property
+    def has_verdict(self) -> bool:
+        return job_state_heard(self.heard) is JobState.COMPLETED
+
+
+@dataclass(frozen=True)
+class JobNow:
+    """A job of the same customer and purpose, which joined no other.
+
+    `in_doubt`: a call for a session of it, which may have been carried out. `told`: a message of it is out. `silent`: it asks
+    for none.
+    """
+
+    id: int
+    state: JobState
+    session_id: uuid.UUID | None
+    reason: str = ""
+    detail: str = ""
+    result: str = ""
+    in_doubt: uuid.UUID | None = None
+    reissues: int = 0
+    told: bool = False
+    silent: bool = False
+    due_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Move:
+    """What a job becomes. `due_at` is there where it waits; `session_id` is the session that decided."""
+
+    state: JobState
+    session_id: uuid.UUID | None
+    result: str = ""
+    reason: str = ""
+    detail: str = ""
+    due_at: datetime | None = None
+
+
+def believed(heard: Heard, *, replaced: bool) -> Heard:
+    """What news is compared with. Of a session that another has replaced only a verdict counts, whatever our clock
+    had called it before."""
+    decided = heard.state in (SessionState.COMPLETED, SessionState.FAILED)
+    over = heard.state is SessionState.SUPERSEDED or (replaced and not decided)
+    return replace(REPLACED, rank=max(heard.rank, Rank.ENDED)) if over else heard
+
+
+def look_at_after(before: Link, heard: Heard, *, now: datetime) -> datetime | None:
+    """When to look whether the session ended unused, once this is heard of it."""
+    if heard.state in LIVE_SESSIONS:
+        if heard.result is Result.REVIEW:
+            return None
+        was_still = before.heard.state in LIVE_SESSIONS and before.heard.result is not Result.REVIEW
+        # A review that ended without an end, or a link that our clock had called dead: looked at as others are.
+        return before.look_at if was_still else max(now, before.expires_at + SETTLES)
+    if heard.state is SessionState.EXPIRED:
+        return now if before.heard.state is not SessionState.EXPIRED else before.look_at
+    return None
+
+
+def deciding(links: Iterable[Link]) -> Link | None:
+    """Of several sessions with a verdict the one that counts: the provider's last, in whatever order they came."""
+    ends = [link for link in links if link.has_verdict]
+    return max(
+        ends,
+        key=lambda link: (link.heard.rank, link.heard.at or link.issued_at, link.heard.weight, link.id.hex),
+        default=None,
+    )
+
+
+def job_after(
+    job: JobNow, link: Link, links: Iterable[Link], *, most_reissues: int, led: bool, now: datetime
+) -> Move | None:
+    """What becomes of the job once `link`, one of `links`, is as it is now; None: nothing.
+
+    `led`: another job of the customer serves it now, so that this one, which has ended, cannot come back to life.
+    """
+    if job.state is JobState.CANCELLED:
+        return None
+    if link.has_verdict:
+        return _completed(job, deciding(links) or link)
+    if job.session_id != link.id:
+        return None
+    if job_state_heard(link.heard) is JobState.FAILED:
+        if not _can_fail(job):
+            return None
+        return Move(JobState.FAILED, link.id, reason=SESSION_FAILED, detail=link.heard.note)
+    if job.state is JobState.FAILED and job.reason == SESSION_FAILED and not led:
+        # What had it fail is not the last word any more.
+        job = replace(job, state=JobState.INVITED if job.told else JobState.ISSUED)
+        return _open(job, link, most_reissues, now) or Move(job.state, link.id, _result(link))
+    return _open(job, link, most_reissues, now)
+
+
+def _completed(job: JobNow, link: Link) -> Move | None:
+    move = Move(JobState.COMPLETED, link.id, _result(link))
+    same = job.state is JobState.COMPLETED and (job.session_id, job.result) == (move.session_id, move.result)
+    return None if same else move
+
+
+def _can_fail(job: JobNow) -> bool:
+    if job.state is JobState.WAITING:
+        return job.in_doubt is None
+    if job.state is JobState.HELD:
+        return job.in_doubt is None and job.reason not in _ABOUT_ANOTHER
+    return job.state in (JobState.ISSUED, JobState.INVITED, JobState.COMPLETED)
+
+
+def _open(job: JobNow, link: Link, most_reissues: int, now: datetime) -> Move | None:
+    """The job of a session that goes on, or has expired."""
+    if job.state is JobState.ISSUED and link.heard.state is SessionState.EXPIRED and not job.told and not job.silent:
+        if job.reissues >= most_reissues:
+            detail = "the link expired before it could be sent, and no more sessions are allowed for the customer"
+            return Move(JobState.LAPSED, link.id, reason=REISSUES_SPENT, detail=detail)
+        detail = "the link expired before it could be sent"
+        return Move(JobState.WAITING, link.id, reason=SESSION_EXPIRED, detail=detail, due_at=now)
+    result = _result(link)
+    if job.state is JobState.WAITING and link.heard.state in LIVE_SESSIONS and result and job.in_doubt is None:
+        # The customer has handed something in: no new session is asked for meanwhile.
+        return Move(JobState.INVITED if job.told else JobState.ISSUED, link.id, result)
+    if job.state in (JobState.ISSUED, JobState.INVITED) and job.result != result:
+        return Move(job.state, link.id, result, job.reason, job.detail)
+    return None
+
+
+def _result(link: Link) -> str:
+    return link.heard.result.value if link.heard.result else ""
