@@ -33,6 +33,17 @@ keys = [{{ env = "KEY" }}]
 provider = "idenfy-kyc"
 api_key = {{ env = "SECRET" }}
 api_secret = {{ env = "SECRET" }}
+webhook_keys = [{{ env = "HOOK" }}, {{ env = "OLD_HOOK" }}]
+[accounts.au]
+provider = "frankieone-v2"
+api_key = {{ env = "SECRET" }}
+customer_id = {{ env = "CUSTOMER" }}
+link = "https://verify.example.com/start#token={{token}}"
+webhook_secret = {{ env = "PATH_SECRET" }}
+[accounts.mute]
+provider = "idenfy-kyc"
+api_key = {{ env = "SECRET" }}
+api_secret = {{ env = "SECRET" }}
 [[routes]]
 accounts = ["kyc"]
 [email]
@@ -43,6 +54,12 @@ from = "Example Bank <verify@example.com>"
 """
 FIRST, SECOND = "first-of-the-keys", "whsec_" + base64.b64encode(b"second-of-the-keys").decode()
 KEYS = 'event_keys = [{ env = "FIRST" }, { env = "SECOND" }]\n'
+HOOKS = {
+    "HOOK": "webhook-key-one",
+    "OLD_HOOK": "webhook-key-two",
+    "PATH_SECRET": "unguessable-segment-of-a-path",
+    "CUSTOMER": "11111111-1111-4111-8111-111111111111",
+}
 DATA = {"customer_id": "C-1", "email": "ona@example.com"}
 EVENT = {"specversion": "1.0", "id": "7", "source": "/signup", "type": "onboarding.requested", "data": DATA}
 CLOUD = "application/cloudevents+json"
@@ -82,7 +99,7 @@ class Site:
         **how: Any,
     ) -> None:
         (directory / "onboarding.toml").write_text(SETTINGS.format(url=url, web=keys))
-        environ = {"KEY": key or new_key(), "SECRET": "0000", "FIRST": FIRST, "SECOND": SECOND}
+        environ = {"KEY": key or new_key(), "SECRET": "0000", "FIRST": FIRST, "SECOND": SECOND} | HOOKS
         self.parts = Parts(load(directory / "onboarding.toml", environ=environ), clock=clock)
         self.clock = clock
         self.script = Script()
