@@ -1,12 +1,37 @@
 """When a session is asked for: late, so that its link is fresh when the customer may be written to. Pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from worker.quiet import QuietHours, allowed_at
+from worker.zones import candidate_zones, is_known
 
 # Each round moves on to a later day at most; two channels that do not meet within them never do.
 _ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class Hours:
+    """What a configuration says of when customers may be written to: `quiet` by channel.
+
+    `zone` is whose clock counts for a customer of whom neither zone, phone nor country is known.
+    """
+
+    quiet: Mapping[str, QuietHours] = field(default_factory=dict)
+    zone: str = "UTC"
+
+    def concern(self, channels: Sequence[str]) -> bool:
+        """Whether there are quiet hours on any of the channels; where there are none, nobody need be asked where."""
+        return bool(self.quiet) and any(channel in self.quiet for channel in channels)
+
+    def needs_phone(self, timezone: str) -> bool:
+        """Whether the customer's phone has to be read to know the zones: a known time zone decides alone."""
+        return not is_known(timezone)
+
+    def zones_of(self, *, timezone: str, phone: str, country: str) -> tuple[str, ...]:
+        """The zones that a customer may be in."""
+        return candidate_zones(timezone=timezone, phone=phone, country=country, default=self.zone)
 
 
 def ask_at(

@@ -11,6 +11,7 @@ from functools import cached_property
 
 import sqlalchemy as sa
 
+from worker.asking import Hours
 from worker.budgets import BudgetRule
 from worker.clock import Clock, SharedClock, system_clock
 from worker.customers import Customer, FieldProblem, invitation_channels
@@ -175,6 +176,20 @@ class Parts:
         # A relay refuses recipients one by one, and connections are counted for each process: it keeps them.
         return BudgetRule(f"sender/{channel}", limits, places, None, policy, opens_after=None, each_process=True)
 
+    @cached_property
+    def hours(self) -> Hours:
+        """When customers may be written to."""
+        invitations = self.settings.invitations
+        return Hours(dict(invitations.quiet_hours.items()), invitations.timezone)
+
+    def keeps(self, account: str, floor: timedelta) -> timedelta:
+        """How old a link of the account may be when it leaves, as far as is known before there is one.
+
+        Nothing, where the vendor decides how long links live.
+        """
+        lifetime = self.providers[account].lifetime
+        return timedelta(0) if lifetime is None else max(lifetime - floor, timedelta(0))
+
     def ready(self) -> None:
         """Make the budgets' rows, and set the clock by the database's. The schema must be up to date."""
         self.budgets.ensure(
@@ -249,6 +264,8 @@ class Parts:
                 ahead=EVENTS_AHEAD,
                 alone=ALONE,
                 reissue_at=provider.reissue_at,
+                hours=self.hours,
+                lifetime=provider.lifetime,
                 look_up_after=_look_up_after(settings.on_unknown, provider, settings.timeout),
             ),
             provider=provider,
@@ -276,6 +293,7 @@ class Parts:
                 horizon=HORIZON,
                 ahead=EVENTS_AHEAD,
                 most_reissues=self.settings.reissue.most,
+                hours=self.hours,
                 look_up_after=_look_up_after(on_unknown, self.senders[channel], timeout),
                 delivery=self.delivery_terms,
             ),
@@ -330,7 +348,6 @@ def told_of(settings: Settings) -> Told:
 def not_applied_yet(settings: Settings) -> list[str]:
     """What the configuration asks for and this release does not do: nobody must rely on it unawares."""
     asked = {
-        "invitations.quiet_hours": bool(settings.invitations.quiet_hours),
         "invitations.reminders": bool(settings.invitations.reminders),
         "invitations.fallback": settings.invitations.fallback is not None,
         "links.mode": settings.links.mode != "provider",

@@ -2,16 +2,17 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from worker.asking import ask_at
 from worker.bootstrap import Parts
 from worker.clock import monotonic
-from worker.customers import FieldProblem, invitation_channels
+from worker.customers import Customer, FieldProblem, invitation_channels
 from worker.intake import (
     Accepted,
     Content,
@@ -85,6 +86,8 @@ def judge(parts: Parts, line: Line) -> AcceptedLine | RefusedLine:
                 return RefusedLine(line.row, line.customer.customer_id, tuple(problems))
             floor = parts.floor_of(chosen.account, chosen.freshness)
             asked = None if chosen.freshness is None else int(chosen.freshness.total_seconds())
+            channels = invitation_channels(line.customer.channel)
+            quiet = parts.hours.concern(channels)
             return AcceptedLine(
                 row=line.row,
                 customer=line.customer,
@@ -93,7 +96,18 @@ def judge(parts: Parts, line: Line) -> AcceptedLine | RefusedLine:
                 floor_seconds=int(floor.total_seconds()),
                 others=chosen.others,
                 freshness_seconds=asked,
+                quiet_until=_quiet_until(parts, line.customer, channels, parts.keeps(chosen.account, floor))
+                if quiet
+                else None,
             )
+
+
+def _quiet_until(parts: Parts, customer: Customer, channels: Sequence[str], keeps: timedelta) -> datetime | None:
+    """Until when the session is not asked for, since its message could not leave before; None: it may be now."""
+    zones = parts.hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
+    now = parts.clock()
+    at = ask_at(channels, zones, parts.hours.quiet, invite_at=None, keeps=keeps, now=now)
+    return at if at > now else None
 
 
 def judge_list(parts: Parts, content: Content, options: ListOptions) -> Iterator[AcceptedLine | RefusedLine]:

@@ -5,6 +5,8 @@ from datetime import datetime
 
 from worker.states import InvitationState
 
+QUIET = "quiet_hours"  # the reason of what waits until its message may leave
+
 
 @dataclass(frozen=True)
 class Later:

@@ -218,7 +218,7 @@ def test_init_in_json_names_what_it_wrote(bare: Desk):
 
 
 def test_what_this_release_does_not_apply_yet_is_said_each_time(desk: Desk):
-    desk.add('[invitations]\nquiet_hours = { email = "21:00-08:00" }\n')
+    desk.add('[invitations]\nreminders = ["2 days"]\n')
     ended = desk.onboard("check", desk.list_of(customers(1)))
     assert ended.code == 0
-    assert "invitations.quiet_hours: this release does not apply it yet" in ended.err
+    assert "invitations.reminders: this release does not apply it yet" in ended.err

@@ -49,6 +49,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         selector = _JumpingSelector()
         selector.loop = self
         super().__init__(selector)
+        # What is due within this is due. A year ahead, the least that a float tells apart is more than asyncio's own.
+        self._clock_resolution = 1e-6
 
     def time(self) -> float:
         return self.clock.elapsed

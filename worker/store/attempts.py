@@ -8,7 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.asking import Hours
 from worker.budgets import Lesson
+from worker.customers import Customer, invitation_channels
 from worker.endings import Done, Ending, Hold, Kind, LookUp, Problem, Retry, Snooze
 from worker.ids import new_id
 from worker.keyring import Keyring
@@ -107,7 +109,9 @@ class Attempts:
                 results += [item for item in late if item.opened.job.id in answered]
                 late = [item for item in late if item.opened.job.id not in answered]
             kept = [result for result in results if result.opened.job.id in ours]
-            added = sessions.add(connection, self._keyring, _new_sessions(terms.account, kept, ours), now=now)
+            added = sessions.add(
+                connection, self._keyring, _new_sessions(terms, kept, ours), quiet=terms.hours.quiet, now=now
+            )
             moves, closings = [], [_closing(result, late=True, now=now) for result in late]
             for result in results:
                 job = result.opened.job
@@ -202,7 +206,7 @@ def _attempt(item: OpenedJob, account: str, *, now: datetime) -> dict[str, Any]:
 
 
 def _new_sessions(
-    account: str, results: Sequence[IssueResult], priorities: Mapping[int, int]
+    terms: JobTerms, results: Sequence[IssueResult], priorities: Mapping[int, int]
 ) -> list[sessions.NewSession]:
     return [
         sessions.NewSession(
@@ -212,14 +216,21 @@ def _new_sessions(
             purpose=result.opened.job.purpose,
             channel=result.opened.job.channel,
             priority=priorities[result.opened.job.id],
-            account=account,
+            account=terms.account,
             issued_at=result.began_at,
             replaces=result.opened.job.session_id,
             session=result.session,
+            zones=_zones(terms.hours, result.opened.job.request.customer),
         )
         for result in results
         if result.session is not None
     ]
+
+
+def _zones(hours: Hours, customer: Customer) -> tuple[str, ...]:
+    if not hours.concern(invitation_channels(customer.channel)):
+        return ()
+    return hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
 
 
 _OUTCOMES = (

@@ -196,7 +196,8 @@ class Inboxes:
             job = job_row(
                 self._keyring, numbers.batch_id, line, followed, priority=priority, now=now, invite_at=invite_at
             )
-            if job["state"] is JobState.WAITING and job["joins"] is None and not numbers.paused:
+            waits = job["state"] is JobState.WAITING and job["joins"] is None and not numbers.paused
+            if waits and job["due_at"] <= now:
                 due.add(("issue", line.account))
             rows.append(job)
         for row in connection.execute(sa.insert(Job).returning(Job.id, Job.row), rows):

@@ -26,6 +26,7 @@ from worker.store.jobs import BATCH, EVENT
 from worker.store.leases import Leases
 from worker.store.letters import InvitationTerms, TakenInvitation, letters_of
 from worker.store.places import Places
+from worker.store.sessions import FIRST
 
 
 @dataclass(frozen=True)
@@ -133,9 +134,9 @@ class Invitations:
             if not due:
                 return
             over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": "stale_link"}
-            others = (InvitationRow.id.in_(list(ours))) | (
-                InvitationRow.job_id.in_(due) & (InvitationRow.state == InvitationState.WAITING)
-            )
+            # A reminder that waits is another question's: it repeats a link that was sent.
+            first = InvitationRow.job_id.in_(due) & (InvitationRow.kind == FIRST)
+            others = InvitationRow.id.in_(list(ours)) | (first & (InvitationRow.state == InvitationState.WAITING))
             connection.execute(sa.update(InvitationRow).where(others).values(over))
             query = sa.select(Job.id, Job.reissues).where(Job.id.in_(due), Job.state == JobState.ISSUED)
             moves = [

@@ -3,12 +3,13 @@
 import random
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from worker.asking import Hours
 from worker.budgets import BudgetRule, credits_left, grant
 from worker.customers import Channel, Customer, invitation_channels
 from worker.keyring import CannotOpen, Keyring
@@ -19,7 +20,7 @@ from worker.places import ASK_AGAIN, ROWS_PER_PLACE
 from worker.sessions import SessionRequest
 from worker.shares import share_out
 from worker.states import JobState
-from worker.store import budgets, lots, sessions
+from worker.store import budgets, lots, postponing, sessions
 from worker.store.cancelling import cancel_jobs
 from worker.store.database import Database, fetch
 from worker.store.doubts import calls_to_look_up
@@ -50,6 +51,8 @@ class JobTerms:
     look_up_after: timedelta | None = None
     ahead: timedelta = timedelta(0)  # … and so much further for events, which then change slots with batches' rows
     alone: timedelta | None = None  # the horizon while no other shift has places of the account's; None: the same
+    hours: Hours = field(default_factory=Hours)
+    lifetime: timedelta | None = None  # of the account's links; None: the vendor decides
 
     def horizon_of(self, *, alone: bool) -> timedelta:
         return self.alone if alone and self.alone is not None else self.horizon
@@ -148,6 +151,9 @@ class Jobs:
                 if not (session := live.get((row.customer_id, row.purpose)))
                 or not sessions.adopt(connection, row, session, reissue_at=terms.reissue_at, now=now)
             ]
+            later = postponing.quiet(self._keyring, terms.hours, due, around, lifetime=terms.lifetime, now=now)
+            postponing.put_back(connection, later, now=now)
+            due = [row for row in due if row.id not in later]
             current = {key: session.id for key, session in live.items()}
             budgets.reserve(connection, terms.rule, state, granted, len(due), now=now, probe_for=terms.lease)
             doubts = calls_to_look_up(connection, due, now=now)
@@ -168,7 +174,7 @@ class Jobs:
         free_from = slots.at(len(due)) if slots.interval else now
         again_at = ask_at(free_from, horizon=horizon, now=now) if shared.more else None
         called_for = {row.id for row in due}
-        moved_on = [row for row in rows if row.id not in called_for]
+        moved_on = [row for row in rows if row.id not in called_for and row.id not in later]
         adopted = {channel for row in moved_on for channel in invitation_channels(row.channel)}
         return TakenJobs(jobs, again_at=again_at, places=places, adopted_channels=frozenset(adopted))
 

@@ -17,7 +17,7 @@ from worker.leaving import Later, Never, NotNow
 from worker.lookups import Doubt
 from worker.models import InvitationRow
 from worker.states import LIVE_SESSIONS, InvitationState
-from worker.store import lots, suppressing
+from worker.store import lots, quiet_messages, suppressing
 from worker.store.inviting import move_jobs
 from worker.store.letters import InvitationTerms, TakenInvitation, opened
 from worker.store.sealing import Erased
@@ -35,7 +35,7 @@ Question = Callable[
     [sa.Connection, Keyring, InvitationTerms, Sequence[Candidate], datetime], Mapping[uuid.UUID, NotNow]
 ]
 # Asked of all that are not in doubt: those are looked up, not sent.
-QUESTIONS: tuple[Question, ...] = (suppressing.to_suppressed_addresses,)
+QUESTIONS: tuple[Question, ...] = (suppressing.to_suppressed_addresses, quiet_messages.quiet)
 
 
 @dataclass(frozen=True)

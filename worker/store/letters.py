@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.asking import Hours
 from worker.budgets import BudgetRule
 from worker.customers import Customer
 from worker.keyring import Keyring
@@ -33,6 +34,7 @@ class InvitationTerms:
     look_up_after: timedelta | None = None  # as for jobs
     ahead: timedelta = timedelta(0)  # as for jobs
     delivery: DeliveryTerms = field(default_factory=DeliveryTerms)
+    hours: Hours = field(default_factory=Hours)
 
     @property
     def place_owner(self) -> str:

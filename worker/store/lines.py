@@ -8,6 +8,7 @@ from typing import Any
 from worker.customers import Customer, FieldProblem
 from worker.failover import joined
 from worker.keyring import Keyring
+from worker.leaving import QUIET
 from worker.states import JobState
 from worker.store.leading import Key
 from worker.store.sealing import seal_line, seal_person
@@ -18,7 +19,7 @@ class AcceptedLine:
     """A line that becomes a job: where it goes and why, and the least life its link may leave with.
 
     `others` could serve it too, in order of preference. `freshness_seconds` is what its route asks for, where it does:
-    the floor at any of them.
+    the floor at any of them. `quiet_until`: its session is not asked for before then; None: at once.
     """
 
     row: int
@@ -28,6 +29,7 @@ class AcceptedLine:
     floor_seconds: int
     others: tuple[str, ...] = ()
     freshness_seconds: int | None = None
+    quiet_until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,10 @@ def job_row(
 ) -> dict[str, Any]:
     """A new job. `followed` has what it becomes where its customer is served already; see `leading.following`."""
     customer = line.customer
+    # Who is in the app is to have the link there, whatever the hour.
+    in_app = invite_at is not None and invite_at > now
+    quiet_until = None if line.quiet_until is None or in_app else line.quiet_until
+    quiet = quiet_until is not None and quiet_until > now
     job: dict[str, Any] = {
         "batch_id": batch_id,
         "row": line.row,
@@ -84,14 +90,14 @@ def job_row(
         "freshness_seconds": line.freshness_seconds,
         "invite_at": invite_at,
         "state": JobState.WAITING,
-        "due_at": now,
+        "due_at": quiet_until if quiet else now,
         "priority": priority,
         "lease_owner": "",
         "fence": 0,
         "attempts": 0,
         "waits": 0,
         "reissues": 0,
-        "reason": "",
+        "reason": QUIET if quiet else "",
         "detail": "",
         "result": "",
         "joins": None,

@@ -1,18 +1,22 @@
 """Sessions and their invitations, as they come into being: each customer and purpose has one live session."""
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
 
+from worker.asking import message_at
 from worker.customers import Channel, invitation_channels
 from worker.ids import new_id
 from worker.keyring import Keyring
+from worker.leaving import QUIET
 from worker.models import CustomerRow, InvitationRow, Job, SessionRow
 from worker.outgoing import Happened
+from worker.quiet import QuietHours
 from worker.sessions import Session, is_stale
 from worker.states import InvitationState, JobState, SessionState, job_state_from_invitations
 from worker.store import lots
@@ -25,6 +29,7 @@ FIRST = "invitation"  # the kind of a session's first message, as opposed to its
 UNSENT = (InvitationState.FAILED, InvitationState.SUPERSEDED, InvitationState.BOUNCED)
 # In the very words of the partial index: SQLite uses it for no others.
 IS_LIVE = SessionRow.state.in_([lots.fixed(SessionState.WAITING), lots.fixed(SessionState.STARTED)])
+NO_QUIET_HOURS: Mapping[str, QuietHours] = MappingProxyType({})
 ABANDONED = "abandoned"  # the reason of a message in doubt that a person gave up
 
 
@@ -42,6 +47,7 @@ class NewSession:
     issued_at: datetime
     replaces: uuid.UUID | None  # the session that this one is to replace, even if its link still opens
     session: Session
+    zones: tuple[str, ...] = ()  # that the customer may be in; none where there are no quiet hours on its channels
 
 
 @dataclass(frozen=True)
@@ -168,7 +174,14 @@ def _gone_in_doubt(state: InvitationState, in_doubt: uuid.UUID | None) -> bool:
     return in_doubt is not None and state in UNSENT
 
 
-def add(connection: sa.Connection, keyring: Keyring, new: Sequence[NewSession], *, now: datetime) -> Added:
+def add(
+    connection: sa.Connection,
+    keyring: Keyring,
+    new: Sequence[NewSession],
+    *,
+    quiet: Mapping[str, QuietHours] = NO_QUIET_HOURS,
+    now: datetime,
+) -> Added:
     """Keep new sessions, end those that they replace, and add their invitations.
 
     A customer who has another session whose link still opens keeps that one: the new one is left out of
@@ -199,6 +212,9 @@ def add(connection: sa.Connection, keyring: Keyring, new: Sequence[NewSession], 
         issued.append(_issued(item, jobs[item.job_id].row))
         for channel in invitation_channels(item.channel):
             invitation = _invitation(item, session_id, channel, invite_at, now=now)
+            due_at = message_at(channel, item.zones, quiet, invite_at=invite_at, now=now)
+            if due_at > invitation["due_at"]:
+                invitation |= {"due_at": due_at, "reason": QUIET}
             if channel == Channel.SMS and item.session.sms_sent:
                 # The provider has texted the link itself: a second text would be one too many.
                 invitation |= {"state": InvitationState.SENT, "reason": "sent_by_provider", "sent_at": now}
