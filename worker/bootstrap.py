@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from worker.asking import Hours
 from worker.budgets import BudgetRule
+from worker.caps import Caps
 from worker.clock import Clock, SharedClock, system_clock
 from worker.customers import Customer, FieldProblem, invitation_channels
 from worker.http import Http, OwnHttp
@@ -41,6 +42,7 @@ from worker.store.budgets import Budgets
 from worker.store.database import Database
 from worker.store.decisions import Decisions
 from worker.store.erasing import Erasing
+from worker.store.expiring import Expiring, ExpiryTerms
 from worker.store.facts import Facts
 from worker.store.failover import Failover
 from worker.store.falling_back import DeliveryTerms
@@ -100,6 +102,7 @@ class Parts:
         self.facts = Facts(self.database, self.keyring)
         self.sweeps = Sweeps(self.database, jitter=jitter)
         self.failover = Failover(self.database)
+        self.expiring = Expiring(self.database, self.keyring)
         self.erasing, self.purging = Erasing(self.database), Purging(self.database)
         self.inbox_retention = InboxRetention(self.database)
         hears = Hears(self.keyring, webhook_peers(settings.accounts), most_reissues=settings.reissue.most)
@@ -318,6 +321,24 @@ class Parts:
             quiet={str(channel): hours for channel, hours in invitations.quiet_hours.items()},
             timezone=invitations.timezone,
             pause=PauseRule(invitations.pause_over, invitations.pause_from) if invitations.pause_over < 100 else None,
+        )
+
+    @cached_property
+    def caps(self) -> Caps:
+        """What one customer may cost at most."""
+        return Caps(self.settings.reissue.most, self.settings.invitations.messages_per_customer)
+
+    @cached_property
+    def expiry_terms(self) -> ExpiryTerms:
+        invitations, reissue = self.settings.invitations, self.settings.reissue
+        return ExpiryTerms(
+            caps=self.caps,
+            spacing=reissue.spacing,
+            per_day=reissue.per_day,
+            lifetimes={name: provider.lifetime for name, provider in self.providers.items()},
+            reissue_at={name: provider.reissue_at for name, provider in self.providers.items()},
+            quiet={str(channel): hours for channel, hours in invitations.quiet_hours.items()},
+            timezone=invitations.timezone,
         )
 
     def sender_name(self, channel: str) -> str:

@@ -182,4 +182,4 @@ class InviteWork:
 
 
 def _is_stale(item: TakenInvitation, now: datetime) -> bool:
-    return is_stale(item.expires_at, floor=item.floor, now=now)
+    return item.ended or is_stale(item.expires_at, floor=item.floor, now=now)

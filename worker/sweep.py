@@ -7,6 +7,7 @@ import logging
 
 from worker.bootstrap import Parts
 from worker.store import places, telling
+from worker.store.expiring import LookedAt
 from worker.store.sweeps import Returned
 from worker.store.webhooks import LOT, WebhookState
 from worker.substitutes import take_overs
@@ -36,7 +37,8 @@ def look_after(parts: Parts) -> None:
     """What the timer sees to before it looks for what is due, and rings for it."""
     take_over(parts)
     pause_themselves(parts)
-    hear(parts)
+    hear(parts)  # before sessions are looked at: what was heard of one may say that it is not over
+    expire(parts)
 
 
 def take_over(parts: Parts) -> int:
@@ -79,6 +81,17 @@ def hear(parts: Parts) -> set[tuple[str, str]]:
         if worked.count < LOT:
             break
     return due
+
+
+def expire(parts: Parts) -> LookedAt:
+    """Look at the sessions that are due to be: replace those that ended unused, or give their customers up.
+
+    The accounts that are to open another are rung in the same tick, where that is due.
+    """
+    looked = parts.expiring.look(parts.expiry_terms, now=parts.clock())
+    if looked.reissued or looked.lapsed:
+        log.info("sessions that ended unused: %d to be replaced, %d customers lapsed", looked.reissued, looked.lapsed)
+    return looked
 
 
 def tellable(parts: Parts) -> list[str]:

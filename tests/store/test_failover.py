@@ -546,3 +546,14 @@ def test_looking_reads_indexes_and_no_whole_table(shelf, failover, database):
             assert index in plan, plan
         assert not re.search(r"SCAN|Seq Scan", plan), plan
     assert len(plans) >= 3
+
+
+def test_a_row_whose_session_has_ended_unused_goes_like_one_that_had_none(shelf, failover):
+    add(shelf, customer("Ona"), customer("Rasa"), customer("Jonas"))
+    shelf.issue()
+    shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), reason="session_expired")
+    shelf.set(SessionRow, SessionRow.customer_id != "Rasa", state=SessionState.EXPIRED)
+    shelf.set(Job, Job.customer_id == "Jonas", entity_id="ent-1")  # the source made it, and alone knows it
+    stop(shelf)
+    assert failover.move(what(), now=shelf.clock()) == 1
+    assert shelf.job("Ona").account == "au"

@@ -142,9 +142,7 @@ def test_what_is_given_back_is_due_as_before(shelf):
     assert (after.state, after.due_at, after.attempts) == (before.state, before.due_at, 0)
 
 
-@pytest.mark.parametrize(
-    "state", [SessionState.COMPLETED, SessionState.FAILED, SessionState.EXPIRED, SessionState.SUPERSEDED]
-)
+@pytest.mark.parametrize("state", [SessionState.COMPLETED, SessionState.FAILED, SessionState.SUPERSEDED])
 def test_nobody_is_sent_the_link_of_a_session_that_has_ended(shelf, state):
     issued(shelf)
     shelf.set(SessionRow, state=state)
@@ -153,7 +151,26 @@ def test_nobody_is_sent_the_link_of_a_session_that_has_ended(shelf, state):
     assert (row.state, row.reason) == (InvitationState.SUPERSEDED, "session_ended")
 
 
+@pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.LAPSED])
+def test_nobody_is_sent_a_link_once_the_job_is_over(shelf, state):
+    issued(shelf)
+    shelf.set(Job, state=state)
+    assert shelf.take_letters() == []
+    assert (shelf.row(InvitationRow).state, shelf.job("Ona").state) == (InvitationState.SUPERSEDED, state)
+
+
 # Links that are too old when their turn comes.
+
+
+def test_a_link_that_its_provider_has_ended_before_it_left_is_taken_to_be_replaced(shelf):
+    issued(shelf)
+    shelf.set(SessionRow, state=SessionState.EXPIRED)
+    (letter,) = shelf.take_letters()
+    assert letter.ended
+    # … but not for a customer who has a message already.
+    shelf.invitations.release(shelf.letters.rule, [letter], now=shelf.clock())
+    shelf.set(Job, state=JobState.INVITED)
+    assert shelf.take_letters() == []
 
 
 def stale(shelf, *, due_in=timedelta(hours=1), **terms):
@@ -208,8 +225,11 @@ def test_a_customer_who_was_invited_on_another_channel_stays_invited(shelf):
 
 
 def test_once_the_cap_on_sessions_is_used_up_the_job_has_lapsed(shelf):
-    issued(shelf)
-    shelf.set(Job, reissues=2)
+    issued(shelf, lifetime=timedelta(hours=13))
+    for _ in range(2):
+        stale(shelf, most_reissues=2)
+        shelf.clock.advance(hours=14)
+        shelf.issue(lifetime=timedelta(hours=13))
     stale(shelf, most_reissues=2)
     job = shelf.job("Ona")
     assert (job.state, job.due_at, job.reason) == (JobState.LAPSED, None, "reissues_spent")

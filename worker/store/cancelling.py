@@ -10,6 +10,7 @@ from worker.models import InvitationRow, Job
 from worker.states import OPEN_JOBS, InvitationState, JobState
 from worker.store.database import fetch
 from worker.store.outbox import tell_of_jobs
+from worker.store.sessions import HELD_FIRST
 
 
 def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> None:
@@ -34,7 +35,7 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
 
 def calls_in_doubt(connection: sa.Connection, ids: list[int]) -> set[int]:
     """Those of these jobs whose call for a session may have been carried out: held for it, or yet to be looked up."""
-    message = sa.exists().where(InvitationRow.job_id == Job.id, InvitationRow.state == InvitationState.HELD)
+    message = sa.exists().where(InvitationRow.job_id == Job.id, *HELD_FIRST)
     # Those held by the release before this one do not say which call.
     held = sa.and_(Job.state == JobState.HELD, Job.reason == Kind.UNKNOWN.value, ~message)
     doubtful = sa.or_(Job.in_doubt.is_not(None), held)

@@ -19,6 +19,7 @@ from worker.states import OPEN_JOBS, InvitationState, JobState
 from worker.store.cancelling import cancel_jobs
 from worker.store.database import Database, fetch, outlive_deadlocks
 from worker.store.jobs import PAUSED, PRIORITIES
+from worker.store.sessions import HELD_FIRST
 from worker.store.settling import LEAD, Decided, abandon, in_state, repeat, retry
 
 LOT = 2000
@@ -109,7 +110,7 @@ class Decisions:
 
     def at_stake(self, which: Which) -> Stake:
         """What making the calls of these held rows again may cost."""
-        in_doubt = (InvitationRow.job_id == Job.id, InvitationRow.state == InvitationState.HELD)
+        in_doubt = (InvitationRow.job_id == Job.id, *HELD_FIRST)
         held = (Job.state == JobState.HELD, Job.joins.is_(None))
         calls = _chosen(which, sa.select(Job.account.label("name"), sa.func.count().label("number")))
         letters = _chosen(which, sa.select(InvitationRow.channel.label("name"), sa.func.count().label("number")))
@@ -191,10 +192,10 @@ class Decisions:
         only_while: sa.ColumnElement[bool] | None = None,
     ) -> int:
         """Change the priority of a batch's rows; how many of them count. `only_while`: as long as this holds of it."""
-        rows = what.rows.where(what.batch_id == batch_id, what.priority.in_(list(of)))
-        shift = sa.update(what.table).values(priority=what.priority + by)
+        rows = what.rows.where(what.table.batch_id == batch_id, what.table.priority.in_(list(of)))
+        shift = sa.update(what.table).values(priority=what.table.priority + by)
         still = sa.select(Batch.id).where(Batch.id == batch_id, only_while) if only_while is not None else None
-        lots = self._in_lots(rows, what.key, lambda ids: shift.where(what.id.in_(ids)), still)
+        lots = self._in_lots(rows, what.key, lambda ids: shift.where(what.table.id.in_(ids)), still)
         return sum(row.state is not JobState.FAILED for lot in lots for row in lot)
 
     def _in_lots(
@@ -267,18 +268,6 @@ class _Shifted:
     table: type[Job] | type[InvitationRow]
     rows: sa.Select[*tuple[Any, ...]]
     key: sa.orm.InstrumentedAttribute[Any]
-
-    @property
-    def id(self) -> sa.orm.InstrumentedAttribute[Any]:
-        return self.table.id
-
-    @property
-    def batch_id(self) -> sa.orm.InstrumentedAttribute[int]:
-        return self.table.batch_id
-
-    @property
-    def priority(self) -> sa.orm.InstrumentedAttribute[int]:
-        return self.table.priority
 
 
 # Failed ones too, though they do not count: a retry in a paused batch must wait, and must not after it.

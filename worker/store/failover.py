@@ -12,7 +12,7 @@ from worker.budgets import BudgetRule
 from worker.endings import Kind
 from worker.failover import LOT, SOON, keeps_one, may_take_over, others_after, room, taker, told, trouble
 from worker.models import Attempt, Job, SessionRow
-from worker.states import JobState
+from worker.states import JobState, SessionState
 from worker.store import budgets
 from worker.store.attempts import LATE
 from worker.store.database import Database, fetch
@@ -24,6 +24,8 @@ LOTS = 4
 # Outcomes of calls after which a session may be open at the account, or is: no other account may open one for that row.
 OPENS = (Kind.UNKNOWN.value, LATE, Kind.CONFLICT.value)
 _Follower = aliased(Job)
+# That the last session ended unused, by its time or its provider's word.
+_HAS_ENDED = sa.exists().where(SessionRow.id == Job.session_id, SessionRow.state == SessionState.EXPIRED)
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,9 @@ class Failover:
     def move(self, what: TakeOver, *, now: datetime) -> int:
         """Give the target what it can do soon, in lots; returns how many rows it was given.
 
-        Nothing is given that may have, or have had, a session at the source: not what is being called for, what is
-        in doubt, nor what is to replace a session.
+        Nothing is given that may have a session at the source: not what is being called for, what is in doubt, nor what
+        is to replace a session that has not ended. What the source has made for the customer beside the session, an
+        entity, binds it too.
         """
         moved = 0
         with self._database.read() as connection:
@@ -130,7 +133,7 @@ class Failover:
         )
 
     def _may_go(self, what: TakeOver) -> list[sa.ColumnElement[bool] | sa.TextClause]:
-        """That a row waits at the source, has no session yet, and prefers the target to all others that are well.
+        """That a row waits at the source, has no session there, and prefers the target to all others that are well.
 
         As `failover.taker` decides it, in the database's words: what goes elsewhere must not fill the lot.
         """
@@ -145,7 +148,7 @@ class Failover:
             Job.account == what.source,
             Job.state == JobState.WAITING,
             Job.joins.is_(None),
-            Job.session_id.is_(None),
+            sa.or_(Job.session_id.is_(None), sa.and_(Job.entity_id == "", _HAS_ENDED)),
             Job.in_doubt.is_(None),
             sa.text("job.others <> ''"),  # in the words of ix_job_backed
             target > 0,

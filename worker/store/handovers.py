@@ -1,7 +1,7 @@
 """Hand-overs to senders: written down before they are made, and their results once they are known."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,7 @@ from worker.store.inviting import move_jobs
 from worker.store.late import LateAnswer, invitations_answered
 from worker.store.letters import InvitationTerms, TakenInvitation
 from worker.store.outbox import tell_of_invitations
+from worker.store.sessions import look_again
 
 
 @dataclass(frozen=True, repr=False)
@@ -116,6 +117,8 @@ class Handovers:
                 tell_of_invitations(connection, sent, now=now)
                 refusals.follow_up(connection, self._keyring, terms, kept, now=now)
                 move_jobs(connection, ours.values(), now=now)
+                settled = [item.opened.invitation for item in kept if _ends_a_doubt(item, counted)]
+                look_again(connection, {ours[item.id] for item in settled}, now=now)
             closings = [_closing(item, late=False, now=now) for item in results]
             CLOSE.run(connection, closings + [_closing(item, late=True, now=now) for item in late])
             lessons = [lesson_of(item.began_at, item.problem) for item in results if item.ending]
@@ -125,6 +128,11 @@ class Handovers:
                 budgets.end_probe(connection, terms.rule)
             budgets.give_back(connection, terms.rule, [item.slot for item in not_made])
             tallies.count(connection, refusals.tallies_of(kept), terms.delivery.pause, now=now)
+
+
+def _ends_a_doubt(result: InviteResult, given_up: Mapping[uuid.UUID, bool]) -> bool:
+    """Whether the message, and so its job, was in doubt until this came: looked up, or answered late."""
+    return result.opened.invitation.doubt is not None or given_up[result.opened.attempt_id]
 
 
 def _says_more(result: InviteResult) -> bool:

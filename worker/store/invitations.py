@@ -19,7 +19,7 @@ from worker.shares import share_out
 from worker.states import InvitationState, JobState
 from worker.store import budgets, leaving, lots
 from worker.store.cancelling import cancel_jobs
-from worker.store.database import Database
+from worker.store.database import Database, fetch
 from worker.store.doubts import messages_to_look_up
 from worker.store.falling_back import fall_back
 from worker.store.jobs import BATCH, EVENT
@@ -27,6 +27,7 @@ from worker.store.leases import Leases
 from worker.store.letters import InvitationTerms, TakenInvitation, letters_of
 from worker.store.places import Places
 from worker.store.sessions import FIRST
+from worker.store.spending import sessions_of
 
 
 @dataclass(frozen=True)
@@ -138,10 +139,18 @@ class Invitations:
             first = InvitationRow.job_id.in_(due) & (InvitationRow.kind == FIRST)
             others = InvitationRow.id.in_(list(ours)) | (first & (InvitationRow.state == InvitationState.WAITING))
             connection.execute(sa.update(InvitationRow).where(others).values(over))
-            query = sa.select(Job.id, Job.reissues).where(Job.id.in_(due), Job.state == JobState.ISSUED)
+            query = sa.select(Job.id, Job.customer_id, Job.purpose)
+            query = query.where(Job.id.in_(due), Job.state == JobState.ISSUED).order_by(Job.id)
+            jobs = fetch(connection, query.with_for_update())
+            had = sessions_of(connection, [row.customer_id for row in jobs])
             moves = [
-                _wait_for_session(row.id, max(due[row.id], now), spent=row.reissues >= terms.most_reissues, now=now)
-                for row in connection.execute(query.with_for_update())
+                _wait_for_session(
+                    row.id,
+                    max(due[row.id], now),
+                    spent=had[row.customer_id, row.purpose] > terms.most_reissues,
+                    now=now,
+                )
+                for row in jobs
             ]
             if moves:
                 by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))

@@ -1,4 +1,4 @@
-"""What a job's invitations make of the job."""
+"""What the messages with a job's link make of the job."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -11,6 +11,7 @@ from worker.states import JobState, job_state_from_invitations
 from worker.store import lots
 from worker.store.database import fetch
 from worker.store.outbox import TELLING, tell_of_jobs
+from worker.store.sessions import OF_ITS_SESSION
 
 # An invited job's second message may still turn out to be in doubt. Not `IN`: that cannot go with a lot of rows.
 FROM = (JobState.ISSUED, JobState.INVITED)
@@ -18,6 +19,7 @@ MOVED = sa.or_(*(Job.state == state for state in FROM))
 _LOCKED = sa.select(Job.id, Job.state).where(lots.among(Job.id, "ids")).order_by(Job.id).with_for_update()
 _MESSAGES = (
     sa.select(InvitationRow.job_id, InvitationRow.state, InvitationRow.reason, InvitationRow.detail)
+    .join(Job, OF_ITS_SESSION)
     .where(lots.among(InvitationRow.job_id, "ids"))
     .order_by(InvitationRow.created_at)
 )

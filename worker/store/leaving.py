@@ -16,11 +16,12 @@ from worker.keyring import CannotOpen, Keyring
 from worker.leaving import Later, Never, NotNow
 from worker.lookups import Doubt
 from worker.models import InvitationRow
-from worker.states import LIVE_SESSIONS, InvitationState
+from worker.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.store import lots, quiet_messages, suppressing
 from worker.store.inviting import move_jobs
 from worker.store.letters import InvitationTerms, TakenInvitation, opened
 from worker.store.sealing import Erased
+from worker.store.sessions import FIRST
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,14 +78,20 @@ def sort_out(
 
 
 def of_no_use(letter: sa.Row[Any]) -> bool:
-    """Whether the session has ended meanwhile, or the job or its batch was cancelled."""
+    """Whether the session or the job has ended meanwhile, or the job or its batch was cancelled.
+
+    Not where the link has ended before it reached anybody: that one is to be replaced.
+    """
     return _of_no_use(letter) is not None
 
 
 def _of_no_use(letter: sa.Row[Any]) -> Never | None:
     if letter.cancelled_at is not None:
         return Never(InvitationState.SUPERSEDED, "cancelled")
-    if letter.session_state not in LIVE_SESSIONS:
+    replaceable = letter.job_state is JobState.ISSUED and letter.kind == FIRST
+    if letter.session_state is SessionState.EXPIRED and replaceable:
+        return None
+    if letter.session_state not in LIVE_SESSIONS or letter.job_state in (JobState.COMPLETED, JobState.LAPSED):
         return Never(InvitationState.SUPERSEDED, "session_ended")
     return None
 

@@ -14,6 +14,7 @@ from worker.customers import Customer
 from worker.keyring import Keyring
 from worker.lookups import Doubt
 from worker.models import Batch, CustomerRow, InvitationRow, Job, SessionRow
+from worker.states import SessionState
 from worker.store import lots
 from worker.store.database import fetch
 from worker.store.falling_back import DeliveryTerms
@@ -62,6 +63,7 @@ class TakenInvitation:
     floor: timedelta
     doubt: Doubt | None = None  # not to be handed over, but to have this hand-over looked up
     priority: int = BATCH
+    ended: bool = False  # its provider has ended the session: the link is not to be sent, however long it was to live
 
     @property
     def is_event(self) -> bool:
@@ -71,6 +73,7 @@ class TakenInvitation:
 _LETTERS = (
     sa.select(
         InvitationRow.id,
+        InvitationRow.kind,
         SessionRow.sealed.label("session"),
         SessionRow.state.label("session_state"),
         SessionRow.expires_at,
@@ -82,6 +85,7 @@ _LETTERS = (
         CustomerRow.locale,
         CustomerRow.timezone,
         Job.purpose,
+        Job.state.label("job_state"),
         Job.channel.label("job_channel"),
         Job.template,
         Job.floor_seconds,
@@ -131,4 +135,5 @@ def opened(keyring: Keyring, row: sa.Row[Any], letter: sa.Row[Any], doubt: Doubt
         floor=timedelta(seconds=letter.floor_seconds),
         doubt=doubt,
         priority=row.priority,
+        ended=letter.session_state is SessionState.EXPIRED,
     )

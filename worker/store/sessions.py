@@ -1,7 +1,7 @@
 """Sessions and their invitations, as they come into being: each customer and purpose has one live session."""
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -17,8 +17,9 @@ from worker.leaving import QUIET
 from worker.models import CustomerRow, InvitationRow, Job, SessionRow
 from worker.outgoing import Happened
 from worker.quiet import QuietHours
+from worker.reissue import SETTLES
 from worker.sessions import Session, is_stale
-from worker.states import InvitationState, JobState, SessionState, job_state_from_invitations
+from worker.states import LIVE_SESSIONS, InvitationState, JobState, SessionState, job_state_from_invitations
 from worker.store import lots
 from worker.store.database import fetch
 from worker.store.outbox import session_facts, tell_of_invitations, tell_of_jobs, tell_of_sessions, told
@@ -30,6 +31,12 @@ UNSENT = (InvitationState.FAILED, InvitationState.SUPERSEDED, InvitationState.BO
 # In the very words of the partial index: SQLite uses it for no others.
 IS_LIVE = SessionRow.state.in_([lots.fixed(SessionState.WAITING), lots.fixed(SessionState.STARTED)])
 NO_QUIET_HOURS: Mapping[str, QuietHours] = MappingProxyType({})
+# The messages that a job's state is made of: a reminder says nothing of it, nor does one with a link that was replaced.
+OF_ITS_SESSION = sa.and_(
+    InvitationRow.job_id == Job.id, InvitationRow.session_id == Job.session_id, InvitationRow.kind == FIRST
+)
+# In doubt, and for a person to decide: nobody is asked about a reminder.
+HELD_FIRST = (InvitationRow.state == InvitationState.HELD, InvitationRow.kind == FIRST)
 ABANDONED = "abandoned"  # the reason of a message in doubt that a person gave up
 
 
@@ -102,6 +109,9 @@ def adopt(
         }
     else:
         states = _take_over(connection, job, session.id, now=now)
+        if session.look_at is None and (at := look_at(job.channel, session.expires_at)) is not None:
+            # Its first list asked for no message, or had ended: now there is somebody to tell of another link.
+            connection.execute(sa.update(SessionRow).where(SessionRow.id == session.id).values(look_at=at))
         moved |= {
             "state": job_state_from_invitations(states) or JobState.ISSUED,
             "due_at": None,
@@ -204,7 +214,8 @@ def add(
             end = SessionState.SUPERSEDED if old.expires_at > now else SessionState.EXPIRED
             ended.append({"session_id": old.id, "end": end})
         session_id = new_id(now)
-        row = _session(item, session_id, replaces=old.id if old else None, keyring=keyring)
+        # One that has ended already is not among those that live, and is replaced all the same: they are a chain.
+        row = _session(item, session_id, replaces=old.id if old else item.replaces, keyring=keyring)
         # What comes of a call for somebody who was erased meanwhile must not bring them back.
         rows.append(row | {"sealed": ERASED} if item.customer_id in erased else row)
         added.sessions[item.job_id] = session_id
@@ -227,7 +238,7 @@ def add(
             invitations.append(invitation)
     if ended:
         by_id = sa.update(SessionRow).where(SessionRow.id == sa.bindparam("session_id"))
-        connection.execute(by_id.values(state=sa.bindparam("end")), ended)
+        connection.execute(by_id.values(state=sa.bindparam("end"), look_at=None), ended)
         expired = [item["session_id"] for item in ended if item["end"] is SessionState.EXPIRED]
         tell_of_sessions(connection, expired, Happened.SESSION_EXPIRED, now=now)
     lots.add(connection, SessionRow, rows)
@@ -293,6 +304,43 @@ def _erased(connection: sa.Connection, customer_ids: Sequence[str]) -> set[str]:
     return set(connection.execute(gone).scalars())
 
 
+def look_at(channel: Channel, expires_at: datetime) -> datetime | None:
+    """When to look whether a session ended unused; None where nobody could be told of another link."""
+    return expires_at + SETTLES if invitation_channels(channel) else None
+
+
+def look_again(connection: sa.Connection, job_ids: Collection[int], *, now: datetime) -> None:
+    """Have the sessions of those of these jobs that are invited looked at when it is time.
+
+    For whoever ends a doubt: while it lasted, the sweep may have found that nothing could be decided, and look no more.
+    """
+    if not job_ids:
+        return
+    found = fetch(connection, _LOOKED_AT_NO_MORE, {"ids": lots.keys(job_ids)})
+    again = [
+        {"session_id": row.id, "at": now if row.state is SessionState.EXPIRED else at}
+        for row in found
+        if (at := look_at(row.channel, row.expires_at)) is not None
+    ]
+    if again:
+        by_id = sa.update(SessionRow).where(SessionRow.id == sa.bindparam("session_id"))
+        connection.execute(by_id.values(look_at=sa.bindparam("at")), again)
+
+
+_LOOKED_AT_NO_MORE = (
+    sa.select(SessionRow.id, SessionRow.state, SessionRow.expires_at, Job.channel)
+    .join(Job, Job.session_id == SessionRow.id)
+    .where(
+        lots.among(Job.id, "ids"),
+        Job.state == JobState.INVITED,
+        SessionRow.look_at.is_(None),
+        SessionRow.state.in_([*LIVE_SESSIONS, SessionState.EXPIRED]),
+    )
+    .order_by(SessionRow.id)
+    .with_for_update(of=SessionRow)
+)
+
+
 def _invite_at(invite_at: datetime | None, *, now: datetime) -> datetime:
     """When a first invitation is due: the customer may have the link in the app until then."""
     return now if invite_at is None else max(now, invite_at)
@@ -321,6 +369,7 @@ def _session(
         # By what later events may name it, where they name nothing else: a company's.
         "company_id": session.references.get("companyId", "")[:100],
         "token_digest": keyring.digests(session.token)[0] if _named_by_token(session) else None,
+        "look_at": look_at(item.channel, session.expires_at),
     }
 
 

@@ -13,7 +13,7 @@ from worker.store.cancelling import calls_in_doubt, change_jobs, promote, waitin
 from worker.store.database import fetch
 from worker.store.leading import following, lock_customers
 from worker.store.outbox import tell_of_jobs
-from worker.store.sessions import ABANDONED
+from worker.store.sessions import ABANDONED, HELD_FIRST, OF_ITS_SESSION, look_again
 
 CANNOT_OPEN = "cannot_open"  # the reason of a row that is held because no key opens it
 LEAD = aliased(Job)  # the job that another joined
@@ -87,9 +87,7 @@ _ALONE: dict[str, Any] = {
 def _held(connection: sa.Connection, ids: list[int]) -> tuple[list[sa.Row[Any]], dict[int, set[str]]]:
     """Those of these jobs that are held, and the channels of those whose messages are in doubt; locked."""
     # Messages before their jobs, as those who send them lock them: else each could wait for the other.
-    messages = sa.select(InvitationRow.id).where(
-        InvitationRow.job_id.in_(ids), InvitationRow.state == InvitationState.HELD
-    )
+    messages = sa.select(InvitationRow.id).where(InvitationRow.job_id.in_(ids), *HELD_FIRST)
     fetch(connection, messages.order_by(InvitationRow.id).with_for_update())
     rows = _locked(connection, ids, JobState.HELD)
     return rows, _held_messages(connection, [row.id for row in rows])
@@ -126,15 +124,14 @@ def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Deci
     change_jobs(connection, ended, end)
     done = {"state": JobState.INVITED, "reason": "", "detail": "", "changed_at": now}
     change_jobs(connection, list(invited), done)
+    look_again(connection, invited, now=now)
     promote(connection, ended, doubtful, now=now)
     return Decided(len(rows))
 
 
 def _held_messages(connection: sa.Connection, job_ids: list[int]) -> dict[int, set[str]]:
     """The channels of these jobs' messages that are in doubt."""
-    query = sa.select(InvitationRow.job_id, InvitationRow.channel).where(
-        InvitationRow.job_id.in_(job_ids), InvitationRow.state == InvitationState.HELD
-    )
+    query = sa.select(InvitationRow.job_id, InvitationRow.channel).where(InvitationRow.job_id.in_(job_ids), *HELD_FIRST)
     found: dict[int, set[str]] = {}
     for row in fetch(connection, query):
         found.setdefault(row.job_id, set()).add(row.channel)
@@ -142,15 +139,14 @@ def _held_messages(connection: sa.Connection, job_ids: list[int]) -> dict[int, s
 
 
 def _invited(connection: sa.Connection, job_ids: list[int]) -> set[int]:
-    """Those of these jobs that have a message that is out."""
+    """Those of these jobs that have a message with the link of now that is out."""
     out = (InvitationState.SENT, InvitationState.DELIVERED)
-    query = sa.select(InvitationRow.job_id).where(InvitationRow.job_id.in_(job_ids), InvitationRow.state.in_(out))
+    query = sa.select(InvitationRow.job_id).join(Job, OF_ITS_SESSION)
+    query = query.where(InvitationRow.job_id.in_(job_ids), InvitationRow.state.in_(out))
     return set(connection.execute(query).scalars())
 
 
 def _change_invitations(connection: sa.Connection, job_ids: list[int], values: dict[str, Any]) -> None:
     if job_ids:
-        held = sa.update(InvitationRow).where(
-            InvitationRow.job_id.in_(job_ids), InvitationRow.state == InvitationState.HELD
-        )
+        held = sa.update(InvitationRow).where(InvitationRow.job_id.in_(job_ids), *HELD_FIRST)
         connection.execute(held.values(values))

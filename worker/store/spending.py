@@ -1,0 +1,44 @@
+"""What a customer has had already, in sessions and in messages: what its caps are held against.
+
+Counted from the rows each time. A counter of its own would be one more thing to keep true through late answers, calls
+in doubt, and messages that come back.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+
+from worker.caps import COUNTED
+from worker.models import InvitationRow, SessionRow
+from worker.store import lots
+from worker.store.database import fetch
+
+Key = tuple[str, str]  # customer and purpose
+
+_SESSIONS = (
+    sa.select(SessionRow.customer_id, SessionRow.purpose, sa.func.count().label("number"))
+    .where(lots.among(SessionRow.customer_id, "customers"))
+    .group_by(SessionRow.customer_id, SessionRow.purpose)
+)
+_MESSAGES = (
+    sa.select(SessionRow.customer_id, sa.func.count().label("number"))
+    .join(InvitationRow, InvitationRow.session_id == SessionRow.id)
+    .where(
+        lots.among(SessionRow.customer_id, "customers"),
+        InvitationRow.state.in_([lots.fixed(state) for state in sorted(COUNTED)]),
+    )
+    .group_by(SessionRow.customer_id)
+)
+
+
+def sessions_of(connection: sa.Connection, customer_ids: Iterable[str]) -> Counter[Key]:
+    """How many sessions these customers have had for each purpose, of whichever list."""
+    rows = fetch(connection, _SESSIONS, {"customers": lots.keys(set(customer_ids))})
+    return Counter({(row.customer_id, row.purpose): row.number for row in rows})
+
+
+def messages_of(connection: sa.Connection, customer_ids: Iterable[str]) -> Counter[str]:
+    """How many messages count against these customers' cap: for all purposes, reminders included (`caps.COUNTED`)."""
+    rows = fetch(connection, _MESSAGES, {"customers": lots.keys(set(customer_ids))})
+    return Counter({row.customer_id: row.number for row in rows})
