@@ -39,6 +39,7 @@ from worker.steps import FLUSH_MARGIN, Ring
 from worker.store.attempts import Attempts
 from worker.store.batches import Batches
 from worker.store.budgets import Budgets
+from worker.store.catching_up import CatchingUp
 from worker.store.database import Database
 from worker.store.decisions import Decisions
 from worker.store.erasing import Erasing
@@ -103,6 +104,7 @@ class Parts:
         self.sweeps = Sweeps(self.database, jitter=jitter)
         self.failover = Failover(self.database)
         self.expiring = Expiring(self.database, self.keyring)
+        self.catching_up = CatchingUp(self.database)
         self.erasing, self.purging = Erasing(self.database), Purging(self.database)
         self.inbox_retention = InboxRetention(self.database)
         hears = Hears(self.keyring, webhook_peers(settings.accounts), most_reissues=settings.reissue.most)

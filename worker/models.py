@@ -463,6 +463,16 @@ class Reissued(Base):
     count: Mapped[int]
 
 
+class Leftover(Base):
+    """What a migration has left to do with the rows that were there before it; removed once it is done."""
+
+    __tablename__ = "leftover"
+
+    name: Mapped[str] = mapped_column(sa.String(40), primary_key=True, doc="What is left to do.")
+    since: Mapped[datetime] = mapped_column(doc="When the migration was made.")
+    after: Mapped[uuid.UUID | None] = mapped_column(doc="The last row that was done; NULL: none was.")
+
+
 class Budget(Base):
     """What an account, or a sender, may still do. One row for all accounts that the provider counts together."""
 
