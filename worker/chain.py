@@ -38,8 +38,8 @@ class Link:
 class JobNow:
     """A job of the same customer and purpose, which joined no other.
 
-    `in_doubt`: a call for a session of it, which may have been carried out. `told`: a message of it is out. `silent`: it asks
-    for none.
+    `in_doubt`: a call for a session of it, which may have been carried out. `told`: a message of it is out. `silent`:
+    it asks for none.
     """
 
     id: int
