@@ -207,7 +207,7 @@ async def test_requests_wait_while_the_days_batch_is_paused(inlet):
     received = receiver.receive([requested("C-2")])
     assert received.due == set()
     assert world.job("C-2").priority == EVENT + PAUSED
-    world.parts.decisions.resume(batch)
+    world.parts.decisions.resume(batch, now=world.clock())
     assert world.job("C-2").priority == EVENT
 
 

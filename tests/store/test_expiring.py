@@ -253,7 +253,7 @@ def test_what_a_paused_batch_is_due_waits_with_it(shelf, scan):
     let_expire(shelf)
     assert scan() == LookedAt(reissued=1)
     assert shelf.take() == []
-    Decisions(shelf.database).resume(batch)
+    Decisions(shelf.database).resume(batch, now=shelf.clock())
     assert len(shelf.take()) == 1
 
 
