@@ -299,6 +299,10 @@ async def test_a_runner_sets_the_clock_by_the_databases_again_and_again(make_on_
     runner = world.start()
     for off in (timedelta(minutes=5), timedelta(minutes=-7)):
         wrong.append(off)
-        await asyncio.sleep(11)
-        assert abs(clock() - system_clock()) < timedelta(seconds=1)
+        for _ in range(10):  # an answer that takes long, as on a busy machine, is rightly not believed
+            await asyncio.sleep(11)
+            if abs(clock() - system_clock()) < timedelta(seconds=1):
+                break
+        else:
+            pytest.fail("the clock was not set")
     await runner.close()

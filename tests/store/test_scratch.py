@@ -1,0 +1,24 @@
+"""What tests stand on: a database that others used before has nothing of theirs, and shared SQL is nobody's values."""
+
+import pytest
+import sqlalchemy as sa
+
+from .shelf import customer
+
+
+@pytest.mark.parametrize("turn", ["one", "another"])
+def test_each_test_finds_every_table_empty_whichever_came_before(turn, database, request):
+    with database.read() as connection:
+        names = set(sa.inspect(connection).get_table_names()) - {"alembic_version"}
+        rows = {name: connection.execute(sa.select(sa.func.count()).select_from(sa.table(name))) for name in names}
+        assert {name: counted.scalar_one() for name, counted in rows.items()} == dict.fromkeys(names, 0)
+    shelf = request.getfixturevalue("shelf")
+    shelf.add(customer("C1"), customer("C2"))
+    shelf.issue()
+
+
+@pytest.mark.parametrize("value", ["one", "another"])
+def test_a_statement_that_another_test_made_has_this_ones_values(value, database):
+    with database.read() as connection:
+        assert connection.execute(sa.select(sa.literal(value))).scalar_one() == value
+        assert connection.execute(sa.select(sa.literal(f"{value} again"))).scalar_one() == f"{value} again"
