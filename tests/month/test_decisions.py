@@ -198,7 +198,7 @@ rules = st.builds(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=200)
 @given(customers, rules, st.booleans())
 def test_whatever_the_rules_and_the_customer_the_decisions_tell_the_models_story(customer, rules, early):
     story = story_of(customer, rules, start=START, until=UNTIL)

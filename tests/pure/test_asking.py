@@ -70,7 +70,7 @@ zones = st.sampled_from([RIGA, ("America/New_York",), ("Asia/Kolkata", "Australi
 STEP = 10 * MINUTE
 
 
-@settings(max_examples=60)
+@settings(max_examples=150)
 @given(
     hours,
     hours,

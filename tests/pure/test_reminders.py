@@ -106,7 +106,7 @@ spans = st.lists(st.integers(1, 24 * 12).map(lambda count: count * HOUR), max_si
 stays = st.lists(st.integers(0, 100).map(lambda count: count * HOUR), max_size=40)
 
 
-@settings(max_examples=60)
+@settings(max_examples=200)
 @given(spans, st.none() | hours, st.integers(1, 8), st.integers(1, 14), stays, st.integers(1, 3))
 def test_whenever_the_timer_looks_a_customer_gets_each_reminder_once_in_order_apart_and_with_life_left(
     after, quiet, most, days, steps, messages
