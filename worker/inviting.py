@@ -18,7 +18,7 @@ from worker.pacing import spacing
 from worker.providers.contract import Provider
 from worker.senders.contract import Message, Receipt, Sender
 from worker.sessions import is_stale
-from worker.steps import FLUSH_MARGIN, Transaction, ending_of, log_lot
+from worker.steps import FLUSH_MARGIN, Transaction, ending_of, log_lot, unsure_of
 from worker.store.handovers import Handovers, InviteResult, OpenedInvitation
 from worker.store.invitations import Invitations
 from worker.store.letters import InvitationTerms, TakenInvitation
@@ -62,8 +62,20 @@ class InviteWork:
         return spacing(self.terms.rule.limits)
 
     def take(self, room: Room, now: datetime) -> TakenRows:
-        taken = self.invitations.take(self.terms, most=room.rows, events=room.events, now=now, busy=room.busy)
-        return TakenRows(taken.invitations, taken.again_at, taken.places)
+        opened: list[OpenedInvitation] = []
+
+        def open_events(connection: sa.Connection, items: list[TakenInvitation]) -> None:
+            # Those that must wait for a new session are left to a turn.
+            fresh = [item for item in items if item.is_event and not _is_stale(item, now)][: room.attempts]
+            opened[:] = self._open(fresh, now, connection) if fresh else []
+            for item in fresh:
+                items.remove(item)
+
+        with unsure_of(lambda: [item.invitation for item in opened]):
+            taken = self.invitations.take(
+                self.terms, most=room.rows, events=room.events, now=now, busy=room.busy, beside=open_events
+            )
+        return TakenRows(taken.invitations, taken.again_at, taken.places, opened)
 
     def turn(
         self, results: Sequence[InviteResult], items: Sequence[TakenInvitation], now: datetime

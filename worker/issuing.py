@@ -21,7 +21,7 @@ from worker.lookups import Doubt, compare, ending_of_look_up
 from worker.pacing import spacing
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
 from worker.sessions import Session
-from worker.steps import FLUSH_MARGIN, Ring, Transaction, ending_of, log_lot
+from worker.steps import FLUSH_MARGIN, Ring, Transaction, ending_of, log_lot, unsure_of
 from worker.store.attempts import Attempts, IssueResult, OpenedJob
 from worker.store.jobs import Jobs, JobTerms, TakenJob
 from worker.work import Room, TakenRows
@@ -67,10 +67,21 @@ class IssueWork:
         return spacing(self.terms.rule.limits)
 
     def take(self, room: Room, now: datetime) -> TakenRows:
-        taken = self.jobs.take(self.terms, most=room.rows, events=room.events, now=now, busy=room.busy)
+        opened: list[OpenedJob] = []
+
+        def open_events(connection: sa.Connection, jobs: list[TakenJob]) -> None:
+            first = [job for job in jobs if job.is_event][: room.attempts]
+            opened[:] = self._open(first, now, connection) if first else []
+            for job in first:
+                jobs.remove(job)
+
+        with unsure_of(lambda: [item.job for item in opened]):
+            taken = self.jobs.take(
+                self.terms, most=room.rows, events=room.events, now=now, busy=room.busy, beside=open_events
+            )
         for channel in taken.adopted_channels:
             self.ring_invite(channel)
-        return TakenRows(taken.jobs, taken.again_at, taken.places)
+        return TakenRows(taken.jobs, taken.again_at, taken.places, opened)
 
     def turn(self, results: Sequence[IssueResult], items: Sequence[TakenJob], now: datetime) -> list[OpenedJob]:
         channels: set[str] = set()

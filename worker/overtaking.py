@@ -7,9 +7,18 @@ slots stay the same ones, each is one row's, and batches keep as many of them as
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from typing import Protocol, TypeVar
+
+
+@dataclass(frozen=True)
+class Rank:
+    """What decides of a row that does not tell it by itself."""
+
+    is_event: bool
+    slot: datetime | None
 
 
 class Ranked(Protocol):

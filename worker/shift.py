@@ -20,11 +20,11 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from worker.clock import Clock
-from worker.overtaking import deal
+from worker.overtaking import Rank, deal
 from worker.pacing import lapsed
 from worker.places import ASK_AGAIN, ROWS_PER_PLACE
 from worker.results import Results
-from worker.work import I, O, R, Room, TakenRows, Work
+from worker.work import I, O, R, Room, TakenRows, Unsure, Work
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,9 @@ OPEN_BEFORE = timedelta(milliseconds=50)
 # How much further ahead for events: they are taken though all within the horizon is reserved, and change slots with
 # the rows of batches that it was reserved for (`overtaking`).
 EVENTS_AHEAD = timedelta(milliseconds=400)
+# How many events at most have their attempts written down in the transaction that takes them; more than that wait for a
+# turn. Few, since as many places are kept for them while it goes on.
+OPEN_AT_ONCE = 5
 LINGER = timedelta(seconds=1)  # a shift ends when nothing may be done for longer than this
 
 
@@ -88,7 +91,10 @@ class Shift(Generic[I, O, R]):
         self._ends: deque[datetime] = deque()  # of calls, as long ago as a flush is long
         self._urgent = False  # of what they came to, something is an event's: not to wait for others
         self._taking: asyncio.Task[TakenRows] | None = None
+        self._taking_opens = 0  # attempts that it may write down
+        self._taking_halts = 0  # the number of halts when it began
         self._turning: asyncio.Task[None] | None = None
+        self._turn_opens = 0  # attempts that it may write down
         self._wake = asyncio.Event()
         self._halt = asyncio.Event()
         self._halts = 0  # calls that were opened before the last halt must not be made
@@ -140,12 +146,19 @@ class Shift(Generic[I, O, R]):
         # … and what a turn may write down ahead: many calls go through few places where they are short.
         most = max(most, self._places + self._pace)
         events = sum(item.is_event for item in self._ready)
-        return Room(max(most - len(self._ready), 0), max(most - events, 0), len(self._calls))
+        attempts = min(self._free_for_events, OPEN_AT_ONCE)
+        return Room(max(most - len(self._ready), 0), max(most - events, 0), len(self._calls), attempts)
 
     @property
     def _free(self) -> int:
         """Places without a call, present or next."""
-        return self._places - (len(self._calls) - self._before) - len(self._opened)
+        opened = len(self._opened) + self._taking_opens + self._turn_opens
+        return self._places - (len(self._calls) - self._before) - opened
+
+    @property
+    def _free_for_events(self) -> int:
+        """Attempts that may be written down for events: as many as may be in doubt at most."""
+        return max(self._free + self._flush_most - len(self._done), 0)
 
     @property
     def _flush_most(self) -> int:
@@ -162,17 +175,19 @@ class Shift(Generic[I, O, R]):
     async def _settle(self) -> None:
         """Take over what the taking and the turn that went on beside came to."""
         if self._taking is not None and self._taking.done():
-            taking, self._taking = self._taking, None
+            taking, self._taking, self._taking_opens = self._taking, None, 0
             taken = taking.result()
             self._ready = deque(deal([*self._ready, *taken.items], item=lambda item: item, at=self._work.at))
             if self._for_events is None:
                 self._take_at = taken.again_at
-            elif taken.items and len(taken.items) >= self._for_events:
+            elif 0 < self._for_events <= len(taken.items) + len(taken.opened):
                 self._rung = True  # there may be more
             if taken.places is not None:
                 self._places, self._asks_at = taken.places, self._clock() + ASK_AGAIN
+            if taken.opened:
+                self._call_first(taken.opened, self._taking_halts)
         if self._turning is not None and self._turning.done():
-            turning, self._turning = self._turning, None
+            turning, self._turning, self._turn_opens = self._turning, None, 0
             turning.result()
 
     @property
@@ -208,7 +223,17 @@ class Shift(Generic[I, O, R]):
         self._rung = False
         self._took_at = now if room.rows else self._took_at
         self._for_events = room.events if not room.rows else None
-        self._taking = self._beside(self._in_thread(self._work.take, room, now))
+        self._taking_opens, self._taking_halts = room.attempts, self._halts
+        self._taking = self._beside(self._take(room, now))
+
+    async def _take(self, room: Room, now: datetime) -> TakenRows:
+        try:
+            taken: TakenRows = await self._in_thread(self._work.take, room, now)
+            return taken
+        except Unsure as lost:
+            # What of it is ours must go back before anything is called for: their attempts say that calls were made.
+            await self._results.insist(len(lost.items), self._work.release, lost.items)
+            return TakenRows([], again_at=self._clock())
 
     async def _begin_turn(self, *, ending: bool) -> None:
         """Write results, and the attempts of what is called next, if either is due."""
@@ -235,6 +260,7 @@ class Shift(Generic[I, O, R]):
         self._halt.clear()  # what set it is among these; another call may set it anew while they are being written
         self._urgent = False
         self._flushed_at = now
+        self._turn_opens = len(lot)
         # The halts as of now, not when the task begins: one meanwhile is one that these calls must not be made after.
         self._turning = self._beside(self._turn(results, lot, self._halts))
 
@@ -246,7 +272,7 @@ class Shift(Generic[I, O, R]):
         is written down already, and whenever their slots are: they change them with what is.
         """
         room = self._free + self._pace
-        room_of_events = self._free + self._flush_most - len(self._done)
+        room_of_events = self._free_for_events
         lot: list[I] = []
         for item in self._ready:
             beyond = (item.slot or now) > now + OPEN_BEFORE + FLUSH_EVERY
@@ -285,6 +311,22 @@ class Shift(Generic[I, O, R]):
                 at=lambda row, slot: (self._work.opened_at(row[0], slot), row[1]),
             )
         )
+        self._fill(ending=False)
+
+    def _call_first(self, events: Sequence[O], halts: int) -> None:
+        """Call for events that were written down as they were taken, before all rows of batches that hold slots."""
+        rows: list[tuple[O | None, I, int]] = [(opened, self._work.item(opened), of) for opened, of in self._opened]
+        rows += [(None, item, halts) for item in self._ready]
+        rows += [(opened, self._work.item(opened), halts) for opened in events]
+
+        def at(row: tuple[O | None, I, int], slot: datetime) -> tuple[O | None, I, int]:
+            opened, item, of = row
+            return (None if opened is None else self._work.opened_at(opened, slot), self._work.at(item, slot), of)
+
+        # Not before another event that is called for already, and one that is not written down can't be called for.
+        dealt = deal(rows, item=lambda row: Rank(row[0] is not None and row[1].is_event, row[1].slot), at=at)
+        self._opened = deque((opened, of) for opened, _, of in dealt if opened is not None)
+        self._ready = deque(item for opened, item, _ in dealt if opened is None)
         self._fill(ending=False)
 
     def _fill(self, *, ending: bool) -> None:
@@ -400,7 +442,9 @@ class Shift(Generic[I, O, R]):
         if self._turning is not None:
             self._turning.exception()  # seen: the shift is ending with one already
         if self._taking is not None and self._taking.exception() is None:
-            self._ready.extend(self._taking.result().items)
+            taken = self._taking.result()
+            self._ready.extend(taken.items)
+            self._done.extend(self._work.not_made(opened) for opened in taken.opened)
         self._done.extend(self._work.not_made(opened) for opened, _ in self._opened)  # for want of a place
         self._opened.clear()
         if self._done:

@@ -2,15 +2,18 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
 from worker.endings import Ending, Problem, RetryPolicy, ending_for, resume_at
 from worker.store.attempts import OpenedJob
+from worker.store.database import SACRIFICED
 from worker.store.handovers import OpenedInvitation
+from worker.work import Unsure
 
 # Between the last look at the lease and the result: the call's own time-out, and writing what came of it.
 FLUSH_MARGIN = timedelta(seconds=5)
@@ -37,6 +40,20 @@ def ending_of(
         jitter=jitter,
         look_up_at=opened.look_up_at,
     )
+
+
+@contextmanager
+def unsure_of(items: Callable[[], Sequence[Any]]) -> Iterator[None]:
+    """Say of a taking that failed that these rows, whose attempts it wrote, may be ours all the same.
+
+    Where the connection broke at the commit nobody knows. PostgreSQL knows of those that it gave up for others.
+    """
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        if items() and getattr(error.orig, "sqlstate", None) not in SACRIFICED:
+            raise Unsure(items()) from error
+        raise
 
 
 Step = tuple[int, Ending | None, Problem | None, timedelta]

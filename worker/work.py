@@ -8,23 +8,37 @@ from typing import Any, Protocol, TypeVar
 
 @dataclass(frozen=True)
 class Room:
-    """What a shift has room for: so many rows, of events this many where that is more. `busy` calls are in flight."""
+    """What a shift has room for: so many rows, of events this many where that is more. `busy` calls are in flight.
+
+    Of the events `attempts` at most may be given with their attempts written down, in the transaction that takes them.
+    """
 
     rows: int
     events: int
     busy: int
+    attempts: int = 0
 
 
 @dataclass(frozen=True)
 class TakenRows:
     """Rows under our lease. `again_at`: when to ask again; None: nothing more is due.
 
-    `places` is how many calls may be in flight from now on; None: as many as before.
+    `places` is how many calls may be in flight from now on; None: as many as before. `opened` are those besides `items`
+    whose attempts are written down.
     """
 
     items: Sequence[Any]
     again_at: datetime | None = None
     places: int | None = None
+    opened: Sequence[Any] = ()
+
+
+class Unsure(Exception):
+    """The answer to a taking was lost that wrote attempts down: whether these rows are ours, nobody knows."""
+
+    def __init__(self, items: Sequence[Any]) -> None:
+        super().__init__("the answer to a taking was lost")
+        self.items = items
 
 
 class Item(Protocol):
@@ -51,7 +65,8 @@ class Work(Protocol[I, O, R]):
     leads_on: bool  # whether something waits for what came of a call to be written
     spacing: timedelta  # the least time between two calls; zero where the account has no limit
 
-    def take(self, room: Room, now: datetime) -> TakenRows: ...
+    def take(self, room: Room, now: datetime) -> TakenRows:
+        """Raises Unsure where rows may have been taken with their attempts: `release` gives back those that were."""
 
     def turn(self, results: Sequence[R], items: Sequence[I], now: datetime) -> list[O]:
         """In one transaction, write results, and then the attempts of these items.

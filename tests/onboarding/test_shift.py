@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from worker.pacing import LAPSE, Limit, ask_at, offer, spacing
 from worker.places import ASK_AGAIN
 from worker.shares import share_out
-from worker.shift import ALONE, EVENTS_AHEAD, FLUSH_EVERY, FLUSH_LEAST, HORIZON, LINGER, Shift
-from worker.work import TakenRows
+from worker.shift import ALONE, EVENTS_AHEAD, FLUSH_EVERY, FLUSH_LEAST, HORIZON, LINGER, OPEN_AT_ONCE, Shift
+from worker.work import TakenRows, Unsure
 
 from .virtual_time import START, VirtualClock
 
@@ -58,6 +58,7 @@ class Rows:
     latency: dict[int, float] = field(default_factory=dict)  # seconds; of the others 0.05
     answers: dict[int, str] = field(default_factory=dict)  # "halt", "break"; of the others "done"
     finish_errors: list[Exception] = field(default_factory=list)
+    lost_answers: list[type[Unsure]] = field(default_factory=list)  # of takings that wrote attempts down
     bad_rows: set[int] = field(default_factory=set)  # whose results the database refuses
     log: list[tuple[str, int]] = field(default_factory=list)
     begun: list[datetime] = field(default_factory=list)
@@ -100,7 +101,13 @@ class Rows:
             Row(number, now + self.lease, slots.at(index) if self.limit else None, number >= EVENTS)
             for index, number in enumerate(numbers)
         ]
-        return TakenRows(rows, ask_at(slots.end, horizon=self.horizon, now=now) if self.waiting else None, places)
+        again_at = ask_at(slots.end, horizon=self.horizon, now=now) if self.waiting else None
+        first = [row for row in rows if row.is_event][: room.attempts]
+        opened = self.open(first, now) if first else []
+        if self.lost_answers and opened:
+            self.log.append(("lost", opened[0].row.number))
+            raise self.lost_answers.pop(0)([item.row for item in opened])
+        return TakenRows([row for row in rows if row not in first], again_at, places, opened)
 
     def pick(self, events):
         def some(most):
@@ -366,8 +373,8 @@ async def test_an_event_has_the_next_slot_though_rows_of_a_batch_had_reserved_al
         rows.waiting.append(number)
         shift.ring()
         await asyncio.sleep(0.137)
-        # Taken and written down, two transactions and what they wait for, then at most the time between two slots.
-        assert rows.begun[rows.numbers("call").index(number)] - rang_at < timedelta(milliseconds=55)
+        # One transaction, which may wait for another, then at most the time between two slots.
+        assert rows.begun[rows.numbers("call").index(number)] - rang_at < timedelta(milliseconds=35)
     bench.stopping.set()
     await going
 
@@ -409,6 +416,37 @@ async def test_where_places_are_short_an_event_has_the_next_one_that_is_free(ben
     await going
     called_at = rows.begun[rows.numbers("call").index(EVENTS)]
     assert called_at - rang_at <= timedelta(milliseconds=60)  # of 400 ms that the rows ahead of it take
+
+
+async def test_a_few_events_are_written_down_as_they_are_taken_and_more_of_them_wait_for_a_turn(bench):
+    rows = bench.rows(0, places=40)
+    rows.waiting += range(EVENTS, EVENTS + 30)
+    await bench.run(rows)
+    first, *more = rows.lots
+    assert first == OPEN_AT_ONCE
+    assert sum(more) == 30 - OPEN_AT_ONCE
+    assert sorted(rows.numbers("done")) == list(range(EVENTS, EVENTS + 30))
+
+
+async def test_events_whose_taking_was_not_answered_are_given_back_and_not_called_for(bench):
+    rows = bench.rows(0, lost_answers=[Unsure])
+    rows.waiting.append(EVENTS)
+    await bench.run(rows)
+    of_it = [what for what, _ in rows.log]
+    assert of_it == ["take", "open", "lost", "release", "take", "open", "call", "answer", "done"]
+
+
+async def test_an_event_whose_attempt_was_being_written_when_the_account_had_to_wait_is_not_called_for(bench):
+    bench.database_seconds = 0.03
+    rows = bench.rows(1, answers={0: "halt"}, latency={0: 0.02})
+    going, shift = begun(bench, rows)
+    await asyncio.sleep(0.07)  # the call is out, and comes to nothing while the event is being taken
+    rows.waiting.append(EVENTS)
+    shift.ring()
+    await going
+    assert rows.numbers("open") == [0, EVENTS]
+    assert set(rows.numbers("not made")) == {EVENTS}
+    assert rows.numbers("call") == [0]
 
 
 async def test_what_came_of_an_event_is_written_at_once(bench):

@@ -260,7 +260,7 @@ def test_rows_of_a_paused_batch_stay(shelf, failover, database):
     Decisions(database).pause(batch, now=shelf.clock())
     stop(shelf)
     assert move(shelf, failover) == 0
-    Decisions(database).resume(batch)
+    Decisions(database).resume(batch, now=shelf.clock())
     assert move(shelf, failover) == 1
 
 

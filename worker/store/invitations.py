@@ -47,7 +47,14 @@ class Invitations:
         self._places = Places()
 
     def take(
-        self, terms: InvitationTerms, *, most: int, now: datetime, busy: int = 0, events: int = 0
+        self,
+        terms: InvitationTerms,
+        *,
+        most: int,
+        now: datetime,
+        busy: int = 0,
+        events: int = 0,
+        beside: Callable[[sa.Connection, list[TakenInvitation]], None] = lambda _connection, _taken: None,
     ) -> TakenInvitations:
         """Lease up to `most` due invitations that may be sent within the terms' horizon; of events up to `events`.
 
@@ -84,12 +91,13 @@ class Invitations:
             fall_back(connection, self._keyring, terms.delivery, unreached, now=now)
             leaving.keep_back(connection, rows, found.stay, now=now)
             budgets.reserve(connection, terms.rule, state, granted, len(found.leave), now=now, probe_for=terms.lease)
-        slots = granted.slots
-        taken = [
-            replace(item, slot=slots.at(index) if slots.interval else None, probe=granted.probe)
-            for index, item in enumerate(found.leave)
-        ]
-        free_from = slots.at(len(taken)) if slots.interval else now
+            slots = granted.slots
+            taken = [
+                replace(item, slot=slots.at(index) if slots.interval else None, probe=granted.probe)
+                for index, item in enumerate(found.leave)
+            ]
+            beside(connection, taken)
+        free_from = slots.at(len(found.leave)) if slots.interval else now
         again_at = ask_at(free_from, horizon=terms.horizon, now=now) if shared.more else None
         return TakenInvitations(taken, again_at=again_at, places=places)
 

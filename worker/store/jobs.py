@@ -105,11 +105,21 @@ class Jobs:
         self._jitter = jitter
         self._places = Places()
 
-    def take(self, terms: JobTerms, *, most: int, now: datetime, busy: int = 0, events: int = 0) -> TakenJobs:
+    def take(
+        self,
+        terms: JobTerms,
+        *,
+        most: int,
+        now: datetime,
+        busy: int = 0,
+        events: int = 0,
+        beside: Callable[[sa.Connection, list[TakenJob]], None] = lambda _connection, _jobs: None,
+    ) -> TakenJobs:
         """Lease up to `most` due jobs that may be called for within the terms' horizon; of events up to `events`.
 
         The budget's row is locked meanwhile, so exactly what is taken is reserved. A job whose customer has a
-        live session already is moved on to it without a call. `busy` is how many calls are in flight.
+        live session already is moved on to it without a call. `busy` is how many calls are in flight. What `beside`
+        does with the jobs is of the same transaction.
         """
         with self._database.write() as connection:
             places = self._places.hold(connection, terms.rule, terms.place_owner, lease=terms.lease, busy=busy, now=now)
@@ -157,18 +167,19 @@ class Jobs:
             current = {key: session.id for key, session in live.items()}
             budgets.reserve(connection, terms.rule, state, granted, len(due), now=now, probe_for=terms.lease)
             doubts = calls_to_look_up(connection, due, now=now)
-        slots = granted.slots
-        jobs, closed = [], []
-        for index, row in enumerate(due):
-            slot = slots.at(index) if slots.interval else None
-            session_id = current.get((row.customer_id, row.purpose), row.session_id)
-            try:
-                job = self._job(row, around[row.id], terms.provider, slot=slot, session_id=session_id)
-                jobs.append(replace(job, probe=granted.probe, doubt=doubts.get(row.id)))
-            except CannotOpen as error:
-                closed.append((row, _CANNOT_OPEN | {"detail": str(error)[:400]}))
-            except Erased as error:
-                closed.append((row, _ERASED | {"detail": str(error)}))
+            slots = granted.slots
+            jobs, closed = [], []
+            for index, row in enumerate(due):
+                slot = slots.at(index) if slots.interval else None
+                session_id = current.get((row.customer_id, row.purpose), row.session_id)
+                try:
+                    job = self._job(row, around[row.id], terms.provider, slot=slot, session_id=session_id)
+                    jobs.append(replace(job, probe=granted.probe, doubt=doubts.get(row.id)))
+                except CannotOpen as error:
+                    closed.append((row, _CANNOT_OPEN | {"detail": str(error)[:400]}))
+                except Erased as error:
+                    closed.append((row, _ERASED | {"detail": str(error)}))
+            beside(connection, jobs)
         if closed:
             self._close(terms, closed, probe=granted.probe, now=now)
         free_from = slots.at(len(due)) if slots.interval else now
