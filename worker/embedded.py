@@ -86,8 +86,8 @@ class Embedded:
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
 
-        def ring_invite(channel: str) -> None:  # called from the database's threads
-            loop.call_soon_threadsafe(self.ring, "invite", channel)
+        def ring_invite(channel: str, for_events: bool) -> None:  # called from the database's threads
+            loop.call_soon_threadsafe(self.ring, "invite", channel, for_events)
 
         self._exits.push_async_callback(self._gather)
         self.runner = await Runner.open(self._parts, ring_invite=ring_invite)
@@ -142,12 +142,16 @@ class Embedded:
             self.ring(step, name)
         await in_thread(self._retention.step)
 
-    def ring(self, step: str, name: str) -> None:
-        """Say that something is due for an account (`issue`) or a channel (`invite`). On the loop; returns at once."""
+    def ring(self, step: str, name: str, for_events: bool = True) -> None:
+        """Say that something is due for an account (`issue`) or a channel (`invite`). On the loop; returns at once.
+
+        `for_events`: as for `Runner.serve`.
+        """
         key = f"{step}:{name}"
         running = self._tasks.get(key)
         if running is not None and not running.done():
-            task = asyncio.ensure_future(self.runner.serve(key))  # only tells the shift to look again
+            again = self.runner.serve(key, for_events=for_events)  # only tells the shift to look again
+            task = asyncio.ensure_future(again)
             self._tasks[f"bell {key}"] = task
             return
         self._tasks[key] = asyncio.ensure_future(self.runner.serve(key))

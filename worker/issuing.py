@@ -80,7 +80,7 @@ class IssueWork:
                 self.terms, most=room.rows, events=room.events, now=now, busy=room.busy, beside=open_events
             )
         for channel in taken.adopted_channels:
-            self.ring_invite(channel)
+            self.ring_invite(channel, True)
         return TakenRows(taken.jobs, taken.again_at, taken.places, opened)
 
     def turn(self, results: Sequence[IssueResult], items: Sequence[TakenJob], now: datetime) -> list[OpenedJob]:
@@ -93,8 +93,9 @@ class IssueWork:
                 opened = self._open(items, now, connection)
         if results:
             log_lot(self.name, [(r.opened.job.id, r.ending, r.problem, now - r.began_at) for r in results])
-        for channel in channels:
-            self.ring_invite(channel)  # after the commit; the sweep rings again for a bell that is lost here
+        for_events = any(result.opened.job.is_event for result in results)
+        for channel in channels:  # after the commit; the sweep rings again for a bell that is lost here
+            self.ring_invite(channel, for_events)
         return opened
 
     def _open(self, items: Sequence[TakenJob], now: datetime, connection: sa.Connection) -> list[OpenedJob]:

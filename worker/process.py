@@ -78,7 +78,7 @@ class Process:
     def __init__(
         self,
         *,
-        ring_invite: Callable[[str], None],
+        ring_invite: Callable[[str, bool], None],
         longest: timedelta,
         on_outdated: Callable[[str], None] = lambda _reason: None,
         targets: Callable[[Settings], Mapping[str, Target]] = nobody,
@@ -126,11 +126,11 @@ class Process:
         except TimeoutError:
             log.error("a shift did not end within %g s of being told to", CANCEL_SECONDS)
 
-    def ring_here(self, key: str) -> bool:
+    def ring_here(self, key: str, *, for_events: bool = True) -> bool:
         """Tell a shift that this process is at to look again; False when it is not at it."""
         if not self.runner.is_working(key):
             return False
-        asyncio.run_coroutine_threadsafe(self.runner.serve(key), self._loop)
+        asyncio.run_coroutine_threadsafe(self.runner.serve(key, for_events=for_events), self._loop)
         return True
 
     def stop(self) -> None:

@@ -54,7 +54,13 @@ class Runner:
     """Lives on one loop: make it there, and close it there."""
 
     def __init__(
-        self, parts: Parts, http: Http, exits: AsyncExitStack, *, ring_invite: Callable[[str], None], longest: timedelta
+        self,
+        parts: Parts,
+        http: Http,
+        exits: AsyncExitStack,
+        *,
+        ring_invite: Callable[[str, bool], None],
+        longest: timedelta,
     ) -> None:
         self._parts = parts
         self._exits = exits
@@ -76,9 +82,9 @@ class Runner:
 
     @classmethod
     async def open(
-        cls, parts: Parts, *, ring_invite: Callable[[str], None], longest: timedelta = LONGEST_SHIFT
+        cls, parts: Parts, *, ring_invite: Callable[[str, bool], None], longest: timedelta = LONGEST_SHIFT
     ) -> "Runner":
-        """A runner on the loop that is running now. `ring_invite(channel)` is called from other threads."""
+        """A runner on the loop that is running now. `ring_invite(channel, for_events)` is called from other threads."""
         calm_collector()
         exits = AsyncExitStack()
         http = Http(await exits.enter_async_context(open_http_session()))
@@ -95,13 +101,14 @@ class Runner:
     def is_working(self, key: str) -> bool:
         return key in self._shifts
 
-    async def serve(self, key: str) -> bool:
+    async def serve(self, key: str, *, for_events: bool = True) -> bool:
         """Work what is due for `issue:ACCOUNT` or `invite:CHANNEL`; whether there was more when the time was up.
 
-        Returns at once when this process is at it already, or does not know the name.
+        Returns at once when this process is at it already, or does not know the name. `for_events`: something of an
+        event may be due, which does not wait for rows of batches to come together.
         """
         if key in self._shifts:
-            self._shifts[key].ring()
+            self._shifts[key].ring(for_events=for_events)
             return False
         work = self._work.get(key)
         if work is None:

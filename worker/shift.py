@@ -101,16 +101,23 @@ class Shift(Generic[I, O, R]):
         self._away = False  # the database is: nothing is taken until what came of the calls is written
         self._results = Results(work, clock=clock, in_thread=in_thread, stopping=stopping)
         self._rung = False
+        self._rung_for_rows = False  # of batches alone
         self._take_at: datetime | None = None
         self._took_at = clock() - TAKE_EVERY
         self._for_events: int | None = None  # how many the taking that goes on was for, where it was for events alone
         self._flushed_at = clock()
         self._next_call_at = clock()
 
-    def ring(self) -> None:
-        """Something has become due: look again before ending."""
-        self._rung = True
+    def ring(self, *, for_events: bool = True) -> None:
+        """Something has become due: look again before ending. At once, unless it is known to be no event's."""
+        if for_events:
+            self._rung = True
+        else:
+            self._rung_for_rows = True
         self._wake.set()
+
+    def _take_by(self, when: datetime) -> None:
+        self._take_at = when if self._take_at is None else min(self._take_at, when)
 
     async def run(self) -> bool:
         """Work until nothing more may be done now; whether there was more when the longest shift was over."""
@@ -133,7 +140,8 @@ class Shift(Generic[I, O, R]):
                 if not (busy or self._ready or self._opened or self._done):
                     if ending:
                         return not self._stopping.is_set() and self._take_at is not None
-                    if not self._rung and (self._take_at is None or self._take_at - self._clock() > LINGER):
+                    rung = self._rung or self._rung_for_rows
+                    if not rung and (self._take_at is None or self._take_at - self._clock() > LINGER):
                         return False
                 await self._sleep(ending=ending)
         finally:
@@ -206,6 +214,9 @@ class Shift(Generic[I, O, R]):
         return self._asks_at if len(self._calls) >= self._places else None
 
     def _begin_taking(self, now: datetime) -> None:
+        if self._rung_for_rows and self._may_take:
+            self._rung_for_rows = False
+            self._take_by(max(self._took_at + TAKE_EVERY, now))
         takes_at = self._takes_at
         due = takes_at is not None and takes_at <= now
         if not due and not (self._rung and self._may_take):
@@ -219,7 +230,7 @@ class Shift(Generic[I, O, R]):
             rested_at = self._took_at + TAKE_EVERY
             if now < rested_at or not room.rows:
                 room = replace(room, rows=0)
-                self._take_at = rested_at if self._take_at is None else min(self._take_at, max(rested_at, now))
+                self._take_by(max(rested_at, now))
         self._rung = False
         self._took_at = now if room.rows else self._took_at
         self._for_events = room.events if not room.rows else None

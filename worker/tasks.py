@@ -207,10 +207,10 @@ def _keep_refused(body: bytes, reason: str) -> bool:
     return True
 
 
-def ring_invite(channel: str) -> None:
+def ring_invite(channel: str, for_events: bool) -> None:
     """Say that invitations are due: to this process's shift if it is at it, else to any worker."""
     here = process.existing()
-    if here is None or not here.ring_here(f"{INVITE}:{channel}"):
+    if here is None or not here.ring_here(f"{INVITE}:{channel}", for_events=for_events):
         ring_soon(INVITE, channel)
 
 

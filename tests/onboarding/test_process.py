@@ -31,7 +31,7 @@ def configured(monkeypatch, tmp_path):
 
 
 def make(**more):
-    return Process(ring_invite=lambda _: None, longest=timedelta(seconds=1), **more)
+    return Process(ring_invite=lambda *_: None, longest=timedelta(seconds=1), **more)
 
 
 def upgrade_to_a_newer_release(url):

@@ -249,7 +249,7 @@ async def test_the_leases_of_a_worker_that_is_gone_come_back_and_are_told(make, 
     caplog.set_level("INFO")
     world = make()
     world.add_many(2)
-    work = world.parts.issue_work("kyc", world.http, ring_invite=world.rung.append)
+    work = world.parts.issue_work("kyc", world.http, ring_invite=lambda channel, _: world.rung.append(channel))
     work.take(Room(10, 10, 0), world.clock())
     assert return_leases(world.parts) == Returned()
     world.clock.advance(seconds=61)

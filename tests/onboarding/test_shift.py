@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from worker.pacing import LAPSE, Limit, ask_at, offer, spacing
 from worker.places import ASK_AGAIN
 from worker.shares import share_out
-from worker.shift import ALONE, EVENTS_AHEAD, FLUSH_EVERY, FLUSH_LEAST, HORIZON, LINGER, OPEN_AT_ONCE, Shift
+from worker.shift import ALONE, EVENTS_AHEAD, FLUSH_EVERY, FLUSH_LEAST, HORIZON, LINGER, OPEN_AT_ONCE, TAKE_EVERY, Shift
 from worker.work import TakenRows, Unsure
 
 from .virtual_time import START, VirtualClock
@@ -480,6 +480,31 @@ async def test_a_bell_for_each_flush_has_rows_of_batches_taken_in_lots(bench):
     await going
     assert len([took for took in rows.takes if took]) < 80  # each 50 ms in 3 s
     assert len(rows.numbers("done")) == 300
+
+
+async def test_a_bell_that_is_for_no_event_takes_rows_in_lots_and_looks_for_events_in_none(bench):
+    rows = bench.rows(0, latency=dict.fromkeys(range(300), 0.01))
+    going, shift = begun(bench, rows)
+    for number in range(300):
+        rows.waiting.append(number)
+        shift.ring(for_events=False)
+        await asyncio.sleep(0.01)
+    await going
+    assert len(rows.numbers("done")) == 300
+    assert len(rows.takes) < 30  # each 200 ms in 3 s, and where there were more than one taking holds
+
+
+@pytest.mark.parametrize("milliseconds", range(0, 60, 7))
+async def test_a_bell_for_a_row_that_rings_while_rows_are_taken_is_answered_soon(bench, milliseconds):
+    bench.database_seconds = 0.05
+    rows = bench.rows(1, latency={0: 0.01, 1: 0.01})
+    going, shift = begun(bench, rows)
+    await asyncio.sleep(milliseconds / 1000)
+    rows.waiting.append(1)
+    shift.ring(for_events=False)
+    await going
+    assert rows.numbers("done") == [0, 1]
+    assert rows.begun[1] - START < TAKE_EVERY + timedelta(milliseconds=200)
 
 
 def begun(bench, rows):

@@ -106,7 +106,7 @@ class World:
         """A runner on the loop that is running now."""
         loop = asyncio.get_running_loop()
 
-        def ring(channel: str) -> None:  # called from the database's threads
+        def ring(channel: str, _for_events: bool) -> None:  # called from the database's threads
             loop.call_soon_threadsafe(self.rung.append, channel)
 
         return Runner(self.parts, self.http, AsyncExitStack(), ring_invite=ring, longest=self.longest)

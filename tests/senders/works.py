@@ -79,7 +79,7 @@ class Works:
     def runner(self) -> Runner:
         """On the loop that is running now."""
         return Runner(
-            self.parts, self.http, AsyncExitStack(), ring_invite=lambda channel: None, longest=timedelta(minutes=1)
+            self.parts, self.http, AsyncExitStack(), ring_invite=lambda *_: None, longest=timedelta(minutes=1)
         )
 
     async def work(self, *customers: Customer) -> None:
