@@ -56,6 +56,7 @@ from worker.store.letters import InvitationTerms
 from worker.store.outbox import Told
 from worker.store.purging import Purging
 from worker.store.sealing import open_person
+from worker.store.suppressions import keys_gone
 from worker.store.sweeps import Sweeps
 from worker.store.webhooks import ACCOUNT, Webhooks
 
@@ -207,14 +208,25 @@ class Parts:
     def check_keys(self) -> None:
         """Try the keys on what the database holds. Raises SettingsError when they do not open the newest of it.
 
-        A single row that does not open is held; keys that open nothing would hold them all.
+        A single row that does not open is held; keys that open nothing would hold them all. And with a key that is
+        gone, addresses that it hashed would be written to again, though somebody asked not to be.
         """
         newest = self.facts.any_sealed()
         try:
             if newest is not None:
                 open_person(self.keyring, *newest)
+            with self.database.read() as connection:
+                forgotten = keys_gone(connection, self.keyring)
         except CannotOpen as error:
             raise SettingsError([f"encryption.keys: {error}"]) from None
+        if forgotten:
+            raise SettingsError(
+                [
+                    f"encryption.keys: {forgotten:,} suppressed addresses are known by a key that is not in the ring,"
+                    " and would be written to; put it back at the end of the list, or give them up with"
+                    " `onboard suppress --forget-unknown`"
+                ]
+            )
 
     def resume(self) -> None:
         """Let stopped accounts and senders be tried again, each with a single call first."""

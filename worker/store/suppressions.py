@@ -5,6 +5,7 @@ the ring is kept by the newest from then on, and `keys_gone` tells which keys we
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
 from typing import Any
@@ -22,8 +23,9 @@ Address = tuple[str, str]  # channel and address, as intake gives it: personal
 
 _AMONG = lots.among(Suppression.digest, "digests")
 _FOUND = sa.select(Suppression.digest, Suppression.reason).where(_AMONG)
+_ALL_OF_IT = sa.select(*Suppression.__table__.columns).where(_AMONG)
 # In one order, so that two who keep the same address cannot lock each other out.
-_KEPT = sa.select(*Suppression.__table__.columns).where(_AMONG).order_by(Suppression.digest).with_for_update()
+_KEPT = _ALL_OF_IT.order_by(Suppression.digest).with_for_update()
 _KEPT_AND_FREE = _KEPT.with_for_update(skip_locked=True)
 _DELETE = sa.delete(Suppression).where(_AMONG)
 
@@ -103,10 +105,52 @@ def suppressed(
     return found
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of a suppressed address."""
+
+    reason: Reason
+    source: str
+    since: datetime
+
+
+def kept_of(connection: sa.Connection, keyring: Keyring, channel: str, address: str) -> Kept | None:
+    """Why, since when and by whom the address is suppressed; None: it is not. Raises ValueError as `suppress` does."""
+    digests = keyring.digests(text_of(channel, address))
+    rows = fetch(connection, _ALL_OF_IT, {"digests": lots.keys(digests)})
+    kept = [Kept(Reason(row.reason), row.source, row.created_at) for row in rows]
+    reasons = [one.reason for one in kept]
+    return next((one for one in kept if one.reason is reduce(stronger, reasons)), None)
+
+
+def counts(connection: sa.Connection) -> list[tuple[str, Reason, int]]:
+    """How many addresses are suppressed, by channel and reason: which they are, nobody can tell."""
+    query = sa.select(Suppression.channel, Suppression.reason, sa.func.count().label("addresses"))
+    rows = fetch(connection, query.group_by(Suppression.channel, Suppression.reason))
+    return sorted((str(row.channel.value), Reason(row.reason), row.addresses) for row in rows)
+
+
+def by_older_keys(connection: sa.Connection, keyring: Keyring) -> int:
+    """How many suppressed addresses are known by keys of the ring that are not its newest."""
+    return _count(connection, Suppression.key_id.in_(keyring.digest_ids[1:]))
+
+
 def keys_gone(connection: sa.Connection, keyring: Keyring) -> int:
     """How many suppressed addresses were hashed by keys that are not in the ring: they are never found again."""
-    query = sa.select(sa.func.count()).select_from(Suppression).where(Suppression.key_id.not_in(keyring.digest_ids))
-    return connection.execute(query).scalar_one()
+    return _count(connection, _is_gone(keyring))
+
+
+def forget_gone(connection: sa.Connection, keyring: Keyring) -> int:
+    """Remove those of `keys_gone`; how many they were."""
+    return connection.execute(sa.delete(Suppression).where(_is_gone(keyring))).rowcount
+
+
+def _is_gone(keyring: Keyring) -> sa.ColumnElement[bool]:
+    return Suppression.key_id.not_in(keyring.digest_ids)
+
+
+def _count(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
+    return connection.execute(sa.select(sa.func.count()).select_from(Suppression).where(which)).scalar_one()
 
 
 def _renew(connection: sa.Connection, key_id: str, old: Mapping[str, str]) -> None:
