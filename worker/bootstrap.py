@@ -353,6 +353,7 @@ class Parts:
             reissue_at={name: provider.reissue_at for name, provider in self.providers.items()},
             quiet={str(channel): hours for channel, hours in invitations.quiet_hours.items()},
             timezone=invitations.timezone,
+            fallback=self.delivery_terms.fallback,
         )
 
     def sender_name(self, channel: str) -> str:
@@ -384,7 +385,6 @@ def not_applied_yet(settings: Settings) -> list[str]:
     """What the configuration asks for and this release does not do: nobody must rely on it unawares."""
     asked = {
         "invitations.reminders": bool(settings.invitations.reminders),
-        "invitations.fallback": settings.invitations.fallback is not None,
         "links.mode": settings.links.mode != "provider",
     }
     return [f"{key}: this release does not apply it yet" for key, is_asked in asked.items() if is_asked]

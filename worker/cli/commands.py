@@ -38,6 +38,7 @@ COMMANDS = {
     "resume": ("decide", "Go on with a paused batch."),
     "cancel": ("decide", "End a batch."),
     "archive": ("archive", "Keep a batch as a file, and purge it."),
+    "suppress": ("suppress", "Addresses that are not written to."),
     "account": ("accounts", "Limits, pauses, stops and credits."),
     "outbox": ("outbox", "What others are yet to be told."),
     "template": ("template", "Preview what customers read."),

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from worker.caps import Caps
 from worker.customers import Person, invitation_channels
+from worker.fallback import writable
 from worker.keyring import CannotOpen, Keyring
 from worker.models import CustomerRow, Job, SessionRow
 from worker.news import Result
@@ -28,6 +29,7 @@ from worker.store.database import Database, fetch, outlive_deadlocks
 from worker.store.jobs import BATCH, EVENT, PAUSED
 from worker.store.outbox import tell_of_sessions
 from worker.store.sealing import Erased, open_person
+from worker.store.suppressing import reachable
 from worker.zones import candidate_zones
 
 LOT = 500
@@ -48,6 +50,7 @@ class ExpiryTerms:
     reissue_at: Mapping[str, Callable[[datetime], datetime]] = field(default_factory=dict)
     quiet: Mapping[str, QuietHours] = field(default_factory=dict)
     timezone: str = "UTC"
+    fallback: str | None = None  # the channel to try where nobody is reached on the job's
 
 
 @dataclass(frozen=True)
@@ -208,8 +211,14 @@ class _Lot:
     def _open_channels(
         self, people: Mapping[str, Person], current: list[tuple[Any, Any]]
     ) -> dict[Any, tuple[str, ...]]:
-        """By session, the channels of its job that the customer may be written to on."""
-        return {row.id: invitation_channels(job.channel) for row, job in current}
+        """By session, the channels that the customer may be written to on: its job's, or what stands in for them."""
+        found = reachable(self.connection, self.keyring, people)
+        return {
+            row.id: writable(invitation_channels(job.channel), self.terms.fallback, found[row.customer_id])
+            if found[row.customer_id]
+            else invitation_channels(job.channel)  # nothing can be said of it: who takes the job says why
+            for row, job in current
+        }
 
 
 def _waits_again(job: Any, decision: Reissue, *, now: datetime) -> dict[str, Any]:

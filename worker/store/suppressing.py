@@ -7,6 +7,7 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
+from worker.customers import Person
 from worker.fallback import UNREACHED
 from worker.keyring import Keyring
 from worker.leaving import Never
@@ -14,9 +15,10 @@ from worker.states import InvitationState
 from worker.store.falling_back import address_of
 from worker.store.letters import InvitationTerms, TakenInvitation
 from worker.store.suppressions import suppressed
-from worker.suppression import DETAILS
+from worker.suppression import DETAILS, Reason
 
 SUPPRESSED = "suppressed"
+CHANNELS = ("email", "sms")
 
 
 class About(Protocol):
@@ -24,6 +26,24 @@ class About(Protocol):
 
     @property
     def item(self) -> TakenInvitation: ...
+
+
+def reachable(
+    connection: sa.Connection, keyring: Keyring, people: Mapping[str, Person]
+) -> dict[str, dict[str, Reason | None]]:
+    """Of each of these people, by customer, the channels of which there is an address; with the reason, where it may
+    not be written to. One statement for all of them."""
+    addresses = {
+        (customer_id, channel): address
+        for customer_id, person in people.items()
+        for channel in CHANNELS
+        if (address := address_of(person, channel))
+    }
+    found = suppressed(connection, keyring, [(channel, address) for (_, channel), address in addresses.items()])
+    ways: dict[str, dict[str, Reason | None]] = {customer_id: {} for customer_id in people}
+    for (customer_id, channel), address in addresses.items():
+        ways[customer_id][channel] = found.get((channel, address))
+    return ways
 
 
 def to_suppressed_addresses(

@@ -1,0 +1,53 @@
+"""What a refusal says of the address: that it is gone is said of few, for it is believed for ever."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from worker.endings import AddressIs, Kind
+from worker.senders.smtp_answers import Phase, refused
+from worker.senders.twilio_answers import read
+from worker.wire import HttpAnswer
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+GONE, REFUSED, OPTED_OUT = AddressIs.GONE, AddressIs.REFUSED, AddressIs.OPTED_OUT
+
+
+@pytest.mark.parametrize(
+    ("phase", "status", "text", "says"),
+    [
+        (Phase.RCPT, 550, "5.1.1 no such user", GONE),
+        (Phase.END, 550, "5.1.1 no such user", GONE),
+        (Phase.RCPT, 556, "5.1.10 null MX", GONE),
+        (Phase.RCPT, 550, "5.2.1 disabled", GONE),
+        (Phase.RCPT, 552, "5.2.2 mailbox full", REFUSED),
+        (Phase.RCPT, 550, "5.7.1 blocked, see http://example.org: user unknown to us", None),
+        (Phase.RCPT, 550, "5.1.8 bad sender", None),
+        (Phase.RCPT, 550, "User unknown", GONE),
+        (Phase.RCPT, 550, "No such recipient here", GONE),
+        (Phase.RCPT, 550, "<x@example.org>: Recipient address rejected: mailbox not found", GONE),
+        (Phase.RCPT, 550, "Requested action not taken", REFUSED),
+        (Phase.RCPT, 550, "blocked using a list of senders", REFUSED),
+        (Phase.RCPT, 554, "transaction failed", None),
+        (Phase.DATA, 550, "user unknown", None),
+        (Phase.MAIL, 550, "5.1.1 who are you", None),
+        (Phase.RCPT, 450, "4.2.0 greylisted", None),
+        (Phase.RCPT, 452, "4.2.2 mailbox full", None),
+    ],
+)
+def test_an_smtp_server_says_that_nobody_is_there(phase, status, text, says):
+    problem = refused(phase, status, text)
+    assert problem.address is says
+    assert says is None or problem.kind is Kind.BAD_INPUT
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [(21211, GONE), (21614, GONE), (30005, GONE), (21610, OPTED_OUT), (21408, None), (21612, None), (30007, None)],
+)
+def test_twilio_says_that_a_number_cannot_be_texted(code, says):
+    answer = HttpAnswer(400, {}, json.dumps({"code": code, "message": "no", "status": 400}).encode())
+    assert read(answer, to="+37060000001", now=NOON).address is says
