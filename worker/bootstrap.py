@@ -58,6 +58,7 @@ from worker.store.purging import Purging
 from worker.store.sealing import open_person
 from worker.store.suppressions import keys_gone
 from worker.store.sweeps import Sweeps
+from worker.store.webhook_list import WebhookList
 from worker.store.webhooks import ACCOUNT, Webhooks
 
 # A row must be able to wait a little under its lease, be called for, and be written.
@@ -110,6 +111,7 @@ class Parts:
         self.inbox_retention = InboxRetention(self.database)
         hears = Hears(self.keyring, webhook_peers(settings.accounts), most_reissues=settings.reissue.most)
         self.webhooks = Webhooks(self.database, self.keyring, {ACCOUNT: hears})
+        self.webhook_list = WebhookList(self.database, self.keyring)
         self._senders = senders
         # The end is drawn: containers of one host name may count their processes from 1 each.
         self.owner = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(3)}"

@@ -5,12 +5,12 @@ a session's Heard, its job  --job_after-->  Move, or nothing
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from worker.news import REPLACED, Heard, Rank, Result, job_state_heard
+from worker.news import REPLACED, Heard, Rank, Result, SessionNews, heard_next, job_state_heard
 from worker.reissue import SETTLES
-from worker.states import LIVE_SESSIONS, JobState, SessionState
+from worker.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
 
 SESSION_FAILED = "session_failed"  # the reason of a job whose session was cancelled or deleted at the provider
 SESSION_EXPIRED = "session_expired"  # … of one that waits for a new session, since its customer had no message yet
@@ -38,7 +38,7 @@ class Link:
 class JobNow:
     """A job of the same customer and purpose, which joined no other.
 
-    `in_doubt`: a call for a session of it, which may have been carried out. `told`: a message of it is out. `silent`:
+    `in_doubt`: a call for a session of it, which may have been carried out. `told`: a message of it is out; `silent`:
     it asks for none.
     """
 
@@ -65,6 +65,71 @@ class Move:
     reason: str = ""
     detail: str = ""
     due_at: datetime | None = None
+
+
+@dataclass
+class Chain:
+    """A customer's sessions and jobs for one purpose, changed by one piece of news after the other.
+
+    `owners` are the jobs that the sessions were opened for. `companies` are the ids by which the provider names them.
+    """
+
+    links: dict[uuid.UUID, Link] = field(default_factory=dict)
+    jobs: dict[int, JobNow] = field(default_factory=dict)
+    owners: dict[uuid.UUID, int] = field(default_factory=dict)
+    companies: dict[uuid.UUID, str] = field(default_factory=dict)
+
+    def copy(self) -> "Chain":
+        return Chain(dict(self.links), dict(self.jobs), self.owners, dict(self.companies))
+
+    def hear(
+        self, session_id: uuid.UUID, news: SessionNews, *, most_reissues: int, received_at: datetime, now: datetime
+    ) -> bool:
+        """Whether what is heard of this session changes anything. Times are aware UTC.
+
+        `most_reissues` are the sessions after the first that a customer may be given.
+        """
+        link = self.links[session_id]
+        learned = bool(news.company_id) and self.companies.get(session_id, "") != news.company_id
+        if learned:
+            self.companies[session_id] = news.company_id
+        heard = heard_next(believed(link.heard, replaced=self._is_replaced(link)), news, received_at=received_at)
+        if heard is None:
+            return learned
+        link = replace(link, heard=heard, look_at=look_at_after(link, heard, now=now))
+        self.links[session_id] = link
+        if link.has_verdict:
+            # The customer has finished: what else is open for them is of no use any more.
+            for other in self._live():
+                over = replace(other.heard, state=SessionState.SUPERSEDED)
+                self.links[other.id] = replace(other, look_at=None, heard=over)
+        leading = next((job.id for job in self.jobs.values() if job.state in OPEN_JOBS), None)
+        for job in list(self.jobs.values()):
+            if job.id == leading or session_id == job.session_id or self.owners.get(session_id) == job.id:
+                led = leading is not None and leading != job.id
+                move = job_after(job, link, self.links.values(), most_reissues=most_reissues, led=led, now=now)
+                self.jobs[job.id] = job if move is None else _moved(job, move)
+        return True
+
+    def _live(self) -> list[Link]:
+        return [link for link in self.links.values() if link.heard.state in LIVE_SESSIONS]
+
+    def _is_replaced(self, link: Link) -> bool:
+        newest = max(self.links.values(), key=lambda one: (one.issued_at, one.id.hex))
+        return newest.id != link.id or any(one.id != link.id for one in self._live())
+
+
+def _moved(job: JobNow, move: Move) -> JobNow:
+    return replace(
+        job,
+        state=move.state,
+        session_id=move.session_id,
+        reason=move.reason,
+        detail=move.detail,
+        result=move.result,
+        due_at=move.due_at,
+        in_doubt=None if move.state is JobState.COMPLETED else job.in_doubt,
+    )
 
 
 def believed(heard: Heard, *, replaced: bool) -> Heard:

@@ -22,6 +22,8 @@ LOOK_EVERY = timedelta(minutes=10)
 INBOX_KEPT = timedelta(days=90)
 # A request that an update has overtaken is behind it by minutes: personal data is not kept for longer for its sake.
 UPDATES_KEPT = timedelta(days=30)
+# A provider repeats for hours, or a day; a person looks at what is nobody's within weeks.
+WEBHOOKS_KEPT = timedelta(days=30)
 # Events that were given up, or are for nobody who is configured any more, can be put back for so long.
 UNTOLD_FOR = timedelta(days=30)
 
@@ -67,7 +69,8 @@ class Retention:
         kept_for = max(INBOX_KEPT, self._parts.settings.retention.batches or INBOX_KEPT)
         erased = self._parts.inbox_retention.erase_updates(since=now - UPDATES_KEPT)
         removed = self._parts.inbox_retention.remove(since=now - kept_for)
-        return bool(erased or removed)
+        heard = self._parts.webhook_list.remove(since=now - WEBHOOKS_KEPT)
+        return bool(erased or removed or heard)
 
     def _forget(self, now: datetime) -> bool:
         """Whether there may be more events that nobody is told of any more."""

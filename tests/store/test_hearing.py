@@ -12,7 +12,8 @@ from worker.models import InvitationRow, Job, Outbox, SessionRow, Webhook
 from worker.news import Key, Result, SessionNews
 from worker.states import InvitationState, JobState, SessionState
 from worker.store.hearing import Hears
-from worker.store.webhooks import ACCOUNT, UNKNOWN_WAITS, Arrived, Webhooks
+from worker.store.webhook_list import WebhookList
+from worker.store.webhooks import ACCOUNT, UNKNOWN_WAITS, Arrived, Webhooks, WebhookState
 
 from .beside import on_postgresql, waiting
 from .shelf import customer
@@ -328,3 +329,28 @@ def test_news_waits_for_whoever_has_the_job_and_then_sees_what_it_did(ona, ear):
     with waiting(ona.database, ear.work) as connection:
         connection.execute(sa.update(Job).values(state=JobState.CANCELLED))
     assert (ona.row(SessionRow).state, ona.job("Ona").state) == (EXPIRED, JobState.CANCELLED)
+
+
+def test_what_is_nobodys_is_listed_with_what_it_names_shortened_and_worked_off_again_on_demand(shelf, ear):
+    listed = WebhookList(shelf.database, shelf.keyring)
+    match = ((Key.SCAN_REF, "3f2a9c1d-7e66-4b12"), (Key.CLIENT_ID, "Ona"), (Key.TOKEN, "secret-token"))
+    ear.keep(replace(REVIEW, match=match))
+    shelf.set(Webhook, state="unknown", due_at=None)
+    (one,) = listed.newest([WebhookState.UNKNOWN], most=10)
+    assert one.ids == ("scanRef 3f2a…4b12", "clientId …")
+    assert listed.count() == {WebhookState.UNKNOWN: 1, WebhookState.ALERT: 0, WebhookState.BROKEN: 0}
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    assert listed.again(id_=one.id, now=shelf.clock()) == 1
+    ear.work()
+    assert shelf.row(SessionRow).state is STARTED
+    assert listed.again(id_=None, now=shelf.clock()) == 0
+
+
+def test_what_a_sender_told_is_not_kept_once_nothing_can_be_made_of_it(shelf):
+    unread = Webhooks(shelf.database, shelf.keyring, {})
+    unread.keep([Arrived("sender/sms", ("d",), "delivered", {"address": "+37060000001"})], now=shelf.clock())
+    for wait in (timedelta(), *UNKNOWN_WAITS):
+        shelf.clock.now += wait
+        unread.work(now=shelf.clock())
+    assert (shelf.row(Webhook).state, shelf.row(Webhook).sealed) == ("unknown", None)

@@ -1,4 +1,4 @@
-"""`onboard web`: events over HTTP."""
+"""`onboard web`: webhooks and events over HTTP."""
 
 import asyncio
 import os
@@ -20,13 +20,20 @@ from worker.store.database import reason
 from worker.web import app, no_bell
 from worker.web.lots import Ring
 from worker.web.server import serve
+from worker.web.webhooks import webhook_readers
 
 
 @click.command()
 @click.option("--bind", metavar="HOST:PORT", help="Where to listen.  [default: bind of [web], 127.0.0.1:8080]")
 @click.pass_obj
 def web(invocation: Invocation, bind: str | None) -> None:
-    """Take events over HTTP, until ended: POST /events, GET /events/ID, GET /healthz, GET /readyz.
+    """Take webhooks and events over HTTP, until ended.
+
+    \b
+    POST /webhooks/ACCOUNT                   what a provider tells of its sessions (docs/webhooks.md)
+    POST /webhooks/ACCOUNT/SECRET/REQUESTID  as FrankieOne tells it
+    POST /events, GET /events/ID             sign-up events (docs/http.md)
+    GET /healthz, GET /readyz
 
     On PostgreSQL beside any number of workers; as many as it takes. On SQLite beside one `onboard run`, which finds
     within a second what came in. Waits for a database that is away, and for `onboard db upgrade`.
@@ -52,6 +59,8 @@ def web(invocation: Invocation, bind: str | None) -> None:
                 schema.upgrade(parts.database)
         if not settings.web.event_keys:
             click.echo("warning: web.event_keys: none, so that nobody can post events", err=True)
+        for why in webhook_readers(parts)[1].values():
+            click.echo(f"warning: {why}; until then its webhooks are refused", err=True)
         asyncio.run(serve(app(parts, ring=_ring(settings)), host=host, port=port, started=started))
     except sa.exc.DatabaseError as error:
         # Of a SQLite file, which is upgraded before anybody is listened to; the other databases are waited for.

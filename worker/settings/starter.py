@@ -5,6 +5,8 @@ from string import Template
 # Invented, and known to the sandbox: they open nothing anywhere else.
 SANDBOX_SECRETS = {
     "idenfy_key": "sandbox-key",
+    "idenfy_webhook_key": "sandbox-webhook-key",
+    "frankieone_webhook_secret": "sandbox-webhook-secret",
     "idenfy_secret": "sandbox-secret",
     "frankieone_key": "sandbox-key",
     "frankieone_customer": "11111111-1111-4111-8111-111111111111",
@@ -37,6 +39,7 @@ provider = "idenfy-kyc"                  # idenfy-kyc | idenfy-kyb | frankieone-
 api_key = { env = "IDENFY_KEY" }
 api_secret = { env = "IDENFY_SECRET" }
 lifetime = "7 days"                      # how long a link lives
+# webhook_keys = [{ env = "IDENFY_WEBHOOK_KEY" }]   # to hear of results: docs/webhooks.md
 # limits = ["2/second"]                  # default: iDenfy's documented 10000/hour, evenly spaced
 # credits = 1000                         # never more paid calls than this
 # prefill = "name"                       # default "none": no personal field is sent to the provider
@@ -47,6 +50,7 @@ lifetime = "7 days"                      # how long a link lives
 # api_key = { env = "FRANKIE_KEY" }
 # customer_id = { env = "FRANKIE_CUSTOMER" }
 # link = "https://verify.example.com/start#token={token}"   # your page with the provider's SDK
+# webhook_secret = { env = "FRANKIE_WEBHOOK_SECRET" }
 
 # [[routes]]                             # the first that fits a row wins
 # when = { country = ["AU", "NZ"], entity_id = true }
@@ -83,6 +87,7 @@ provider = "idenfy-kyc"
 base_url = "http://127.0.0.1:$port/idenfy"
 api_key = { file = "secrets/idenfy_key" }
 api_secret = { file = "secrets/idenfy_secret" }
+webhook_keys = [{ file = "secrets/idenfy_webhook_key" }]
 limits = ["2000/second"]                 # generous: try less, and `onboard sandbox --limit 50/second`
 concurrency = 100
 
@@ -92,18 +97,21 @@ dialect = "openapi"
 base_url = "http://127.0.0.1:$port/idenfy"
 api_key = { file = "secrets/idenfy_key" }
 api_secret = { file = "secrets/idenfy_secret" }
+webhook_keys = [{ file = "secrets/idenfy_webhook_key" }]
 
 [accounts.kyb]
 provider = "idenfy-kyb"
 base_url = "http://127.0.0.1:$port/idenfy"
 api_key = { file = "secrets/idenfy_key" }
 api_secret = { file = "secrets/idenfy_secret" }
+webhook_keys = [{ file = "secrets/idenfy_webhook_key" }]
 
 [accounts.au]
 provider = "frankieone-v2"
 base_url = "http://127.0.0.1:$port/frankieone"
 api_key = { file = "secrets/frankieone_key" }
 customer_id = { file = "secrets/frankieone_customer" }
+webhook_secret = { file = "secrets/frankieone_webhook_secret" }
 link = "https://verify.example.com/start#token={token}"
 limits = ["2000/second"]
 concurrency = 100
@@ -113,6 +121,7 @@ provider = "frankieone-v1"
 base_url = "http://127.0.0.1:$port/frankieone"
 api_key = { file = "secrets/frankieone_key" }
 customer_id = { file = "secrets/frankieone_customer" }
+webhook_secret = { file = "secrets/frankieone_webhook_secret" }
 link = "https://verify.example.com/start#token={token}"
 
 [[routes]]                               # the first that fits a row wins

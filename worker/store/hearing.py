@@ -6,19 +6,18 @@ the locks, so that of two that come at once one finds what the other did.
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from worker.chain import SESSION_FAILED, JobNow, Link, Move, believed, job_after, look_at_after
+from worker.chain import SESSION_FAILED, Chain, JobNow, Link
 from worker.customers import Channel
 from worker.keyring import Keyring
 from worker.models import InvitationRow, Job, SessionRow
-from worker.news import Heard, Rank, Result, SessionNews, heard_next, news_of
+from worker.news import Heard, Rank, Result, SessionNews, news_of
 from worker.outgoing import Happened
-from worker.states import LIVE_SESSIONS, OPEN_JOBS, InvitationState, JobState, SessionState
+from worker.states import InvitationState, JobState, SessionState
 from worker.store import lots
 from worker.store.database import fetch
 from worker.store.finding import Asked, find
@@ -28,27 +27,6 @@ from worker.store.webhooks import ACCOUNT, Became, Told, WebhookState
 
 SESSION_ENDED = "session_ended"  # the reason of a message that has not left, and is of no use any more
 OUT = (InvitationState.SENT, InvitationState.DELIVERED)
-OVER = (JobState.COMPLETED, JobState.FAILED)
-
-
-@dataclass
-class _Chain:
-    """A customer's sessions and jobs for one purpose, as they are changed one event after the other."""
-
-    links: dict[uuid.UUID, Link]
-    jobs: dict[int, JobNow]
-    owners: Mapping[uuid.UUID, int]  # the job that each session was opened for
-    companies: dict[uuid.UUID, str]
-
-    def copy(self) -> "_Chain":
-        return _Chain(dict(self.links), dict(self.jobs), self.owners, dict(self.companies))
-
-    def live(self) -> list[uuid.UUID]:
-        return [link.id for link in self.links.values() if link.heard.state in LIVE_SESSIONS]
-
-    def is_replaced(self, link: Link) -> bool:
-        newest = max(self.links.values(), key=lambda one: (one.issued_at, one.id.hex))
-        return newest.id != link.id or any(one != link.id for one in self.live())
 
 
 class Hears:
@@ -77,7 +55,9 @@ class Hears:
             if row is None or chain is None or row.id not in chain.links:
                 became[one.id] = _unknown(news[one.id])
                 continue
-            changed = self._hear(chain, row.id, news[one.id], received_at=one.received_at, now=now)
+            changed = chain.hear(
+                row.id, news[one.id], most_reissues=self._most_reissues, received_at=one.received_at, now=now
+            )
             became[one.id] = _became(news[one.id], row.id, changed=changed)
         _write(connection, [(before[key], chain) for key, chain in chains.items()], now=now)
         return became
@@ -85,56 +65,6 @@ class Hears:
     def _accounts(self, source: str) -> frozenset[str]:
         name = source.removeprefix(ACCOUNT)
         return self._peers.get(name, frozenset({name}))
-
-    def _hear(
-        self, chain: _Chain, session_id: uuid.UUID, news: SessionNews, *, received_at: datetime, now: datetime
-    ) -> bool:
-        """Whether the news changes anything; the chain is what it is afterwards."""
-        link = chain.links[session_id]
-        changed = bool(news.company_id) and chain.companies[session_id] != news.company_id
-        if changed:
-            chain.companies[session_id] = news.company_id
-        heard = heard_next(believed(link.heard, replaced=chain.is_replaced(link)), news, received_at=received_at)
-        if heard is None:
-            return changed
-        link = replace(link, heard=heard, look_at=look_at_after(link, heard, now=now))
-        chain.links[session_id] = link
-        if link.has_verdict:
-            # The customer has finished: what else is open for them is of no use any more.
-            for other in chain.live():
-                if other != session_id:
-                    one = chain.links[other]
-                    chain.links[other] = replace(
-                        one, look_at=None, heard=replace(one.heard, state=SessionState.SUPERSEDED)
-                    )
-        leading = next((job.id for job in chain.jobs.values() if job.state in OPEN_JOBS), None)
-        for job in list(chain.jobs.values()):
-            if not (job.id == leading or job.session_id == session_id or chain.owners[session_id] == job.id):
-                continue
-            move = job_after(
-                job,
-                link,
-                chain.links.values(),
-                most_reissues=self._most_reissues,
-                led=leading is not None and leading != job.id,
-                now=now,
-            )
-            if move is not None:
-                chain.jobs[job.id] = _moved(job, move)
-        return True
-
-
-def _moved(job: JobNow, move: Move) -> JobNow:
-    return replace(
-        job,
-        state=move.state,
-        session_id=move.session_id,
-        reason=move.reason,
-        detail=move.detail,
-        result=move.result,
-        due_at=move.due_at,
-        in_doubt=None if move.state is JobState.COMPLETED else job.in_doubt,
-    )
 
 
 def _unknown(news: SessionNews) -> Became:
@@ -195,7 +125,7 @@ _TOLD = sa.select(InvitationRow.session_id).where(
 )
 
 
-def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, _Chain]:
+def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, Chain]:
     """What there is of these customers and purposes; locked."""
     if not keys:
         return {}
@@ -203,7 +133,7 @@ def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, _Chain]:
         "customers": lots.keys(sorted({customer_id for customer_id, _ in keys})),
         "purposes": lots.keys(sorted({purpose for _, purpose in keys})),
     }
-    chains = {key: _Chain({}, {}, {}, {}) for key in keys}
+    chains = {key: Chain() for key in keys}
     jobs = [row for row in fetch(connection, _JOBS, given) if (row.customer_id, row.purpose) in keys]
     sessions = [row for row in fetch(connection, _SESSIONS, given) if (row.customer_id, row.purpose) in keys]
     told = _told(connection, jobs)
@@ -225,7 +155,7 @@ def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, _Chain]:
     for key, chain in chains.items():
         rows = [row for row in sessions if (row.customer_id, row.purpose) == key]
         chain.links |= {row.id: _link(row) for row in rows}
-        chain.owners = {row.id: row.job_id for row in rows}
+        chain.owners |= {row.id: row.job_id for row in rows}
         chain.companies |= {row.id: row.company_id for row in rows}
     return chains
 
@@ -255,7 +185,7 @@ def _link(row: sa.Row[Any]) -> Link:
     return Link(row.id, row.issued_at, row.expires_at, row.look_at, heard)
 
 
-def _write(connection: sa.Connection, chains: Sequence[tuple[_Chain, _Chain]], *, now: datetime) -> None:
+def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, now: datetime) -> None:
     """Write what has changed, from what each chain was to what it is; and have others told of it."""
     links: list[tuple[Link, Link]] = []
     jobs: list[tuple[JobNow, JobNow]] = []

@@ -135,7 +135,7 @@ class Webhooks:
             "due_at": now if waits else None,
             "attempts": 0,
             "detail": one.detail[:400],
-            "sealed": self._keyring.seal(dict(one.told), context=_context(id_)) if one.told is not None else None,
+            "sealed": self._keyring.seal(dict(one.told), context=context(id_)) if one.told is not None else None,
             "session_id": None,
             "invitation_id": None,
         }
@@ -187,7 +187,7 @@ class Webhooks:
             became: dict[uuid.UUID, Became] = {}
             for kind, apply in self._apply.items():
                 told = [
-                    Told(row.id, row.source, row.received_at, self._keyring.open(row.sealed, context=_context(row.id)))
+                    Told(row.id, row.source, row.received_at, self._keyring.open(row.sealed, context=context(row.id)))
                     for row in rows
                     if row.source.startswith(kind)
                 ]
@@ -238,7 +238,9 @@ class Webhooks:
                     again = {"id_": id_, "new_due_at": now + BROKEN_WAITS[row.attempts], "new_detail": detail}
                     _LATER.run(connection, [again])
                     continue
-                over = {"state": WebhookState.BROKEN.value, "due_at": None, "detail": detail}
+                over: dict[str, Any] = {"state": WebhookState.BROKEN.value, "due_at": None, "detail": detail}
+                if not row.source.startswith(ACCOUNT):
+                    over["sealed"] = None
                 connection.execute(sa.update(Webhook).where(Webhook.id == id_).values(over))
                 worked.listed.append((row.source, row.event, WebhookState.BROKEN, detail))
         return worked
@@ -248,7 +250,7 @@ def _is_known(one: Arrived, known: Collection[tuple[str, str]]) -> bool:
     return any((one.source, digest) in known for digest in one.digests[1:])
 
 
-def _context(id_: uuid.UUID) -> str:
+def context(id_: uuid.UUID) -> str:
     return f"webhook {id_.hex}"
 
 
