@@ -39,6 +39,7 @@ from worker.steps import FLUSH_MARGIN, Ring
 from worker.store.attempts import Attempts
 from worker.store.batches import Batches
 from worker.store.budgets import Budgets
+from worker.store.callbacks import Delivers
 from worker.store.catching_up import CatchingUp
 from worker.store.database import Database
 from worker.store.decisions import Decisions
@@ -59,7 +60,7 @@ from worker.store.sealing import open_person
 from worker.store.suppressions import keys_gone
 from worker.store.sweeps import Sweeps
 from worker.store.webhook_list import WebhookList
-from worker.store.webhooks import ACCOUNT, Webhooks
+from worker.store.webhooks import ACCOUNT, SENDER, Webhooks
 
 # A row must be able to wait a little under its lease, be called for, and be written.
 LEASE_ROOM = timedelta(seconds=5)
@@ -110,7 +111,8 @@ class Parts:
         self.erasing, self.purging = Erasing(self.database), Purging(self.database)
         self.inbox_retention = InboxRetention(self.database)
         hears = Hears(self.keyring, webhook_peers(settings.accounts), most_reissues=settings.reissue.most)
-        self.webhooks = Webhooks(self.database, self.keyring, {ACCOUNT: hears})
+        delivers = Delivers(self.keyring, lambda: self.delivery_terms)
+        self.webhooks = Webhooks(self.database, self.keyring, {ACCOUNT: hears, SENDER: delivers})
         self.webhook_list = WebhookList(self.database, self.keyring)
         self._senders = senders
         # The end is drawn: containers of one host name may count their processes from 1 each.
@@ -144,6 +146,7 @@ class Parts:
                 token=sms.token,
                 from_=sms.from_,
                 timeout=sms.timeout,
+                callback=callback_address(self.settings.links.base_url, "sms"),
                 repeat_unknown=sms.on_unknown == "repeat",
                 now=self.clock,
             )
@@ -390,6 +393,11 @@ def not_applied_yet(settings: Settings) -> list[str]:
         "links.mode": settings.links.mode != "provider",
     }
     return [f"{key}: this release does not apply it yet" for key, is_asked in asked.items() if is_asked]
+
+
+def callback_address(base_url: str | None, channel: str) -> str:
+    """Where a sender tells of its messages, as it is given; "" where nobody can be reached from outside."""
+    return f"{base_url.rstrip('/')}/callbacks/{channel}" if base_url else ""
 
 
 def display_name(from_: str) -> str:

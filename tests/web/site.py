@@ -49,6 +49,13 @@ accounts = ["kyc"]
 [email]
 url = "smtp://127.0.0.1:1"
 from = "Example Bank <verify@example.com>"
+callback_keys = [{{ env = "FIRST" }}, {{ env = "SECOND" }}]
+[sms]
+account = "AC1"
+token = {{ env = "HOOK" }}
+from = "+15005550006"
+[links]
+base_url = "https://verify.example.com/onboarding"
 [web]
 {web}
 """

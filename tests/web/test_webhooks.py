@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from worker.models import Webhook
+from worker.providers.webhooks import LARGEST
 from worker.web.reading import Room, Unacceptable
 from worker.web.refusals import Refusals
-from worker.web.webhooks import LARGEST
 
 from .described import check_answer
 from .site import HOOKS, Answer, until

@@ -20,7 +20,7 @@ from worker.store.database import reason
 from worker.web import app, no_bell
 from worker.web.lots import Ring
 from worker.web.server import serve
-from worker.web.webhooks import webhook_readers
+from worker.web.sources import Closed, account_sources
 
 
 @click.command()
@@ -32,6 +32,7 @@ def web(invocation: Invocation, bind: str | None) -> None:
     \b
     POST /webhooks/ACCOUNT                   what a provider tells of its sessions (docs/webhooks.md)
     POST /webhooks/ACCOUNT/SECRET/REQUESTID  as FrankieOne tells it
+    POST /callbacks/sms, /callbacks/email    what senders tell of messages
     POST /events, GET /events/ID             sign-up events (docs/http.md)
     GET /healthz, GET /readyz
 
@@ -59,8 +60,9 @@ def web(invocation: Invocation, bind: str | None) -> None:
                 schema.upgrade(parts.database)
         if not settings.web.event_keys:
             click.echo("warning: web.event_keys: none, so that nobody can post events", err=True)
-        for why in webhook_readers(parts)[1].values():
-            click.echo(f"warning: {why}; until then its webhooks are refused", err=True)
+        for source in account_sources(parts).values():
+            if isinstance(source, Closed):
+                click.echo(f"warning: {source.why}; until then its webhooks are refused", err=True)
         asyncio.run(serve(app(parts, ring=_ring(settings)), host=host, port=port, started=started))
     except sa.exc.DatabaseError as error:
         # Of a SQLite file, which is upgraded before anybody is listened to; the other databases are waited for.

@@ -73,6 +73,7 @@ class Told:
     id: uuid.UUID
     source: str
     received_at: datetime
+    attempts: int  # how often it was too early for it
     said: dict[str, Any]
 
 
@@ -187,7 +188,7 @@ class Webhooks:
             became: dict[uuid.UUID, Became] = {}
             for kind, apply in self._apply.items():
                 told = [
-                    Told(row.id, row.source, row.received_at, self._keyring.open(row.sealed, context=context(row.id)))
+                    Told(row.id, row.source, row.received_at, row.attempts, self._open(row))
                     for row in rows
                     if row.source.startswith(kind)
                 ]
@@ -195,6 +196,9 @@ class Webhooks:
                     became |= apply(connection, told, worked.due, now)
             self._note(connection, rows, became, worked, now=now)
         return worked
+
+    def _open(self, row: sa.Row[Any]) -> dict[str, Any]:
+        return self._keyring.open(row.sealed, context=context(row.id))
 
     def _note(
         self,

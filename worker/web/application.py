@@ -45,8 +45,8 @@ def app(
     receive: Receive[Event, Receipt] | None = None,
     body_seconds: float = BODY_SECONDS,
 ) -> web.Application:
-    """An aiohttp application with POST /events, GET /events/ID, POST /webhooks/ACCOUNT, /healthz and /readyz, to run
-    or to mount.
+    """An aiohttp application with POST /events, GET /events/ID, POST /webhooks/ACCOUNT, POST /callbacks/SENDER,
+    /healthz and /readyz, to run or to mount.
 
     `parts` stay the caller's to close. `ring(step, name)` is told what is due once it is committed, on the loop, and
     must return at once: `worker.bells.ring_soon`. `body_seconds` bounds how long one body may take. The database may be
@@ -102,9 +102,10 @@ def app(
     made.on_shutdown.append(answer_those_who_wait)
     made.router.add_post("/events", events.post)
     made.router.add_get("/events/{id}", events.get, name=ADDRESS)
-    made.router.add_post("/webhooks/{account}", webhooks.post)
+    made.router.add_post("/webhooks/{account}", webhooks.provider)
     # FrankieOne appends its request's id to the address that was registered, which may end in a secret.
-    made.router.add_post("/webhooks/{account}/{rest:.*}", webhooks.post)
+    made.router.add_post("/webhooks/{account}/{rest:.*}", webhooks.provider)
+    made.router.add_post("/callbacks/{sender}", webhooks.sender)
     made.router.add_get("/healthz", alive)
     made.router.add_get("/readyz", ready)
     return made

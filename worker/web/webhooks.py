@@ -1,10 +1,12 @@
-"""POST /webhooks/ACCOUNT: what providers tell us. Verified, kept once, answered; worked off right afterwards."""
+"""POST /webhooks/ACCOUNT and /callbacks/SENDER: what providers and senders tell us.
+
+Verified, kept once, answered; worked off right afterwards.
+"""
 
 import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from hashlib import sha256
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,18 +14,16 @@ from aiohttp import web
 
 from worker.bootstrap import Parts
 from worker.clock import monotonic
-from worker.news import SessionNews
 from worker.outage import Outage
-from worker.providers.account import AccountUnusable
-from worker.providers.registry import build_webhook_reader
-from worker.providers.webhooks import LARGEST, Delivery, Unreadable, WebhookReader
+from worker.providers.webhooks import Delivery, Unreadable
 from worker.store.database import reason
-from worker.store.webhooks import ACCOUNT, Arrived
+from worker.store.webhooks import Arrived
 from worker.web.lots import InThread, Lots, Ring, TooMany
 from worker.web.problems import problem
 from worker.web.readiness import Readiness
 from worker.web.reading import Room, Unacceptable, bounded_body
 from worker.web.refusals import Refusals
+from worker.web.sources import SMS, Source, account_sources, sender_sources
 
 log = logging.getLogger(__name__)
 
@@ -34,23 +34,8 @@ AT_ONCE = 64 * 1024  # bytes that are checked and read on the loop; more would h
 LOOK_SECONDS = 5.0  # how often what is to be looked at again is looked for, without anything new
 
 
-def webhook_readers(parts: Parts) -> tuple[dict[str, WebhookReader], dict[str, str]]:
-    """What reads each account's webhooks; and of those that cannot take any why not, by account."""
-    readers: dict[str, WebhookReader] = {}
-    why_not: dict[str, str] = {}
-    for name, account in parts.accounts.items():
-        try:
-            reader = build_webhook_reader(account)
-        except AccountUnusable as error:
-            why_not[name] = str(error)
-            continue
-        if reader is not None:
-            readers[name] = reader
-    return readers, why_not
-
-
 class WebhookRoutes:
-    """Takes webhooks in. Belongs to one loop."""
+    """Takes in what others tell. Belongs to one loop."""
 
     def __init__(
         self,
@@ -62,9 +47,7 @@ class WebhookRoutes:
         *,
         body_seconds: float,
     ) -> None:
-        self._readers, self._why_not = webhook_readers(parts)
-        self._digests = parts.keyring.digests
-        self._clock = parts.clock
+        self._accounts, self._senders = account_sources(parts), sender_sources(parts)
         self._lots, self._readiness, self._in_thread = lots, readiness, in_thread
         self._worked_off = worked_off
         self._body_seconds = body_seconds
@@ -72,58 +55,55 @@ class WebhookRoutes:
         self._refusals = Refusals(log)
         self._away = Outage(log)
 
-    async def post(self, request: web.Request) -> web.Response:
-        """Take one webhook in."""
+    async def provider(self, request: web.Request) -> web.Response:
+        """Take in what a provider tells of a session."""
+        source = self._accounts.get(request.match_info["account"])
+        path = tuple(request.match_info.get("rest", "").split("/"))
+        return await self._take(request, source, path)
+
+    async def sender(self, request: web.Request) -> web.Response:
+        """Take in what a sender tells of a message."""
+        source = self._senders.get(request.match_info["sender"])
+        answer = await self._take(request, source, ())
+        if source is not None and source.name == SMS and answer.status == 200:
+            # Twilio would read a body as what to answer to the person.
+            return web.Response(status=204, headers={"Cache-Control": "no-store"})
+        return answer
+
+    async def _take(self, request: web.Request, source: Source | None, path: tuple[str, ...]) -> web.Response:
         try:
-            return await self._post(request)
+            return await self._taken(request, source, path)
         except Unacceptable as error:
             answer = problem(error.status, error.args[0], retry_after=RETRY_SECONDS if error.status == 503 else None)
             # What is left of the body is not waited for.
             answer.force_close()
             return answer
 
-    async def _post(self, request: web.Request) -> web.Response:
-        name = request.match_info["account"]
-        if name not in self._readers and name not in self._why_not:
-            self._refusals.refused("webhooks", "no such account", monotonic())
-            raise Unacceptable(404, "there is no such account")
-        if name in self._why_not:
-            raise self._refused(name, self._why_not[name])
-        reader = self._readers[name]
+    async def _taken(self, request: web.Request, source: Source | None, path: tuple[str, ...]) -> web.Response:
+        if source is None:
+            self._refusals.refused("nobody that is configured", "no such address", monotonic())
+            raise Unacceptable(404, "nobody of this name is configured here")
+        headers = {header.lower(): value for header, value in request.headers.items()}
+        if why := source.refuses_unread(Delivery(b"", headers, path)):
+            raise self._refused(source, why)
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise Unacceptable(415, "the body is compressed; send it as it is")
-        if request.content_length is not None and request.content_length > LARGEST:
-            raise Unacceptable(413, f"it has more than {LARGEST:,} bytes")
-        headers = {header.lower(): value for header, value in request.headers.items()}
-        path = tuple(request.match_info.get("rest", "").split("/"))
-        if why := reader.refuses_unread(Delivery(b"", headers, path), now=self._clock()):
-            raise self._refused(name, why)
+        if request.content_length is not None and request.content_length > source.largest:
+            raise Unacceptable(413, f"it has more than {source.largest:,} bytes")
         if self._readiness.why_not is not None:
             raise Unacceptable(503, self._readiness.why_not)
-        body = await bounded_body(request, self._room, largest=LARGEST, seconds=self._body_seconds)
+        body = await bounded_body(request, self._room, largest=source.largest, seconds=self._body_seconds)
         delivery = Delivery(body, headers, path)
-        read = (
-            self._read(reader, name, delivery)
-            if len(body) <= AT_ONCE
-            else await self._in_thread(self._read, reader, name, delivery)
-        )
+        query = request.raw_path.partition("?")[2]  # as it was sent: it is signed
+        if len(body) <= AT_ONCE:
+            read = _read(source, delivery, query)
+        else:
+            read = await self._in_thread(_read, source, delivery, query)
         if isinstance(read, str):
-            raise self._refused(name, read)
+            raise self._refused(source, read)
         if isinstance(read, Unreadable):
             return problem(read.status, read.reason)
         return await self._kept(read)
-
-    def _read(self, reader: WebhookReader, name: str, delivery: Delivery) -> Arrived | Unreadable | str:
-        """What there is to be kept; what is no use, and is to be refused for good; or why it is not the provider's."""
-        if why := reader.refuses(delivery, now=self._clock()):
-            return why
-        said = reader.read(delivery)
-        source = f"{ACCOUNT}{name}"
-        # Of the body alone: the event's name in a header is not signed, and a copy under another name is a copy.
-        digests = self._digests(sha256(delivery.body).hexdigest())
-        if isinstance(said, Unreadable):
-            return said if said.status >= 400 else Arrived(source, digests, "unreadable", None, said.reason)
-        return Arrived(source, digests, said.event, said.as_json() if _says_something(said) else None, said.note)
 
     async def _kept(self, arrived: Arrived) -> web.Response:
         try:
@@ -139,13 +119,14 @@ class WebhookRoutes:
             self._worked_off.ring()
         return web.json_response({"state": "taken" if new else "duplicate"}, headers={"Cache-Control": "no-store"})
 
-    def _refused(self, name: str, why: str) -> Unacceptable:
-        self._refusals.refused(name, why, monotonic())
-        return Unacceptable(401, "it is not the provider's")
+    def _refused(self, source: Source, why: str) -> Unacceptable:
+        self._refusals.refused(source.name, why, monotonic())
+        return Unacceptable(401, "it is not signed as it should be")
 
 
-def _says_something(news: SessionNews) -> bool:
-    return news.state is not None or news.alert or bool(news.company_id)
+def _read(source: Source, delivery: Delivery, query: str) -> Arrived | Unreadable | str:
+    """What there is to be kept; or what is of no use, and to be refused for good; or why it is not theirs."""
+    return source.refuses(delivery, query) or source.read(delivery)
 
 
 class WorkingOff:
