@@ -12,6 +12,7 @@ from functools import cached_property
 import sqlalchemy as sa
 
 from worker.asking import Hours
+from worker.backpressure import ASSUMED_LIFETIME
 from worker.budgets import BudgetRule
 from worker.caps import Caps
 from worker.clock import Clock, SharedClock, system_clock
@@ -201,6 +202,12 @@ class Parts:
         lifetime = self.providers[account].lifetime
         return timedelta(0) if lifetime is None else max(lifetime - floor, timedelta(0))
 
+    def _least_keeps(self, account: str) -> timedelta:
+        """How old a link of the account may be when it leaves, on the route that asks for the freshest links."""
+        lifetime = self.providers[account].lifetime or ASSUMED_LIFETIME
+        asked = [route.freshness for route in self.settings.routes if account in route.accounts] or [None]
+        return max(lifetime - max(self.floor_of(account, freshness) for freshness in asked), timedelta(0))
+
     def ready(self) -> None:
         """Make the budgets' rows, and set the clock by the database's. The schema must be up to date."""
         self.budgets.ensure(
@@ -237,8 +244,9 @@ class Parts:
         """Let stopped accounts and senders be tried again, each with a single call first."""
         for name in self.accounts:
             self.budgets.resume(self.budget_of(name).name)
-        for channel in self.channels:
-            self.budgets.resume(self.sender_budget(channel).name)
+        senders = [self.budgets.resume(self.sender_budget(channel).name) for channel in self.channels]
+        if any(senders):
+            self.jobs.put_forward(now=self.clock())
 
     def set_clock(self) -> None:
         """Set the clock by the database's, where there are several machines; to about half a round trip."""
@@ -288,6 +296,8 @@ class Parts:
                 reissue_at=provider.reissue_at,
                 hours=self.hours,
                 lifetime=provider.lifetime,
+                senders={channel: self.sender_budget(channel) for channel in self.channels},
+                keeps=self._least_keeps(account),
                 look_up_after=_look_up_after(settings.on_unknown, provider, settings.timeout),
             ),
             provider=provider,

@@ -5,7 +5,9 @@ from datetime import datetime
 
 from worker.states import InvitationState
 
-QUIET = "quiet_hours"  # the reason of what waits until its message may leave
+# Reasons of what waits: until its message may leave; until there is room for it in its sender's queue.
+QUIET = "quiet_hours"
+WAITS_FOR_SENDER = "waits_for_sender"
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,15 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import aliased
 
 from worker.adaptation import Pace
+from worker.backpressure import Lane
 from worker.budgets import (
     FREE,
     BudgetRule,
@@ -29,6 +32,7 @@ from worker.budgets import (
     resumed,
 )
 from worker.models import Budget
+from worker.pacing import spacing
 from worker.store.database import Database
 from worker.store.pipelines import LATER
 
@@ -78,6 +82,42 @@ def may_call(connection: sa.Connection, name: str, *, now: datetime) -> bool:
     """Whether calls may be made now: the budget is neither stopped nor paused."""
     row = connection.execute(_MAY_CALL, {"budget": name}).one()
     return row.stopped_at is None and (row.blocked_until is None or row.blocked_until <= now)
+
+
+_BESIDE = [aliased(Budget), aliased(Budget)]  # as many senders as there are channels
+
+
+@cache
+def _read_with(senders: int, *, lock: bool) -> sa.Select[Any]:
+    """A budget's row, and of the senders' what those who ask for sessions go by: in one statement."""
+    rows = _BESIDE[:senders]
+    query = sa.select(
+        *_COLUMNS, *(column for row in rows for column in (row.stopped_at, row.blocked_until, row.pace_rate))
+    )
+    query = query.select_from(Budget).where(Budget.name == sa.bindparam("budget"))
+    for number, row in enumerate(rows):
+        query = query.join(row, row.name == sa.bindparam(f"sender_{number}"), isouter=True)
+    return query.with_for_update(of=Budget) if lock else query
+
+
+def read_beside(
+    connection: sa.Connection, rule: BudgetRule, senders: Mapping[str, BudgetRule]
+) -> tuple[BudgetState, dict[str, Lane]]:
+    """As `read_to_take`, and the senders of these channels as they are now, not locked."""
+    names = {f"sender_{number}": sender.name for number, sender in enumerate(senders.values())}
+    query = _read_with(len(senders), lock=bool(rule.limits))
+    row = connection.execute(query, {"budget": rule.name, **names}).first()
+    if row is None:
+        raise LookupError(f"there is no budget {rule.name!r}")
+    state = _state(row[: len(_COLUMNS)])
+    lanes = {}
+    for number, (channel, sender) in enumerate(senders.items()):
+        stopped_at, blocked_until, rate = row[len(_COLUMNS) + 3 * number :][:3]
+        interval = max(spacing(sender.limits), Pace(rate=rate).interval)
+        lanes[channel] = Lane(interval, blocked_until, stopped_at is not None)
+    if not rule.limits and (state.pauses or state.pace.rate is not None):
+        state = read(connection, rule.name, lock=True)
+    return state, lanes
 
 
 def read_to_take(connection: sa.Connection, rule: BudgetRule) -> BudgetState:

@@ -2,7 +2,7 @@
 
 import random
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +13,7 @@ from worker.asking import Hours
 from worker.budgets import BudgetRule, credits_left, grant
 from worker.customers import Channel, Customer, invitation_channels
 from worker.keyring import CannotOpen, Keyring
+from worker.leaving import WAITS_FOR_SENDER, Later
 from worker.lookups import Doubt
 from worker.models import Attempt, Batch, CustomerRow, Job
 from worker.pacing import ask_at
@@ -21,19 +22,18 @@ from worker.sessions import SessionRequest
 from worker.shares import share_out
 from worker.states import JobState
 from worker.store import budgets, lots, postponing, sessions
+from worker.store.backlog import Backlogs, Rooms
 from worker.store.cancelling import cancel_jobs
 from worker.store.database import Database, fetch
 from worker.store.doubts import calls_to_look_up
 from worker.store.leases import Leases
 from worker.store.outbox import tell_of_jobs
 from worker.store.places import Places
+from worker.store.priorities import BATCH, EVENT, PAUSED, PRIORITIES
 from worker.store.sealing import Erased, open_line, open_person
 
-# An event's jobs go before a batch's, but for a share that `shares` keeps.
-EVENT, BATCH = 0, 10
-PRIORITIES = (EVENT, BATCH)
-# Added to the priority of a paused batch's rows: none that is taken then, so that they cost the others nothing.
-PAUSED = 100
+# The names that others know these by.
+__all__ = ["BATCH", "EVENT", "PAUSED", "PRIORITIES", "JobTerms", "Jobs", "TakenJob", "TakenJobs"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,10 @@ class JobTerms:
     alone: timedelta | None = None  # the horizon while no other shift has places of the account's; None: the same
     hours: Hours = field(default_factory=Hours)
     lifetime: timedelta | None = None  # of the account's links; None: the vendor decides
+    # By channel, the senders that its messages wait for; and how old its links may be when they leave, on the route
+    # that asks for most.
+    senders: Mapping[str, BudgetRule] = field(default_factory=dict)
+    keeps: timedelta = timedelta(0)
 
     def horizon_of(self, *, alone: bool) -> timedelta:
         return self.alone if alone and self.alone is not None else self.horizon
@@ -104,6 +108,7 @@ class Jobs:
         self._keyring = keyring
         self._jitter = jitter
         self._places = Places()
+        self._backlogs = Backlogs()
 
     def take(
         self,
@@ -127,7 +132,7 @@ class Jobs:
                 return TakenJobs([], again_at=now + ASK_AGAIN, places=places)
             if places is not None:
                 most, events = min(most, ROWS_PER_PLACE * places), min(events, ROWS_PER_PLACE * places)
-            state = budgets.read_to_take(connection, terms.rule)
+            state, lanes = budgets.read_beside(connection, terms.rule, terms.senders)
             horizon = terms.horizon_of(alone=self._places.alone(terms.rule, terms.place_owner))
             reach: dict[str, Any] = {"horizon": horizon, "ahead": terms.ahead, "probe_for": terms.lease}
             granted = grant(state, terms.rule, most=max(most, events), now=now, **reach)
@@ -161,8 +166,13 @@ class Jobs:
                 if not (session := live.get((row.customer_id, row.purpose)))
                 or not sessions.adopt(connection, row, session, reissue_at=terms.reissue_at, now=now)
             ]
-            later = postponing.quiet(self._keyring, terms.hours, due, around, lifetime=terms.lifetime, now=now)
+            rooms = self._backlogs.rooms(connection, lanes, keeps=terms.keeps, now=now)
+            later = self._later(terms, due, around, rooms, now=now)
             postponing.put_back(connection, later, now=now)
+            if shared.more:
+                full = {row.channel: why for row in due if (why := later.get(row.id)) and row.priority == BATCH}
+                crowded = {channel: why for channel, why in full.items() if why.reason == WAITS_FOR_SENDER}
+                postponing.put_off(connection, terms.account, crowded, now=now)
             due = [row for row in due if row.id not in later]
             current = {key: session.id for key, session in live.items()}
             budgets.reserve(connection, terms.rule, state, granted, len(due), now=now, probe_for=terms.lease)
@@ -188,6 +198,26 @@ class Jobs:
         moved_on = [row for row in rows if row.id not in called_for and row.id not in later]
         adopted = {channel for row in moved_on for channel in invitation_channels(row.channel)}
         return TakenJobs(jobs, again_at=again_at, places=places, adopted_channels=frozenset(adopted))
+
+    def _later(
+        self,
+        terms: JobTerms,
+        rows: Sequence[sa.Row[Any]],
+        around: Mapping[int, sa.Row[Any]],
+        rooms: Rooms,
+        *,
+        now: datetime,
+    ) -> dict[int, Later]:
+        """Those of the taken jobs that are not to be called for yet."""
+        later = postponing.quiet(
+            self._keyring, terms.hours, rows, around, lifetime=terms.lifetime, rooms=rooms, now=now
+        )
+        return later | postponing.crowded([row for row in rows if row.id not in later], rooms, now=now)
+
+    def put_forward(self, *, now: datetime) -> None:
+        """Look again at once at what waits for a sender."""
+        with self._database.write() as connection:
+            postponing.put_forward(connection, now=now)
 
     def leave(self, terms: JobTerms) -> None:
         """Give back the account's places: nothing more is called for."""

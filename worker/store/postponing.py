@@ -10,14 +10,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.asking import Hours, ask_at
-from worker.customers import invitation_channels
+from worker.backpressure import ask_again_at
+from worker.customers import Channel, invitation_channels
 from worker.keyring import CannotOpen, Keyring
-from worker.leaving import QUIET, Later
+from worker.leaving import QUIET, WAITS_FOR_SENDER, Later
 from worker.models import Job
 from worker.states import JobState
 from worker.store import lots
+from worker.store.backlog import Rooms
+from worker.store.priorities import BATCH, PRIORITIES
 from worker.store.sealing import Erased, open_person
 
+LOT = 2000  # jobs put off in one statement
 _PUT_BACK = lots.Change(
     Job.id,
     {
@@ -29,6 +33,30 @@ _PUT_BACK = lots.Change(
         "changed_at": sa.bindparam("at"),
     },
     by="job_id",
+)
+# Others hold some of them for a moment: these are passed by, and nobody is waited for.
+_DUE = (
+    sa.select(Job.id)
+    .where(
+        Job.account == sa.bindparam("account_"),
+        Job.priority == BATCH,
+        Job.state == lots.fixed(JobState.WAITING),
+        Job.joins.is_(None),
+        Job.due_at <= sa.bindparam("now"),
+        Job.channel == sa.bindparam("channel_"),
+        Job.in_doubt.is_(None),
+        sa.or_(Job.invite_at.is_(None), Job.invite_at <= sa.bindparam("now")),
+    )
+    .order_by(Job.due_at, Job.id)
+    .limit(sa.bindparam("most", type_=sa.Integer()))
+    .with_for_update(skip_locked=True)
+)
+_PUT_OFF = (
+    sa.update(Job)
+    .where(lots.within(Job.id, _DUE))
+    .values(
+        due_at=sa.bindparam("new_due_at"), reason=sa.bindparam("new_reason"), detail="", changed_at=sa.bindparam("now")
+    )
 )
 
 
@@ -48,11 +76,13 @@ def quiet(
     around: Mapping[int, sa.Row[Any]],
     *,
     lifetime: timedelta | None,
+    rooms: Rooms,
     now: datetime,
 ) -> dict[int, Later]:
-    """Those of the taken jobs whose messages could not leave now, by job: no session is asked for before they can.
+    """Those of the taken jobs whose messages could not leave now, or at their turn in the sender's queue, by job.
 
-    `lifetime` is that of the account's links, None where the vendor decides. `around` is each job's customer.
+    No session is asked for before they can. `lifetime` is that of the account's links, None where the vendor decides.
+    `around` is each job's customer.
     """
     found = {}
     for row in rows:
@@ -62,10 +92,27 @@ def quiet(
         floor = timedelta(seconds=row.floor_seconds)
         keeps = timedelta(0) if lifetime is None else max(lifetime - floor, timedelta(0))
         zones = _zones(keyring, hours, row.customer_id, around[row.id])
-        at = ask_at(channels, zones, hours.quiet, invite_at=None, keeps=keeps, now=now)
-        if at > now:
+        turn = now + rooms.delay(row)
+        at = ask_at(channels, zones, hours.quiet, invite_at=None, keeps=keeps, now=turn)
+        if at > turn:
             found[row.id] = Later(at, QUIET)
     return found
+
+
+def crowded(rows: Sequence[sa.Row[Any]], rooms: Rooms, *, now: datetime) -> dict[int, Later]:
+    """Those of the taken jobs for whose messages their senders have no room now, by job."""
+    found = {}
+    for row in rows:
+        if may_wait(row, now=now) and (lane := rooms.shut_out(row)) is not None:
+            found[row.id] = Later(ask_again_at(keeps=rooms.keeps, lane=lane, now=now), WAITS_FOR_SENDER)
+    return found
+
+
+def put_off(connection: sa.Connection, account: str, like: Mapping[Channel, Later], *, now: datetime) -> None:
+    """Put off more jobs of an account that are due, without taking them: of these channels there is no room for any."""
+    for channel, why in like.items():
+        given = {"account_": account, "channel_": channel, "now": now, "most": LOT}
+        connection.execute(_PUT_OFF, given | {"new_due_at": why.due_at, "new_reason": why.reason})
 
 
 def _zones(keyring: Keyring, hours: Hours, customer_id: str, person: sa.Row[Any]) -> tuple[str, ...]:
@@ -85,3 +132,15 @@ def put_back(connection: sa.Connection, later: Mapping[int, Later], *, now: date
         for job_id, why in sorted(later.items())
     ]
     _PUT_BACK.run(connection, rows)
+
+
+def put_forward(connection: sa.Connection, *, now: datetime) -> None:
+    """Let what waits for a sender be looked at again at once: a person has had one tried again."""
+    waits = (
+        Job.priority.in_(PRIORITIES),
+        Job.state == lots.fixed(JobState.WAITING),
+        Job.joins.is_(None),
+        Job.due_at > now,
+        Job.reason == WAITS_FOR_SENDER,
+    )
+    connection.execute(sa.update(Job).where(*waits).values(due_at=now))
