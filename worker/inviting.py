@@ -95,11 +95,11 @@ class InviteWork:
     ) -> list[OpenedInvitation]:
         """Write the hand-overs; a link that has become too old goes back for a new session instead."""
         # One in doubt is looked up first: it may have been sent while its link was fresh.
-        stale = [item for item in items if item.doubt is None and _is_stale(item, now)]
+        stale = [item for item in items if item.doubt is None and _is_stale(item, _turn(item, now))]
         if stale:
             due = [(item, self._reissue_at(item, now)) for item in stale]
             self.invitations.replace(self.terms, due, now=now, within=connection)
-        fresh = [item for item in items if item.doubt is not None or not _is_stale(item, now)]
+        fresh = [item for item in items if item.doubt is not None or not _is_stale(item, _turn(item, now))]
         if not fresh:
             return []
         repeatable = self.sender.repeatable()
@@ -126,6 +126,8 @@ class InviteWork:
         began_at = self.clock()
         if item.doubt is not None:
             return await self._look_up(opened, item.doubt)
+        if _is_stale(item, began_at):  # it has waited for its slot, or for a place, since that was looked at
+            return self.not_made(opened)
         try:
             message = self._message(item, now=began_at)
         except TemplateProblem as error:
@@ -191,6 +193,11 @@ class InviteWork:
 
     def leave(self) -> None:
         self.invitations.leave(self.terms)
+
+
+def _turn(item: TakenInvitation, now: datetime) -> datetime:
+    """When it is to leave: at its slot, where the sender has a limit."""
+    return now if item.slot is None else max(item.slot, now)
 
 
 def _is_stale(item: TakenInvitation, now: datetime) -> bool:

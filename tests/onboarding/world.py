@@ -51,6 +51,7 @@ accounts = {route}
 url = "smtp://127.0.0.1:1"
 from = "Example Bank <verify@example.com>"
 connections = 4
+{sender}
 [invitations]
 {templates}
 [reissue]
@@ -76,6 +77,7 @@ class World:
                 "on_unknown": settings.pop("on_unknown", "reconcile"),
                 "templates": settings.pop("templates", ""),
                 "more": settings.pop("more", ""),
+                "sender": settings.pop("sender", ""),
                 "route": json.dumps(settings.pop("route", ["kyc"])),
             }
         )

@@ -140,6 +140,7 @@ class Invitations:
                 budgets.end_probe(connection, terms.rule)
             ours = LEASES.still_ours(connection, [(item.id, item.fence) for item, _ in stale])
             due = {ours[item.id]: due_at for item, due_at in stale if item.id in ours}
+            budgets.give_back(connection, terms.rule, [item.slot for item, _ in stale])
             if not due:
                 return
             over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": "stale_link"}
