@@ -298,6 +298,7 @@ class Parts:
                 lifetime=provider.lifetime,
                 senders={channel: self.sender_budget(channel) for channel in self.channels},
                 keeps=self._least_keeps(account),
+                reminders=self.settings.invitations.reminders if "sms" in self.channels else (),
                 look_up_after=_look_up_after(settings.on_unknown, provider, settings.timeout),
             ),
             provider=provider,
@@ -326,6 +327,8 @@ class Parts:
                 ahead=EVENTS_AHEAD,
                 most_reissues=self.settings.reissue.most,
                 hours=self.hours,
+                caps=self.caps,
+                reminders=self.settings.invitations.reminders,
                 look_up_after=_look_up_after(on_unknown, self.senders[channel], timeout),
                 delivery=self.delivery_terms,
             ),
@@ -359,15 +362,14 @@ class Parts:
 
     @cached_property
     def expiry_terms(self) -> ExpiryTerms:
-        invitations, reissue = self.settings.invitations, self.settings.reissue
+        reissue = self.settings.reissue
         return ExpiryTerms(
             caps=self.caps,
             spacing=reissue.spacing,
             per_day=reissue.per_day,
             lifetimes={name: provider.lifetime for name, provider in self.providers.items()},
             reissue_at={name: provider.reissue_at for name, provider in self.providers.items()},
-            quiet={str(channel): hours for channel, hours in invitations.quiet_hours.items()},
-            timezone=invitations.timezone,
+            hours=self.hours,
             fallback=self.delivery_terms.fallback,
         )
 
@@ -399,7 +401,6 @@ def told_of(settings: Settings) -> Told:
 def not_applied_yet(settings: Settings) -> list[str]:
     """What the configuration asks for and this release does not do: nobody must rely on it unawares."""
     asked = {
-        "invitations.reminders": bool(settings.invitations.reminders),
         "links.mode": settings.links.mode != "provider",
     }
     return [f"{key}: this release does not apply it yet" for key, is_asked in asked.items() if is_asked]

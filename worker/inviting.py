@@ -22,6 +22,7 @@ from worker.steps import FLUSH_MARGIN, Transaction, ending_of, log_lot, unsure_o
 from worker.store.handovers import Handovers, InviteResult, OpenedInvitation
 from worker.store.invitations import Invitations
 from worker.store.letters import InvitationTerms, TakenInvitation
+from worker.store.sessions import FIRST
 from worker.work import Room, TakenRows
 
 
@@ -157,7 +158,8 @@ class InviteWork:
     def _message(self, item: TakenInvitation, *, now: datetime) -> Message:
         person = item.customer.person
         channel = self.terms.channel
-        invitation = Invitation(item.customer, item.link, item.expires_at, self.sender_name, item.kind)
+        kind = "invitation" if item.kind == FIRST else "reminder"  # the words do not tell one reminder from another
+        invitation = Invitation(item.customer, item.link, item.expires_at, self.sender_name, kind)
         words = self.templates.render(invitation, channel=channel, now=now)
         return Message(
             key=item.id.hex,

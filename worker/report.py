@@ -55,6 +55,11 @@ ACTIONS = {
     ("failed", "attempts_spent"): "`onboard retry` once the other side works again",
     ("failed", ""): "see the error; `onboard retry` once its cause is gone",
     ("lapsed", "reissues_spent"): "decide whether the customer is to be invited once more",
+    (
+        "lapsed",
+        "messages_spent",
+    ): "reach the customer in another way; a higher [invitations] messages_per_customer holds for a new list",
+    ("lapsed", "suppressed"): "reach the customer in another way, or import it with another address",
 }
 
 

@@ -6,6 +6,7 @@ from datetime import time, timedelta
 import pytest
 import sqlalchemy as sa
 
+from worker.asking import Hours
 from worker.caps import Caps
 from worker.customers import Channel
 from worker.endings import Hold, Kind
@@ -110,8 +111,8 @@ def test_two_sessions_of_one_customer_are_a_day_apart(shelf, scan):
 def test_a_new_session_is_asked_for_when_its_message_may_leave(shelf, scan):
     invited(shelf, customer("Ona", timezone="Europe/Vilnius"))
     let_expire(shelf)
-    quiet = {"email": QuietHours(time(14), time(16))}  # it is noon and a quarter, UTC
-    scan(quiet=quiet)
+    hours = Hours({"email": QuietHours(time(14), time(16))})  # it is noon and a quarter, UTC
+    scan(hours=hours)
     assert shelf.job("Ona").due_at == shelf.clock.now.replace(hour=14, minute=0)
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from worker.asking import Hours
 from worker.budgets import Lesson
-from worker.customers import Customer, invitation_channels
+from worker.customers import Channel, Customer, invitation_channels
 from worker.endings import Done, Ending, Hold, Kind, LookUp, Problem, Retry, Snooze
 from worker.ids import new_id
 from worker.keyring import Keyring
@@ -18,7 +18,7 @@ from worker.lookups import Found, More, Nothing, Strangers
 from worker.models import Attempt, Job
 from worker.sessions import Session
 from worker.states import JobState, job_state_after
-from worker.store import budgets, jobs, lots, sessions
+from worker.store import budgets, jobs, lots, reminding, sessions
 from worker.store.cancelling import cancel_jobs
 from worker.store.database import Database
 from worker.store.doubts import MORE
@@ -112,6 +112,8 @@ class Attempts:
             added = sessions.add(
                 connection, self._keyring, _new_sessions(terms, kept, ours), quiet=terms.hours.quiet, now=now
             )
+            if terms.reminders:
+                reminding.add(connection, terms.reminders, terms.hours, _texted(kept, added), now=now)
             moves, closings = [], [_closing(result, late=True, now=now) for result in late]
             for result in results:
                 job = result.opened.job
@@ -231,6 +233,22 @@ def _zones(hours: Hours, customer: Customer) -> tuple[str, ...]:
     if not hours.concern(invitation_channels(customer.channel)):
         return ()
     return hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
+
+
+def _texted(results: Sequence[IssueResult], added: sessions.Added) -> list[reminding.Sent]:
+    """The customers to whom the provider has texted the link itself: what reminders by text follow."""
+    return [
+        reminding.Sent(
+            added.sessions[item.opened.job.id],
+            item.opened.job.id,
+            item.opened.job.batch_id,
+            Channel.SMS.value,
+            item.opened.job.request.customer,
+            item.session.expires_at,
+        )
+        for item in results
+        if item.session is not None and item.opened.job.id in added.invited
+    ]
 
 
 _OUTCOMES = (

@@ -15,6 +15,7 @@ from worker.store.attempts import DONE, LATE
 from worker.store.database import fetch
 from worker.store.doubts import MORE
 from worker.store.leases import NOT_SENT
+from worker.store.sessions import FIRST
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
             sa.func.count().label("messages"),
             sa.func.max(InvitationRow.due_at).label("last_due"),
         )
-        .where(InvitationRow.batch_id == batch_id)
+        # Not the reminders: nobody waits for them, and they may lie here for weeks.
+        .where(InvitationRow.batch_id == batch_id, InvitationRow.kind == FIRST)
         .group_by(InvitationRow.state, InvitationRow.channel)
     )
     for row in fetch(connection, messages):

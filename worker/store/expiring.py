@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.asking import Hours
 from worker.caps import Caps
 from worker.customers import Person, invitation_channels
 from worker.fallback import writable
@@ -21,7 +22,6 @@ from worker.keyring import CannotOpen, Keyring
 from worker.models import CustomerRow, Job, SessionRow
 from worker.news import Result
 from worker.outgoing import Happened
-from worker.quiet import QuietHours
 from worker.reissue import Decision, Lapsed, Reissue, ReissueRule, Standing, Wait, decide
 from worker.states import JobState, SessionState
 from worker.store import lots, reissued, spending
@@ -30,7 +30,6 @@ from worker.store.jobs import BATCH, EVENT, PAUSED
 from worker.store.outbox import tell_of_sessions
 from worker.store.sealing import Erased, open_person
 from worker.store.suppressing import reachable
-from worker.zones import candidate_zones
 
 LOT = 500
 # Lots at one tick: what else is due is rung for only after them.
@@ -48,8 +47,7 @@ class ExpiryTerms:
     per_day: int | None
     lifetimes: Mapping[str, timedelta | None] = field(default_factory=dict)
     reissue_at: Mapping[str, Callable[[datetime], datetime]] = field(default_factory=dict)
-    quiet: Mapping[str, QuietHours] = field(default_factory=dict)
-    timezone: str = "UTC"
+    hours: Hours = field(default_factory=Hours)
     fallback: str | None = None  # the channel to try where nobody is reached on the job's
 
 
@@ -149,16 +147,15 @@ class _Lot:
                 allowed_from=self._allowed_from(row),
                 channels=open_channels[row.id],
                 reissues=sessions[row.customer_id, row.purpose] - 1,
-                messages=messages[row.customer_id],
+                messages=messages[row.customer_id].all,
                 reissued_today=so_far[job.account],
                 in_doubt=job.in_doubt is not None,
                 in_review=row.result == Result.REVIEW,
                 erased=customer.sealed is None,
             )
-            zones = candidate_zones(
-                timezone=customer.timezone, phone=person.phone, country=customer.country, default=self.terms.timezone
-            )
-            decision = decide(self._rule(job), standing, zones, self.terms.quiet, self.now)
+            hours = self.terms.hours
+            zones = hours.zones_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
+            decision = decide(self._rule(job), standing, zones, hours.quiet, self.now)
             so_far[job.account] += isinstance(decision, Reissue)
             decided[row.id] = (job, decision)
         reissued.count(self.connection, so_far - before, today)

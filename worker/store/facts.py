@@ -15,6 +15,7 @@ from worker.store.database import Database, fetch
 from worker.store.doubts import InDoubt, opened_late, waiting_to_be_looked_up
 from worker.store.jobs import PRIORITIES
 from worker.store.sealing import ERASED, open_link
+from worker.store.sessions import FIRST
 
 LOT = 1000  # report lines read at a time: a million of them must not be in memory at once
 
@@ -84,14 +85,18 @@ class Facts:
         letters = (
             sa.select(InvitationRow.channel.label("name"), sa.func.min(InvitationRow.due_at).label("due_at"))
             .join(Job, sa.func.coalesce(Job.joins, Job.id) == InvitationRow.job_id)
-            .where(Job.batch_id == batch_id, unsent)
+            .where(Job.batch_id == batch_id, unsent, InvitationRow.kind == FIRST)
             .group_by(InvitationRow.channel)
         )
         under_way = (
             sa.select(sa.literal(1))
             .select_from(Job)
             .join(LEAD, LEAD.id == Job.joins, isouter=True)
-            .join(InvitationRow, InvitationRow.job_id == sa.func.coalesce(Job.joins, Job.id), isouter=True)
+            .join(
+                InvitationRow,
+                sa.and_(InvitationRow.job_id == sa.func.coalesce(Job.joins, Job.id), InvitationRow.kind == FIRST),
+                isouter=True,
+            )
             .where(
                 Job.batch_id == batch_id,
                 sa.or_(STATE == JobState.WORKING, InvitationRow.state == InvitationState.WORKING),
@@ -195,7 +200,8 @@ _FURTHEST = ["delivered", "sent", "held", "waiting", "working", "bounced", "supp
 def _invitation_words(connection: sa.Connection, sessions: set[uuid.UUID]) -> dict[uuid.UUID, str]:
     if not sessions:
         return {}
-    query = sa.select(InvitationRow.session_id, InvitationRow.state).where(InvitationRow.session_id.in_(sessions))
+    query = sa.select(InvitationRow.session_id, InvitationRow.state)
+    query = query.where(InvitationRow.session_id.in_(sessions), InvitationRow.kind == FIRST)
     furthest: dict[uuid.UUID, str] = {}
     for row in fetch(connection, query):
         words = [row.state.value, *([furthest[row.session_id]] if row.session_id in furthest else [])]

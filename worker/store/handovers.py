@@ -14,7 +14,7 @@ from worker.keyring import Keyring
 from worker.lookups import Found
 from worker.models import Attempt, InvitationRow, Job
 from worker.states import InvitationState, JobState, invitation_state_after
-from worker.store import budgets, lots, refusals, tallies
+from worker.store import budgets, lots, refusals, reminding, tallies
 from worker.store.attempts import CLOSE, LATE, closing, in_doubt_after, lesson_of, outcomes_of
 from worker.store.database import Database
 from worker.store.invitations import LEASES
@@ -22,7 +22,7 @@ from worker.store.inviting import move_jobs
 from worker.store.late import LateAnswer, invitations_answered
 from worker.store.letters import InvitationTerms, TakenInvitation
 from worker.store.outbox import tell_of_invitations
-from worker.store.sessions import look_again
+from worker.store.sessions import FIRST, HELD_FIRST, look_again
 
 
 @dataclass(frozen=True, repr=False)
@@ -118,6 +118,8 @@ class Handovers:
                 refusals.follow_up(connection, self._keyring, terms, kept, now=now)
                 move_jobs(connection, ours.values(), now=now)
                 settled = [item.opened.invitation for item in kept if _ends_a_doubt(item, counted)]
+                if terms.reminders:
+                    reminding.add(connection, terms.reminders, terms.hours, _first_messages(kept, ours, terms), now=now)
                 look_again(connection, {ours[item.id] for item in settled}, now=now)
             closings = [_closing(item, late=False, now=now) for item in results]
             CLOSE.run(connection, closings + [_closing(item, late=True, now=now) for item in late])
@@ -128,6 +130,18 @@ class Handovers:
                 budgets.end_probe(connection, terms.rule)
             budgets.give_back(connection, terms.rule, [item.slot for item in not_made])
             tallies.count(connection, refusals.tallies_of(kept), terms.delivery.pause, now=now)
+
+
+def _first_messages(
+    results: Sequence[InviteResult], jobs: Mapping[uuid.UUID, int], terms: InvitationTerms
+) -> list[reminding.Sent]:
+    """The first messages that have left: what reminders follow."""
+    items = [result.opened.invitation for result in results if isinstance(result.ending, Done)]
+    return [
+        reminding.Sent(item.session_id, jobs[item.id], item.batch_id, terms.channel, item.customer, item.expires_at)
+        for item in items
+        if item.kind == FIRST
+    ]
 
 
 def _ends_a_doubt(result: InviteResult, given_up: Mapping[uuid.UUID, bool]) -> bool:
@@ -149,9 +163,7 @@ def _late_answer(result: InviteResult) -> LateAnswer:
 
 def _open_again(connection: sa.Connection, answered: dict[uuid.UUID, int]) -> None:
     """Let jobs that are held for these messages become what the messages make of them."""
-    held = sa.select(InvitationRow.job_id).where(
-        InvitationRow.id.in_(answered), InvitationRow.state == InvitationState.HELD
-    )
+    held = sa.select(InvitationRow.job_id).where(InvitationRow.id.in_(answered), *HELD_FIRST)
     again = sa.update(Job).where(Job.id.in_(held), Job.state == JobState.HELD)
     connection.execute(again.values(state=JobState.ISSUED, reason="", detail=""))
 

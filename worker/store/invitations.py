@@ -139,10 +139,11 @@ class Invitations:
             if any(item.probe for item, _ in stale):
                 budgets.end_probe(connection, terms.rule)
             ours = LEASES.still_ours(connection, [(item.id, item.fence) for item, _ in stale])
-            due = {ours[item.id]: due_at for item, due_at in stale if item.id in ours}
             budgets.give_back(connection, terms.rule, [item.slot for item, _ in stale])
-            if not due:
+            if not ours:
                 return
+            # A reminder whose link has become too old just does not leave.
+            due = {ours[item.id]: due_at for item, due_at in stale if item.id in ours and item.kind == FIRST}
             over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": "stale_link"}
             # A reminder that waits is another question's: it repeats a link that was sent.
             first = InvitationRow.job_id.in_(due) & (InvitationRow.kind == FIRST)

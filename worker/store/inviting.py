@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.caps import Lapse
 from worker.models import InvitationRow, Job
 from worker.states import JobState, job_state_from_invitations
 from worker.store import lots
@@ -54,6 +55,8 @@ def move_jobs(connection: sa.Connection, job_ids: Iterable[int], *, now: datetim
         why = [row for row in rows if row.reason and row.state.value == state.value]
         if state is JobState.FAILED and not why:
             why = [row for row in rows if row.reason]
+        if state is JobState.FAILED and (spent := [row for row in rows if row.reason == Lapse.MESSAGES_SPENT]):
+            state, why = JobState.LAPSED, spent  # to try again would come to the same
         moves.append(
             {
                 "job_id": job_id,

@@ -57,6 +57,7 @@ class JobTerms:
     # that asks for most.
     senders: Mapping[str, BudgetRule] = field(default_factory=dict)
     keeps: timedelta = timedelta(0)
+    reminders: tuple[timedelta, ...] = ()  # after a text that the provider sends itself; none where we send no texts
 
     def horizon_of(self, *, alone: bool) -> timedelta:
         return self.alone if alone and self.alone is not None else self.horizon

@@ -17,7 +17,7 @@ from worker.leaving import Later, Never, NotNow
 from worker.lookups import Doubt
 from worker.models import InvitationRow
 from worker.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
-from worker.store import lots, quiet_messages, suppressing
+from worker.store import lots, quiet_messages, reminding, spent_messages, suppressing
 from worker.store.inviting import move_jobs
 from worker.store.letters import InvitationTerms, TakenInvitation, opened
 from worker.store.sealing import Erased
@@ -36,7 +36,12 @@ Question = Callable[
     [sa.Connection, Keyring, InvitationTerms, Sequence[Candidate], datetime], Mapping[uuid.UUID, NotNow]
 ]
 # Asked of all that are not in doubt: those are looked up, not sent.
-QUESTIONS: tuple[Question, ...] = (suppressing.to_suppressed_addresses, quiet_messages.quiet)
+QUESTIONS: tuple[Question, ...] = (
+    suppressing.to_suppressed_addresses,
+    spent_messages.spent,
+    reminding.still_right,
+    quiet_messages.quiet,
+)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from worker.asking import Hours
 from worker.budgets import BudgetRule
+from worker.caps import Caps
 from worker.customers import Customer
 from worker.keyring import Keyring
 from worker.lookups import Doubt
@@ -36,6 +37,8 @@ class InvitationTerms:
     ahead: timedelta = timedelta(0)  # as for jobs
     delivery: DeliveryTerms = field(default_factory=DeliveryTerms)
     hours: Hours = field(default_factory=Hours)
+    caps: Caps | None = None  # None: not asked
+    reminders: tuple[timedelta, ...] = ()  # counted from the first message
 
     @property
     def place_owner(self) -> str:
@@ -47,6 +50,7 @@ class TakenInvitation:
     """An invitation under our lease, with all that is needed to write it: personal and secret, so no repr."""
 
     id: uuid.UUID
+    session_id: uuid.UUID
     job_id: int
     batch_id: int
     kind: str
@@ -75,7 +79,9 @@ _LETTERS = (
         InvitationRow.id,
         InvitationRow.kind,
         SessionRow.sealed.label("session"),
+        SessionRow.id.label("session_id"),
         SessionRow.state.label("session_state"),
+        SessionRow.result,
         SessionRow.expires_at,
         SessionRow.account,
         CustomerRow.customer_id,
@@ -119,6 +125,7 @@ def opened(keyring: Keyring, row: sa.Row[Any], letter: sa.Row[Any], doubt: Doubt
     )
     return TakenInvitation(
         id=row.id,
+        session_id=row.session_id,
         job_id=row.job_id,
         batch_id=row.batch_id,
         kind=row.kind,

@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql import visitors
@@ -48,6 +49,23 @@ def add(connection: sa.Connection, model: type[Base], rows: Sequence[Row]) -> No
     """INSERT rows that all have the same of the table's columns."""
     if rows:
         _run(connection, *_insert(model, tuple(rows[0])), rows)
+
+
+def add_new(connection: sa.Connection, model: type[Base], rows: Sequence[Row]) -> None:
+    """As `add`; rows that are there already, by any of the table's keys, stay as they are."""
+    if rows:
+        _run(connection, *_insert_new(model, tuple(rows[0]), connection.dialect.name), rows)
+
+
+@cache
+def _insert_new(model: type[Base], columns: tuple[str, ...], dialect: str) -> tuple[sa.Executable, sa.Executable]:
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    table = model.__table__
+    assert isinstance(table, sa.Table)  # noqa: S101 -- for mypy: a model of ours is a table's
+    each = insert(table).values({name: sa.bindparam(name) for name in columns}).on_conflict_do_nothing()
+    given = _given({name: table.c[name].type for name in columns})
+    at_once = insert(table).from_select(list(columns), sa.select(given), include_defaults=False)
+    return each, at_once.on_conflict_do_nothing()
 
 
 @cache

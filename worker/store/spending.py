@@ -6,13 +6,28 @@ in doubt, and messages that come back.
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from worker.caps import COUNTED
 from worker.models import InvitationRow, SessionRow
+from worker.states import InvitationState
 from worker.store import lots
 from worker.store.database import fetch
+
+
+@dataclass(frozen=True)
+class Messages:
+    """A customer's messages: handed over, or perhaps so; and under the lease of somebody who may hand them over."""
+
+    sent: int = 0
+    sending: int = 0
+
+    @property
+    def all(self) -> int:
+        return self.sent + self.sending
+
 
 Key = tuple[str, str]  # customer and purpose
 
@@ -21,8 +36,9 @@ _SESSIONS = (
     .where(lots.among(SessionRow.customer_id, "customers"))
     .group_by(SessionRow.customer_id, SessionRow.purpose)
 )
+_SENDING = sa.case((InvitationRow.state == lots.fixed(InvitationState.WORKING), 1), else_=0)
 _MESSAGES = (
-    sa.select(SessionRow.customer_id, sa.func.count().label("number"))
+    sa.select(SessionRow.customer_id, sa.func.count().label("number"), sa.func.sum(_SENDING).label("sending"))
     .join(InvitationRow, InvitationRow.session_id == SessionRow.id)
     .where(
         lots.among(SessionRow.customer_id, "customers"),
@@ -38,7 +54,9 @@ def sessions_of(connection: sa.Connection, customer_ids: Iterable[str]) -> Count
     return Counter({(row.customer_id, row.purpose): row.number for row in rows})
 
 
-def messages_of(connection: sa.Connection, customer_ids: Iterable[str]) -> Counter[str]:
-    """How many messages count against these customers' cap: for all purposes, reminders included (`caps.COUNTED`)."""
-    rows = fetch(connection, _MESSAGES, {"customers": lots.keys(set(customer_ids))})
-    return Counter({row.customer_id: row.number for row in rows})
+def messages_of(connection: sa.Connection, customer_ids: Iterable[str]) -> dict[str, Messages]:
+    """What counts against these customers' cap, each of them: for all purposes, reminders included (`caps.COUNTED`)."""
+    found = dict.fromkeys(customer_ids, Messages())
+    for row in fetch(connection, _MESSAGES, {"customers": lots.keys(found)}):
+        found[row.customer_id] = Messages(row.number - row.sending, row.sending)
+    return found
