@@ -19,6 +19,8 @@ from worker.store.catching_up import CatchingUp
 from worker.store.decisions import Decisions, Verdict, Which
 from worker.store.expiring import Expiring, ExpiryTerms, LookedAt
 from worker.store.jobs import BATCH, EVENT
+from worker.store.suppressions import suppress
+from worker.suppression import Reason
 
 from .shelf import WEEK, customer
 
@@ -327,3 +329,32 @@ def test_what_was_caught_up_with_is_not_done_twice_and_goes_on_where_it_was_cut_
     elsewhere = CatchingUp(shelf.database)
     assert given + sum(elsewhere.step(now=shelf.clock()) for _ in range(4)) == 3
     assert shelf.rows(Leftover) == []
+
+
+# Addresses that may not be written to.
+
+
+def keep_from(shelf, channel, address, reason):
+    with shelf.database.write() as connection:
+        suppress(connection, shelf.keyring, channel, address, reason, "somebody", now=shelf.clock())
+
+
+@pytest.mark.parametrize(
+    ("channel", "reasons", "fallback", "looked"),
+    [
+        (Channel.EMAIL, {"email": Reason.MANUAL}, None, LookedAt(lapsed=1)),
+        (Channel.BOTH, {"email": Reason.MANUAL}, None, LookedAt(reissued=1)),
+        (Channel.BOTH, {"email": Reason.BOUNCE, "sms": Reason.STOP}, None, LookedAt(lapsed=1)),
+        (Channel.EMAIL, {"sms": Reason.STOP}, None, LookedAt(reissued=1)),
+        (Channel.EMAIL, {"email": Reason.BOUNCE}, "sms", LookedAt(reissued=1)),
+        (Channel.EMAIL, {"email": Reason.COMPLAINT}, "sms", LookedAt(lapsed=1)),
+        (Channel.EMAIL, {"email": Reason.BOUNCE, "sms": Reason.STOP}, "sms", LookedAt(lapsed=1)),
+    ],
+)
+def test_a_customer_who_cannot_be_written_to_gets_no_other_session(shelf, scan, channel, reasons, fallback, looked):
+    invited(shelf, customer("Ona", channel=channel))
+    for one, reason in reasons.items():
+        keep_from(shelf, one, {"email": "ona@example.org", "sms": "+37060000001"}[one], reason)
+    let_expire(shelf)
+    assert scan(fallback=fallback) == looked
+    assert shelf.job("Ona").reason == ("suppressed" if looked.lapsed else "session_expired")

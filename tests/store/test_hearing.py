@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from worker.customers import Channel
+from worker.ids import new_id
 from worker.models import InvitationRow, Job, Outbox, SessionRow, Webhook
 from worker.news import Key, Result, SessionNews
 from worker.states import InvitationState, JobState, SessionState
@@ -142,7 +143,12 @@ def test_a_link_that_expired_before_its_message_left_is_replaced(shelf, ear):
 def test_nobody_is_issued_a_new_link_for_one_that_they_were_never_sent_beyond_the_cap(shelf, ear):
     shelf.add(customer("Ona"), customer("Vita", channel=Channel.NONE))
     shelf.issue()
-    shelf.set(Job, Job.customer_id == "Ona", reissues=3)
+    with shelf.database.write() as connection:
+        now = connection.execute(sa.select(SessionRow.__table__).where(SessionRow.customer_id == "Ona")).one()
+        for number in range(3):
+            over = {"id": new_id(shelf.clock()), "reference": f"before-{number}", "state": EXPIRED, "look_at": None}
+            over |= {"issued_at": now.issued_at - timedelta(days=9)}
+            connection.execute(sa.insert(SessionRow).values(dict(now._mapping) | over))
     ear.tell(OVER, news(EXPIRED, match=((Key.SCAN_REF, "scan-2"),)))
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.LAPSED, "reissues_spent")
     assert shelf.job("Vita").state is JobState.ISSUED  # no message was asked for: nothing is replaced

@@ -155,7 +155,7 @@ def test_a_paused_batch_reminds_nobody_and_an_events_reminder_does_not_overtake(
     Decisions(shelf.database).pause(batch, now=shelf.clock())
     shelf.hand_over(letters)
     assert after(shelf, 2 * DAY) == []
-    Decisions(shelf.database).resume(batch)
+    Decisions(shelf.database).resume(batch, now=shelf.clock())
     assert shelf.row(InvitationRow, kind="reminder-1").priority == BATCH
     assert [letter.kind for letter in shelf.send()] == ["reminder-1"]
 

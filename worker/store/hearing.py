@@ -5,6 +5,7 @@ the locks, so that of two that come at once one finds what the other did.
 """
 
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -91,7 +92,6 @@ _JOBS = (
         Job.detail,
         Job.result,
         Job.in_doubt,
-        Job.reissues,
         Job.channel,
         Job.due_at,
     )
@@ -137,6 +137,7 @@ def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, Chain]:
     jobs = [row for row in fetch(connection, _JOBS, given) if (row.customer_id, row.purpose) in keys]
     sessions = [row for row in fetch(connection, _SESSIONS, given) if (row.customer_id, row.purpose) in keys]
     told = _told(connection, jobs)
+    had = Counter((row.customer_id, row.purpose) for row in sessions)
     for row in jobs:
         job = JobNow(
             row.id,
@@ -146,7 +147,7 @@ def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, Chain]:
             row.detail,
             row.result,
             in_doubt=row.in_doubt,
-            reissues=row.reissues,
+            reissues=had[row.customer_id, row.purpose] - 1,
             told=row.session_id in told,
             silent=row.channel is Channel.NONE,
             due_at=row.due_at,
