@@ -7,7 +7,7 @@ command works towards is its own: `one_batch`, `all_in_one`.
 import asyncio
 import fcntl
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -62,10 +62,20 @@ def sole_worker(parts: Parts) -> Iterator[None]:
 class Embedded:
     """Works what is due while it is entered: on the loop that runs then, which it must not outlive."""
 
-    def __init__(self, parts: Parts, targets: Mapping[str, Target] | None = None) -> None:
-        """`targets` are those who are told of what happens; none: what is to be told waits for somebody who does."""
+    def __init__(
+        self,
+        parts: Parts,
+        targets: Mapping[str, Target] | None = None,
+        *,
+        open_runner: Callable[..., Awaitable[Runner]] = Runner.open,
+    ) -> None:
+        """`targets` are those who are told of what happens; none: what is to be told waits for somebody who does.
+
+        `open_runner` is for whoever makes the calls in another way than over HTTP; called as `Runner.open` is.
+        """
         self._parts = parts
         self._targets = targets or {}
+        self._open_runner = open_runner
         self._retention = Retention(parts)
         self._tasks: dict[str, asyncio.Task[bool]] = {}
         self._interrupted = asyncio.Event()
@@ -90,7 +100,7 @@ class Embedded:
             loop.call_soon_threadsafe(self.ring, "invite", channel, for_events)
 
         self._exits.push_async_callback(self._gather)
-        self.runner = await Runner.open(self._parts, ring_invite=ring_invite)
+        self.runner = await self._open_runner(self._parts, ring_invite=ring_invite)
         self._exits.push_async_callback(self.runner.close)
         self.beside = Beside(self._parts, self._targets)
         self._exits.push_async_callback(self.beside.close)

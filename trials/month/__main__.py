@@ -1,0 +1,57 @@
+"""A month of 5,000 customers in seconds: what the worker does against what an independent model says.
+
+    python -m trials.month                                   on SQLite
+    python -m trials.month --customers 500 --days 10 --seed 7
+    python -m trials.month --database postgresql+psycopg://…  an empty database, which is left as the month ends
+
+Nothing leaves this process: the five endpoints, mail, texts and customers are played in it. docs/month-trial.md says
+what is done and what is compared.
+"""
+
+import argparse
+import logging
+import secrets
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.month.model import Rules, population
+from trials.month.compare import differences, margin, table
+from trials.month.run import STEP, Plan, play
+
+SHOWN = 20  # of each kind of what is wrong
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m trials.month", description=(__doc__ or "").splitlines()[0], allow_abbrev=False
+    )
+    parser.add_argument("--customers", type=int, default=5000)
+    parser.add_argument("--days", type=float, default=30)
+    parser.add_argument("--seed", type=int, help="of what is told late, twice and in no order; by default a random one")
+    parser.add_argument("--database", default="", metavar="URL", help="an empty one; by default a SQLite file")
+    parser.add_argument("--fallback", action="store_true", help="text those whose mail came back")
+    chosen = parser.parse_args()
+    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    seed = chosen.seed if chosen.seed is not None else secrets.randbelow(10_000)
+    plan = Plan(
+        tuple(population(chosen.customers)), Rules(), chosen.days, seed, chosen.fallback, database=chosen.database
+    )
+    print(f"seed {seed}: {chosen.customers:,} customers, {chosen.days:g} days", flush=True)
+    with tempfile.TemporaryDirectory(prefix="onboarding-month-") as folder:
+        month = play(plan, Path(folder), show=lambda line: print(f"  {line}", file=sys.stderr, flush=True))
+    for line in table(plan, month):
+        print(line)
+    wrong, differ = month.complaints, differences(plan, month)
+    for line in [*wrong[:SHOWN], *differ[:SHOWN]]:
+        print(f"  WRONG: {line}")
+    print(
+        f"{chosen.days:g} days in {month.seconds:.1f} s: {month.asked:,} sessions asked for, {month.told:,} things told,"
+        f" looked at {month.looks:,} times; narrowest comparison {margin(plan, month)}, looked at each {STEP}"
+    )
+    print(f"{len(differ):,} customers differ, {len(wrong):,} complaints" if wrong or differ else "engine and model agree")
+    return 1 if wrong or differ else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,33 @@
+"""What happens in the world outside, and when: the customers' deeds, and what is told of them afterwards."""
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+# Does what is due; given the time that it was due at.
+Act = Callable[[datetime], Awaitable[None]]
+AT_ONCE = 100  # acts side by side
+
+
+class Agenda:
+    def __init__(self) -> None:
+        self._acts: list[tuple[datetime, int, Act]] = []
+        self._count = itertools.count()
+
+    def add(self, when: datetime, act: Act) -> None:
+        heapq.heappush(self._acts, (when, next(self._count), act))
+
+    @property
+    def next_at(self) -> datetime | None:
+        return self._acts[0][0] if self._acts else None
+
+    async def act(self, now: datetime) -> None:
+        """Do all that is due, in order of its time, and what comes of it."""
+        while self._acts and self._acts[0][0] <= now:
+            due = []
+            while len(due) < AT_ONCE and self._acts and self._acts[0][0] <= now:
+                when, _, act = heapq.heappop(self._acts)
+                due.append(act(when))
+            await asyncio.gather(*due)

@@ -1,0 +1,81 @@
+"""The engine's month against the model's, customer by customer, and as a table."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+from tests.month.model import Behaviour, Customer, Story, story_of
+from trials.month.run import Lived, Month, Plan
+
+COUNTS = ("sessions", "invitations", "reminders")
+
+
+def story_told(customer: Customer, plan: Plan, month: Month) -> Story:
+    """What the model says of the customer, in the words that its provider has.
+
+    FrankieOne's events tell neither a review nor a verdict: that there are results is the end.
+    """
+    wordless = customer.endpoint.name.startswith("frankieone")
+    if wordless and customer.behaviour is Behaviour.REVIEWED:
+        customer = replace(customer, behaviour=Behaviour.AT_ONCE)
+    story = story_of(customer, plan.rules, start=month.start, until=month.until, fallback=plan.fallback)
+    return replace(story, why="unknown") if wordless and story.ending == "completed" else story
+
+
+def said(story: Story) -> Lived:
+    return Lived(len(story.sessions), len(story.invitations), len(story.reminders), story.ending, story.why)
+
+
+def stories(plan: Plan, month: Month) -> Iterator[tuple[Customer, Story]]:
+    for customer in plan.customers:
+        yield customer, story_told(customer, plan, month)
+
+
+def differences(plan: Plan, month: Month) -> list[str]:
+    """The customers whose month is not the model's, with both."""
+    return [
+        f"customer {customer.number}, {customer.endpoint.name} {customer.behaviour}, {customer.ahead:+d} h:"
+        f" {_shown(month.lived[customer.number])}; the model says {_shown(said(story))}"
+        for customer, story in stories(plan, month)
+        if month.lived[customer.number] != said(story)
+    ]
+
+
+def margin(plan: Plan, month: Month) -> timedelta:
+    """By how much time the nearest of the model's comparisons was decided: looked at more finely, both must agree."""
+    return min((story.margin for _, story in stories(plan, month)), default=timedelta.max)
+
+
+def _shown(lived: Lived) -> str:
+    counts = ", ".join(f"{getattr(lived, name)} {name}" for name in COUNTS)
+    return f"{counts}, {lived.ending} {lived.why}".strip()
+
+
+def table(plan: Plan, month: Month) -> Iterator[str]:
+    """A line for each endpoint and behaviour, the engine's counts before the model's; then all of them together."""
+    engine: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    model: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for customer, story in stories(plan, month):
+        for key in ((customer.endpoint.name, str(customer.behaviour)), ("all", "")):
+            _count(engine[key], month.lived[customer.number])
+            _count(model[key], said(story))
+    yield f"{'endpoint':<19} {'behaviour':<15} {'customers':>9}" + "".join(f" {name:>15}" for name in COUNTS) + "  endings"
+    for key in sorted(engine, key=lambda key: (key[0] == "all", key)):
+        ours, theirs = engine[key], model[key]
+        counts = "".join(f" {_pair(ours[name], theirs[name]):>15}" for name in COUNTS)
+        names = sorted(name for name in ours | theirs if name not in (*COUNTS, "customers"))
+        endings = ", ".join(f"{name} {_pair(ours[name], theirs[name])}" for name in names)
+        mark = "" if ours == theirs else "  <-- differs"
+        yield f"{key[0]:<19} {key[1]:<15} {ours['customers']:>9,}{counts}  {endings}{mark}"
+
+
+def _count(counts: Counter[str], lived: Lived) -> None:
+    counts["customers"] += 1
+    for name in COUNTS:
+        counts[name] += getattr(lived, name)
+    counts[f"{lived.ending} {lived.why}".strip()] += 1
+
+
+def _pair(ours: int, theirs: int) -> str:
+    return f"{ours:,}" if ours == theirs else f"{ours:,}/{theirs:,}"

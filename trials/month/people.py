@@ -1,0 +1,246 @@
+"""The customers: what they are sent, what they do then by their behaviour, and what is told of it afterwards.
+
+What they do is the model's, constants and all. What providers and senders tell of it comes late, twice, again after
+days, and in no order, as a generator with a seed says; some of it is forged.
+"""
+
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import uuid4
+
+from tests.month.model import (
+    AFTER_A_REMINDER,
+    HOUR,
+    IN_REVIEW,
+    UNTIL_BOUNCE,
+    UNTIL_STOP,
+    Behaviour,
+    Customer,
+    Rules,
+)
+from trials.month.agenda import Agenda
+from trials.month.post import Post
+from trials.month.providers import Held, Providers
+from trials.month.setting import PLAYED, number_of
+from worker.sandbox import plans, webhooks_messages
+from worker.sandbox.mailbox import Mail
+from worker.sandbox.opened import Opened
+from worker.sandbox.texts import Text
+from worker.senders.contract import Message, NoLookUp, Receipt
+
+LINK = re.compile(r"token=([0-9a-f]{40})", re.IGNORECASE)
+LATE = timedelta(seconds=30)  # at most, of what is told for the first time
+REPEATED, REPLAYED, FORGED = 0.3, 0.1, 0.1
+# The provider's own name of what the customer did (worker/sandbox/behaviour.py).
+EXPIRES = "expire"
+DOES = {Behaviour.DENIED: "deny", Behaviour.REVIEWED: "review"}
+
+
+@dataclass
+class Person:
+    """One customer, as it is seen from outside."""
+
+    customer: Customer
+    invitations: list[datetime] = field(default_factory=list)
+    reminders: list[datetime] = field(default_factory=list)
+
+    @property
+    def messages(self) -> int:
+        return len(self.invitations) + len(self.reminders)
+
+
+@dataclass(frozen=True, repr=False)
+class Sent:
+    """A message that arrived. `key` is what its sender calls it."""
+
+    channel: str
+    key: str
+    to: str
+    at: datetime
+
+
+class People:
+    """`complaints` says what no customer should have got, and what the application should not have answered."""
+
+    def __init__(
+        self,
+        customers: list[Customer],
+        rules: Rules,
+        providers: Providers,
+        agenda: Agenda,
+        clock: Callable[[], datetime],
+        draw: random.Random,
+    ) -> None:
+        self.people = {customer.number: Person(customer) for customer in customers}
+        self.complaints: list[str] = []
+        self.told = 0
+        self.post: Post | None = None
+        self._rules, self._providers, self._agenda, self._clock, self._draw = rules, providers, agenda, clock, draw
+
+    def watch(self, held: Held) -> None:
+        """A session was opened: some providers tell its end."""
+        person = self.people[held.customer]
+        if person.customer.endpoint.tells_expiry:
+            self._agenda.add(held.opened.expires_at, partial(self._expires, held))
+
+    def got(self, channel: str, message: Message) -> str:
+        """A message arrives; what its sender calls it from then on."""
+        now = self._clock()
+        person = self.people[number_of(message.to)]
+        key = message.key if channel == "email" else f"SM{message.key}"
+        is_reminder = "reminder" in message.text.lower()
+        held = self._opens(person, message.text, now)
+        (person.reminders if is_reminder else person.invitations).append(now)
+        sent = Sent(channel, key, message.to, now)
+        if held is not None:
+            self._does(person, held, sent, is_reminder=is_reminder)
+        return key
+
+    def _opens(self, person: Person, text: str, now: datetime) -> Held | None:
+        """The session that the message's link opens."""
+        number, endpoint = person.customer.number, person.customer.endpoint
+        found = LINK.search(text)
+        held = self._providers.by_token.get(found[1]) if found else None
+        if held is None or held.customer != number:
+            self.complaints.append(f"customer {number} got a message without a link of its own")
+            return None
+        if held is not self._providers.sessions[number][-1]:
+            self.complaints.append(f"customer {number} got the link of a session that was replaced")
+        if held.done:
+            self.complaints.append(f"customer {number} was written to after finishing")
+        if held.opened.expires_at - now < endpoint.floor:
+            self.complaints.append(f"customer {number} got a link with less than {endpoint.floor} left")
+        if self._rules.quiet is not None:
+            begins, ends = self._rules.quiet
+            hour = (now + timedelta(hours=person.customer.ahead)).hour
+            if (begins <= hour < ends) if begins < ends else (hour >= begins or hour < ends):
+                self.complaints.append(f"customer {number} was written to at night, at {hour} o'clock")
+        return held
+
+    def _does(self, person: Person, held: Held, sent: Sent, *, is_reminder: bool) -> None:
+        behaviour = person.customer.behaviour
+        first = person.messages == 1
+        opened = held.opened
+        match behaviour:
+            case Behaviour.AT_ONCE | Behaviour.DENIED | Behaviour.REVIEWED if not is_reminder:
+                self._finishes(held, sent.at + HOUR)
+            case Behaviour.SECOND_LINK if not is_reminder and held.number == 2:
+                self._finishes(held, sent.at + HOUR)
+            case Behaviour.LAST_DAY if not is_reminder:
+                self._finishes(held, opened.expires_at - (opened.expires_at - opened.at) / 10)
+            case Behaviour.AFTER_REMINDER if is_reminder:
+                self._finishes(held, sent.at + AFTER_A_REMINDER)
+            case Behaviour.STOPS if first:
+                self._agenda.add(sent.at + UNTIL_STOP, partial(self._stops, sent))
+            case Behaviour.BOUNCES if first:
+                self._agenda.add(sent.at + UNTIL_BOUNCE, partial(self._tells, sent, "bounced"))
+                return
+            case Behaviour.BOUNCES if not is_reminder:
+                self._finishes(held, sent.at + HOUR)
+            case Behaviour.NEVER if first and self._draw.random() < FORGED:
+                self._lie(held, sent.at + HOUR)
+        if self._draw.random() < 0.5:
+            self._later(sent.at, partial(self._tells, sent, "delivered"))
+
+    # What the provider tells.
+
+    def _finishes(self, held: Held, at: datetime) -> None:
+        self._agenda.add(at, partial(self._finished, held))
+
+    async def _finished(self, held: Held, when: datetime) -> None:
+        if held.done:
+            return
+        held.done = True
+        behaviour = self.people[held.customer].customer.behaviour
+        does = DOES.get(behaviour, "finish")
+        review = IN_REVIEW if behaviour is Behaviour.REVIEWED else timedelta(0)
+        if does == "finish" and self._draw.random() < 0.5:
+            does = "review"  # somebody looked at it, in no time
+        if does == "review" and held.opened.endpoint.startswith("frankieone"):
+            does = "finish"  # it has no word for a review: that results are there is all it says
+        self._tell(held, does, when, review=review)
+
+    async def _expires(self, held: Held, when: datetime) -> None:
+        if not held.done:
+            self._tell(held, EXPIRES, when)
+
+    def _tell(self, held: Held, does: str, acted_at: datetime, *, review: timedelta = timedelta(0)) -> None:
+        edition = self._draw.choice(["current", "idv", "v2.0.0"])
+        at = acted_at
+        for step in plans.steps(held.opened.endpoint, does, review=review, edition=edition):
+            at += step.after
+            self._event(held.account, held.opened, step, acted_at, at)
+
+    def _lie(self, held: Held, at: datetime) -> None:
+        """Somebody without a key says that the customer has finished; somebody with one speaks of a stranger."""
+        stranger = replace(held.opened, client="stranger", reference=str(uuid4()), external_ref=str(uuid4()))
+        for step in plans.steps(held.opened.endpoint, "finish", review=timedelta(0), edition="current"):
+            for opened, forged in ((held.opened, True), (stranger, False)):
+                body = plans.webhooks_idenfy.encoded(step.body(opened, at, at))
+                self._later(at, partial(self._provider_says, held.account, step.event, body, forged))
+
+    def _event(self, account: str, opened: Opened, step: plans.Step, acted_at: datetime, at: datetime) -> None:
+        body = plans.webhooks_idenfy.encoded(step.body(opened, acted_at, at))
+        act = partial(self._provider_says, account, step.event, body, False)
+        self._later(at, act)
+        if self._draw.random() < REPEATED:
+            self._later(at, act)
+        if self._draw.random() < REPLAYED:
+            self._agenda.add(at + timedelta(days=self._draw.uniform(0.1, 12)), act)
+
+    async def _provider_says(self, account: str, event: str, body: bytes, forged: bool, when: datetime) -> None:
+        assert self.post is not None
+        status = await self.post.provider_says(account, event, body, self._clock(), forged=forged)
+        self._heard(status, 401 if forged else 200, f"{account} {event}{', forged,' if forged else ''}")
+
+    # What senders tell.
+
+    async def _stops(self, sent: Sent, when: datetime) -> None:
+        """A text is answered; of a mail its reader complains, which is the word that mail has for it."""
+        if sent.channel == "email":
+            return await self._tells(sent, "complained", when)
+        assert self.post is not None
+        fields = webhooks_messages.answered(_text(sent), PLAYED.twilio_account, "Stop.")
+        self._heard(await self.post.twilio_says(fields), 200, "an answered text")
+
+    async def _tells(self, sent: Sent, what: str, when: datetime) -> None:
+        assert self.post is not None
+        if sent.channel == "email":
+            mail = Mail(1, sent.at, "", (sent.to,), f"Message-ID: <{sent.key}@example.com>\r\n\r\n".encode())
+            status = await self.post.mail_says(webhooks_messages.mail_event(mail, what, at=when), self._clock())
+        else:
+            fields = webhooks_messages.text_status(_text(sent), PLAYED.twilio_account, what, "", at=when)
+            status = await self.post.twilio_says(fields)
+        self._heard(status, 200, f"{sent.channel} {what}")
+
+    def _later(self, at: datetime, act: Callable[..., object]) -> None:
+        self._agenda.add(at + self._draw.random() * LATE, act)  # type: ignore[arg-type]
+
+    def _heard(self, status: int, wanted: int, what: str) -> None:
+        self.told += 1
+        if status != wanted:
+            self.complaints.append(f"{what} was answered {status}, not {wanted}")
+
+
+def _text(sent: Sent) -> Text:
+    return Text(1, sent.at, sent.key, sent.to, "+15005550006", "", None, None)
+
+
+class Mailman(NoLookUp):
+    """The sender of one channel: everything is taken, and arrives at once."""
+
+    def __init__(self, channel: str, people: People) -> None:
+        self._channel, self._people = channel, people
+
+    def repeatable(self) -> bool:
+        return True
+
+    async def send(self, message: Message) -> Receipt:
+        return Receipt(self._people.got(self._channel, message))
+
+    async def close(self) -> None:
+        pass

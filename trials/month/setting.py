@@ -1,0 +1,162 @@
+"""What the month is played with: a configuration with all five endpoints, and the customers' list."""
+
+import csv
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from tests.month.model import ENDPOINTS, Behaviour, Customer, Rules
+from worker.keyring import new_key
+from worker.sandbox.options import SandboxOptions
+from worker.settings import Settings, load
+
+WEBHOOK_KEY = "month-webhook-key"  # iDenfy's
+WEBHOOK_SECRET = "month-secret-of-the-address"  # FrankieOne v1's
+MAIL_KEY = "month-mail-key-of-32-characters-x"
+PLAYED = SandboxOptions()  # whose credentials the endpoints ask for
+# What the web is reached by from outside: Twilio signs it.
+BASE_URL = "https://onboard.example.com"
+
+_TEXT = """
+[database]
+url = {database}
+[encryption]
+keys = [{{ env = "KEY" }}]
+[email]
+url = "smtp://127.0.0.1:1"
+from = "Example Bank <verify@example.com>"
+limits = ["200/second"]
+callback_keys = [{{ env = "MAIL_KEY" }}]
+[sms]
+account = {sms_account}
+token = {{ env = "SMS_TOKEN" }}
+from = "+15005550006"
+limits = ["200/second"]
+callback_key = {{ env = "SMS_TOKEN" }}
+[web]
+{web}
+[invitations]
+reminders = {reminders}
+messages_per_customer = {messages}
+{quiet}
+{fallback}
+# One in nine messages comes back here, which would be reason enough for a batch to pause itself.
+pause_over = 100
+[reissue]
+most = {reissues}
+spacing = "{spacing} s"
+[[routes]]
+accounts = {accounts}
+"""
+_ACCOUNT = """
+[accounts.{name}]
+provider = "{provider}"
+base_url = "https://{name}.example.com"
+api_key = {{ env = "API_KEY" }}
+limits = ["200/second"]
+{more}
+"""
+_IDENFY = """api_secret = { env = "API_SECRET" }
+webhook_keys = [{ env = "WEBHOOK_KEY" }]"""
+_FRANKIE = """customer_id = { env = "CUSTOMER_ID" }
+link = "https://verify.example.com/start#token={token}"
+"""
+_BY_SECRET, _BY_TOKEN = 'webhook_secret = { env = "WEBHOOK_SECRET" }', 'jwt_key = { env = "JWT_KEY" }'
+
+
+def configured(
+    folder: Path, database: str, rules: Rules, *, fallback: bool, jwt_key: str, lifetimes: dict[str, timedelta]
+) -> Settings:
+    """The configuration, read as the product reads it. `jwt_key`: FrankieOne v2's public key, PEM."""
+    hours = rules.quiet and f"{rules.quiet[0]:02}:00-{rules.quiet[1]:02}:00"
+    text = _TEXT.format(
+        database=json.dumps(database),
+        sms_account=json.dumps(PLAYED.twilio_account),
+        web="",
+        reminders=json.dumps([f"{int(span.total_seconds())} s" for span in rules.reminders]),
+        messages=rules.messages,
+        quiet=f'quiet_hours = {{ email = "{hours}", sms = "{hours}" }}' if hours else "",
+        fallback='fallback = "sms"' if fallback else "",
+        reissues=rules.reissues,
+        spacing=int(rules.spacing.total_seconds()),
+        accounts=json.dumps([endpoint.name for endpoint in ENDPOINTS]),
+    )
+    for name, lifetime in lifetimes.items():
+        text += _ACCOUNT.format(name=name, provider=name.removesuffix("-openapi"), more=_more(name, lifetime))
+    path = folder / "onboarding.toml"
+    path.write_text(text)
+    return load(
+        path,
+        environ={
+            "KEY": new_key(),
+            "API_KEY": PLAYED.idenfy_key,  # FrankieOne's is the same word
+            "API_SECRET": PLAYED.idenfy_secret,
+            "CUSTOMER_ID": PLAYED.frankieone_customer,
+            "WEBHOOK_KEY": WEBHOOK_KEY,
+            "WEBHOOK_SECRET": WEBHOOK_SECRET,
+            "JWT_KEY": jwt_key,
+            "MAIL_KEY": MAIL_KEY,
+            "SMS_TOKEN": PLAYED.twilio_token,
+        },
+    )
+
+
+def _more(name: str, lifetime: timedelta) -> str:
+    if name.startswith("idenfy"):
+        dialect = '\ndialect = "openapi"' if name.endswith("openapi") else ""
+        return f'{_IDENFY}\nlifetime = "{int(lifetime.total_seconds())} s"{dialect}'
+    return _FRANKIE + (_BY_SECRET if name == "frankieone-v1" else _BY_TOKEN)
+
+
+# Who is who: the number in everything that leads back to a customer.
+
+
+def id_of(number: int) -> str:
+    return f"c{number:06}"
+
+
+def entity_of(number: int) -> str:
+    return f"00000000-0000-4000-8000-{number:012}"
+
+
+def email_of(number: int) -> str:
+    return f"{id_of(number)}@example.org"
+
+
+def phone_of(number: int) -> str:
+    """Lithuanian mobiles."""
+    return f"+3706{number:07}"
+
+
+def number_of(contact: str) -> int:
+    """The customer whose id, entity, address or phone it is."""
+    return int("".join(filter(str.isdigit, contact.partition("@")[0]))[-6:])
+
+
+def channel_of(customer: Customer) -> str:
+    """How it is written to at first: a third of those with a phone by text; who bounces by mail, to fall back."""
+    texted = customer.phone and customer.number % 3 == 0 and customer.behaviour is not Behaviour.BOUNCES
+    return "sms" if texted else "email"
+
+
+def write_list(path: Path, customers: Sequence[Customer]) -> None:
+    columns = ["customer_id", "kind", "email", "phone", "timezone", "channel", "account", "entity_id", "locale"]
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(columns)
+        for customer in customers:
+            name, number = customer.endpoint.name, customer.number
+            rows.writerow(
+                [
+                    id_of(number),
+                    "company" if name == "idenfy-kyb" else "individual",
+                    email_of(number),
+                    phone_of(number) if customer.phone else "",
+                    customer.timezone,
+                    channel_of(customer),
+                    name,
+                    entity_of(number) if name == "frankieone-v2" else "",
+                    "en",
+                ]
+            )
