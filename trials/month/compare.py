@@ -60,7 +60,11 @@ def table(plan: Plan, month: Month) -> Iterator[str]:
         for key in ((customer.endpoint.name, str(customer.behaviour)), ("all", "")):
             _count(engine[key], month.lived[customer.number])
             _count(model[key], said(story))
-    yield f"{'endpoint':<19} {'behaviour':<15} {'customers':>9}" + "".join(f" {name:>15}" for name in COUNTS) + "  endings"
+    yield (
+        f"{'endpoint':<19} {'behaviour':<15} {'customers':>9}"
+        + "".join(f" {name:>15}" for name in COUNTS)
+        + "  endings"
+    )
     for key in sorted(engine, key=lambda key: (key[0] == "all", key)):
         ours, theirs = engine[key], model[key]
         counts = "".join(f" {_pair(ours[name], theirs[name]):>15}" for name in COUNTS)

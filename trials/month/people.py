@@ -78,8 +78,12 @@ class People:
         self.people = {customer.number: Person(customer) for customer in customers}
         self.complaints: list[str] = []
         self.told = 0
-        self.post: Post | None = None
+        self._post: Post  # `say_to`
         self._rules, self._providers, self._agenda, self._clock, self._draw = rules, providers, agenda, clock, draw
+
+    def say_to(self, post: Post) -> None:
+        """Who hears it; before anything is sent."""
+        self._post = post
 
     def watch(self, held: Held) -> None:
         """A session was opened: some providers tell its end."""
@@ -193,8 +197,7 @@ class People:
             self._agenda.add(at + timedelta(days=self._draw.uniform(0.1, 12)), act)
 
     async def _provider_says(self, account: str, event: str, body: bytes, forged: bool, when: datetime) -> None:
-        assert self.post is not None
-        status = await self.post.provider_says(account, event, body, self._clock(), forged=forged)
+        status = await self._post.provider_says(account, event, body, self._clock(), forged=forged)
         self._heard(status, 401 if forged else 200, f"{account} {event}{', forged,' if forged else ''}")
 
     # What senders tell.
@@ -203,18 +206,16 @@ class People:
         """A text is answered; of a mail its reader complains, which is the word that mail has for it."""
         if sent.channel == "email":
             return await self._tells(sent, "complained", when)
-        assert self.post is not None
         fields = webhooks_messages.answered(_text(sent), PLAYED.twilio_account, "Stop.")
-        self._heard(await self.post.twilio_says(fields), 200, "an answered text")
+        self._heard(await self._post.twilio_says(fields), 200, "an answered text")
 
     async def _tells(self, sent: Sent, what: str, when: datetime) -> None:
-        assert self.post is not None
         if sent.channel == "email":
             mail = Mail(1, sent.at, "", (sent.to,), f"Message-ID: <{sent.key}@example.com>\r\n\r\n".encode())
-            status = await self.post.mail_says(webhooks_messages.mail_event(mail, what, at=when), self._clock())
+            status = await self._post.mail_says(webhooks_messages.mail_event(mail, what, at=when), self._clock())
         else:
             fields = webhooks_messages.text_status(_text(sent), PLAYED.twilio_account, what, "", at=when)
-            status = await self.post.twilio_says(fields)
+            status = await self._post.twilio_says(fields)
         self._heard(status, 200, f"{sent.channel} {what}")
 
     def _later(self, at: datetime, act: Callable[..., object]) -> None:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -79,13 +79,13 @@ class Month:
     told: int = 0
     looks: int = 0
     seconds: float = 0.0
+    cpu: float = 0.0  # seconds of a core
 
 
 def play(plan: Plan, folder: Path, *, show: Callable[[str], None] = lambda _line: None) -> Month:
     """Live through it. The folder is for the configuration, the list, and the database where none is named."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        loop = runner.get_loop()
-        assert isinstance(loop, VirtualLoop)
+    loop = VirtualLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(_Playing(plan, folder, loop, show).live())
 
 
@@ -116,7 +116,7 @@ class _Playing:
         self._web_parts = Parts(self._settings, clock=self._clock, jitter=draw.random, senders=senders)
 
     async def live(self) -> Month:
-        began = time.monotonic()
+        began, worked = time.monotonic(), time.process_time()
         schema.upgrade(self._parts.database)
         async with AsyncExitStack() as exits:
             exits.callback(self._parts.close)
@@ -127,13 +127,13 @@ class _Playing:
             serving = web.AppRunner(application)  # which listens nowhere
             await serving.setup()
             exits.push_async_callback(serving.cleanup)
-            self._people.post = Post(application, self._jwt_key)
+            self._people.say_to(Post(application, self._jwt_key))
             await self._through(embedded)
             await embedded.runner.in_thread(self._find_out)
         month = self.month
         month.complaints += self._providers.complaints + self._people.complaints
         month.asked, month.told = self._providers.asked, self._people.told
-        month.seconds = time.monotonic() - began
+        month.seconds, month.cpu = time.monotonic() - began, time.process_time() - worked
         return month
 
     def _begin(self) -> None:
