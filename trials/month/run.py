@@ -11,7 +11,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -89,6 +89,10 @@ def play(plan: Plan, folder: Path, *, show: Callable[[str], None] = lambda _line
         return runner.run(_Playing(plan, folder, loop, show).live())
 
 
+class _Stuck(Exception):
+    """Something is due that nobody works."""
+
+
 class _Playing:
     def __init__(self, plan: Plan, folder: Path, loop: VirtualLoop, show: Callable[[str], None]) -> None:
         self._plan, self._loop, self._show = plan, loop, show
@@ -128,7 +132,8 @@ class _Playing:
             await serving.setup()
             exits.push_async_callback(serving.cleanup)
             self._people.say_to(Post(application, self._jwt_key))
-            await self._through(embedded)
+            with suppress(_Stuck):
+                await self._through(embedded)
             await embedded.runner.in_thread(self._find_out)
         month = self.month
         month.complaints += self._providers.complaints + self._people.complaints
@@ -172,8 +177,9 @@ class _Playing:
             if await self._due_at(embedded) > self._clock():
                 return
         waits = await embedded.runner.in_thread(self._due_by_table)
-        self.month.complaints.append(f"nobody works what is due at {self._clock():%d %H:%M}: {waits}")
-        self._loop.clock.advance(seconds=STEP.total_seconds())
+        names = ", ".join(sorted(name for name, due in waits.items() if due <= self._clock()))
+        self.month.complaints.append(f"nobody works what is due at {self._clock():%d %H:%M}, so it ends there: {names}")
+        raise _Stuck
 
     async def _due_at(self, embedded: Embedded) -> datetime:
         """When something is due next, in the database or outside."""
