@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .desk import Desk, Played
+from .desk import DATABASE, Desk, Played
 from .own_redis import OwnRedis
 
 # Fast enough for tests, and still backing off.
@@ -40,13 +40,14 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
 
 
 @pytest.fixture
-def desk_at(bare: Desk) -> Callable[[Played], Desk]:
-    """A directory whose configuration points at a sandbox."""
+def desk_at(bare: Desk, sqlite_template: Path) -> Callable[[Played], Desk]:
+    """A directory whose configuration points at a sandbox, with an empty database."""
 
     def make(played: Played) -> Desk:
         ports = ("--port", str(played.sandbox.port), "--smtp-port", str(played.sandbox.smtp_port))
         assert bare.onboard("init", "--sandbox", *ports).code == 0
         bare.add(RETRY)
+        shutil.copyfile(sqlite_template, bare.path / DATABASE)
         return bare
 
     return make

@@ -182,10 +182,19 @@ def test_a_log_file_that_cannot_be_written_is_told_in_one_line(desk: Desk):
 
 
 def test_upgrading_a_database_twice_does_nothing_the_second_time(desk: Desk):
+    desk.without_database()
     first, second = (desk.onboard("db", "upgrade") for _ in range(2))
     assert (first.code, second.code) == (0, 0)
     assert "was empty" in first.out
     assert "was" not in second.out
+
+
+@pytest.mark.parametrize("command", ["status", "import customers.csv", "check customers.csv"])
+def test_the_first_command_that_needs_the_database_makes_it(desk: Desk, command: str):
+    desk.without_database()
+    desk.list_of(customers(1))
+    assert desk.onboard(*command.split()).code == 0
+    assert "was" not in desk.onboard("db", "upgrade").out
 
 
 def test_every_command_explains_itself_and_refuses_what_it_does_not_know(bare: Desk):

@@ -35,10 +35,11 @@ def parts_of(settings: Settings, *, migrate: bool) -> Iterator[Parts]:
     except (SettingsError, ValueError) as error:
         raise CannotStart(str(error)) from None
     try:
-        if parts.database.is_sqlite and migrate:
+        not_ready = schema.why_not_ready(parts.database)
+        if not_ready and parts.database.is_sqlite and migrate:
             with suppress(CommandError):  # a revision that this release does not know: told below
                 schema.upgrade(parts.database)
-        not_ready = schema.why_not_ready(parts.database)
+            not_ready = schema.why_not_ready(parts.database)
         if not_ready:
             raise CannotStart(not_ready)
         parts.ready()

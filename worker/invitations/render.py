@@ -135,7 +135,7 @@ class Templates:
     def _is_own(self, words: Words) -> bool:
         """Whether a file of the operator's speaks here, be it only the layout."""
         own = self._library.own
-        return any(name in own for source in words.parts.values() for name in self._chain(source))
+        return bool(own) and any(name in own for source in words.parts.values() for name in self._chain(source))
 
     def _say(self, words: Words, invitation: Invitation, now: datetime) -> Rendered:
         values = variables(invitation, language=words.locale, now=now)
