@@ -68,7 +68,7 @@ class InviteWork:
         def open_events(connection: sa.Connection, items: list[TakenInvitation]) -> None:
             # Those that must wait for a new session are left to a turn.
             fresh = [item for item in items if item.is_event and not _is_stale(item, now)][: room.attempts]
-            opened[:] = self._open(fresh, now, connection) if fresh else []
+            opened[:] = self._open(fresh, now, connection, granted=True) if fresh else []
             for item in fresh:
                 items.remove(item)
 
@@ -92,7 +92,7 @@ class InviteWork:
         return opened
 
     def _open(
-        self, items: Sequence[TakenInvitation], now: datetime, connection: sa.Connection
+        self, items: Sequence[TakenInvitation], now: datetime, connection: sa.Connection, *, granted: bool = False
     ) -> list[OpenedInvitation]:
         """Write the hand-overs; a link that has become too old goes back for a new session instead."""
         # One in doubt is looked up first: it may have been sent while its link was fresh.
@@ -104,7 +104,9 @@ class InviteWork:
         if not fresh:
             return []
         repeatable = self.sender.repeatable()
-        opened = self.handovers.open(self.terms, fresh, repeatable=repeatable, now=now, within=connection)
+        opened = self.handovers.open(
+            self.terms, fresh, repeatable=repeatable, now=now, within=connection, granted=granted
+        )
         if not opened:
             self.invitations.release(self.terms.rule, fresh, now=now, within=connection)
         return opened

@@ -71,7 +71,7 @@ class IssueWork:
 
         def open_events(connection: sa.Connection, jobs: list[TakenJob]) -> None:
             first = [job for job in jobs if job.is_event][: room.attempts]
-            opened[:] = self._open(first, now, connection) if first else []
+            opened[:] = self._open(first, now, connection, granted=True) if first else []
             for job in first:
                 jobs.remove(job)
 
@@ -98,9 +98,11 @@ class IssueWork:
             self.ring_invite(channel, for_events)
         return opened
 
-    def _open(self, items: Sequence[TakenJob], now: datetime, connection: sa.Connection) -> list[OpenedJob]:
+    def _open(
+        self, items: Sequence[TakenJob], now: datetime, connection: sa.Connection, *, granted: bool = False
+    ) -> list[OpenedJob]:
         due = [(job, self.repeat_unknown or self.provider.repeatable(job.request)) for job in items]
-        opened = self.attempts.open(self.terms, due, now=now, within=connection)
+        opened = self.attempts.open(self.terms, due, now=now, within=connection, granted=granted)
         may_be_made = {item.job.id for item in opened}
         refused = [job for job in items if job.id not in may_be_made]
         if refused:

@@ -55,6 +55,7 @@ EVENTS_AHEAD = timedelta(milliseconds=400)
 # How many events at most have their attempts written down in the transaction that takes them; more than that wait for a
 # turn. Few, since as many places are kept for them while it goes on.
 OPEN_AT_ONCE = 5
+LATELY = timedelta(seconds=1)  # from how long it is told how many calls end within a flush
 LINGER = timedelta(seconds=1)  # a shift ends when nothing may be done for longer than this
 
 
@@ -89,6 +90,7 @@ class Shift(Generic[I, O, R]):
         self._before = 0  # places that wait for it, or for a slot: what each will call for is in `_opened`
         self._done: list[R] = []
         self._ends: deque[datetime] = deque()  # of calls, as long ago as a flush is long
+        self._ended_lately: deque[datetime] = deque()
         self._urgent = False  # of what they came to, something is an event's: not to wait for others
         self._taking: asyncio.Task[TakenRows] | None = None
         self._taking_opens = 0  # attempts that it may write down
@@ -151,8 +153,8 @@ class Shift(Generic[I, O, R]):
     @property
     def _room(self) -> Room:
         most = min(TAKE_MOST, ROWS_PER_PLACE * max(self._places, 1))
-        # … and what a turn may write down ahead: many calls go through few places where they are short.
-        most = max(most, self._places + self._pace)
+        # … and what is called for until rows are taken again: many calls go through few places where they are short.
+        most = max(most, self._places + max(self._pace, min(round(self._lately(TAKE_EVERY)), TAKE_MOST)))
         events = sum(item.is_event for item in self._ready)
         attempts = min(self._free_for_events, OPEN_AT_ONCE)
         return Room(max(most - len(self._ready), 0), max(most - events, 0), len(self._calls), attempts)
@@ -178,7 +180,14 @@ class Shift(Generic[I, O, R]):
         since = self._clock() - FLUSH_EVERY
         while self._ends and self._ends[0] < since:
             self._ends.popleft()
-        return min(len(self._ends), self._flush_most)
+        return min(max(len(self._ends), round(self._lately(FLUSH_EVERY))), self._flush_most)
+
+    def _lately(self, within: timedelta) -> float:
+        """How many calls end within that, as the last second tells: rows may come in lots, with gaps between them."""
+        since = self._clock() - LATELY
+        while self._ended_lately and self._ended_lately[0] < since:
+            self._ended_lately.popleft()
+        return len(self._ended_lately) * (within / LATELY)
 
     async def _settle(self) -> None:
         """Take over what the taking and the turn that went on beside came to."""
@@ -363,6 +372,7 @@ class Shift(Generic[I, O, R]):
                 self._halt.set()
             self._done.append(result)
             self._ends.append(self._clock())
+            self._ended_lately.append(self._ends[-1])
             self._urgent = self._urgent or (self._work.leads_on and self._work.item(opened).is_event)
             many = len(self._done) * 2 >= self._flush_most
             if self._urgent or self._halt.is_set() or len(self._done) == 1 or many:

@@ -530,13 +530,13 @@ async def test_a_row_that_waited_too_long_for_its_place_is_given_back(bench):
 
 
 async def test_rows_are_taken_for_as_many_calls_as_can_be_made_soon(bench):
-    """Twice the places, and where calls are short, as many more as will be made within a flush."""
+    """Twice the places, and where calls are short, as many more as will be made until a bell has rows taken again."""
     rows = bench.rows(100, places=3, latency=dict.fromkeys(range(100), 1.0))
     await bench.run(rows)
     assert max(rows.takes) == 6
     rows = bench.rows(100, places=3, latency=dict.fromkeys(range(100), 0.05))
     await bench.run(rows)
-    assert max(rows.takes) == 9
+    assert 9 <= max(rows.takes) <= 3 + 60 * TAKE_EVERY.total_seconds()
 
 
 async def test_the_lease_is_looked_at_again_immediately_before_the_call(bench):

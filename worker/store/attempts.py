@@ -69,16 +69,17 @@ class Attempts:
         *,
         now: datetime,
         within: sa.Connection | None = None,
+        granted: bool = False,
     ) -> list[OpenedJob]:
         """Write down the calls that are about to be made: (job, whether it may be repeated).
 
         A look-up costs no credit.
 
         Returns those that may be made: none when the account was paused or stopped since they were taken,
-        fewer when the cap on credits ends.
+        fewer when the cap on credits ends. `granted`: the budget was asked just now, in the same transaction.
         """
         with self._database.write(within) as connection:
-            if not budgets.may_call(connection, terms.rule.name, now=now):
+            if not granted and not budgets.may_call(connection, terms.rule.name, now=now):
                 return []
             calls = sum(job.doubt is None for job, _ in due)
             allowed = budgets.spend_credits(connection, terms.rule, calls, now=now)

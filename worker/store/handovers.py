@@ -60,10 +60,14 @@ class Handovers:
         repeatable: bool,
         now: datetime,
         within: sa.Connection | None = None,
+        granted: bool = False,
     ) -> list[OpenedInvitation]:
-        """Write down the hand-overs that are about to be made; none when the sender was paused or stopped."""
+        """Write down the hand-overs that are about to be made; none when the sender was paused or stopped.
+
+        `granted`: its budget was asked just now, in the same transaction.
+        """
         with self._database.write(within) as connection:
-            if not budgets.may_call(connection, terms.rule.name, now=now):
+            if not granted and not budgets.may_call(connection, terms.rule.name, now=now):
                 return []
             opened = [_opened(terms, item, repeatable, now=now) for item in due]
             rows = [
