@@ -47,8 +47,8 @@ HORIZON = timedelta(milliseconds=100)
 # are reserved, so that nobody waits for what is taken in larger lots.
 ALONE = timedelta(milliseconds=500)
 # How long before the slot of a row that is ready attempts are written down, for that one and all those of a flush
-# behind it. Enough for a turn that is under way, and the one that writes them.
-OPEN_BEFORE = timedelta(milliseconds=50)
+# behind it: once in a flush so early that a slow database makes no call late, and at the latest with time for a turn.
+OPEN_BEFORE, OPEN_AT_LATEST = timedelta(milliseconds=100), timedelta(milliseconds=50)
 # How much further ahead for events: they are taken though all within the horizon is reserved, and change slots with
 # the rows of batches that it was reserved for (`overtaking`).
 EVENTS_AHEAD = timedelta(milliseconds=400)
@@ -266,8 +266,9 @@ class Shift(Generic[I, O, R]):
         lot_due = len(lot) and (
             lot[0].is_event
             or (
-                (lot[0].slot or now) <= now + OPEN_BEFORE
-                and (self._free >= max(self._places // EMPTY_PLACES, 1) or not self._calls)
+                self._opens_at(lot[0].slot, now) <= now
+                # Not counting the places that are kept for events of a taking.
+                and (self._free + self._taking_opens >= max(self._places // EMPTY_PLACES, 1) or not self._calls)
             )
         )
         if not results_due and not lot_due:
@@ -283,6 +284,12 @@ class Shift(Generic[I, O, R]):
         self._turn_opens = len(lot)
         # The halts as of now, not when the task begins: one meanwhile is one that these calls must not be made after.
         self._turning = self._beside(self._turn(results, lot, self._halts))
+
+    def _opens_at(self, slot: datetime | None, now: datetime) -> datetime:
+        """When to write down the attempts of rows of batches, the first of which has this slot."""
+        if slot is None:
+            return now
+        return min(max(slot - OPEN_BEFORE, self._flushed_at + FLUSH_EVERY), slot - OPEN_AT_LATEST)
 
     def _next(self, now: datetime) -> list[I]:
         """The rows to be called next: for the free places, and ahead as many as will be within a flush.
@@ -443,8 +450,9 @@ class Shift(Generic[I, O, R]):
             times.append(self._takes_at)
         if self._ready and self._turning is None and self._free > 0:
             slot = self._ready[0].slot  # one whose time has come waits for more free places, which wake us
-            if slot is not None and slot - OPEN_BEFORE > now:
-                times.append(slot - OPEN_BEFORE)
+            opens_at = self._opens_at(slot, now)
+            if opens_at > now:
+                times.append(opens_at)
         wait = (min(times) - now).total_seconds()
         try:
             async with asyncio.timeout(max(wait, 0)):
