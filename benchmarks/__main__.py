@@ -1,12 +1,12 @@
-"""`python -m benchmarks [issuing|limits|latency]`: one of them, or all, one after the other; `make bench` is all."""
+"""`python -m benchmarks [issuing|limits|latency|webhooks]`: one of them, or all; `make bench` is all."""
 
 import argparse
 import json
 import sys
 
-from benchmarks import issuing, latency, limits
+from benchmarks import issuing, latency, limits, webhooks
 
-BENCHMARKS = {"issuing": issuing, "limits": limits, "latency": latency}
+BENCHMARKS = {"issuing": issuing, "limits": limits, "latency": latency, "webhooks": webhooks}
 
 
 def main() -> None:
