@@ -132,7 +132,8 @@ class Links(Section):
         "provider", description="The provider's link, or our own, which survives reissues."
     )
     base_url: BaseUrl | None = Field(
-        None, description="Where `onboard web` is reached from outside; needed for stable links."
+        None,
+        description="Where `onboard web` is reached from outside: for stable links, and for Twilio to tell of texts.",
     )
 
 

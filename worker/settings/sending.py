@@ -99,7 +99,9 @@ class Sms(Section):
         le=timedelta(minutes=10),
         description="How long one call may take.",
     )
-    callback_key: Credential | None = Field(None, description="The key that signs delivery callbacks.")
+    callback_key: Credential | None = Field(
+        None, description="The key that signs delivery callbacks.", json_schema_extra={"default": "`token`"}
+    )
 
     @property
     def sender_name(self) -> str:
