@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from worker.bootstrap import Parts
 from worker.budgets import BudgetState
+from worker.customers import invitation_channels
 from worker.embedded import Embedded, Outdated
 from worker.lookups import lost_answers
 from worker.store.counts import BatchCounts
@@ -107,8 +108,11 @@ class OneBatch:
         found = next_move(parts, outlook, batch_id)
         if found is None:
             # What is left belongs to accounts that are stopped or gone; or it is paused, or the customers' turn.
-            return (Stand.STOPPED if outlook.accounts or outlook.channels else Stand.LATER), ""
+            left = outlook.accounts or outlook.channels or outlook.for_senders
+            return (Stand.STOPPED if left else Stand.LATER), ""
         soonest, state = found
+        if outlook.quiet_until is not None and now < soonest == outlook.quiet_until:
+            return Stand.LATER, ""  # quiet hours are not waited for, however soon they end
         waits_for = f"waits until {soonest:%H:%M:%S} UTC: {self._why(state, soonest)}" if soonest > now else ""
         # An outage ends a pause only to begin the next: what has not moved for that long is not waited for either.
         too_long = soonest > now + self._patience or (soonest > now and now - self._progress.at > self._patience)
@@ -135,6 +139,12 @@ def next_move(parts: Parts, outlook: Outlook, batch_id: int) -> tuple[datetime, 
     rules = [(at, parts.budget_of(name)) for name, at in outlook.accounts.items() if name in parts.accounts]
     rules += [(at, parts.sender_budget(name)) for name, at in outlook.channels.items() if name in parts.channels]
     going = [(at, states[rule.name]) for at, rule in rules if states[rule.name].stopped_at is None]
+    for (name, channel), at in outlook.for_senders.items():
+        wanted = [parts.sender_budget(one) for one in invitation_channels(channel) if one in parts.channels]
+        senders = [states[rule.name] for rule in wanted]
+        account = states[parts.budget_of(name).name] if name in parts.accounts else None
+        if account is not None and all(state.stopped_at is None for state in [account, *senders]):
+            going.append((at, account))
     for what in take_overs(parts, states):
         if what.source in outlook.accounts:
             due_at = parts.failover.first_due(what, batch_id, now=parts.clock())

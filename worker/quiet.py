@@ -44,6 +44,11 @@ class QuietHours:
             raise ValueError('expected two different hours, such as "21:00-08:00"; leave it out for none')
         return hours
 
+    @property
+    def length(self) -> timedelta:
+        """How long they are by a clock that goes evenly."""
+        return timedelta(seconds=(_seconds(self.end) - _seconds(self.start)) % _DAY)
+
     def __str__(self) -> str:
         return f"{self.start:%H:%M}-{self.end:%H:%M}"
 
@@ -70,6 +75,14 @@ def allowed_at(zones: tuple[str, ...], quiet: QuietHours | None, now: datetime) 
     else:
         found = ahead.least_quiet(at)
     return now if found <= at else datetime.fromtimestamp(found, UTC)
+
+
+def apart(one: QuietHours, other: QuietHours) -> timedelta:
+    """The least time between an hour outside the one and an hour outside the other, by one clock; zero: they share one."""
+    begins, ends = _seconds(one.end), _seconds(other.end)
+    until_other, until_one = (ends - begins) % _DAY, (begins - ends) % _DAY
+    free, others_free = _DAY - one.length.total_seconds(), _DAY - other.length.total_seconds()
+    return timedelta(seconds=max(min(until_other - free, until_one - others_free), 0))
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from typing import Any, TextIO
 from worker.bootstrap import Parts
 from worker.budgets import BudgetRule, BudgetState
 from worker.forecast import Forecast, Load, forecast
+from worker.leaving import QUIET
 from worker.spreadsheet import spreadsheet_safe
 from worker.states import BatchState, InvitationState, JobState, batch_state
 from worker.store.batches import BatchFacts
-from worker.store.counts import BatchCounts
+from worker.store.counts import REASONS, BatchCounts
 from worker.store.facts import LineFacts
 from worker.substitutes import take_overs
 
@@ -110,6 +111,10 @@ def status(parts: Parts, batch: BatchFacts) -> dict[str, Any]:
             "finishes_at": ends.finishes_at.isoformat(timespec="seconds") if ends.finishes_at else None,
             "limited_by": ends.limited_by,
         },
+        "waits": {
+            reason: {"rows": waits.rows, "from": _iso(waits.first), "until": _iso(waits.last)}
+            for reason, waits in sorted(counts.waits.items())
+        },
         **({"purged_at": _iso(batch.purged_at)} if batch.purged_at is not None else {}),
     }
 
@@ -143,10 +148,23 @@ def _forecast(parts: Parts, batch: BatchFacts, counts: BatchCounts) -> Forecast:
         return Forecast(None, f"the batch is paused: `onboard resume {batch.id}` goes on with it")
     messages = Counter(counts.unsent) + Counter(counts.to_come)
     ends = forecast(loads_of(parts, _calls_left(parts, batch, counts), messages), now=parts.clock())
+    ends = _after_the_night(parts, counts, ends)
     if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
         # Where the app comes first, for one.
         return Forecast(counts.last_due, "messages that are not due before then")
     return ends
+
+
+def _after_the_night(parts: Parts, counts: BatchCounts, ends: Forecast) -> Forecast:
+    """The forecast with what waits for the end of quiet hours: it begins then, and takes as long as it takes."""
+    quiet = counts.waits.get(QUIET)
+    if ends.finishes_at is None or quiet is None or quiet.first is None or quiet.last is None:
+        return ends
+    after = forecast(loads_of(parts, quiet.calls, quiet.messages), now=max(quiet.first, parts.clock()))
+    finishes_at = max(quiet.last, after.finishes_at or quiet.last)
+    if finishes_at <= ends.finishes_at:
+        return ends
+    return Forecast(finishes_at, f"quiet hours: {quiet.rows:,} wait, the last until {_iso(quiet.last)}")
 
 
 def _calls_left(parts: Parts, batch: BatchFacts, counts: BatchCounts) -> Mapping[str, int]:
@@ -175,6 +193,8 @@ class Columns:
 def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
     """One line of the report, by column. Times are ISO 8601 UTC; `error` keeps what explains the state."""
     error = f"{line.reason}: {line.detail}" if line.detail else line.reason
+    if line.state == JobState.WAITING and line.reason in REASONS:
+        error = f"{line.reason}: not before {_iso(line.due_at)}"
     action = ACTIONS.get((line.state, line.reason)) or ACTIONS.get((line.state, "")) or ""
     if line.late:
         late = f"an answer came too late to be used; the provider has also opened {line.late}"

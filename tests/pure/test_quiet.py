@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.quiet import QuietHours, allowed_at
+from worker.quiet import QuietHours, allowed_at, apart
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 NIGHT = QuietHours.parse("21:00-08:00")
@@ -202,3 +202,16 @@ def test_a_naive_time_and_an_unknown_zone_are_refused():
         allowed_at(("UTC",), NIGHT, datetime(2026, 11, 20))  # noqa: DTZ001
     with pytest.raises(ZoneInfoNotFoundError):
         allowed_at(("Europe/Nowhere",), NIGHT, datetime(2026, 11, 20, tzinfo=UTC))
+
+
+@given(quarter_hours, quarter_hours)
+def test_how_far_apart_two_channels_hours_lie_is_what_a_walk_round_the_clock_finds(one, other):
+    midnight = datetime(2026, 11, 20, tzinfo=UTC)
+
+    def free(quiet):
+        times = [midnight + timedelta(minutes=minute) for minute in range(0, 1440, 15)]
+        return [at for at in times if allowed_at(("UTC",), quiet, at) == at]
+
+    day, step = timedelta(days=1), timedelta(minutes=15)
+    least = min((b - a) % day for x, y in [(one, other), (other, one)] for a in free(x) for b in free(y))
+    assert apart(one, other) == max(least - step, timedelta(0))  # free until the end of the last quarter of an hour

@@ -282,3 +282,26 @@ def test_a_batch_is_kept_as_long_as_a_call_in_doubt_may_have_left_a_session(tmp_
     assert "30 days" in line
     assert loaded(tmp_path, with_value(("retention", "batches"), "30 days")).retention.batches == IN_DOUBT_FOR
     assert loaded(tmp_path, tree()).retention.batches is None
+
+
+def with_hours(lifetime: str | None = None, **hours: str) -> dict[str, Any]:
+    configuration = tree(invitations={"quiet_hours": hours})
+    if lifetime:
+        configuration["accounts"]["kyc"]["lifetime"] = lifetime
+    return configuration
+
+
+def test_quiet_hours_that_leave_next_to_none_to_send_in_are_a_mistake(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, with_hours(sms="08:00-07:00"))
+
+    assert line.startswith('invitations.quiet_hours.sms: they leave "1 hour" of a day')
+    assert problems(tmp_path, with_hours(sms="12:00-08:00")) == []  # twenty hours
+
+
+def test_quiet_hours_of_two_channels_that_no_short_link_outlives_are_warned_of(tmp_path: Path) -> None:
+    apart = {"sms": "12:00-08:00", "email": "20:00-16:00"}
+    (warning,) = loaded(tmp_path, with_hours("6 hours", **apart)).warnings
+
+    assert warning.startswith('invitations.quiet_hours: the hours of email and sms are "4 hours" apart')
+    assert loaded(tmp_path, with_hours("12 hours", **apart)).warnings == ()
+    assert loaded(tmp_path, with_hours("6 hours", sms="21:00-08:00", email="22:00-07:00")).warnings == ()

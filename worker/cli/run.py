@@ -15,7 +15,7 @@ from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON, CannotStart, St
 from worker.cli.invocation import Invocation
 from worker.cli.lists import LIST_HELP, Listed, list_options, refusing_lists
 from worker.cli.progress import Progress, open_progress
-from worker.cli.status import show_status
+from worker.cli.status import show_status, waiting_in_words
 from worker.embedded import AlreadyWorking, Embedded, sole_worker
 from worker.importing import CutOff, Imported, import_list, list_age
 from worker.intake import ListOptions
@@ -132,6 +132,8 @@ def _exit_code(
             click.echo(f"{why}paused with {left:,} rows left; {goes_on}", err=True)
         elif next_due is not None:
             click.echo(f"{left:,} rows wait until {next_due.isoformat(timespec='seconds')}; run again then", err=True)
+            for reason, waits in facts["waits"].items():
+                click.echo(f"  {waiting_in_words(reason, waits)}", err=True)
         elif left:
             click.echo(f"{left:,} rows wait for another batch that serves their customers and is paused", err=True)
         else:

@@ -13,6 +13,7 @@ from rich.text import Text
 from worker.bootstrap import Parts
 from worker.cli.invocation import Invocation, find_batch
 from worker.clock import monotonic
+from worker.leaving import QUIET, WAITS_FOR_SENDER
 from worker.lookups import lost_answers
 from worker.one_batch import COUNT_SHARE
 from worker.report import status as facts_of
@@ -37,6 +38,7 @@ ROWS = (
 CALLS = {"requests": "requests", "issued": "issued", "rate_limited": "told to wait", "errors": "errors"}
 
 
+WAITING_FOR = {QUIET: "for the end of quiet hours", WAITS_FOR_SENDER: "for room in their sender's queue"}
 WATCH_SECONDS = 1.0
 AT_REST = ("sent", "finished", "cancelled")
 
@@ -115,12 +117,22 @@ def _lines(facts: dict[str, Any]) -> Text:
             line("", f"stopped: {account['stopped']}", "red")
     if facts["results"]:
         line("results", ", ".join(f"{number:,} {result}" for result, number in facts["results"].items()))
+    for reason, waits in facts["waits"].items():
+        line("waits", waiting_in_words(reason, waits))
     ends = facts["forecast"]
     if ends["finishes_at"]:
         line("done by", f"{ends['finishes_at']} ({ends['limited_by']})")
     elif ends["limited_by"]:
         line("waits for", ends["limited_by"], "red")
     return text
+
+
+def waiting_in_words(reason: str, waits: dict[str, Any]) -> str:
+    """What of a batch waits for a later hour, and until when."""
+    span = f"until {waits['from']}"
+    if waits["until"] != waits["from"]:
+        span = f"the first until {waits['from']}, the last until {waits['until']}"
+    return f"{waits['rows']:,} {WAITING_FOR[reason]}: {span}"
 
 
 def _show_all(every: list[dict[str, Any]]) -> None:

@@ -93,6 +93,8 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
         rules.check_email(parts["email"], findings)
     if parts["retry"]:
         rules.check_retry(parts["retry"], findings)
+    if parts["invitations"]:
+        rules.check_quiet_hours(parts["invitations"], accounts, findings)
     fallback = parts["invitations"].fallback if parts["invitations"] else None
     if fallback and fallback not in tree:
         findings.consequence(("invitations", "fallback"), f"needs the section [{fallback}]")

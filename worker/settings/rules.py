@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from worker.quiet import apart
+from worker.sessions import default_floor
 from worker.settings.accounts import FRANKIEONE, IDENFY, Account
 from worker.settings.addresses import is_loopback
 from worker.settings.durations import show_duration
-from worker.settings.model import Links, Retry
+from worker.settings.model import Invitations, Links, Retry
 from worker.settings.outside import Web
 from worker.settings.problems import Findings, suggestion
 from worker.settings.routes import Route
@@ -35,6 +37,8 @@ NEEDED = {
     ),
 }
 SHORT = timedelta(seconds=60)
+LONGEST_QUIET = timedelta(hours=20)
+CHANNELS = ("email", "sms")
 
 
 def check_provider_keys(name: str, given: Mapping[str, Any], findings: Findings) -> None:
@@ -104,6 +108,28 @@ def check_email(email: Email, findings: Findings) -> None:
     server = email.server
     if server.password is not None and server.tls == "plain" and not is_loopback(server.host):
         findings.warn(("email", "url"), "the password goes over the network unencrypted: smtp+starttls:// or smtps://")
+
+
+def check_quiet_hours(invitations: Invitations, accounts: Mapping[str, Account], findings: Findings) -> None:
+    """Quiet hours that leave next to no hour to send in, and those of two channels that no short link outlives."""
+    for channel, hours in invitations.quiet_hours.items():
+        if hours.length > LONGEST_QUIET:
+            left = timedelta(days=1) - hours.length
+            findings.consequence(
+                ("invitations", "quiet_hours", channel),
+                f'they leave "{show_duration(left)}" of a day to send in; turned round? at most 20 hours can be quiet',
+            )
+    if len(invitations.quiet_hours) < len(CHANNELS):
+        return
+    gap = apart(*invitations.quiet_hours.values())
+    for account in accounts.values():
+        lifetime = account.lifetime
+        if lifetime is not None and lifetime - default_floor(lifetime) < gap:
+            findings.warn(
+                ("invitations", "quiet_hours"),
+                f'the hours of email and sms are "{show_duration(gap)}" apart: of rows with channel `both`, a link of'
+                f" accounts.{account.name} is too old for the second message, which is then not sent",
+            )
 
 
 def check_retry(retry: Retry, findings: Findings) -> None:

@@ -1,5 +1,6 @@
 """A batch in numbers, counted from its rows; of one that was purged, from the totals that were kept."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -9,6 +10,7 @@ from sqlalchemy.orm import aliased
 
 from worker.customers import Channel, invitation_channels
 from worker.endings import Kind
+from worker.leaving import QUIET, WAITS_FOR_SENDER
 from worker.models import Attempt, Batch, InvitationRow, Job, Refusal
 from worker.states import InvitationState, JobState
 from worker.store.attempts import DONE, LATE
@@ -30,6 +32,29 @@ class AccountFacts:
 
 
 @dataclass
+class Waits:
+    """What of a batch waits for the same: jobs by the account that is then called, messages by channel; and when."""
+
+    rows: int = 0
+    calls: dict[str, int] = field(default_factory=dict)
+    messages: dict[str, int] = field(default_factory=dict)
+    first: datetime | None = None
+    last: datetime | None = None
+
+    def add(
+        self, rows: int, first: datetime | None, last: datetime | None, *, account: str, channels: Iterable[str]
+    ) -> None:
+        """More jobs, or messages of jobs that have their session: then `account` is empty."""
+        self.rows += rows
+        if account:
+            self.calls[account] = self.calls.get(account, 0) + rows
+        for channel in channels:
+            self.messages[channel] = self.messages.get(channel, 0) + rows
+        self.first = min((at for at in (self.first, first) if at is not None), default=None)
+        self.last = _later(self.last, last)
+
+
+@dataclass
 class BatchCounts:
     """A batch in numbers. `issued_only`: jobs in state issued that ask for no message."""
 
@@ -44,13 +69,24 @@ class BatchCounts:
     unsent: dict[str, int] = field(default_factory=dict)  # invitations that have not left, by channel
     to_come: dict[str, int] = field(default_factory=dict)  # invitations of jobs that still need a call, by channel
     last_due: datetime | None = None  # before then, not all of the messages may be sent
+    waits: dict[str, Waits] = field(default_factory=dict)  # by reason: quiet hours, a sender
 
 
+REASONS = (QUIET, WAITS_FOR_SENDER)
 # A joined job's state is that of the job that it joins: read, never copied, so that they cannot differ.
 LEAD = aliased(Job)
 STATE = sa.func.coalesce(LEAD.state, Job.state)
 ACCOUNT = sa.func.coalesce(LEAD.account, Job.account)
 RESULT = sa.func.coalesce(LEAD.result, Job.result)
+LEAD_CHANNEL = sa.func.coalesce(LEAD.channel, Job.channel)
+_REASON = sa.func.coalesce(LEAD.reason, Job.reason)
+# What a waiting job waits for, where it is neither a call's outcome nor its turn.
+WAITS_FOR = sa.case((sa.and_(STATE == JobState.WAITING, _REASON.in_(REASONS)), _REASON), else_="")
+
+_LATE = sa.case(
+    (sa.and_(InvitationRow.state == InvitationState.WAITING, InvitationRow.reason == QUIET), InvitationRow.reason),
+    else_="",
+)
 
 
 def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
@@ -65,13 +101,16 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
             Job.channel,
             ACCOUNT.label("account"),
             RESULT.label("result"),
+            WAITS_FOR.label("waits_for"),
             sa.func.count().label("jobs"),
             sa.func.max(Job.invite_at).label("last_due"),
+            sa.func.min(sa.func.coalesce(LEAD.due_at, Job.due_at)).label("waits_from"),
+            sa.func.max(sa.func.coalesce(LEAD.due_at, Job.due_at)).label("waits_until"),
         )
         .select_from(Job)
         .join(LEAD, LEAD.id == Job.joins, isouter=True)
         .where(Job.batch_id == batch_id)
-        .group_by(STATE, Job.channel, ACCOUNT, RESULT)
+        .group_by(STATE, Job.channel, ACCOUNT, RESULT, WAITS_FOR)
     )
     for row in fetch(connection, query):
         _count_jobs(counts, row)
@@ -82,17 +121,22 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
             InvitationRow.state,
             InvitationRow.channel,
             sa.func.count().label("messages"),
+            _LATE.label("waits_for"),
+            sa.func.min(InvitationRow.due_at).label("first_due"),
             sa.func.max(InvitationRow.due_at).label("last_due"),
         )
         # Not the reminders: nobody waits for them, and they may lie here for weeks.
         .where(InvitationRow.batch_id == batch_id, InvitationRow.kind == FIRST)
-        .group_by(InvitationRow.state, InvitationRow.channel)
+        .group_by(InvitationRow.state, InvitationRow.channel, _LATE)
     )
     for row in fetch(connection, messages):
         counts.invitations[row.state] = counts.invitations.get(row.state, 0) + row.messages
         if row.state in (InvitationState.WAITING, InvitationState.WORKING):
             counts.unsent[row.channel] = counts.unsent.get(row.channel, 0) + row.messages
             counts.last_due = _later(counts.last_due, row.last_due)
+        if row.waits_for:
+            waits = counts.waits.setdefault(row.waits_for, Waits())
+            waits.add(row.messages, row.first_due, row.last_due, account="", channels=[row.channel])
     calls = (
         sa.select(
             Attempt.account,
@@ -143,6 +187,10 @@ def _count_jobs(counts: BatchCounts, row: sa.Row[Any]) -> None:
         counts.issued_only += row.jobs
     if row.result:
         counts.results[row.result] = counts.results.get(row.result, 0) + row.jobs
+    if row.waits_for:
+        waits = counts.waits.setdefault(row.waits_for, Waits())
+        channels = invitation_channels(row.channel)
+        waits.add(row.jobs, row.waits_from, row.waits_until, account=row.account, channels=channels)
     if row.state in (JobState.WAITING, JobState.WORKING):
         counts.waiting[row.account] = counts.waiting.get(row.account, 0) + row.jobs
         counts.last_due = _later(counts.last_due, row.last_due)

@@ -1,32 +1,42 @@
 """What people ask: how a batch stands, and what became of each of its lines. Counted from the rows themselves."""
 
 import uuid
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from worker.customers import Channel
 from worker.keyring import Keyring
+from worker.leaving import QUIET, WAITS_FOR_SENDER
 from worker.models import Audit, CustomerRow, InvitationRow, Job, Refusal, SessionRow
 from worker.states import InvitationState, JobState
-from worker.store.counts import ACCOUNT, LEAD, RESULT, STATE, BatchCounts, count
+from worker.store.counts import ACCOUNT, LEAD, LEAD_CHANNEL, RESULT, STATE, WAITS_FOR, BatchCounts, count
 from worker.store.database import Database, fetch
 from worker.store.doubts import InDoubt, opened_late, waiting_to_be_looked_up
 from worker.store.jobs import PRIORITIES
 from worker.store.sealing import ERASED, open_link
 from worker.store.sessions import FIRST
 
+K = TypeVar("K", bound=Hashable)
 LOT = 1000  # report lines read at a time: a million of them must not be in memory at once
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """When what is left of a batch is due: by account, by channel. `under_way`: some of it is being worked."""
+    """When what is left of a batch is due: by account, by channel. `under_way`: some of it is being worked.
+
+    `for_senders` are jobs that wait for their senders, by account and channels; they are in `accounts` no more.
+    `quiet_until`: when the first of what waits for the end of quiet hours is due.
+    """
 
     accounts: dict[str, datetime]
     channels: dict[str, datetime]
     under_way: bool
+    for_senders: dict[tuple[str, Channel], datetime] = field(default_factory=dict)
+    quiet_until: datetime | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,18 +85,27 @@ class Facts:
         )
         waiting = sa.and_(STATE == JobState.WAITING, lead_priority.in_(PRIORITIES))
         jobs = (
-            sa.select(ACCOUNT.label("name"), sa.func.min(lead_due).label("due_at"))
+            sa.select(
+                ACCOUNT.label("name"),
+                WAITS_FOR.label("waits_for"),
+                LEAD_CHANNEL.label("channel"),
+                sa.func.min(lead_due).label("due_at"),
+            )
             .select_from(Job)
             .join(LEAD, LEAD.id == Job.joins, isouter=True)
             .where(Job.batch_id == batch_id, waiting)
-            .group_by(ACCOUNT)
+            .group_by(ACCOUNT, WAITS_FOR, LEAD_CHANNEL)
         )
         unsent = sa.and_(InvitationRow.state == InvitationState.WAITING, InvitationRow.priority.in_(PRIORITIES))
         letters = (
-            sa.select(InvitationRow.channel.label("name"), sa.func.min(InvitationRow.due_at).label("due_at"))
+            sa.select(
+                InvitationRow.channel.label("name"),
+                InvitationRow.reason.label("waits_for"),
+                sa.func.min(InvitationRow.due_at).label("due_at"),
+            )
             .join(Job, sa.func.coalesce(Job.joins, Job.id) == InvitationRow.job_id)
             .where(Job.batch_id == batch_id, unsent, InvitationRow.kind == FIRST)
-            .group_by(InvitationRow.channel)
+            .group_by(InvitationRow.channel, InvitationRow.reason)
         )
         under_way = (
             sa.select(sa.literal(1))
@@ -104,11 +123,15 @@ class Facts:
             .limit(1)
         )
         with self._database.read() as connection:
-            return Outlook(
-                {row.name: row.due_at for row in fetch(connection, jobs)},
-                {row.name: row.due_at for row in fetch(connection, letters)},
-                connection.execute(under_way).first() is not None,
-            )
+            asked, unsent_rows = fetch(connection, jobs), fetch(connection, letters)
+            working = connection.execute(under_way).first() is not None
+        return Outlook(
+            _first(asked, lambda row: row.name if row.waits_for != WAITS_FOR_SENDER else None),
+            _first(unsent_rows, lambda row: row.name),
+            working,
+            _first(asked, lambda row: (row.name, row.channel) if row.waits_for == WAITS_FOR_SENDER else None),
+            min((row.due_at for row in [*asked, *unsent_rows] if row.waits_for == QUIET), default=None),
+        )
 
     def lines(self, batch_id: int, *, with_links: bool = False) -> Iterator[LineFacts]:
         """Each line of the batch in order, refused ones too, read in lots."""
@@ -191,6 +214,16 @@ class Facts:
         row = {"at": now, "actor": actor[:64], "action": action, "subject": subject[:200]}
         with self._database.write() as connection:
             connection.execute(sa.insert(Audit).values(row))
+
+
+def _first(rows: Iterable[sa.Row[Any]], key: Callable[[sa.Row[Any]], K | None]) -> dict[K, datetime]:
+    """The earliest time of each key's rows; those without a key are left out."""
+    found: dict[K, datetime] = {}
+    for row in rows:
+        name = key(row)
+        if name is not None:
+            found[name] = min(found.get(name, row.due_at), row.due_at)
+    return found
 
 
 # Of several messages of one session the report names the one that got furthest.
