@@ -78,7 +78,7 @@ def allowed_at(zones: tuple[str, ...], quiet: QuietHours | None, now: datetime) 
 
 
 def apart(one: QuietHours, other: QuietHours) -> timedelta:
-    """The least time between an hour outside the one and an hour outside the other, by one clock; zero: they share one."""
+    """The least time from an hour outside the one to an hour outside the other, by one clock; zero: they share one."""
     begins, ends = _seconds(one.end), _seconds(other.end)
     until_other, until_one = (ends - begins) % _DAY, (begins - ends) % _DAY
     free, others_free = _DAY - one.length.total_seconds(), _DAY - other.length.total_seconds()
