@@ -69,8 +69,8 @@ def tell(name: str, case: Case, outcome: Outcome, took: float) -> bool:
     print(
         f"{name:<36} {len(outcome.left):>6,} left in {hours:5.1f} h; least life left"
         f" {min(outcome.left) / timedelta(minutes=1):5.1f} min of {case.floor / timedelta(minutes=1):.0f};"
-        f" {outcome.bought:,} sessions ({again:,} again, {again / case.rows:.1%}); queue up to {outcome.longest_queue:,};"
-        f" {outcome.jobs}; {took:.0f} s"
+        f" {outcome.bought:,} sessions ({again:,} again, {again / case.rows:.1%});"
+        f" queue up to {outcome.longest_queue:,}; {outcome.jobs}; {took:.0f} s"
     )
     return min(outcome.left) >= case.floor and outcome.jobs == {"invited": case.rows}
 

@@ -1,6 +1,6 @@
 """When a batch ends, and what limits it: arithmetic over what is left and what its accounts may do. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,6 +9,8 @@ from worker.pacing import tightest
 
 # What one call takes where nothing is known yet: bounds the pace of accounts that have no limit.
 ASSUMED_CALL = timedelta(milliseconds=500)
+QUARTER = timedelta(minutes=15)
+_QUARTERS = timedelta(days=366) // QUARTER
 
 
 @dataclass(frozen=True)
@@ -63,3 +65,18 @@ def _one(load: Load, *, now: datetime) -> Forecast:
         why = why if starts > now else f"{load.name}: {told}"
         starts = max(starts, state.next_at or starts)
     return Forecast(starts + load.left * spacing, why)
+
+
+def through_nights(takes: timedelta, awake: Callable[[datetime], datetime], *, now: datetime) -> datetime:
+    """When work that takes so long is over, where it goes on only at times that `awake` gives for themselves.
+
+    `awake` gives the earliest such time that is not before the one asked about. To a quarter of an hour, and for a year
+    at most.
+    """
+    at, left = awake(now), takes
+    for _ in range(_QUARTERS):
+        if left <= QUARTER:
+            break
+        left -= QUARTER
+        at = awake(at + QUARTER)
+    return awake(at + max(left, timedelta(0)))

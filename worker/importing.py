@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.asking import ask_at
+from worker.asking import Hours, ask_at
 from worker.bootstrap import Parts
 from worker.clock import monotonic
 from worker.customers import Customer, FieldProblem, invitation_channels
@@ -50,6 +51,8 @@ class Judged:
     duplicate: int = 0
     routes: dict[str, int] = field(default_factory=dict)
     messages: dict[str, int] = field(default_factory=dict)
+    # Of channels with quiet hours, how many of the customers may be in the same zones.
+    nights: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
 
 
 class TooManyRefused(Exception):
@@ -116,7 +119,8 @@ def judge_list(parts: Parts, content: Content, options: ListOptions) -> Iterator
         yield judge(parts, line)
 
 
-def count(judged: Judged, line: AcceptedLine | RefusedLine) -> None:
+def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None = None) -> None:
+    """Count a line; with `hours`, for a forecast, also whose nights its messages have to get by."""
     judged.total += 1
     match line:
         case AcceptedLine():
@@ -124,6 +128,10 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine) -> None:
             judged.routes[line.account] = judged.routes.get(line.account, 0) + 1
             for channel in invitation_channels(line.customer.channel):
                 judged.messages[channel] = judged.messages.get(channel, 0) + 1
+                if hours is not None and hours.concern((channel,)):
+                    who = line.customer
+                    zones = hours.zones_of(timezone=who.timezone, phone=who.person.phone, country=who.country)
+                    judged.nights[channel, zones] += 1
         case RefusedLine(duplicate_of=None):
             judged.rejected += 1
         case _:

@@ -111,10 +111,7 @@ def status(parts: Parts, batch: BatchFacts) -> dict[str, Any]:
             "finishes_at": ends.finishes_at.isoformat(timespec="seconds") if ends.finishes_at else None,
             "limited_by": ends.limited_by,
         },
-        "waits": {
-            reason: {"rows": waits.rows, "from": _iso(waits.first), "until": _iso(waits.last)}
-            for reason, waits in sorted(counts.waits.items())
-        },
+        **({"waits": _waits(counts)} if counts.waits else {}),
         **({"purged_at": _iso(batch.purged_at)} if batch.purged_at is not None else {}),
     }
 
@@ -153,6 +150,14 @@ def _forecast(parts: Parts, batch: BatchFacts, counts: BatchCounts) -> Forecast:
         # Where the app comes first, for one.
         return Forecast(counts.last_due, "messages that are not due before then")
     return ends
+
+
+def _waits(counts: BatchCounts) -> dict[str, Any]:
+    """What waits for a later hour, by why."""
+    return {
+        reason: {"rows": waits.rows, "from": _iso(waits.first), "until": _iso(waits.last)}
+        for reason, waits in sorted(counts.waits.items())
+    }
 
 
 def _after_the_night(parts: Parts, counts: BatchCounts, ends: Forecast) -> Forecast:

@@ -227,7 +227,7 @@ def test_init_in_json_names_what_it_wrote(bare: Desk):
 
 
 def test_what_this_release_does_not_apply_yet_is_said_each_time(desk: Desk):
-    desk.add('[invitations]\nreminders = ["2 days"]\n')
+    desk.add('[links]\nmode = "stable"\nbase_url = "https://onboard.example.com"\n')
     ended = desk.onboard("check", desk.list_of(customers(1)))
     assert ended.code == 0
-    assert "invitations.reminders: this release does not apply it yet" in ended.err
+    assert "links.mode: this release does not apply it yet" in ended.err

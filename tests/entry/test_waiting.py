@@ -1,5 +1,7 @@
 """How `run` ends when what is left does not move by itself."""
 
+from datetime import UTC, datetime, timedelta
+
 from worker.sandbox import Fault
 
 from .desk import Desk, Played, customers
@@ -24,3 +26,23 @@ def test_a_list_whose_customers_another_paused_list_serves_is_not_waited_for(des
     ended = desk.onboard("run", desk.write("second.csv", "customer_id,email\nC-1,uno@example.com\n"))
     assert ended.code == 3, ended.err
     assert "wait for another batch" in ended.err
+
+
+def test_what_waits_for_the_end_of_quiet_hours_is_named_with_when_and_forecast(desk: Desk, played: Played):
+    now = datetime.now(UTC)  # noqa: TID251 -- the command goes by the machine's clock
+    begins, ends = now - timedelta(hours=1), now + timedelta(minutes=5)  # within the patience, and not waited for
+    desk.add(f'[invitations]\nquiet_hours = {{ email = "{begins:%H:%M}-{ends:%H:%M}" }}\n')
+    over = ends.replace(second=0, microsecond=0)
+    file = desk.write("list.csv", "customer_id,email,timezone\nC-1,one@example.com,UTC\nC-2,two@example.com,UTC\n")
+    assert desk.onboard("check", file, "--json").facts["forecast"]["finishes_at"] >= over.isoformat()
+    ended = desk.onboard("run", file, "--json")
+    assert ended.code == 3, ended.err
+    assert f"2 rows wait until {over.isoformat()}" in ended.err
+    assert f"2 for the end of quiet hours: until {over:%Y-%m-%dT%H:%M:%SZ}" in ended.err
+    facts = ended.facts
+    at = f"{over:%Y-%m-%dT%H:%M:%SZ}"
+    assert facts["waits"] == {"quiet_hours": {"rows": 2, "from": at, "until": at}}
+    assert facts["forecast"]["finishes_at"] >= over.isoformat()
+    assert facts["forecast"]["limited_by"] == f"quiet hours: 2 wait, the last until {at}"
+    assert {line["error"] for line in desk.onboard("report", "latest").table} == {f"quiet_hours: not before {at}"}
+    assert played.opened == {}

@@ -1,7 +1,9 @@
 """`onboard check`: what a list comes to before anything is sent."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ from worker.cli.exits import COULD_NOT_START, DONE, NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.lists import LIST_HELP, Listed, list_options, refusing_lists
 from worker.customers import FieldProblem
-from worker.forecast import forecast
+from worker.forecast import Forecast, forecast, through_nights
 from worker.importing import Judged, count, judge_list, problems_of
 from worker.intake import ListOptions, problems_csv
+from worker.quiet import allowed_at
 from worker.report import loads_of
 from worker.store.lines import RefusedLine
 
@@ -49,7 +52,7 @@ def check(
         judged = Judged()
         problems: list[tuple[int, FieldProblem]] = []
         for line in judge_list(parts, listed.content, options(parts)):
-            count(judged, line)
+            count(judged, line, parts.hours)
             if isinstance(line, RefusedLine):
                 problems += [(line.row, problem) for problem in problems_of(line)]
         facts = _facts(parts, judged, problems)
@@ -71,7 +74,7 @@ def _facts(parts: Parts, judged: Judged, problems: list[tuple[int, FieldProblem]
     settings = parts.settings
     sessions = 1 + settings.reissue.most  # at worst: every link expires unused, each time
     messages = min(settings.invitations.messages_per_customer, sessions * (1 + len(settings.invitations.reminders)))
-    ends = forecast(loads_of(parts, judged.routes, judged.messages), now=parts.clock())
+    ends = _by_day(parts, judged, forecast(loads_of(parts, judged.routes, judged.messages), now=parts.clock()))
     return {
         "rows": {
             "total": judged.total,
@@ -91,6 +94,20 @@ def _facts(parts: Parts, judged: Judged, problems: list[tuple[int, FieldProblem]
             "limited_by": ends.limited_by,
         },
     }
+
+
+def _by_day(parts: Parts, judged: Judged, ends: Forecast) -> Forecast:
+    """The forecast with the nights of most of the customers: what cannot be done before one goes on after it."""
+    now = parts.clock()
+    if ends.finishes_at is None:
+        return ends
+    for channel in {channel for channel, _ in judged.nights}:
+        zones, _ = Counter({zones: n for (on, zones), n in judged.nights.items() if on == channel}).most_common(1)[0]
+        awake = partial(allowed_at, zones, parts.hours.quiet[channel])
+        finishes_at = through_nights(ends.finishes_at - now, awake, now=now)
+        if finishes_at > ends.finishes_at:
+            ends = Forecast(finishes_at, f"{ends.limited_by}; quiet hours on {channel}")
+    return ends
 
 
 def _write_errors(path: Path, problems: list[tuple[int, FieldProblem]]) -> None:

@@ -132,7 +132,7 @@ def _exit_code(
             click.echo(f"{why}paused with {left:,} rows left; {goes_on}", err=True)
         elif next_due is not None:
             click.echo(f"{left:,} rows wait until {next_due.isoformat(timespec='seconds')}; run again then", err=True)
-            for reason, waits in facts["waits"].items():
+            for reason, waits in facts.get("waits", {}).items():
                 click.echo(f"  {waiting_in_words(reason, waits)}", err=True)
         elif left:
             click.echo(f"{left:,} rows wait for another batch that serves their customers and is paused", err=True)

@@ -117,7 +117,7 @@ def _lines(facts: dict[str, Any]) -> Text:
             line("", f"stopped: {account['stopped']}", "red")
     if facts["results"]:
         line("results", ", ".join(f"{number:,} {result}" for result, number in facts["results"].items()))
-    for reason, waits in facts["waits"].items():
+    for reason, waits in facts.get("waits", {}).items():
         line("waits", waiting_in_words(reason, waits))
     ends = facts["forecast"]
     if ends["finishes_at"]:
