@@ -54,6 +54,7 @@ from worker.store.hearing import Hears
 from worker.store.inbox_retention import InboxRetention
 from worker.store.invitations import Invitations
 from worker.store.jobs import Jobs, JobTerms
+from worker.store.ledger import Ledger
 from worker.store.letters import InvitationTerms
 from worker.store.outbox import Told
 from worker.store.purging import Purging
@@ -105,6 +106,7 @@ class Parts:
         self.budgets = Budgets(self.database)
         self.decisions = Decisions(self.database)
         self.facts = Facts(self.database, self.keyring)
+        self.ledger = Ledger(self.database)
         self.sweeps = Sweeps(self.database, jitter=jitter)
         self.failover = Failover(self.database)
         self.expiring = Expiring(self.database, self.keyring)

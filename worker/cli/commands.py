@@ -39,6 +39,7 @@ COMMANDS = {
     "cancel": ("decide", "End a batch."),
     "archive": ("archive", "Keep a batch as a file, and purge it."),
     "suppress": ("suppress", "Addresses that are not written to."),
+    "customer": ("customers", "A customer's sessions: why, and at what cost."),
     "account": ("accounts", "Limits, pauses, stops and credits."),
     "outbox": ("outbox", "What others are yet to be told."),
     "webhook": ("webhook", "What providers told that is nobody's."),
