@@ -22,6 +22,7 @@ from worker.store.jobs import BATCH, EVENT
 from worker.store.suppressions import suppress
 from worker.suppression import Reason
 
+from .beside import on_postgresql
 from .shelf import WEEK, customer
 
 DAY = timedelta(days=1)
@@ -358,3 +359,33 @@ def test_a_customer_who_cannot_be_written_to_gets_no_other_session(shelf, scan, 
     let_expire(shelf)
     assert scan(fallback=fallback) == looked
     assert shelf.job("Ona").reason == ("suppressed" if looked.lapsed else "session_expired")
+
+
+@on_postgresql
+def test_the_cost_of_looking_follows_the_sessions_that_are_due_not_those_that_there_are(shelf):
+    invited(shelf, *(customer(f"C{number}") for number in range(10)))
+    let_expire(shelf)
+    columns = [column.name for column in SessionRow.__table__.columns]
+    changed = {
+        "id": "gen_random_uuid()",
+        "state": "'expired'",
+        "look_at": "NULL",
+        "reference": "'over-' || number",
+    }
+    copies = ", ".join(changed.get(name, f'"{name}"') for name in columns)
+    names = ", ".join(f'"{name}"' for name in columns)
+    with shelf.database.write() as connection:
+        connection.exec_driver_sql(
+            f"INSERT INTO session ({names}) SELECT {copies}"  # noqa: S608 -- words of ours
+            " FROM (SELECT * FROM session LIMIT 1) one, generate_series(1, 20000) number"
+        )
+        connection.exec_driver_sql("ANALYZE session")
+    with shelf.database.read() as connection:
+        query = str(expiring._DUE.compile(connection.engine, compile_kwargs={"render_postcompile": True}))
+        explained = connection.exec_driver_sql(
+            f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}", {"now": shelf.clock(), "most": 500}
+        ).scalar_one()
+    plan = explained[0]["Plan"]
+    assert "ix_session_look" in str(plan)
+    assert plan["Actual Rows"] == 10
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 20

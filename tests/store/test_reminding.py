@@ -13,6 +13,7 @@ from worker.endings import Hold, Kind
 from worker.models import InvitationRow, Job, SessionRow
 from worker.quiet import QuietHours
 from worker.states import InvitationState, JobState, SessionState
+from worker.store import leading
 from worker.store.decisions import Decisions, Verdict, Which
 from worker.store.jobs import BATCH, EVENT
 
@@ -248,6 +249,20 @@ def test_while_the_last_message_may_be_on_its_way_another_one_waits(shelf, remin
     shelf.clock.now += DAY
     assert shelf.take_letters() == []
     assert shelf.job("Ona").state is JobState.INVITED
+
+
+@on_postgresql
+def test_whoever_would_send_the_last_message_does_not_while_another_is_about_to_decide_the_same(shelf, reminding):
+    reminding()
+    shelf.letters = replace(shelf.letters, caps=Caps(3, 1))
+    shelf.add(customer("Ona", channel=Channel.BOTH))
+    shelf.issue()
+    with shelf.database.write() as other:
+        # The shift of texts has counted, and has not committed yet.
+        leading.lock_customers(other, ["Ona"])
+        assert shelf.take_letters() == []
+    shelf.clock.advance(minutes=1)
+    assert len(shelf.take_letters()) == 1
 
 
 @on_postgresql
