@@ -52,6 +52,11 @@ ACTIONS = {
     ("held", "template"): "correct the template, which `onboard check` names, then `onboard resolve` with --repeat",
     ("held", ""): "find out what happened, then `onboard resolve` with --repeat or --abandon",
     ("failed", "bad_input"): "correct the data and import the customer in a new list",
+    ("failed", "bounced"): "find another address of the customer, and import it in a new list",
+    (
+        "failed",
+        "suppressed",
+    ): "reach the customer in another way; `onboard suppress --check` says who put the address there",
     ("failed", "erased"): "import the customer in a new list",
     ("failed", "attempts_spent"): "`onboard retry` once the other side works again",
     ("failed", ""): "see the error; `onboard retry` once its cause is gone",
@@ -102,7 +107,6 @@ def status(parts: Parts, batch: BatchFacts) -> dict[str, Any]:
         "batch": batch.id,
         "name": batch.name,
         "state": state_of(batch, counts).value,
-        "pause_reason": batch.pause_reason or None,
         "rows": {"total": sum(rows.values()) + sum(refused.values()), **refused, **rows},
         "results": dict(sorted(counts.results.items())),
         "accounts": accounts,
@@ -112,6 +116,7 @@ def status(parts: Parts, batch: BatchFacts) -> dict[str, Any]:
             "limited_by": ends.limited_by,
         },
         **({"waits": _waits(counts)} if counts.waits else {}),
+        **({"pause_reason": batch.pause_reason} if batch.pause_reason else {}),
         **({"purged_at": _iso(batch.purged_at)} if batch.purged_at is not None else {}),
     }
 
@@ -120,7 +125,7 @@ def needs_a_person(facts: dict[str, Any]) -> bool:
     """Whether some rows were rejected, failed or are held, an account is stopped, or the batch has paused itself."""
     rows = facts["rows"]
     stopped = any(account["stopped"] for account in facts["accounts"].values())
-    return stopped or bool(facts["pause_reason"]) or any(rows[state] for state in ("rejected", "failed", "held"))
+    return stopped or "pause_reason" in facts or any(rows[state] for state in ("rejected", "failed", "held"))
 
 
 def loads_of(parts: Parts, calls: Mapping[str, int], messages: Mapping[str, int]) -> list[Load]:

@@ -299,9 +299,9 @@ def test_a_refused_address_fails_its_row_and_a_full_mailbox_is_tried_again(desk_
     ended = desk.onboard("run", desk.list_of(customers(10)), "--json")
     assert ended.code == 1
     assert (ended.facts["rows"]["invited"], ended.facts["rows"]["failed"]) == (9, 1)
-    assert (ended.facts["invitations"]["sent"], ended.facts["invitations"]["failed"]) == (9, 1)
+    assert (ended.facts["invitations"]["sent"], ended.facts["invitations"]["bounced"]) == (9, 1)
     (line,) = [line for line in desk.onboard("report", "latest").table if line["state"] == "failed"]
-    assert (line["customer_id"], line["invitation"]) == ("C-0001", "failed")
+    assert (line["customer_id"], line["invitation"]) == ("C-0001", "bounced")
     assert "550" in line["error"]
     assert "box1" not in line["error"]
     assert "452" in {str(entry["status"]) for entry in played.sandbox.log if entry["endpoint"] == "smtp"}

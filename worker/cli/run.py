@@ -127,7 +127,7 @@ def _exit_code(
     if stand is Stand.LATER:
         left = facts["rows"]["waiting"] + facts["rows"]["issued"]
         if facts["state"] == BatchState.PAUSED:
-            why = f"it paused itself: {facts['pause_reason']}\n" if facts["pause_reason"] else ""
+            why = f"it paused itself: {facts['pause_reason']}\n" if "pause_reason" in facts else ""
             goes_on = f"`onboard resume {facts['batch']}` goes on with it"
             click.echo(f"{why}paused with {left:,} rows left; {goes_on}", err=True)
         elif next_due is not None:

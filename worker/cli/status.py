@@ -105,7 +105,7 @@ def _lines(facts: dict[str, Any]) -> Text:
     messages = [f"{number:,} {state}" for state, number in facts["invitations"].items() if number]
     line("rows", f"{rows['total']:,}: {', '.join(standing) or 'none'}")
     line("invitations", ", ".join(messages) or "none")
-    if facts["pause_reason"]:
+    if "pause_reason" in facts:
         line("paused", facts["pause_reason"], "red")
     for name, account in facts["accounts"].items():
         line(name, ", ".join(f"{account[key]:,} {word}" for key, word in CALLS.items()))
