@@ -53,6 +53,7 @@ class Judged:
     messages: dict[str, int] = field(default_factory=dict)
     # Of channels with quiet hours, how many of the customers may be in the same zones.
     nights: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
+    stand_ins: dict[str, int] = field(default_factory=dict)  # rows with an address on a channel that is not theirs
 
 
 class TooManyRefused(Exception):
@@ -126,12 +127,16 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None 
         case AcceptedLine():
             judged.accepted += 1
             judged.routes[line.account] = judged.routes.get(line.account, 0) + 1
-            for channel in invitation_channels(line.customer.channel):
+            channels = invitation_channels(line.customer.channel)
+            for channel in channels:
                 judged.messages[channel] = judged.messages.get(channel, 0) + 1
                 if hours is not None and hours.concern((channel,)):
                     who = line.customer
                     zones = hours.zones_of(timezone=who.timezone, phone=who.person.phone, country=who.country)
                     judged.nights[channel, zones] += 1
+            for channel, address in (("email", line.customer.person.email), ("sms", line.customer.person.phone)):
+                if channels and address and channel not in channels:
+                    judged.stand_ins[channel] = judged.stand_ins.get(channel, 0) + 1
         case RefusedLine(duplicate_of=None):
             judged.rejected += 1
         case _:

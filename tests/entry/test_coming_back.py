@@ -54,3 +54,14 @@ def test_who_is_not_reached_by_mail_is_sent_a_text_where_the_configuration_says_
         True,
     )
     assert "another address" in line["action"]
+
+
+def test_the_texts_that_may_have_to_stand_in_are_in_the_worst_case(desk):
+    rows = [row | {"phone": f"+3706000000{number}"} for number, row in enumerate(customers(3))]
+    del rows[0]["phone"]
+    desk.list_of(rows)
+    before = desk.onboard("check", "customers.csv", "--json").facts["messages"]
+    assert before["sms"] == 0
+    desk.change("[email]", '[invitations]\nfallback = "sms"\n[email]')
+    after = desk.onboard("check", "customers.csv", "--json").facts["messages"]
+    assert after == before | {"sms": before["email"] * 2 // 3}

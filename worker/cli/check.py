@@ -74,6 +74,13 @@ def _facts(parts: Parts, judged: Judged, problems: list[tuple[int, FieldProblem]
     settings = parts.settings
     sessions = 1 + settings.reissue.most  # at worst: every link expires unused, each time
     messages = min(settings.invitations.messages_per_customer, sessions * (1 + len(settings.invitations.reminders)))
+    fallback = parts.delivery_terms.fallback
+
+    def written_to(channel: str) -> int:
+        """The rows that may be: those whose first channel does not reach them, too."""
+        stand_ins = judged.stand_ins.get(channel, 0) if channel == fallback else 0
+        return judged.messages.get(channel, 0) + stand_ins
+
     ends = _by_day(parts, judged, forecast(loads_of(parts, judged.routes, judged.messages), now=parts.clock()))
     return {
         "rows": {
@@ -88,7 +95,7 @@ def _facts(parts: Parts, judged: Judged, problems: list[tuple[int, FieldProblem]
         ],
         "routes": dict(sorted(judged.routes.items())),
         "credits": {account: rows * sessions for account, rows in sorted(judged.routes.items())},
-        "messages": {channel: judged.messages.get(channel, 0) * messages for channel in ("email", "sms")},
+        "messages": {channel: written_to(channel) * messages for channel in ("email", "sms")},
         "forecast": {
             "finishes_at": ends.finishes_at.isoformat(timespec="seconds") if ends.finishes_at else None,
             "limited_by": ends.limited_by,
