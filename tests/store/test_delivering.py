@@ -1,15 +1,19 @@
 """What senders tell of messages: states, addresses, the other channel, and the job, in whatever order it is told."""
 
+from dataclasses import replace
 from datetime import timedelta
+from threading import Lock
 
 import pytest
 
 from worker.customers import Channel, Person
 from worker.deliveries import DeliveryNews, Fate, Stop
 from worker.endings import Done, Hold
-from worker.models import Batch, CustomerRow, InvitationRow, SessionRow, Suppression
+from worker.models import Batch, CustomerRow, InvitationRow, Job, SessionRow, Suppression, Tally
 from worker.quiet import QuietHours
+from worker.self_pause import PauseRule
 from worker.states import InvitationState, JobState, SessionState
+from worker.store.database import outlive_deadlocks
 from worker.store.delivering import _BY_REFERENCE, DeliveryTerms, Told, deliver
 from worker.store.handovers import InviteResult
 from worker.store.suppressions import suppress, suppressed
@@ -213,3 +217,37 @@ def test_a_text_is_looked_for_in_the_very_words_of_its_partial_index():
     index = next(one for one in InvitationRow.__table__.indexes if one.name == "ix_invitation_reference")
     for words in str(index.dialect_options["postgresql"]["where"]).split(" AND "):
         assert f"invitation.{words}".replace("<>", "!=") in str(_BY_REFERENCE)
+
+
+def test_what_is_told_in_several_processes_at_once_is_applied_once(shelf, keyring, beside):
+    people = [Person(email=EMAIL, phone=f"+3706000000{number}") for number in range(6)]
+    post = Post(shelf, keyring)
+    post.terms = DeliveryTerms(fallback="sms", pause=PauseRule(10, 4))
+    shelf.letters = replace(shelf.letters, delivery=post.terms)
+    post.send(*(customer(f"C{number}", person=person) for number, person in enumerate(people)))
+    references = [row.id.hex for row in shelf.rows(InvitationRow)]
+    orders = iter([references, references[::-1], references[3:] + references[:3], references[::2] + references[1::2]])
+    takes = iter([False, True, False, True])
+    lock = Lock()
+
+    def tell():
+        with lock:
+            order, sends = next(orders), next(takes)
+        applied = 0
+        for reference in order:
+            told = outlive_deadlocks(lambda reference=reference: post.tell(reference, Fate.BOUNCED, stop=Stop.BOUNCED))
+            applied += told.told is Told.APPLIED
+            if sends:
+                shelf.send(channel="sms")
+        return applied
+
+    beside(tell, times=4)
+    shelf.send(channel="sms")
+    states = [(row.channel, row.state) for row in shelf.rows(InvitationRow)]
+    assert sorted(states) == 6 * [("email", InvitationState.BOUNCED)] + 6 * [("sms", InvitationState.SENT)]
+    assert {row.state for row in shelf.rows(Job)} == {JobState.INVITED}
+    counted = shelf.rows(Tally)
+    assert sum(row.bounced for row in counted) == 6
+    assert sum(row.tried for row in counted) == 12
+    assert len(shelf.rows(Suppression)) == 1
+    assert shelf.row(Batch).pause_reason != ""
