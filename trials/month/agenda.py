@@ -26,7 +26,7 @@ class Agenda:
     async def act(self, now: datetime) -> None:
         """Do all that is due, in order of its time, and what comes of it."""
         while self._acts and self._acts[0][0] <= now:
-            due = []
+            due: list[Awaitable[None]] = []
             while len(due) < AT_ONCE and self._acts and self._acts[0][0] <= now:
                 when, _, act = heapq.heappop(self._acts)
                 due.append(act(when))

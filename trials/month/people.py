@@ -26,7 +26,7 @@ from trials.month.agenda import Agenda
 from trials.month.post import Post
 from trials.month.providers import Held, Providers
 from trials.month.setting import PLAYED, number_of
-from worker.sandbox import plans, webhooks_messages
+from worker.sandbox import plans, webhooks_idenfy, webhooks_messages
 from worker.sandbox.mailbox import Mail
 from worker.sandbox.opened import Opened
 from worker.sandbox.texts import Text
@@ -184,11 +184,11 @@ class People:
         stranger = replace(held.opened, client="stranger", reference=str(uuid4()), external_ref=str(uuid4()))
         for step in plans.steps(held.opened.endpoint, "finish", review=timedelta(0), edition="current"):
             for opened, forged in ((held.opened, True), (stranger, False)):
-                body = plans.webhooks_idenfy.encoded(step.body(opened, at, at))
+                body = webhooks_idenfy.encoded(step.body(opened, at, at))
                 self._later(at, partial(self._provider_says, held.account, step.event, body, forged))
 
     def _event(self, account: str, opened: Opened, step: plans.Step, acted_at: datetime, at: datetime) -> None:
-        body = plans.webhooks_idenfy.encoded(step.body(opened, acted_at, at))
+        body = webhooks_idenfy.encoded(step.body(opened, acted_at, at))
         act = partial(self._provider_says, account, step.event, body, False)
         self._later(at, act)
         if self._draw.random() < REPEATED:

@@ -9,14 +9,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from unittest.mock import Mock
-from urllib.parse import quote
 
 from aiohttp import streams, web
-from aiohttp.test_utils import make_mocked_request
+from aiohttp.http import HttpVersion11, RawRequestMessage
 from cryptography.hazmat.primitives.asymmetric import rsa
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from trials.month.setting import BASE_URL, MAIL_KEY, PLAYED, WEBHOOK_KEY, WEBHOOK_SECRET
 from worker.sandbox import webhooks_frankieone, webhooks_idenfy, webhooks_messages
+
+HOST = BASE_URL.partition("//")[2]
 
 
 class Post:
@@ -25,8 +28,8 @@ class Post:
     def __init__(self, application: web.Application, jwt_key: rsa.RSAPrivateKey) -> None:
         self._application = application
         self._jwt_key = jwt_key
-        # Of the wire nothing is left to ask for.
-        self._wire = Mock(peername=None, sockname=None, ssl_context=None)
+        # Of the wire nothing is left to ask for: any answer does.
+        self._wire: Any = Mock(peername=None, sockname=None, ssl_context=None)
 
     async def provider_says(self, account: str, event: str, body: bytes, now: datetime, *, forged: bool = False) -> int:
         """The status that the provider's event is answered with."""
@@ -50,22 +53,17 @@ class Post:
         headers = webhooks_messages.text_headers(BASE_URL + path, fields, PLAYED.twilio_token)
         return await self._post(path, headers, webhooks_messages.form(fields))
 
-    async def _post(self, path: str, headers: Mapping[str, Any], body: bytes) -> int:
+    async def _post(self, path: str, headers: Mapping[str, str], body: bytes) -> int:
         loop = asyncio.get_running_loop()
         payload = streams.StreamReader(self._wire, 2**16, loop=loop)
         payload.feed_data(body)
         payload.feed_eof()
-        request = make_mocked_request(
-            "POST",
-            quote(path),
-            {**headers, "Content-Length": str(len(body)), "Host": BASE_URL.partition("//")[2]},
-            app=self._application,
-            payload=payload,
-            protocol=self._wire,
-            transport=self._wire,
-            writer=self._wire,
-            loop=loop,
+        given = {**headers, "Content-Length": str(len(body)), "Host": HOST}
+        raw = tuple((name.encode(), value.encode()) for name, value in given.items())
+        message = RawRequestMessage(
+            "POST", path, HttpVersion11, CIMultiDictProxy(CIMultiDict(given)), raw, False, None, False, False, URL(path)
         )
+        request = web.Request(message, payload, self._wire, self._wire, self._wire, loop)
         # What aiohttp's own server calls next: routes, middlewares, the handler.
         answer = await self._application._handle(request)
         return answer.status

@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from aiohttp import web
@@ -183,7 +184,7 @@ class _Playing:
 
     async def _due_at(self, embedded: Embedded) -> datetime:
         """When something is due next, in the database or outside."""
-        due = await embedded.runner.in_thread(self._due_by_table)
+        due: dict[str, datetime] = await embedded.runner.in_thread(self._due_by_table)
         return min([*due.values(), self._agenda.next_at or self.month.until, self.month.until])
 
     def _due_by_table(self) -> dict[str, datetime]:
@@ -221,7 +222,7 @@ class _Playing:
                     )
 
 
-def _ending(job: sa.Row[tuple[str, JobState, str, str]]) -> tuple[str, str]:
+def _ending(job: Any) -> tuple[str, str]:
     match job.state:
         case JobState.COMPLETED:
             return "completed", job.result
