@@ -34,8 +34,8 @@ token = {{ env = "SMS_TOKEN" }}
 from = "+15005550006"
 limits = ["200/second"]
 callback_key = {{ env = "SMS_TOKEN" }}
-[web]
-{web}
+[links]
+base_url = "{base_url}"
 [invitations]
 reminders = {reminders}
 messages_per_customer = {messages}
@@ -73,7 +73,7 @@ def configured(
     text = _TEXT.format(
         database=json.dumps(database),
         sms_account=json.dumps(PLAYED.twilio_account),
-        web="",
+        base_url=BASE_URL,
         reminders=json.dumps([f"{int(span.total_seconds())} s" for span in rules.reminders]),
         messages=rules.messages,
         quiet=f'quiet_hours = {{ email = "{hours}", sms = "{hours}" }}' if hours else "",
