@@ -117,7 +117,8 @@ async def test_what_happens_while_a_target_is_told_waits_for_the_next_bell(world
     one = teller(world, bus=bus)
     assert one.tell("bus", longest=LONGEST) is False
     assert bus.lots == [["A"]]
-    one.tell("bus", longest=LONGEST)
+    while len(bus.lots) == 1:  # PostgreSQL may take a moment to let go of what told it first
+        one.tell("bus", longest=LONGEST)
     assert bus.lots == [["A"], ["B1"]]
 
 
