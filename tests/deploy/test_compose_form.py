@@ -175,6 +175,7 @@ def test_our_services_may_do_no_more_than_they_must(name):
 def test_every_password_can_be_set_from_outside():
     given = {"POSTGRES_PASSWORD": "one", "RABBITMQ_PASSWORD": "two", "IDENFY_KEY": "three", "IDENFY_SECRET": "four"}
     given |= {"FRANKIE_KEY": "five", "FRANKIE_CUSTOMER": "six", "EVENTS_KEY": "seven"}
+    given |= {"IDENFY_WEBHOOK_KEY": "eight", "FRANKIE_WEBHOOK_SECRET": "nine"}
     values = {
         (service, name): value
         for service, parts in services(given).items()

@@ -1,6 +1,8 @@
 """iDenfy's webhooks: whether they are genuine, and what each event and status says of the session."""
 
 import json
+import shutil
+import subprocess
 from datetime import UTC, datetime
 
 import pytest
@@ -381,3 +383,14 @@ def test_no_body_raises(event, said, name):
     for reader in (KYC, KYB):
         assert isinstance(reader.read(signed(raw, event=event)), SessionNews | Unreadable)
         assert isinstance(reader.read(signed(raw, event=name)), SessionNews | Unreadable)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"final": true, "data": {"docFirstName": "\xc5\xbd"}}', b" " * 70_000])
+def test_the_signature_is_what_openssl_makes_of_the_raw_bytes(body):
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    made = subprocess.run([openssl, "dgst", "-sha256", "-hmac", KEY], input=body, capture_output=True, check=True)
+    headers = {"idenfy-signature": made.stdout.decode().rpartition("= ")[2].strip()}
+    assert idenfy("idenfy-kyc").refuses(Delivery(body, headers), now=NOW) == ""
+    assert idenfy("idenfy-kyc").refuses(Delivery(body + b" ", headers), now=NOW)

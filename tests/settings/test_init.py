@@ -72,7 +72,7 @@ def test_what_is_commented_out_can_be_used(tmp_path: Path) -> None:
         lines.append(line.removeprefix("# ") if using and "templates" not in line else line)
     file.write_text("\n".join(lines))
 
-    settings = load(file, environ=ENVIRON | SMTP)
+    settings = load(file, environ=ENVIRON | SMTP | {"FRANKIE_WEBHOOK_SECRET": "an-unguessable-segment"})
 
     assert list(settings.accounts) == ["kyc", "au"]
     assert len(settings.routes) == 2
@@ -128,7 +128,7 @@ def test_the_facts_come_as_json(tmp_path: Path) -> None:
 
     assert facts["config"] == str(tmp_path / "onboarding.toml")
     assert facts["kept"] == []
-    assert len(facts["written"]) == 7
+    assert len(facts["written"]) == 9
     assert facts["next"][0].startswith("onboard sandbox")
 
 
