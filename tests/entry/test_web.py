@@ -1,5 +1,6 @@
 """`onboard web` as a process: events in, links out, beside a worker; and on SQLite beside `onboard run`."""
 
+import hmac
 import json
 import signal
 import subprocess
@@ -88,6 +89,38 @@ def test_on_sqlite_what_came_in_is_worked_by_the_next_run(desk: Desk, played: Pl
     assert ask(f"{url}{headers['Location']}")[1]["job"]["state"] == "invited"
     assert ask(f"{url}/events", EVENT, Prefer="wait=2")[0] == 200
     assert desk.end(web, signal.SIGTERM).code == 0
+
+
+def test_what_a_provider_decides_comes_into_the_batch_and_what_is_nobodys_is_listed(desk: Desk, played: Played):
+    web, url = started(desk)
+    rows = [row | {"country": "DE"} for row in customers(3)]
+    assert desk.onboard("run", desk.list_of(rows)).code == 0
+    told = {"url": f"{url}/webhooks/kyc", "twice": True, "forged": True}
+    for row, does in zip(rows, ("finish", "deny", "review"), strict=True):
+        opened = {"session": row["customer_id"], "does": does, "review": 0, **told}
+        assert ask(f"{played.sandbox.url}/_sandbox/customers", opened)[0] == 202
+    wait_until(lambda: desk.onboard("status", "latest", "--json").facts["rows"]["completed"] == 3, "all have finished")
+    facts = desk.onboard("status", "latest", "--json").facts
+    assert (facts["state"], facts["results"]) == ("finished", {"approved": 2, "denied": 1})
+    assert [row["result"] for row in desk.onboard("report", "latest", "--format", "csv").table].count("denied") == 1
+
+    stray = json.dumps({"final": True, "status": {"overall": "DENIED"}, "scanRef": "3f2a9c1d7e664b12"}).encode()
+    signature = hmac.new(b"sandbox-webhook-key", stray, "sha256").hexdigest()
+    post = urllib.request.Request(f"{url}/webhooks/kyc", stray, {"Idenfy-Signature": signature})  # noqa: S310
+    with urllib.request.urlopen(post, timeout=60) as answer:  # noqa: S310 -- our own server
+        assert answer.status == 200
+    wait_until(lambda: desk.onboard("webhook", "list", "--state", "waiting", "--json").facts["webhooks"], "it is kept")
+    (kept,) = desk.onboard("webhook", "list", "--state", "waiting", "--json").facts["webhooks"]
+    assert kept["ids"] == ["scanRef 3f2a…4b12"]
+    assert (
+        desk.onboard("webhook", "list").out == "there is none\n"
+    )  # it may be about a session that is just being opened
+    assert desk.onboard("webhook", "retry").out == "0 webhooks are worked off again\n"
+    assert desk.onboard("webhook", "retry", "7").code == 2
+    ended = desk.end(web, signal.SIGTERM)
+    assert ended.code == 0
+    assert "refused; the last for account/kyc: its signature is of no key of the account" in ended.err
+    assert not any(word in ended.err for word in (*played.tokens, "3f2a9c1d7e664b12", "sandbox-webhook-key"))
 
 
 def test_who_waits_is_answered_when_the_server_is_told_to_end(desk: Desk, threads: ThreadPoolExecutor):
