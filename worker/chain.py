@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from worker.caps import Lapse
 from worker.news import REPLACED, Heard, Rank, Result, SessionNews, heard_next, job_state_heard
 from worker.reissue import SETTLES
 from worker.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
 
 SESSION_FAILED = "session_failed"  # the reason of a job whose session was cancelled or deleted at the provider
 SESSION_EXPIRED = "session_expired"  # … of one that waits for a new session, since its customer had no message yet
-REISSUES_SPENT = "reissues_spent"
 # A job that is held for one of these waits for a person's word on another session than the one that was heard of.
 _ABOUT_ANOTHER = ("second_session", "conflict")
 
@@ -93,7 +93,8 @@ class Chain:
         learned = bool(news.company_id) and self.companies.get(session_id, "") != news.company_id
         if learned:
             self.companies[session_id] = news.company_id
-        heard = heard_next(believed(link.heard, replaced=self._is_replaced(link)), news, received_at=received_at)
+        before = link.heard
+        heard = heard_next(believed(before, replaced=self._is_replaced(link)), news, received_at=received_at)
         if heard is None:
             return learned
         link = replace(link, heard=heard, look_at=look_at_after(link, heard, now=now))
@@ -107,7 +108,10 @@ class Chain:
         for job in list(self.jobs.values()):
             if job.id == leading or session_id == job.session_id or self.owners.get(session_id) == job.id:
                 led = leading is not None and leading != job.id
-                move = job_after(job, link, self.links.values(), most_reissues=most_reissues, led=led, now=now)
+                again = _failed(before) and _failed(heard)
+                move = None
+                if not again:
+                    move = job_after(job, link, self.links.values(), most_reissues=most_reissues, led=led, now=now)
                 self.jobs[job.id] = job if move is None else _moved(job, move)
         return True
 
@@ -117,6 +121,11 @@ class Chain:
     def _is_replaced(self, link: Link) -> bool:
         newest = max(self.links.values(), key=lambda one: (one.issued_at, one.id.hex))
         return newest.id != link.id or any(one.id != link.id for one in self._live())
+
+
+def _failed(heard: Heard) -> bool:
+    """Whether the session ended without a verdict; a second time, that is no news to a job that was put back since."""
+    return job_state_heard(heard) is JobState.FAILED
 
 
 def _moved(job: JobNow, move: Move) -> JobNow:
@@ -206,7 +215,7 @@ def _open(job: JobNow, link: Link, most_reissues: int, now: datetime) -> Move | 
     if job.state is JobState.ISSUED and link.heard.state is SessionState.EXPIRED and not job.told and not job.silent:
         if job.reissues >= most_reissues:
             detail = "the link expired before it could be sent, and no more sessions are allowed for the customer"
-            return Move(JobState.LAPSED, link.id, reason=REISSUES_SPENT, detail=detail)
+            return Move(JobState.LAPSED, link.id, reason=Lapse.REISSUES_SPENT, detail=detail)
         detail = "the link expired before it could be sent"
         return Move(JobState.WAITING, link.id, reason=SESSION_EXPIRED, detail=detail, due_at=now)
     result = _result(link)

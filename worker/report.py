@@ -59,6 +59,10 @@ ACTIONS = {
     ): "reach the customer in another way; `onboard suppress --check` says who put the address there",
     ("failed", "erased"): "import the customer in a new list",
     ("failed", "attempts_spent"): "`onboard retry` once the other side works again",
+    (
+        "failed",
+        "session_failed",
+    ): "see why the provider ended the session; `onboard retry` asks for another one",
     ("failed", ""): "see the error; `onboard retry` once its cause is gone",
     ("lapsed", "reissues_spent"): "decide whether the customer is to be invited once more",
     (

@@ -50,6 +50,7 @@ REASONS = {
     "bad_input": "the data was refused",
     "attempts_spent": "every attempt failed",
     "reissues_spent": "the link expired as often as links may be replaced",
+    "session_failed": "the provider ended the session without a decision",
     "rejected": "the line was refused at import",
 }
 MESSAGES = {

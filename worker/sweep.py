@@ -13,6 +13,7 @@ from worker.store.webhooks import LOT, WebhookState
 from worker.substitutes import take_overs
 
 log = logging.getLogger(__name__)
+SAID_AT_ONCE = 5  # lines of the log for each lot of them
 HEARD_AT_ONCE = 20  # lots of webhooks at a tick: what else is due must not wait for all that came in an outage
 
 
@@ -75,9 +76,11 @@ def hear(parts: Parts) -> set[tuple[str, str]]:
             break
         worked = parts.webhooks.work(now=now)
         due |= worked.due
-        for source, event, state, detail in worked.listed:
+        for source, event, state, detail in worked.listed[:SAID_AT_ONCE]:
             level = logging.ERROR if state is WebhookState.BROKEN else logging.WARNING
             log.log(level, "%s of %s is %s: %s; see `onboard webhook list`", event, source, state.value, detail)
+        if len(worked.listed) > SAID_AT_ONCE:
+            log.warning("%d more webhooks are for a person to look at", len(worked.listed) - SAID_AT_ONCE)
         if worked.count < LOT:
             break
     return due

@@ -155,6 +155,13 @@ def test_a_session_that_failed_without_a_verdict_ends_the_job_that_waits_for_it(
     assert of.jobs[7].state is becomes
 
 
+def test_a_job_that_a_person_put_back_does_not_fail_again_for_the_session_that_it_failed_with():
+    of = hear(chain(), said(FAILED, minute=5, final=False))
+    assert of.jobs[7].state is JobState.FAILED
+    of.jobs[7] = replace(of.jobs[7], state=JobState.WAITING, reason="", due_at=NOON)
+    assert hear(of, said(FAILED, minute=6, final=False)).jobs[7].state is JobState.WAITING
+
+
 @pytest.mark.parametrize("state", [*OPEN_JOBS, JobState.LAPSED, JobState.FAILED])
 def test_a_verdict_ends_a_job_wherever_it_stands(state):
     job = JobNow(7, state, SECOND, in_doubt=SECOND, reason="session_expired", due_at=NOON, told=True)
