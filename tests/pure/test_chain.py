@@ -125,6 +125,14 @@ def test_whatever_comes_no_two_sessions_live_and_what_was_cancelled_stays_so(
         assert (now.due_at, now.in_doubt) == (None, None)
 
 
+@pytest.mark.parametrize("newest", [WAITING, EXPIRED])
+def test_of_a_link_that_was_replaced_only_a_verdict_counts(newest):
+    of = chain(INVITED, link(state=EXPIRED), link(SECOND, state=newest, day=8))
+    before = of.copy()
+    assert hear(of, *(news for news in EVENTS if news.rank < Rank.FINAL)) == before
+    assert hear(of, said(COMPLETED, Result.APPROVED, minute=5)).jobs[7].state is JobState.COMPLETED
+
+
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_of_two_links_verdicts_the_providers_last_counts(order):
     of = chain(INVITED, link(state=EXPIRED), link(SECOND, day=8))

@@ -180,7 +180,7 @@ def test_a_verdict_on_an_old_link_ends_the_one_that_replaced_it(ona, ear):
     ona.set(SessionRow, state=EXPIRED)
     ona.issue()
     old, new = ona.rows(SessionRow)
-    ear.tell(REVIEW, OVER)  # of a link that was replaced only a verdict counts
+    ear.tell(REVIEW)  # of a link that was replaced only a verdict counts
     assert [row.state for row in ona.rows(SessionRow)] == [EXPIRED, SessionState.WAITING]
     ear.tell(APPROVED)
     assert [row.state for row in ona.rows(SessionRow)] == [COMPLETED, SUPERSEDED]
