@@ -1,5 +1,6 @@
 """What providers tell is applied to sessions, jobs and messages, in whatever order it comes; and kept once."""
 
+import uuid
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
@@ -12,6 +13,7 @@ from worker.ids import new_id
 from worker.models import InvitationRow, Job, Outbox, SessionRow, Webhook
 from worker.news import Key, Result, SessionNews
 from worker.states import InvitationState, JobState, SessionState
+from worker.store.finding import Asked, find
 from worker.store.hearing import Hears
 from worker.store.webhook_list import WebhookList
 from worker.store.webhooks import ACCOUNT, UNKNOWN_WAITS, Arrived, Webhooks, WebhookState
@@ -75,27 +77,31 @@ def ona(shelf):
     return shelf
 
 
-@pytest.mark.parametrize(
-    ("said", "session", "job", "result"),
-    [
-        (APPROVED, COMPLETED, JobState.COMPLETED, "approved"),
-        (DENIED, FAILED, JobState.COMPLETED, "denied"),
-        (news(COMPLETED, Result.SUSPECTED), COMPLETED, JobState.COMPLETED, "suspected"),
-        (news(COMPLETED, Result.UNKNOWN), COMPLETED, JobState.COMPLETED, "unknown"),
-        (REVIEW, STARTED, JobState.INVITED, "review"),
-        (OVER, EXPIRED, JobState.INVITED, ""),
-        (GONE, FAILED, JobState.FAILED, ""),
-    ],
-)
-def test_each_end_of_a_session_is_its_jobs_end_or_not(ona, ear, said, session, job, result):
-    ear.tell(said)
-    row, of = ona.row(SessionRow), ona.job("Ona")
-    assert (row.state, of.state, of.result) == (session, job, result)
-    assert row.look_at == (ona.clock() if said is OVER else None)
-    assert of.reason == ("session_failed" if said is GONE else "")
-    assert of.detail == ("deleted at the provider" if said is GONE else "")
-    kept = ona.row(Webhook)
-    assert (kept.state, kept.session_id, kept.due_at, kept.sealed) == ("applied", row.id, None, None)
+ENDS = {
+    "Approved": (APPROVED, COMPLETED, JobState.COMPLETED, "approved"),
+    "Denied": (DENIED, FAILED, JobState.COMPLETED, "denied"),
+    "Suspected": (news(COMPLETED, Result.SUSPECTED), COMPLETED, JobState.COMPLETED, "suspected"),
+    "Unknown": (news(COMPLETED, Result.UNKNOWN), COMPLETED, JobState.COMPLETED, "unknown"),
+    "Review": (REVIEW, STARTED, JobState.INVITED, "review"),
+    "Over": (OVER, EXPIRED, JobState.INVITED, ""),
+    "Gone": (GONE, FAILED, JobState.FAILED, ""),
+}
+
+
+def test_each_end_of_a_session_is_its_jobs_end_or_not(shelf, ear):
+    shelf.add(*(customer(name) for name in ENDS))
+    shelf.issue()
+    shelf.send()
+    sessions = {row.customer_id: row for row in shelf.rows(SessionRow)}
+    ear.tell(*(replace(end[0], match=((Key.SCAN_REF, sessions[name].reference),)) for name, end in ENDS.items()))
+    for name, (_, state, job, result) in ENDS.items():
+        row, of = shelf.row(SessionRow, customer_id=name), shelf.job(name)
+        assert (row.state, of.state, of.result) == (state, job, result)
+        assert row.look_at == (shelf.clock() if name == "Over" else None)
+        failed = ("session_failed", "deleted at the provider") if name == "Gone" else ("", "")
+        assert (of.reason, of.detail) == failed
+        kept = shelf.row(Webhook, session_id=row.id)
+        assert (kept.state, kept.due_at, kept.sealed) == ("applied", None, None)
 
 
 def test_others_are_told_of_a_verdict_and_again_where_it_changes(ona, ear):
@@ -231,26 +237,28 @@ def test_one_that_was_cancelled_stays_so_and_its_session_keeps_the_verdict(ona, 
     assert set(jobs.values()) == {JobState.CANCELLED}
 
 
-@pytest.mark.parametrize(
-    ("match", "found"),
-    [
-        (((Key.EXTERNAL_REF, "{job}"),), True),
-        (((Key.CLIENT_ID, "Ona"),), True),
-        (((Key.SCAN_REF, "another"), (Key.CLIENT_ID, "Ona")), True),
-        (((Key.EXTERNAL_REF, "{job}"), (Key.CLIENT_ID, "Vita")), False),
-        (((Key.EXTERNAL_REF, "9" * 30),), False),
-        (((Key.EXTERNAL_REF, "²"),), False),
-        (((Key.COMPANY_ID, ""),), False),
-        (((Key.TOKEN, "token-0001"),), True),
-        (((Key.TOKEN, "token-0002"),), False),
-        (((Key.ENTITY_ID, "SCAN-1"),), True),  # the same entity in either case
-        ((), False),
-    ],
-)
-def test_a_session_is_found_by_the_first_id_that_tells(ona, ear, match, found):
-    match = tuple((key, value.replace("{job}", str(ona.job("Ona").id))) for key, value in match)
-    ear.tell(replace(APPROVED, match=match))
-    assert (ona.job("Ona").state is JobState.COMPLETED) is found
+MATCHES = [
+    (((Key.EXTERNAL_REF, "{job}"),), True),
+    (((Key.CLIENT_ID, "Ona"),), True),
+    (((Key.SCAN_REF, "another"), (Key.CLIENT_ID, "Ona")), True),
+    (((Key.EXTERNAL_REF, "{job}"), (Key.CLIENT_ID, "Vita")), False),
+    (((Key.EXTERNAL_REF, "9" * 30),), False),
+    (((Key.EXTERNAL_REF, "²"),), False),
+    (((Key.COMPANY_ID, ""),), False),
+    (((Key.TOKEN, "token-0001"),), True),
+    (((Key.TOKEN, "token-0002"),), False),
+    (((Key.ENTITY_ID, "SCAN-1"),), True),  # the same entity in either case
+    ((), False),
+]
+
+
+def test_a_session_is_found_by_the_first_id_that_tells(ona):
+    job = ona.job("Ona").id
+    for match, found in MATCHES:
+        match = tuple((key, value.replace("{job}", str(job))) for key, value in match)
+        asked = Asked(uuid.uuid4(), replace(APPROVED, match=match), frozenset({"kyc"}))
+        with ona.database.read() as connection:
+            assert (asked.id in find(connection, ona.keyring, [asked])) is found, match
 
 
 def test_what_is_no_verdict_is_not_taken_for_another_session_than_it_names(ona, ear):
