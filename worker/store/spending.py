@@ -36,15 +36,24 @@ _SESSIONS = (
     .where(lots.among(SessionRow.customer_id, "customers"))
     .group_by(SessionRow.customer_id, SessionRow.purpose)
 )
+_THEIRS = sa.select(SessionRow.id).where(lots.among(SessionRow.customer_id, "customers"))
 _SENDING = sa.case((InvitationRow.state == lots.fixed(InvitationState.WORKING), 1), else_=0)
+# Session by session, through the index. Joined, and by statistics from before a list, all invitations would be read;
+# and this is asked each time that messages are taken.
 _MESSAGES = (
-    sa.select(SessionRow.customer_id, sa.func.count().label("number"), sa.func.sum(_SENDING).label("sending"))
-    .join(InvitationRow, InvitationRow.session_id == SessionRow.id)
+    sa.select(
+        sa.select(SessionRow.customer_id)
+        .where(SessionRow.id == InvitationRow.session_id)
+        .scalar_subquery()
+        .label("customer_id"),
+        sa.func.count().label("number"),
+        sa.func.sum(_SENDING).label("sending"),
+    )
     .where(
-        lots.among(SessionRow.customer_id, "customers"),
+        lots.within(InvitationRow.session_id, _THEIRS),
         InvitationRow.state.in_([lots.fixed(state) for state in sorted(COUNTED)]),
     )
-    .group_by(SessionRow.customer_id)
+    .group_by(InvitationRow.session_id)
 )
 
 
@@ -58,5 +67,6 @@ def messages_of(connection: sa.Connection, customer_ids: Iterable[str]) -> dict[
     """What counts against these customers' cap, each of them: for all purposes, reminders included (`caps.COUNTED`)."""
     found = dict.fromkeys(customer_ids, Messages())
     for row in fetch(connection, _MESSAGES, {"customers": lots.keys(found)}):
-        found[row.customer_id] = Messages(row.number - row.sending, row.sending)
+        before = found[row.customer_id]
+        found[row.customer_id] = Messages(before.sent + row.number - row.sending, before.sending + row.sending)
     return found
