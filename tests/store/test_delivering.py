@@ -11,6 +11,7 @@ from worker.deliveries import DeliveryNews, Fate, Stop
 from worker.endings import Done, Hold
 from worker.models import Batch, CustomerRow, InvitationRow, Job, SessionRow, Suppression, Tally
 from worker.quiet import QuietHours
+from worker.reissue import SETTLES
 from worker.self_pause import PauseRule
 from worker.states import InvitationState, JobState, SessionState
 from worker.store.database import outlive_deadlocks
@@ -146,6 +147,17 @@ def test_a_message_in_doubt_that_was_delivered_was_sent_and_its_job_is_no_longer
     post.tell(letters[0].id.hex, Fate.DELIVERED)
     assert (post.message().state, post.message().sent_at) == (InvitationState.DELIVERED, post.shelf.clock())
     assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.INVITED, "")
+
+
+def test_a_session_that_ended_while_its_message_was_in_doubt_is_looked_at_once_that_is_over(post, clock):
+    post.shelf.add(customer("Ona"))
+    post.shelf.issue()
+    letters = post.shelf.take_letters()
+    post.shelf.hand_over(letters, Hold("unknown", "timed out"))
+    post.shelf.set(SessionRow, look_at=None)  # as the sweep leaves it then
+    post.tell(letters[0].id.hex, Fate.DELIVERED)
+    session = post.shelf.row(SessionRow)
+    assert session.look_at == session.expires_at + SETTLES
 
 
 def test_after_a_bounce_a_text_goes_out_for_the_same_session_once_the_night_is_over(post, clock):

@@ -23,7 +23,7 @@ from worker.store.falling_back import BOUNCED, DeliveryTerms, address_of, fall_b
 from worker.store.inviting import move_jobs
 from worker.store.outbox import tell_of_invitations
 from worker.store.sealing import Erased, open_person
-from worker.store.sessions import FIRST
+from worker.store.sessions import FIRST, look_again
 from worker.store.suppressions import release, suppress
 from worker.suppression import Reason
 
@@ -78,6 +78,8 @@ def deliver(
         if state is InvitationState.BOUNCED:
             falls_to = fall_back(connection, keyring, terms, [row.id], now=now)
         move_jobs(connection, [row.job_id], now=now)
+        if row.state in (InvitationState.HELD, InvitationState.WAITING):
+            look_again(connection, [row.job_id], now=now)  # it was in doubt until now
         if state is InvitationState.BOUNCED:
             tallies.count(connection, {row.batch_id: Tally(0, 0, 1)}, terms.pause, now=now)
     if row is None and news.reference:
