@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.providers.webhook_accounts import frankie, idenfy
 from tests.sandbox.receiver import receiving
+from worker.deliveries import Fate, Stop
 from worker.news import Heard, Key, Result, all_heard
 from worker.providers.webhooks import Delivery
 from worker.sandbox import Sandbox, SandboxOptions
 from worker.sandbox.behaviour import Share
 from worker.senders import email_callbacks, twilio_callbacks
-from worker.senders.deliveries import Fate, Stop
 from worker.states import SessionState
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -181,14 +181,14 @@ async def test_with_on_unknown_repeat_a_second_text_is_risked(played):
     assert worker.letter("sms").state is InvitationState.FAILED
 
 
-async def test_a_number_that_has_opted_out_fails_its_text_and_the_mail_still_invites(played):
+async def test_a_number_that_has_opted_out_is_suppressed_and_the_mail_still_invites(played):
     sandbox, worker = await played()
     person = customer("Ona").person
     ona = customer("Ona", Channel.BOTH, person=type(person)(email=person.email, phone="+15005550004"))
 
     await worker.work(ona)
 
-    assert worker.letter("sms").state is InvitationState.FAILED
+    assert worker.letter("sms").state is InvitationState.SUPPRESSED
     assert "opted out" in worker.letter("sms").detail
     assert "5550004" not in worker.letter("sms").detail
     assert (len(sandbox.mailbox), worker.job("Ona").state) == (1, JobState.INVITED)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker import standard_webhooks
+from worker.deliveries import DeliveryNews, Fate, NotUnderstood, Stop
 from worker.senders import email_callbacks
-from worker.senders.deliveries import DeliveryNews, Fate, NotUnderstood, Stop
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 KEY = "mail-key"

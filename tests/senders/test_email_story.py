@@ -60,16 +60,16 @@ async def test_a_greylisted_recipient_keeps_nobody_else_waiting(relay, mailing):
     assert worker.budget("email").blocked_until is None
 
 
-async def test_an_address_that_is_refused_fails_its_row_and_the_others_go_on(relay, mailing):
+async def test_an_address_that_is_refused_has_bounced_and_the_others_go_on(relay, mailing):
     relay.script["RCPT"] += ["250 2.1.5 ok", "550 5.1.1 <jonas@customer.example> no such user"]
     worker = mailing()
 
     await worker.work(*(customer(name) for name in ("Ona", "Jonas", "Rasa")))
 
     states = [row.state for row in worker.rows(InvitationRow)]
-    (failed,) = worker.rows(InvitationRow, state=InvitationState.FAILED)
-    assert sorted(states) == sorted([InvitationState.SENT, InvitationState.FAILED, InvitationState.SENT])
-    assert (failed.reason, failed.attempts) == ("bad_input", 1)
+    (failed,) = worker.rows(InvitationRow, state=InvitationState.BOUNCED)
+    assert sorted(states) == sorted([InvitationState.SENT, InvitationState.BOUNCED, InvitationState.SENT])
+    assert (failed.reason, failed.attempts) == ("bounced", 1)
     assert "550 5.1.1" in failed.detail
     assert "jonas" not in failed.detail
     assert (len(relay.messages), worker.budget("email").stopped_at) == (2, None)

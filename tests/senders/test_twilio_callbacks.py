@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from worker.deliveries import DeliveryNews, Fate, NotUnderstood, Stop, invitation_state_told
 from worker.senders import twilio_callbacks
-from worker.senders.deliveries import DeliveryNews, Fate, NotUnderstood, Stop, invitation_state_told
 from worker.states import InvitationState
 
 STOP_WORDS = ["stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout", "stopp", "arrêt", "baja"]
