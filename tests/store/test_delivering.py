@@ -231,6 +231,26 @@ def test_a_text_is_looked_for_in_the_very_words_of_its_partial_index():
         assert f"invitation.{words}".replace("<>", "!=") in str(_BY_REFERENCE)
 
 
+def test_a_newer_list_sends_again_what_came_back_and_nothing_is_told_of_it_yet(post):
+    reference = post.send()
+    post.tell(reference, Fate.BOUNCED)
+    post.shelf.add(customer("Ona"))
+    assert post.shelf.take() == []  # it gets the session that the customer has
+    assert [letter.id.hex for letter in post.shelf.send()] == [reference]
+    assert (post.message().state, post.message().told_at) == (InvitationState.SENT, None)
+    post.tell(reference, Fate.DELIVERED)
+    assert post.message().state is InvitationState.DELIVERED
+
+
+def test_a_customer_whom_neither_channel_reached_has_failed(post):
+    post.terms = BOTH_WAYS
+    post.tell(post.send(), Fate.BOUNCED)
+    text = post.shelf.send(channel="sms")[0].id
+    post.shelf.set(InvitationRow, InvitationRow.id == text, reference="SM9")
+    post.tell("SM9", Fate.BOUNCED, channel="sms", code="30005", stop=Stop.BOUNCED)
+    assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.FAILED, "bounced")
+
+
 def test_what_is_told_in_several_processes_at_once_is_applied_once(shelf, keyring, beside):
     people = [Person(email=EMAIL, phone=f"+3706000000{number}") for number in range(6)]
     post = Post(shelf, keyring)

@@ -194,6 +194,7 @@ _MOVE = lots.Change(
         "state": sa.bindparam("new_state"),
         "due_at": sa.bindparam("new_due_at"),
         "lease_until": None,
+        "told_at": None,  # of one that came back and is sent again, what was told is of before
         "attempts": InvitationRow.attempts + sa.bindparam("more_attempts"),
         "waits": InvitationRow.waits + sa.bindparam("more_waits"),
         "reason": sa.bindparam("new_reason"),
