@@ -85,9 +85,23 @@ class Month:
 
 def play(plan: Plan, folder: Path, *, show: Callable[[str], None] = lambda _line: None) -> Month:
     """Live through it. The folder is for the configuration, the list, and the database where none is named."""
-    loop = VirtualLoop()
+    loop = _OneThread()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(_Playing(plan, folder, loop, show).live())
+
+
+class _OneThread(VirtualLoop):
+    """What is handed to threads is done at once: no switching between them, and the same run for the same seed."""
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
+        done = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:
+            done.set_exception(error)
+        return done
 
 
 class _Stuck(Exception):

@@ -1,0 +1,90 @@
+"""The whole worker lives through a month with a few hundred customers, and with a few whose rules are drawn.
+
+The same as `make month`, which has thousands: tests/month/test_decisions.py holds the decisions alone to the model.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
+
+# By these names, as the trial has them: a second copy of the model has other behaviours.
+from tests.month.model import DAY, ENDPOINTS, HOUR, MINUTE, Behaviour, Customer, Rules, population
+from tests.onboarding.virtual_time import START
+from trials.month.compare import differences, margin, table
+from trials.month.run import Lived, Month, Plan, play
+
+# Later than the model by this much, all in all, over a month: each link a step, and what is told half a minute.
+LATE = 10 * MINUTE
+
+
+def lived(plan: Plan) -> Month:
+    with TemporaryDirectory() as folder:
+        return play(plan, Path(folder))
+
+
+def test_every_behaviour_at_every_endpoint_comes_to_what_the_model_says():
+    plan = Plan(tuple(population(len(ENDPOINTS) * len(Behaviour) * 2)), Rules(), fallback=True, seed=11)
+    month = lived(plan)
+    assert margin(plan, month) > LATE
+    assert month.complaints == []
+    assert differences(plan, month) == []
+    assert {one.ending for one in month.lived.values()} == {"completed", "lapsed", "failed"}
+    assert month.told > len(plan.customers)
+
+
+def test_a_count_that_differs_is_named_and_marked():
+    plan = Plan((Customer(1, ENDPOINTS[0], Behaviour.NEVER),), Rules(), days=1)
+    month = lived(plan)
+    assert (month.complaints, differences(plan, month)) == ([], [])
+    month.lived[1] = Lived(2, 1, 0, "open", "")
+    (named,) = differences(plan, month)
+    assert "customer 1, idenfy-kyc never" in named
+    assert "2 sessions, 1 invitations" in named
+    assert "2/1" in "".join(line for line in table(plan, month) if "differs" in line)
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_either_database_lives_through_a_week(database, request, tmp_path):
+    url = request.getfixturevalue("empty_postgresql_url") if database == "postgresql" else ""
+    customers = tuple(Customer(number, ENDPOINTS[-1], behaviour) for number, behaviour in enumerate(Behaviour))
+    plan = Plan(customers, Rules(), days=6.4, database=url)
+    month = play(plan, tmp_path)
+    assert (month.complaints, differences(plan, month)) == ([], [])
+
+
+customers = st.builds(
+    Customer,
+    st.integers(1, 999_999),
+    st.sampled_from(ENDPOINTS),
+    st.sampled_from(Behaviour),
+    ahead=st.integers(-11, 12),
+    phone=st.booleans(),
+)
+reminders = st.lists(st.integers(2, 150).map(lambda hours: hours * HOUR - 23 * MINUTE), max_size=3, unique=True)
+rules = st.builds(
+    Rules,
+    reminders=reminders.map(lambda spans: tuple(sorted(spans))),
+    reissues=st.integers(0, 3),
+    messages=st.integers(2, 7),
+    spacing=st.sampled_from([timedelta(0), DAY, 5 * DAY]),
+    quiet=st.sampled_from([None, (21, 8), (1, 5), (8, 22)]),
+)
+
+
+@settings(max_examples=8, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(customers, min_size=3, max_size=12, unique_by=lambda customer: customer.number),
+    rules,
+    st.booleans(),
+    st.integers(0, 1000),
+)
+def test_whatever_the_rules_the_engine_tells_the_models_stories(people, drawn, fallback, seed):
+    plan = Plan(tuple(people), drawn, days=20, seed=seed, fallback=fallback)
+    empty = Month(START, START + 20 * DAY)
+    assume(margin(plan, empty) > LATE)
+    month = lived(plan)
+    assert (month.complaints, differences(plan, month)) == ([], [])
