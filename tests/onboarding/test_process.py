@@ -20,7 +20,7 @@ from .world import SETTINGS
 def configured(monkeypatch, tmp_path):
     def configure(url):
         text = SETTINGS.format(
-            url=url, limits=[], concurrency=2, on_unknown="hold", templates="", more="", route='["kyc"]'
+            url=url, limits=[], concurrency=2, on_unknown="hold", templates="", more="", sender="", route='["kyc"]'
         )
         (tmp_path / "onboarding.toml").write_text(text)
         monkeypatch.setenv("ONBOARDING_CONFIG", str(tmp_path / "onboarding.toml"))
