@@ -39,8 +39,8 @@ def find(connection: sa.Connection, keyring: Keyring, asked: Sequence[Asked]) ->
         open_ = [one for one in open_ if one.id not in found and place < len(one.news.match)]
         for key in {one.news.match[place][0] for one in open_}:
             by_key = [one for one in open_ if one.news.match[place][0] is key]
-            look = _LOOKS[key]
-            rows = look(connection, keyring, [one.news.match[place][1] for one in by_key])
+            accounts = frozenset().union(*(one.accounts for one in by_key))
+            rows = _LOOKS[key](connection, keyring, accounts, [one.news.match[place][1] for one in by_key])
             for one in by_key:
                 ours = [row for row in rows.get(one.news.match[place][1], ()) if row.account in one.accounts]
                 session = _chosen(key, one.news, ours)
@@ -71,6 +71,7 @@ def _contradicts(key: Key, news: SessionNews, row: sa.Row[Any]) -> bool:
 
 
 Found = Mapping[str, Sequence[sa.Row[Any]]]
+Accounts = frozenset[str]
 _COLUMNS = (
     SessionRow.id,
     SessionRow.customer_id,
@@ -85,7 +86,8 @@ _COLUMNS = (
     SessionRow.token_digest,
 )
 _FROM = sa.select(*_COLUMNS)
-_BY_REFERENCE = _FROM.where(lots.among(SessionRow.reference, "values"))
+# By account too: references are only told apart, and indexed, within one.
+_BY_REFERENCE = _FROM.where(lots.among(SessionRow.account, "accounts"), lots.among(SessionRow.reference, "values"))
 _BY_JOB = _FROM.where(lots.among(SessionRow.job_id, "values"))
 _BY_CUSTOMER = _FROM.where(lots.among(SessionRow.customer_id, "values"))
 # In the very words of their partial indexes.
@@ -93,48 +95,50 @@ _BY_COMPANY = _FROM.where(SessionRow.company_id != sa.literal_column("''"), lots
 _BY_TOKEN = _FROM.where(SessionRow.token_digest.is_not(None), lots.among(SessionRow.token_digest, "values"))
 
 
-def _ask(connection: sa.Connection, query: sa.Select[Any], column: str, values: Iterable[Any]) -> dict[Any, list[Any]]:
+def _ask(
+    connection: sa.Connection, query: sa.Select[Any], column: str, values: Iterable[Any], **more: str
+) -> dict[Any, list[Any]]:
     wanted = list(dict.fromkeys(values))
     found: dict[Any, list[Any]] = {}
-    for row in fetch(connection, query, {"values": lots.keys(wanted)}) if wanted else ():
+    for row in fetch(connection, query, {"values": lots.keys(wanted), **more}) if wanted else ():
         found.setdefault(getattr(row, column), []).append(row)
     return found
 
 
-def _by_reference(connection: sa.Connection, _keyring: Keyring, values: Sequence[str]) -> Found:
-    return _ask(connection, _BY_REFERENCE, "reference", values)
+def _by_reference(connection: sa.Connection, _keyring: Keyring, accounts: Accounts, values: Sequence[str]) -> Found:
+    return _ask(connection, _BY_REFERENCE, "reference", values, accounts=lots.keys(sorted(accounts)))
 
 
-def _by_entity(connection: sa.Connection, _keyring: Keyring, values: Sequence[str]) -> Found:
+def _by_entity(connection: sa.Connection, _keyring: Keyring, accounts: Accounts, values: Sequence[str]) -> Found:
     """An entity's id is the same in either case."""
     spelt = {value: {value, value.lower(), value.upper()} for value in values}
-    rows = _ask(connection, _BY_REFERENCE, "reference", sorted({one for each in spelt.values() for one in each}))
+    rows = _by_reference(connection, _keyring, accounts, sorted({one for each in spelt.values() for one in each}))
     return {value: [row for one in sorted(each) for row in rows.get(one, ())] for value, each in spelt.items()}
 
 
-def _by_external_ref(connection: sa.Connection, _keyring: Keyring, values: Sequence[str]) -> Found:
+def _by_external_ref(connection: sa.Connection, _keyring: Keyring, accounts: Accounts, values: Sequence[str]) -> Found:
     """What the provider calls the session; else the number of the job, which is sent where the list has none."""
-    rows = _ask(connection, _BY_REFERENCE, "reference", values)
+    rows = _by_reference(connection, _keyring, accounts, values)
     numbers = {value: int(value) for value in values if value.isascii() and value.isdigit() and len(value) <= DIGITS}
     jobs = _ask(connection, _BY_JOB, "job_id", numbers.values())
     return {value: rows.get(value) or jobs.get(numbers.get(value), []) for value in values}
 
 
-def _by_customer(connection: sa.Connection, _keyring: Keyring, values: Sequence[str]) -> Found:
+def _by_customer(connection: sa.Connection, _keyring: Keyring, _accounts: Accounts, values: Sequence[str]) -> Found:
     return _ask(connection, _BY_CUSTOMER, "customer_id", values)
 
 
-def _by_company(connection: sa.Connection, _keyring: Keyring, values: Sequence[str]) -> Found:
+def _by_company(connection: sa.Connection, _keyring: Keyring, _accounts: Accounts, values: Sequence[str]) -> Found:
     return _ask(connection, _BY_COMPANY, "company_id", values)
 
 
-def _by_token(connection: sa.Connection, keyring: Keyring, values: Sequence[str]) -> Found:
+def _by_token(connection: sa.Connection, keyring: Keyring, _accounts: Accounts, values: Sequence[str]) -> Found:
     digests = {value: keyring.digests(value) for value in values}
     rows = _ask(connection, _BY_TOKEN, "token_digest", (one for each in digests.values() for one in each))
     return {value: [row for one in each for row in rows.get(one, ())] for value, each in digests.items()}
 
 
-_LOOKS: Mapping[Key, Callable[[sa.Connection, Keyring, Sequence[str]], Found]] = {
+_LOOKS: Mapping[Key, Callable[[sa.Connection, Keyring, Accounts, Sequence[str]], Found]] = {
     Key.SCAN_REF: _by_reference,
     Key.EXTERNAL_REF: _by_external_ref,
     Key.TOKEN: _by_token,
