@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -91,7 +92,7 @@ class Shift(Generic[I, O, R]):
         self._done: list[R] = []
         self._ends: deque[datetime] = deque()  # of calls, as long ago as a flush is long
         self._ended_lately: deque[datetime] = deque()
-        self._urgent = False  # of what they came to, something is an event's: not to wait for others
+        self._urgent: list[R] = []  # what those of events came to, where more is to follow: not to wait for others
         self._taking: asyncio.Task[TakenRows] | None = None
         self._taking_opens = 0  # attempts that it may write down
         self._taking_halts = 0  # the number of halts when it began
@@ -139,7 +140,7 @@ class Shift(Generic[I, O, R]):
                     self._begin_taking(self._clock())
                 self._fill(ending=ending)
                 busy = self._calls or self._taking is not None or self._turning is not None
-                if not (busy or self._ready or self._opened or self._done):
+                if not (busy or self._ready or self._opened or self._done or self._urgent):
                     if ending:
                         return not self._stopping.is_set() and self._take_at is not None
                     rung = self._rung or self._rung_for_rows
@@ -168,7 +169,7 @@ class Shift(Generic[I, O, R]):
     @property
     def _free_for_events(self) -> int:
         """Attempts that may be written down for events: as many as may be in doubt at most."""
-        return max(self._free + self._flush_most - len(self._done), 0)
+        return max(self._free + self._flush_most - len(self._done) - len(self._urgent), 0)
 
     @property
     def _flush_most(self) -> int:
@@ -260,27 +261,28 @@ class Shift(Generic[I, O, R]):
         now = self._clock()
         halted = self._halt.is_set()
         lot = [] if ending or halted else self._next(now)
-        results_due = self._done and (
-            halted or self._urgent or now - self._flushed_at >= FLUSH_EVERY or len(self._done) * 2 >= self._flush_most
+        results_due = (self._done or self._urgent) and (
+            halted or now - self._flushed_at >= FLUSH_EVERY or len(self._done) * 2 >= self._flush_most
         )
-        lot_due = len(lot) and (
-            lot[0].is_event
-            or (
-                self._opens_at(lot[0].slot, now) <= now
-                # Not counting the places that are kept for events of a taking.
-                and (self._free + self._taking_opens >= max(self._places // EMPTY_PLACES, 1) or not self._calls)
-            )
+        events = list(takewhile(lambda item: item.is_event, lot))
+        lot_due = len(lot) > len(events) and (
+            self._opens_at(lot[len(events)].slot, now) <= now
+            # Not counting the places that are kept for events of a taking.
+            and (self._free + self._taking_opens >= max(self._places // EMPTY_PLACES, 1) or not self._calls)
         )
-        if not results_due and not lot_due:
+        if not (results_due or lot_due or self._urgent or events):
             return
         if halted:
             await self._give_back()
+        results, self._urgent = self._urgent, []
+        if results_due or lot_due:
+            results, self._done = [*results, *self._done], []
+            self._flushed_at = now
+        else:
+            lot = events  # alone, and so in a short transaction: the rest follows with the flush
         for _ in lot:
             self._ready.popleft()
-        results, self._done = self._done, []
         self._halt.clear()  # what set it is among these; another call may set it anew while they are being written
-        self._urgent = False
-        self._flushed_at = now
         self._turn_opens = len(lot)
         # The halts as of now, not when the task begins: one meanwhile is one that these calls must not be made after.
         self._turning = self._beside(self._turn(results, lot, self._halts))
@@ -377,10 +379,10 @@ class Shift(Generic[I, O, R]):
             if self._work.halts(result):
                 self._halts += 1
                 self._halt.set()
-            self._done.append(result)
+            follows = self._work.leads_on and self._work.item(opened).is_event
+            (self._urgent if follows else self._done).append(result)
             self._ends.append(self._clock())
             self._ended_lately.append(self._ends[-1])
-            self._urgent = self._urgent or (self._work.leads_on and self._work.item(opened).is_event)
             many = len(self._done) * 2 >= self._flush_most
             if self._urgent or self._halt.is_set() or len(self._done) == 1 or many:
                 self._wake.set()
@@ -444,7 +446,7 @@ class Shift(Generic[I, O, R]):
         """Wait for a result, a bell, or the next time at which there is something to do."""
         now = self._clock()
         times = [now + LINGER]
-        if self._done and self._turning is None:
+        if (self._done or self._urgent) and self._turning is None:
             times.append(self._flushed_at + FLUSH_EVERY)
         if self._takes_at is not None and not ending:
             times.append(self._takes_at)
@@ -476,8 +478,8 @@ class Shift(Generic[I, O, R]):
             self._done.extend(self._work.not_made(opened) for opened in taken.opened)
         self._done.extend(self._work.not_made(opened) for opened, _ in self._opened)  # for want of a place
         self._opened.clear()
-        if self._done:
-            results, self._done = self._done, []
+        if self._done or self._urgent:
+            results, self._done, self._urgent = [*self._urgent, *self._done], [], []
             await self._results.write(results)
         await self._give_back()
         try:
