@@ -35,8 +35,8 @@ SET_CLOCK_EVERY = timedelta(seconds=10)
 # until the lot is written, so that looking for garbage among it takes time and finds nothing.
 NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST = 50_000, 20, 50
 # How long a thread may hold the interpreter while another wants it. A statement gives it up and asks for it again some
-# ten times on its way, and at Python's 5 ms may wait behind the loop, or behind another statement, each time. Shorter
-# looked better in single runs of the latency benchmark (docs/benchmarks.md); it was not settled.
+# times on its way, and at Python's 5 ms may wait behind the loop, or behind another statement, each time. Shorter looked
+# better in single runs of the latency benchmark; by turns no difference was to be seen (docs/benchmarks.md).
 SWITCH_SECONDS = 0.001
 _calmed: set[int] = set()
 
