@@ -144,7 +144,8 @@ def next_move(parts: Parts, outlook: Outlook, batch_id: int) -> tuple[datetime, 
         senders = [states[rule.name] for rule in wanted]
         account = states[parts.budget_of(name).name] if name in parts.accounts else None
         if account is not None and all(state.stopped_at is None for state in [account, *senders]):
-            going.append((at, account))
+            # The sender's own reason, where it is paused until then.
+            going.append((at, next((state for state in senders if state.blocked_until == at), account)))
     for what in take_overs(parts, states):
         if what.source in outlook.accounts:
             due_at = parts.failover.first_due(what, batch_id, now=parts.clock())

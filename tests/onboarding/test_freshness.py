@@ -11,7 +11,9 @@ import pytest
 from worker.customers import Channel
 from worker.endings import Kind, Problem
 from worker.models import Budget, InvitationRow, Job
+from worker.one_batch import next_move
 from worker.receiving import Receiver
+from worker.report import status
 from worker.senders.fake import FakeSender
 from worker.states import JobState
 
@@ -49,7 +51,7 @@ class Stoppable(FakeSender):
 async def test_while_a_sender_is_stopped_no_session_is_asked_for_that_only_it_could_tell_of(make_on_both):
     world = make_on_both(senders={"email": FakeSender(), "sms": Stoppable()}, concurrency=1)
     world.set(Budget, Budget.name == "sender/sms", stopped_at=world.clock(), stop_reason="HTTP 401")
-    world.add(
+    batch = world.add(
         *(customer(f"T{number}", channel=Channel.SMS) for number in range(3)),
         customer("Both", channel=Channel.BOTH),
         customer("Mail"),
@@ -62,6 +64,10 @@ async def test_while_a_sender_is_stopped_no_session_is_asked_for_that_only_it_co
         ("waits_for_sender", 0, 0, None)
     }
     assert all(4 * MINUTE < row.due_at - world.clock() <= 5 * MINUTE for row in waiting)
+    outlook = world.parts.facts.outlook(batch)
+    assert set(outlook.for_senders) == {("kyc", Channel.SMS), ("kyc", Channel.BOTH)}
+    assert next_move(world.parts, outlook, batch) is None  # a person's turn
+    assert status(world.parts, world.parts.batches.find(str(batch)))["waits"]["waits_for_sender"]["rows"] == 4
     world.senders["sms"].broken = False
     world.parts.resume()  # what waits is looked at again at once
     await world.work()
@@ -77,6 +83,17 @@ async def test_what_waits_for_a_sender_is_put_off_by_the_lot_and_not_taken_for_i
     waits = world.rows(Job, reason="waits_for_sender")
     assert len(waits) == 30 - len(world.asked)
     assert all(row.due_at == world.clock() + 10 * MINUTE for row in waits)
+
+
+async def test_what_waits_for_the_end_of_a_senders_pause_says_so(make):
+    world = make()
+    until = world.clock() + 2 * HOUR
+    world.set(Budget, Budget.name == "sender/email", blocked_until=until, pause_reason="421 later")
+    batch = world.add(customer("Ona"))
+    await world.work()
+    assert (world.asked, world.job("Ona").due_at) == ([], until)
+    at, state = next_move(world.parts, world.parts.facts.outlook(batch), batch)
+    assert (at, state.pause_reason) == (until, "421 later")
 
 
 async def test_a_short_pause_of_a_sender_keeps_nobody_waiting(make):
