@@ -207,6 +207,17 @@ def test_the_reminders_of_a_customer_who_is_withdrawn_go_with_the_job(shelf, rem
     assert after(shelf, 2 * DAY) == []
 
 
+def test_for_a_customer_whom_another_list_waits_for_they_go_on_for_that_one(shelf, reminding):
+    reminding()
+    batch = invited(shelf)
+    other = shelf.add(customer("Ona"))
+    Decisions(shelf.database).cancel(batch, now=shelf.clock())
+    shelf.take()
+    assert shelf.job("Ona", batch_id=other).state is JobState.INVITED
+    assert after(shelf, 2 * DAY) == ["reminder-1"]
+    assert shelf.row(InvitationRow, kind="reminder-1").batch_id == other
+
+
 # The cap on messages.
 
 

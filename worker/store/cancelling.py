@@ -10,7 +10,7 @@ from worker.models import InvitationRow, Job
 from worker.states import OPEN_JOBS, InvitationState, JobState
 from worker.store.database import fetch
 from worker.store.outbox import tell_of_jobs
-from worker.store.sessions import HELD_FIRST
+from worker.store.sessions import CANCELLED, FIRST, HELD_FIRST
 
 
 def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> None:
@@ -28,7 +28,9 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
     unsent = sa.update(InvitationRow).where(
         InvitationRow.job_id.in_(ids), InvitationRow.state == InvitationState.WAITING
     )
-    over = {"state": InvitationState.SUPERSEDED, "due_at": None, "reason": "cancelled"}
+    # A reminder keeps its time: another list's job may take the session over, and it with it.
+    due_at = sa.case((InvitationRow.kind == FIRST, None), else_=InvitationRow.due_at)
+    over = {"state": InvitationState.SUPERSEDED, "due_at": due_at, "reason": CANCELLED}
     connection.execute(unsent.values(over))
     promote(connection, ids, doubtful, now=now)
 

@@ -37,6 +37,7 @@ OF_ITS_SESSION = sa.and_(
 )
 # In doubt, and for a person to decide: nobody is asked about a reminder.
 HELD_FIRST = (InvitationRow.state == InvitationState.HELD, InvitationRow.kind == FIRST)
+CANCELLED = "cancelled"  # the reason of messages that ended with their job
 ABANDONED = "abandoned"  # the reason of a message in doubt that a person gave up
 
 
@@ -176,7 +177,21 @@ def _take_over(
             states.append(InvitationState.WAITING)
         else:
             states.append(row.state)
+            _take_reminders_over(connection, job, session_id, channel)
     return states
+
+
+def _take_reminders_over(connection: sa.Connection, job: sa.Row[Any], session_id: uuid.UUID, channel: str) -> None:
+    """Let the reminders of a message that is out go on for this job, where they ended with the job before it."""
+    ended = sa.update(InvitationRow).where(
+        InvitationRow.session_id == session_id,
+        InvitationRow.channel == channel,
+        InvitationRow.kind != FIRST,
+        InvitationRow.state == InvitationState.SUPERSEDED,
+        InvitationRow.reason == CANCELLED,
+    )
+    owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
+    connection.execute(ended.values(**owner, state=InvitationState.WAITING, reason=""))
 
 
 def _gone_in_doubt(state: InvitationState, in_doubt: uuid.UUID | None) -> bool:
