@@ -237,3 +237,20 @@ async def test_a_template_that_does_not_work_is_held_and_names_the_template_not_
     assert world.senders["email"].messages == []
     (attempt,) = world.rows(Attempt, account="email")
     assert attempt.closed_at is not None
+
+
+async def test_who_does_nothing_is_reminded_gets_another_link_and_is_left_alone_in_the_end(make):
+    world = make(templates='reminders = ["1 day"]')  # most is 2
+    world.provider.lifetime = timedelta(days=2)
+    await issued(world)
+    for _ in range(10):
+        await world.work()
+        world.clock.advance(days=1)
+    mails = world.senders["email"].messages
+    links = [next(word for word in mail.text.split() if word.startswith("https://")) for mail in mails]
+    assert len(mails) == 6
+    assert links[0] == links[1] != links[2] == links[3] != links[4] == links[5]
+    assert ["reminder" in mail.subject.lower() for mail in mails] == [False, True] * 3
+    job = world.job("Ona")
+    assert (job.state, job.reason) == (JobState.LAPSED, "reissues_spent")
+    assert len(world.asked) == 3

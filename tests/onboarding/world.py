@@ -22,7 +22,7 @@ from worker.senders.fake import FakeSender
 from worker.settings import load
 from worker.store.batches import AcceptedLine
 from worker.store.jobs import BATCH
-from worker.sweep import return_leases, ringable, take_over
+from worker.sweep import look_after, return_leases, ringable
 
 from .virtual_time import VirtualClock
 
@@ -156,7 +156,7 @@ class World:
     async def tick(self) -> bool:
         """What the timer does, once, and the work that it rings for; whether there was any."""
         return_leases(self.parts)
-        take_over(self.parts)
+        look_after(self.parts)
         due = ringable(self.parts)
         await self.serve(*(f"{step}:{name}" for step, name in due))
         return bool(due)
