@@ -34,9 +34,9 @@ SET_CLOCK_EVERY = timedelta(seconds=10)
 # Collect garbage after this many new objects, and the older ones rarely: most of what a lot of rows is made of lives
 # until the lot is written, so that looking for garbage among it takes time and finds nothing.
 NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST = 50_000, 20, 50
-# How long a thread may hold the interpreter while another wants it. A transaction gives it up and asks for it again with
-# each statement that it waits for, and at Python's 5 ms may wait behind the loop, or another one, each time. Shorter
-# looked better in single runs of the latency benchmark; by turns no difference was to be seen (docs/benchmarks.md).
+# How long a thread may hold the interpreter while another wants it. A transaction gives it up and asks for it again
+# with each statement that it waits for, and at Python's 5 ms may wait behind the loop, or another one, each time.
+# Shorter looked better in single runs of the latency benchmark; by turns nothing was to be seen (docs/benchmarks.md).
 SWITCH_SECONDS = 0.001
 _calmed: set[int] = set()
 
