@@ -143,14 +143,18 @@ class Invitations:
             if not ours:
                 return
             # A reminder whose link has become too old just does not leave.
-            due = {ours[item.id]: due_at for item, due_at in stale if item.id in ours and item.kind == FIRST}
+            firsts = [(item, due_at) for item, due_at in stale if item.id in ours and item.kind == FIRST]
+            due = {ours[item.id]: due_at for item, due_at in firsts}
+            sessions = [item.session_id for item, _ in firsts]
             over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": "stale_link"}
             # A reminder that waits is another question's: it repeats a link that was sent.
-            first = InvitationRow.job_id.in_(due) & (InvitationRow.kind == FIRST)
+            first = InvitationRow.session_id.in_(sessions) & (InvitationRow.kind == FIRST)
             others = InvitationRow.id.in_(list(ours)) | (first & (InvitationRow.state == InvitationState.WAITING))
             connection.execute(sa.update(InvitationRow).where(others).values(over))
             query = sa.select(Job.id, Job.customer_id, Job.purpose)
-            query = query.where(Job.id.in_(due), Job.state == JobState.ISSUED).order_by(Job.id)
+            # Not one that has another session by now: its message on another channel was found too old before.
+            query = query.where(Job.id.in_(due), Job.state == JobState.ISSUED, Job.session_id.in_(sessions))
+            query = query.order_by(Job.id)
             jobs = fetch(connection, query.with_for_update())
             had = sessions_of(connection, [row.customer_id for row in jobs])
             moves = [

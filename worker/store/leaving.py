@@ -85,7 +85,7 @@ def sort_out(
 def of_no_use(letter: sa.Row[Any]) -> bool:
     """Whether the session or the job has ended meanwhile, or the job or its batch was cancelled.
 
-    Not where the link has ended before it reached anybody: that one is to be replaced.
+    Not where the link has ended before it reached anybody: that one is to be replaced, unless it has been.
     """
     return _of_no_use(letter) is not None
 
@@ -93,7 +93,8 @@ def of_no_use(letter: sa.Row[Any]) -> bool:
 def _of_no_use(letter: sa.Row[Any]) -> Never | None:
     if letter.cancelled_at is not None:
         return Never(InvitationState.SUPERSEDED, "cancelled")
-    replaceable = letter.job_state is JobState.ISSUED and letter.kind == FIRST
+    of_now = letter.job_session_id == letter.session_id
+    replaceable = letter.job_state is JobState.ISSUED and letter.kind == FIRST and of_now
     if letter.session_state is SessionState.EXPIRED and replaceable:
         return None
     if letter.session_state not in LIVE_SESSIONS or letter.job_state in (JobState.COMPLETED, JobState.LAPSED):

@@ -92,6 +92,7 @@ _LETTERS = (
         CustomerRow.timezone,
         Job.purpose,
         Job.state.label("job_state"),
+        Job.session_id.label("job_session_id"),
         Job.channel.label("job_channel"),
         Job.template,
         Job.floor_seconds,
