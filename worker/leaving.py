@@ -5,9 +5,11 @@ from datetime import datetime
 
 from worker.states import InvitationState
 
-# Reasons of what waits: until its message may leave; until there is room for it in its sender's queue.
+# Reasons of what waits: until its message may leave; until there is room for it in its sender's queue; until it is
+# decided about a customer who has handed everything in.
 QUIET = "quiet_hours"
 WAITS_FOR_SENDER = "waits_for_sender"
+IN_REVIEW = "in_review"
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,21 @@ def test_a_message_that_has_not_left_is_of_no_use_once_the_customer_has_finished
     assert shelf.take_letters() == []
 
 
+def test_nobody_who_has_handed_everything_in_is_asked_to_or_given_another_link(shelf, ear):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    ear.tell(REVIEW)
+    for _ in range(8):  # until the link has ended, too
+        assert shelf.take_letters() == []
+        shelf.clock.advance(days=1)
+    assert shelf.row(InvitationRow).reason == "in_review"
+    assert (shelf.job("Ona").state, shelf.job("Ona").result) == (JobState.ISSUED, "review")
+    ear.tell(OVER)  # a review that ended without a verdict
+    shelf.issue()
+    (letter,) = shelf.take_letters()
+    assert letter.session_id == shelf.row(SessionRow, state=SessionState.WAITING).id
+
+
 def test_a_link_that_expired_before_its_message_left_is_replaced(shelf, ear):
     shelf.add(customer("Ona"))
     shelf.issue()

@@ -7,21 +7,25 @@ pure modules; here is only who is asked about what.
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from worker.keyring import CannotOpen, Keyring
-from worker.leaving import Later, Never, NotNow
+from worker.leaving import IN_REVIEW, Later, Never, NotNow
 from worker.lookups import Doubt
 from worker.models import InvitationRow
+from worker.news import Result
 from worker.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.store import lots, quiet_messages, reminding, spent_messages, suppressing
 from worker.store.inviting import move_jobs
 from worker.store.letters import InvitationTerms, TakenInvitation, opened
 from worker.store.sealing import Erased
 from worker.store.sessions import FIRST
+
+# A verdict ends what waits for it at once; this is for a review that ends without one.
+ASK_AGAIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,8 +39,23 @@ class Candidate:
 Question = Callable[
     [sa.Connection, Keyring, InvitationTerms, Sequence[Candidate], datetime], Mapping[uuid.UUID, NotNow]
 ]
+
+
+def in_review(
+    _connection: sa.Connection, _keyring: Keyring, _terms: InvitationTerms, messages: Sequence[Candidate], now: datetime
+) -> Mapping[uuid.UUID, NotNow]:
+    """The first messages to customers who had the link elsewhere and have done their part: nobody asks them again,
+    nor buys them another link because this one has grown old."""
+    return {
+        one.item.id: Later(now + ASK_AGAIN, IN_REVIEW)
+        for one in messages
+        if one.letter.result == Result.REVIEW and one.item.kind == FIRST and not one.item.ended
+    }
+
+
 # Asked of all that are not in doubt: those are looked up, not sent.
 QUESTIONS: tuple[Question, ...] = (
+    in_review,
     suppressing.to_suppressed_addresses,
     spent_messages.spent,
     reminding.still_right,
