@@ -10,6 +10,9 @@ from worker.endings import Cancel
 from worker.models import Attempt, Budget, InvitationRow, Job, SessionRow
 from worker.pacing import Limit
 from worker.states import InvitationState, JobState
+from worker.store.decisions import Decisions, Which
+from worker.store.suppressions import release, suppress
+from worker.suppression import Reason
 
 from .shelf import WEEK, customer
 
@@ -64,7 +67,10 @@ def test_one_who_has_been_sent_the_link_is_invited_without_a_second_message(shel
     assert len(shelf.rows(InvitationRow)) == 1
 
 
-@pytest.mark.parametrize("state", [InvitationState.FAILED, InvitationState.BOUNCED, InvitationState.SUPERSEDED])
+REACHED_NOBODY = ("failed", "bounced", "superseded", "suppressed")
+
+
+@pytest.mark.parametrize("state", [InvitationState(word) for word in REACHED_NOBODY])
 def test_a_message_that_reached_nobody_is_sent_again_under_the_same_id(shelf, served, state):
     batch = served(invitation=state)
     before = shelf.row(InvitationRow)
@@ -72,6 +78,23 @@ def test_a_message_that_reached_nobody_is_sent_again_under_the_same_id(shelf, se
     (letter,) = shelf.send()
     assert letter.id == before.id
     assert shelf.job("Ona", batch_id=batch).state is JobState.INVITED
+
+
+def test_a_retry_asks_again_whether_an_address_is_suppressed(shelf, keyring):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    with shelf.database.write() as connection:
+        suppress(connection, keyring, "email", "ona@example.org", Reason.MANUAL, "somebody", now=shelf.clock())
+    assert shelf.send() == []
+    for released in (False, True):
+        assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.FAILED, "suppressed")
+        if released:
+            with shelf.database.write() as connection:
+                release(connection, keyring, "email", "ona@example.org")
+        Decisions(shelf.database).retry(Which(batch), now=shelf.clock())
+        taken(shelf)
+        assert len(shelf.send()) == released
+    assert shelf.job("Ona").state is JobState.INVITED
 
 
 def test_a_message_in_doubt_is_not_sent_again(shelf, served):

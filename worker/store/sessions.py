@@ -27,7 +27,12 @@ from worker.store.sealing import ERASED, seal_session
 
 FIRST = "invitation"  # the kind of a session's first message, as opposed to its reminders
 # An invitation in one of these did not reach anybody: a later job of the same customer may send it after all.
-UNSENT = (InvitationState.FAILED, InvitationState.SUPERSEDED, InvitationState.BOUNCED)
+UNSENT = (
+    InvitationState.FAILED,
+    InvitationState.SUPERSEDED,
+    InvitationState.BOUNCED,
+    InvitationState.SUPPRESSED,
+)
 # In the very words of the partial index: SQLite uses it for no others.
 IS_LIVE = SessionRow.state.in_([lots.fixed(SessionState.WAITING), lots.fixed(SessionState.STARTED)])
 NO_QUIET_HOURS: Mapping[str, QuietHours] = MappingProxyType({})
