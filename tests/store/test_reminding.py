@@ -9,7 +9,7 @@ import pytest
 from worker.asking import Hours
 from worker.caps import Caps
 from worker.customers import Channel
-from worker.endings import Hold, Kind
+from worker.endings import Hold, Kind, LookUp
 from worker.models import InvitationRow, Job, SessionRow
 from worker.quiet import QuietHours
 from worker.states import InvitationState, JobState, SessionState
@@ -242,6 +242,18 @@ def test_what_has_been_superseded_or_refused_does_not_count(shelf, reminding):
     invited(shelf)
     shelf.set(InvitationRow, InvitationRow.kind == "reminder-2", state=InvitationState.FAILED)
     assert after(shelf, 2 * DAY) == ["reminder-1"]
+
+
+def test_a_message_whose_hand_over_is_to_be_looked_up_counts_for_it_may_have_left(shelf, reminding):
+    reminding()
+    shelf.letters = replace(shelf.letters, caps=Caps(3, 1))
+    shelf.add(customer("Ona", channel=Channel.BOTH))
+    shelf.issue()
+    unknown = shelf.clock() + timedelta(hours=1)
+    shelf.hand_over(shelf.take_letters(channel="sms"), LookUp(unknown, "unknown", "no answer"), channel="sms")
+    text = shelf.row(InvitationRow, channel="sms")
+    assert (text.state, text.due_at) == (InvitationState.WAITING, unknown)
+    assert shelf.take_letters() == []
 
 
 def test_while_the_last_message_may_be_on_its_way_another_one_waits(shelf, reminding):

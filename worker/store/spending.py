@@ -19,7 +19,7 @@ from worker.store.database import fetch
 
 @dataclass(frozen=True)
 class Messages:
-    """A customer's messages: handed over, or perhaps so; and under the lease of somebody who may hand them over."""
+    """A customer's messages: handed over, or perhaps so; and those that are being, or are looked up."""
 
     sent: int = 0
     sending: int = 0
@@ -37,7 +37,9 @@ _SESSIONS = (
     .group_by(SessionRow.customer_id, SessionRow.purpose)
 )
 _THEIRS = sa.select(SessionRow.id).where(lots.among(SessionRow.customer_id, "customers"))
-_SENDING = sa.case((InvitationRow.state == lots.fixed(InvitationState.WORKING), 1), else_=0)
+# A hand-over that is to be looked up may have been carried out; until that is known it is on its way.
+_LOOKED_UP = sa.and_(InvitationRow.state == lots.fixed(InvitationState.WAITING), InvitationRow.in_doubt.is_not(None))
+_SENDING = sa.case((sa.or_(InvitationRow.state == lots.fixed(InvitationState.WORKING), _LOOKED_UP), 1), else_=0)
 # Session by session, through the index. Joined, and by statistics from before a list, all invitations would be read;
 # and this is asked each time that messages are taken.
 _MESSAGES = (
@@ -51,7 +53,7 @@ _MESSAGES = (
     )
     .where(
         lots.within(InvitationRow.session_id, _THEIRS),
-        InvitationRow.state.in_([lots.fixed(state) for state in sorted(COUNTED)]),
+        sa.or_(InvitationRow.state.in_([lots.fixed(state) for state in sorted(COUNTED)]), _LOOKED_UP),
     )
     .group_by(InvitationRow.session_id)
 )
