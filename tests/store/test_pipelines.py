@@ -1,5 +1,8 @@
 """Statements that are answered with the next one: in their order, in one transaction, and no failure is lost."""
 
+import select
+from contextlib import suppress
+
 import pytest
 import sqlalchemy as sa
 
@@ -46,6 +49,71 @@ def test_what_fails_later_is_raised_and_nothing_of_the_transaction_is_kept(datab
     with database.write() as connection:  # the same connection: it is as good as before
         assert things(connection) == []
         add(connection, 1)
+
+
+def answered(connection):
+    """Wait until the server has said something that nobody has read."""
+    assert select.select([connection.connection.driver_connection.pgconn.socket], [], [], 10)[0]
+
+
+FOLLOWING = {
+    "a query": things,
+    "another later": lambda connection: add(connection, 2),
+    "several": lambda connection: [add(connection, 2), add(connection, 3), things(connection)],
+    "a savepoint": lambda connection: connection.begin_nested(),
+    "many rows": lambda connection: connection.execute(INSERT, [{"id": 5}, {"id": 6}]),
+    "the commit": lambda connection: None,
+}
+
+
+@pytest.mark.parametrize("follow", FOLLOWING.values(), ids=FOLLOWING)
+def test_what_has_failed_before_the_next_statement_is_sent_is_raised_as_what_it_is(database, follow):
+    with pytest.raises(sa.exc.IntegrityError) as caught, database.write() as connection:  # noqa: PT012
+        add(connection, 1)
+        things(connection)
+        add(connection, 1)
+        answered(connection)
+        follow(connection)
+    assert caught.value.orig.sqlstate == "23505"
+    for _ in range(2):
+        with database.write() as connection:
+            assert things(connection) == []
+
+
+def test_an_exception_of_our_own_is_not_replaced_by_what_failed_before_it(database):
+    with pytest.raises(ZeroDivisionError), database.write() as connection:  # noqa: PT012
+        add(connection, 1)
+        add(connection, 1)
+        raise ZeroDivisionError
+    with database.write() as connection:
+        assert things(connection) == []
+
+
+def test_of_a_savepoint_that_is_rolled_back_nothing_is_kept_and_the_rest_is(database):
+    with database.write() as connection:
+        add(connection, 1)
+        with pytest.raises(sa.exc.IntegrityError), connection.begin_nested():  # noqa: PT012
+            add(connection, 2)
+            things(connection)
+            add(connection, 1)
+            answered(connection)
+            add(connection, 3)
+        add(connection, 4)
+        assert things(connection) == [1, 4]
+
+
+def test_a_process_that_stands_still_behind_one_is_ended_by_the_server(database):
+    other = Database(database.engine.url.render_as_string(hide_password=False))
+    let_go = False
+    with suppress(sa.exc.OperationalError), database.write() as connection:
+        connection.execute(sa.text("SET idle_in_transaction_session_timeout = '20ms'"))
+        add(connection, 1)
+        with other.write() as waiting:
+            waiting.execute(sa.text("SET LOCAL lock_timeout = '5s'"))
+            waiting.execute(INSERT, {"id": 1})
+            let_go = True
+    other.close()
+    assert let_go
 
 
 def test_an_exception_between_them_takes_back_what_was_not_answered_yet(database):

@@ -2,11 +2,15 @@
 
 A transaction of ten statements took twelve round trips, in each of which its thread gave the interpreter up and had
 to get it back. The connection stays in libpq's pipeline mode. Each statement is waited for as before, but for BEGIN and
-those that are run with `LATER`: nothing is read of these, and what fails in one is raised by the next statement that is
-waited for, or by the commit. They are carried out in their order, in the same transaction.
+those that are run with `LATER`: nothing is read of these, and what fails in one is raised by the next statement, or by
+the commit. They are carried out in their order, in the same transaction.
+
+Behind each the server is told that nothing more comes for now. Else it would take a process that stands still there for
+one whose statement is running, and never end its transaction for its idleness.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -15,6 +19,9 @@ from sqlalchemy import event
 
 # The execution options of a statement of which nothing is read, not even how many rows it changed.
 LATER: Mapping[str, Any] = {"onboarding_later": True}
+
+# Of what is left of a transaction's answers: one does, two where the first finds what has failed.
+_READS = 5
 
 
 def send_together(engine: sa.Engine) -> None:
@@ -27,6 +34,8 @@ def send_together(engine: sa.Engine) -> None:
     event.listen(engine, "connect", _begin)
     event.listen(engine, "begin", _begin_transaction)
     event.listen(engine, "after_cursor_execute", _wait)
+    event.listen(engine, "rollback", _forget)
+    event.listen(engine, "rollback_savepoint", _forget_since)
 
 
 def is_alive(connection: Any) -> None:
@@ -53,6 +62,31 @@ def _begin_transaction(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN", execution_options=LATER)
 
 
-def _wait(_connection: Any, cursor: Any, _statement: str, _given: Any, context: Any, _many: bool) -> None:
+def _wait(_connection: Any, cursor: Any, statement: str, _given: Any, context: Any, _many: bool) -> None:
+    connection = cursor.connection
     if "onboarding_later" not in context.execution_options:
-        cursor.connection._pipeline.sync()
+        connection._pipeline.sync()
+    elif statement != "BEGIN":  # which holds nothing that others might want
+        with connection.lock:
+            connection._pipeline._enqueue_sync()
+            connection.wait(connection._pipeline._communicate_gen())
+
+
+def _forget(connection: sa.Connection) -> None:
+    """Read what is left of the answers to a transaction that is given up.
+
+    Once one has failed, all that was sent behind it has failed too. The driver would raise that in the rollback, in
+    place of what the first was, by which others tell a deadlock, or bad data, from a database that is away.
+    """
+    if connection.invalidated or connection.closed:
+        return
+    driver: Any = connection.connection.driver_connection
+    for _ in range(_READS):
+        if driver.closed or not driver._pipeline.result_queue:
+            return
+        with suppress(psycopg.Error):
+            driver._pipeline.sync()
+
+
+def _forget_since(connection: sa.Connection, _name: str, _context: None) -> None:
+    _forget(connection)
