@@ -25,6 +25,37 @@ def test_a_lease_that_has_not_run_out_is_left_alone(shelf):
     assert shelf.job("Ona").state is JobState.WORKING
 
 
+class CutOff(Exception):
+    pass
+
+
+@pytest.mark.parametrize("what", ["job", "message"])
+def test_whoever_does_not_know_of_its_taking_gives_back_nothing_that_somebody_else_has_taken(shelf, what):
+    shelf.add(customer("Ona"))
+    if what == "message":
+        shelf.issue()
+    store, terms = (shelf.jobs, shelf.terms) if what == "job" else (shelf.invitations, shelf.letters)
+    lost = []
+
+    def break_off(_connection, items):
+        lost.extend(items)
+        raise CutOff  # as where the connection breaks at the commit, which nothing comes of
+
+    with pytest.raises(CutOff):
+        store.take(terms, most=10, now=shelf.clock(), beside=break_off)
+    shelf.clock.advance(milliseconds=1)
+    (theirs,) = shelf.take() if what == "job" else shelf.take_letters()
+    assert theirs.fence == lost[0].fence
+    if what == "job":
+        (opened,) = shelf.open([theirs])
+    else:
+        (opened,) = shelf.handovers.open(terms, [theirs], repeatable=False, now=shelf.clock())
+    store.release(terms.rule, lost, now=shelf.clock())
+    row = shelf.row(Job if what == "job" else InvitationRow)
+    assert (row.state.value, row.lease_until) == ("working", theirs.lease_until)
+    assert shelf.row(Attempt, id=opened.attempt_id).closed_at is None
+
+
 def test_a_row_that_was_only_taken_goes_back_free(shelf):
     shelf.add(customer("Ona"))
     was_due_at = shelf.clock()

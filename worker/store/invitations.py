@@ -119,7 +119,8 @@ class Invitations:
         with self._database.write(within) as connection:
             if any(item.probe for item in invitations):
                 budgets.end_probe(connection, rule)
-            LEASES.give_back(connection, [(item.id, item.fence) for item in invitations], now=now)
+            leases = [(item.id, item.fence, item.lease_until) for item in invitations]
+            LEASES.give_back(connection, leases, now=now)
             budgets.give_back(connection, rule, [item.slot for item in invitations])
 
     def replace(

@@ -247,7 +247,7 @@ class Jobs:
         with self._database.write(within) as connection:
             if any(job.probe for job in jobs):
                 budgets.end_probe(connection, rule)
-            unmade = LEASES.give_back(connection, [(job.id, job.fence) for job in jobs], now=now)
+            unmade = LEASES.give_back(connection, [(job.id, job.fence, job.lease_until) for job in jobs], now=now)
             budgets.give_back(connection, rule, [job.slot for job in jobs])
             budgets.refund_credits(connection, rule, unmade)
 

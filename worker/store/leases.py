@@ -64,7 +64,8 @@ class Leases(Generic[Id, Kept]):
             for doubts in (False, True)
         }
         chosen = lots.among(model.id, "ids")
-        locked = sa.select(model.id, model.fence, model.state, keeps.label("kept")).where(chosen)
+        columns = (model.id, model.fence, model.state, model.lease_until, keeps.label("kept"))
+        locked = sa.select(*columns).where(chosen)
         self._locked = locked.order_by(model.id).with_for_update()
         self._working = states.WORKING
         free: dict[str, Any] = {"state": states.WAITING, "lease_until": None}
@@ -107,14 +108,22 @@ class Leases(Generic[Id, Kept]):
 
     def still_ours(self, connection: sa.Connection, leases: Sequence[tuple[Id, int]]) -> dict[Id, Kept]:
         """Of these (row, fence) the rows that nobody has taken since, with what is kept of them; locked."""
-        ids = lots.keys(row_id for row_id, _ in leases)
-        rows = [row for row in fetch(connection, self._locked, {"ids": ids}) if row.state is self._working]
+        rows = self._leased(connection, [row_id for row_id, _ in leases])
         held = {(row.id, row.fence): row.kept for row in rows}
         return {row_id: held[row_id, fence] for row_id, fence in leases if (row_id, fence) in held}
 
-    def give_back(self, connection: sa.Connection, leases: Sequence[tuple[Id, int]], *, now: datetime) -> int:
-        """Let go of rows that no call was made for; how many calls, look-ups apart, had been written down for them."""
-        ours = self.still_ours(connection, leases)
+    def _leased(self, connection: sa.Connection, ids: Sequence[Id]) -> list[sa.Row[Any]]:
+        rows = fetch(connection, self._locked, {"ids": lots.keys(ids)})
+        return [row for row in rows if row.state is self._working]
+
+    def give_back(self, connection: sa.Connection, leases: Sequence[tuple[Id, int, datetime]], *, now: datetime) -> int:
+        """Let go of rows that no call was made for; how many calls, look-ups apart, had been written down for them.
+
+        By the lease's end as well as the fence: where nobody knows whether a taking was committed, it may not be,
+        and somebody else may have taken the row under the same fence since, and be calling.
+        """
+        held = {(row.id, row.fence, row.lease_until) for row in self._leased(connection, [one[0] for one in leases])}
+        ours = [lease[0] for lease in leases if lease in held]
         if not ours:
             return 0
         given = {"ids": lots.keys(ours), "now": now}
