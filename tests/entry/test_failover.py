@@ -68,8 +68,8 @@ def test_a_row_whose_call_is_in_doubt_at_the_first_is_held_and_never_asked_for_e
     played = play(faults=tuple(Fault.parse(fault) for fault in faults), seed=4)
     desk = prefer(desk_at(played), "kyc", "au-new")
     desk.change(
-        'api_secret = { file = "secrets/idenfy_secret" }\nlimits',
-        'on_unknown = "hold"\napi_secret = { file = "secrets/idenfy_secret" }\nlimits',
+        '[accounts.kyc]\nprovider = "idenfy-kyc"\n',
+        '[accounts.kyc]\nprovider = "idenfy-kyc"\non_unknown = "hold"\n',
     )
     ended = desk.onboard("run", desk.list_of(customers(60)), "--json")
     assert ended.code == 1
