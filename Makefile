@@ -22,7 +22,7 @@ ifeq ($(CI),true)
 export REQUIRE_SERVICES ?= 1
 endif
 
-.PHONY: help install demo run test lint fmt bench trial chaos events record lock clean
+.PHONY: help install demo run test lint fmt bench trial chaos events month record lock clean
 
 help: ## List what there is (this).
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -69,6 +69,10 @@ events: .venv/.dev ## 20,000 events of other people's clients, duplicates, rubbi
 	@for broker in $(or $(BROKER),amqp redis); do \
 		$(PY) -m trials.events --broker $$broker $(if $(SEED),--seed $(SEED)) $(if $(EVENTS),--events $(EVENTS)) \
 			|| exit 1; done
+
+month: .venv/.dev ## A month of 5,000 customers, the worker's counts against a model's: make month SEED=7 CUSTOMERS=500 DAYS=10
+	@$(PY) -m trials.month $(if $(SEED),--seed $(SEED)) $(if $(CUSTOMERS),--customers $(CUSTOMERS)) \
+		$(if $(DAYS),--days $(DAYS)) $(if $(DATABASE),--database $(DATABASE))
 
 record: .venv/.dev ## Record the tests' provider answers again, against test credentials where there are any.
 	@$(PY) -m tests.providers.record

@@ -133,6 +133,9 @@ class _Playing:
         senders = {channel: Mailman(channel, self._people) for channel in ("email", "sms")}
         self._parts = Parts(self._settings, clock=self._clock, jitter=draw.random, senders=senders)
         self._web_parts = Parts(self._settings, clock=self._clock, jitter=draw.random, senders=senders)
+        for parts in (self._parts, self._web_parts):
+            if parts.database.is_sqlite:  # nothing is killed here: what is written need not have reached the disk
+                sa.event.listen(parts.database.engine, "connect", _written_later)
 
     async def live(self) -> Month:
         began, worked = time.monotonic(), time.process_time()
@@ -174,14 +177,15 @@ class _Playing:
             if due >= self.month.until:
                 return
             # To the next whole step: what is due until then is worked on together.
-            steps = -((self.month.start - due) // STEP)
+            steps = -((self.month.start - max(due, self._clock())) // STEP)
             self._move(self.month.start + steps * STEP)
             if self._clock() - self.month.start >= (day + 1) * DAY:
                 day = (self._clock() - self.month.start) // DAY
                 self._show(f"day {day}: {self._providers.asked:,} sessions asked for, {self._people.told:,} told")
 
     async def _work(self, embedded: Embedded) -> None:
-        """Let everything happen that is due now."""
+        """Let everything happen that is due now; what becomes due while that is worked on comes with the next step."""
+        began = self._clock()
         for _ in range(ROUNDS):
             self.month.looks += 1
             await self._agenda.act(self._clock())
@@ -189,10 +193,10 @@ class _Playing:
             await embedded.tick()
             await asyncio.sleep(UNTIL_ALL_WAIT)
             await embedded.runner.wait_until_idle()
-            if await self._due_at(embedded) > self._clock():
+            if await self._due_at(embedded) > began:
                 return
         waits = await embedded.runner.in_thread(self._due_by_table)
-        names = ", ".join(sorted(name for name, due in waits.items() if due <= self._clock()))
+        names = ", ".join(sorted(name for name, due in waits.items() if due <= began))
         self.month.complaints.append(f"nobody works what is due at {self._clock():%d %H:%M}, so it ends there: {names}")
         raise _Stuck
 
@@ -234,6 +238,10 @@ class _Playing:
                     self.month.complaints.append(
                         f"customer {customer.number} has {here} {what} in the database, and {outside} outside"
                     )
+
+
+def _written_later(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA synchronous = OFF")
 
 
 def _ending(job: Any) -> tuple[str, str]:
