@@ -15,11 +15,9 @@ from hypothesis import strategies as st
 # By these names, as the trial has them: a second copy of the model has other behaviours.
 from tests.month.model import DAY, ENDPOINTS, HOUR, MINUTE, Behaviour, Customer, Rules, population
 from tests.onboarding.virtual_time import START
-from trials.month.compare import differences, margin, table
+from trials.month.compare import LATE, differences, margin, table
 from trials.month.run import Lived, Month, Plan, play
 
-# Later than the model by this much, all in all, over a month: each link a step, and what is told half a minute.
-LATE = 10 * MINUTE
 CLOCKS = (-7, 2, 10)  # hours ahead of UTC: night, afternoon and night at the beginning
 
 
@@ -41,10 +39,14 @@ def test_every_behaviour_at_every_endpoint_comes_to_what_the_model_says():
     assert month.told > len(plan.customers)
 
 
-def test_a_count_that_differs_is_named_and_marked():
+def test_a_count_or_a_time_that_differs_is_named_and_a_count_marked():
     plan = Plan((Customer(1, ENDPOINTS[0], Behaviour.NEVER),), Rules(), days=1)
     month = lived(plan)
     assert (month.complaints, differences(plan, month)) == ([], [])
+    early = month.times[1].sessions[0] - 2 * HOUR
+    month.times[1] = replace(month.times[1], sessions=(early,))
+    (named,) = differences(plan, month)
+    assert named.startswith("customer 1, idenfy-kyc never, +0 h: number 1 of its sessions, which the model has at")
     month.lived[1] = Lived(2, 1, 0, "open", "")
     (named,) = differences(plan, month)
     assert "customer 1, idenfy-kyc never" in named

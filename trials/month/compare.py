@@ -3,12 +3,13 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from tests.month.model import Behaviour, Customer, Story, story_of
-from trials.month.run import Lived, Month, Plan
+from trials.month.run import Lived, Month, Plan, Times
 
 COUNTS = ("sessions", "invitations", "reminders")
+LATE = timedelta(minutes=10)
 
 
 def story_told(customer: Customer, plan: Plan, month: Month) -> Story:
@@ -32,14 +33,30 @@ def stories(plan: Plan, month: Month) -> Iterator[tuple[Customer, Story]]:
         yield customer, story_told(customer, plan, month)
 
 
-def differences(plan: Plan, month: Month) -> list[str]:
-    """The customers whose month is not the model's, with both."""
-    return [
-        f"customer {customer.number}, {customer.endpoint.name} {customer.behaviour}, {customer.ahead:+d} h:"
-        f" {_shown(month.lived[customer.number])}; the model says {_shown(said(story))}"
-        for customer, story in stories(plan, month)
-        if month.lived[customer.number] != said(story)
-    ]
+def differences(plan: Plan, month: Month, *, late: timedelta = LATE) -> list[str]:
+    """The customers whose month is not the model's, with both: other counts, or the same at other times.
+
+    `late` is how much later than the model the worker may be in all, after a month of looking now and then.
+    """
+    found = []
+    for customer, story in stories(plan, month):
+        who = f"customer {customer.number}, {customer.endpoint.name} {customer.behaviour}, {customer.ahead:+d} h"
+        ours, theirs = month.lived[customer.number], said(story)
+        if ours != theirs:
+            found.append(f"{who}: {_shown(ours)}; the model says {_shown(theirs)}")
+        elif (at := _another_time(month.times[customer.number], story, late)) is not None:
+            found.append(f"{who}: {at[0]}, which the model has at {at[1]:%d %H:%M}, was at {at[2]:%d %H:%M}")
+    return found
+
+
+def _another_time(times: Times, story: Story, late: timedelta) -> tuple[str, datetime, datetime] | None:
+    """The first that was not at the model's time: what it is, when it ought to be, when it was."""
+    for name in COUNTS:
+        pairs = zip(getattr(story, name), getattr(times, name), strict=True)
+        for number, (ought, was) in enumerate(pairs, 1):
+            if not timedelta(0) <= was - ought <= late:
+                return f"number {number} of its {name}", ought, was
+    return None
 
 
 def margin(plan: Plan, month: Month) -> timedelta:

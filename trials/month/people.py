@@ -194,7 +194,8 @@ class People:
         if self._draw.random() < REPEATED:
             self._later(at, act)
         if self._draw.random() < REPLAYED:
-            self._agenda.add(at + timedelta(days=self._draw.uniform(0.1, 12)), act)
+            # Whole hours: at times at which there is something to do anyway.
+            self._agenda.add(at + timedelta(hours=self._draw.randint(3, 300)), act)
 
     async def _provider_says(self, account: str, event: str, body: bytes, forged: bool, when: datetime) -> None:
         status = await self._post.provider_says(account, event, body, self._clock(), forged=forged)

@@ -68,6 +68,15 @@ class Lived:
     why: str
 
 
+@dataclass(frozen=True)
+class Times:
+    """When a customer's sessions were opened, and when its messages arrived."""
+
+    sessions: tuple[datetime, ...]
+    invitations: tuple[datetime, ...]
+    reminders: tuple[datetime, ...]
+
+
 @dataclass
 class Month:
     """What came of it. `complaints` are what must not have happened, whatever the counts are."""
@@ -75,6 +84,7 @@ class Month:
     start: datetime
     until: datetime
     lived: dict[int, Lived] = field(default_factory=dict)
+    times: dict[int, Times] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
     asked: int = 0
     told: int = 0
@@ -226,7 +236,9 @@ class _Playing:
             person = self._people.people[customer.number]
             job = jobs[id_of(customer.number)]
             ending, why = _ending(job)
-            asked_for = len(self._providers.sessions[customer.number])
+            opened_at = tuple(held.opened.at for held in self._providers.sessions[customer.number])
+            self.month.times[customer.number] = Times(opened_at, tuple(person.invitations), tuple(person.reminders))
+            asked_for = len(opened_at)
             self.month.lived[customer.number] = Lived(
                 asked_for, len(person.invitations), len(person.reminders), ending, why
             )
