@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 # By these names, as the trial has them: a second copy of the model has other behaviours.
-from tests.month.model import DAY, ENDPOINTS, HOUR, MINUTE, Behaviour, Customer, Rules, population
+from tests.month.model import DAY, ENDPOINTS, HOUR, MINUTE, Behaviour, Customer, Endpoint, Rules, population
 from tests.onboarding.virtual_time import START
 from trials.month.compare import LATE, differences, margin, table
 from trials.month.run import Lived, Month, Plan, play
@@ -63,14 +63,31 @@ def test_either_database_lives_through_a_week(database, request, tmp_path):
     assert (month.complaints, differences(plan, month)) == ([], [])
 
 
-customers = st.builds(
-    Customer,
-    st.integers(1, 999_999),
-    st.sampled_from(ENDPOINTS),
-    st.sampled_from(Behaviour),
-    ahead=st.integers(-11, 12),
-    phone=st.booleans(),
-)
+@st.composite
+def endpoints(draw: st.DrawFn) -> tuple[Endpoint, ...]:
+    """The five with other lifetimes, and the floors that routes have by default."""
+    hours = draw(st.lists(st.integers(2, 240), min_size=len(ENDPOINTS), max_size=len(ENDPOINTS)))
+    made = []
+    for endpoint, lives in zip(ENDPOINTS, hours, strict=True):
+        lifetime = lives * HOUR + 17 * MINUTE
+        vendors = endpoint.name.startswith("frankieone")
+        floor = 10 * MINUTE if vendors else min(lifetime / 2, 12 * HOUR)
+        made.append(replace(endpoint, lifetime=lifetime, floor=floor))
+    return tuple(made)
+
+
+def customers(of: tuple[Endpoint, ...]) -> st.SearchStrategy[list[Customer]]:
+    one = st.builds(
+        Customer,
+        st.integers(1, 999_999),
+        st.sampled_from(of),
+        st.sampled_from(Behaviour),
+        ahead=st.integers(-11, 12),
+        phone=st.booleans(),
+    )
+    return st.lists(one, min_size=3, max_size=12, unique_by=lambda customer: customer.number)
+
+
 reminders = st.lists(st.integers(2, 150).map(lambda hours: hours * HOUR - 23 * MINUTE), max_size=3, unique=True)
 rules = st.builds(
     Rules,
@@ -84,7 +101,7 @@ rules = st.builds(
 
 @settings(max_examples=5, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
 @given(
-    st.lists(customers, min_size=3, max_size=12, unique_by=lambda customer: customer.number),
+    endpoints().flatmap(customers),
     rules,
     st.booleans(),
     st.integers(0, 1000),

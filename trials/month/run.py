@@ -47,7 +47,8 @@ UNTIL_ALL_WAIT = 0.001
 
 @dataclass(frozen=True)
 class Plan:
-    """What is played. `database` is the URL of an empty one, "" for a SQLite file in the folder."""
+    """What is played. Endpoints of one name are the same. `database` is the URL of an empty one, "" for a SQLite file
+    in the folder."""
 
     customers: tuple[Customer, ...]
     rules: Rules
@@ -128,7 +129,8 @@ class _Playing:
         public = self._jwt_key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        lifetimes = {endpoint.name: endpoint.lifetime for endpoint in ENDPOINTS}
+        endpoints = [*ENDPOINTS, *(customer.endpoint for customer in plan.customers)]
+        lifetimes = {endpoint.name: endpoint.lifetime for endpoint in endpoints}
         database = plan.database or f"sqlite:///{folder / 'onboarding.db'}"
         self._settings = configured(
             folder, database, plan.rules, fallback=plan.fallback, jwt_key=public.decode(), lifetimes=lifetimes
