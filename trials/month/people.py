@@ -78,6 +78,7 @@ class People:
         self.people = {customer.number: Person(customer) for customer in customers}
         self.complaints: list[str] = []
         self.told = 0
+        self.strangers = 0  # things told of nobody here
         self._post: Post  # `say_to`
         self._rules, self._providers, self._agenda, self._clock, self._draw = rules, providers, agenda, clock, draw
 
@@ -185,6 +186,7 @@ class People:
         for step in plans.steps(held.opened.endpoint, "finish", review=timedelta(0), edition="current"):
             for opened, forged in ((held.opened, True), (stranger, False)):
                 body = webhooks_idenfy.encoded(step.body(opened, at, at))
+                self.strangers += not forged
                 self._later(at, partial(self._provider_says, held.account, step.event, body, forged))
 
     def _event(self, account: str, opened: Opened, step: plans.Step, acted_at: datetime, at: datetime) -> None:

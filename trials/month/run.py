@@ -33,7 +33,7 @@ from worker.bootstrap import Parts
 from worker.caps import COUNTED
 from worker.embedded import Embedded
 from worker.importing import import_list, options_of
-from worker.models import InvitationRow, Job, SessionRow, Webhook
+from worker.models import Attempt, InvitationRow, Job, Reissued, SessionRow, Webhook
 from worker.runner import LONGEST_SHIFT, Runner
 from worker.states import InvitationState, JobState
 from worker.store import schema
@@ -231,9 +231,23 @@ class _Playing:
             jobs = {row.customer_id: row for row in connection.execute(_JOBS)}
             sessions = Counter({row.customer_id: row.number for row in connection.execute(_SESSIONS)})
             messages = Counter({row.customer_id: row.number for row in connection.execute(_MESSAGES)})
-            broken = connection.execute(_BROKEN).scalar_one()
-        if broken:
-            self.month.complaints.append(f"{broken} webhooks could not be worked off")
+            firsts = connection.execute(_FIRSTS).scalar_one()
+            counted = connection.execute(_REISSUED).scalar_one() or 0
+            unanswered = connection.execute(_UNANSWERED).scalar_one()
+            webhooks = Counter({row.state: row.number for row in connection.execute(_WEBHOOKS)})
+        served, opened = len(sessions), sessions.total()
+        strangers = self._people.strangers
+        self.month.complaints += [
+            complaint
+            for wrong, complaint in (
+                (firsts != served, f"{firsts} sessions replace none, of {served} customers"),
+                (counted != opened - served, f"{counted} reissues are counted by day, of {opened - served}"),
+                (unanswered, f"{unanswered} calls and messages are left whose answers nobody wrote down"),
+                (webhooks["broken"] or webhooks["alert"], "a webhook could not be worked off, or is for a person"),
+                (webhooks["unknown"] > strangers, f"{webhooks['unknown']} webhooks are nobody's, of {strangers}"),
+            )
+            if wrong
+        ]
         for customer in self._plan.customers:
             person = self._people.people[customer.number]
             job = jobs[id_of(customer.number)]
@@ -282,4 +296,7 @@ _MESSAGES = (
     .where(InvitationRow.state.in_(COUNTED))
     .group_by(SessionRow.customer_id)
 )
-_BROKEN = sa.select(sa.func.count()).select_from(Webhook).where(Webhook.state == "broken")
+_FIRSTS = sa.select(sa.func.count()).select_from(SessionRow).where(SessionRow.replaces.is_(None))
+_REISSUED = sa.select(sa.func.sum(Reissued.count))
+_UNANSWERED = sa.select(sa.func.count()).select_from(Attempt).where(Attempt.closed_at.is_(None))
+_WEBHOOKS = sa.select(Webhook.state, sa.func.count().label("number")).group_by(Webhook.state)
