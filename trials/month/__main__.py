@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.month.model import Rules, population
 from trials.month.compare import differences, margin, table
-from trials.month.run import STEP, Plan, play
+from trials.month.run import STEP, NotEmpty, Plan, play
 
 SHOWN = 20  # of each kind of what is wrong
 
@@ -39,7 +39,10 @@ def main() -> int:
     )
     print(f"seed {seed}: {chosen.customers:,} customers, {chosen.days:g} days", flush=True)
     with tempfile.TemporaryDirectory(prefix="onboarding-month-") as folder:
-        month = play(plan, Path(folder), show=lambda line: print(f"  {line}", file=sys.stderr, flush=True))
+        try:
+            month = play(plan, Path(folder), show=lambda line: print(f"  {line}", file=sys.stderr, flush=True))
+        except NotEmpty as error:
+            parser.error(str(error))
     for line in table(plan, month):
         print(line)
     wrong, differ = month.complaints, differences(plan, month)

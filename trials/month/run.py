@@ -95,7 +95,10 @@ class Month:
 
 
 def play(plan: Plan, folder: Path, *, show: Callable[[str], None] = lambda _line: None) -> Month:
-    """Live through it. The folder is for the configuration, the list, and the database where none is named."""
+    """Live through it. The folder is for the configuration, the list, and the database where none is named.
+
+    Raises NotEmpty.
+    """
     loop = _OneThread()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(_Playing(plan, folder, loop, show).live())
@@ -113,6 +116,10 @@ class _OneThread(VirtualLoop):
         except Exception as error:
             done.set_exception(error)
         return done
+
+
+class NotEmpty(Exception):
+    """The database has been used; the text says so."""
 
 
 class _Stuck(Exception):
@@ -173,9 +180,10 @@ class _Playing:
 
     def _begin(self) -> None:
         self._parts.ready()
-        imported = import_list(self._parts, self._list, options_of(self._parts), name="month.csv", strict=True)
-        if not imported.new:
-            raise ValueError("the database is not empty")
+        with self._parts.database.read() as connection:
+            if connection.execute(sa.select(Job.id).limit(1)).first() is not None:
+                raise NotEmpty("the database holds jobs already: name an empty one")
+        import_list(self._parts, self._list, options_of(self._parts), name="month.csv", strict=True)
 
     async def _runner(self, parts: Parts, *, ring_invite: Callable[[str], None]) -> Runner:
         return Runner(parts, self._providers, AsyncExitStack(), ring_invite=ring_invite, longest=LONGEST_SHIFT)  # type: ignore[arg-type]
