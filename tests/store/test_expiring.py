@@ -178,6 +178,17 @@ def test_nobody_who_was_erased_gets_another(shelf, scan):
     assert shelf.job("Ona").state is JobState.INVITED
 
 
+@pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED])
+def test_the_session_of_a_job_that_has_ended_counts_as_expired_once_its_link_does(shelf, scan, state):
+    invited(shelf)
+    shelf.set(Job, state=state, due_at=None)
+    let_expire(shelf)
+    assert scan() == LookedAt(others=1)
+    row = shelf.row(SessionRow)
+    assert (row.state, row.look_at) == (SessionState.EXPIRED, None)
+    assert shelf.job("Ona").state is state
+
+
 def test_a_customer_who_is_being_reviewed_is_left_alone_though_the_link_has_ended(shelf, scan):
     invited(shelf)
     shelf.set(SessionRow, result="review", state=SessionState.STARTED)

@@ -22,8 +22,8 @@ from worker.keyring import CannotOpen, Keyring
 from worker.models import CustomerRow, Job, SessionRow
 from worker.news import Result
 from worker.outgoing import Happened
-from worker.reissue import Decision, Lapsed, Reissue, ReissueRule, Standing, Wait, decide
-from worker.states import JobState, SessionState
+from worker.reissue import SETTLES, Decision, Lapsed, Leave, Reissue, ReissueRule, Standing, Wait, Why, decide
+from worker.states import LIVE_SESSIONS, JobState, SessionState
 from worker.store import lots, reissued, spending
 from worker.store.database import Database, fetch, outlive_deadlocks
 from worker.store.jobs import BATCH, EVENT, PAUSED
@@ -166,7 +166,7 @@ class _Lot:
         replaced = 0
         for row in rows:
             job, decision = decided.get(row.id, (None, None))
-            over = isinstance(decision, Reissue | Lapsed)
+            over = isinstance(decision, Reissue | Lapsed) or self._ended_unused(row, decision)
             if over and row.state is not SessionState.EXPIRED:
                 ended.append(row.id)
             changes.append(
@@ -186,6 +186,12 @@ class _Lot:
         _MOVE_SESSIONS.run(self.connection, changes)
         tell_of_sessions(self.connection, ended, Happened.SESSION_EXPIRED, now=self.now)
         return LookedAt(replaced, len(jobs) - replaced, len(rows) - len(jobs))
+
+    def _ended_unused(self, row: Any, decision: Decision | None) -> bool:
+        """Whether the link of a customer who is left alone has ended: nobody asks about this session any more."""
+        left_alone = decision is None or (isinstance(decision, Leave) and decision.why in (Why.ENDED, Why.ERASED))
+        unused = row.state in LIVE_SESSIONS and row.result != Result.REVIEW
+        return left_alone and unused and row.expires_at + SETTLES <= self.now
 
     def _allowed_from(self, row: Any) -> datetime:
         by_adapter = self.terms.reissue_at.get(row.account)
