@@ -1,6 +1,7 @@
 """POST /webhooks/ACCOUNT over a real socket: who comes in, what is kept, what is answered."""
 
 import asyncio
+import gzip
 import hashlib
 import hmac
 import io
@@ -131,6 +132,15 @@ async def test_what_is_too_large_or_compressed_is_refused_unread(site):
     large = raw({**VERIFIED, "data": "x" * (LARGEST - 1000)})
     assert (await send(site, "kyc", large, key=HOOKS["HOOK"])).status == 200
     assert len(kept(site)) == 1
+
+
+async def test_a_body_that_one_of_several_headers_calls_compressed_is_refused_unread(site):
+    signed = ("Idenfy-Signature", "0" * 64)
+    for encodings in (("identity", "gzip"), ("gzip", "identity")):
+        headers = [signed, *(("Content-Encoding", one) for one in encodings)]
+        data = io.BytesIO(gzip.compress(b" " * (LARGEST + 1)))
+        async with site.client.post("/webhooks/kyc", data=data, headers=headers) as response:
+            assert response.status == 415
 
 
 async def test_while_the_database_is_away_the_provider_is_to_send_it_again(site, monkeypatch):

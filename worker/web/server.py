@@ -62,6 +62,8 @@ async def listening(application: web.Application, *, host: str, port: int) -> As
         keepalive_timeout=IDLE_SECONDS,
         lingering_time=LINGERING_SECONDS,
         shutdown_timeout=LAST_WORDS_SECONDS,
+        # A refused body is read for a while too, and one of a megabyte may unpack to a gigabyte, on the loop.
+        auto_decompress=False,
     )
     try:
         await runner.setup()

@@ -21,7 +21,7 @@ from worker.store.webhooks import Arrived
 from worker.web.lots import InThread, Lots, Ring, TooMany
 from worker.web.problems import problem
 from worker.web.readiness import Readiness
-from worker.web.reading import Room, Unacceptable, bounded_body
+from worker.web.reading import Room, Unacceptable, bounded_body, check_not_compressed
 from worker.web.refusals import Refusals
 from worker.web.sources import SMS, Source, account_sources, sender_sources
 
@@ -86,8 +86,7 @@ class WebhookRoutes:
         headers = {header.lower(): value for header, value in request.headers.items()}
         if why := source.refuses_unread(Delivery(b"", headers, path)):
             raise self._refused(source, why)
-        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise Unacceptable(415, "the body is compressed; send it as it is")
+        check_not_compressed(request)
         if request.content_length is not None and request.content_length > source.largest:
             raise Unacceptable(413, f"it has more than {source.largest:,} bytes")
         if self._readiness.why_not is not None:
