@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http_exceptions import HttpProcessingError
 
 from worker.web.application import ROUTE
 
@@ -34,6 +35,17 @@ class AccessLog(AbstractAccessLogger):
         )
 
 
+class _NoStrangers(logging.Filter):
+    """Leaves out what aiohttp says, as an error and with the sender's address, of bytes that are no HTTP: anybody may
+    send such, and the access log has a line for each."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = record.exc_info[0] if record.exc_info else None
+        return kind is None or not issubclass(kind, HttpProcessingError)
+
+
+_connections = logging.getLogger(f"{__name__}.connections")
+_connections.addFilter(_NoStrangers())
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -59,6 +71,7 @@ async def listening(application: web.Application, *, host: str, port: int) -> As
         application,
         access_log_class=AccessLog,
         access_log=log,
+        logger=_connections,
         keepalive_timeout=IDLE_SECONDS,
         lingering_time=LINGERING_SECONDS,
         shutdown_timeout=LAST_WORDS_SECONDS,
