@@ -4,8 +4,10 @@ import asyncio
 import gzip
 import logging
 
+import pytest
 from aiohttp import ClientSession, web
 
+from worker.web.reading import Room, Unacceptable, body, bounded_body
 from worker.web.server import listening
 
 
@@ -36,3 +38,35 @@ async def test_what_is_no_http_is_refused_without_a_word_in_the_log_but_that_it_
         writer.close()
     assert [record.levelname for record in caplog.records] == ["INFO"]  # what strangers write wakes nobody
     assert not any(text in caplog.text for text in ("unguessable", "127.0.0.1"))
+
+
+async def _webhook(request):
+    await bounded_body(request, Room(1, free=1000), largest=1000, seconds=60)
+
+
+async def _event(request):
+    await body(request, seconds=60)
+
+
+@pytest.mark.parametrize("read", [_webhook, _event])
+async def test_who_goes_away_in_the_middle_of_a_body_is_no_bug_of_ours(read):
+    reading, ended = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    async def handler(request):
+        reading.set()
+        try:
+            await read(request)
+        except Exception as error:
+            ended.set_result(error)
+        return web.Response()
+
+    application = web.Application()
+    application.router.add_post("/", handler)
+    async with listening(application, host="127.0.0.1", port=0) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        await reading.wait()
+        writer.close()
+        error = await ended
+    assert isinstance(error, Unacceptable)
+    assert (error.status, str(error)) == (400, "the body broke off")

@@ -1,9 +1,12 @@
 """An event out of an HTTP request: bounded in size and in time."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import unquote
 
 from aiohttp import web
+from aiohttp.http_exceptions import PayloadEncodingError
 
 from worker.envelopes import LARGEST, is_json
 
@@ -49,6 +52,18 @@ def check_not_compressed(request: web.Request) -> None:
         raise Unacceptable(415, "the body is compressed; send it as it is")
 
 
+@asynccontextmanager
+async def _as_it_comes(seconds: float) -> AsyncIterator[None]:
+    """Raises Unacceptable where a body takes longer, or its sender goes away or loses count in the middle of it."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise Unacceptable(408, f"the body did not come within {seconds:g} seconds") from None
+    except (ConnectionError, PayloadEncodingError, web.RequestPayloadError):
+        raise Unacceptable(400, "the body broke off") from None
+
+
 class Room:
     """How many bytes of large bodies may be held at the same time: who is not known yet must not fill the memory."""
 
@@ -72,7 +87,7 @@ async def bounded_body(request: web.Request, room: Room, *, largest: int, second
     taken = 0
     read = bytearray()
     try:
-        async with asyncio.timeout(seconds):
+        async with _as_it_comes(seconds):
             async for part in request.content.iter_any():
                 read += part
                 if len(read) > largest:
@@ -82,8 +97,6 @@ async def bounded_body(request: web.Request, room: Room, *, largest: int, second
                     if not room.take(more):
                         raise Unacceptable(503, "too much is being sent at the same time")
                     taken += more
-    except TimeoutError:
-        raise Unacceptable(408, f"the body did not come within {seconds:g} seconds") from None
     finally:
         room.give_back(taken)
     return bytes(read)
@@ -95,12 +108,9 @@ async def body(request: web.Request, *, seconds: float) -> bytes:
     Not by `request.read`: its bound is that of the application which this one may be mounted in.
     """
     read = bytearray()
-    try:
-        async with asyncio.timeout(seconds):
-            async for part in request.content.iter_any():
-                read += part
-                if len(read) > LARGEST:
-                    raise Unacceptable(413, f"the event has more than {LARGEST:,} bytes")
-    except TimeoutError:
-        raise Unacceptable(408, f"the body did not come within {seconds:g} seconds") from None
+    async with _as_it_comes(seconds):
+        async for part in request.content.iter_any():
+            read += part
+            if len(read) > LARGEST:
+                raise Unacceptable(413, f"the event has more than {LARGEST:,} bytes")
     return bytes(read)
