@@ -114,6 +114,14 @@ def test_a_token_beside_one_of_somebody_else_is_found():
     assert reader.refuses(Delivery(b"{}", headers), now=NOW) == ""
 
 
+def test_what_proxies_add_is_not_taken_for_tokens():
+    reader = frankie(secret=None, jwt_key=PUBLIC)
+    hosts = {"host": "hooks.example.com", "x-forwarded-host": "hooks.example.org", "x-forwarded-server": "a.b.c"}
+    copies = {f"x-copy-{number}": token(key=OTHER) for number in range(3)}
+    headers = {**hosts, "x-version": "1.2.3", **copies, "authorization": f"Bearer {token()}"}
+    assert reader.refuses(Delivery(b"{}", headers), now=NOW) == ""
+
+
 def hmac_token(alg="HS256"):
     """The known confusion: the public key, which everybody may have, taken for a secret."""
     key = PUBLIC.encode()

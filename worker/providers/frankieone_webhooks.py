@@ -106,7 +106,9 @@ class FrankieOneWebhooks:
     def _refuses_token(self, delivery: Delivery, now: datetime) -> str:
         """The header's name is not documented: whichever it is, only FrankieOne can sign what is in it."""
         assert self._key is not None  # noqa: S101 -- the caller has looked
-        tokens = [value for value in delivery.headers.values() if jwt.looks_like_one(value)][:CANDIDATES]
+        tokens = list(dict.fromkeys(value for value in delivery.headers.values() if jwt.looks_like_one(value)))[
+            :CANDIDATES
+        ]
         refusals = [jwt.refusal(token, self._key, now=now) for token in tokens]
         return "" if "" in refusals else next(iter(refusals), "it has no token")
 

@@ -24,7 +24,11 @@ HASHES: Mapping[str, hashes.HashAlgorithm] = {
 LONGEST = 8192  # characters; a signature of 4,096 bits takes 683
 LEAST_BITS = 2048
 LEEWAY = timedelta(minutes=1)  # for clocks that differ
-FORM = re.compile(r"(?:Bearer\s+)?([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)", re.ASCII | re.IGNORECASE)
+# The first part is a JSON object, and so are its first letters: `{`, then a quote or white space.
+# The name of a host (in `Host`, and in what proxies add) and a version have three parts too.
+FORM = re.compile(
+    r"(?:[Bb][Ee][Aa][Rr][Ee][Rr]\s+)?(e[wy][A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)", re.ASCII
+)
 
 
 def public_key(pem: str) -> rsa.RSAPublicKey:
@@ -41,7 +45,8 @@ def public_key(pem: str) -> rsa.RSAPublicKey:
 
 
 def looks_like_one(value: str) -> bool:
-    """Whether a header's value may be a token: three parts of base64url, after `Bearer` or alone."""
+    """Whether a header's value may be a token: three parts of base64url, the first of them of an object, after
+    `Bearer` or alone."""
     return len(value) <= LONGEST and FORM.fullmatch(value.strip()) is not None
 
 
