@@ -90,6 +90,7 @@ def test_the_schemes_own_port_may_be_there_or_not(ours, theirs):
         "https://other.example.com/callbacks/sms",
         "https://[::1/",
         "nonsense",
+        "https://onboard.example.com/callbacks/sms?\udcff",
     ],
 )
 def test_one_for_another_address_is_refused(url):

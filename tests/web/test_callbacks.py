@@ -57,6 +57,18 @@ async def test_who_answers_stop_is_not_written_to_any_more_and_twilio_is_answere
     assert "+37060000001" not in repr(rows(site, Suppression))
 
 
+async def test_a_copy_of_a_genuine_answer_written_in_another_way_is_the_same_answer(site):
+    body, headers = form(STOPPED)
+    copies = [
+        urlencode(list(reversed(STOPPED.items()))).encode(),
+        body.replace(b"STOP", b"%53TOP"),
+        body + b"&Body=STOP",
+    ]
+    for one in (body, *copies):
+        assert (await send(site, "sms", one, headers)).status == 204
+    assert len(rows(site, Webhook)) == 1
+
+
 async def test_a_query_in_twilios_address_is_signed_with_it(site):
     body, headers = form(STOPPED, url=f"{ADDRESS}?a=b%20c")
     assert (await send(site, "sms?a=b%20c", body, headers)).status == 204

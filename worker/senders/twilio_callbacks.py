@@ -49,9 +49,22 @@ def refusal(headers: Mapping[str, str], body: bytes, *, url: str, keys: Iterable
 
 
 def signature(key: str, url: str, pairs: Sequence[tuple[str, str]]) -> str:
+    signed = url.encode("utf-8", "surrogatepass") + _signed(pairs)
+    return base64.b64encode(hmac.new(key.encode(), signed, hashlib.sha1).digest()).decode("ascii")
+
+
+def signed_part(body: bytes) -> bytes:
+    """What the signature says of the form: the same for all the ways to write what it fits, such as in another order.
+
+    The form as it came where it is none.
+    """
+    pairs = _pairs(body)
+    return body if pairs is None else _signed(pairs)
+
+
+def _signed(pairs: Sequence[tuple[str, str]]) -> bytes:
     """A parameter that is given twice with the same value counts once, as in Twilio's own libraries."""
-    signed = url + "".join(name + value for name, value in sorted(set(pairs)))
-    return base64.b64encode(hmac.new(key.encode(), signed.encode(), hashlib.sha1).digest()).decode("ascii")
+    return "".join(name + value for name, value in sorted(set(pairs))).encode()
 
 
 def read(body: bytes) -> DeliveryNews | NotUnderstood:

@@ -102,7 +102,9 @@ class TextSource:
         return twilio_callbacks.refusal(delivery.headers, delivery.body, url=url, keys=keys)
 
     def read(self, delivery: Delivery) -> Arrived | Unreadable:
-        return _of_sender(self.name, _digests(self._parts, delivery.body), twilio_callbacks.read(delivery.body))
+        # Of what is signed, not of its bytes: one that was heard, in another order, would be another genuine one.
+        digests = _digests(self._parts, twilio_callbacks.signed_part(delivery.body))
+        return _of_sender(self.name, digests, twilio_callbacks.read(delivery.body))
 
 
 class MailSource:
