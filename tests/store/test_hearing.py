@@ -293,6 +293,24 @@ def test_an_account_speaks_for_those_that_share_its_address_alone(ona, ear):
     assert ona.job("Ona").state is JobState.COMPLETED
 
 
+def test_a_copy_of_what_another_account_was_told_says_nothing_of_the_customers_session_here(ona, ear):
+    """Both may have one key; and the customer, whom the one account did not take, a session of each."""
+    (kept,) = ona.rows(SessionRow)
+    there = {
+        "id": uuid.uuid4(),
+        "purpose": "at another",
+        "account": "au",
+        "reference": "scan-there",
+        "token_digest": None,
+    }
+    with ona.database.write() as connection:
+        row = connection.execute(sa.select(SessionRow.__table__)).one()
+        connection.execute(sa.insert(SessionRow.__table__).values(row._asdict() | there))
+    ear.tell(replace(APPROVED, match=((Key.SCAN_REF, "scan-there"), (Key.CLIENT_ID, "Ona"))))
+    assert ona.row(SessionRow, id=kept.id).state is SessionState.WAITING
+    assert ona.job("Ona").state is JobState.INVITED
+
+
 def test_a_companys_later_events_name_it_by_an_id_that_an_earlier_one_brought(ona, ear):
     ear.tell(news(STARTED, Result.REVIEW, company_id="company-7"))
     ear.tell(news(EXPIRED, match=((Key.COMPANY_ID, "company-7"),)))

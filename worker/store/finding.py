@@ -34,18 +34,23 @@ def find(connection: sa.Connection, keyring: Keyring, asked: Sequence[Asked]) ->
     Not locked: what is read besides its id, customer and purpose may have changed since.
     """
     found: dict[uuid.UUID, sa.Row[Any]] = {}
+    others: set[uuid.UUID] = set()  # what is about sessions of accounts that it does not speak for
     open_ = [one for one in asked if one.news.match]
     for place in range(max((len(one.news.match) for one in open_), default=0)):
-        open_ = [one for one in open_ if one.id not in found and place < len(one.news.match)]
+        open_ = [one for one in open_ if one.id not in found and one.id not in others and place < len(one.news.match)]
         for key in {one.news.match[place][0] for one in open_}:
             by_key = [one for one in open_ if one.news.match[place][0] is key]
             accounts = frozenset().union(*(one.accounts for one in by_key))
             rows = _LOOKS[key](connection, keyring, accounts, [one.news.match[place][1] for one in by_key])
             for one in by_key:
-                ours = [row for row in rows.get(one.news.match[place][1], ()) if row.account in one.accounts]
+                named = rows.get(one.news.match[place][1], ())
+                ours = [row for row in named if row.account in one.accounts]
                 session = _chosen(key, one.news, ours)
                 if session is not None:
                     found[one.id] = session
+                elif key is Key.SCAN_REF and named and not ours:
+                    # A copy of what another account was told. Its customer may have a session here too.
+                    others.add(one.id)
     return found
 
 
