@@ -11,6 +11,7 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
 from worker.web.application import ROUTE
+from worker.web.reading import BROKEN_OFF
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +37,12 @@ class AccessLog(AbstractAccessLogger):
 
 
 class _NoStrangers(logging.Filter):
-    """Leaves out what aiohttp says, as an error and with the sender's address, of bytes that are no HTTP: anybody may
-    send such, and the access log has a line for each."""
+    """Leaves out what aiohttp says, as an error and with the sender's address, of bytes that are no HTTP, and of who
+    hangs up while the rest of a refused body is read: anybody may, and the access log has a line for each."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         kind = record.exc_info[0] if record.exc_info else None
-        return kind is None or not issubclass(kind, HttpProcessingError)
+        return kind is None or not issubclass(kind, (HttpProcessingError, *BROKEN_OFF))
 
 
 _connections = logging.getLogger(f"{__name__}.connections")
