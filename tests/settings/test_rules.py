@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from worker.cli.exits import CannotStart
+from worker.cli.web import address
 from worker.pacing import Limit
 from worker.store.leading import IN_DOUBT_FOR
 
@@ -181,12 +183,31 @@ def test_a_key_that_the_provider_needs_is_missed(account: str, key: str, tmp_pat
     assert line.startswith(f"accounts.{account}.{key}: missing")
 
 
-def test_a_web_server_that_others_can_reach_needs_credentials(tmp_path: Path) -> None:
-    (line,) = problems(tmp_path, tree(web={"bind": "0.0.0.0:8080"}))
-    assert line.startswith("web.bind: anything but loopback needs `users` or `event_keys`")
+EVENTS, HOOK = [{"env": "EVENTS_KEY"}], {"env": "IDENFY_WEBHOOK_KEY"}
+LET_IN = {
+    "events": (("web", "event_keys"), EVENTS),
+    "users": (("web", "users"), {"ona": HOOK}),
+    "webhooks": (("accounts", "kyc", "webhook_keys"), [HOOK]),
+    "webhooks in a secret's place": (("accounts", "au", "webhook_secret"), {"env": "FRANKIE_CUSTOMER"}),
+    "bounces": (("email", "callback_keys"), [HOOK]),
+    "answers to texts": (("links", "base_url"), "https://onboard.example.com"),
+}
 
-    assert problems(tmp_path, tree(web={"bind": "0.0.0.0:8080", "event_keys": [{"env": "EVENTS_KEY"}]})) == []
+
+@pytest.mark.parametrize("somebody", LET_IN)
+def test_a_web_server_that_others_can_reach_needs_credentials_of_anybody_at_all(somebody: str, tmp_path: Path) -> None:
+    others = tree(web={"bind": "0.0.0.0:8080"})
+    (line,) = problems(tmp_path, others)
+    assert line.startswith("web.bind: anything but loopback needs credentials of those who are let in")
+    assert problems(tmp_path, with_value(*LET_IN[somebody], others)) == []
     assert problems(tmp_path, tree(web={"bind": "localhost:8080"})) == []
+
+
+def test_what_is_typed_is_held_to_the_same_rule(tmp_path: Path) -> None:
+    with pytest.raises(CannotStart, match="--bind: anything but loopback needs credentials"):
+        address(loaded(tmp_path, tree()), "192.0.2.1:8080")
+    settings = loaded(tmp_path, with_value(*LET_IN["webhooks"]))
+    assert address(settings, "192.0.2.1:8080") == ("192.0.2.1", 8080)
 
 
 def test_a_fallback_needs_its_sender(tmp_path: Path) -> None:

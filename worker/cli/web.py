@@ -15,6 +15,7 @@ from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, start_logging
 from worker.settings import Settings, SettingsError
 from worker.settings.addresses import bind_address, is_loopback
+from worker.settings.rules import NOBODY_KNOWN, knows_anybody
 from worker.store import schema
 from worker.store.database import reason
 from worker.web import app, no_bell
@@ -81,8 +82,9 @@ def address(settings: Settings, bind: str | None) -> tuple[str, int]:
         host, port = bind_address(bind)
     except ValueError as error:
         raise click.UsageError(f"--bind: {error}") from None
-    if not is_loopback(host) and not settings.web.users and not settings.web.event_keys:
-        raise CannotStart("--bind: anything but loopback needs `users` or `event_keys` in [web]")
+    known = knows_anybody(settings.web, settings.accounts.values(), settings.links, settings.email, settings.sms)
+    if not is_loopback(host) and not known:
+        raise CannotStart(f"--bind: {NOBODY_KNOWN}")
     return host, port
 
 

@@ -86,7 +86,7 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
         rules.check_account(account, lease, findings)
     rules.check_routes(routes, accounts, list(given), findings)
     if parts["web"]:
-        rules.check_web(parts["web"], findings)
+        rules.check_web(parts["web"], accounts.values(), parts["links"], parts.get("email"), parts.get("sms"), findings)
     if parts["links"]:
         rules.check_links(parts["links"], findings)
     if parts.get("email"):

@@ -71,7 +71,9 @@ class Web(Section):
     """Webhooks, events and the dashboard."""
 
     bind: Bind = Field(
-        "127.0.0.1:8080", description="Where to listen. Anything but loopback needs `users` or `event_keys`."
+        "127.0.0.1:8080",
+        description="Where to listen. Anything but loopback needs credentials of those who are let in: `users`,"
+        " `event_keys`, or what webhooks and callbacks are known by.",
     )
     users: Users = Field(
         default_factory=dict,

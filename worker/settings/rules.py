@@ -1,6 +1,6 @@
 """Second pass: what keys mean together. Works on whatever part of the configuration is sound."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from worker.settings.outside import Web
 from worker.settings.problems import Findings, suggestion
 from worker.settings.routes import Route
 from worker.settings.secrets import HOW
-from worker.settings.sending import Email
+from worker.settings.sending import Email, Sms
 
 # Keys that only some providers have a use for: on another account they are a mix-up.
 ONLY_FOR = {
@@ -39,6 +39,10 @@ NEEDED = {
 SHORT = timedelta(seconds=60)
 LONGEST_QUIET = timedelta(hours=20)
 CHANNELS = ("email", "sms")
+NOBODY_KNOWN = (
+    "anything but loopback needs credentials of those who are let in: `users` or `event_keys` in [web], an account's"
+    " `webhook_keys`, `jwt_key` or `webhook_secret`, `callback_keys` in [email], or [sms] with `base_url` in [links]"
+)
 
 
 def check_provider_keys(name: str, given: Mapping[str, Any], findings: Findings) -> None:
@@ -90,11 +94,30 @@ def check_routes(
             catch_all = index
 
 
-def check_web(web: Web, findings: Findings) -> None:
-    if not is_loopback(web.host) and not web.users and not web.event_keys:
-        findings.consequence(
-            ("web", "bind"), "anything but loopback needs `users` or `event_keys`, or everybody could come in"
-        )
+def check_web(
+    web: Web,
+    accounts: Iterable[Account],
+    links: Links | None,
+    email: Email | None,
+    sms: Sms | None,
+    findings: Findings,
+) -> None:
+    if not is_loopback(web.host) and not knows_anybody(web, accounts, links, email, sms):
+        findings.consequence(("web", "bind"), NOBODY_KNOWN)
+
+
+def knows_anybody(
+    web: Web, accounts: Iterable[Account], links: Links | None, email: Email | None, sms: Sms | None
+) -> bool:
+    """Whether there is somebody whom the web server would not refuse: each address opens with credentials of its own,
+    so one without any serves nobody else, and is where it is by mistake."""
+    return bool(
+        web.users
+        or web.event_keys
+        or any(account.webhook_keys or account.jwt_key or account.webhook_secret for account in accounts)
+        or (email and email.callback_keys)
+        or (sms and links and links.base_url)
+    )
 
 
 def check_links(links: Links, findings: Findings) -> None:
