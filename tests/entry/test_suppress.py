@@ -43,6 +43,17 @@ def test_an_address_is_suppressed_asked_for_and_released_again(desk, kept, monke
     assert kept() == {("email", "complaint"): 1}
 
 
+def test_a_user_without_a_name_may_suppress_too(desk, kept, monkeypatch):
+    def nameless(_number):
+        raise KeyError("getpwuid(): uid not found: 12345")  # a container that runs as any number
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nameless)
+    assert desk.onboard("suppress", "vita@example.com").code == 0
+    assert kept() == {("email", "manual"): 1}
+
+
 def test_a_file_of_addresses_is_taken_line_by_line_and_its_bad_lines_are_named(desk, kept):
     gone = desk.write("gone.txt", "\ufeff# by letter\nvita@example.com\n\n060000000\nnobody\n+37060000000\n")
     ended = desk.onboard("suppress", "--file", gone, "--reason", "stop", "--json")

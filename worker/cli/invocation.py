@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +42,14 @@ class Invocation:
         from worker.cli.opening import parts_of
 
         return parts_of(self.settings(), migrate=migrate)
+
+
+def operator() -> str:
+    """Who gives the command, for the audit log: a user's number where it has no name, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):
+        return f"user {os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
 
 def find_batch(parts: Parts, which: str) -> BatchFacts:

@@ -1,6 +1,5 @@
 """`onboard report`: what became of each row."""
 
-import getpass
 import os
 import sys
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import TextIO
 import click
 
 from worker.cli.exits import CannotStart
-from worker.cli.invocation import Invocation, find_kept
+from worker.cli.invocation import Invocation, find_kept, operator
 from worker.report import Columns, status, write_csv, write_jsonl
 
 
@@ -46,7 +45,7 @@ def report(
         with opened(out) as stream:
             if with_links:
                 parts.facts.audit(
-                    actor=getpass.getuser(), action="report with links", subject=f"batch {found.id}", now=parts.clock()
+                    actor=operator(), action="report with links", subject=f"batch {found.id}", now=parts.clock()
                 )
             lines = parts.facts.lines(found.id, with_links=with_links)
             if form == "html":

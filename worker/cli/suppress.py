@@ -1,6 +1,5 @@
 """`onboard suppress`: addresses that must not be written to."""
 
-import getpass
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import click
 from worker.bootstrap import Parts
 from worker.cli.decide import YES, confirm
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
-from worker.cli.invocation import Invocation
+from worker.cli.invocation import Invocation, operator
 from worker.countries import alpha2
 from worker.intake import contacts
 from worker.intake.lines import Refusal
@@ -154,7 +153,7 @@ def _add(parts: Parts, given: list[_Given], refused: list[_Refused], reason: Rea
             before = suppressions.suppressed(connection, parts.keyring, [(one.channel, one.address) for one in lot])
             for one in {(one.channel, one.address): one for one in lot}.values():
                 suppressions.suppress(
-                    connection, parts.keyring, one.channel, one.address, reason, getpass.getuser(), now=parts.clock()
+                    connection, parts.keyring, one.channel, one.address, reason, operator(), now=parts.clock()
                 )
                 new += (one.channel, one.address) not in before
     _audit(parts, "suppress", f"{_addresses(len(given))} ({reason.value})")
@@ -251,7 +250,7 @@ def _kept(parts: Parts, one: _Given) -> suppressions.Kept | None:
 
 
 def _audit(parts: Parts, action: str, subject: str) -> None:
-    parts.facts.audit(actor=getpass.getuser(), action=action, subject=subject, now=parts.clock())
+    parts.facts.audit(actor=operator(), action=action, subject=subject, now=parts.clock())
 
 
 def _say_json(action: str, refused: list[_Refused], **facts: Any) -> None:
