@@ -44,6 +44,11 @@ webhook_secret = {{ env = "PATH_SECRET" }}
 provider = "idenfy-kyc"
 api_key = {{ env = "SECRET" }}
 api_secret = {{ env = "SECRET" }}
+[accounts.twin]
+provider = "idenfy-kyc"
+api_key = {{ env = "SECRET" }}
+api_secret = {{ env = "SECRET" }}
+webhook_keys = [{{ env = "HOOK" }}]
 [[routes]]
 accounts = ["kyc"]
 [email]

@@ -62,6 +62,13 @@ async def test_each_of_the_keys_lets_a_webhook_in_and_it_is_kept_once(start, url
     assert "Quirin" not in repr(row)
 
 
+async def test_a_copy_is_known_at_the_address_of_another_account_of_the_same_providers_account(start, url):
+    site = await start(url)
+    told = [await send(site, account, raw(VERIFIED), key=HOOKS["HOOK"]) for account in ("twin", "kyc", "twin")]
+    assert [one.body["state"] for one in told] == ["taken", "duplicate", "duplicate"]
+    assert len(kept(site)) == 1
+
+
 async def test_what_was_taken_is_worked_off_right_away(start, url):
     site = await start(url)
     await send(site, "kyc", raw(VERIFIED), key=HOOKS["HOOK"], Idenfy_Event_Type="IDENTIFICATION_AUTO_FINISHED")

@@ -12,7 +12,7 @@ from worker.deliveries import DeliveryNews, NotUnderstood
 from worker.news import SessionNews
 from worker.providers import webhooks
 from worker.providers.account import AccountUnusable
-from worker.providers.registry import build_webhook_reader
+from worker.providers.registry import build_webhook_reader, webhook_peers
 from worker.providers.webhooks import Delivery, Unreadable, WebhookReader
 from worker.senders import email_callbacks, twilio_callbacks
 from worker.standard_webhooks import ID
@@ -45,8 +45,11 @@ class AccountSource:
 
     largest = webhooks.LARGEST
 
-    def __init__(self, parts: Parts, account: str, reader: WebhookReader) -> None:
+    def __init__(self, parts: Parts, account: str, reader: WebhookReader, *, kept_as: str) -> None:
+        """`kept_as`: the account under which it is kept: one for all whose webhooks may come to each other's address,
+        so that a copy is known as one there too."""
         self.name = f"{ACCOUNT}{account}"
+        self._kept_as = f"{ACCOUNT}{kept_as}"
         self._reader, self._parts = reader, parts
 
     def refuses_unread(self, delivery: Delivery) -> str:
@@ -60,8 +63,8 @@ class AccountSource:
         # Of the body alone: the event's name in a header is not signed, and a copy under another name is a copy.
         digests = _digests(self._parts, delivery.body)
         if isinstance(said, Unreadable):
-            return said if said.status >= 400 else Arrived(self.name, digests, "unreadable", None, said.reason)
-        return Arrived(self.name, digests, said.event, said.as_json() if _says_something(said) else None, said.note)
+            return said if said.status >= 400 else Arrived(self._kept_as, digests, "unreadable", None, said.reason)
+        return Arrived(self._kept_as, digests, said.event, said.as_json() if _says_something(said) else None, said.note)
 
 
 class Closed:
@@ -131,6 +134,7 @@ class MailSource:
 def account_sources(parts: Parts) -> dict[str, Source]:
     """By the account's name."""
     sources: dict[str, Source] = {}
+    peers = webhook_peers(parts.settings.accounts)
     for name, account in parts.accounts.items():
         try:
             reader = build_webhook_reader(account)
@@ -138,7 +142,7 @@ def account_sources(parts: Parts) -> dict[str, Source]:
             sources[name] = Closed(f"{ACCOUNT}{name}", str(error))
             continue
         if reader is not None:
-            sources[name] = AccountSource(parts, name, reader)
+            sources[name] = AccountSource(parts, name, reader, kept_as=min(peers[name]))
     return sources
 
 
