@@ -10,7 +10,7 @@ from worker.asking import Hours
 from worker.caps import Caps
 from worker.customers import Channel
 from worker.endings import Hold, Kind, LookUp
-from worker.models import InvitationRow, Job, SessionRow
+from worker.models import Batch, InvitationRow, Job, SessionRow
 from worker.quiet import QuietHours
 from worker.states import InvitationState, JobState, SessionState
 from worker.store import leading
@@ -216,6 +216,17 @@ def test_for_a_customer_whom_another_list_waits_for_they_go_on_for_that_one(shel
     assert shelf.job("Ona", batch_id=other).state is JobState.INVITED
     assert after(shelf, 2 * DAY) == ["reminder-1"]
     assert shelf.row(InvitationRow, kind="reminder-1").batch_id == other
+
+
+def test_one_that_was_taken_as_its_list_was_cancelled_does_not_wait_without_a_time(shelf, reminding):
+    reminding()
+    batch = invited(shelf)
+    other = shelf.add(customer("Ona"))
+    shelf.set(Batch, Batch.id == batch, cancelled_at=shelf.clock())  # and cut off there, or not that far yet
+    assert after(shelf, 2 * DAY) == []
+    shelf.take()
+    assert shelf.job("Ona", batch_id=other).state is JobState.INVITED
+    assert [row for row in shelf.rows(InvitationRow, state=InvitationState.WAITING) if row.due_at is None] == []
 
 
 # The cap on messages.

@@ -194,6 +194,7 @@ def _take_reminders_over(connection: sa.Connection, job: sa.Row[Any], session_id
         InvitationRow.kind != FIRST,
         InvitationRow.state == InvitationState.SUPERSEDED,
         InvitationRow.reason == CANCELLED,
+        InvitationRow.due_at.is_not(None),  # its time had come as the list was cancelled, and is over
     )
     owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
     connection.execute(ended.values(**owner, state=InvitationState.WAITING, reason=""))
