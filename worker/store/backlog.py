@@ -78,7 +78,7 @@ class Rooms:
             return room(keeps=self.keeps, lane=lane, waiting=0, now=self._now)
         left = room(keeps=self.keeps, lane=lane, waiting=self._queue(channel).ahead_of(priority), now=self._now)
         if left == 0 and self._queue(channel).counted_at < self._now - TRUSTED:
-            del self._queues[channel]
+            self._queues.pop(channel, None)  # another thread may have been faster
             left = room(keeps=self.keeps, lane=lane, waiting=self._queue(channel).ahead_of(priority), now=self._now)
         return left
 
