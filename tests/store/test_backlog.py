@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from worker.budgets import BudgetRule
 from worker.models import Budget, Job
 from worker.pacing import Limit
+from worker.store import postponing
 
 from .shelf import customer
 
@@ -82,3 +83,14 @@ def test_a_row_with_both_channels_waits_for_both_senders(shelf):
     assert [job.request.customer.customer_id for job in jobs] == ["Mail"]
     row = shelf.row(Job, customer_id="Both")
     assert (row.reason, row.due_at) == ("waits_for_sender", shelf.clock() + 2 * HOUR)
+
+
+def test_what_waits_for_a_sender_is_put_forward_lot_by_lot(shelf, monkeypatch):
+    shelf.add(*(customer(f"C{number}") for number in range(5)))
+    shelf.set(Budget, Budget.name == "sender/email", blocked_until=shelf.clock() + 2 * HOUR)
+    assert shelf.take(terms=terms(shelf)) == []
+    monkeypatch.setattr(postponing, "LOT", 2)
+    with statements(shelf.database) as made:
+        shelf.jobs.put_forward(now=shelf.clock())
+    assert sum(statement.startswith("UPDATE job") for statement in made) == 3
+    assert {row.due_at for row in shelf.rows(Job)} == {shelf.clock()}

@@ -217,8 +217,11 @@ class Jobs:
 
     def put_forward(self, *, now: datetime) -> None:
         """Look again at once at what waits for a sender."""
-        with self._database.write() as connection:
-            postponing.put_forward(connection, now=now)
+        after: int | None = 0
+        while after is not None:
+            # Lot by lot: they may be a million, and others are to take what is due meanwhile.
+            with self._database.write() as connection:
+                after = postponing.put_forward(connection, after, now=now)
 
     def leave(self, terms: JobTerms) -> None:
         """Give back the account's places: nothing more is called for."""

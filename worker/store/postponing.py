@@ -134,13 +134,29 @@ def put_back(connection: sa.Connection, later: Mapping[int, Later], *, now: date
     _PUT_BACK.run(connection, rows)
 
 
-def put_forward(connection: sa.Connection, *, now: datetime) -> None:
-    """Let what waits for a sender be looked at again at once: a person has had one tried again."""
-    waits = (
+def put_forward(connection: sa.Connection, after: int, *, now: datetime) -> int | None:
+    """Let what waits for a sender be looked at again at once: a person has had one tried again.
+
+    The next lot of it, by id; returns the last of it, None: there is no more. Who is at some of it decides by itself.
+    """
+    ids = list(connection.execute(_WAITS, {"after": after, "now": now, "most": LOT}).scalars())
+    if not ids:
+        return None
+    connection.execute(sa.update(Job).where(lots.among(Job.id, "ids")).values(due_at=now), {"ids": lots.keys(ids)})
+    return ids[-1]
+
+
+_WAITS = (
+    sa.select(Job.id)
+    .where(
+        Job.id > sa.bindparam("after"),
         Job.priority.in_(PRIORITIES),
         Job.state == lots.fixed(JobState.WAITING),
         Job.joins.is_(None),
-        Job.due_at > now,
+        Job.due_at > sa.bindparam("now"),
         Job.reason == WAITS_FOR_SENDER,
     )
-    connection.execute(sa.update(Job).where(*waits).values(due_at=now))
+    .order_by(Job.id)
+    .limit(sa.bindparam("most", type_=sa.Integer()))
+    .with_for_update(skip_locked=True)
+)
