@@ -15,6 +15,7 @@ from worker.news import Key, Result, SessionNews
 from worker.states import InvitationState, JobState, SessionState
 from worker.store.finding import Asked, find
 from worker.store.hearing import Hears
+from worker.store.inviting import move_jobs
 from worker.store.webhook_list import WebhookList
 from worker.store.webhooks import ACCOUNT, UNKNOWN_WAITS, Arrived, Webhooks, WebhookState
 
@@ -401,3 +402,13 @@ def test_what_a_sender_told_is_not_kept_once_nothing_can_be_made_of_it(shelf):
         shelf.clock.now += wait
         unread.work(now=shelf.clock())
     assert (shelf.row(Webhook).state, shelf.row(Webhook).sealed) == ("unknown", None)
+
+
+def test_a_customer_who_finishes_though_the_message_came_back_has_finished(ona, ear):
+    ona.set(InvitationRow, state=InvitationState.BOUNCED, reason="bounced")
+    with ona.database.write() as connection:
+        move_jobs(connection, [ona.job("Ona").id], now=ona.clock())
+    assert (ona.job("Ona").state, ona.job("Ona").reason) == (JobState.FAILED, "bounced")
+    ear.tell(APPROVED)
+    job = ona.job("Ona")
+    assert (job.state, job.result, job.reason) == (JobState.COMPLETED, "approved", "")
