@@ -186,7 +186,7 @@ def job_after(
     if job.session_id != link.id:
         return None
     if job_state_heard(link.heard) is JobState.FAILED:
-        if not _can_fail(job):
+        if not _can_fail(job, link):
             return None
         return Move(JobState.FAILED, link.id, reason=SESSION_FAILED, detail=link.heard.note)
     if job.state is JobState.FAILED and job.reason == SESSION_FAILED and not led:
@@ -202,9 +202,10 @@ def _completed(job: JobNow, link: Link) -> Move | None:
     return None if same else move
 
 
-def _can_fail(job: JobNow) -> bool:
+def _can_fail(job: JobNow, link: Link) -> bool:
     if job.state is JobState.WAITING:
-        return job.in_doubt is None
+        # It waits for another session already: that the old one was cleared away says nothing of the customer.
+        return job.in_doubt is None and link.heard.rank is not Rank.GONE
     if job.state is JobState.HELD:
         return job.in_doubt is None and job.reason not in _ABOUT_ANOTHER
     return job.state in (JobState.ISSUED, JobState.INVITED, JobState.COMPLETED)

@@ -229,6 +229,16 @@ def test_who_hands_in_on_a_link_that_our_clock_called_dead_is_not_asked_for_a_ne
     assert ona.job("Ona").result == ""
 
 
+def test_who_waits_for_a_new_link_gets_it_though_the_old_session_is_cleared_away(ona, ear):
+    ona.clock.advance(days=8)
+    ona.set(SessionRow, state=EXPIRED, look_at=None)
+    ona.set(Job, state=JobState.WAITING, due_at=ona.clock(), reason="session_expired")
+    ear.tell(GONE)
+    assert (ona.job("Ona").state, ona.job("Ona").due_at) == (JobState.WAITING, ona.clock())
+    assert len(ona.issue()) == 1
+    assert ona.job("Ona").state is JobState.ISSUED
+
+
 def test_a_later_end_that_is_a_reason_to_reissue_revives_a_job_that_failed_with_its_session(ona, ear):
     ear.tell(GONE)
     ear.tell(OVER)
