@@ -1,7 +1,7 @@
 """Statements that are answered with the next one: in their order, in one transaction, and no failure is lost."""
 
 import select
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 import sqlalchemy as sa
@@ -103,16 +103,17 @@ def test_of_a_savepoint_that_is_rolled_back_nothing_is_kept_and_the_rest_is(data
 
 
 def test_a_process_that_stands_still_behind_one_is_ended_by_the_server(database):
-    other = Database(database.engine.url.render_as_string(hide_password=False))
+    soon = sa.text("SET idle_in_transaction_session_timeout = '20ms'")
     let_go = False
-    with suppress(sa.exc.OperationalError), database.write() as connection:
-        connection.execute(sa.text("SET idle_in_transaction_session_timeout = '20ms'"))
+    address = database.engine.url.render_as_string(hide_password=False)
+    with closing(Database(address)) as other, suppress(sa.exc.OperationalError), database.write() as connection:
         add(connection, 1)
+        things(connection)  # it is there, and locked
+        connection.execute(soon, execution_options=LATER)
         with other.write() as waiting:
             waiting.execute(sa.text("SET LOCAL lock_timeout = '5s'"))
             waiting.execute(INSERT, {"id": 1})
             let_go = True
-    other.close()
     assert let_go
 
 
