@@ -31,7 +31,9 @@ class Ear:
 
     def __init__(self, shelf):
         self.shelf = shelf
-        hears = Hears(shelf.keyring, {"kyc": frozenset({"kyc", "kyc-narrow"})}, most_reissues=3)
+        hears = Hears(
+            shelf.keyring, {"kyc": frozenset({"kyc", "kyc-narrow"}), "au": frozenset({"au"})}, most_reissues=3
+        )
         self.webhooks = Webhooks(shelf.database, shelf.keyring, {ACCOUNT: hears})
         self.number = 0
 

@@ -14,6 +14,7 @@ from worker.states import LIVE_SESSIONS
 from worker.store import lots
 from worker.store.database import fetch
 
+Accounts = frozenset[str]
 DIGITS = 18  # of a job's number, which the column holds
 # The ids that are one session's alone, and what our own record of it calls them.
 _OWN = {Key.SCAN_REF: "scanRef", Key.ENTITY_ID: "entityId"}
@@ -28,10 +29,13 @@ class Asked:
     accounts: frozenset[str]
 
 
-def find(connection: sa.Connection, keyring: Keyring, asked: Sequence[Asked]) -> dict[uuid.UUID, sa.Row[Any]]:
+def find(
+    connection: sa.Connection, keyring: Keyring, asked: Sequence[Asked], *, everyone: Accounts = frozenset()
+) -> dict[uuid.UUID, sa.Row[Any]]:
     """The session that each means, by the first of its ids that tells; one that means none of ours is left out.
 
-    Not locked: what is read besides its id, customer and purpose may have changed since.
+    `everyone` are all accounts: what names a session of one that it does not speak for means nobody else's either. Not
+    locked: what is read besides its id, customer and purpose may have changed since.
     """
     found: dict[uuid.UUID, sa.Row[Any]] = {}
     others: set[uuid.UUID] = set()  # what is about sessions of accounts that it does not speak for
@@ -41,6 +45,7 @@ def find(connection: sa.Connection, keyring: Keyring, asked: Sequence[Asked]) ->
         for key in {one.news.match[place][0] for one in open_}:
             by_key = [one for one in open_ if one.news.match[place][0] is key]
             accounts = frozenset().union(*(one.accounts for one in by_key))
+            accounts |= everyone if key is Key.SCAN_REF else frozenset()
             rows = _LOOKS[key](connection, keyring, accounts, [one.news.match[place][1] for one in by_key])
             for one in by_key:
                 named = rows.get(one.news.match[place][1], ())
@@ -76,7 +81,6 @@ def _contradicts(key: Key, news: SessionNews, row: sa.Row[Any]) -> bool:
 
 
 Found = Mapping[str, Sequence[sa.Row[Any]]]
-Accounts = frozenset[str]
 _COLUMNS = (
     SessionRow.id,
     SessionRow.customer_id,

@@ -46,7 +46,7 @@ class Hears:
         told = sorted(told, key=lambda one: (one.received_at, one.id))
         news = {one.id: news_of(one.said) for one in told}
         asked = [Asked(one.id, news[one.id], self._accounts(one.source)) for one in told]
-        found = find(connection, self._keyring, asked)
+        found = find(connection, self._keyring, asked, everyone=frozenset(self._peers))
         chains = _chains(connection, {(row.customer_id, row.purpose) for row in found.values()})
         before = {key: chain.copy() for key, chain in chains.items()}
         became = {}
