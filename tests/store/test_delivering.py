@@ -5,19 +5,24 @@ from datetime import timedelta
 from threading import Lock
 
 import pytest
+import sqlalchemy as sa
 
 from worker.customers import Channel, Person
 from worker.deliveries import DeliveryNews, Fate, Stop
 from worker.endings import Done, Hold
+from worker.ids import new_id
 from worker.models import Batch, CustomerRow, InvitationRow, Job, SessionRow, Suppression, Tally
 from worker.quiet import QuietHours
 from worker.reissue import SETTLES
 from worker.self_pause import PauseRule
 from worker.states import InvitationState, JobState, SessionState
+from worker.store.callbacks import Delivers, said_of
 from worker.store.database import outlive_deadlocks
-from worker.store.delivering import _BY_REFERENCE, DeliveryTerms, Told, deliver
+from worker.store.delivering import _BY_REFERENCE, DeliveryTerms, Told, count, deliver
 from worker.store.handovers import InviteResult
 from worker.store.suppressions import suppress, suppressed
+from worker.store.webhooks import Told as Kept
+from worker.store.webhooks import WebhookState
 from worker.suppression import Reason
 
 from .shelf import Shelf, customer
@@ -47,7 +52,9 @@ class Post:
         said = DeliveryNews("told", reference, fate=fate, **news)
         now = self.shelf.clock()
         with self.shelf.database.write() as connection:
-            return deliver(connection, self.keyring, self.terms, f"sender/{channel}", said, received_at=now, now=now)
+            what = deliver(connection, self.keyring, self.terms, f"sender/{channel}", said, received_at=now, now=now)
+            count(connection, [what], self.terms, now=now)
+            return what
 
     def suppressed(self, *addresses):
         with self.shelf.database.write() as connection:
@@ -283,3 +290,31 @@ def test_what_is_told_in_several_processes_at_once_is_applied_once(shelf, keyrin
     assert sum(row.tried for row in counted) == 12
     assert len(shelf.rows(Suppression)) == 1
     assert shelf.row(Batch).pause_reason != ""
+
+
+def test_a_lot_locks_its_messages_and_then_its_jobs_and_counts_what_came_back_last(shelf, keyring):
+    people = [Person(email=EMAIL, phone=f"+3706000000{number}") for number in range(3)]
+    post = Post(shelf, keyring)
+    post.send(*(customer(f"C{number}", person=person) for number, person in enumerate(people)))
+    terms = DeliveryTerms(fallback="sms", pause=PauseRule(10, 4))
+    news = [DeliveryNews("told", row.id.hex, fate=Fate.BOUNCED) for row in shelf.rows(InvitationRow)]
+    now = shelf.clock()
+    told = [Kept(new_id(now), "sender/email", now, 0, said_of(one)) for one in reversed(news)]
+    made = []
+
+    def note(_connection, _cursor, statement, *_rest):
+        made.append(statement)
+
+    sa.event.listen(shelf.database.engine, "before_cursor_execute", note)
+    with shelf.database.write() as connection:
+        became = Delivers(keyring, lambda: terms)(connection, told, set(), now)
+    sa.event.remove(shelf.database.engine, "before_cursor_execute", note)
+    assert {one.state for one in became.values()} == {WebhookState.APPLIED}
+    # Else two lots, or a lot and a shift that writes its results, would wait for each other.
+    locks = [one for one in made if "ORDER BY invitation.id" in one or "ORDER BY job.id" in one]
+    assert ["ORDER BY invitation.id" in one for one in locks[:2]] == [True, False]
+    assert made.index(locks[1]) < min(number for number, one in enumerate(made) if one.startswith("UPDATE"))
+    counts = [number for number, one in enumerate(made) if one.startswith("INSERT INTO tally")]
+    assert len(counts) == 1
+    assert not [one for one in made[counts[0] + 1 :] if "FROM batch" not in one and "FROM tally" not in one]
+    assert sum(row.bounced for row in shelf.rows(Tally)) == 3

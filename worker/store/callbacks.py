@@ -32,15 +32,16 @@ class Delivers:
         self, connection: sa.Connection, told: Sequence[Told], due: set[tuple[str, str]], now: datetime
     ) -> dict[uuid.UUID, Became]:
         terms = self._terms()
-        became = {}
-        for one in sorted(told, key=lambda one: (one.received_at, one.id)):
-            news = delivery_of(one.said)
-            delivered = deliver(
-                connection, self._keyring, terms, one.source, news, received_at=one.received_at, now=now
-            )
-            if delivered.channel is not None:
-                due.add(("invite", delivered.channel))
-            became[one.id] = _became(one, delivered)
+        heard = [(one, delivery_of(one.said)) for one in sorted(told, key=lambda one: (one.received_at, one.id))]
+        delivering.lock(connection, [(one.source, news.reference) for one, news in heard])
+        became, delivered = {}, []
+        for one, news in heard:
+            what = deliver(connection, self._keyring, terms, one.source, news, received_at=one.received_at, now=now)
+            if what.channel is not None:
+                due.add(("invite", what.channel))
+            became[one.id] = _became(one, what)
+            delivered.append(what)
+        delivering.count(connection, delivered, terms, now=now)
         return became
 
 

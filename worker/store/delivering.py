@@ -1,10 +1,14 @@
 """What senders tell of messages after they were handed over, as it changes rows.
 
+messages      --lock-->     theirs and their jobs' rows, in the order in which those who send them lock them
 DeliveryNews  --deliver-->  the message delivered or bounced; its address suppressed, or released; another channel
+Delivered     --count-->    its batch's tally
 """
 
 import re
 import uuid
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -17,7 +21,7 @@ from worker.keyring import CannotOpen, Keyring
 from worker.models import CustomerRow, InvitationRow, Job, SessionRow
 from worker.self_pause import Tally
 from worker.states import InvitationState, JobState
-from worker.store import tallies
+from worker.store import lots, tallies
 from worker.store.database import fetch
 from worker.store.falling_back import BOUNCED, DeliveryTerms, address_of, fall_back
 from worker.store.inviting import move_jobs
@@ -42,11 +46,46 @@ class Told(StrEnum):
 
 @dataclass(frozen=True)
 class Delivered:
-    """`invitation_id`: the message, where the news names one of ours. `channel`: one on which something is due now."""
+    """`invitation_id`: the message, where the news names one of ours. `channel`: one on which something is due now.
+    `bounced`: the batch of which a message came back."""
 
     told: Told
     invitation_id: uuid.UUID | None = None
     channel: str | None = None
+    bounced: int | None = None
+
+
+def lock(connection: sa.Connection, said: Iterable[tuple[str, str]]) -> None:
+    """Lock the messages that senders mean, by (source, reference), and their jobs, before any of them is changed.
+
+    Messages by id and then jobs by id, as `Handovers.finish` does: whoever works off some hundred one after the other
+    would else cross with it again and again.
+    """
+    texts, keys = set(), set()
+    for source, reference in said:
+        if source == f"{SENDER}sms":
+            texts.add(reference)
+        elif (key := _key(reference)) is not None:
+            keys.add(key)
+    ids: dict[uuid.UUID, int] = {}
+    if texts:
+        ids |= {row.id: row.job_id for row in fetch(connection, _TEXTS, {"references": lots.keys(texts)})}
+    if keys:
+        ids |= {row.id: row.job_id for row in fetch(connection, _MAILS, {"ids": lots.keys(keys)})}
+    if ids:
+        fetch(connection, _LOCK_MESSAGES, {"ids": lots.keys(ids)})
+        fetch(connection, _LOCK_JOBS, {"ids": lots.keys(set(ids.values()))})
+
+
+def count(connection: sa.Connection, delivered: Iterable[Delivered], terms: DeliveryTerms, *, now: datetime) -> None:
+    """Add what came back to the batches' tallies.
+
+    Last in the transaction: all who write results of a batch write its one row of the minute, and must find all else
+    of theirs locked by then.
+    """
+    bounced = Counter(one.bounced for one in delivered if one.bounced is not None)
+    if bounced:
+        tallies.count(connection, {batch: Tally(0, 0, many) for batch, many in bounced.items()}, terms.pause, now=now)
 
 
 def deliver(
@@ -64,6 +103,7 @@ def deliver(
     `source` is `sender/sms` or `sender/email`. A text is known by the sender's reference for it, which is written a
     moment after the sender has it, or, where the receipt was lost, once it was looked up: UNKNOWN news is worth another
     try for some minutes, and LATER some seconds on. To be repeated where it crosses with others (`outlive_deadlocks`).
+    What it returns is to be given to `count` at the end of the transaction.
     """
     channel = source.removeprefix(SENDER)
     row = _message(connection, channel, news.reference)
@@ -80,12 +120,11 @@ def deliver(
         move_jobs(connection, [row.job_id], now=now)
         if row.state in (InvitationState.HELD, InvitationState.WAITING):
             look_again(connection, [row.job_id], now=now)  # it was in doubt until now
-        if state is InvitationState.BOUNCED:
-            tallies.count(connection, {row.batch_id: Tally(0, 0, 1)}, terms.pause, now=now)
     if row is None and news.reference:
         return Delivered(Told.UNKNOWN)
     told = Told.APPLIED if changed or state is not None else Told.NOTHING_NEW
-    return Delivered(told, row.id if row is not None else None, next(iter(falls_to), None))
+    bounced = row.batch_id if row is not None and state is InvitationState.BOUNCED else None
+    return Delivered(told, row.id if row is not None else None, next(iter(falls_to), None), bounced)
 
 
 _COLUMNS = (
@@ -104,7 +143,7 @@ _ANY = (
     .join(SessionRow, SessionRow.id == InvitationRow.session_id)
     .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
     # The message before its job, as those who send it lock them.
-    .with_for_update(of=InvitationRow)
+    .with_for_update(of=InvitationRow, key_share=True)
 )
 # In the very words of the partial index.
 _IS_TEXT = InvitationRow.channel == sa.literal_column("'sms'")
@@ -112,6 +151,18 @@ _BY_REFERENCE = _ANY.where(
     _IS_TEXT, InvitationRow.reference != sa.literal_column("''"), InvitationRow.reference == sa.bindparam("reference")
 )
 _BY_KEY = _ANY.where(InvitationRow.id == sa.bindparam("key"), InvitationRow.channel == "email")
+_WHICH = sa.select(InvitationRow.id, InvitationRow.job_id)
+_TEXTS = _WHICH.where(
+    _IS_TEXT, InvitationRow.reference != sa.literal_column("''"), lots.among(InvitationRow.reference, "references")
+)
+_MAILS = _WHICH.where(lots.among(InvitationRow.id, "ids"))
+_LOCK_MESSAGES = (
+    sa.select(InvitationRow.id)
+    .where(lots.among(InvitationRow.id, "ids"))
+    .order_by(InvitationRow.id)
+    .with_for_update(key_share=True)
+)
+_LOCK_JOBS = sa.select(Job.id).where(lots.among(Job.id, "ids")).order_by(Job.id).with_for_update(key_share=True)
 
 
 def _message(connection: sa.Connection, channel: str, reference: str) -> sa.Row[Any] | None:
@@ -119,10 +170,14 @@ def _message(connection: sa.Connection, channel: str, reference: str) -> sa.Row[
     if channel == "sms":
         rows = fetch(connection, _BY_REFERENCE, {"reference": reference}) if reference else []
     else:
-        # The left part of our own Message-ID.
-        key = uuid.UUID(reference.lower()) if _KEY.fullmatch(reference.lower()) else None
+        key = _key(reference)
         rows = fetch(connection, _BY_KEY, {"key": key}) if key is not None else []
     return rows[0] if rows else None
+
+
+def _key(reference: str) -> uuid.UUID | None:
+    """The message whose number is the left part of a Message-ID; None where it is not one of ours."""
+    return uuid.UUID(reference.lower()) if _KEY.fullmatch(reference.lower()) else None
 
 
 def _told(

@@ -281,7 +281,7 @@ _LEADING = (
         Job.state.in_([lots.fixed(JobState(word)) for word in _LEADS]),
     )
     .order_by(Job.id)
-    .with_for_update()
+    .with_for_update(key_share=True)
 )
 _SESSIONS = (
     sa.select(
@@ -296,7 +296,7 @@ _SESSIONS = (
     )
     .where(lots.among(SessionRow.id, "ids"), SessionRow.look_at <= sa.bindparam("now"))
     .order_by(SessionRow.id)
-    .with_for_update()
+    .with_for_update(key_share=True)
 )
 _CUSTOMERS = sa.select(CustomerRow.customer_id, CustomerRow.timezone, CustomerRow.country, CustomerRow.sealed).where(
     lots.among(CustomerRow.customer_id, "customers")

@@ -97,7 +97,7 @@ _JOBS = (
     )
     .where(lots.among(Job.customer_id, "customers"), lots.among(Job.purpose, "purposes"), Job.joins.is_(None))
     .order_by(Job.id)
-    .with_for_update()
+    .with_for_update(key_share=True)
 )
 _SESSIONS = (
     sa.select(
@@ -118,7 +118,7 @@ _SESSIONS = (
     )
     .where(lots.among(SessionRow.customer_id, "customers"), lots.among(SessionRow.purpose, "purposes"))
     .order_by(SessionRow.id)
-    .with_for_update()
+    .with_for_update(key_share=True)
 )
 _TOLD = sa.select(InvitationRow.session_id).where(
     lots.among(InvitationRow.session_id, "sessions"), InvitationRow.state.in_(OUT)

@@ -17,7 +17,9 @@ from worker.store.sessions import OF_ITS_SESSION
 # An invited job's second message may still turn out to be in doubt. Not `IN`: that cannot go with a lot of rows.
 FROM = (JobState.ISSUED, JobState.INVITED)
 MOVED = sa.or_(*(Job.state == state for state in FROM))
-_LOCKED = sa.select(Job.id, Job.state).where(lots.among(Job.id, "ids")).order_by(Job.id).with_for_update()
+# Without the key, here and wherever results are written: else whoever adds a call or a message of one of these jobs,
+# which only names it, would wait as well, and that while holding rows that are waited for here.
+_LOCKED = sa.select(Job.id, Job.state).where(lots.among(Job.id, "ids")).order_by(Job.id).with_for_update(key_share=True)
 _MESSAGES = (
     sa.select(InvitationRow.job_id, InvitationRow.state, InvitationRow.reason, InvitationRow.detail)
     .join(Job, OF_ITS_SESSION)

@@ -66,7 +66,7 @@ class Leases(Generic[Id, Kept]):
         chosen = lots.among(model.id, "ids")
         columns = (model.id, model.fence, model.state, model.lease_until, keeps.label("kept"))
         locked = sa.select(*columns).where(chosen)
-        self._locked = locked.order_by(model.id).with_for_update()
+        self._locked = locked.order_by(model.id).with_for_update(key_share=True)
         self._working = states.WORKING
         free: dict[str, Any] = {"state": states.WAITING, "lease_until": None}
         self._frees = sa.update(model).where(chosen).values(free | changed)

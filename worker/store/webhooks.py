@@ -154,46 +154,46 @@ class Webhooks:
             return connection.execute(_ANY, {"now": now}).first() is not None
 
     def work(self, *, now: datetime) -> Worked:
-        """Work off the next that are due, a lot at most. Rows that somebody else is at are passed by.
+        """Work off the next that are due, a lot of each kind at most. Rows that somebody else is at are passed by.
 
-        One that uncovers a bug keeps no other from being worked off: each is then taken alone, and that one again
-        later, until it is `broken`.
+        Each kind in a transaction of its own: what providers tell locks jobs before messages, what senders tell the
+        other way round. One that uncovers a bug keeps no other from being worked off: each is then taken alone, and
+        that one again later, until it is `broken`.
         """
+        worked = Worked()
+        for kind in (ACCOUNT, SENDER):
+            _add(worked, self._work(kind, now=now))
+        return worked
+
+    def _work(self, kind: str, *, now: datetime) -> Worked:
         try:
-            return outlive_deadlocks(partial(self._lot, None, now=now))
+            return outlive_deadlocks(partial(self._lot, kind, None, now=now))
         except sa.exc.OperationalError:
             raise
         except Exception:
             with self._database.read() as connection:
-                ids = [row.id for row in fetch(connection, _DUE, {"now": now, "most": LOT})]
+                ids = [row.id for row in fetch(connection, _DUE, {"now": now, "most": LOT, "kind": kind})]
         worked = Worked()
         for id_ in ids:
             try:
-                one = outlive_deadlocks(partial(self._lot, id_, now=now))
+                one = outlive_deadlocks(partial(self._lot, kind, id_, now=now))
             except sa.exc.OperationalError:
                 raise
             except Exception as error:
                 log.exception("working off a webhook ended with a bug of ours")
-                one = outlive_deadlocks(partial(self._broke, id_, type(error).__name__, now=now))
-            worked.count += one.count
-            worked.listed += one.listed
-            worked.due |= one.due
+                one = outlive_deadlocks(partial(self._broke, kind, id_, type(error).__name__, now=now))
+            _add(worked, one)
         return worked
 
-    def _lot(self, id_: uuid.UUID | None, *, now: datetime) -> Worked:
+    def _lot(self, kind: str, id_: uuid.UUID | None, *, now: datetime) -> Worked:
         worked = Worked()
         with self._database.write() as connection:
             query = _DUE if id_ is None else _DUE.where(Webhook.id == id_)
-            rows = fetch(connection, query.with_for_update(skip_locked=True), {"now": now, "most": LOT})
-            became: dict[uuid.UUID, Became] = {}
-            for kind, apply in self._apply.items():
-                told = [
-                    Told(row.id, row.source, row.received_at, row.attempts, self._open(row))
-                    for row in rows
-                    if row.source.startswith(kind)
-                ]
-                if told:
-                    became |= apply(connection, told, worked.due, now)
+            given = {"now": now, "most": LOT, "kind": kind}
+            rows = fetch(connection, query.with_for_update(skip_locked=True), given)
+            told = [Told(row.id, row.source, row.received_at, row.attempts, self._open(row)) for row in rows]
+            apply = self._apply.get(kind)
+            became = apply(connection, told, worked.due, now) if told and apply else {}
             self._note(connection, rows, became, worked, now=now)
         return worked
 
@@ -230,12 +230,12 @@ class Webhooks:
         _LATER.run(connection, later)
         worked.count += len(rows)
 
-    def _broke(self, id_: uuid.UUID, kind: str, *, now: datetime) -> Worked:
-        """Note that working one off ended with a bug, whose exception is of this kind."""
+    def _broke(self, of: str, id_: uuid.UUID, kind: str, *, now: datetime) -> Worked:
+        """Note that working one `of` these off ended with a bug, whose exception is of this kind."""
         worked = Worked()
         with self._database.write() as connection:
             query = _DUE.where(Webhook.id == id_).with_for_update(skip_locked=True)
-            for row in fetch(connection, query, {"now": now, "most": 1}):
+            for row in fetch(connection, query, {"now": now, "most": 1, "kind": of}):
                 detail = f"working it off ended with {kind}"
                 worked.count += 1
                 if row.attempts < len(BROKEN_WAITS):
@@ -248,6 +248,12 @@ class Webhooks:
                 connection.execute(sa.update(Webhook).where(Webhook.id == id_).values(over))
                 worked.listed.append((row.source, row.event, WebhookState.BROKEN, detail))
         return worked
+
+
+def _add(worked: Worked, more: Worked) -> None:
+    worked.count += more.count
+    worked.listed += more.listed
+    worked.due |= more.due
 
 
 def _is_known(one: Arrived, known: Collection[tuple[str, str]]) -> bool:
@@ -264,7 +270,7 @@ _KNOWN = sa.select(Webhook.source, Webhook.digest).where(
 _ANY = sa.select(Webhook.id).where(Webhook.due_at <= sa.bindparam("now")).limit(1)
 _DUE = (
     sa.select(Webhook.id, Webhook.source, Webhook.event, Webhook.received_at, Webhook.attempts, Webhook.sealed)
-    .where(Webhook.due_at <= sa.bindparam("now"))
+    .where(Webhook.due_at <= sa.bindparam("now"), Webhook.source.startswith(sa.bindparam("kind")))
     .order_by(Webhook.due_at, Webhook.id)
     .limit(sa.bindparam("most", type_=sa.Integer()))
 )
