@@ -326,3 +326,8 @@ def test_quiet_hours_of_two_channels_that_no_short_link_outlives_are_warned_of(t
     assert warning.startswith('invitations.quiet_hours: the hours of email and sms are "4 hours" apart')
     assert loaded(tmp_path, with_hours("12 hours", **apart)).warnings == ()
     assert loaded(tmp_path, with_hours("6 hours", sms="21:00-08:00", email="22:00-07:00")).warnings == ()
+
+
+def test_a_reminder_sooner_than_a_minute_is_refused_in_the_words_of_the_file(tmp_path: Path) -> None:
+    configuration = tree(invitations={"reminders": ["30 s", "1 minute"]})
+    assert problems(tmp_path, configuration) == ['invitations.reminders[1]: expected at least "1 minute"']

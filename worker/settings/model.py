@@ -72,6 +72,13 @@ class Worker(Section):
     )
 
 
+def _a_minute(span: timedelta) -> timedelta:
+    # In words of ours: of what is within a list the bound itself is not told (`problems.explain`).
+    if span < timedelta(minutes=1):
+        raise ValueError('expected at least "1 minute"')
+    return span
+
+
 class Invitations(Section):
     """What is sent to customers, and when."""
 
@@ -86,7 +93,7 @@ class Invitations(Section):
         description='When nothing is sent, in the recipient\'s own time zone: { sms = "21:00-08:00" }. Reminders too.',
         json_schema_extra={"default": "none"},
     )
-    reminders: tuple[Annotated[Duration, Field(ge=timedelta(minutes=1))], ...] = Field(
+    reminders: tuple[Annotated[Duration, AfterValidator(_a_minute)], ...] = Field(
         (), description="When customers who have not finished are reminded, counted from the invitation."
     )
     fallback: Literal["email", "sms"] | None = Field(
