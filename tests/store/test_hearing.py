@@ -397,13 +397,15 @@ def test_what_is_nobodys_is_listed_with_what_it_names_shortened_and_worked_off_a
     ear.keep(replace(REVIEW, match=match))
     shelf.set(Webhook, state="unknown", due_at=None)
     (one,) = listed.newest([WebhookState.UNKNOWN], most=10)
-    assert one.ids == ("scanRef 3f2a…4b12", "clientId …")
+    assert (one.customer, one.ids) == (None, ("scanRef 3f2a…4b12", "clientId …"))
     assert listed.count() == {WebhookState.UNKNOWN: 1, WebhookState.ALERT: 0, WebhookState.BROKEN: 0}
     shelf.add(customer("Ona"))
     shelf.issue()
     assert listed.again(id_=one.id, now=shelf.clock()) == 1
     ear.work()
     assert shelf.row(SessionRow).state is STARTED
+    (one,) = listed.newest([WebhookState.APPLIED], most=10)
+    assert (one.customer, one.ids) == ("Ona", ())
     assert listed.again(id_=None, now=shelf.clock()) == 0
 
 

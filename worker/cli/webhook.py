@@ -5,8 +5,6 @@ import uuid
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Column, Table
 
 from worker.cli.decide import JSON
 from worker.cli.exits import CannotStart
@@ -34,7 +32,11 @@ def webhook() -> None:
 @JSON
 @click.pass_obj
 def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, as_json: bool) -> None:
-    """The newest first: what it names, shortened, and why it is here. They go after 30 days."""
+    """The newest first: why it is here, and whom it is about. They go after 30 days.
+
+    That is our customer_id where it is about a session of ours (`onboard customer show ID`), else what it names,
+    shortened.
+    """
     wanted = [WebhookState(state) for state in states] or list(LISTED)
     with invocation.parts(migrate=True) as parts:
         counts = parts.webhook_list.count()
@@ -46,12 +48,11 @@ def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, a
     if not found:
         click.echo("there is none")
         return
-    names = ("id", "received at", "from", "event", "state", "names", "why")
-    table = Table(*(Column(name, overflow="fold") for name in names), box=None, padding=(0, 2))
     for one in found:
-        told = (one["id"], one["received_at"], one["source"], one["event"], one["state"])
-        table.add_row(*told, ", ".join(one["ids"]), one["detail"])
-    Console(highlight=False, markup=False).print(table)
+        click.echo(f"{one['id']}  {one['received_at']}  {one['source']}  {one['event']}")
+        click.echo(f"    {one['state']}{': ' if one['detail'] else ''}{one['detail']}")
+        if about := ", ".join([*([f"customer {one['customer']}"] if one["customer"] else []), *one["ids"]]):
+            click.echo(f"    about {about}")
 
 
 @webhook.command("retry")
@@ -72,7 +73,8 @@ def retry_webhooks(invocation: Invocation, id_: str | None, as_json: bool) -> No
         rows = parts.webhook_list.again(id_=chosen, now=parts.clock())
     if chosen is not None and not rows:
         raise CannotStart(f"there is nothing unknown or broken with the id {chosen}, or what it said is no more kept")
-    click.echo(json.dumps({"webhooks": rows}) if as_json else f"{rows:,} webhooks are worked off again")
+    words = "1 webhook is" if rows == 1 else f"{rows:,} webhooks are"
+    click.echo(json.dumps({"webhooks": rows}) if as_json else f"{words} worked off again")
 
 
 def _facts(one: Listed) -> dict[str, Any]:
@@ -84,6 +86,7 @@ def _facts(one: Listed) -> dict[str, Any]:
         "received_at": one.received_at.isoformat(timespec="seconds"),
         "due_at": one.due_at.isoformat(timespec="seconds") if one.due_at else None,
         "attempts": one.attempts,
+        "customer": one.customer,
         "ids": list(one.ids),
         "detail": one.detail,
     }

@@ -8,7 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from worker.keyring import CannotOpen, Keyring
-from worker.models import Webhook
+from worker.models import SessionRow, Webhook
 from worker.news import Key, news_of
 from worker.store.database import Database, fetch
 from worker.store.webhooks import ACCOUNT, LISTED, RETRIED, WebhookState, context
@@ -20,7 +20,8 @@ SHOWN = 4
 
 @dataclass(frozen=True)
 class Listed:
-    """One that a person should see. `ids` are what it names, masked; none where that is no more kept."""
+    """One that a person should see. `ids` are what it names, masked; none where that is no more kept. `customer` is
+    whose session of ours it turned out to be about, if any."""
 
     id: uuid.UUID
     source: str
@@ -31,6 +32,7 @@ class Listed:
     attempts: int
     detail: str
     ids: tuple[str, ...]
+    customer: str | None = None
 
 
 class WebhookList:
@@ -48,7 +50,11 @@ class WebhookList:
 
     def newest(self, states: Sequence[WebhookState], *, most: int) -> list[Listed]:
         """The newest in these states, `most` at most."""
-        query = sa.select(Webhook.__table__).where(Webhook.state.in_([state.value for state in states]))
+        query = (
+            sa.select(Webhook.__table__, SessionRow.customer_id)
+            .join(SessionRow, SessionRow.id == Webhook.session_id, isouter=True)
+            .where(Webhook.state.in_([state.value for state in states]))
+        )
         if set(states) <= set(LISTED):
             query = query.where(_IS_LISTED)
         with self._database.read() as connection:
@@ -64,6 +70,7 @@ class WebhookList:
                 row.attempts,
                 row.detail,
                 self._ids(row.id, row.source, row.sealed),
+                row.customer_id,
             )
             for row in rows
         ]
@@ -95,7 +102,7 @@ class WebhookList:
             return connection.execute(sa.delete(Webhook).where(Webhook.id.in_(ids))).rowcount
 
 
-_IS_LISTED = sa.text("state IN ('unknown', 'alert', 'broken')")
+_IS_LISTED = sa.text("webhook.state IN ('unknown', 'alert', 'broken')")
 
 
 def masked(value: str) -> str:
