@@ -100,6 +100,12 @@ def _message(message: MessageFacts) -> dict[str, Any]:
     }
 
 
+def _words(message: dict[str, Any]) -> str:
+    why = f" ({message['reason']})" if message["reason"] not in ("", message["state"]) else ""
+    due = f", due {message['due_at']}" if message["due_at"] else ""
+    return f"{message['channel']} {message['kind']} {message['state']}{why}{due}"
+
+
 def _iso(at: datetime | None) -> str | None:
     return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if at else None
 
@@ -117,7 +123,7 @@ def _show(facts: dict[str, Any]) -> None:
         console.print(f"  {at}: {job['state']}{result} at {job['account']}{due}{why}", soft_wrap=True)
     for session in facts["sessions"]:
         state = f"{session['state']} {session['result']}".strip()
-        messages = ", ".join(f"{one['channel']} {one['kind']} {one['state']}" for one in session["messages"])
+        messages = ", ".join(_words(one) for one in session["messages"])
         console.print(
             f"  {session['issued_at']} to {session['expires_at']}, {session['purpose']} at {session['account']}"
             f" ({session['because']}): {state}; {session['reference']}; {messages or 'no message'}",
