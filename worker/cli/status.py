@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from worker.bootstrap import Parts
@@ -77,7 +77,8 @@ def status(invocation: Invocation, batch: str | None, watch: bool, as_json: bool
 
 def show_status(facts: dict[str, Any]) -> None:
     """One batch for people, on standard output."""
-    Console(highlight=False).print(_lines(facts))
+    # A line is a line: a time that is broken in two can be neither read nor searched for.
+    Console(highlight=False).print(_lines(facts), soft_wrap=True)
 
 
 def _watch(parts: Parts, batch: BatchFacts) -> None:
@@ -136,7 +137,8 @@ def waiting_in_words(reason: str, waits: dict[str, Any]) -> str:
 
 
 def _show_all(every: list[dict[str, Any]]) -> None:
-    table = Table("batch", "list", "state", "rows", "out", "needs a person", "done by", box=None, padding=(0, 2))
+    whole = [Column(name, no_wrap=True) for name in ("state", "rows", "out", "needs a person", "done by")]
+    table = Table("batch", Column("list", overflow="fold"), *whole, box=None, padding=(0, 2, 0, 0))
     for facts in every:
         rows = facts["rows"]
         out = rows["invited"] + rows["completed"] + rows["lapsed"]
@@ -148,6 +150,6 @@ def _show_all(every: list[dict[str, Any]]) -> None:
             f"{rows['total']:,}",
             f"{out:,}",
             f"{attention:,}" if attention else "",
-            facts["forecast"]["finishes_at"] or "",
+            (facts["forecast"]["finishes_at"] or "").replace("+00:00", "Z"),
         )
     Console(highlight=False, markup=False).print(table)
