@@ -103,7 +103,8 @@ def suppress(
             return
         given, refused = _read(lines, country)
         if refused and file is None:
-            raise CannotStart("\n".join(f"address {one.place}: {one.problem}; {one.hint}" for one in refused))
+            problems = [f"address {one.place}: {one.problem}; {one.hint}" for one in refused]
+            raise CannotStart("\n".join([*problems, "nothing was done, for the others neither"]))
         for one in refused:
             click.echo(f"line {one.place}: {one.problem}; {one.hint}", err=True)
         if what == "check":
