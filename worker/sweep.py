@@ -95,6 +95,13 @@ def expire(parts: Parts) -> LookedAt:
     looked = parts.expiring.look(parts.expiry_terms, now=parts.clock())
     if looked.reissued or looked.lapsed:
         log.info("sessions that ended unused: %d to be replaced, %d customers lapsed", looked.reissued, looked.lapsed)
+    if looked.put_off:
+        # Meant to stop a runaway, so somebody should know.
+        log.warning(
+            "%d sessions that ended unused wait for tomorrow (UTC): their account has had its [reissue] per_day (%d)",
+            looked.put_off,
+            parts.expiry_terms.per_day or 0,
+        )
     return looked
 
 

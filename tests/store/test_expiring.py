@@ -246,7 +246,7 @@ def test_a_customer_whose_message_was_held_is_looked_at_again_once_a_person_has_
 def test_the_cap_of_the_day_bounds_what_an_account_reissues_and_the_rest_waits_for_tomorrow(shelf, scan):
     invited(shelf, *(customer(f"C{number}") for number in range(5)))
     let_expire(shelf)
-    assert scan(per_day=3) == LookedAt(reissued=3, others=2)
+    assert scan(per_day=3) == LookedAt(reissued=3, put_off=2)
     assert [row.count for row in shelf.rows(Reissued)] == [3]
     shelf.clock.advance(hours=1)
     assert scan(per_day=3) == LookedAt()

@@ -124,9 +124,10 @@ def _show(facts: dict[str, Any]) -> None:
     for session in facts["sessions"]:
         state = f"{session['state']} {session['result']}".strip()
         messages = ", ".join(_words(one) for one in session["messages"])
+        again = f"; to be looked at {session['look_at']}" if session["look_at"] else ""
         console.print(
             f"  {session['issued_at']} to {session['expires_at']}, {session['purpose']} at {session['account']}"
-            f" ({session['because']}): {state}; {session['reference']}; {messages or 'no message'}",
+            f" ({session['because']}): {state}; {session['reference']}; {messages or 'no message'}{again}",
             soft_wrap=True,
         )
     spent = ", ".join(f"{name} {number}" for name, number in facts["credits"].items())

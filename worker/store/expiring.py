@@ -53,18 +53,25 @@ class ExpiryTerms:
 
 @dataclass(frozen=True)
 class LookedAt:
-    """What became of sessions that were due to be looked at: replaced, their customers given up, or let be."""
+    """What became of sessions that were due to be looked at: replaced, their customers given up, put off to tomorrow by
+    their account's cap of a day, or let be."""
 
     reissued: int = 0
     lapsed: int = 0
     others: int = 0
+    put_off: int = 0
 
     @property
     def sessions(self) -> int:
-        return self.reissued + self.lapsed + self.others
+        return self.reissued + self.lapsed + self.others + self.put_off
 
     def __add__(self, other: "LookedAt") -> "LookedAt":
-        return LookedAt(self.reissued + other.reissued, self.lapsed + other.lapsed, self.others + other.others)
+        return LookedAt(
+            self.reissued + other.reissued,
+            self.lapsed + other.lapsed,
+            self.others + other.others,
+            self.put_off + other.put_off,
+        )
 
 
 class Expiring:
@@ -185,7 +192,9 @@ class _Lot:
         _MOVE_JOBS.run(self.connection, jobs)
         _MOVE_SESSIONS.run(self.connection, changes)
         tell_of_sessions(self.connection, ended, Happened.SESSION_EXPIRED, now=self.now)
-        return LookedAt(replaced, len(jobs) - replaced, len(rows) - len(jobs))
+        decisions = [decision for _, decision in decided.values()]
+        put_off = sum(isinstance(one, Wait) and one.why is Why.DAY_CAP for one in decisions)
+        return LookedAt(replaced, len(jobs) - replaced, len(rows) - len(jobs) - put_off, put_off)
 
     def _ended_unused(self, row: Any, decision: Decision | None) -> bool:
         """Whether the link of a customer who is left alone has ended: nobody asks about this session any more."""
