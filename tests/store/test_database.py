@@ -114,7 +114,7 @@ def test_a_connection_that_was_cut_while_nobody_used_it_is_not_noticed(open_data
 
 def test_a_connection_that_was_just_used_is_not_asked_whether_it_lives(open_database, monkeypatch):
     database, asked = open_database(), []
-    monkeypatch.setattr("worker.store.database.is_alive", asked.append)
+    monkeypatch.setattr(database.engine.dialect, "do_ping", asked.append)
     for _ in range(3):
         with database.read() as connection:
             run(connection, "SELECT 1")

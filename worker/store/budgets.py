@@ -34,7 +34,6 @@ from worker.budgets import (
 from worker.models import Budget
 from worker.pacing import spacing
 from worker.store.database import Database
-from worker.store.pipelines import LATER
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +74,7 @@ def read(connection: sa.Connection, name: str, *, lock: bool = False) -> BudgetS
 
 def save(connection: sa.Connection, name: str, state: BudgetState) -> None:
     values = {f"new_{column}": value for column, value in _values(state).items()}
-    connection.execute(_SAVE, {"budget": name, **values}, execution_options=LATER)
+    connection.execute(_SAVE, {"budget": name, **values})
 
 
 def may_call(connection: sa.Connection, name: str, *, now: datetime) -> bool:

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from worker.clock import monotonic
-from worker.store.pipelines import is_alive, send_together
 
 T = TypeVar("T")
 
@@ -77,7 +76,6 @@ class Database:
             )
             event.listen(self.engine, "connect", _prepare_postgresql)
             _ask_whether_connections_live(self.engine)
-            send_together(self.engine)
         self.engine.update_execution_options(**{TOLD: told})
 
     @contextmanager
@@ -185,7 +183,7 @@ def _ask_whether_connections_live(engine: sa.Engine) -> None:
         if monotonic() - record.info[USED_AT] < ASK_AFTER_SECONDS:
             return
         try:
-            is_alive(connection)
+            engine.dialect.do_ping(connection)
         except psycopg.Error:
             raise sa.exc.InvalidatePoolError from None  # the pool makes it anew, and asks all others
 

@@ -27,7 +27,6 @@ from worker.store.jobs import EVENT, PAUSED
 from worker.store.leading import following
 from worker.store.lines import AcceptedLine, customer_row, job_row
 from worker.store.outbox import TELLING, tell_of_rows
-from worker.store.pipelines import LATER
 from worker.store.sealing import ERASED, open_person, open_update, seal_update
 from worker.store.standing import next_rows
 from worker.store.withdrawing import erase_customer, withdraw
@@ -319,7 +318,6 @@ def _hold(connection: sa.Connection, customer_ids: Collection[str], *, now: date
     connection.execute(
         statement.on_conflict_do_update(index_elements=["customer_id"], set_=same),
         [{"customer_id": customer_id, **nobody} for customer_id in sorted(customer_ids)],
-        execution_options=LATER,
     )
     given = {"customers": lots.keys(customer_ids)}
     return {row.customer_id: row for row in fetch(connection, _HELD, given)}

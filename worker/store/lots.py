@@ -21,7 +21,6 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql import visitors
 
 from worker.models import Base
-from worker.store.pipelines import LATER
 
 Row = Mapping[str, Any]
 
@@ -81,7 +80,7 @@ def _run(connection: sa.Connection, each: sa.Executable, at_once: sa.Executable,
     if rows and connection.dialect.name == "sqlite":
         connection.execute(each, rows)
     elif rows:
-        connection.execute(at_once, {"lot": json.dumps(rows, default=_plain)}, execution_options=LATER)
+        connection.execute(at_once, {"lot": json.dumps(rows, default=_plain)})
 
 
 class _Elements(sa.sql.expression.FunctionElement[Any]):
