@@ -12,14 +12,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from worker.asking import message_at
 from worker.customers import Person
 from worker.fallback import instead_of
-from worker.ids import new_id
 from worker.keyring import CannotOpen, Keyring
 from worker.models import Batch, CustomerRow, InvitationRow, Job, SessionRow
 from worker.quiet import QuietHours
 from worker.self_pause import PauseRule
-from worker.states import InvitationState, JobState
+from worker.states import JobState
 from worker.store import lots
 from worker.store.database import fetch
+from worker.store.messages import waiting_message
 from worker.store.sealing import Erased, open_person
 from worker.store.sessions import FIRST, IS_LIVE
 from worker.store.suppressions import suppressed
@@ -117,24 +117,13 @@ _UNREACHED = (
 
 def _message(row: sa.Row[Any], channel: str, person: Person, terms: DeliveryTerms, *, now: datetime) -> dict[str, Any]:
     zones = candidate_zones(timezone=row.timezone, phone=person.phone, country=row.country, default=terms.timezone)
-    return {
-        "id": new_id(now),
-        "session_id": row.session_id,
-        "job_id": row.job_id,
-        "batch_id": row.batch_id,
-        "channel": channel,
-        "kind": FIRST,
-        "state": InvitationState.WAITING,
-        "due_at": message_at(channel, zones, terms.quiet, invite_at=row.invite_at, now=now),
-        "priority": row.priority,
-        "lease_until": None,
-        "lease_owner": "",
-        "fence": 0,
-        "attempts": 0,
-        "waits": 0,
-        "reason": "",
-        "detail": "",
-        "reference": "",
-        "created_at": now,
-        "sent_at": None,
-    }
+    return waiting_message(
+        session_id=row.session_id,
+        job_id=row.job_id,
+        batch_id=row.batch_id,
+        channel=channel,
+        kind=FIRST,
+        due_at=message_at(channel, zones, terms.quiet, invite_at=row.invite_at, now=now),
+        priority=row.priority,
+        now=now,
+    )

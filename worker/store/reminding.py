@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from worker.asking import Hours
 from worker.caps import Caps
 from worker.customers import Customer
-from worker.ids import new_id
 from worker.keyring import Keyring
 from worker.leaving import Later, Never, NotNow
 from worker.models import InvitationRow, Job
@@ -27,6 +26,7 @@ from worker.store import lots
 from worker.store.database import fetch
 from worker.store.jobs import BATCH, PAUSED, PRIORITIES
 from worker.store.letters import InvitationTerms, TakenInvitation
+from worker.store.messages import waiting_message
 from worker.store.sessions import FIRST
 
 PASSED_OVER = "passed_over"  # the reason of a reminder whose successor was due by the time that it could leave
@@ -140,28 +140,17 @@ def _hours_of(hours: Hours, customer: Customer, channel: str) -> tuple[tuple[str
 
 
 def _row(item: Sent, reminder: Reminder, job: sa.Row[Any], *, now: datetime) -> dict[str, Any]:
-    return {
-        "id": new_id(now),
-        "session_id": item.session_id,
-        "job_id": item.job_id,
-        "batch_id": item.batch_id,
-        "channel": item.channel,
-        "kind": reminder.kind,
-        "state": InvitationState.WAITING,
-        "due_at": reminder.due_at,
+    return waiting_message(
+        session_id=item.session_id,
+        job_id=item.job_id,
+        batch_id=item.batch_id,
+        channel=item.channel,
+        kind=reminder.kind,
+        due_at=reminder.due_at,
         # An event's, too: nobody waits for it. Of now, since the batch may have been paused while the message left.
-        "priority": BATCH if job.priority in PRIORITIES else BATCH + PAUSED,
-        "lease_until": None,
-        "lease_owner": "",
-        "fence": 0,
-        "attempts": 0,
-        "waits": 0,
-        "reason": "",
-        "detail": "",
-        "reference": "",
-        "created_at": now,
-        "sent_at": None,
-    }
+        priority=BATCH if job.priority in PRIORITIES else BATCH + PAUSED,
+        now=now,
+    )
 
 
 _JOBS = sa.select(Job.id, Job.priority, Job.floor_seconds).where(lots.among(Job.id, "ids"))

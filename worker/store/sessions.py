@@ -22,6 +22,7 @@ from worker.sessions import Session, is_stale
 from worker.states import LIVE_SESSIONS, InvitationState, JobState, SessionState, job_state_from_invitations
 from worker.store import lots
 from worker.store.database import fetch
+from worker.store.messages import waiting_message
 from worker.store.outbox import session_facts, tell_of_invitations, tell_of_jobs, tell_of_sessions, told
 from worker.store.sealing import ERASED, seal_session
 
@@ -403,24 +404,13 @@ def _invitation(
     job: Any, session_id: uuid.UUID, channel: str, invite_at: datetime | None, *, now: datetime
 ) -> dict[str, Any]:
     """A new invitation of a NewSession, or of a job's row."""
-    return {
-        "id": new_id(now),
-        "session_id": session_id,
-        "job_id": job.job_id if isinstance(job, NewSession) else job.id,
-        "batch_id": job.batch_id,
-        "channel": channel,
-        "kind": FIRST,
-        "state": InvitationState.WAITING,
-        "due_at": _invite_at(invite_at, now=now),
-        "priority": job.priority,
-        "lease_until": None,
-        "lease_owner": "",
-        "fence": 0,
-        "attempts": 0,
-        "waits": 0,
-        "reason": "",
-        "detail": "",
-        "reference": "",
-        "created_at": now,
-        "sent_at": None,
-    }
+    return waiting_message(
+        session_id=session_id,
+        job_id=job.job_id if isinstance(job, NewSession) else job.id,
+        batch_id=job.batch_id,
+        channel=channel,
+        kind=FIRST,
+        due_at=_invite_at(invite_at, now=now),
+        priority=job.priority,
+        now=now,
+    )
