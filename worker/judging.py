@@ -21,7 +21,7 @@ from worker.intake import (
 from worker.json_objects import MOST_LEVELS, has_unstorable_text, read_object
 from worker.precedence import UPDATABLE, columns_of
 from worker.settings.durations import parse_duration, show_duration
-from worker.store.inbox import Arrival
+from worker.store.arrivals import Arrival
 from worker.store.lines import AcceptedLine, RefusedLine
 
 INVITE_AFTER = "invite_after"

@@ -12,7 +12,8 @@ from worker.bootstrap import Parts
 from worker.events import Event, Outcome, Receipt, Received
 from worker.judging import Judging
 from worker.keyring import CannotOpen
-from worker.store.inbox import Arrival, Inboxes
+from worker.store.arrivals import Arrival
+from worker.store.inbox import Inboxes
 
 log = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.pure.customer_days import C, R, U, days
+from tests.store.statements import statements
 from worker.events import EventKind, Outcome
 from worker.models import Batch, CustomerRow, Inbox, InvitationRow, Job, SessionRow
 from worker.receiving import Receiver
@@ -380,6 +381,38 @@ async def test_an_erased_customer_leaves_nothing_personal(inlet):
     outcome = receiver.receive([requested("C-1", 3), updated("C-1", 6, email="x@example.org")])
     assert outcomes(outcome) == ["ignored", "ignored"]
     assert world.row(CustomerRow).sealed is None
+
+
+async def test_a_request_from_before_the_erasure_that_overtook_it_makes_nobody_known(inlet):
+    world, receiver = inlet()
+    receiver.receive([erased("C-1", 20)])
+    (receipt,) = receiver.receive([requested("C-1", 10)]).receipts
+    assert (receipt.outcome, receipt.reason) == (Outcome.IGNORED, "the customer was erased later than that")
+    assert world.rows(CustomerRow) == world.rows(Job) == []
+
+
+async def test_whoever_signs_up_for_the_first_time_costs_six_statements(inlet):
+    """Nobody serves whom nobody knew, which is not asked; the row that holds their place says already who they are."""
+    world, receiver = inlet()
+    receiver.receive([requested("C-1")])  # makes the day's batch
+    with statements(world.parts.database) as made:
+        receiver.receive([requested("C-2")])
+    assert [words(statement) for statement in made if statement != "BEGIN IMMEDIATE"] == [
+        "INSERT INTO inbox",
+        "INSERT INTO customer",
+        "SELECT inbox.customer_id, inbox.purpose,",
+        "UPDATE batch SET",
+        "INSERT INTO job",
+        "UPDATE inbox SET",
+    ]
+    with statements(world.parts.database) as made:
+        receiver.receive([requested("C-2")])
+    assert "INSERT INTO job" in map(words, made)
+    assert any("FROM job" in statement for statement in made)
+
+
+def words(statement: str) -> str:
+    return " ".join(statement.split()[:3])
 
 
 async def test_an_erasure_that_comes_late_spares_what_was_requested_after_it(inlet):

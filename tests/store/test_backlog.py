@@ -1,11 +1,9 @@
 """What taking jobs asks of the senders' queues: nothing where there is no limit, little where there is one."""
 
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-import sqlalchemy as sa
 
 from worker.budgets import BudgetRule
 from worker.models import Budget, Job
@@ -13,20 +11,9 @@ from worker.pacing import Limit
 from worker.store import postponing
 
 from .shelf import customer
+from .statements import statements
 
 HOUR = timedelta(hours=1)
-
-
-@contextmanager
-def statements(database):
-    made = []
-
-    def note(connection, cursor, statement, parameters, context, executemany):
-        made.append(" ".join(statement.split()))
-
-    sa.event.listen(database.engine, "before_cursor_execute", note)
-    yield made
-    sa.event.remove(database.engine, "before_cursor_execute", note)
 
 
 def terms(shelf, *limits, keeps=HOUR):

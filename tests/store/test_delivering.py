@@ -5,7 +5,6 @@ from datetime import timedelta
 from threading import Lock
 
 import pytest
-import sqlalchemy as sa
 
 from worker.customers import Channel, Person
 from worker.deliveries import DeliveryNews, Fate, Stop
@@ -26,6 +25,7 @@ from worker.store.webhooks import WebhookState
 from worker.suppression import Reason
 
 from .shelf import Shelf, customer
+from .statements import statements
 
 BOTH_WAYS = DeliveryTerms(fallback="sms")
 EMAIL, TEXT = "ona@example.org", "+37060000001"
@@ -300,15 +300,8 @@ def test_a_lot_locks_its_messages_and_then_its_jobs_and_counts_what_came_back_la
     news = [DeliveryNews("told", row.id.hex, fate=Fate.BOUNCED) for row in shelf.rows(InvitationRow)]
     now = shelf.clock()
     told = [Kept(new_id(now), "sender/email", now, 0, said_of(one)) for one in reversed(news)]
-    made = []
-
-    def note(_connection, _cursor, statement, *_rest):
-        made.append(statement)
-
-    sa.event.listen(shelf.database.engine, "before_cursor_execute", note)
-    with shelf.database.write() as connection:
+    with statements(shelf.database) as made, shelf.database.write() as connection:
         became = Delivers(keyring, lambda: terms)(connection, told, set(), now)
-    sa.event.remove(shelf.database.engine, "before_cursor_execute", note)
     assert {one.state for one in became.values()} == {WebhookState.APPLIED}
     # Else two lots, or a lot and a shift that writes its results, would wait for each other.
     locks = [one for one in made if "ORDER BY invitation.id" in one or "ORDER BY job.id" in one]

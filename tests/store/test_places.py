@@ -5,8 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
-import sqlalchemy as sa
-
 from worker.models import Place
 from worker.steps import FLUSH_MARGIN
 from worker.store import places
@@ -16,6 +14,7 @@ from worker.store.places import Places
 
 from .beside import on_postgresql
 from .shelf import customer
+from .statements import statements
 
 LEASE = timedelta(seconds=60)
 
@@ -30,20 +29,6 @@ def ask(shelf, worker, owner, **how):
     """Once what was known is old enough to be looked up."""
     shelf.clock.advance(seconds=0.2)
     return hold(shelf, worker, owner, **how)
-
-
-def statements(shelf, call):
-    seen = []
-
-    def note(_connection, _cursor, statement, *_):
-        seen.append(statement)
-
-    sa.event.listen(shelf.database.engine, "before_cursor_execute", note)
-    try:
-        call()
-    finally:
-        sa.event.remove(shelf.database.engine, "before_cursor_execute", note)
-    return seen
 
 
 def test_two_workers_share_what_one_of_them_gives_up(shelf):
@@ -61,9 +46,12 @@ def test_two_workers_share_what_one_of_them_gives_up(shelf):
 def test_while_nothing_changes_nothing_is_locked_or_written_and_mostly_not_even_read(shelf):
     one = Places()
     hold(shelf, one, "a")
-    assert [text for text in statements(shelf, lambda: hold(shelf, one, "a", busy=4)) if "place" in text] == []
+    with statements(shelf.database) as seen:
+        hold(shelf, one, "a", busy=4)
+    assert [text for text in seen if "place" in text] == []
     shelf.clock.advance(seconds=1)
-    seen = statements(shelf, lambda: hold(shelf, one, "a", busy=4))
+    with statements(shelf.database) as seen:
+        hold(shelf, one, "a", busy=4)
     assert [text.split()[0] for text in seen if "place" in text or "budget" in text] == ["SELECT"]
     assert not any("FOR UPDATE" in text for text in seen)
 

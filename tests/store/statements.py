@@ -1,0 +1,24 @@
+"""What is said to a database meanwhile."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.store.database import Database
+
+
+@contextmanager
+def statements(database: Database) -> Iterator[list[str]]:
+    """Of every connection's, the texts of all statements, each as one line."""
+    made: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        made.append(" ".join(statement.split()))
+
+    sa.event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        yield made
+    finally:
+        sa.event.remove(database.engine, "before_cursor_execute", note)
