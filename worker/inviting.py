@@ -4,7 +4,7 @@ A kind of work for a shift, as `issuing` is.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -23,7 +23,7 @@ from worker.store.handovers import Handovers, InviteResult, OpenedInvitation
 from worker.store.invitations import Invitations
 from worker.store.letters import InvitationTerms, TakenInvitation
 from worker.store.sessions import FIRST
-from worker.work import Room, TakenRows
+from worker.work import Along, Room, TakenRows
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,17 @@ class InviteWork:
 
     def take(self, room: Room, now: datetime) -> TakenRows:
         opened: list[OpenedInvitation] = []
+        with unsure_of(lambda: [item.invitation for item in opened]):
+            return self._take(room, now, opened)
+
+    def take_within(self, connection: sa.Connection, room: Room, now: datetime) -> TakenRows:
+        """As `take`, in a transaction that is another's."""
+        return self._take(room, now, [], within=connection)
+
+    def _take(
+        self, room: Room, now: datetime, opened: list[OpenedInvitation], *, within: sa.Connection | None = None
+    ) -> TakenRows:
+        """`opened` is filled before the transaction ends."""
 
         def open_events(connection: sa.Connection, items: list[TakenInvitation]) -> None:
             # Those that must wait for a new session are left to a turn.
@@ -72,14 +83,17 @@ class InviteWork:
             for item in fresh:
                 items.remove(item)
 
-        with unsure_of(lambda: [item.invitation for item in opened]):
-            taken = self.invitations.take(
-                self.terms, most=room.rows, events=room.events, now=now, busy=room.busy, beside=open_events
-            )
+        taken = self.invitations.take(
+            self.terms, most=room.rows, events=room.events, now=now, busy=room.busy, beside=open_events, within=within
+        )
         return TakenRows(taken.invitations, taken.again_at, taken.places, opened)
 
     def turn(
-        self, results: Sequence[InviteResult], items: Sequence[TakenInvitation], now: datetime
+        self,
+        results: Sequence[InviteResult],
+        items: Sequence[TakenInvitation],
+        now: datetime,
+        _along: Mapping[str, Along] | None = None,  # nothing follows from a message that was sent
     ) -> list[OpenedInvitation]:
         opened: list[OpenedInvitation] = []
         with self.transaction() as connection:

@@ -7,7 +7,7 @@ which rows change is `store`'s.
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -24,7 +24,7 @@ from worker.sessions import Session
 from worker.steps import FLUSH_MARGIN, Ring, Transaction, ending_of, log_lot, unsure_of
 from worker.store.attempts import Attempts, IssueResult, OpenedJob
 from worker.store.jobs import Jobs, JobTerms, TakenJob
-from worker.work import Room, TakenRows
+from worker.work import Along, Room, TakenRows
 
 Read = TypeVar("Read")
 log = logging.getLogger(__name__)
@@ -83,19 +83,32 @@ class IssueWork:
             self.ring_invite(channel, True)
         return TakenRows(taken.jobs, taken.again_at, taken.places, opened)
 
-    def turn(self, results: Sequence[IssueResult], items: Sequence[TakenJob], now: datetime) -> list[OpenedJob]:
+    def turn(
+        self,
+        results: Sequence[IssueResult],
+        items: Sequence[TakenJob],
+        now: datetime,
+        along: Mapping[str, Along] | None = None,
+    ) -> list[OpenedJob]:
+        along = along or {}
         channels: set[str] = set()
         opened: list[OpenedJob] = []
+        for lent in along.values():
+            lent.begin()
         with self.transaction() as connection:
             if results:
                 channels = self.attempts.finish(self.terms, results, now=now, within=connection)
             if items:
                 opened = self._open(items, now, connection)
+            for channel in channels & along.keys():
+                along[channel].take(connection, now)
         if results:
             log_lot(self.name, [(r.opened.job.id, r.ending, r.problem, now - r.began_at) for r in results])
-        for_events = any(result.opened.job.is_event for result in results)
+        of_events = [result.opened.job.is_event for result in results]
         for channel in channels:  # after the commit; the sweep rings again for a bell that is lost here
-            self.ring_invite(channel, for_events)
+            taken = channel in along
+            if not (taken and all(of_events)):
+                self.ring_invite(channel, any(of_events) and not taken)
         return opened
 
     def _open(

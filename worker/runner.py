@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from worker.bootstrap import Parts
 from worker.clock import SharedClock
 from worker.http import Http, open_http_session
+from worker.lending import LentTaking
 from worker.shift import Shift
 from worker.store.database import outlive_deadlocks
 
@@ -75,9 +76,10 @@ class Runner:
         self._clock: asyncio.Task[None] | None = None
         if isinstance(parts.clock, SharedClock):
             self._clock = asyncio.create_task(self._keep_time())
+        self._invites = {channel: (f"invite:{channel}", parts.invite_work(channel)) for channel in parts.channels}
         self._work: Mapping[str, Any] = {
             **{f"issue:{name}": parts.issue_work(name, http, ring_invite=ring_invite) for name in parts.accounts},
-            **{f"invite:{channel}": parts.invite_work(channel) for channel in parts.channels},
+            **dict(self._invites.values()),
         }
 
     @classmethod
@@ -117,7 +119,12 @@ class Runner:
         if self._stopping.is_set():
             return False
         shift = Shift(
-            work, clock=self._parts.clock, in_thread=self.in_thread, stopping=self._stopping, longest=self._longest
+            work,
+            clock=self._parts.clock,
+            in_thread=self.in_thread,
+            stopping=self._stopping,
+            longest=self._longest,
+            borrow=self._lent,
         )
         self._shifts[key] = shift
         self._idle.clear()
@@ -127,6 +134,14 @@ class Runner:
             del self._shifts[key]
             if not self._shifts:
                 self._idle.set()
+
+    def _lent(self) -> dict[str, LentTaking]:
+        """The takings of messages, by channel, that the shifts of this process can lend now."""
+        lent = {}
+        for channel, (key, work) in self._invites.items():
+            if key in self._shifts and (taking := self._shifts[key].lend(work.take_within)) is not None:
+                lent[channel] = taking
+        return lent
 
     async def wait_until_idle(self) -> None:
         """Wait until no shift is going."""

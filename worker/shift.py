@@ -12,7 +12,7 @@ while results cannot be written, and no result kept longer than a flush.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import takewhile
@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from worker.clock import Clock
+from worker.lending import LentTaking, TakeWithin, ending
 from worker.overtaking import Rank, deal
 from worker.pacing import lapsed
 from worker.places import ASK_AGAIN, ROWS_PER_PLACE
@@ -72,16 +73,20 @@ class Shift(Generic[I, O, R]):
         in_thread: Callable[..., Any],
         stopping: asyncio.Event,
         longest: timedelta,
+        borrow: Callable[[], Mapping[str, LentTaking]] = dict,
     ) -> None:
         """`in_thread(function, *arguments)` awaits a blocking call; `stopping` is set when the process is to end.
 
         After `longest` the shift takes no more rows, so that its task is acknowledged and others get their turn.
+        `borrow` gives the takings of the shifts that an event's results lead on to, as far as they can be had.
         """
         self._work = work
         self._clock = clock
         self._in_thread = in_thread
         self._stopping = stopping
         self._longest = longest
+        self._borrow = borrow
+        self._lends = False
         self._places = work.places  # as many as each taking grants: the account's are shared by all workers
         self._asks_at: datetime | None = None  # when to ask how many places there are, if no taking tells before
         self._ready: deque[I] = deque()
@@ -119,6 +124,15 @@ class Shift(Generic[I, O, R]):
             self._rung_for_rows = True
         self._wake.set()
 
+    def lend(self, take: TakeWithin) -> LentTaking | None:
+        """Have the next taking, of events alone, made in another's transaction; None: not now, a bell is to be rung."""
+        room = replace(self._room, rows=0)
+        if not (self._lends and self._may_take and room.events and room.attempts):
+            return None
+        lent = LentTaking(take, room, item=self._work.item)
+        self._begin(room, lent.taken())
+        return lent
+
     def _take_by(self, when: datetime) -> None:
         self._take_at = when if self._take_at is None else min(self._take_at, when)
 
@@ -131,6 +145,7 @@ class Shift(Generic[I, O, R]):
                 await self._settle()
                 now = self._clock()
                 ending = self._stopping.is_set() or now >= ends_at
+                self._lends = not ending
                 if ending and self._taking is None and self._ready:
                     self._take_at = now  # what is given back is there for the next shift
                     await self._give_back()
@@ -148,6 +163,7 @@ class Shift(Generic[I, O, R]):
                         return False
                 await self._sleep(ending=ending)
         finally:
+            self._lends = False
             # Only an exception leaves anything here: what was taken is given back, what was called is written.
             await self._wind_up()
 
@@ -243,14 +259,16 @@ class Shift(Generic[I, O, R]):
                 self._take_by(max(rested_at, now))
         self._rung = False
         self._took_at = now if room.rows else self._took_at
+        self._begin(room, self._in_thread(self._work.take, room, now))
+
+    def _begin(self, room: Room, taking: Awaitable[TakenRows]) -> None:
         self._for_events = room.events if not room.rows else None
         self._taking_opens, self._taking_halts = room.attempts, self._halts
-        self._taking = self._beside(self._take(room, now))
+        self._taking = self._beside(self._take(taking))
 
-    async def _take(self, room: Room, now: datetime) -> TakenRows:
+    async def _take(self, taking: Awaitable[TakenRows]) -> TakenRows:
         try:
-            taken: TakenRows = await self._in_thread(self._work.take, room, now)
-            return taken
+            return await taking
         except Unsure as lost:
             # What of it is ours must go back before anything is called for: their attempts say that calls were made.
             await self._results.insist(len(lost.items), self._work.release, lost.items)
@@ -275,6 +293,7 @@ class Shift(Generic[I, O, R]):
         if halted:
             await self._give_back()
         results, self._urgent = self._urgent, []
+        urgent = bool(results)
         if results_due or lot_due:
             results, self._done = [*results, *self._done], []
             self._flushed_at = now
@@ -285,7 +304,7 @@ class Shift(Generic[I, O, R]):
         self._halt.clear()  # what set it is among these; another call may set it anew while they are being written
         self._turn_opens = len(lot)
         # The halts as of now, not when the task begins: one meanwhile is one that these calls must not be made after.
-        self._turning = self._beside(self._turn(results, lot, self._halts))
+        self._turning = self._beside(self._turn(results, lot, self._halts, self._borrow() if urgent else {}))
 
     def _opens_at(self, slot: datetime | None, now: datetime) -> datetime:
         """When to write down the attempts of rows of batches, the first of which has this slot."""
@@ -310,12 +329,13 @@ class Shift(Generic[I, O, R]):
             lot.append(item)
         return lot
 
-    async def _turn(self, results: list[R], lot: list[I], halts: int) -> None:
+    async def _turn(self, results: list[R], lot: list[I], halts: int, along: Mapping[str, LentTaking]) -> None:
         now = self._clock()
         too_late = [item for item in lot if not self._in_time(item, now)]
         lot = [item for item in lot if self._in_time(item, now)]
         try:
-            opened = await self._in_thread(self._work.turn, results, lot, now)
+            with ending(along):
+                opened = await self._in_thread(self._work.turn, results, lot, now, along)
         except sa.exc.SQLAlchemyError as error:
             self._away = isinstance(error, sa.exc.OperationalError)
             if self._away:

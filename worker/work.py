@@ -1,6 +1,6 @@
 """What a shift works on, in the words that `shift` orders and `onboarding` fills in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -56,6 +56,16 @@ O = TypeVar("O")  # noqa: E741 -- a row whose attempt is written down
 R = TypeVar("R")  # what came of it
 
 
+class Along(Protocol):
+    """Takes, in a transaction that is another's, what that makes due. For the thread of the transaction."""
+
+    def begin(self) -> None:
+        """Nothing is taken yet: a transaction that crossed with another is made again from its start."""
+
+    def take(self, connection: Any, now: datetime) -> None:
+        """Take what is due by now, within this transaction."""
+
+
 class Work(Protocol[I, O, R]):
     """What a shift works on. `take`, `turn`, `release` and `leave` are blocking database calls, made in threads."""
 
@@ -68,10 +78,13 @@ class Work(Protocol[I, O, R]):
     def take(self, room: Room, now: datetime) -> TakenRows:
         """Raises Unsure where rows may have been taken with their attempts: `release` gives back those that were."""
 
-    def turn(self, results: Sequence[R], items: Sequence[I], now: datetime) -> list[O]:
+    def turn(
+        self, results: Sequence[R], items: Sequence[I], now: datetime, along: Mapping[str, Along] | None = None
+    ) -> list[O]:
         """In one transaction, write results, and then the attempts of these items.
 
         What is not in the answer was given back or settled. So no call is made while results cannot be written.
+        `along`, by channel, is what takes the messages that follow from the results; only where the work leads on.
         """
 
     async def call(self, opened: O) -> R: ...

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from .bench import Bench
 from .virtual_time import VirtualClock, VirtualLoop
 from .world import World
 
@@ -37,3 +38,9 @@ async def make_on_both(
     url = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "empty_postgresql_url")
     with ExitStack() as opened:
         yield lambda outcomes=(), **how: opened.enter_context(World(url, tmp_path, clock, outcomes, **how))
+
+
+@pytest.fixture
+async def bench(clock: VirtualClock) -> Bench:
+    """For a shift over rows in memory."""
+    return Bench(clock, asyncio.Event())

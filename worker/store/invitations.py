@@ -55,13 +55,14 @@ class Invitations:
         busy: int = 0,
         events: int = 0,
         beside: Callable[[sa.Connection, list[TakenInvitation]], None] = lambda _connection, _taken: None,
+        within: sa.Connection | None = None,
     ) -> TakenInvitations:
         """Lease up to `most` due invitations that may be sent within the terms' horizon; of events up to `events`.
 
         One whose session has ended meanwhile, or whose job or batch was cancelled, is superseded: nobody is sent a link
         that is of no use. `busy` is how many hand-overs are in flight.
         """
-        with self._database.write() as connection:
+        with self._database.write(within) as connection:
             places = self._places.hold(connection, terms.rule, terms.place_owner, lease=terms.lease, busy=busy, now=now)
             if places is not None and places < max(busy, 1):
                 return TakenInvitations([], again_at=now + ASK_AGAIN, places=places)
