@@ -84,13 +84,14 @@ class Invitations:
             letters = letters_of(connection, [row.id for row in rows])
             cancelled = [row.job_id for row in rows if letters[row.id].cancelled_at is not None]
             cancel_jobs(connection, cancelled, now=now)
-            of_use = [row for row in rows if not leaving.of_no_use(letters[row.id])]
+            useless = leaving.of_no_use(rows, letters)
+            of_use = [row for row in rows if row.id not in useless]
             customers = {row.id: letters[row.id].customer_id for row in of_use}
             doubts = messages_to_look_up(connection, of_use, customers, now=now)
-            found = leaving.sort_out(connection, self._keyring, terms, rows, letters, doubts, now=now)
+            found = leaving.sort_out(connection, self._keyring, terms, of_use, letters, doubts, now=now)
             unreached = [row_id for row_id, why in found.stay.items() if isinstance(why, Never) and why.unreached]
             fall_back(connection, self._keyring, terms.delivery, unreached, now=now)
-            leaving.keep_back(connection, rows, found.stay, now=now)
+            leaving.keep_back(connection, rows, useless | found.stay, now=now)
             budgets.reserve(connection, terms.rule, state, granted, len(found.leave), now=now, probe_for=terms.lease)
             slots = granted.slots
             taken = [

@@ -81,14 +81,11 @@ def sort_out(
     *,
     now: datetime,
 ) -> Sorted:
-    """Ask of each row whether it may leave now. Changes nothing: see `keep_back`."""
+    """Ask of each row that is of use whether it may leave now. Changes nothing: see `keep_back`."""
     stay: dict[uuid.UUID, NotNow] = {}
     found = []
     for row in rows:
         letter = letters[row.id]
-        if (why := _of_no_use(letter)) is not None:
-            stay[row.id] = why
-            continue
         try:
             found.append(Candidate(opened(keyring, row, letter, doubts.get(row.id)), letter))
         except CannotOpen as error:
@@ -101,12 +98,12 @@ def sort_out(
     return Sorted([one.item for one in found if one.item.id not in stay], stay)
 
 
-def of_no_use(letter: sa.Row[Any]) -> bool:
-    """Whether the session or the job has ended meanwhile, or the job or its batch was cancelled.
+def of_no_use(rows: Sequence[sa.Row[Any]], letters: Mapping[uuid.UUID, sa.Row[Any]]) -> dict[uuid.UUID, NotNow]:
+    """Those whose session or job has ended meanwhile, or whose job or batch was cancelled, and which of these.
 
     Not where the link has ended before it reached anybody: that one is to be replaced, unless it has been.
     """
-    return _of_no_use(letter) is not None
+    return {row.id: why for row in rows if (why := _of_no_use(letters[row.id])) is not None}
 
 
 def _of_no_use(letter: sa.Row[Any]) -> Never | None:
