@@ -26,6 +26,8 @@ from worker.overtaking import Rank, deal
 from worker.pacing import lapsed
 from worker.places import ASK_AGAIN, ROWS_PER_PLACE
 from worker.results import Results
+from worker.tempo import Tempo
+from worker.turnstile import Turnstile
 from worker.work import I, O, R, Room, TakenRows, Unsure, Work
 
 log = logging.getLogger(__name__)
@@ -57,7 +59,6 @@ EVENTS_AHEAD = timedelta(milliseconds=400)
 # How many events at most have their attempts written down in the transaction that takes them; more than that wait for a
 # turn. Few, since as many places are kept for them while it goes on.
 OPEN_AT_ONCE = 5
-LATELY = timedelta(seconds=1)  # from how long it is told how many calls end within a flush
 LINGER = timedelta(seconds=1)  # a shift ends when nothing may be done for longer than this
 
 
@@ -92,11 +93,8 @@ class Shift(Generic[I, O, R]):
         self._ready: deque[I] = deque()
         self._opened: deque[tuple[O, int]] = deque()  # with the number of halts when they were written down
         self._calls: set[asyncio.Task[None]] = set()  # one for each place that is taken; makes call after call
-        self._turnstile = asyncio.Lock()  # held by the place that waits for the next slot
-        self._before = 0  # places that wait for it, or for a slot: what each will call for is in `_opened`
         self._done: list[R] = []
-        self._ends: deque[datetime] = deque()  # of calls, as long ago as a flush is long
-        self._ended_lately: deque[datetime] = deque()
+        self._tempo = Tempo(FLUSH_EVERY)
         self._urgent: list[R] = []  # what those of events came to, where more is to follow: not to wait for others
         self._taking: asyncio.Task[TakenRows] | None = None
         self._taking_opens = 0  # attempts that it may write down
@@ -105,6 +103,8 @@ class Shift(Generic[I, O, R]):
         self._turn_opens = 0  # attempts that it may write down
         self._wake = asyncio.Event()
         self._halt = asyncio.Event()
+        # Places wait before it: what each will call for is still among what is written down.
+        self._turnstile = Turnstile(work.spacing, clock=clock, halt=self._halt)
         self._halts = 0  # calls that were opened before the last halt must not be made
         self._away = False  # the database is: nothing is taken until what came of the calls is written
         self._results = Results(work, clock=clock, in_thread=in_thread, stopping=stopping)
@@ -114,7 +114,6 @@ class Shift(Generic[I, O, R]):
         self._took_at = clock() - TAKE_EVERY
         self._for_events: int | None = None  # how many the taking that goes on was for, where it was for events alone
         self._flushed_at = clock()
-        self._next_call_at = clock()
 
     def ring(self, *, for_events: bool = True) -> None:
         """Something has become due: look again before ending. At once, unless it is known to be no event's."""
@@ -171,7 +170,9 @@ class Shift(Generic[I, O, R]):
     def _room(self) -> Room:
         most = min(TAKE_MOST, ROWS_PER_PLACE * max(self._places, 1))
         # … and what is called for until rows are taken again: many calls go through few places where they are short.
-        most = max(most, self._places + max(self._pace, min(round(self._lately(TAKE_EVERY)), TAKE_MOST)))
+        most = max(
+            most, self._places + max(self._pace, min(round(self._tempo.within(TAKE_EVERY, self._clock())), TAKE_MOST))
+        )
         events = sum(item.is_event for item in self._ready)
         attempts = min(self._free_for_events, OPEN_AT_ONCE)
         return Room(max(most - len(self._ready), 0), max(most - events, 0), len(self._calls), attempts)
@@ -180,7 +181,7 @@ class Shift(Generic[I, O, R]):
     def _free(self) -> int:
         """Places without a call, present or next."""
         opened = len(self._opened) + self._taking_opens + self._turn_opens
-        return self._places - (len(self._calls) - self._before) - opened
+        return self._places - (len(self._calls) - self._turnstile.waiting) - opened
 
     @property
     def _free_for_events(self) -> int:
@@ -194,17 +195,7 @@ class Shift(Generic[I, O, R]):
     @property
     def _pace(self) -> int:
         """How many calls ended within a flush of late, and will in the next one; as many as may be in doubt at most."""
-        since = self._clock() - FLUSH_EVERY
-        while self._ends and self._ends[0] < since:
-            self._ends.popleft()
-        return min(max(len(self._ends), round(self._lately(FLUSH_EVERY))), self._flush_most)
-
-    def _lately(self, within: timedelta) -> float:
-        """How many calls end within that, as the last second tells: rows may come in lots, with gaps between them."""
-        since = self._clock() - LATELY
-        while self._ended_lately and self._ended_lately[0] < since:
-            self._ended_lately.popleft()
-        return len(self._ended_lately) * (within / LATELY)
+        return min(self._tempo.in_a_flush(self._clock()), self._flush_most)
 
     async def _settle(self) -> None:
         """Take over what the taking and the turn that went on beside came to."""
@@ -383,15 +374,15 @@ class Shift(Generic[I, O, R]):
         if ending and not self._places:  # it will be granted none any more
             self._done.extend(self._work.not_made(opened) for opened, _ in self._opened)
             self._opened.clear()
-        for _ in range(min(len(self._opened) - self._before, self._places - len(self._calls))):
+        for _ in range(min(len(self._opened) - self._turnstile.waiting, self._places - len(self._calls))):
             task = asyncio.create_task(self._place())
             self._calls.add(task)
             task.add_done_callback(self._left)
 
     async def _place(self) -> None:
         """Make calls, one after the other, while there are any and this is a place of ours."""
-        while len(self._opened) > self._before and len(self._calls) <= self._places:
-            await self._slot()
+        while len(self._opened) > self._turnstile.waiting and len(self._calls) <= self._places:
+            await self._turnstile.wait(self._next_slot)
             if not self._opened or len(self._calls) > self._places:
                 return
             opened, halts = self._opened.popleft()
@@ -401,27 +392,13 @@ class Shift(Generic[I, O, R]):
                 self._halt.set()
             follows = self._work.leads_on and self._work.item(opened).is_event
             (self._urgent if follows else self._done).append(result)
-            self._ends.append(self._clock())
-            self._ended_lately.append(self._ends[-1])
+            self._tempo.add(self._clock())
             many = len(self._done) * 2 >= self._flush_most
             if self._urgent or self._halt.is_set() or len(self._done) == 1 or many:
                 self._wake.set()
 
-    async def _slot(self) -> None:
-        """Wait for the next slot. Whose it is turns out then: an event that came meanwhile goes first."""
-        if self._work.item(self._opened[0][0]).slot is None:
-            return
-        self._before += 1
-        try:
-            async with self._turnstile:
-                slot = self._work.item(self._opened[0][0]).slot if self._opened else None
-                if slot is not None:
-                    # One that is late moves those behind it.
-                    begins_at = max(slot, self._next_call_at)
-                    self._next_call_at = begins_at + self._work.spacing
-                    await self._until(begins_at)
-        finally:
-            self._before -= 1
+    def _next_slot(self) -> datetime | None:
+        return self._work.item(self._opened[0][0]).slot if self._opened else None
 
     def _left(self, place: "asyncio.Task[None]") -> None:
         self._calls.discard(place)
@@ -446,15 +423,6 @@ class Shift(Generic[I, O, R]):
         except Exception as error:  # a bug must not lose the row: its call may have been carried out
             log.error("%s: a call broke with %s", self._work.name, type(error).__name__)
             return self._work.broke(opened, error)
-
-    async def _until(self, when: datetime) -> None:
-        wait = (when - self._clock()).total_seconds()
-        if wait > 0:
-            try:
-                async with asyncio.timeout(wait):
-                    await self._halt.wait()
-            except TimeoutError:
-                pass
 
     async def _give_back(self) -> None:
         if self._ready:

@@ -1,0 +1,35 @@
+"""How fast a shift's calls end, by which it is decided how many rows to take, and to write down, ahead of them."""
+
+from collections import deque
+from datetime import datetime, timedelta
+
+LATELY = timedelta(seconds=1)
+
+
+class Tempo:
+    """Counts the ends of calls in the last `flush`, and in the last second: rows may come in lots, with gaps."""
+
+    def __init__(self, flush: timedelta) -> None:
+        self._flush = flush
+        self._in_a_flush: deque[datetime] = deque()
+        self._in_a_second: deque[datetime] = deque()
+
+    def add(self, at: datetime) -> None:
+        """A call has ended at `at`."""
+        self._in_a_flush.append(at)
+        self._in_a_second.append(at)
+
+    def in_a_flush(self, now: datetime) -> int:
+        """How many calls will end within the next flush, as far as the last one or the last second tells."""
+        _forget(self._in_a_flush, now - self._flush)
+        return max(len(self._in_a_flush), round(self.within(self._flush, now)))
+
+    def within(self, time: timedelta, now: datetime) -> float:
+        """How many calls end within that time, as the last second tells."""
+        _forget(self._in_a_second, now - LATELY)
+        return len(self._in_a_second) * (time / LATELY)
+
+
+def _forget(ends: deque[datetime], before: datetime) -> None:
+    while ends and ends[0] < before:
+        ends.popleft()
