@@ -170,9 +170,8 @@ class Shift(Generic[I, O, R]):
     def _room(self) -> Room:
         most = min(TAKE_MOST, ROWS_PER_PLACE * max(self._places, 1))
         # … and what is called for until rows are taken again: many calls go through few places where they are short.
-        most = max(
-            most, self._places + max(self._pace, min(round(self._tempo.within(TAKE_EVERY, self._clock())), TAKE_MOST))
-        )
+        lately = min(round(self._tempo.within(TAKE_EVERY, self._clock())), TAKE_MOST)
+        most = max(most, self._places + max(self._pace, lately))
         events = sum(item.is_event for item in self._ready)
         attempts = min(self._free_for_events, OPEN_AT_ONCE)
         return Room(max(most - len(self._ready), 0), max(most - events, 0), len(self._calls), attempts)
