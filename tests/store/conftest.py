@@ -6,6 +6,7 @@ import pytest
 
 from worker.keyring import Keyring
 from worker.store.database import Database
+from worker.store.decisions import Decisions
 
 from .shelf import Shelf
 from .witness import TOLD, Witness
@@ -32,6 +33,12 @@ def database(request: pytest.FixtureRequest) -> Iterator[Database]:
 @pytest.fixture
 def shelf(database: Database, keyring: Keyring, clock: Callable) -> Shelf:
     return Shelf(database, keyring, clock)
+
+
+@pytest.fixture
+def decide(database: Database) -> Decisions:
+    """What a person may decide."""
+    return Decisions(database)
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
 """Cancelling a batch: what nobody has ends at once, what somebody has ends at its next taking."""
 
+import threading
+
 import pytest
+import sqlalchemy as sa
 
 from worker.customers import Channel
 from worker.endings import Cancel, Hold, Retry
@@ -8,16 +11,12 @@ from worker.endings import Kind as Why
 from worker.models import Attempt, Batch, InvitationRow, Job, SessionRow
 from worker.states import ENDED_JOBS, InvitationState, JobState, SessionState
 from worker.store.budgets import Budgets
-from worker.store.decisions import Decided, Decisions, Verdict, Which
+from worker.store.decisions import Decided, Verdict, Which
 
+from .beside import on_postgresql, wait_until_blocked
 from .shelf import customer
 
 UNKNOWN = Hold(Why.UNKNOWN.value, "it may have been carried out")
-
-
-@pytest.fixture
-def decide(database) -> Decisions:
-    return Decisions(database)
 
 
 @pytest.fixture
@@ -313,3 +312,19 @@ def test_rows_that_ask_for_no_message_are_cancelled_too(shelf, cancel):
     shelf.issue()
     assert cancel(batch) == Decided(1)
     assert states(shelf, batch) == {"cancelled": 1}
+
+
+@on_postgresql
+def test_cancelling_and_sending_do_not_wait_for_each_other(shelf, decide, database):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    thread = threading.Thread(target=decide.cancel, args=(batch,), kwargs={"now": shelf.clock()})
+    with database.write() as connection:
+        # as one who sends it: the message first, then its job
+        connection.execute(sa.select(InvitationRow.id).with_for_update())
+        thread.start()
+        wait_until_blocked(database, thread)
+        connection.execute(sa.text("SET LOCAL lock_timeout = '200ms'"))
+        connection.execute(sa.select(Job.id).with_for_update())
+    thread.join()
+    assert shelf.job("Ona").state is JobState.CANCELLED

@@ -8,17 +8,12 @@ import sqlalchemy as sa
 from worker.endings import Cancel, Hold, Kind
 from worker.models import Attempt, Job, SessionRow
 from worker.states import JobState, SessionState
-from worker.store.decisions import Decisions, Verdict, Which
+from worker.store.decisions import Verdict, Which
 from worker.store.leading import IN_DOUBT_FOR
 
 from .shelf import customer
 
 UNKNOWN = Hold(Kind.UNKNOWN.value, "it may have been carried out")
-
-
-@pytest.fixture
-def decide(database) -> Decisions:
-    return Decisions(database)
 
 
 @pytest.fixture

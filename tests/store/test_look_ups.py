@@ -13,7 +13,7 @@ from worker.models import Attempt, InvitationRow, Job, SessionRow
 from worker.states import InvitationState, JobState
 from worker.store import schema
 from worker.store.attempts import IssueResult
-from worker.store.decisions import Decisions, Stake, Verdict, Which
+from worker.store.decisions import Stake, Verdict, Which
 from worker.store.doubts import InDoubt
 from worker.store.handovers import InviteResult
 from worker.store.sweeps import Returned
@@ -22,11 +22,6 @@ from .shelf import POLICY, customer
 
 AFTER = timedelta(seconds=15)  # the call's time-out and the margin
 LOST = Problem(Kind.UNKNOWN, "connection closed without an answer")
-
-
-@pytest.fixture
-def decide(database) -> Decisions:
-    return Decisions(database)
 
 
 @pytest.fixture

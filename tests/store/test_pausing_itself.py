@@ -20,11 +20,6 @@ RULE = PauseRule(percent=10, least=50)
 
 
 @pytest.fixture
-def decide(database):
-    return Decisions(database)
-
-
-@pytest.fixture
 def count(shelf):
     def add(batch, tried=0, refused=0, bounced=0, rule=RULE):
         with shelf.database.write() as connection:
