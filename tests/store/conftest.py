@@ -7,6 +7,7 @@ import pytest
 from worker.keyring import Keyring
 from worker.store.database import Database
 from worker.store.decisions import Decisions
+from worker.store.failover import Failover
 
 from .shelf import Shelf
 from .witness import TOLD, Witness
@@ -39,6 +40,13 @@ def shelf(database: Database, keyring: Keyring, clock: Callable) -> Shelf:
 def decide(database: Database) -> Decisions:
     """What a person may decide."""
     return Decisions(database)
+
+
+@pytest.fixture
+def failover(shelf: Shelf) -> Failover:
+    """Moves the rows of the shelf's account to others: au and us."""
+    shelf.budgets.ensure(["au", "us"])
+    return Failover(shelf.database)
 
 
 @pytest.fixture

@@ -1,0 +1,66 @@
+"""An account that cannot work, the rows that it has, and those that are to take them over."""
+
+from datetime import timedelta
+
+from worker.budgets import BudgetRule
+from worker.models import Budget, Job
+from worker.store.batches import AcceptedLine
+from worker.store.failover import TakeOver
+from worker.store.jobs import BATCH
+
+from .shelf import customer
+
+HALF_AN_HOUR = timedelta(minutes=30)
+
+
+def what(target="au", *, source="kyc", well=("au",), sharing=(), **rule) -> TakeOver:
+    return TakeOver(
+        source=source,
+        source_budget=source,
+        target=target,
+        rule=BudgetRule(target, **rule),
+        floor=HALF_AN_HOUR,
+        sharing=(target, *sharing),
+        well=well,
+    )
+
+
+def add(shelf, *customers, others=("au",), freshness=None, account="kyc", priority=BATCH) -> int:
+    batch = shelf.batch()
+    lines = [
+        AcceptedLine(row, who, account, "route 1: every customer", 12 * 3600, others, freshness)
+        for row, who in enumerate(customers, 2)
+    ]
+    shelf.batches.add(batch, lines, [], priority=priority, now=shelf.clock())
+    return batch
+
+
+def add_many(shelf, count, prefix="C", **how) -> int:
+    return add(shelf, *(customer(f"{prefix}{number:04}") for number in range(count)), **how)
+
+
+def stop(shelf, name="kyc"):
+    shelf.set(Budget, Budget.name == name, stopped_at=shelf.clock(), stop_reason="HTTP 401")
+
+
+def open_breaker(shelf, name="kyc", *, blocked_for=timedelta(minutes=5)):
+    values = {"opened_at": shelf.clock(), "blocked_until": shelf.clock() + blocked_for, "failures": 5}
+    shelf.set(Budget, Budget.name == name, **values)
+
+
+def move(shelf, failover, taking=None) -> int:
+    return failover.move(taking or what(), now=shelf.clock())
+
+
+def left(shelf, failover, batch, taking=None):
+    """How many rows of the batch may still go, and when the first of them is due."""
+    which = (taking or what(), batch)
+    return failover.count(*which, now=shelf.clock()), failover.first_due(*which, now=shelf.clock())
+
+
+def accounts_of(shelf) -> dict[str, str]:
+    return {row.customer_id: row.account for row in shelf.rows(Job)}
+
+
+def at(shelf, account="au") -> int:
+    return sum(row.account == account for row in shelf.rows(Job))
