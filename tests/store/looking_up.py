@@ -1,0 +1,46 @@
+"""Calls whose answers were lost, and the look-ups that are to find out what became of them."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from worker.endings import Kind, LookUp, Problem
+from worker.store.attempts import IssueResult
+
+from .shelf import POLICY, customer
+
+AFTER = timedelta(seconds=15)  # the call's time-out and the margin
+LOST = Problem(Kind.UNKNOWN, "connection closed without an answer")
+
+
+def lookable(terms):
+    """The terms as they are where calls can be looked up."""
+    return replace(terms, look_up_after=AFTER)
+
+
+def call(shelf, terms, *customers):
+    """Rows whose calls are out; the batch and what was opened."""
+    batch = shelf.add(*(customers or [customer("Ona")]))
+    return batch, shelf.open(shelf.take(terms=terms), terms=terms)
+
+
+def drop(shelf, terms, *customers):
+    """Rows whose answers were lost; the batch."""
+    batch, opened = call(shelf, terms, *customers)
+    ends = [IssueResult(item, shelf.clock(), LookUp(item.look_up_at, "unknown", "lost"), LOST) for item in opened]
+    shelf.finish(*ends, terms=terms)
+    return batch
+
+
+def later(shelf, **step):
+    shelf.clock.advance(**(step or {"seconds": 75}))
+
+
+def sweep(shelf):
+    return shelf.sweeps.return_leases(POLICY, now=shelf.clock())
+
+
+def look_up(shelf, terms):
+    """The look-up that is due, written down."""
+    (opened,) = shelf.open(shelf.take(terms=terms), terms=terms)
+    assert opened.job.doubt is not None
+    return opened
