@@ -9,7 +9,8 @@ from worker.store.database import Database
 from worker.store.decisions import Decisions
 from worker.store.failover import Failover
 
-from .shelf import Shelf
+from .ear import Ear
+from .shelf import Shelf, customer
 from .witness import TOLD, Witness
 
 
@@ -47,6 +48,21 @@ def failover(shelf: Shelf) -> Failover:
     """Moves the rows of the shelf's account to others: au and us."""
     shelf.budgets.ensure(["au", "us"])
     return Failover(shelf.database)
+
+
+@pytest.fixture
+def ear(shelf: Shelf) -> Ear:
+    return Ear(shelf)
+
+
+@pytest.fixture
+def ona(shelf: Shelf) -> Shelf:
+    """The shelf, once Ona was invited."""
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.send()
+    shelf.clock.advance(minutes=1)
+    return shelf
 
 
 @pytest.fixture

@@ -1,84 +1,20 @@
-"""What providers tell is applied to sessions, jobs and messages, in whatever order it comes; and kept once."""
+"""What providers tell is applied to sessions, jobs and messages, in whatever order it comes."""
 
-import uuid
 from dataclasses import replace
 from datetime import timedelta
-from hashlib import sha256
 
-import pytest
 import sqlalchemy as sa
 
 from worker.customers import Channel
 from worker.ids import new_id
 from worker.models import InvitationRow, Job, Outbox, SessionRow, Webhook
-from worker.news import Key, Result, SessionNews
+from worker.news import Key, Result
 from worker.states import InvitationState, JobState, SessionState
-from worker.store.finding import Asked, find
-from worker.store.hearing import Hears
 from worker.store.inviting import move_jobs
-from worker.store.webhook_list import WebhookList
-from worker.store.webhooks import ACCOUNT, UNKNOWN_WAITS, Arrived, Webhooks, WebhookState
 
 from .beside import on_postgresql, waiting
+from .ear import APPROVED, COMPLETED, DENIED, EXPIRED, FAILED, GONE, OVER, REVIEW, STARTED, SUPERSEDED, news
 from .shelf import customer
-
-STARTED, COMPLETED, FAILED = SessionState.STARTED, SessionState.COMPLETED, SessionState.FAILED
-EXPIRED, SUPERSEDED = SessionState.EXPIRED, SessionState.SUPERSEDED
-
-
-class Ear:
-    """Tells the shelf what a provider says."""
-
-    def __init__(self, shelf):
-        self.shelf = shelf
-        hears = Hears(
-            shelf.keyring, {"kyc": frozenset({"kyc", "kyc-narrow"}), "au": frozenset({"au"})}, most_reissues=3
-        )
-        self.webhooks = Webhooks(shelf.database, shelf.keyring, {ACCOUNT: hears})
-        self.number = 0
-
-    def arrived(self, news, *, account="kyc", body=None):
-        self.number += 1
-        digests = self.shelf.keyring.digests(sha256(body or str(self.number).encode()).hexdigest())
-        return Arrived(f"account/{account}", digests, news.event, news.as_json())
-
-    def keep(self, *news, **how):
-        return self.webhooks.keep([self.arrived(one, **how) for one in news], now=self.shelf.clock()).receipts
-
-    def work(self):
-        return self.webhooks.work(now=self.shelf.clock())
-
-    def tell(self, *news, **how):
-        self.keep(*news, **how)
-        return self.work()
-
-
-@pytest.fixture
-def ear(shelf):
-    return Ear(shelf)
-
-
-def news(state=None, result=None, *, match=((Key.SCAN_REF, "scan-1"),), **more):
-    final = state in (COMPLETED, FAILED) and result is not None
-    return SessionNews("EVENT", match, state, final=more.pop("final", final), result=result, **more)
-
-
-APPROVED = news(COMPLETED, Result.APPROVED)
-DENIED = news(FAILED, Result.DENIED)
-REVIEW = news(STARTED, Result.REVIEW)
-OVER = news(EXPIRED)
-GONE = news(FAILED, gone=True, note="deleted at the provider")
-
-
-@pytest.fixture
-def ona(shelf):
-    """Ona was invited."""
-    shelf.add(customer("Ona"))
-    shelf.issue()
-    shelf.send()
-    shelf.clock.advance(minutes=1)
-    return shelf
-
 
 ENDS = {
     "Approved": (APPROVED, COMPLETED, JobState.COMPLETED, "approved"),
@@ -114,19 +50,6 @@ def test_others_are_told_of_a_verdict_and_again_where_it_changes(ona, ear):
     told = [(row.kind, row.data.get("result")) for row in ona.rows(Outbox)][-2:]
     assert told == [("session.completed", "approved"), ("session.completed", "denied")]
     assert ona.job("Ona").result == "denied"
-
-
-def test_the_same_bytes_are_kept_once(ona, ear):
-    assert [*ear.keep(APPROVED, body=b"x"), *ear.keep(APPROVED, body=b"x")] == [True, False]
-    assert len(ona.rows(Webhook)) == 1
-    assert ear.keep(APPROVED, REVIEW, body=b"x", account="other") == [True, False]
-
-
-def test_what_an_older_key_of_the_ring_made_of_the_bytes_is_known_too(ona, ear):
-    before = replace(ear.arrived(APPROVED), digests=("old",))
-    after = replace(before, digests=("new", "old"))
-    assert ear.webhooks.keep([before], now=ona.clock()).receipts == [True]
-    assert ear.webhooks.keep([after], now=ona.clock()).receipts == [False]
 
 
 def test_a_message_that_has_not_left_is_of_no_use_once_the_customer_has_finished(shelf, ear):
@@ -265,157 +188,12 @@ def test_one_that_was_cancelled_stays_so_and_its_session_keeps_the_verdict(ona, 
     assert set(jobs.values()) == {JobState.CANCELLED}
 
 
-MATCHES = [
-    (((Key.EXTERNAL_REF, "{job}"),), True),
-    (((Key.CLIENT_ID, "Ona"),), True),
-    (((Key.SCAN_REF, "another"), (Key.CLIENT_ID, "Ona")), True),
-    (((Key.EXTERNAL_REF, "{job}"), (Key.CLIENT_ID, "Vita")), False),
-    (((Key.EXTERNAL_REF, "9" * 30),), False),
-    (((Key.EXTERNAL_REF, "²"),), False),
-    (((Key.COMPANY_ID, ""),), False),
-    (((Key.TOKEN, "token-0001"),), True),
-    (((Key.TOKEN, "token-0002"),), False),
-    (((Key.ENTITY_ID, "SCAN-1"),), True),  # the same entity in either case
-    ((), False),
-]
-
-
-def test_a_session_is_found_by_the_first_id_that_tells(ona):
-    job = ona.job("Ona").id
-    for match, found in MATCHES:
-        match = tuple((key, value.replace("{job}", str(job))) for key, value in match)
-        asked = Asked(uuid.uuid4(), replace(APPROVED, match=match), frozenset({"kyc"}))
-        with ona.database.read() as connection:
-            assert (asked.id in find(connection, ona.keyring, [asked])) is found, match
-
-
-def test_what_is_no_verdict_is_not_taken_for_another_session_than_it_names(ona, ear):
-    ona.set(SessionRow, references={"scanRef": "scan-1"})
-    stray = ((Key.SCAN_REF, "stray"), (Key.CLIENT_ID, "Ona"))
-    ear.tell(replace(OVER, match=stray))
-    assert ona.row(SessionRow).state is SessionState.WAITING
-    ear.tell(replace(APPROVED, match=stray))
-    assert ona.row(SessionRow).state is COMPLETED
-
-
-def test_an_account_speaks_for_those_that_share_its_address_alone(ona, ear):
-    ear.tell(APPROVED, account="au")
-    assert ona.job("Ona").state is JobState.INVITED
-    ona.set(SessionRow, account="kyc-narrow")
-    ear.tell(APPROVED)
-    assert ona.job("Ona").state is JobState.COMPLETED
-
-
-def test_a_copy_of_what_another_account_was_told_says_nothing_of_the_customers_session_here(ona, ear):
-    """Both may have one key; and the customer, whom the one account did not take, a session of each."""
-    (kept,) = ona.rows(SessionRow)
-    there = {
-        "id": uuid.uuid4(),
-        "purpose": "at another",
-        "account": "au",
-        "reference": "scan-there",
-        "token_digest": None,
-    }
-    with ona.database.write() as connection:
-        row = connection.execute(sa.select(SessionRow.__table__)).one()
-        connection.execute(sa.insert(SessionRow.__table__).values(row._asdict() | there))
-    ear.tell(replace(APPROVED, match=((Key.SCAN_REF, "scan-there"), (Key.CLIENT_ID, "Ona"))))
-    assert ona.row(SessionRow, id=kept.id).state is SessionState.WAITING
-    assert ona.job("Ona").state is JobState.INVITED
-
-
-def test_a_companys_later_events_name_it_by_an_id_that_an_earlier_one_brought(ona, ear):
-    ear.tell(news(STARTED, Result.REVIEW, company_id="company-7"))
-    ear.tell(news(EXPIRED, match=((Key.COMPANY_ID, "company-7"),)))
-    assert ona.row(SessionRow).state is EXPIRED
-
-
-def test_news_that_overtakes_our_own_commit_is_worked_off_soon_after(shelf, ear):
-    ear.tell(REVIEW)
-    assert (shelf.row(Webhook).state, shelf.row(Webhook).due_at) == ("waiting", shelf.clock() + UNKNOWN_WAITS[0])
-    shelf.add(customer("Ona"))
-    shelf.issue()
-    shelf.clock.advance(seconds=5)
-    ear.work()
-    assert shelf.row(SessionRow).state is STARTED
-
-
-def test_what_is_nobodys_is_looked_at_for_a_day_then_kept_and_listed(shelf, ear):
-    ear.keep(REVIEW)
-    listed = []
-    for wait in (timedelta(), *UNKNOWN_WAITS):
-        assert shelf.row(Webhook).state == "waiting"
-        shelf.clock.now += wait
-        listed += ear.work().listed
-    row = shelf.row(Webhook)
-    assert (row.state, row.due_at, row.sealed is None) == ("unknown", None, False)
-    assert [(source, state.value) for source, _, state, _ in listed] == [("account/kyc", "unknown")]
-    assert timedelta(days=1) - timedelta(hours=1) < sum(UNKNOWN_WAITS, timedelta()) < timedelta(days=1, hours=1)
-
-
-def test_what_a_person_should_look_at_is_said_once(ona, ear):
-    worked = ear.tell(news(alert=True, note="the company is due to be verified again"))
-    assert worked.listed[0][3] == "the company is due to be verified again"
-    assert ona.row(Webhook).state == "alert"
-    assert ear.work().listed == []
-
-
-def test_one_that_uncovers_a_bug_keeps_no_other_waiting_and_is_broken_in_the_end(ona, ear):
-    ear.keep(news(STARTED, Result.REVIEW), REVIEW)
-    bad, good = ona.rows(Webhook)
-    ona.set(Webhook, Webhook.id == bad.id, sealed=b"\x01nonsense")
-    ear.work()
-    assert {row.id: row.state for row in ona.rows(Webhook)} == {bad.id: "waiting", good.id: "applied"}
-    for _ in range(4):
-        ona.clock.advance(hours=1)
-        worked = ear.work()
-    row = ona.row(Webhook, id=bad.id)
-    assert (row.state, row.due_at, row.detail) == ("broken", None, "working it off ended with CannotOpen")
-    assert len(worked.listed) == 1
-
-
-@on_postgresql
-def test_of_two_that_work_off_at_once_one_passes_by_what_the_other_is_at(ona, ear, beside):
-    ear.keep(*(replace(REVIEW, match=((Key.SCAN_REF, f"scan-{n}"),)) for n in range(250)))
-    done = beside(lambda: ear.work().count, times=3)
-    while done[-1]:
-        done.append(ear.work().count)
-    assert sum(done) == 250
-
-
 @on_postgresql
 def test_news_waits_for_whoever_has_the_job_and_then_sees_what_it_did(ona, ear):
     ear.keep(OVER)
     with waiting(ona.database, ear.work) as connection:
         connection.execute(sa.update(Job).values(state=JobState.CANCELLED))
     assert (ona.row(SessionRow).state, ona.job("Ona").state) == (EXPIRED, JobState.CANCELLED)
-
-
-def test_what_is_nobodys_is_listed_with_what_it_names_shortened_and_worked_off_again_on_demand(shelf, ear):
-    listed = WebhookList(shelf.database, shelf.keyring)
-    match = ((Key.SCAN_REF, "3f2a9c1d-7e66-4b12"), (Key.CLIENT_ID, "Ona"), (Key.TOKEN, "secret-token"))
-    ear.keep(replace(REVIEW, match=match))
-    shelf.set(Webhook, state="unknown", due_at=None)
-    (one,) = listed.newest([WebhookState.UNKNOWN], most=10)
-    assert (one.customer, one.ids) == (None, ("scanRef 3f2a…4b12", "clientId …"))
-    assert listed.count() == {WebhookState.UNKNOWN: 1, WebhookState.ALERT: 0, WebhookState.BROKEN: 0}
-    shelf.add(customer("Ona"))
-    shelf.issue()
-    assert listed.again(id_=one.id, now=shelf.clock()) == 1
-    ear.work()
-    assert shelf.row(SessionRow).state is STARTED
-    (one,) = listed.newest([WebhookState.APPLIED], most=10)
-    assert (one.customer, one.ids) == ("Ona", ())
-    assert listed.again(id_=None, now=shelf.clock()) == 0
-
-
-def test_what_a_sender_told_is_not_kept_once_nothing_can_be_made_of_it(shelf):
-    unread = Webhooks(shelf.database, shelf.keyring, {})
-    unread.keep([Arrived("sender/sms", ("d",), "delivered", {"address": "+37060000001"})], now=shelf.clock())
-    for wait in (timedelta(), *UNKNOWN_WAITS):
-        shelf.clock.now += wait
-        unread.work(now=shelf.clock())
-    assert (shelf.row(Webhook).state, shelf.row(Webhook).sealed) == ("unknown", None)
 
 
 def test_a_customer_who_finishes_though_the_message_came_back_has_finished(ona, ear):

@@ -1,0 +1,50 @@
+"""What providers say of sessions, and the ear that it comes to."""
+
+from hashlib import sha256
+
+from worker.news import Key, Result, SessionNews
+from worker.states import SessionState
+from worker.store.hearing import Hears
+from worker.store.webhooks import ACCOUNT, Arrived, Webhooks
+
+STARTED, COMPLETED, FAILED = SessionState.STARTED, SessionState.COMPLETED, SessionState.FAILED
+EXPIRED, SUPERSEDED = SessionState.EXPIRED, SessionState.SUPERSEDED
+
+
+class Ear:
+    """Tells the shelf what a provider says."""
+
+    def __init__(self, shelf):
+        self.shelf = shelf
+        hears = Hears(
+            shelf.keyring, {"kyc": frozenset({"kyc", "kyc-narrow"}), "au": frozenset({"au"})}, most_reissues=3
+        )
+        self.webhooks = Webhooks(shelf.database, shelf.keyring, {ACCOUNT: hears})
+        self.number = 0
+
+    def arrived(self, news, *, account="kyc", body=None):
+        self.number += 1
+        digests = self.shelf.keyring.digests(sha256(body or str(self.number).encode()).hexdigest())
+        return Arrived(f"account/{account}", digests, news.event, news.as_json())
+
+    def keep(self, *news, **how):
+        return self.webhooks.keep([self.arrived(one, **how) for one in news], now=self.shelf.clock()).receipts
+
+    def work(self):
+        return self.webhooks.work(now=self.shelf.clock())
+
+    def tell(self, *news, **how):
+        self.keep(*news, **how)
+        return self.work()
+
+
+def news(state=None, result=None, *, match=((Key.SCAN_REF, "scan-1"),), **more):
+    final = state in (COMPLETED, FAILED) and result is not None
+    return SessionNews("EVENT", match, state, final=more.pop("final", final), result=result, **more)
+
+
+APPROVED = news(COMPLETED, Result.APPROVED)
+DENIED = news(FAILED, Result.DENIED)
+REVIEW = news(STARTED, Result.REVIEW)
+OVER = news(EXPIRED)
+GONE = news(FAILED, gone=True, note="deleted at the provider")
