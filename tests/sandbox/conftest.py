@@ -6,14 +6,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import aiohttp
 import pytest
 
+from tests.sandbox.customers import ENTITY
+from tests.sandbox.receiver import Receiver, receiving
 from worker.sandbox import Sandbox, SandboxOptions
 
-ENTITY = str(UUID(int=0x7B0D2F6E9C514A8E8F0A2D1C5E4B9A77))
+DAY_A_MILLISECOND = 86_400_000
 
 
 class SetClock:
@@ -91,3 +92,20 @@ async def start(clock: SetClock) -> AsyncIterator[Callable[..., Awaitable[Caller
 @pytest.fixture
 async def caller(start: Callable[..., Awaitable[Caller]]) -> Caller:
     return await start()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def begin(start: Callable[..., Awaitable[Caller]], receiver: Receiver) -> Callable[..., Awaitable[Caller]]:
+    """A sandbox whose customers' time flies, and whose webhooks go to the receiver."""
+
+    async def begin(**options: Any) -> Caller:
+        chosen = {"time_scale": DAY_A_MILLISECOND, "webhooks": {"": f"{receiver.url}/webhooks"}, "seed": 7, **options}
+        return await start(**chosen)
+
+    return begin

@@ -7,54 +7,16 @@ import hmac
 import json
 import logging
 from datetime import timedelta
-from urllib.parse import parse_qsl, urlencode
 
-import aiosmtplib
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from tests.sandbox.receiver import receiving
+from tests.sandbox.customers import ENTITY, done, everybody, sent, tell
 from worker.sandbox import Fault, Sandbox, SandboxOptions
 from worker.sandbox.behaviour import Share, TroubleShare
 
-ENTITY = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77"
-DAY_A_MILLISECOND = 86_400_000
 KEY = b"sandbox-webhook-key"
-
-
-@pytest.fixture
-async def receiver():
-    async with receiving() as receiver:
-        yield receiver
-
-
-@pytest.fixture
-def begin(start, receiver):
-    """A sandbox whose customers' time flies, and whose webhooks go to the receiver."""
-
-    async def begin(**options):
-        chosen = {"time_scale": DAY_A_MILLISECOND, "webhooks": {"": f"{receiver.url}/webhooks"}, "seed": 7, **options}
-        return await start(**chosen)
-
-    return begin
-
-
-async def tell(caller, **said):
-    status, _, told = await caller.ask("POST", "/_sandbox/customers", data=json.dumps(said).encode())
-    return status, told
-
-
-async def done(caller):
-    await asyncio.wait_for(caller.sandbox.idle(), 30)
-
-
-def everybody(does):
-    return {"customers": (Share(does, 1.0),)}
-
-
-def sent(caller):
-    return [entry for entry in caller.sandbox.log if entry["endpoint"] == "webhooks"]
 
 
 async def kyb(caller, client="c-77"):
@@ -139,6 +101,24 @@ async def test_the_listing_says_what_became_of_a_session(begin):
     await done(caller)
     _, _, listed = await caller.listing(clientId="c-1")
     assert [one["status"] for one in listed["results"]] == ["DENIED"]
+
+
+async def test_a_reset_calls_the_customers_back(begin, receiver):
+    caller = await begin(time_scale=1, **everybody("finish"))
+    await caller.idenfy({"clientId": "c-1"})
+    await caller.ask("POST", "/_sandbox/reset")
+    await done(caller)
+    assert receiver.taken == []
+    assert caller.sandbox.customers.sessions == []
+
+
+async def test_it_ends_although_customers_are_on_their_way(begin, caplog):
+    caller = await begin(time_scale=1, **everybody("finish"))
+    await caller.idenfy({"clientId": "c-1"})
+    await tell(caller, session="c-1", does="finish", late=3600)
+    await asyncio.sleep(0)
+    await asyncio.wait_for(caller.sandbox.stop(), 10)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 # As they are told
@@ -327,176 +307,3 @@ def test_a_key_that_is_none_stops_the_start():
         Sandbox(SandboxOptions(webhook_jwt_key="no key"))
     with pytest.raises(ValueError, match="time_scale"):
         SandboxOptions(time_scale=0)
-
-
-# Again, where it is not taken
-
-
-async def test_idenfy_sends_again_what_was_not_taken(begin, receiver):
-    caller = await begin(**everybody("finish"))
-    receiver.answers = [500, 301, 401]
-    await caller.idenfy({"clientId": "c-1"})
-    await done(caller)
-    assert [(entry["status"], entry["attempt"]) for entry in sent(caller)] == [(500, 1), (301, 2), (401, 3), (200, 4)]
-    assert len({webhook.body for webhook in receiver.taken}) == 1
-
-
-async def test_it_gives_up_after_some_attempts(begin, receiver):
-    caller = await begin(**everybody("finish"))
-    receiver.answers = [503] * 100
-    await caller.idenfy({"clientId": "c-1"})
-    await done(caller)
-    assert [entry["attempt"] for entry in sent(caller)] == [1, 2, 3, 4, 5]
-
-
-async def test_frankieone_sends_again_fifty_times_but_not_after_a_400(begin, receiver):
-    caller = await begin()
-    receiver.answers = [500] * 200
-    await caller.frankieone()
-    await tell(caller, session=ENTITY, does="finish")
-    await done(caller)
-    for event in ("OCR_PROCESSED", "RESULTS_RETRIEVED"):
-        assert [entry["attempt"] for entry in sent(caller) if entry["event"] == event] == list(range(1, 52))
-    receiver.taken.clear()
-    receiver.answers = [400, 400]
-    await tell(caller, session=ENTITY, does="finish")
-    await done(caller)
-    assert len(receiver.taken) == 2
-
-
-async def test_nobody_there_is_in_the_log_too(begin):
-    caller = await begin(webhooks={"": "http://127.0.0.1:9"}, **everybody("finish"))
-    await caller.idenfy({"clientId": "c-1"})
-    await done(caller)
-    assert {entry["status"] for entry in sent(caller)} == {"unreachable"}
-
-
-async def test_a_reset_calls_the_customers_back(begin, receiver):
-    caller = await begin(time_scale=1, **everybody("finish"))
-    await caller.idenfy({"clientId": "c-1"})
-    await caller.ask("POST", "/_sandbox/reset")
-    await done(caller)
-    assert receiver.taken == []
-    assert caller.sandbox.customers.sessions == []
-
-
-async def test_it_ends_although_customers_are_on_their_way(begin, caplog):
-    caller = await begin(time_scale=1, **everybody("finish"))
-    await caller.idenfy({"clientId": "c-1"})
-    await tell(caller, session="c-1", does="finish", late=3600)
-    await asyncio.sleep(0)
-    await asyncio.wait_for(caller.sandbox.stop(), 10)
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
-
-
-# Texts and mails
-
-ACCOUNT = "AC00000000000000000000000000000001"
-
-
-async def text(caller, receiver, to="+37060000001", callback=None):
-    login = base64.b64encode(f"{ACCOUNT}:sandbox-token".encode()).decode()
-    headers = {"Authorization": f"Basic {login}", "Content-Type": "application/x-www-form-urlencoded"}
-    url = f"{receiver.url}/callbacks/sms" if callback is None else callback
-    fields = {"To": to, "From": "+15005550006", "Body": "link", "StatusCallback": url}
-    path = f"/twilio/2010-04-01/Accounts/{ACCOUNT}/Messages.json"
-    return (await caller.ask("POST", path, headers=headers, data=urlencode(fields)))[2]["sid"]
-
-
-def twilios(webhook, url):
-    """The signature, written out from Twilio's page."""
-    fields = dict(parse_qsl(webhook.body.decode(), keep_blank_values=True))
-    signed = url + "".join(name + fields[name] for name in sorted(fields))
-    digest = hmac.new(b"sandbox-token", signed.encode(), hashlib.sha1).digest()
-    return fields, base64.b64encode(digest).decode()
-
-
-async def test_it_is_told_that_a_text_was_sent_and_arrived(begin, receiver):
-    caller = await begin(texts=(Share("delivered", 1.0),))
-    sid = await text(caller, receiver)
-    await done(caller)
-    statuses = []
-    for webhook in receiver.taken:
-        fields, signature = twilios(webhook, f"{receiver.url}/callbacks/sms")
-        assert webhook.headers["x-twilio-signature"] == signature
-        assert fields["MessageSid"] == sid
-        statuses.append(fields["MessageStatus"])
-    assert statuses == ["sent", "delivered"]
-
-
-@pytest.mark.parametrize(("does", "code"), [("undelivered", "30003"), ("unreachable", "30005"), ("filtered", "30007")])
-async def test_a_text_that_does_not_arrive_says_why(begin, receiver, does, code):
-    caller = await begin(texts=(Share(does, 1.0),))
-    await text(caller, receiver)
-    await done(caller)
-    fields, _ = twilios(receiver.taken[-1], "")
-    assert (fields["MessageStatus"], fields["ErrorCode"]) == ("undelivered", code)
-
-
-async def test_a_person_may_answer_stop(begin, receiver):
-    caller = await begin()
-    sid = await text(caller, receiver)
-    assert (await tell(caller, text=sid, does="stop"))[1] == {"events": ["sent", "delivered", "STOP"]}
-    await done(caller)
-    fields, signature = twilios(receiver.taken[-1], f"{receiver.url}/callbacks/sms")
-    assert (fields["Body"], fields["From"], fields["To"]) == ("STOP", "+37060000001", "+15005550006")
-    assert receiver.taken[-1].headers["x-twilio-signature"] == signature
-
-
-async def test_callbacks_leave_this_machine_only_to_where_webhooks_go(begin, receiver):
-    caller = await begin(texts=(Share("delivered", 1.0),))
-    sid = await text(caller, receiver, callback="https://onboard.example.com/callbacks/sms")
-    await done(caller)
-    assert sent(caller) == []
-    assert (await tell(caller, text=sid, does="delivered"))[0] == 400
-
-
-async def test_without_being_told_nothing_is_told_of_texts(begin, receiver):
-    caller = await begin()
-    await text(caller, receiver)
-    await done(caller)
-    assert receiver.taken == []
-
-
-async def mail(caller, to="vita@example.com"):
-    message = f"From: a@example.com\r\nTo: {to}\r\nMessage-ID: <k-1@example.com>\r\n\r\nlink\r\n"
-    port = caller.sandbox.smtp_port
-    await aiosmtplib.send(message, sender="a@example.com", recipients=[to], hostname="127.0.0.1", port=port)
-
-
-@pytest.mark.parametrize(
-    ("does", "kind", "permanent"),
-    [
-        ("bounced", "bounced", True),
-        ("deferred", "bounced", False),
-        ("complained", "complained", None),
-        ("delivered", "delivered", None),
-    ],
-)
-async def test_what_becomes_of_a_mail_is_told_in_a_signed_webhook(begin, receiver, does, kind, permanent):
-    caller = await begin(mails=(Share(does, 1.0),), mail_webhook=f"{receiver.url}/callbacks/email")
-    await mail(caller)
-    await done(caller)
-    (webhook,) = receiver.taken
-    said = json.loads(webhook.body)
-    assert (webhook.path, said["type"], said.get("permanent")) == ("/callbacks/email", kind, permanent)
-    assert (said["message_id"], said["email"]) == ("<k-1@example.com>", "vita@example.com")
-    signed = f"{webhook.headers['webhook-id']}.{webhook.headers['webhook-timestamp']}.".encode() + webhook.body
-    digest = base64.b64encode(hmac.new(b"sandbox-mail-key", signed, hashlib.sha256).digest()).decode()
-    assert webhook.headers["webhook-signature"] == f"v1,{digest}"
-
-
-async def test_one_mail_is_told_to_bounce(begin, receiver):
-    caller = await begin(mail_webhook=f"{receiver.url}/callbacks/email")
-    await mail(caller)
-    await done(caller)
-    assert receiver.taken == []
-    assert (await tell(caller, mail="<k-1@example.com>", does="bounced", twice=True))[0] == 202
-    await done(caller)
-    assert len(receiver.taken) == 2
-
-
-async def test_without_an_address_nothing_is_told_of_mails(begin):
-    caller = await begin(mails=(Share("bounced", 1.0),))
-    await mail(caller)
-    assert (await tell(caller, mail="<k-1@example.com>", does="bounced"))[0] == 400
