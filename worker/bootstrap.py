@@ -12,7 +12,6 @@ from functools import cached_property
 import sqlalchemy as sa
 
 from worker.asking import Hours
-from worker.backpressure import ASSUMED_LIFETIME
 from worker.budgets import BudgetRule
 from worker.caps import Caps
 from worker.clock import Clock, SharedClock, system_clock
@@ -22,20 +21,16 @@ from worker.invitations import Templates
 from worker.inviting import InviteWork
 from worker.issuing import IssueWork
 from worker.keyring import CannotOpen, Keyring
-from worker.lookups import MARGIN
 from worker.outgoing import BUS, SUBSCRIBER, Happened
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import Provider
 from worker.providers.parameters import check_parameters
 from worker.providers.registry import build_provider, webhook_peers
 from worker.routing import Rule
-from worker.self_pause import PauseRule
 from worker.senders.contract import Sender
 from worker.senders.email import EmailSender
 from worker.senders.sms import TwilioSender
-from worker.sessions import default_floor
 from worker.settings import Account, Settings, SettingsError
-from worker.shift import ALONE, EVENTS_AHEAD, HORIZON
 from worker.steps import FLUSH_MARGIN, Ring
 from worker.store.attempts import Attempts
 from worker.store.batches import Batches
@@ -53,9 +48,8 @@ from worker.store.handovers import Handovers
 from worker.store.hearing import Hears
 from worker.store.inbox_retention import InboxRetention
 from worker.store.invitations import Invitations
-from worker.store.jobs import Jobs, JobTerms
+from worker.store.jobs import Jobs
 from worker.store.ledger import Ledger
-from worker.store.letters import InvitationTerms
 from worker.store.outbox import Told
 from worker.store.purging import Purging
 from worker.store.sealing import open_person
@@ -63,11 +57,21 @@ from worker.store.suppressions import keys_gone
 from worker.store.sweeps import Sweeps
 from worker.store.webhook_list import WebhookList
 from worker.store.webhooks import ACCOUNT, SENDER, Webhooks
+from worker.terms import (
+    account_rule,
+    caps_of,
+    delivery_terms,
+    expiry_terms,
+    hours_of,
+    invitation_terms,
+    job_terms,
+    sender_rule,
+    sender_timeout,
+)
 
 # A row must be able to wait a little under its lease, be called for, and be written.
 LEASE_ROOM = timedelta(seconds=5)
 DATABASE_THREADS = 8
-SMS_PLACES = 10  # calls in flight to the SMS provider
 UNNAMED = "Verification"  # who a text is from where neither [sms] nor [email] has a name
 
 
@@ -174,41 +178,30 @@ class Parts:
         return [Rule(route.when, route.accounts, route.freshness) for route in self.settings.routes]
 
     def budget_of(self, account: str) -> BudgetRule:
-        settings = self.accounts[account]
-        return BudgetRule(
-            settings.budget, settings.limits, settings.concurrency, settings.credits, self.settings.retry.policy
-        )
+        return account_rule(self.settings, account)
 
     def sender_budget(self, channel: str) -> BudgetRule:
-        email, sms, policy = self.settings.email, self.settings.sms, self.settings.retry.policy
-        if channel == "sms":
-            # The provider counts the messages of each From.
-            name = f"sender/sms:{sms.from_}" if sms else "sender/sms"
-            return BudgetRule(name, sms.limits if sms else (), SMS_PLACES, None, policy, opens_after=None)
-        limits = email.limits if email else ()
-        places = email.connections if email else 1
-        # A relay refuses recipients one by one, and connections are counted for each process: it keeps them.
-        return BudgetRule(f"sender/{channel}", limits, places, None, policy, opens_after=None, each_process=True)
+        return sender_rule(self.settings, channel)
 
     @cached_property
     def hours(self) -> Hours:
         """When customers may be written to."""
-        invitations = self.settings.invitations
-        return Hours(dict(invitations.quiet_hours.items()), invitations.timezone)
+        return hours_of(self.settings)
 
-    def keeps(self, account: str, floor: timedelta) -> timedelta:
-        """How old a link of the account may be when it leaves, as far as is known before there is one.
+    @cached_property
+    def caps(self) -> Caps:
+        """What one customer may cost at most."""
+        return caps_of(self.settings)
 
-        Nothing, where the vendor decides how long links live.
-        """
-        lifetime = self.providers[account].lifetime
-        return timedelta(0) if lifetime is None else max(lifetime - floor, timedelta(0))
+    @property
+    def delivery_terms(self) -> DeliveryTerms:
+        """What becomes of messages that come back."""
+        return delivery_terms(self.settings, channels=self.channels)
 
-    def _least_keeps(self, account: str) -> timedelta:
-        """How old a link of the account may be when it leaves, on the route that asks for the freshest links."""
-        lifetime = self.providers[account].lifetime or ASSUMED_LIFETIME
-        asked = [route.freshness for route in self.settings.routes if account in route.accounts] or [None]
-        return max(lifetime - max(self.floor_of(account, freshness) for freshness in asked), timedelta(0))
+    @cached_property
+    def expiry_terms(self) -> ExpiryTerms:
+        """What becomes of sessions that ended unused."""
+        return expiry_terms(self.settings, self.providers, channels=self.channels)
 
     def ready(self) -> None:
         """Make the budgets' rows, and set the clock by the database's. The schema must be up to date."""
@@ -278,31 +271,11 @@ class Parts:
             problems.append(FieldProblem("template", "there is no template of that name", f"use one of {known}"))
         return problems
 
-    def floor_of(self, account: str, freshness: timedelta | None) -> timedelta:
-        """The least life a link of this account may leave with, on a route that asks for `freshness`."""
-        return freshness if freshness is not None else default_floor(self.providers[account].lifetime)
-
     def issue_work(self, account: str, http: Http, *, ring_invite: Ring) -> IssueWork:
         settings = self.accounts[account]
         provider = self.providers[account]
         return IssueWork(
-            terms=JobTerms(
-                account=account,
-                provider=settings.provider,
-                rule=self.budget_of(account),
-                lease=self.settings.worker.lease,
-                owner=self.owner,
-                horizon=HORIZON,
-                ahead=EVENTS_AHEAD,
-                alone=ALONE,
-                reissue_at=provider.reissue_at,
-                hours=self.hours,
-                lifetime=provider.lifetime,
-                senders={channel: self.sender_budget(channel) for channel in self.channels},
-                keeps=self._least_keeps(account),
-                reminders=self.settings.invitations.reminders if "sms" in self.channels else (),
-                look_up_after=_look_up_after(settings.on_unknown, provider, settings.timeout),
-            ),
+            terms=job_terms(self.settings, account, provider, channels=self.channels, owner=self.owner),
             provider=provider,
             http=http,
             timeout=settings.timeout,
@@ -316,27 +289,12 @@ class Parts:
         )
 
     def invite_work(self, channel: str) -> InviteWork:
-        settings = self.settings.sms if channel == "sms" else self.settings.email
-        timeout = settings.timeout if settings else timedelta(seconds=30)
-        on_unknown = settings.on_unknown if settings else "hold"
+        sender = self.senders[channel]
         return InviteWork(
-            terms=InvitationTerms(
-                channel=channel,
-                rule=self.sender_budget(channel),
-                lease=self.settings.worker.lease,
-                owner=self.owner,
-                horizon=HORIZON,
-                ahead=EVENTS_AHEAD,
-                most_reissues=self.settings.reissue.most,
-                hours=self.hours,
-                caps=self.caps,
-                reminders=self.settings.invitations.reminders,
-                look_up_after=_look_up_after(on_unknown, self.senders[channel], timeout),
-                delivery=self.delivery_terms,
-            ),
-            sender=self.senders[channel],
+            terms=invitation_terms(self.settings, channel, sender, channels=self.channels, owner=self.owner),
+            sender=sender,
             sender_name=self.sender_name(channel),
-            timeout=timeout,
+            timeout=sender_timeout(self.settings, channel),
             templates=self.templates,
             providers=dict(self.providers),
             invitations=self.invitations,
@@ -344,35 +302,6 @@ class Parts:
             transaction=self.database.write,
             clock=self.clock,
             jitter=self._jitter,
-        )
-
-    @property
-    def delivery_terms(self) -> DeliveryTerms:
-        """What becomes of messages that come back."""
-        invitations = self.settings.invitations
-        return DeliveryTerms(
-            fallback=invitations.fallback if invitations.fallback in self.channels else None,
-            quiet={str(channel): hours for channel, hours in invitations.quiet_hours.items()},
-            timezone=invitations.timezone,
-            pause=PauseRule(invitations.pause_over, invitations.pause_from) if invitations.pause_over < 100 else None,
-        )
-
-    @cached_property
-    def caps(self) -> Caps:
-        """What one customer may cost at most."""
-        return Caps(self.settings.reissue.most, self.settings.invitations.messages_per_customer)
-
-    @cached_property
-    def expiry_terms(self) -> ExpiryTerms:
-        reissue = self.settings.reissue
-        return ExpiryTerms(
-            caps=self.caps,
-            spacing=reissue.spacing,
-            per_day=reissue.per_day,
-            lifetimes={name: provider.lifetime for name, provider in self.providers.items()},
-            reissue_at={name: provider.reissue_at for name, provider in self.providers.items()},
-            hours=self.hours,
-            fallback=self.delivery_terms.fallback,
         )
 
     def sender_name(self, channel: str) -> str:
@@ -384,11 +313,6 @@ class Parts:
 
     def close(self) -> None:
         self.database.close()
-
-
-def _look_up_after(on_unknown: str, other_side: Provider | Sender, timeout: timedelta) -> timedelta | None:
-    """From the lease's end until nothing can arrive any more, not even from a worker that was stopped meanwhile."""
-    return timeout + MARGIN if on_unknown == "reconcile" and not other_side.no_look_up else None
 
 
 def told_of(settings: Settings) -> Told:

@@ -28,6 +28,7 @@ from worker.intake import (
 from worker.outage import Outage
 from worker.providers.parameters import parse_cell, unknown_parameter
 from worker.routing import Unroutable, choose_account
+from worker.sessions import floor_of, keeps_for
 from worker.store.batches import BatchFacts
 from worker.store.database import reason
 from worker.store.jobs import BATCH
@@ -88,7 +89,8 @@ def judge(parts: Parts, line: Line) -> AcceptedLine | RefusedLine:
             problems += parts.unsendable(line.customer)
             if problems or isinstance(chosen, Unroutable):
                 return RefusedLine(line.row, line.customer.customer_id, tuple(problems))
-            floor = parts.floor_of(chosen.account, chosen.freshness)
+            lifetime = parts.providers[chosen.account].lifetime
+            floor = floor_of(chosen.freshness, lifetime=lifetime)
             asked = None if chosen.freshness is None else int(chosen.freshness.total_seconds())
             channels = invitation_channels(line.customer.channel)
             quiet = parts.hours.concern(channels)
@@ -100,7 +102,7 @@ def judge(parts: Parts, line: Line) -> AcceptedLine | RefusedLine:
                 floor_seconds=int(floor.total_seconds()),
                 others=chosen.others,
                 freshness_seconds=asked,
-                quiet_until=_quiet_until(parts, line.customer, channels, parts.keeps(chosen.account, floor))
+                quiet_until=_quiet_until(parts, line.customer, channels, keeps_for(lifetime, floor=floor))
                 if quiet
                 else None,
             )

@@ -64,3 +64,16 @@ def default_floor(lifetime: timedelta | None) -> timedelta:
     if lifetime is None:
         return timedelta(minutes=10)
     return min(lifetime / 2, timedelta(hours=12))
+
+
+def floor_of(freshness: timedelta | None, *, lifetime: timedelta | None) -> timedelta:
+    """The least life a link may leave with, on a route that asks for `freshness`, or for none."""
+    return freshness if freshness is not None else default_floor(lifetime)
+
+
+def keeps_for(lifetime: timedelta | None, *, floor: timedelta) -> timedelta:
+    """How old a link may be when it leaves, as far as is known before there is one.
+
+    Nothing, where the vendor decides how long links live.
+    """
+    return timedelta(0) if lifetime is None else max(lifetime - floor, timedelta(0))

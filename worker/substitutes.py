@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from worker.bootstrap import Parts
 from worker.budgets import BudgetState
 from worker.failover import may_take_over, trouble
+from worker.sessions import default_floor
 from worker.store.failover import TakeOver
 
 
@@ -36,7 +37,7 @@ def take_overs(parts: Parts, states: Mapping[str, BudgetState] | None = None) ->
             source_budget=rules[source].name,
             target=target,
             rule=rules[target],
-            floor=parts.floor_of(target, None),
+            floor=default_floor(parts.providers[target].lifetime),
             sharing=tuple(name for name, rule in rules.items() if rule.name == rules[target].name),
             well=well,
         )

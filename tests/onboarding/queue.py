@@ -101,8 +101,10 @@ async def lived(make: Callable[..., World], case: Case, *, within: timedelta = t
     world.senders["email"] = _Sender(case, world.clock, outcome)
     began = world.clock()
     world.add(*(customer(f"C{number:05}") for number in range(case.rows)), floor=case.floor)
-    # What an account's routes ask for decides how long a queue may be; here there is a floor, but no route of its own.
-    world.parts._least_keeps = lambda _: case.lifetime - case.floor
+    # What an account's routes ask for decides how long a queue may be.
+    (route,) = world.parts.settings.routes
+    routes = (route.model_copy(update={"freshness": case.floor}),)
+    world.parts.settings = world.parts.settings.model_copy(update={"routes": routes})
     runner = world.start()
     try:
         while (then := _next(world)) is not None and world.clock() < began + within:
