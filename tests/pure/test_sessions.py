@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from worker.sessions import ExpirySource, Session, default_floor, is_stale
+from worker.sessions import ExpirySource, Session, default_floor, floor_of, is_stale, keeps_for
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FLOOR = timedelta(hours=12)
@@ -40,6 +40,16 @@ def test_expiry_is_compared_across_time_zones():
 )
 def test_the_floor_is_half_the_lifetime_and_at_most_twelve_hours(lifetime, floor):
     assert default_floor(lifetime) == floor
+    assert floor_of(None, lifetime=lifetime) == floor
+    assert floor_of(timedelta(hours=2), lifetime=lifetime) == timedelta(hours=2)
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "keeps"),
+    [(timedelta(days=1), timedelta(hours=12)), (timedelta(hours=3), timedelta(0)), (None, timedelta(0))],
+)
+def test_a_link_keeps_what_its_life_is_longer_than_the_floor(lifetime, keeps):
+    assert keeps_for(lifetime, floor=FLOOR) == keeps
 
 
 def test_a_session_shows_neither_its_token_nor_its_link():

@@ -23,6 +23,7 @@ from worker.models import CustomerRow, Job, SessionRow
 from worker.news import Result
 from worker.outgoing import Happened
 from worker.reissue import SETTLES, Decision, Lapsed, Leave, Reissue, ReissueRule, Standing, Wait, Why, decide
+from worker.sessions import keeps_for
 from worker.states import LIVE_SESSIONS, JobState, SessionState
 from worker.store import lots, reissued, spending
 from worker.store.database import Database, fetch, outlive_deadlocks
@@ -209,8 +210,7 @@ class _Lot:
     def _rule(self, job: Any) -> ReissueRule:
         """`keeps` is that of the account that is to open the next one."""
         lifetime = self.terms.lifetimes.get(job.account)
-        floor = timedelta(seconds=job.floor_seconds)
-        keeps = max(lifetime - floor, timedelta(0)) if lifetime is not None else timedelta(0)
+        keeps = keeps_for(lifetime, floor=timedelta(seconds=job.floor_seconds))
         return ReissueRule(self.terms.caps, self.terms.spacing, self.terms.per_day, keeps)
 
     def _person(self, customer: Any) -> Person:

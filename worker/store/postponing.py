@@ -15,6 +15,7 @@ from worker.customers import Channel, invitation_channels
 from worker.keyring import CannotOpen, Keyring
 from worker.leaving import QUIET, WAITS_FOR_SENDER, Later
 from worker.models import Job
+from worker.sessions import keeps_for
 from worker.states import JobState
 from worker.store import lots
 from worker.store.backlog import Rooms
@@ -89,8 +90,7 @@ def quiet(
         channels = invitation_channels(row.channel)
         if not hours.concern(channels) or not may_wait(row, now=now):
             continue
-        floor = timedelta(seconds=row.floor_seconds)
-        keeps = timedelta(0) if lifetime is None else max(lifetime - floor, timedelta(0))
+        keeps = keeps_for(lifetime, floor=timedelta(seconds=row.floor_seconds))
         zones = _zones(keyring, hours, row.customer_id, around[row.id])
         turn = now + rooms.delay(row)
         at = ask_at(channels, zones, hours.quiet, invite_at=None, keeps=keeps, now=turn)
