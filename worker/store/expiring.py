@@ -30,6 +30,7 @@ from worker.store.database import Database, fetch, outlive_deadlocks
 from worker.store.jobs import BATCH, EVENT, PAUSED
 from worker.store.outbox import tell_of_sessions
 from worker.store.sealing import Erased, open_person
+from worker.store.served import among_keys, rows_of
 from worker.store.suppressing import reachable
 
 LOT = 500
@@ -99,13 +100,10 @@ class Expiring:
             due = fetch(connection, _DUE, {"now": now, "most": LOT})
             if not due:
                 return LookedAt()
-            given = {
-                "customers": lots.keys({row.customer_id for row in due}),
-                "purposes": lots.keys({row.purpose for row in due}),
-            }
+            served = {(row.customer_id, row.purpose) for row in due}
             # The job that leads, not the one that the session was opened for: another list's may have adopted it.
             # Jobs before sessions, as those do who write what was issued.
-            leaders = {(row.customer_id, row.purpose): row for row in fetch(connection, _LEADING, given)}
+            leaders = {(row.customer_id, row.purpose): row for row in rows_of(connection, _LEADING, served)}
             ids = {"ids": lots.keys(row.id for row in due), "now": now}
             # Looked at again under the locks: another sweep, or a webhook, may have been faster.
             rows = fetch(connection, _SESSIONS, ids)
@@ -284,8 +282,7 @@ _LEADING = (
         Job.in_doubt,
     )
     .where(
-        lots.among(Job.customer_id, "customers"),
-        lots.among(Job.purpose, "purposes"),
+        *among_keys(Job),
         Job.joins.is_(None),
         Job.state.in_([lots.fixed(JobState(word)) for word in _LEADS]),
     )

@@ -20,10 +20,9 @@ from worker.news import Heard, Rank, Result, SessionNews, news_of
 from worker.outgoing import Happened
 from worker.states import InvitationState, JobState, SessionState
 from worker.store import lots
-from worker.store.database import fetch
 from worker.store.finding import Asked, find
-from worker.store.leading import Key
 from worker.store.outbox import tell_of_jobs, tell_of_sessions
+from worker.store.served import Key, among_keys, rows_of
 from worker.store.webhooks import ACCOUNT, Became, Told, WebhookState
 
 SESSION_ENDED = "session_ended"  # the reason of a message that has not left, and is of no use any more
@@ -95,7 +94,7 @@ _JOBS = (
         Job.channel,
         Job.due_at,
     )
-    .where(lots.among(Job.customer_id, "customers"), lots.among(Job.purpose, "purposes"), Job.joins.is_(None))
+    .where(*among_keys(Job), Job.joins.is_(None))
     .order_by(Job.id)
     .with_for_update(key_share=True)
 )
@@ -116,7 +115,7 @@ _SESSIONS = (
         SessionRow.note,
         SessionRow.company_id,
     )
-    .where(lots.among(SessionRow.customer_id, "customers"), lots.among(SessionRow.purpose, "purposes"))
+    .where(*among_keys(SessionRow))
     .order_by(SessionRow.id)
     .with_for_update(key_share=True)
 )
@@ -127,15 +126,9 @@ _TOLD = sa.select(InvitationRow.session_id).where(
 
 def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, Chain]:
     """What there is of these customers and purposes; locked."""
-    if not keys:
-        return {}
-    given = {
-        "customers": lots.keys(sorted({customer_id for customer_id, _ in keys})),
-        "purposes": lots.keys(sorted({purpose for _, purpose in keys})),
-    }
     chains = {key: Chain() for key in keys}
-    jobs = [row for row in fetch(connection, _JOBS, given) if (row.customer_id, row.purpose) in keys]
-    sessions = [row for row in fetch(connection, _SESSIONS, given) if (row.customer_id, row.purpose) in keys]
+    jobs = rows_of(connection, _JOBS, keys)
+    sessions = rows_of(connection, _SESSIONS, keys)
     told = _told(connection, jobs)
     had = Counter((row.customer_id, row.purpose) for row in sessions)
     for row in jobs:

@@ -15,8 +15,7 @@ from worker.endings import Kind
 from worker.models import Attempt, CustomerRow, Finished, Job, SessionRow
 from worker.states import OPEN_JOBS, JobState
 from worker.store.database import fetch
-
-Key = tuple[str, str]  # customer and purpose
+from worker.store.served import Key
 
 # A session that nobody holds the token of may be open as long as the longest life that a provider offers.
 IN_DOUBT_FOR = timedelta(days=30)

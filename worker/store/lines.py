@@ -10,8 +10,8 @@ from worker.failover import joined
 from worker.keyring import Keyring
 from worker.leaving import QUIET
 from worker.states import JobState
-from worker.store.leading import Key
 from worker.store.sealing import seal_line, seal_person
+from worker.store.served import Key
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from worker.store.database import fetch
 from worker.store.messages import waiting_message
 from worker.store.outbox import session_facts, tell_of_invitations, tell_of_jobs, tell_of_sessions, told
 from worker.store.sealing import ERASED, seal_session
+from worker.store.served import Key, among_keys, rows_of
 
 FIRST = "invitation"  # the kind of a session's first message, as opposed to its reminders
 # An invitation in one of these did not reach anybody: a later job of the same customer may send it after all.
@@ -77,15 +78,11 @@ class Added:
     cancelled: set[int]
 
 
-def live(
-    connection: sa.Connection, customers: Sequence[tuple[str, str]], *, now: datetime
-) -> dict[tuple[str, str], sa.Row[Any]]:
-    """The live sessions of these (customer, purpose) whose links still open, locked."""
-    if not customers:
-        return {}
+def live(connection: sa.Connection, keys: Sequence[Key], *, now: datetime) -> dict[Key, sa.Row[Any]]:
+    """The live sessions of these whose links still open, locked."""
     # Not asked of the database: by statistics from before a list it finds few sessions that have not expired, and
     # reads all those that the list has opened by now.
-    return {key: row for key, row in _not_ended(connection, customers).items() if row.expires_at > now}
+    return {key: row for key, row in _not_ended(connection, keys).items() if row.expires_at > now}
 
 
 def adopt(
@@ -297,23 +294,15 @@ _JOBS_OF = sa.select(
 # By purpose too, since to lock another purpose's session could cross with who writes that one's result.
 _NOT_ENDED = (
     sa.select(*SessionRow.__table__.columns)
-    .where(lots.among(SessionRow.customer_id, "customers"), lots.among(SessionRow.purpose, "purposes"), IS_LIVE)
+    .where(*among_keys(SessionRow), IS_LIVE)
     .order_by(SessionRow.id)
     .with_for_update()
 )
 
 
-def _not_ended(connection: sa.Connection, customers: Iterable[tuple[str, str]]) -> dict[tuple[str, str], sa.Row[Any]]:
-    """The sessions of these (customer, purpose) that count as live, whether or not their links still open; locked."""
-    wanted = set(customers)
-    if not wanted:
-        return {}
-    given = {
-        "customers": lots.keys({customer_id for customer_id, _ in wanted}),
-        "purposes": lots.keys({purpose for _, purpose in wanted}),
-    }
-    found = {(row.customer_id, row.purpose): row for row in connection.execute(_NOT_ENDED, given)}
-    return {key: row for key, row in found.items() if key in wanted}
+def _not_ended(connection: sa.Connection, keys: Iterable[Key]) -> dict[Key, sa.Row[Any]]:
+    """The sessions of these that count as live, whether or not their links still open; locked."""
+    return {(row.customer_id, row.purpose): row for row in rows_of(connection, _NOT_ENDED, set(keys))}
 
 
 def _erased(connection: sa.Connection, customer_ids: Sequence[str]) -> set[str]:

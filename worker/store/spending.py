@@ -15,6 +15,7 @@ from worker.models import InvitationRow, SessionRow
 from worker.states import InvitationState
 from worker.store import lots
 from worker.store.database import fetch
+from worker.store.served import Key
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,6 @@ class Messages:
     def all(self) -> int:
         return self.sent + self.sending
 
-
-Key = tuple[str, str]  # customer and purpose
 
 _SESSIONS = (
     sa.select(SessionRow.customer_id, SessionRow.purpose, sa.func.count().label("number"))

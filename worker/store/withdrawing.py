@@ -17,7 +17,7 @@ from worker.store import lots
 from worker.store.cancelling import cancel_jobs
 from worker.store.database import fetch
 from worker.store.erasing import erase, erase_jobs, erase_updates
-from worker.store.leading import Key
+from worker.store.served import Key
 
 _OPEN = sa.select(Job.id, Job.customer_id, Job.purpose, Job.joins).where(
     lots.among(Job.customer_id, "customers"), Job.state.in_(OPEN_JOBS)
