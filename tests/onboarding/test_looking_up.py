@@ -14,7 +14,7 @@ from worker.providers.fake import FakeHttp
 from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
 from worker.states import InvitationState, JobState
-from worker.store.attempts import DONE
+from worker.store.calls import DONE
 from worker.work import Room
 
 from .world import FAILED, LIMITED, REFUSED, customer

@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 
 from worker.models import Attempt, Base
 from worker.store import schema
-from worker.store.attempts import CLOSE
+from worker.store.calls import CLOSE
 from worker.store.database import Database
 
 

@@ -9,27 +9,31 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.asking import Hours
-from worker.budgets import Lesson
 from worker.customers import Channel, Customer, invitation_channels
 from worker.endings import Done, Ending, Hold, Kind, LookUp, Problem, Retry, Snooze
 from worker.ids import new_id
 from worker.keyring import Keyring
-from worker.lookups import Found, More, Nothing, Strangers
+from worker.lookups import Found, Nothing
 from worker.models import Attempt, Job
 from worker.sessions import Session
 from worker.states import JobState, job_state_after
 from worker.store import budgets, jobs, lots, reminding, sessions
+from worker.store.calls import (
+    CLOSE,
+    LATE,
+    closing,
+    if_unknown,
+    in_doubt_after,
+    lesson_of,
+    new_and_late,
+    opening,
+    outcomes_of,
+)
 from worker.store.cancelling import cancel_jobs
 from worker.store.database import Database
-from worker.store.doubts import MORE
 from worker.store.jobs import JobTerms, TakenJob
 from worker.store.late import LateAnswer, jobs_answered
-from worker.store.leases import NOT_SENT
 from worker.store.outbox import TELLING, tell_of_jobs
-
-DONE = "done"
-UNREACHABLE = "unreachable"  # nothing was sent: certainly not carried out either
-LATE = "late"  # the lease was lost before the result came
 
 
 @dataclass(frozen=True, repr=False)
@@ -85,7 +89,8 @@ class Attempts:
             allowed = budgets.spend_credits(connection, terms.rule, calls, now=now)
             opened = [_opened(terms, *item, now=now) for item in _allowed(due, allowed)]
             if opened:
-                lots.add(connection, Attempt, [_attempt(item, terms.account, now=now) for item in opened])
+                rows = [opening(item, item.job, item.job.id, terms.account, now=now) for item in opened]
+                lots.add(connection, Attempt, rows)
         return opened
 
     def finish(
@@ -98,11 +103,7 @@ class Attempts:
         """
         with self._database.write(within) as connection:
             outcomes = outcomes_of(connection, [item.opened.attempt_id for item in results])
-            # What is closed was written before, and only the answer to that was lost: it must not count twice.
-            results, late = (
-                [item for item in results if outcomes[item.opened.attempt_id] is None],
-                [item for item in results if outcomes[item.opened.attempt_id] == Kind.UNKNOWN and _says_more(item)],
-            )
+            results, late = new_and_late(results, outcomes, _says_more)
             ours = jobs.LEASES.still_ours(connection, [(item.opened.job.id, item.opened.job.fence) for item in results])
             if late:
                 answered = jobs_answered(connection, [_late_answer(item) for item in late])
@@ -146,12 +147,6 @@ class Attempts:
         return added.channels
 
 
-def outcomes_of(connection: sa.Connection, attempt_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str | None]:
-    """How these attempts were closed, None for those that are open; locked until the transaction ends."""
-    rows = connection.execute(_OUTCOMES, {"ids": lots.keys(attempt_ids)})
-    return {row.id: row.outcome for row in rows}
-
-
 def _says_more(result: IssueResult) -> bool:
     """Whether a result tells what became of a call that nobody knew about any more; that it was not made, too."""
     return (
@@ -187,25 +182,8 @@ def _allowed(due: Sequence[tuple[TakenJob, bool]], calls: int) -> list[tuple[Tak
 
 
 def _opened(terms: JobTerms, job: TakenJob, repeatable: bool, *, now: datetime) -> OpenedJob:
-    if job.doubt is not None:
-        return OpenedJob(job, new_id(now), repeatable=True)
-    unsafe = terms.look_up_after if not repeatable else None
-    return OpenedJob(job, new_id(now), repeatable, job.lease_until + unsafe if unsafe is not None else None)
-
-
-def _attempt(item: OpenedJob, account: str, *, now: datetime) -> dict[str, Any]:
-    return {
-        "id": item.attempt_id,
-        "batch_id": item.job.batch_id,
-        "job_id": item.job.id,
-        "account": account,
-        "fence": item.job.fence,
-        "repeatable": item.repeatable,
-        "look_up_at": item.look_up_at,
-        "looks_up": item.job.doubt.attempt_id if item.job.doubt else None,
-        "opened_at": now,
-        "detail": "",
-    }
+    repeatable, look_up_at = if_unknown(job, terms.look_up_after, repeatable=repeatable)
+    return OpenedJob(job, new_id(now), repeatable, look_up_at)
 
 
 def _new_sessions(
@@ -252,9 +230,6 @@ def _texted(results: Sequence[IssueResult], added: sessions.Added) -> list[remin
     ]
 
 
-_OUTCOMES = (
-    sa.select(Attempt.id, Attempt.outcome).where(lots.among(Attempt.id, "ids")).order_by(Attempt.id).with_for_update()
-)
 _MOVE = lots.Change(
     Job.id,
     {
@@ -315,60 +290,6 @@ def _move(
     return move | {"new_reason": ending.reason, "new_detail": ending.detail[:400]}
 
 
-def in_doubt_after(ending: Ending | None, *, attempt_id: uuid.UUID, doubt: uuid.UUID | None) -> uuid.UUID | None:
-    """The attempt that a row is in doubt about once a step of it ended so. `doubt`: the one that the step looked up."""
-    match ending:
-        case LookUp():
-            return doubt or attempt_id
-        case Hold() if ending.reason == Kind.UNKNOWN:
-            return doubt or attempt_id
-        case None | Snooze():
-            return doubt
-        case _:
-            return None
-
-
-CLOSE = lots.Change(
-    Attempt.id,
-    {
-        "closed_at": sa.bindparam("at"),
-        "outcome": sa.bindparam("new_outcome"),
-        "status": sa.bindparam("new_status"),
-        "code": sa.bindparam("new_code"),
-        "detail": sa.bindparam("new_detail"),
-        "found": sa.bindparam("new_found"),
-    },
-    by="attempt_id",
-)
-
-
-def closing(
-    attempt_id: uuid.UUID, *, called: bool, problem: Problem | None, now: datetime, found: Found | None = None
-) -> dict[str, Any]:
-    """The values that close an attempt, for `CLOSE`. `found`: what a look-up found."""
-    outcome: str = (problem.kind.value if problem else DONE) if called else NOT_SENT
-    if problem is not None and problem.unreachable:
-        outcome = UNREACHABLE
-    if isinstance(found, More):
-        outcome = MORE
-    strangers = found if isinstance(found, Strangers) else None
-    return {
-        "attempt_id": attempt_id,
-        "at": now,
-        "new_outcome": outcome,
-        "new_status": problem.status if problem else None,
-        "new_code": problem.code[:64] if problem and problem.code else None,
-        "new_detail": (problem.detail if problem else strangers.detail if strangers else "")[:400],
-        "new_found": references(strangers.references if strangers else ()),
-    }
-
-
-def references(found: Sequence[str]) -> str:
-    """As many of them, whole, as the column holds."""
-    text = " ".join(found)
-    return text if len(text) <= 400 else text[:400].rpartition(" ")[0]
-
-
 def _closing(result: IssueResult, *, late: bool, now: datetime) -> dict[str, Any]:
     called = result.ending is not None
     values = closing(result.opened.attempt_id, called=called, problem=result.problem, now=now, found=result.found)
@@ -377,10 +298,3 @@ def _closing(result: IssueResult, *, late: bool, now: datetime) -> dict[str, Any
         found = f"the result came after the lease; the provider opened {result.session.reference}"
         values |= {"new_outcome": LATE, "new_detail": found[:400], "new_found": result.session.reference[:100]}
     return values
-
-
-def lesson_of(began_at: datetime, problem: Problem | None) -> Lesson:
-    """What a call teaches about its account."""
-    if problem is None:
-        return Lesson(began_at)
-    return Lesson(began_at, problem.kind, problem.detail, problem.retry_after, problem.unreachable)

@@ -13,7 +13,7 @@ from worker.endings import Kind
 from worker.leaving import QUIET, WAITS_FOR_SENDER
 from worker.models import Attempt, Batch, InvitationRow, Job, Refusal
 from worker.states import InvitationState, JobState
-from worker.store.attempts import DONE, LATE
+from worker.store.calls import DONE, LATE
 from worker.store.database import fetch
 from worker.store.doubts import MORE
 from worker.store.leases import NOT_SENT

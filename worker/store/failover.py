@@ -14,7 +14,7 @@ from worker.failover import LOT, SOON, keeps_one, may_take_over, others_after, r
 from worker.models import Attempt, Job, SessionRow
 from worker.states import JobState, SessionState
 from worker.store import budgets
-from worker.store.attempts import LATE
+from worker.store.calls import LATE
 from worker.store.database import Database, fetch
 from worker.store.jobs import PRIORITIES
 from worker.store.sessions import IS_LIVE

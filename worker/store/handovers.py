@@ -15,7 +15,17 @@ from worker.lookups import Found
 from worker.models import Attempt, InvitationRow, Job
 from worker.states import InvitationState, JobState, invitation_state_after
 from worker.store import budgets, lots, refusals, reminding, tallies
-from worker.store.attempts import CLOSE, LATE, closing, in_doubt_after, lesson_of, outcomes_of
+from worker.store.calls import (
+    CLOSE,
+    LATE,
+    closing,
+    if_unknown,
+    in_doubt_after,
+    lesson_of,
+    new_and_late,
+    opening,
+    outcomes_of,
+)
 from worker.store.database import Database
 from worker.store.invitations import LEASES
 from worker.store.inviting import move_jobs
@@ -71,19 +81,8 @@ class Handovers:
                 return []
             opened = [_opened(terms, item, repeatable, now=now) for item in due]
             rows = [
-                {
-                    "id": item.attempt_id,
-                    "batch_id": item.invitation.batch_id,
-                    "job_id": item.invitation.job_id,
-                    "invitation_id": item.invitation.id,
-                    "account": terms.channel,
-                    "fence": item.invitation.fence,
-                    "repeatable": item.repeatable,
-                    "look_up_at": item.look_up_at,
-                    "looks_up": item.invitation.doubt.attempt_id if item.invitation.doubt else None,
-                    "opened_at": now,
-                    "detail": "",
-                }
+                opening(item, item.invitation, item.invitation.job_id, terms.channel, now=now)
+                | {"invitation_id": item.invitation.id}
                 for item in opened
             ]
             lots.add(connection, Attempt, rows)
@@ -100,11 +99,7 @@ class Handovers:
         """Write results, all in one transaction: the attempt, the invitation, and what its job makes of it."""
         with self._database.write(within) as connection:
             outcomes = outcomes_of(connection, [item.opened.attempt_id for item in results])
-            # What is closed was written before, and only the answer to that was lost: it must not count twice.
-            results, late = (
-                [item for item in results if outcomes[item.opened.attempt_id] is None],
-                [item for item in results if outcomes[item.opened.attempt_id] == Kind.UNKNOWN and _says_more(item)],
-            )
+            results, late = new_and_late(results, outcomes, _says_more)
             leases = [(item.opened.invitation.id, item.opened.invitation.fence) for item in results]
             ours = LEASES.still_ours(connection, leases)
             if late:
@@ -182,10 +177,8 @@ def _closing(result: InviteResult, *, late: bool, now: datetime) -> dict[str, An
 
 
 def _opened(terms: InvitationTerms, item: TakenInvitation, repeatable: bool, *, now: datetime) -> OpenedInvitation:
-    if item.doubt is not None:
-        return OpenedInvitation(item, new_id(now), repeatable=True)
-    unsafe = terms.look_up_after if not repeatable else None
-    return OpenedInvitation(item, new_id(now), repeatable, item.lease_until + unsafe if unsafe is not None else None)
+    repeatable, look_up_at = if_unknown(item, terms.look_up_after, repeatable=repeatable)
+    return OpenedInvitation(item, new_id(now), repeatable, look_up_at)
 
 
 _MOVE = lots.Change(

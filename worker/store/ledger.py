@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 from worker.budgets import FREE
 from worker.models import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 from worker.states import SessionState
-from worker.store.attempts import DONE, UNREACHABLE
+from worker.store.calls import DONE, UNREACHABLE
 from worker.store.database import Database, fetch
 from worker.store.leases import NOT_SENT
 from worker.store.spending import messages_of

@@ -15,7 +15,7 @@ from sqlalchemy.orm import aliased
 from worker.endings import Kind
 from worker.models import Attempt, Batch, Finished, InvitationRow, Job, Refusal, SessionRow, Tally
 from worker.states import LIVE_SESSIONS, JobState
-from worker.store.attempts import LATE
+from worker.store.calls import LATE
 from worker.store.counts import BatchCounts, totals_of
 from worker.store.database import Database, fetch
 from worker.store.erasing import over

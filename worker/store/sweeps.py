@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from worker.endings import Cancel, Ending, Hold, Kind, LookUp, Problem, Retry, RetryPolicy, ending_for
 from worker.models import Attempt, InvitationRow, Job
 from worker.states import InvitationState, JobState, invitation_state_after, job_state_after
-from worker.store.attempts import in_doubt_after
+from worker.store.calls import in_doubt_after
 from worker.store.database import Database, fetch, outlive_deadlocks
 from worker.store.inviting import move_jobs
 from worker.store.jobs import PRIORITIES
