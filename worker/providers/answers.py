@@ -4,11 +4,12 @@ Whatever cannot be read is a BadAnswer that names the field and never shows what
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from worker.wire import LONGEST_WAIT, BadAnswer, json_object, retry_after
+from worker.endings import Kind, Problem
+from worker.wire import LONGEST_WAIT, BadAnswer, HttpAnswer, json_object, retry_after
 
 __all__ = [
     "LONGEST_REFERENCE",
@@ -17,6 +18,7 @@ __all__ = [
     "BadAnswer",
     "json_object",
     "optional_text",
+    "refusal",
     "retry_after",
     "text",
     "utc_time",
@@ -47,6 +49,22 @@ def optional_text(answer: Mapping[str, Any], field: str, *, most: int = LONGEST_
         return text(answer, field, most=most)
     except BadAnswer:
         return ""
+
+
+def refusal(answer: HttpAnswer, kind: Kind, *, code: str | None, told: Sequence[str], now: datetime) -> Problem:
+    """The problem that an answer without a usable session is. `told` in words that hide what is personal or secret.
+
+    A wait that the answer asks for is heard where the call is to be made again.
+    """
+    detail = f"HTTP {answer.status}" + (f" {code}" if code else "")
+    words = "; ".join(part for part in told if part)
+    return Problem(
+        kind,
+        f"{detail}: {words}" if words else detail,
+        code=code,
+        status=answer.status,
+        retry_after=retry_after(answer.headers, now) if kind in (Kind.RATE_LIMITED, Kind.TRANSIENT) else None,
+    )
 
 
 def utc_time(value: object) -> datetime | None:

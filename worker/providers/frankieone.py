@@ -8,7 +8,7 @@ from typing import Any
 
 from worker.endings import Kind, Problem
 from worker.providers.account import AccountSettings, AccountUnusable, required_secret
-from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text, retry_after, text, utc_time
+from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text, refusal, text, utc_time
 from worker.providers.contract import HttpAnswer
 from worker.providers.links import filled, https_link, template_problem
 from worker.providers.masking import masked
@@ -109,15 +109,8 @@ class Frankie:
         code = parsed[0] if parsed and masked(parsed[0], request, secrets=secrets) == parsed[0] else None
         if kind is Kind.BAD_INPUT and _entity_not_found(answer.status, prefix, number):
             said = "entity not found"
-        told = "; ".join(part for part in (said, masked(_message(found), request, secrets=secrets)) if part)
-        detail = f"HTTP {answer.status}" + (f" {code}" if code else "")
-        return Problem(
-            kind,
-            f"{detail}: {told}" if told else detail,
-            code=code,
-            status=answer.status,
-            retry_after=retry_after(answer.headers, now) if kind in (Kind.RATE_LIMITED, Kind.TRANSIENT) else None,
-        )
+        told = (said, masked(_message(found), request, secrets=secrets))
+        return refusal(answer, kind, code=code, told=told, now=now)
 
 
 def _kind(status: int, prefix: str, number: int | None, *, repeatable: bool) -> Kind:

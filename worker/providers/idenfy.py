@@ -12,7 +12,7 @@ from typing import Any
 
 from worker.endings import Kind, Problem
 from worker.providers.account import AccountSettings, required_secret
-from worker.providers.answers import BadAnswer, json_object, retry_after
+from worker.providers.answers import BadAnswer, json_object, refusal
 from worker.providers.contract import Broken, HttpAnswer
 from worker.providers.masking import masked
 from worker.sessions import Session, SessionRequest
@@ -118,15 +118,8 @@ class Partner:
         kind = _kind(answer.status, identifier, message)
         secrets = (self._key.reveal(), self._secret.reveal())
         code = _code(identifier, masked(identifier, request, secrets=secrets))
-        detail = f"HTTP {answer.status}" + (f" {code}" if code else "")
-        told = "; ".join(part for part in (said, masked(message, request, secrets=secrets)) if part)
-        return Problem(
-            kind,
-            f"{detail}: {told}" if told else detail,
-            code=code,
-            status=answer.status,
-            retry_after=retry_after(answer.headers, now) if kind in (Kind.RATE_LIMITED, Kind.TRANSIENT) else None,
-        )
+        told = (said, masked(message, request, secrets=secrets))
+        return refusal(answer, kind, code=code, told=told, now=now)
 
 
 def broken(failure: Broken) -> Problem:
