@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from worker.asking import Hours
 from worker.customers import Channel, Customer, invitation_channels
-from worker.endings import Done, Ending, Hold, Kind, LookUp, Problem, Retry, Snooze
+from worker.endings import Done, Ending, Hold, Kind, Problem
 from worker.ids import new_id
 from worker.keyring import Keyring
 from worker.lookups import Found, Nothing
@@ -21,9 +21,9 @@ from worker.store import budgets, jobs, lots, reminding, sessions
 from worker.store.calls import (
     CLOSE,
     LATE,
+    after_call,
     closing,
     if_unknown,
-    in_doubt_after,
     lesson_of,
     new_and_late,
     opening,
@@ -255,39 +255,21 @@ def _move(
 ) -> dict[str, Any]:
     """The values of the job. `counted`: its attempt was, when it was given up."""
     job = result.opened.job
-    doubt = job.doubt.attempt_id if job.doubt else None
-    one = 0 if counted or job.doubt else 1
-    move: dict[str, Any] = {
+    move = after_call(ending, result.opened, job, counted=counted) | {
         "job_id": job.id,
         "new_state": JobState.WAITING if ending is None else job_state_after(ending),
-        "new_due_at": job.due_at if ending is None else None,
-        "more_attempts": 0,
-        "more_waits": 0,
         "more_reissues": 0,
-        "new_reason": "",
-        "new_detail": "",
         "new_session_id": added.sessions.get(job.id, job.session_id),
         # An entity that the provider made for the customer is used from now on: without it, it makes another.
         "new_entity_id": (result.session.references.get("entityId") if result.session else None)
         or job.request.entity_id,
-        "new_in_doubt": in_doubt_after(ending, attempt_id=result.opened.attempt_id, doubt=doubt),
         "at": now,
     }
-    match ending:
-        case None:
-            return move
-        case Done():
-            if job.id in added.invited:
-                move["new_state"] = JobState.INVITED
-            move |= {"more_attempts": one, "more_reissues": int(job.session_id is not None)}
-            return move
-        case Snooze():
-            move |= {"new_due_at": ending.until, "more_waits": 1}
-        case Retry() | LookUp():
-            move |= {"new_due_at": ending.at, "more_attempts": one}
-        case _:
-            move["more_attempts"] = one
-    return move | {"new_reason": ending.reason, "new_detail": ending.detail[:400]}
+    if isinstance(ending, Done):
+        if job.id in added.invited:
+            move["new_state"] = JobState.INVITED
+        move["more_reissues"] = int(job.session_id is not None)
+    return move
 
 
 def _closing(result: IssueResult, *, late: bool, now: datetime) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 import sqlalchemy as sa
 
 from worker.budgets import Lesson
-from worker.endings import Ending, Hold, Kind, LookUp, Problem, Snooze
+from worker.endings import Done, Ending, Hold, Kind, LookUp, Problem, Retry, Snooze
 from worker.lookups import Doubt, Found, More, Strangers
 from worker.models import Attempt
 from worker.store import lots
@@ -30,6 +30,8 @@ class Taken(Protocol):
     def batch_id(self) -> int: ...
     @property
     def fence(self) -> int: ...
+    @property
+    def due_at(self) -> datetime: ...
     @property
     def lease_until(self) -> datetime: ...
     @property
@@ -159,6 +161,36 @@ def in_doubt_after(ending: Ending | None, *, attempt_id: uuid.UUID, doubt: uuid.
             return doubt
         case _:
             return None
+
+
+def after_call(ending: Ending | None, opened: Opened, row: Taken, *, counted: bool) -> dict[str, Any]:
+    """What a call's ending makes of its row: when it is due again, what counts, why, and whether it is in doubt.
+
+    None: it was not made, and the row has not lost its place. `counted`: its attempt was, when it was given up; a
+    look-up's never is.
+    """
+    doubt = row.doubt.attempt_id if row.doubt else None
+    one = 0 if counted or doubt else 1
+    move: dict[str, Any] = {
+        "new_due_at": None,
+        "more_attempts": 0,
+        "more_waits": 0,
+        "new_reason": "",
+        "new_detail": "",
+        "new_in_doubt": in_doubt_after(ending, attempt_id=opened.attempt_id, doubt=doubt),
+    }
+    match ending:
+        case None:
+            return move | {"new_due_at": row.due_at}
+        case Done():
+            return move | {"more_attempts": one}
+        case Snooze():
+            move |= {"new_due_at": ending.until, "more_waits": 1}
+        case Retry() | LookUp():
+            move |= {"new_due_at": ending.at, "more_attempts": one}
+        case _:
+            move["more_attempts"] = one
+    return move | {"new_reason": ending.reason, "new_detail": ending.detail[:400]}
 
 
 def lesson_of(began_at: datetime, problem: Problem | None) -> Lesson:

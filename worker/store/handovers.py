@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.endings import Done, Ending, Kind, LookUp, Problem, Retry, Snooze
+from worker.endings import Done, Ending, Kind, Problem
 from worker.ids import new_id
 from worker.keyring import Keyring
 from worker.lookups import Found
@@ -18,9 +18,9 @@ from worker.store import budgets, lots, refusals, reminding, tallies
 from worker.store.calls import (
     CLOSE,
     LATE,
+    after_call,
     closing,
     if_unknown,
-    in_doubt_after,
     lesson_of,
     new_and_late,
     opening,
@@ -203,29 +203,10 @@ _MOVE = lots.Change(
 def _move(result: InviteResult, *, counted: bool, now: datetime) -> dict[str, Any]:
     """The values of the invitation. `counted`: its attempt was, when it was given up."""
     ending = result.ending
-    doubt = result.opened.invitation.doubt.attempt_id if result.opened.invitation.doubt else None
-    one = 0 if counted or doubt else 1
-    move: dict[str, Any] = {
+    move = after_call(ending, result.opened, result.opened.invitation, counted=counted) | {
         "invitation_id": result.opened.invitation.id,
         "new_state": InvitationState.WAITING if ending is None else invitation_state_after(ending),
-        "new_due_at": result.opened.invitation.due_at if ending is None else None,
-        "more_attempts": 0,
-        "more_waits": 0,
-        "new_reason": "",
-        "new_detail": "",
         "new_reference": result.reference[:100],
-        "new_sent_at": None,
-        "new_in_doubt": in_doubt_after(ending, attempt_id=result.opened.attempt_id, doubt=doubt),
+        "new_sent_at": now if isinstance(ending, Done) else None,
     }
-    match ending:
-        case None:
-            return move
-        case Done():
-            return move | {"more_attempts": one, "new_sent_at": now}
-        case Snooze():
-            move |= {"new_due_at": ending.until, "more_waits": 1}
-        case Retry() | LookUp():
-            move |= {"new_due_at": ending.at, "more_attempts": one}
-        case _:
-            move["more_attempts"] = one
-    return move | {"new_reason": ending.reason, "new_detail": ending.detail[:400]} | refusals.told_of(result)
+    return move | refusals.told_of(result)
