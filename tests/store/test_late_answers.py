@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from worker.customers import Channel
-from worker.endings import Cancel, Done, Kind, Retry
+from worker.endings import Cancel, Done, Hold, Kind, Retry
 from worker.lookups import Nothing
 from worker.models import Attempt, InvitationRow, SessionRow
 from worker.states import InvitationState, JobState
@@ -13,7 +13,7 @@ from worker.store.attempts import IssueResult
 from worker.store.handovers import InviteResult
 from worker.store.sweeps import Returned
 
-from .looking_up import AFTER, call, later, look_up, lookable, sweep
+from .looking_up import AFTER, LOST, call, later, look_up, lookable, sweep
 from .shelf import customer
 
 
@@ -64,6 +64,16 @@ def test_a_late_refusal_of_a_call_that_is_about_to_be_repeated_is_the_answer_too
     assert sweep(shelf) == Returned(repeated=1)
     shelf.finish(shelf.failed(opened, Kind.BAD_INPUT, Cancel("bad_input", "HTTP 400")))
     assert (shelf.job("Ona").state, shelf.job("Ona").attempts) == (JobState.FAILED, 1)
+
+
+def test_a_late_word_that_nobody_knows_what_came_of_the_call_changes_nothing(shelf, terms):
+    _, (opened,) = call(shelf, terms)
+    later(shelf, seconds=61)
+    sweep(shelf)
+    before = shelf.job("Ona"), shelf.row(Attempt)
+    later(shelf, seconds=1)
+    shelf.finish(IssueResult(opened, shelf.clock(), Hold("unknown", "lost"), LOST), terms=terms)
+    assert (shelf.job("Ona"), shelf.row(Attempt)) == before
 
 
 def test_an_answer_that_comes_while_it_is_looked_up_is_the_answer_and_the_look_up_is_not(shelf, terms):
