@@ -112,8 +112,7 @@ def delivery_terms(settings: Settings, *, channels: Collection[str]) -> Delivery
     invitations = settings.invitations
     return DeliveryTerms(
         fallback=invitations.fallback if invitations.fallback in channels else None,
-        quiet={str(channel): hours for channel, hours in invitations.quiet_hours.items()},
-        timezone=invitations.timezone,
+        hours=hours_of(settings),
         pause=PauseRule(invitations.pause_over, invitations.pause_from) if invitations.pause_over < 100 else None,
     )
 

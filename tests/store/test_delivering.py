@@ -6,6 +6,7 @@ from threading import Lock
 
 import pytest
 
+from worker.asking import Hours
 from worker.customers import Channel, Person
 from worker.deliveries import DeliveryNews, Fate, Stop
 from worker.endings import Done, Hold
@@ -168,7 +169,7 @@ def test_a_session_that_ended_while_its_message_was_in_doubt_is_looked_at_once_t
 
 
 def test_after_a_bounce_a_text_goes_out_for_the_same_session_once_the_night_is_over(post, clock):
-    post.terms = DeliveryTerms(fallback="sms", quiet={"sms": QuietHours.parse("12:00-16:00")})
+    post.terms = DeliveryTerms(fallback="sms", hours=Hours({"sms": QuietHours.parse("12:00-16:00")}))
     reference = post.send(customer("Ona", timezone="Etc/GMT"))
     for _ in range(2):
         post.tell(reference, Fate.BOUNCED, stop=Stop.BOUNCED)

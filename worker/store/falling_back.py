@@ -1,7 +1,7 @@
 """Writing to customers on another channel, because a message did not reach them on the first one."""
 
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -9,12 +9,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.asking import message_at
+from worker.asking import Hours, message_at
 from worker.customers import Person
 from worker.fallback import instead_of
 from worker.keyring import CannotOpen, Keyring
 from worker.models import Batch, CustomerRow, InvitationRow, Job, SessionRow
-from worker.quiet import QuietHours
 from worker.self_pause import PauseRule
 from worker.states import JobState
 from worker.store import lots
@@ -23,7 +22,6 @@ from worker.store.messages import waiting_message
 from worker.store.sealing import Erased, open_person
 from worker.store.sessions import FIRST, IS_LIVE
 from worker.store.suppressions import suppressed
-from worker.zones import candidate_zones
 
 BOUNCED = "bounced"  # the reason of messages that came back, and of jobs of which all did
 
@@ -32,13 +30,12 @@ BOUNCED = "bounced"  # the reason of messages that came back, and of jobs of whi
 class DeliveryTerms:
     """What the configuration says of messages that come back.
 
-    `fallback` is the channel to try then, where it is another, one that messages are sent on. `quiet` are the hours by
-    channel, `timezone` whose clock counts for a customer of whom none is known. `pause` None: no batch pauses itself.
+    `fallback` is the channel to try then, where it is another, one that messages are sent on. `pause` None: no batch
+    pauses itself.
     """
 
     fallback: str | None = None
-    quiet: Mapping[str, QuietHours] = field(default_factory=dict)
-    timezone: str = "UTC"
+    hours: Hours = field(default_factory=Hours)
     pause: PauseRule | None = None
 
 
@@ -116,14 +113,14 @@ _UNREACHED = (
 
 
 def _message(row: sa.Row[Any], channel: str, person: Person, terms: DeliveryTerms, *, now: datetime) -> dict[str, Any]:
-    zones = candidate_zones(timezone=row.timezone, phone=person.phone, country=row.country, default=terms.timezone)
+    zones = terms.hours.zones_of(timezone=row.timezone, phone=person.phone, country=row.country)
     return waiting_message(
         session_id=row.session_id,
         job_id=row.job_id,
         batch_id=row.batch_id,
         channel=channel,
         kind=FIRST,
-        due_at=message_at(channel, zones, terms.quiet, invite_at=row.invite_at, now=now),
+        due_at=message_at(channel, zones, terms.hours.quiet, invite_at=row.invite_at, now=now),
         priority=row.priority,
         now=now,
     )
