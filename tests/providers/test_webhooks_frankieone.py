@@ -57,6 +57,14 @@ def test_any_other_address_is_refused(path):
     assert frankie().refuses(Delivery(b"{}", path=path), now=NOW) != ""
 
 
+def test_each_of_the_secrets_is_the_address_while_they_are_changed():
+    both = frankie(secret=("the-new-unguessable-segment", SECRET))
+    for first in ("the-new-unguessable-segment", SECRET):
+        assert both.refuses(Delivery(b"{}", path=(first, REQUEST)), now=NOW) == ""
+    for path in ((), ("the-new-unguessable-segment" + SECRET,), (REQUEST, SECRET), ("",)):
+        assert both.refuses(Delivery(b"{}", path=path), now=NOW) != ""
+
+
 def test_without_secret_and_key_no_webhook_is_taken():
     with pytest.raises(AccountUnusable) as raised:
         build_webhook_reader(Webhooks("frankieone-v1", name="au"))
@@ -112,6 +120,17 @@ def test_a_token_beside_one_of_somebody_else_is_found():
     reader = frankie(secret=None, jwt_key=PUBLIC)
     headers = {"x-proxy-token": token(key=OTHER), "authorization": f"Bearer {token()}"}
     assert reader.refuses(Delivery(b"{}", headers), now=NOW) == ""
+
+
+def test_each_of_the_keys_makes_good_tokens_while_they_are_changed():
+    both = frankie(secret=None, jwt_key=(pem(OTHER), PUBLIC))
+    for key in (PRIVATE, OTHER):
+        assert refused(token(key=key), reader=both) == ""
+    assert refused(token({"exp": NOW.timestamp() - 61}), reader=both) == "it has expired"
+    stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    assert refused(token(key=stranger), reader=both) == "its signature is of no key of the account"
+    with pytest.raises(AccountUnusable):
+        frankie(secret=None, jwt_key=(PUBLIC, "no key"))
 
 
 def test_what_proxies_add_is_not_taken_for_tokens():

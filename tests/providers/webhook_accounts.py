@@ -14,6 +14,7 @@ from worker.providers.webhooks import Delivery
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 KEY, OLD_KEY = "webhook-key-one", "webhook-key-two"
 SECRET = "unguessable-segment"
+Several = str | tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
@@ -23,23 +24,27 @@ class Webhooks:
     provider: str
     name: str = "kyc-eu"
     webhook_keys: tuple[PlainSecret, ...] = ()
-    jwt_key: PlainSecret | None = None
-    webhook_secret: PlainSecret | None = None
+    jwt_key: tuple[PlainSecret, ...] = ()
+    webhook_secret: tuple[PlainSecret, ...] = ()
 
 
 def idenfy(provider: str, *keys: str):
     return build_webhook_reader(Webhooks(provider, webhook_keys=tuple(PlainSecret(key) for key in keys or (KEY,))))
 
 
-def frankie(provider: str = "frankieone-v2", *, secret: str | None = SECRET, jwt_key: str | None = None):
+def frankie(provider: str = "frankieone-v2", *, secret: Several = SECRET, jwt_key: Several = None):
     return build_webhook_reader(
         Webhooks(
             provider,
             name="au",
-            webhook_secret=PlainSecret(secret) if secret else None,
-            jwt_key=PlainSecret(jwt_key) if jwt_key else None,
+            webhook_secret=_all_of(secret),
+            jwt_key=_all_of(jwt_key),
         )
     )
+
+
+def _all_of(values: Several) -> tuple[PlainSecret, ...]:
+    return tuple(PlainSecret(value) for value in ((values,) if isinstance(values, str) else values or ()))
 
 
 def hex_hmac(key: str, body: bytes) -> str:

@@ -46,6 +46,39 @@ def test_a_parameter_or_column_called_file_or_env_is_no_reference(tmp_path: Path
     assert read.accounts["kyc"].unchecked == {"env": "live"}
 
 
+@pytest.mark.parametrize("key", ["webhook_secret", "jwt_key"])
+def test_what_frankieone_is_known_by_is_one_secret_or_several_while_rotating(key: str, tmp_path: Path) -> None:
+    environ = {"OLD": "0000000000000000", "NEW": "unguessable-segment-of-a-path"}
+    path = ("accounts", "au", key)
+
+    def read(value: Any, **more: str) -> list[str]:
+        account = loaded(tmp_path, with_value(path, value), **environ, **more).accounts["au"]
+        return [secret.reveal() for secret in getattr(account, key)]
+
+    assert read({"env": "OLD"}) == [environ["OLD"]]
+    assert read([{"env": "NEW"}, {"env": "OLD"}]) == [environ["NEW"], environ["OLD"]]
+    override = f"ONBOARDING__ACCOUNTS__AU__{key.upper()}"
+    # As it is, though it could be read as a number.
+    assert read({"env": "OLD"}, **{override: "1234567890123456"}) == ["1234567890123456"]
+    assert read({"env": "OLD"}, **{override: '["unguessable-segment", {env = "OLD"}]'}) == [
+        "unguessable-segment",
+        environ["OLD"],
+    ]
+
+
+def test_one_of_several_secrets_that_cannot_be_had_is_named_by_its_place(tmp_path: Path) -> None:
+    environ = {"SHORT": "short", "GOOD": "unguessable-segment-of-a-path"}
+    path = ("accounts", "au", "webhook_secret")
+    expected = "expected 16 to 128 letters, digits, - or _: it is a segment of a URL's path"
+
+    assert problems(tmp_path, with_value(path, {"env": "SHORT"}), **environ) == [
+        f"accounts.au.webhook_secret: {expected}"
+    ]
+    assert problems(tmp_path, with_value(path, [{"env": "GOOD"}, {"env": "SHORT"}]), **environ) == [
+        f"accounts.au.webhook_secret[2]: {expected}"
+    ]
+
+
 def test_one_line_end_of_a_file_is_dropped_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("a key\n")
 

@@ -59,6 +59,7 @@ callback_keys = [{{ env = "FIRST" }}, {{ env = "SECOND" }}]
 account = "AC1"
 token = {{ env = "HOOK" }}
 from = "+15005550006"
+{sms}
 [links]
 base_url = "https://verify.example.com/onboarding"
 [web]
@@ -106,11 +107,12 @@ class Site:
         clock: Any,
         *,
         keys: str = KEYS,
+        sms: str = "",
         scripted: bool = True,
         key: str | None = None,
         **how: Any,
     ) -> None:
-        (directory / "onboarding.toml").write_text(SETTINGS.format(url=url, web=keys))
+        (directory / "onboarding.toml").write_text(SETTINGS.format(url=url, web=keys, sms=sms))
         environ = {"KEY": key or new_key(), "SECRET": "0000", "FIRST": FIRST, "SECOND": SECOND} | HOOKS
         self.parts = Parts(load(directory / "onboarding.toml", environ=environ), clock=clock)
         self.clock = clock

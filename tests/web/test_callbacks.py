@@ -57,6 +57,13 @@ async def test_who_answers_stop_is_not_written_to_any_more_and_twilio_is_answere
     assert "+37060000001" not in repr(rows(site, Suppression))
 
 
+async def test_each_of_twilios_keys_is_believed_while_they_are_changed_and_then_the_token_is_not(start, sqlite_url):
+    site = await start(sqlite_url, sms='callback_key = [{ env = "OLD_HOOK" }, { env = "FIRST" }]')
+    for key in (HOOKS["OLD_HOOK"], FIRST):
+        assert (await send(site, "sms", *form(STOPPED, key=key))).status == 204
+    assert (await send(site, "sms", *form(STOPPED))).status == 401
+
+
 async def test_a_copy_of_a_genuine_answer_written_in_another_way_is_the_same_answer(site):
     body, headers = form(STOPPED)
     copies = [

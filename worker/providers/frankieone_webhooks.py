@@ -78,18 +78,17 @@ class FrankieOneWebhooks:
     """One account's webhooks. Raises AccountUnusable where nothing would tell the provider's from anybody's.
 
     FrankieOne does not sign bodies. So the address that support registers ends in a secret, or requests carry a token
-    signed with a key of theirs; where both are configured, both are asked for.
+    signed with a key of theirs; where both are configured, both are asked for. Of several secrets, or keys, any will
+    do.
     """
 
     def __init__(self, account: WebhookSettings) -> None:
-        self._secret = account.webhook_secret
-        self._key = None
-        if account.jwt_key is not None:
-            try:
-                self._key = jwt.public_key(account.jwt_key.reveal())
-            except ValueError as error:
-                raise AccountUnusable(account.name, "jwt_key", str(error)) from None
-        if self._secret is None and self._key is None:
+        self._secrets = account.webhook_secret
+        try:
+            self._keys = [jwt.public_key(key.reveal()) for key in account.jwt_key]
+        except ValueError as error:
+            raise AccountUnusable(account.name, "jwt_key", str(error)) from None
+        if not self._secrets and not self._keys:
             raise AccountUnusable(account.name, "webhook_secret", "needed to take webhooks, or jwt_key")
 
     def refuses(self, delivery: Delivery, *, now: datetime) -> str:
@@ -97,19 +96,19 @@ class FrankieOneWebhooks:
 
     def refuses_unread(self, delivery: Delivery, *, now: datetime) -> str:
         """Nothing of the body is signed: what the address and the headers say is all."""
-        if self._secret is not None:
+        if self._secrets:
             given = delivery.path[0] if delivery.path else ""
-            if not same(given, self._secret.reveal()):
+            # Each is tried, so that the time taken does not say which one it was.
+            if not any([same(given, secret.reveal()) for secret in self._secrets]):
                 return "the address does not have the account's secret"
-        return self._refuses_token(delivery, now) if self._key is not None else ""
+        return self._refuses_token(delivery, now) if self._keys else ""
 
     def _refuses_token(self, delivery: Delivery, now: datetime) -> str:
         """The header's name is not documented: whichever it is, only FrankieOne can sign what is in it."""
-        assert self._key is not None  # noqa: S101 -- the caller has looked
         tokens = list(dict.fromkeys(value for value in delivery.headers.values() if jwt.looks_like_one(value)))[
             :CANDIDATES
         ]
-        refusals = [jwt.refusal(token, self._key, now=now) for token in tokens]
+        refusals = [jwt.refusal(token, self._keys, now=now) for token in tokens]
         return "" if "" in refusals else next(iter(refusals), "it has no token")
 
     def read(self, delivery: Delivery) -> SessionNews | Unreadable:

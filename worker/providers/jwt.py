@@ -1,4 +1,4 @@
-"""JSON Web Tokens with an RSA signature (RFC 7515, 7518, 7519), checked with one public key.
+"""JSON Web Tokens with an RSA signature (RFC 7515, 7518, 7519), checked with public keys of ours.
 
 Three algorithms and nothing else: not `none`, and no HMAC, whose "secret" would be the public key itself. Why by hand:
 docs/decisions/0019-reading-webhooks.md.
@@ -6,7 +6,7 @@ docs/decisions/0019-reading-webhooks.md.
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -50,8 +50,8 @@ def looks_like_one(value: str) -> bool:
     return len(value) <= LONGEST and FORM.fullmatch(value.strip()) is not None
 
 
-def refusal(token: str, key: rsa.RSAPublicKey, *, now: datetime) -> str:
-    """Why the token is not good; "" where it is. Never raises, and names no value.
+def refusal(token: str, keys: Iterable[rsa.RSAPublicKey], *, now: datetime) -> str:
+    """Why the token is not good; "" where it is, by any of the keys. Never raises, and names no value.
 
     `now` is aware UTC. `exp` and `nbf` count where they are there.
     """
@@ -67,11 +67,17 @@ def refusal(token: str, key: rsa.RSAPublicKey, *, now: datetime) -> str:
     used = HASHES.get(algorithm) if isinstance(algorithm, str) else None
     if used is None or "crit" in head:
         return "its algorithm is not one of RS256, RS384 and RS512"
+    if not any(_signed_with(key, given, signed, used) for key in keys):
+        return "its signature is of no key of the account"
+    return _untimely(claims, now)
+
+
+def _signed_with(key: rsa.RSAPublicKey, given: bytes, signed: bytes, used: hashes.HashAlgorithm) -> bool:
     try:
         key.verify(given, signed, padding.PKCS1v15(), used)
     except InvalidSignature:
-        return "its signature is not the key's"
-    return _untimely(claims, now)
+        return False
+    return True
 
 
 def _untimely(claims: Mapping[str, Any], now: datetime) -> str:

@@ -12,15 +12,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from worker.settings.addresses import base_url, is_host, web_url
 from worker.settings.durations import parse_duration
-from worker.settings.secrets import Secret
 from worker.settings.values import (
     Credential,
     Duration,
     Host,
     Identifier,
     Parameters,
-    PathSecret,
+    PathSecrets,
     Rate,
+    Secrets,
     Section,
     Shown,
     Text,
@@ -170,11 +170,16 @@ class Account(Section):
     webhook_keys: tuple[Credential, ...] = Field(
         (), description="iDenfy only: keys that sign its webhooks; several while rotating."
     )
-    jwt_key: Secret | None = Field(
-        None, description="FrankieOne only: the public key (PEM) that its webhooks' tokens are checked with."
+    jwt_key: Secrets = Field(
+        (),
+        description="FrankieOne only: the public key (PEM) that its webhooks' tokens are checked with; several while"
+        " rotating.",
+        json_schema_extra={"default": "none"},
     )
-    webhook_secret: PathSecret | None = Field(
-        None, description="FrankieOne only: an unguessable segment of the webhook's path."
+    webhook_secret: PathSecrets = Field(
+        (),
+        description="FrankieOne only: an unguessable segment of the webhook's path; several while rotating.",
+        json_schema_extra={"default": "none"},
     )
 
     @model_validator(mode="before")

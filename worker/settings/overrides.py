@@ -1,7 +1,8 @@
 """ONBOARDING__SECTION__KEY in the environment overrides the file: ONBOARDING__ACCOUNTS__KYC-EU__CONCURRENCY=20.
 
 Names match whatever their case, and `_` also stands for the `-` that a shell's names cannot have. Keys that
-hold text take the value as it is; the others read it as TOML or JSON: 20, true, ["20/second"].
+hold text take the value as it is; the others read it as TOML or JSON: 20, true, ["20/second"]. A secret that may be
+several is either: the value as it is, or a list.
 """
 
 import json
@@ -11,7 +12,7 @@ from typing import Any
 
 from worker.settings.problems import Path
 from worker.settings.secrets import Referenced
-from worker.settings.shape import Tables, is_mapping, is_text, keys_of, tables_of
+from worker.settings.shape import Tables, is_list, is_mapping, is_text, keys_of, tables_of
 from worker.settings.values import Section
 
 PREFIX = "ONBOARDING__"
@@ -73,7 +74,11 @@ def _interpret(text: str, annotation: Any) -> Any:
     if is_text(annotation) and tables_of(annotation) is None:
         return Referenced(text)
     literal = _literal(text)
-    return _from_environment(literal if not is_mapping(annotation) or isinstance(literal, dict) else text)
+    if is_mapping(annotation) and not isinstance(literal, dict):
+        literal = text
+    if is_list(annotation) and not isinstance(literal, list):
+        literal = text  # the only one of a list, where one may stand alone: a secret of digits is no number
+    return _from_environment(literal)
 
 
 def _literal(text: str) -> Any:

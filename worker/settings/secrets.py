@@ -80,11 +80,12 @@ class Secret:
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
-            cls._accept, serialization=core_schema.plain_serializer_function_ser_schema(str)
+            cls.accept, serialization=core_schema.plain_serializer_function_ser_schema(str)
         )
 
     @classmethod
-    def _accept(cls, given: Any) -> "Secret":
+    def accept(cls, given: Any) -> "Secret":
+        """The secret that a resolved value of the configuration is. Raises ValueError, which shows nothing of it."""
         if isinstance(given, Secret):
             return given
         if isinstance(given, Referenced):

@@ -9,7 +9,19 @@ from pydantic import AfterValidator, Field
 from worker.pacing import Limit
 from worker.settings.addresses import SmtpServer
 from worker.settings.secrets import Secret
-from worker.settings.values import BaseUrl, Credential, Duration, Rate, Section, Sender, Shown, SmtpUrl, Text, Whole
+from worker.settings.values import (
+    BaseUrl,
+    Credential,
+    Credentials,
+    Duration,
+    Rate,
+    Section,
+    Sender,
+    Shown,
+    SmtpUrl,
+    Text,
+    Whole,
+)
 
 SERVICE = r"MG[0-9a-f]{32}"
 
@@ -99,8 +111,10 @@ class Sms(Section):
         le=timedelta(minutes=10),
         description="How long one call may take.",
     )
-    callback_key: Credential | None = Field(
-        None, description="The key that signs delivery callbacks.", json_schema_extra={"default": "`token`"}
+    callback_key: Credentials = Field(
+        (),
+        description="The key that signs delivery callbacks; several while rotating.",
+        json_schema_extra={"default": "`token`"},
     )
 
     @property

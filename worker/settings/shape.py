@@ -55,6 +55,10 @@ def is_mapping(annotation: Any) -> bool:
     return get_origin(bare(annotation)) in (dict, Mapping)
 
 
+def is_list(annotation: Any) -> bool:
+    return get_origin(bare(annotation)) is tuple
+
+
 def is_text(annotation: Any) -> bool:
     """Whether the key's value is written as a string (or a reference to one)."""
     kind = bare(annotation)

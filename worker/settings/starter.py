@@ -50,7 +50,7 @@ lifetime = "7 days"                      # how long a link lives
 # api_key = { env = "FRANKIE_KEY" }
 # customer_id = { env = "FRANKIE_CUSTOMER" }
 # link = "https://verify.example.com/start#token={token}"   # your page with the provider's SDK
-# webhook_secret = { env = "FRANKIE_WEBHOOK_SECRET" }
+# webhook_secret = { env = "FRANKIE_WEBHOOK_SECRET" }   # or several in a list, while it is changed
 
 # [[routes]]                             # the first that fits a row wins
 # when = { country = ["AU", "NZ"], entity_id = true }

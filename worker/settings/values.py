@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from math import isfinite
@@ -18,6 +19,8 @@ from worker.quiet import QuietHours
 from worker.settings import addresses
 from worker.settings.durations import parse_duration
 from worker.settings.secrets import Secret
+
+SECRETS = "secret, or a list of secrets"
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,12 @@ def _path_secret(secret: Secret) -> Secret:
     if not re.fullmatch(r"[A-Za-z0-9_-]{16,128}", secret.reveal()):
         raise ValueError("expected 16 to 128 letters, digits, - or _: it is a segment of a URL's path")
     return secret
+
+
+def _one_or_more(check: Callable[[Any], Secret]) -> BeforeValidator:
+    """A list of secrets where there are several, as while rotating; `check` reads one that stands alone, so that what
+    is wrong with it is told of the key itself."""
+    return BeforeValidator(lambda given: given if isinstance(given, list | tuple) else (check(given),))
 
 
 def _sender(value: str) -> str:
@@ -170,6 +179,13 @@ Quiet = Annotated[QuietHours, BeforeValidator(QuietHours.parse), Shown("hours")]
 Credential = Annotated[Secret, AfterValidator(_credential), Shown("secret")]
 Identifier = Annotated[Secret, BeforeValidator(_identifier), AfterValidator(_credential), Shown("identifier")]
 PathSecret = Annotated[Secret, AfterValidator(_path_secret), Shown("secret")]
+PathSecrets = Annotated[
+    tuple[PathSecret, ...], _one_or_more(lambda given: _path_secret(Secret.accept(given))), Shown(SECRETS)
+]
+Credentials = Annotated[
+    tuple[Credential, ...], _one_or_more(lambda given: _credential(Secret.accept(given))), Shown(SECRETS)
+]
+Secrets = Annotated[tuple[Secret, ...], _one_or_more(Secret.accept), Shown(SECRETS)]
 EncryptionKey = Annotated[Secret, AfterValidator(_encryption_key), Shown("secret")]
 Sender = Annotated[str, AfterValidator(_sender), Shown("email address")]
 Directory = Annotated[Path, BeforeValidator(_directory), Shown("directory")]

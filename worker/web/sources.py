@@ -100,7 +100,7 @@ class TextSource:
     def refuses(self, delivery: Delivery, query: str) -> str:
         sms = self._parts.settings.sms
         # Twilio signs with the account's own token.
-        keys = [(sms.callback_key or sms.token).reveal()] if sms else []
+        keys = [key.reveal() for key in sms.callback_key or (sms.token,)] if sms else []
         url = f"{self._address}?{query}" if query else self._address
         return twilio_callbacks.refusal(delivery.headers, delivery.body, url=url, keys=keys)
 
