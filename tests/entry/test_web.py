@@ -81,6 +81,22 @@ def test_who_signs_a_customer_up_gets_the_link_while_a_worker_opens_the_session(
     assert "POST /events 200" in ended[0].err
 
 
+def test_accounts_that_would_believe_each_others_webhooks_are_warned_of_at_the_start(desk: Desk):
+    # As two customers of the provider: the same key for their webhooks, and another host.
+    desk.environ["ONBOARDING__ACCOUNTS__KYC_LT__BASE_URL"] = "http://127.0.0.1:9/idenfy"
+    web = desk.start("web", "--bind", "127.0.0.1:0")
+    assert web.stderr is not None
+    lines = []
+    while not lines or not lines[-1].startswith("listening on "):
+        lines.append(web.stderr.readline())
+        assert lines[-1], "it ended without listening"
+    desk.end(web, signal.SIGTERM)
+    for said in ("".join(lines), desk.onboard("check", desk.list_of(customers(1))).err):
+        (warning,) = [line for line in said.splitlines() if line.startswith("warning: accounts.kyc-lt.webhook_keys: ")]
+        assert "accounts.kyc has the same" in warning
+        assert "sandbox-webhook-key" not in said
+
+
 def test_on_sqlite_what_came_in_is_worked_by_the_next_run(desk: Desk, played: Played):
     web, url = started(with_key(desk))
     status, body, headers = ask(f"{url}/events", EVENT)

@@ -5,9 +5,23 @@ from worker.providers.frankieone_v1 import FrankieOneV1
 from worker.providers.frankieone_v2 import FrankieOneV2
 from worker.providers.idenfy_kyb import IdenfyKyb
 from worker.providers.idenfy_kyc import IdenfyKyc
-from worker.providers.registry import build_provider
+from worker.providers.registry import build_provider, shared_webhook_keys
 
-from .accounts import frankie_account, frankie_v1_account, idenfy_account, kyb_account, openapi_account
+from .accounts import PlainSecret, frankie_account, frankie_v1_account, idenfy_account, kyb_account, openapi_account
+
+FRANKIE = "frankieone-v2"
+
+
+class Taking:
+    """An account of which only what it and its webhooks are known by is looked at. Secrets are a letter each."""
+
+    def __init__(self, provider, *, api_key="", base_url="", webhook_keys="", webhook_secret="", jwt_key=""):
+        self.provider, self.base_url, self.customer_id = provider, base_url, None
+        # Where none is given, one of its own.
+        self.api_key = PlainSecret(api_key or str(id(self)))
+        self.webhook_keys, self.webhook_secret, self.jwt_key = (
+            tuple(map(PlainSecret, letters)) for letters in (webhook_keys, webhook_secret, jwt_key)
+        )
 
 
 def test_each_provider_has_its_adapter():
@@ -30,3 +44,38 @@ def test_a_provider_that_there_is_not_is_said_with_those_there_are():
         "accounts.kyc-eu.provider: idenfy is not supported; supported are "
         "idenfy-kyc, idenfy-kyb, frankieone-v1, frankieone-v2"
     )
+
+
+def accounts_with(*given: dict) -> dict[str, Taking]:
+    return {f"a{place}": Taking(**{"provider": "idenfy-kyb", **one}) for place, one in enumerate(given)}
+
+
+SHARED = {
+    "a key": ([{"webhook_keys": "k"}, {"webhook_keys": "lk"}], ["a1.webhook_keys"]),
+    "a key, of three": ([{"webhook_keys": "k"}] * 3, ["a1.webhook_keys", "a2.webhook_keys"]),
+    "keys of their own": ([{"webhook_keys": "k"}, {"webhook_keys": "l"}], []),
+    "no keys": ([{}, {}], []),
+    "the same at the provider": ([{"webhook_keys": "k", "api_key": "same"}] * 2, []),
+    "another host": (
+        [{"webhook_keys": "k", "api_key": "same", "base_url": host} for host in "ab"],
+        ["a1.webhook_keys"],
+    ),
+    "other bodies": ([{"webhook_keys": "k"}, {"webhook_keys": "k", "provider": "idenfy-kyc"}], []),
+    "a secret": ([{"provider": FRANKIE, "webhook_secret": "s"}] * 2, ["a1.webhook_secret"]),
+    "one provider's token": ([{"provider": FRANKIE, "jwt_key": "j"}] * 2, ["a1.jwt_key"]),
+    "the token, and secrets of their own": (
+        [{"provider": FRANKIE, "jwt_key": "j", "webhook_secret": secret} for secret in "st"],
+        [],
+    ),
+    "the token, and a secret of one of them": (
+        [{"provider": FRANKIE, "jwt_key": "j", "webhook_secret": "s"}, {"provider": FRANKIE, "jwt_key": "j"}],
+        ["a1.jwt_key"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "warned"), SHARED.values(), ids=SHARED)
+def test_accounts_that_would_believe_what_another_was_told_are_warned_of(given, warned):
+    lines = shared_webhook_keys(accounts_with(*given))
+    assert [line.removeprefix("accounts.").partition(":")[0] for line in lines] == warned
+    assert all("accounts.a0 has the same" in line for line in lines)

@@ -303,6 +303,17 @@ def test_a_review_means_what_its_status_says(status, meaning):
     assert "Sample" not in repr([getattr(news, name) for name in SessionNews.__dataclass_fields__])
 
 
+def test_another_body_under_a_name_that_is_not_signed_says_nothing():
+    """Both endpoints may have one key, and the header that names the event is not signed."""
+    verified = {"final": True, "status": {"overall": "APPROVED"}, "scanRef": "s-1", "clientId": "c-77"}
+    news = read(KYB, verified, "COMPANY_REVIEW")
+    assert (news.state, news.company_id, news.alert) == (None, "", False)
+    for event in (None, AUTO, "IDENTIFICATION_EXPIRED", "IDENTIFICATION_CANCELLED"):
+        for body in (REVIEW, SUBMIT, INFO):
+            news = read(KYC, body, event)
+            assert (news.state, news.alert) == (None, False)
+
+
 @pytest.mark.parametrize(
     ("status", "meaning"),
     [

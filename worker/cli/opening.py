@@ -11,6 +11,7 @@ from alembic.util import CommandError
 from worker.bootstrap import Parts, not_applied_yet
 from worker.cli.exits import CannotStart
 from worker.keyring import CannotOpen
+from worker.providers.registry import shared_webhook_keys
 from worker.settings import Settings, SettingsError, load
 from worker.store import schema
 from worker.store.database import reason
@@ -22,7 +23,8 @@ def settings_of(config: Path | None) -> Settings:
         settings = load(config)
     except SettingsError as error:
         raise CannotStart(str(error)) from None
-    for warning in [*settings.warnings, *not_applied_yet(settings)]:
+    odd = [*settings.warnings, *shared_webhook_keys(settings.accounts), *not_applied_yet(settings)]
+    for warning in odd:
         click.echo(f"warning: {warning}", err=True)
     return settings
 

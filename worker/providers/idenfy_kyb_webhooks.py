@@ -65,7 +65,10 @@ def _reviewed(news: SessionNews, said: Mapping[str, Any]) -> SessionNews:
             return replace(news, state=SessionState.COMPLETED, result=Result.APPROVED, final=True)
         case "DENIED":
             return replace(news, state=SessionState.FAILED, result=Result.DENIED, final=True)
-        case "" if said.get("approvalStatus") is None:
+        case "" if "approvalStatus" not in said:
+            # The event's name is not signed: another event's body, an identification's too, may be sent under this one.
+            return replace(news, company_id="", note="a review without a status")
+        case "" if said["approvalStatus"] is None:
             return replace(news, state=SessionState.STARTED, result=Result.REVIEW)
         case _:
             return replace(news, note="reviewed, with a status that is not known", alert=True)

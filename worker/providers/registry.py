@@ -1,8 +1,10 @@
 """Which adapter serves an account, and which reads its webhooks. A new endpoint is one line here for each."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations
+from typing import Protocol
 
-from worker.providers.account import AccountSettings, AccountUnusable
+from worker.providers.account import AccountSettings, AccountUnusable, Secret
 from worker.providers.contract import Provider
 from worker.providers.frankieone_v1 import FrankieOneV1
 from worker.providers.frankieone_v2 import FrankieOneV2
@@ -49,6 +51,44 @@ def webhook_peers(accounts: Mapping[str, AccountSettings]) -> dict[str, frozense
     for name, account in accounts.items():
         by_provider.setdefault(known_as(account), set()).add(name)
     return {name: frozenset(by_provider[known_as(account)]) for name, account in accounts.items()}
+
+
+class TakesWebhooks(AccountSettings, WebhookSettings, Protocol):
+    """An account, with what its webhooks are known by."""
+
+
+def shared_webhook_keys(accounts: Mapping[str, TakesWebhooks]) -> list[str]:
+    """A line for each account whose webhooks another one's would pass for, which is not the same at the provider.
+
+    Neither the body nor its signature says to which address it was sent.
+    """
+    peers = webhook_peers(accounts)
+    lines = {}
+    for (first, one), (second, other) in combinations(accounts.items(), 2):
+        if READERS.get(one.provider) is not READERS.get(other.provider) or second in peers[first]:
+            continue
+        key = _shared(one, other)
+        if key and second not in lines:
+            lines[second] = (
+                f"accounts.{second}.{key}: accounts.{first} has the same, and is another account at the provider: who"
+                " has a copy of what the one was told can tell it to the other; give each its own"
+            )
+    return list(lines.values())
+
+
+def _shared(one: TakesWebhooks, other: TakesWebhooks) -> str:
+    """The setting by which both would believe the same webhook; "" where there is none."""
+    if _in_both(one.webhook_keys, other.webhook_keys):
+        return "webhook_keys"
+    if _in_both(one.webhook_secret, other.webhook_secret):
+        return "webhook_secret"
+    if not (one.webhook_secret and other.webhook_secret) and _in_both(one.jwt_key, other.jwt_key):
+        return "jwt_key"  # which the provider may have but one of; with secrets that differ, addresses do
+    return ""
+
+
+def _in_both(one: Iterable[Secret], other: Iterable[Secret]) -> bool:
+    return not {secret.reveal() for secret in one}.isdisjoint(secret.reveal() for secret in other)
 
 
 def build_webhook_reader(account: WebhookSettings) -> WebhookReader | None:

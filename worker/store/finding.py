@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,6 +19,12 @@ Accounts = frozenset[str]
 DIGITS = 18  # of a job's number, which the column holds
 # The ids that are one session's alone, and what our own record of it calls them.
 _OWN = {Key.SCAN_REF: "scanRef", Key.ENTITY_ID: "entityId"}
+# Given by the provider, and so of one of its accounts alone: the most exact first. The others are ours, and the same
+# wherever the customer is sent.
+_THEIRS = (Key.SCAN_REF, Key.TOKEN, Key.COMPANY_ID, Key.ENTITY_ID)
+# Older than the session by more than this, and it is about another one. What was on its way to another session when
+# this one was opened is not: that the customer has finished is true whichever it was.
+BEFORE = timedelta(days=1)
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,39 +45,84 @@ def find(
     locked: what is read besides its id, customer and purpose may have changed since.
     """
     found: dict[uuid.UUID, sa.Row[Any]] = {}
-    others: set[uuid.UUID] = set()  # what is about sessions of accounts that it does not speak for
+    named = {key: _named(connection, keyring, key, asked, everyone) for key in _THEIRS}
+    is_ours = {one.id: _is_ours(one, named) for one in asked}
+    others = {id_ for id_, ours in is_ours.items() if ours is False}
     open_ = [one for one in asked if one.news.match]
     for place in range(max((len(one.news.match) for one in open_), default=0)):
         open_ = [one for one in open_ if one.id not in found and one.id not in others and place < len(one.news.match)]
         for key in {one.news.match[place][0] for one in open_}:
             by_key = [one for one in open_ if one.news.match[place][0] is key]
-            accounts = frozenset().union(*(one.accounts for one in by_key))
-            accounts |= everyone if key is Key.SCAN_REF else frozenset()
-            rows = _LOOKS[key](connection, keyring, accounts, [one.news.match[place][1] for one in by_key])
+            rows = named[key] if key in named else _named(connection, keyring, key, by_key, everyone)
             for one in by_key:
-                named = rows.get(one.news.match[place][1], ())
-                ours = [row for row in named if row.account in one.accounts]
+                by_value = rows.get(one.news.match[place][1], ())
+                ours = [row for row in by_value if row.account in one.accounts]
                 session = _chosen(key, one.news, ours)
                 if session is not None:
                     found[one.id] = session
-                elif key is Key.SCAN_REF and named and not ours:
-                    # A copy of what another account was told. Its customer may have a session here too.
+                elif (
+                    key is Key.EXTERNAL_REF
+                    and not ours
+                    and is_ours[one.id] is None
+                    and _of_its_customer(one.news, by_value)
+                ):
                     others.add(one.id)
     return found
 
 
+def _named(
+    connection: sa.Connection, keyring: Keyring, key: Key, asked: Sequence[Asked], everyone: Accounts
+) -> "Found":
+    """The sessions that the ids of this kind name, whosever they are."""
+    given = [(one, value) for one in asked for of, value in one.news.match if of is key]
+    accounts = everyone.union(*(one.accounts for one, _ in given))
+    return _LOOKS[key](connection, keyring, accounts, [value for _, value in given]) if given else {}
+
+
+def _is_ours(one: Asked, named: Mapping[Key, "Found"]) -> bool | None:
+    """Whether the provider's own ids name a session of the accounts that this one speaks for; None: they name nobody's.
+
+    False is a copy of what another account was told, whose key may be the same. Its customer may have a session here
+    too.
+    """
+    said = dict(one.news.match)
+    for key in _THEIRS:
+        if rows := named[key].get(said.get(key, ""), ()):
+            return any(row.account in one.accounts for row in rows)
+    return None
+
+
+def _of_its_customer(news: SessionNews, rows: Iterable[sa.Row[Any]]) -> bool:
+    """Whether one of the sessions is the customer's that the event names as well: our own ids are no secret, and what
+    a list calls its row may be the number of another's."""
+    customer_id = dict(news.match).get(Key.CLIENT_ID)
+    return any(row.customer_id == customer_id for row in rows)
+
+
 def _chosen(key: Key, news: SessionNews, rows: Iterable[sa.Row[Any]]) -> sa.Row[Any] | None:
+    said = dict(news.match)
     rows = [row for row in rows if not _contradicts(key, news, row)]
+    if key is Key.EXTERNAL_REF:
+        # What the provider calls the session; else the number of the job, which is sent where the list has none.
+        rows = [row for row in rows if row.reference == said[key]] or rows
     if key is Key.ENTITY_ID:
         rows = [row for row in rows if row.state in LIVE_SESSIONS] or rows
+    if news.rank is Rank.FINAL and Key.COMPANY_ID in said:
+        # A list may call its row as one did before: the verdict is about the company that handed in.
+        rows = [row for row in rows if row.company_id == said[Key.COMPANY_ID]] or rows
     return max(rows, key=lambda row: (row.issued_at, row.id), default=None)
 
 
 def _contradicts(key: Key, news: SessionNews, row: sa.Row[Any]) -> bool:
-    """Whether the event's other ids say that it is about another session, or another customer."""
+    """Whether the event's time or its other ids say that it is about another session, or another customer."""
     said = dict(news.match)
     if key is Key.EXTERNAL_REF and said.get(Key.CLIENT_ID, row.customer_id) != row.customer_id:
         return True  # what a list calls its row may be the number of another's
+    if key in (Key.EXTERNAL_REF, Key.CLIENT_ID):
+        if news.happened_at is not None and news.happened_at + BEFORE < row.issued_at:
+            return True
+        if news.rank is Rank.FINAL and row.company_id and said.get(Key.COMPANY_ID, row.company_id) != row.company_id:
+            return True
     if news.rank is Rank.FINAL:
         # The customer has finished, if not with the session that we know of.
         return False
@@ -126,11 +178,11 @@ def _by_entity(connection: sa.Connection, _keyring: Keyring, accounts: Accounts,
 
 
 def _by_external_ref(connection: sa.Connection, _keyring: Keyring, accounts: Accounts, values: Sequence[str]) -> Found:
-    """What the provider calls the session; else the number of the job, which is sent where the list has none."""
+    """What the provider calls the session, and the number of the job: which of them counts, `_chosen` says."""
     rows = _by_reference(connection, _keyring, accounts, values)
     numbers = {value: int(value) for value in values if value.isascii() and value.isdigit() and len(value) <= DIGITS}
     jobs = _ask(connection, _BY_JOB, "job_id", numbers.values())
-    return {value: rows.get(value) or jobs.get(numbers.get(value), []) for value in values}
+    return {value: [*rows.get(value, ()), *jobs.get(numbers.get(value), ())] for value in values}
 
 
 def _by_customer(connection: sa.Connection, _keyring: Keyring, _accounts: Accounts, values: Sequence[str]) -> Found:
