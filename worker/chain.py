@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from worker.caps import Lapse
-from worker.news import REPLACED, Heard, Rank, Result, SessionNews, heard_next, job_state_heard
+from worker.news import REPLACED, Heard, Rank, Result, SessionNews, heard_next, job_state_heard, may_be_a_copy
 from worker.reissue import SETTLES
 from worker.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
 
@@ -81,6 +81,11 @@ class Chain:
 
     def copy(self) -> "Chain":
         return Chain(dict(self.links), dict(self.jobs), self.owners, dict(self.companies))
+
+    def doubts(self, session_id: uuid.UUID, news: SessionNews, *, received_at: datetime) -> bool:
+        """Whether this must not be heard, since it may be an old verdict brought again."""
+        link = self.links[session_id]
+        return may_be_a_copy(link.heard, news, opened_at=link.issued_at, received_at=received_at)
 
     def hear(
         self, session_id: uuid.UUID, news: SessionNews, *, most_reissues: int, received_at: datetime, now: datetime

@@ -9,11 +9,15 @@ operators the same.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any
 
 from worker.states import JobState, SessionState
+
+# For so long what was told is known again by its bytes (`retention`). By what else an older copy is known: see
+# `may_be_a_copy`.
+COPIES_KNOWN = timedelta(days=30)
 
 
 class Result(StrEnum):
@@ -56,7 +60,7 @@ class SessionNews:
     them. `state` None changes nothing. `final`: the provider calls it its last word. `happened_at` is aware UTC, None
     where the event does not say. `weight` tells events of the same time apart: the heavier is the later. `note` is for
     people: words of ours alone. `alert`: a person should look at it. `company_id` is to be kept with the session,
-    since later events may name nothing else.
+    since later events may name nothing else. `vouched`: a person has looked at the provider's, and says that it is so.
     """
 
     event: str
@@ -70,6 +74,7 @@ class SessionNews:
     note: str = ""
     alert: bool = False
     company_id: str = ""
+    vouched: bool = False
 
     def __repr__(self) -> str:
         return f"SessionNews({self.event}, state={self.state}, result={self.result}, final={self.final})"
@@ -140,6 +145,18 @@ def heard_next(heard: Heard, news: SessionNews, *, received_at: datetime) -> Hea
         return None
     following = Heard(news.state, news.result, news.rank, at, news.weight, news.note)
     return None if following == heard else following
+
+
+def may_be_a_copy(heard: Heard, news: SessionNews, *, opened_at: datetime, received_at: datetime) -> bool:
+    """Whether a verdict may be one that was heard before what is known now, brought again.
+
+    It does not say that it is the later one, and would be so by its arrival alone; and the session was opened so long
+    ago that not all that was ever told of it is known by its bytes. Times are aware UTC.
+    """
+    if news.vouched or news.rank is not Rank.FINAL or heard.rank is not Rank.FINAL:
+        return False
+    undecided = news.happened_at is None or (news.happened_at, news.weight) == (heard.at, heard.weight)
+    return undecided and received_at - opened_at >= COPIES_KNOWN
 
 
 def all_heard(heard: Heard, told: Iterable[tuple[SessionNews, datetime]]) -> Heard:

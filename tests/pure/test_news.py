@@ -7,7 +7,18 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from worker.news import REPLACED, Heard, Rank, Result, SessionNews, all_heard, heard_next, job_state_heard
+from worker.news import (
+    COPIES_KNOWN,
+    REPLACED,
+    Heard,
+    Rank,
+    Result,
+    SessionNews,
+    all_heard,
+    heard_next,
+    job_state_heard,
+    may_be_a_copy,
+)
 from worker.states import JobState, SessionState
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -52,6 +63,30 @@ def state_after(*told: SessionNews, first: Heard | None = None) -> tuple[Session
 )
 def test_the_first_that_is_heard_is_believed(news, state, result):
     assert state_after(news) == (state, result)
+
+
+LONG_AGO = NOW - COPIES_KNOWN
+
+
+@pytest.mark.parametrize(
+    ("news", "opened_at", "doubted"),
+    [
+        (replace(DENIED, happened_at=None), LONG_AGO, True),
+        (replace(DENIED, happened_at=None, vouched=True), LONG_AGO, False),
+        # All that was ever told of the session is known by its bytes.
+        (replace(DENIED, happened_at=None), LONG_AGO + timedelta(seconds=1), False),
+        (DENIED, LONG_AGO, False),  # it says that it is the later one
+        (replace(DENIED, happened_at=APPROVED.happened_at), LONG_AGO, True),  # as does the one that is known
+        (replace(DENIED, happened_at=APPROVED.happened_at, weight=4), LONG_AGO, False),
+        (replace(EXPIRED, happened_at=None), LONG_AGO, False),  # which no verdict gives way to
+        (NOTHING, LONG_AGO, False),
+    ],
+)
+def test_a_verdict_that_does_not_say_it_is_the_later_one_may_be_a_copy_once_copies_are_known_no_more(
+    news, opened_at, doubted
+):
+    assert may_be_a_copy(after(APPROVED), news, opened_at=opened_at, received_at=NOW) is doubted
+    assert not may_be_a_copy(after(REVIEW), news, opened_at=opened_at, received_at=NOW)  # the first is believed
 
 
 def test_the_same_again_is_no_news():

@@ -63,7 +63,8 @@ def retry_webhooks(invocation: Invocation, id_: str | None, as_json: bool) -> No
     """Have those that are unknown or broken worked off again: the one with this ID, or all of them.
 
     For when the list that they are about has been imported, a key put back, or the release put right. It changes
-    nothing where something newer is known.
+    nothing where something newer is known. With its ID also a verdict that may be a copy of an old one (`alert`): once
+    you have seen at the provider that it is right.
     """
     try:
         chosen = uuid.UUID(id_) if id_ is not None else None
@@ -72,7 +73,7 @@ def retry_webhooks(invocation: Invocation, id_: str | None, as_json: bool) -> No
     with invocation.parts(migrate=True) as parts:
         rows = parts.webhook_list.again(id_=chosen, now=parts.clock())
     if chosen is not None and not rows:
-        raise CannotStart(f"there is nothing unknown or broken with the id {chosen}, or what it said is no more kept")
+        raise CannotStart(f"there is nothing to apply with the id {chosen}, or what it said is no more kept")
     words = "1 webhook is" if rows == 1 else f"{rows:,} webhooks are"
     click.echo(json.dumps({"webhooks": rows}) if as_json else f"{words} worked off again")
 

@@ -26,6 +26,10 @@ from worker.store.served import Key, among_keys, rows_of
 from worker.store.webhooks import ACCOUNT, Became, Told, WebhookState
 
 SESSION_ENDED = "session_ended"  # the reason of a message that has not left, and is of no use any more
+DOUBTED = (
+    "it says {said} where {known} is known, and not that it is the later one: after 30 days it may be a copy of an old"
+    " one; if the provider shows {said}, `onboard webhook retry ID` applies it"
+)
 OUT = (InvitationState.SENT, InvitationState.DELIVERED)
 
 
@@ -55,6 +59,9 @@ class Hears:
             if row is None or chain is None or row.id not in chain.links:
                 became[one.id] = _unknown(news[one.id])
                 continue
+            if chain.doubts(row.id, news[one.id], received_at=one.received_at):
+                became[one.id] = _doubted(news[one.id], chain.links[row.id].heard, row.id)
+                continue
             changed = chain.hear(
                 row.id, news[one.id], most_reissues=self._most_reissues, received_at=one.received_at, now=now
             )
@@ -78,6 +85,14 @@ def _became(news: SessionNews, session_id: uuid.UUID, *, changed: bool) -> Becam
     if news.alert:
         return Became(WebhookState.ALERT, news.note, session_id)
     return Became(WebhookState.APPLIED if changed else WebhookState.IGNORED, news.note, session_id)
+
+
+def _doubted(news: SessionNews, known: Heard, session_id: uuid.UUID) -> Became:
+    """It may be a copy of an old verdict. Where it only says the same again, nobody need look."""
+    if (news.state, news.result) == (known.state, known.result):
+        return Became(WebhookState.IGNORED, session_id=session_id)
+    said, was = (one.value if one else "no result" for one in (news.result, known.result))
+    return Became(WebhookState.ALERT, DOUBTED.format(said=said, known=was), session_id, keeps=True)
 
 
 _JOBS = (

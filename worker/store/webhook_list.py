@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -85,7 +86,10 @@ class WebhookList:
         return tuple(f"{key.value} {masked(value)}" for key, value in news.match if key is not Key.TOKEN)
 
     def again(self, *, id_: uuid.UUID | None, now: datetime) -> int:
-        """Have those that are nobody's, or broken, worked off again: all of them, or one; how many."""
+        """Have those that are nobody's, or broken, worked off again: all of them, or one; how many.
+
+        One that was doubted only by its id: a person has looked, and vouches for it.
+        """
         kept = sa.update(Webhook).where(
             _IS_LISTED, Webhook.state.in_([state.value for state in RETRIED]), Webhook.sealed.is_not(None)
         )
@@ -93,7 +97,19 @@ class WebhookList:
             kept = kept.where(Webhook.id == id_)
         again = {"state": WebhookState.WAITING.value, "due_at": now, "attempts": 0, "detail": ""}
         with self._database.write() as connection:
-            return connection.execute(kept.values(again)).rowcount
+            vouched = self._vouch(connection, id_, again) if id_ is not None else 0
+            return vouched + connection.execute(kept.values(again)).rowcount
+
+    def _vouch(self, connection: sa.Connection, id_: uuid.UUID, again: dict[str, Any]) -> int:
+        doubted = sa.select(Webhook.sealed).where(
+            Webhook.id == id_, Webhook.state == WebhookState.ALERT.value, Webhook.sealed.is_not(None)
+        )
+        sealed = connection.execute(doubted.with_for_update()).scalar()
+        if sealed is None:
+            return 0
+        said = self._keyring.open(sealed, context=context(id_)) | {"vouched": True}
+        kept = again | {"sealed": self._keyring.seal(said, context=context(id_))}
+        return connection.execute(sa.update(Webhook).where(Webhook.id == id_).values(kept)).rowcount
 
     def remove(self, *, since: datetime) -> int:
         """Remove those that were received until then: the next of them; returns how many."""

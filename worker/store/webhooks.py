@@ -79,13 +79,15 @@ class Told:
 
 @dataclass(frozen=True)
 class Became:
-    """What became of one. `again_after`: it is too early for it, and how much later to try once more."""
+    """What became of one. `again_after`: it is too early for it, and how much later to try once more. `keeps`: what it
+    says is kept, so that a person may have it applied."""
 
     state: WebhookState
     detail: str = ""
     session_id: uuid.UUID | None = None
     invitation_id: uuid.UUID | None = None
     again_after: timedelta | None = None
+    keeps: bool = False
 
 
 @dataclass
@@ -222,7 +224,7 @@ class Webhooks:
                 later.append({"id_": row.id, "new_due_at": now + wait, "new_detail": one.detail[:400]})
             else:
                 # A person may have one that is nobody's worked off again; what a sender told may hold an address.
-                keeps = one.state is WebhookState.UNKNOWN and row.source.startswith(ACCOUNT)
+                keeps = one.keeps or (one.state is WebhookState.UNKNOWN and row.source.startswith(ACCOUNT))
                 done.append(values | {"new_state": one.state.value, "new_sealed": row.sealed if keeps else None})
                 if one.state in LISTED:
                     worked.listed.append((row.source, row.event, one.state, one.detail))
