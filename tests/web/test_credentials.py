@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from worker.web.credentials import Stranger, bearer, signature
 
-from .site import EVENT, FIRST, SECOND, bytes_of
+from .site import DATA, EVENT, FIRST, SECOND, bytes_of
 
 BODY = bytes_of(EVENT)
 
@@ -89,6 +89,30 @@ async def test_all_that_is_signed_must_be_what_was_signed(site, changed):
     else:
         headers["webhook_timestamp"] = str(int(headers["webhook_timestamp"]) + 1)
     assert (await site.post(body, key=None, **headers)).problem(401) == "no signature fits"
+
+
+@pytest.mark.parametrize("header", ["ce_type", "ce_id", "ce_subject"])
+async def test_nobody_makes_another_event_of_a_signed_one_by_headers_that_are_not_signed(site, header):
+    data = bytes_of(EVENT["data"])  # which names no type: a copy of it would cancel the customer, or erase them
+    value = "customer.erased" if header == "ce_type" else "8"
+    for body in (data, BODY):
+        answer = await site.post(
+            body, key=None, content_type="application/json", **site.signed(body), **{header: value}
+        )
+        assert answer.problem(400) == "a signed event is all in its body, without ce- headers, which are not signed"
+    assert site.script.events == []
+    assert (await site.post(data, content_type="application/json", ce_type="onboarding.cancelled")).status == 202
+
+
+async def test_large_bodies_of_who_only_says_that_it_signed_share_a_room(start, sqlite_url):
+    site = await start(sqlite_url, room=100_000)
+    large = bytes_of(EVENT | {"data": DATA | {"first_name": "x" * 200_000}})
+    unsigned = site.signed(b"another body")
+    answer = await site.post(large, key=None, **unsigned)
+    assert answer.problem(503) == "too much is being sent at the same time"
+    assert answer.headers["Retry-After"]
+    assert (await site.post(BODY, key=None, **site.signed(BODY))).status == 202
+    assert (await site.post(large)).status == 202  # who has shown a key is known
 
 
 async def test_five_minutes_are_near_enough(site):

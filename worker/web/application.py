@@ -20,7 +20,7 @@ from worker.web.events import ADDRESS, Events
 from worker.web.lots import Lots, Receive, Ring
 from worker.web.problems import PROBLEM, problem
 from worker.web.readiness import Readiness
-from worker.web.reading import BODY_SECONDS
+from worker.web.reading import BODY_SECONDS, ROOM
 from worker.web.waiting import Waiting
 from worker.web.webhooks import WebhookRoutes, WorkingOff
 
@@ -44,13 +44,15 @@ def app(
     ring: Ring = no_bell,
     receive: Receive[Event, Receipt] | None = None,
     body_seconds: float = BODY_SECONDS,
+    room: int = ROOM,
 ) -> web.Application:
     """An aiohttp application with POST /events, GET /events/ID, POST /webhooks/ACCOUNT, POST /callbacks/SENDER,
     /healthz and /readyz, to run or to mount.
 
     `parts` stay the caller's to close. `ring(step, name)` is told what is due once it is committed, on the loop, and
-    must return at once: `worker.bells.ring_soon`. `body_seconds` bounds how long one body may take. The database may be
-    away, or not yet upgraded, when it starts.
+    must return at once: `worker.bells.ring_soon`. `body_seconds` bounds how long one body may take, `room` how many
+    bytes of large ones are held at a time: of webhooks, and of events that only say that they are signed. The database
+    may be away, or not yet upgraded, when it starts.
     """
     threads = ThreadPoolExecutor(THREADS, thread_name_prefix="web")
 
@@ -67,9 +69,9 @@ def app(
         return parts.webhooks.keep(lot, now=parts.clock())
 
     webhooks = WebhookRoutes(
-        parts, Lots(keep, ring, in_thread), readiness, in_thread, worked_off, body_seconds=body_seconds
+        parts, Lots(keep, ring, in_thread), readiness, in_thread, worked_off, body_seconds=body_seconds, room=room
     )
-    events = Events(parts, lots, waiting, fates, readiness, in_thread, body_seconds=body_seconds)
+    events = Events(parts, lots, waiting, fates, readiness, in_thread, body_seconds=body_seconds, room=room)
 
     async def ready(_request: web.Request) -> web.Response:
         if readiness.why_not is not None:

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from worker.bootstrap import Parts
 from worker.clock import monotonic
-from worker.envelopes import Unreadable, read
+from worker.envelopes import LARGEST, Unreadable, read
 from worker.events import Event, EventKind, Outcome, Receipt
 from worker.outage import Outage
 from worker.store.database import reason
@@ -24,7 +24,7 @@ from worker.web.lots import InThread, Lots, TooMany
 from worker.web.preferences import preferred_wait
 from worker.web.problems import problem
 from worker.web.readiness import Readiness
-from worker.web.reading import Unacceptable, attributes, body, check_before_the_body
+from worker.web.reading import Room, Unacceptable, attributes, body, bounded_body, check_before_the_body
 from worker.web.waiting import Waiting
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,9 @@ class Events:
         in_thread: InThread,
         *,
         body_seconds: float,
+        room: int,
     ) -> None:
+        """`room` is how many bytes of large bodies are held at a time of who has not shown a key."""
         self._keys = parts.settings.web.event_keys
         self._allowance = Allowance(parts.settings.web.event_limit)
         self._clock = parts.clock
@@ -52,6 +54,7 @@ class Events:
         self._readiness = readiness
         self._in_thread = in_thread
         self._body_seconds = body_seconds
+        self._room = Room(room)
         self._away = Outage(log)
 
     async def post(self, request: web.Request) -> web.Response:
@@ -59,7 +62,7 @@ class Events:
         try:
             return await self._post(request)
         except Unacceptable as error:
-            answer = problem(error.status, error.args[0])
+            answer = problem(error.status, error.args[0], retry_after=RETRY_SECONDS if error.status == 503 else None)
             # What is left of the body is not waited for.
             answer.force_close()
             return answer
@@ -74,8 +77,13 @@ class Events:
             return refused
         check_before_the_body(request)
         beside = attributes(request)
-        content = await body(request, seconds=self._body_seconds)
-        if key is None:
+        if key is not None:
+            content = await body(request, seconds=self._body_seconds)
+        else:
+            if beside:
+                # The same data cancels a customer and erases one: who has a copy must not choose.
+                raise Unacceptable(400, "a signed event is all in its body, without ce- headers, which are not signed")
+            content = await bounded_body(request, self._room, largest=LARGEST, seconds=self._body_seconds)
             signer = credentials.signature(request.headers, content, self._secrets(), self._clock())
             if isinstance(signer, Stranger):
                 return _stranger(signer)

@@ -11,6 +11,8 @@ from aiohttp.http_exceptions import PayloadEncodingError
 from worker.envelopes import LARGEST, is_json
 
 BODY_SECONDS = 10.0  # for all of it: who sends it drop by drop must not keep a place
+# Of bodies larger than nearly all: memory for the rest of them, whoever sends them.
+FREE, ROOM = 64 * 1024, 64 * 1024 * 1024
 # Who sends it has hung up in the middle, or lost count of it: no bug of ours, and often nobody reads an answer.
 BROKEN_OFF = (ConnectionError, PayloadEncodingError, web.RequestPayloadError)
 _PREFIX = "ce-"
@@ -69,7 +71,7 @@ async def _as_it_comes(seconds: float) -> AsyncIterator[None]:
 class Room:
     """How many bytes of large bodies may be held at the same time: who is not known yet must not fill the memory."""
 
-    def __init__(self, bytes_: int, *, free: int) -> None:
+    def __init__(self, bytes_: int, *, free: int = FREE) -> None:
         """The first `free` bytes of each body count for nothing, so that large ones keep no small one out."""
         self._left = bytes_
         self.free = free

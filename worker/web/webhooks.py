@@ -28,8 +28,6 @@ from worker.web.sources import SMS, Source, account_sources, sender_sources
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5  # what is told while the database is away; providers go by times of their own
-# Of bodies larger than nearly all: memory for the rest of them, whoever sends them.
-FREE, ROOM = 64 * 1024, 64 * 1024 * 1024
 AT_ONCE = 64 * 1024  # bytes that are checked and read on the loop; more would hold up the others
 LOOK_SECONDS = 5.0  # how often what is to be looked at again is looked for, without anything new
 
@@ -46,12 +44,14 @@ class WebhookRoutes:
         worked_off: "WorkingOff",
         *,
         body_seconds: float,
+        room: int,
     ) -> None:
+        """`room` is how many bytes of large bodies are held at a time."""
         self._accounts, self._senders = account_sources(parts), sender_sources(parts)
         self._lots, self._readiness, self._in_thread = lots, readiness, in_thread
         self._worked_off = worked_off
         self._body_seconds = body_seconds
-        self._room = Room(ROOM, free=FREE)
+        self._room = Room(room)
         self._refusals = Refusals(log)
         self._away = Outage(log)
 
