@@ -14,7 +14,7 @@ from worker.store.fates import Standing
 from worker.web.application import WAITING
 from worker.web.waiting import Waiting
 
-from .site import EVENT, until
+from .site import EVENT, bytes_of, until
 
 
 @pytest.fixture
@@ -81,6 +81,18 @@ async def test_who_asks_again_or_for_a_customer_who_has_one_gets_the_same_link(s
     assert again.body["href"] == first.body["href"] != joined.body["href"]
     assert [bool(job.joins) for job in jobs(site)] == [False, True]
     assert len(rows(site, sa.select(SessionRow.id))) == 1
+
+
+async def test_a_copy_of_a_signed_message_gets_no_link_and_who_signs_it_anew_does(site, shelf):
+    body = bytes_of(EVENT)
+    message = site.signed(body)
+    assert (await site.post(body, key=None, **message)).status == 202
+    shelf.issue()
+    site.clock.advance(seconds=2)
+    copied = await site.post(body, key=None, Prefer="wait=1", **message)
+    assert (copied.status, copied.body["duplicate"], "link" in copied.body) == (202, True, False)
+    anew = await site.post(body, key=None, Prefer="wait=1", **site.signed(body))
+    assert (anew.status, anew.body["link"]) == (200, "https://verify.test/token-0001")
 
 
 async def test_one_who_joins_a_customer_whose_session_is_being_opened_waits_for_it(site, shelf):

@@ -98,7 +98,7 @@ class Events:
             if receipt.outcome is Outcome.REFUSED or receipt.id is None:
                 return problem(409 if receipt.reason == CONFLICT else 422, receipt.reason, problems=receipt.problems)
             wait = preferred_wait(request.headers.getall("Prefer", [])) if event.kind is EventKind.REQUESTED else 0
-            return await self._answered(request, receipt, wait)
+            return await self._answered(request, receipt, wait, signed=key is None)
         except TooMany:
             return problem(503, "more events come than can be taken", retry_after=RETRY_SECONDS)
         except sa.exc.OperationalError as error:
@@ -146,7 +146,7 @@ class Events:
         seconds = self._allowance.take(key, monotonic())
         return problem(429, "more events than event_limit allows this key", retry_after=seconds) if seconds else None
 
-    async def _answered(self, request: web.Request, receipt: Receipt, wait: int) -> web.Response:
+    async def _answered(self, request: web.Request, receipt: Receipt, wait: int, *, signed: bool) -> web.Response:
         assert receipt.id is not None  # noqa: S101 -- the caller has looked; for the type checker
         address = _address(request, receipt.id)
         told: dict[str, Any] = {"id": str(receipt.id), "state": receipt.outcome.value, "href": address}
@@ -156,6 +156,10 @@ class Events:
         if receipt.outcome is Outcome.DUPLICATE:
             fate = await self._in_thread(self._fates.of, receipt.id)
             told |= {"state": fate.outcome.value if fate else Outcome.TAKEN.value, "duplicate": True}
+            if signed and (fate is None or credentials.signed_at(request.headers) <= fate.received_at):
+                # The very message, or a copy: that somebody waits for the link is not signed, and who has but a copy of
+                # the message is not to be given it.
+                wait = 0
         standing: Standing | None = None
         if wait and receipt.job_id is not None:
             standing = await self._waiting.wait(receipt.job_id, wait)
