@@ -10,6 +10,7 @@ from worker.states import InvitationState
 QUIET = "quiet_hours"
 WAITS_FOR_SENDER = "waits_for_sender"
 IN_REVIEW = "in_review"
+SUPPRESSED = "suppressed"  # of what ends: no address may be written to
 
 
 @dataclass(frozen=True)

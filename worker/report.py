@@ -56,7 +56,8 @@ ACTIONS = {
     (
         "failed",
         "suppressed",
-    ): "reach the customer in another way; `onboard suppress --check` says who put the address there",
+    ): "reach the customer in another way; `onboard suppress --check` says who put the address there, and once it may"
+    " be written to again, `onboard retry`",
     ("failed", "erased"): "import the customer in a new list",
     ("failed", "attempts_spent"): "`onboard retry` once the other side works again",
     (

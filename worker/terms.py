@@ -81,6 +81,7 @@ def job_terms(
         senders={channel: sender_rule(settings, channel) for channel in channels},
         keeps=_least_keeps(settings, account, provider),
         reminders=settings.invitations.reminders if "sms" in channels else (),
+        fallback=delivery_terms(settings, channels=channels).fallback,
         look_up_after=_look_up_after(of.on_unknown, provider, of.timeout),
     )
 

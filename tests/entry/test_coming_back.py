@@ -22,11 +22,14 @@ def test_a_batch_whose_messages_are_refused_pauses_itself_says_so_and_goes_on_on
     ended = desk.onboard("run", "customers.csv", "--json")
     assert "pause_reason" not in ended.facts
     assert (ended.facts["rows"]["invited"], ended.facts["invitations"]["bounced"]) == (34, 6)
-    # They are known by now: the next list does not write to them.
+    # They are known by now: the next list does not write to them, nor pay for their sessions.
     desk.onboard(
         "run", desk.list_of([row | {"customer_id": f"N-{row['customer_id']}"} for row in customers(7)], "new.csv")
     )
-    assert desk.onboard("status", "latest", "--json").facts["invitations"] == {
+    new = desk.onboard("status", "latest", "--json").facts
+    assert [account["requests"] for account in new["accounts"].values()] == [1]
+    assert (new["rows"]["invited"], new["rows"]["failed"]) == (1, 6)
+    assert new["invitations"] == {
         "waiting": 0,
         "sent": 1,
         "delivered": 0,
@@ -35,6 +38,13 @@ def test_a_batch_whose_messages_are_refused_pauses_itself_says_so_and_goes_on_on
         "failed": 0,
         "held": 0,
     }
+    lines = [line for line in desk.onboard("report", "latest").table if line["state"] == "failed"]
+    assert {(line["invitation"], line["error"].partition(":")[0]) for line in lines} == {("suppressed", "suppressed")}
+    desk.onboard("suppress", "--remove", "box0@example.com")
+    assert desk.onboard("retry", "latest", "--json").facts["rows"] == 6
+    again = desk.onboard("run", "new.csv", "--json").facts
+    assert [account["requests"] for account in again["accounts"].values()] == [2]
+    assert (again["rows"]["failed"], again["invitations"]["bounced"], again["invitations"]["suppressed"]) == (6, 1, 5)
 
 
 def test_who_is_not_reached_by_mail_is_sent_a_text_where_the_configuration_says_so(desk_at, play):

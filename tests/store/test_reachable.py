@@ -24,6 +24,7 @@ def story(shelf, keyring):
 
     def tell(*, fallback="sms", who=None, **reasons):
         shelf.letters = replace(shelf.letters, delivery=DeliveryTerms(fallback=fallback))
+        shelf.terms = replace(shelf.terms, fallback=fallback)
         invited(shelf, who or customer("Ona"))
         with shelf.database.write() as connection:
             for address in (EMAIL, TEXT):

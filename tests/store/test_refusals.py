@@ -69,8 +69,8 @@ def test_an_address_that_was_suppressed_since_its_message_was_written_is_not_wri
 
 
 def test_a_customer_who_is_not_reached_there_is_written_to_on_the_other_channel_at_once(desk, shelf):
-    desk.suppress(EMAIL, Reason.BOUNCE)
     desk.issue(customer("Ona"))
+    desk.suppress(EMAIL, Reason.BOUNCE)
     assert shelf.send() == []
     assert desk.messages() == {"email": InvitationState.SUPPRESSED, "sms": InvitationState.WAITING}
     assert shelf.job("Ona").state is JobState.ISSUED
@@ -80,8 +80,8 @@ def test_a_customer_who_is_not_reached_there_is_written_to_on_the_other_channel_
 
 @pytest.mark.parametrize("reason", [Reason.MANUAL, Reason.STOP, Reason.COMPLAINT])
 def test_who_does_not_want_messages_is_not_written_to_elsewhere_because_of_it(desk, shelf, reason):
-    desk.suppress(EMAIL, reason)
     desk.issue(customer("Ona"))
+    desk.suppress(EMAIL, reason)
     assert shelf.send() == []
     assert desk.messages() == {"email": InvitationState.SUPPRESSED}
     assert shelf.job("Ona").state is JobState.FAILED

@@ -29,11 +29,12 @@ HELP = """Keep ADDRESSES (emails, phone numbers) from being written to, by any l
   onboard suppress --remove vita@example.com      it may be written to again
   onboard suppress --list                         how many there are
 
-It holds at once: an address is looked at when its message is about to leave. Messages that bounce for good, complaints
-and answers of STOP do the same by themselves. Only a keyed hash of an address is kept, so that the list can be asked,
-but read by nobody; it stays when a customer is erased. Emails count without regard to case. A suppressed email says
-nothing of the same customer's phone. Each use is noted in the audit log, without the address. With --file an address
-is not kept in your shell's history either.
+It holds at once: an address is looked at before a session is asked for, and when its message is about to leave. Rows
+that failed for it go on with `onboard retry BATCH` once the address may be written to again. Messages that bounce for
+good, complaints and answers of STOP do the same by themselves. Only a keyed hash of an address is kept, so that the
+list can be asked, but read by nobody; it stays when a customer is erased. Emails count without regard to case. A
+suppressed email says nothing of the same customer's phone. Each use is noted in the audit log, without the address.
+With --file an address is not kept in your shell's history either.
 """
 
 

@@ -10,14 +10,14 @@ from sqlalchemy.orm import aliased
 
 from worker.customers import Channel, invitation_channels
 from worker.endings import Kind
-from worker.leaving import QUIET, WAITS_FOR_SENDER
+from worker.leaving import QUIET, SUPPRESSED, WAITS_FOR_SENDER
 from worker.models import Attempt, Batch, InvitationRow, Job, Refusal
 from worker.states import InvitationState, JobState
 from worker.store.calls import DONE, LATE
 from worker.store.database import fetch
 from worker.store.doubts import MORE
 from worker.store.leases import NOT_SENT
-from worker.store.sessions import FIRST
+from worker.store.sessions import FIRST, OF_ITS_SESSION
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,23 @@ STATE = sa.func.coalesce(LEAD.state, Job.state)
 ACCOUNT = sa.func.coalesce(LEAD.account, Job.account)
 RESULT = sa.func.coalesce(LEAD.result, Job.result)
 LEAD_CHANNEL = sa.func.coalesce(LEAD.channel, Job.channel)
-_REASON = sa.func.coalesce(LEAD.reason, Job.reason)
+REASON = sa.func.coalesce(LEAD.reason, Job.reason)
 # What a waiting job waits for, where it is neither a call's outcome nor its turn.
-WAITS_FOR = sa.case((sa.and_(STATE == JobState.WAITING, _REASON.in_(REASONS)), _REASON), else_="")
+WAITS_FOR = sa.case((sa.and_(STATE == JobState.WAITING, REASON.in_(REASONS)), REASON), else_="")
+
+# Ended since nobody could be told of a link: before a session was asked for, or as its message was about to leave.
+_UNREACHABLE = sa.case(
+    (sa.and_(Job.joins.is_(None), Job.state == JobState.FAILED, Job.reason == SUPPRESSED), 1), else_=0
+)
+_UNWRITTEN = (
+    sa.select(Job.channel, sa.func.count().label("jobs"))
+    .where(
+        Job.batch_id == sa.bindparam("batch"),
+        _UNREACHABLE == 1,
+        ~sa.exists().where(OF_ITS_SESSION, InvitationRow.state != InvitationState.SUPERSEDED),
+    )
+    .group_by(Job.channel)
+)
 
 _LATE = sa.case(
     (sa.and_(InvitationRow.state == InvitationState.WAITING, InvitationRow.reason == QUIET), InvitationRow.reason),
@@ -102,6 +116,7 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
             ACCOUNT.label("account"),
             RESULT.label("result"),
             WAITS_FOR.label("waits_for"),
+            _UNREACHABLE.label("unreachable"),
             sa.func.count().label("jobs"),
             sa.func.max(Job.invite_at).label("last_due"),
             sa.func.min(sa.func.coalesce(LEAD.due_at, Job.due_at)).label("waits_from"),
@@ -110,9 +125,10 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
         .select_from(Job)
         .join(LEAD, LEAD.id == Job.joins, isouter=True)
         .where(Job.batch_id == batch_id)
-        .group_by(STATE, Job.channel, ACCOUNT, RESULT, WAITS_FOR)
+        .group_by(STATE, Job.channel, ACCOUNT, RESULT, WAITS_FOR, _UNREACHABLE)
     )
-    for row in fetch(connection, query):
+    jobs = fetch(connection, query)
+    for row in jobs:
         _count_jobs(counts, row)
     refusals = sa.select(sa.func.count(), sa.func.count(Refusal.duplicate_of))
     rejected, duplicate = connection.execute(refusals.where(Refusal.batch_id == batch_id)).one()
@@ -137,6 +153,8 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
         if row.waits_for:
             waits = counts.waits.setdefault(row.waits_for, Waits())
             waits.add(row.messages, row.first_due, row.last_due, account="", channels=[row.channel])
+    if any(row.unreachable for row in jobs):
+        _count_unwritten(counts, connection, batch_id)
     calls = (
         sa.select(
             Attempt.account,
@@ -153,6 +171,14 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
         counts.accounts[row.account] = _count_calls(before, row.outcome, row.calls, look_up=row.look_up)
     counts.rejected, counts.duplicate = rejected - duplicate, duplicate
     return counts
+
+
+def _count_unwritten(counts: BatchCounts, connection: sa.Connection, batch_id: int) -> None:
+    """Count as suppressed those messages that were not even written, since it was known that they would be."""
+    for row in fetch(connection, _UNWRITTEN, {"batch": batch_id}):
+        messages = row.jobs * len(invitation_channels(row.channel))
+        suppressed = counts.invitations.get(InvitationState.SUPPRESSED, 0)
+        counts.invitations[InvitationState.SUPPRESSED] = suppressed + messages
 
 
 def totals_of(counts: BatchCounts) -> dict[str, Any]:

@@ -10,10 +10,10 @@ import sqlalchemy as sa
 
 from worker.customers import Channel
 from worker.keyring import Keyring
-from worker.leaving import QUIET, WAITS_FOR_SENDER
+from worker.leaving import QUIET, SUPPRESSED, WAITS_FOR_SENDER
 from worker.models import Audit, CustomerRow, InvitationRow, Job, Refusal, SessionRow
 from worker.states import InvitationState, JobState
-from worker.store.counts import ACCOUNT, LEAD, LEAD_CHANNEL, RESULT, STATE, WAITS_FOR, BatchCounts, count
+from worker.store.counts import ACCOUNT, LEAD, LEAD_CHANNEL, REASON, RESULT, STATE, WAITS_FOR, BatchCounts, count
 from worker.store.database import Database, fetch
 from worker.store.doubts import InDoubt, opened_late, waiting_to_be_looked_up
 from worker.store.jobs import PRIORITIES
@@ -163,6 +163,7 @@ class Facts:
                 Job.due_at,
                 Job.reason,
                 Job.detail,
+                REASON.label("ended_for"),
                 SessionRow.id.label("session_id"),
                 SessionRow.reference,
                 SessionRow.issued_at,
@@ -192,7 +193,7 @@ class Facts:
                 reference=row.reference or "",
                 issued_at=row.issued_at,
                 expires_at=row.expires_at,
-                invitation=invitations.get(row.session_id, "none"),
+                invitation=invitations.get(row.session_id, _without_message(row)),
                 attempts=row.attempts,
                 waits=row.waits,
                 due_at=row.due_at,
@@ -239,8 +240,14 @@ def _invitation_words(connection: sa.Connection, sessions: set[uuid.UUID]) -> di
     for row in fetch(connection, query):
         words = [row.state.value, *([furthest[row.session_id]] if row.session_id in furthest else [])]
         furthest[row.session_id] = min(words, key=_FURTHEST.index)
-    spoken = {"working": "waiting", "superseded": "none"}
-    return {session_id: spoken.get(word, word) for session_id, word in furthest.items()}
+    spoken = {"working": "waiting"}
+    return {session_id: spoken.get(word, word) for session_id, word in furthest.items() if word != "superseded"}
+
+
+def _without_message(row: sa.Row[Any]) -> str:
+    """What is said of the invitation of a job that has none; it would have been suppressed, where it was not written
+    for that."""
+    return SUPPRESSED if row.state is JobState.FAILED and row.ended_for == SUPPRESSED else "none"
 
 
 def _refused_lines(connection: sa.Connection, batch_id: int, after: int) -> Iterable[LineFacts]:

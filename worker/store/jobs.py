@@ -3,6 +3,7 @@
 import random
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 
 from worker.asking import Hours
 from worker.budgets import BudgetRule, credits_left, grant
-from worker.customers import Channel, Customer, invitation_channels
+from worker.customers import Channel, Customer, Person, invitation_channels
 from worker.keyring import CannotOpen, Keyring
 from worker.leaving import WAITS_FOR_SENDER, Later
 from worker.lookups import Doubt
@@ -21,7 +22,7 @@ from worker.places import ASK_AGAIN, ROWS_PER_PLACE
 from worker.sessions import SessionRequest
 from worker.shares import share_out
 from worker.states import JobState
-from worker.store import budgets, lots, postponing, sessions
+from worker.store import budgets, lots, postponing, sessions, unreachable
 from worker.store.backlog import Backlogs, Rooms
 from worker.store.cancelling import cancel_jobs
 from worker.store.database import Database, fetch
@@ -58,6 +59,7 @@ class JobTerms:
     senders: Mapping[str, BudgetRule] = field(default_factory=dict)
     keeps: timedelta = timedelta(0)
     reminders: tuple[timedelta, ...] = ()  # after a text that the provider sends itself; none where we send no texts
+    fallback: str | None = None  # the channel that stands in for one on which messages came back
 
     def horizon_of(self, *, alone: bool) -> timedelta:
         return self.alone if alone and self.alone is not None else self.horizon
@@ -167,6 +169,9 @@ class Jobs:
                 if not (session := live.get((row.customer_id, row.purpose)))
                 or not sessions.adopt(connection, row, session, reissue_at=terms.reissue_at, now=now)
             ]
+            nobody = self._unreachable(connection, terms, due, around, now=now)
+            unreachable.end(connection, due, nobody, now=now)
+            due = [row for row in due if row.id not in nobody]
             rooms = self._backlogs.rooms(connection, lanes, keeps=terms.keeps, now=now)
             later = self._later(terms, due, around, rooms, now=now)
             postponing.put_back(connection, later, now=now)
@@ -196,9 +201,27 @@ class Jobs:
         free_from = slots.at(len(due)) if slots.interval else now
         again_at = ask_at(free_from, horizon=horizon, now=now) if shared.more else None
         called_for = {row.id for row in due}
-        moved_on = [row for row in rows if row.id not in called_for and row.id not in later]
+        moved_on = [row for row in rows if row.id not in called_for | later.keys() | nobody.keys()]
         adopted = {channel for row in moved_on for channel in invitation_channels(row.channel)}
         return TakenJobs(jobs, again_at=again_at, places=places, adopted_channels=frozenset(adopted))
+
+    def _unreachable(
+        self,
+        connection: sa.Connection,
+        terms: JobTerms,
+        rows: Sequence[sa.Row[Any]],
+        around: Mapping[int, sa.Row[Any]],
+        *,
+        now: datetime,
+    ) -> dict[int, str]:
+        """Those of the taken jobs whose links nobody could be told of, and why."""
+        people: dict[str, Person] = {}
+        asked = [row for row in rows if around[row.id].any_suppressed and postponing.may_wait(row, now=now)]
+        for row in asked:
+            # What does not open, or was erased, is held, or ended, where it is opened to be worked.
+            with suppress(CannotOpen, Erased):
+                people[row.customer_id] = open_person(self._keyring, row.customer_id, around[row.id].sealed)
+        return unreachable.unreachable(connection, self._keyring, asked, people, fallback=terms.fallback)
 
     def _later(
         self,
@@ -376,6 +399,7 @@ _AROUND = (
         CustomerRow.sealed,
         sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
         sessions.LIVE_SESSION.label("live_session"),
+        unreachable.ANY_SUPPRESSED.label("any_suppressed"),
     )
     .join(CustomerRow, CustomerRow.customer_id == Job.customer_id)
     .join(Batch, Batch.id == Job.batch_id)
@@ -384,5 +408,6 @@ _AROUND = (
 
 
 def _around(connection: sa.Connection, ids: Sequence[int]) -> dict[int, sa.Row[Any]]:
-    """What decides about taken jobs besides themselves: the customer, whether they were cancelled, a live session."""
+    """What decides about taken jobs besides themselves: the customer, whether they were cancelled, a live session, and
+    whether any address is suppressed."""
     return {row.id: row for row in fetch(connection, _AROUND, {"ids": lots.keys(ids)})} if ids else {}

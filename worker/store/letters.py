@@ -19,7 +19,7 @@ from worker.states import SessionState
 from worker.store import lots
 from worker.store.database import fetch
 from worker.store.falling_back import DeliveryTerms
-from worker.store.jobs import BATCH, EVENT
+from worker.store.priorities import BATCH, EVENT
 from worker.store.sealing import open_link, open_person
 
 

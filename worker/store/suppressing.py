@@ -10,14 +10,13 @@ import sqlalchemy as sa
 from worker.customers import Person
 from worker.fallback import UNREACHED
 from worker.keyring import Keyring
-from worker.leaving import Never
+from worker.leaving import SUPPRESSED, Never
 from worker.states import InvitationState
 from worker.store.falling_back import address_of
 from worker.store.letters import InvitationTerms, TakenInvitation
 from worker.store.suppressions import suppressed
 from worker.suppression import DETAILS, Reason
 
-SUPPRESSED = "suppressed"
 CHANNELS = ("email", "sms")
 
 

@@ -1,0 +1,97 @@
+"""Jobs that were taken and whose links nobody could be told of: they end before a session is paid for.
+
+Asked as soon as a job is taken, whatever made it due. What is suppressed after that costs a session, and no message:
+each message asks again when it is about to leave.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.caps import DETAILS, Lapse
+from worker.customers import Person, invitation_channels
+from worker.fallback import writable
+from worker.keyring import Keyring
+from worker.leaving import SUPPRESSED
+from worker.models import InvitationRow, Job, SessionRow, Suppression
+from worker.states import InvitationState, JobState, SessionState
+from worker.store import lots
+from worker.store.outbox import tell_of_jobs
+from worker.store.sessions import FIRST
+from worker.store.suppressing import reachable
+from worker.suppression import DETAILS as WHY
+
+# For a query that is made anyway: whether anything is suppressed at all. As long as nothing is, nothing is asked.
+ANY_SUPPRESSED: sa.ScalarSelect[bool] = sa.select(
+    sa.exists(sa.select(sa.literal(1)).select_from(Suppression))
+).scalar_subquery()
+
+# Of these sessions, which ended unused, those that their customers were told of.
+_TOLD = (
+    sa.select(InvitationRow.session_id)
+    .join(SessionRow, SessionRow.id == InvitationRow.session_id)
+    .where(
+        lots.among(InvitationRow.session_id, "sessions"),
+        InvitationRow.kind == FIRST,
+        InvitationRow.state.in_([InvitationState.SENT, InvitationState.DELIVERED]),
+        SessionRow.state == SessionState.EXPIRED,
+    )
+)
+_END = lots.Change(
+    Job.id,
+    {
+        "state": sa.bindparam("new_state"),
+        "due_at": None,
+        "lease_until": None,
+        "reason": SUPPRESSED,
+        "detail": sa.bindparam("new_detail"),
+        "changed_at": sa.bindparam("at"),
+    },
+    by="job_id",
+)
+
+
+def unreachable(
+    connection: sa.Connection,
+    keyring: Keyring,
+    rows: Sequence[sa.Row[Any]],
+    people: Mapping[str, Person],
+    *,
+    fallback: str | None,
+) -> dict[int, str]:
+    """Those of these jobs that ask for a session for the sake of a message which could go to no address; and why, in
+    words. One statement for all of them.
+
+    Of whom no address is known, or who is not among `people`, nothing can be said here.
+    """
+    ways = reachable(connection, keyring, people)
+    found = {}
+    for row in rows:
+        channels, suppressed = invitation_channels(row.channel), ways.get(row.customer_id, {})
+        reasons = [reason for channel in channels if (reason := suppressed.get(channel)) is not None]
+        if reasons and not writable(channels, fallback, suppressed):
+            found[row.id] = "; ".join(dict.fromkeys(WHY[reason] for reason in reasons))
+    return found
+
+
+def end(connection: sa.Connection, rows: Collection[sa.Row[Any]], why: Mapping[int, str], *, now: datetime) -> None:
+    """End jobs that this transaction has taken.
+
+    One whose customer was told of a link, which then ended unused, has lapsed, as where the sweep finds that out; any
+    other has failed, and a person may have it tried again.
+    """
+    ended = [row for row in rows if row.id in why]
+    if not ended:
+        return
+    sessions = {row.session_id for row in ended if row.session_id is not None}
+    told = set(connection.execute(_TOLD, {"sessions": lots.keys(sessions)}).scalars()) if sessions else set()
+    moves = [
+        {"new_state": JobState.LAPSED, "new_detail": DETAILS[Lapse.SUPPRESSED]}
+        if row.session_id in told
+        else {"new_state": JobState.FAILED, "new_detail": why[row.id]}
+        for row in ended
+    ]
+    _END.run(connection, [{"job_id": row.id, "at": now, **move} for row, move in zip(ended, moves, strict=True)])
+    tell_of_jobs(connection, [row.id for row in ended], now=now)
