@@ -16,7 +16,7 @@ from worker.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
 SESSION_FAILED = "session_failed"  # the reason of a job whose session was cancelled or deleted at the provider
 SESSION_EXPIRED = "session_expired"  # … of one that waits for a new session, since its customer had no message yet
 # A job that is held for one of these waits for a person's word on another session than the one that was heard of.
-_ABOUT_ANOTHER = ("second_session", "conflict")
+ABOUT_ANOTHER = ("second_session", "conflict")
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def _can_fail(job: JobNow, link: Link) -> bool:
         # It waits for another session already: that the old one was cleared away says nothing of the customer.
         return job.in_doubt is None and link.heard.rank is not Rank.GONE
     if job.state is JobState.HELD:
-        return job.in_doubt is None and job.reason not in _ABOUT_ANOTHER
+        return job.in_doubt is None and job.reason not in ABOUT_ANOTHER
     return job.state in (JobState.ISSUED, JobState.INVITED, JobState.COMPLETED)
 
 

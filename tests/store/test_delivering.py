@@ -157,6 +157,17 @@ def test_a_message_in_doubt_that_was_delivered_was_sent_and_its_job_is_no_longer
     assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.INVITED, "")
 
 
+def test_the_message_of_a_session_before_answers_nothing_that_its_job_is_held_for_now(post):
+    post.shelf.add(customer("Ona"))
+    post.shelf.issue()
+    letters = post.shelf.take_letters()
+    post.shelf.hand_over(letters, Hold("unknown", "timed out"))
+    post.shelf.set(Job, in_doubt=letters[0].id)  # the call for the next session
+    post.tell(letters[0].id.hex, Fate.DELIVERED)
+    assert post.message().state is InvitationState.DELIVERED
+    assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.HELD, "unknown")
+
+
 def test_a_session_that_ended_while_its_message_was_in_doubt_is_looked_at_once_that_is_over(post, clock):
     post.shelf.add(customer("Ona"))
     post.shelf.issue()

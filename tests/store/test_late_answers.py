@@ -7,7 +7,7 @@ import pytest
 from worker.customers import Channel
 from worker.endings import Cancel, Done, Hold, Kind, Retry
 from worker.lookups import Nothing
-from worker.models import Attempt, InvitationRow, SessionRow
+from worker.models import Attempt, InvitationRow, Job, SessionRow
 from worker.states import InvitationState, JobState
 from worker.store.attempts import IssueResult
 from worker.store.handovers import InviteResult
@@ -144,6 +144,19 @@ def test_a_late_receipt_ends_the_doubt_about_a_text(shelf, texts, can_be):
     letter = shelf.row(InvitationRow)
     assert (letter.state, letter.reference, letter.in_doubt) == (InvitationState.SENT, "SM1", None)
     assert shelf.job("Ona").state is JobState.INVITED
+
+
+def test_a_late_receipt_of_a_session_before_answers_nothing_that_the_job_is_held_for_now(shelf, texts):
+    shelf.add(customer("Ona", channel=Channel.SMS))
+    shelf.issue()
+    letters = shelf.take_letters(channel="sms")
+    (opened,) = shelf.handovers.open(shelf.on("sms"), letters, repeatable=False, now=shelf.clock())
+    later(shelf, seconds=61)
+    sweep(shelf)
+    shelf.set(Job, reason="conflict")  # of the call for the next session
+    shelf.handovers.finish(texts, [InviteResult(opened, shelf.clock(), Done(), reference="SM1")], now=shelf.clock())
+    assert shelf.row(InvitationRow).state is InvitationState.SENT
+    assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.HELD, "conflict")
 
 
 @pytest.mark.parametrize("can_be", [True, False])

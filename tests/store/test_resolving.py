@@ -85,6 +85,61 @@ def test_of_two_messages_only_the_one_in_doubt_is_sent_again(shelf, decide):
     assert shelf.job("Ona").state is JobState.INVITED
 
 
+def held_for_a_call_with_a_message_of_before_in_doubt(shelf, *, sessions=1, ending=IN_DOUBT):
+    """Ona's email of her first session is in doubt; her job has gone on, and the call for the next one is held."""
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.hand_over(shelf.take_letters(), IN_DOUBT)
+    for number in range(sessions):
+        shelf.set(SessionRow, state="expired", look_at=None)
+        shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), reason="session_expired")
+        if number < sessions - 1:
+            shelf.issue()
+    fail(shelf, ending=ending)
+    assert shelf.job("Ona").state is JobState.HELD
+    return batch
+
+
+@pytest.mark.parametrize("sessions", [1, 2], ids=["the last session's", "an earlier one's"])
+@pytest.mark.parametrize("ending", [IN_DOUBT, Hold("conflict", "a session lives there")], ids=["unknown", "conflict"])
+def test_where_a_call_is_held_for_the_message_of_a_session_before_is_not_what_is_settled(
+    shelf, decide, sessions, ending
+):
+    batch = held_for_a_call_with_a_message_of_before_in_doubt(shelf, sessions=sessions, ending=ending)
+    stake = decide.at_stake(Which(batch))
+    assert (stake.sessions, stake.messages) == ({"kyc": 1}, {})
+    assert resolve(shelf, decide, batch, Verdict.REPEAT) == Decided(1, frozenset({"kyc"}))
+    assert shelf.take_letters() == []
+    assert names(shelf.issue()) == ["Ona"]
+    assert len(shelf.send()) == 1
+    assert shelf.job("Ona").state is JobState.INVITED
+
+
+def test_a_call_that_is_given_up_leaves_the_message_of_an_earlier_session_as_it_was(shelf, decide):
+    batch = held_for_a_call_with_a_message_of_before_in_doubt(shelf, sessions=2)
+    later = shelf.add(customer("Ona"))
+    assert resolve(shelf, decide, batch, Verdict.ABANDON) == Decided(1)
+    # Not the email, but the call may have been carried out: so the list that comes next is held for it.
+    assert (shelf.job("Ona", batch_id=later).state, shelf.job("Ona", batch_id=later).reason) == ("held", "unknown")
+    assert len(shelf.rows(InvitationRow, state=InvitationState.HELD)) == 1
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_of_the_messages_in_doubt_those_of_the_present_session_are_settled_alone(shelf, decide, verdict):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    (first,) = shelf.take_letters()
+    shelf.hand_over([first], IN_DOUBT)
+    shelf.set(SessionRow, state="expired", look_at=None)
+    shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), reason="session_expired")
+    shelf.issue()
+    shelf.hand_over(shelf.take_letters(), IN_DOUBT)
+    assert decide.at_stake(Which(batch)).messages == {"email": 1}
+    resolve(shelf, decide, batch, verdict)
+    (left,) = shelf.rows(InvitationRow, state=InvitationState.HELD)
+    assert left.id == first.id
+
+
 @pytest.mark.parametrize("later", [False, True], ids=["joined before", "came later"])
 def test_a_message_given_up_for_one_list_is_not_sent_for_another_by_itself(shelf, decide, later):
     batch = shelf.add(customer("Ona"))

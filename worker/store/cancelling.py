@@ -37,7 +37,7 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
 
 def calls_in_doubt(connection: sa.Connection, ids: list[int]) -> set[int]:
     """Those of these jobs whose call for a session may have been carried out: held for it, or yet to be looked up."""
-    message = sa.exists().where(InvitationRow.job_id == Job.id, *HELD_FIRST)
+    message = sa.exists().where(HELD_FIRST)
     # Those held by the release before this one do not say which call.
     held = sa.and_(Job.state == JobState.HELD, Job.reason == Kind.UNKNOWN.value, ~message)
     doubtful = sa.or_(Job.in_doubt.is_not(None), held)

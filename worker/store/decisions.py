@@ -110,13 +110,12 @@ class Decisions:
 
     def at_stake(self, which: Which) -> Stake:
         """What making the calls of these held rows again may cost."""
-        in_doubt = (InvitationRow.job_id == Job.id, *HELD_FIRST)
         held = (Job.state == JobState.HELD, Job.joins.is_(None))
         calls = _chosen(which, sa.select(Job.account.label("name"), sa.func.count().label("number")))
         letters = _chosen(which, sa.select(InvitationRow.channel.label("name"), sa.func.count().label("number")))
         with self._database.read() as connection:
-            sessions = fetch(connection, calls.where(*held, ~sa.exists().where(*in_doubt)).group_by(Job.account))
-            letters = letters.join(Job, sa.and_(*in_doubt)).where(*held).group_by(InvitationRow.channel)
+            sessions = fetch(connection, calls.where(*held, ~sa.exists().where(HELD_FIRST)).group_by(Job.account))
+            letters = letters.join(Job, HELD_FIRST).where(*held).group_by(InvitationRow.channel)
             messages = fetch(connection, letters)
         return Stake({row.name: row.number for row in sessions}, {row.name: row.number for row in messages})
 

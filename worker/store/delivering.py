@@ -27,7 +27,7 @@ from worker.store.falling_back import BOUNCED, DeliveryTerms, address_of, fall_b
 from worker.store.inviting import move_jobs
 from worker.store.outbox import tell_of_invitations
 from worker.store.sealing import Erased, open_person
-from worker.store.sessions import FIRST, look_again
+from worker.store.sessions import ABOUT_A_MESSAGE, FIRST, look_again
 from worker.store.suppressions import release, suppress
 from worker.suppression import Reason
 
@@ -130,6 +130,7 @@ def deliver(
 _COLUMNS = (
     InvitationRow.id,
     InvitationRow.job_id,
+    InvitationRow.session_id,
     InvitationRow.batch_id,
     InvitationRow.kind,
     InvitationRow.state,
@@ -202,7 +203,8 @@ def _told(
         tell_of_invitations(connection, [row.id], now=now)
     if row.state is InvitationState.HELD and row.kind == FIRST:
         # The question that it was held for is answered.
-        held = sa.update(Job).where(Job.id == row.job_id, Job.state == JobState.HELD)
+        its_own = (Job.id == row.job_id, Job.session_id == row.session_id, *ABOUT_A_MESSAGE)
+        held = sa.update(Job).where(*its_own, Job.state == JobState.HELD)
         connection.execute(held.values(state=JobState.ISSUED, reason="", detail="", changed_at=now))
 
 

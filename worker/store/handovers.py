@@ -162,7 +162,7 @@ def _late_answer(result: InviteResult) -> LateAnswer:
 
 def _open_again(connection: sa.Connection, answered: dict[uuid.UUID, int]) -> None:
     """Let jobs that are held for these messages become what the messages make of them."""
-    held = sa.select(InvitationRow.job_id).where(InvitationRow.id.in_(answered), *HELD_FIRST)
+    held = sa.select(InvitationRow.job_id).join(Job, HELD_FIRST).where(InvitationRow.id.in_(answered))
     again = sa.update(Job).where(Job.id.in_(held), Job.state == JobState.HELD)
     connection.execute(again.values(state=JobState.ISSUED, reason="", detail=""))
 

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.asking import message_at
+from worker.chain import ABOUT_ANOTHER
 from worker.customers import Channel, invitation_channels
 from worker.ids import new_id
 from worker.keyring import Keyring
@@ -42,8 +43,10 @@ NO_QUIET_HOURS: Mapping[str, QuietHours] = MappingProxyType({})
 OF_ITS_SESSION = sa.and_(
     InvitationRow.job_id == Job.id, InvitationRow.session_id == Job.session_id, InvitationRow.kind == FIRST
 )
-# In doubt, and for a person to decide: nobody is asked about a reminder.
-HELD_FIRST = (InvitationRow.state == InvitationState.HELD, InvitationRow.kind == FIRST)
+# A held job asks about its messages, unless a call of its own is in doubt, or what that found.
+ABOUT_A_MESSAGE = (Job.in_doubt.is_(None), Job.reason.not_in(ABOUT_ANOTHER))
+# In doubt, and what their held job asks a person about: never a reminder, nor a message of an earlier session.
+HELD_FIRST = sa.and_(OF_ITS_SESSION, InvitationRow.state == InvitationState.HELD, *ABOUT_A_MESSAGE)
 CANCELLED = "cancelled"  # the reason of messages that ended with their job
 ABANDONED = "abandoned"  # the reason of a message in doubt that a person gave up
 

@@ -9,11 +9,12 @@ from sqlalchemy.orm import aliased
 
 from worker.models import InvitationRow, Job
 from worker.states import InvitationState, JobState
+from worker.store import lots
 from worker.store.cancelling import calls_in_doubt, change_jobs, promote, waiting_again
 from worker.store.database import fetch
 from worker.store.leading import following, lock_customers
 from worker.store.outbox import tell_of_jobs
-from worker.store.sessions import ABANDONED, HELD_FIRST, OF_ITS_SESSION, look_again
+from worker.store.sessions import ABANDONED, FIRST, HELD_FIRST, OF_ITS_SESSION, look_again
 
 CANNOT_OPEN = "cannot_open"  # the reason of a row that is held because no key opens it
 LEAD = aliased(Job)  # the job that another joined
@@ -84,25 +85,27 @@ _ALONE: dict[str, Any] = {
 }
 
 
-def _held(connection: sa.Connection, ids: list[int]) -> tuple[list[sa.Row[Any]], dict[int, set[str]]]:
-    """Those of these jobs that are held, and the channels of those whose messages are in doubt; locked."""
+def _held(connection: sa.Connection, ids: list[int]) -> tuple[list[sa.Row[Any]], list[sa.Row[Any]]]:
+    """Those of these jobs that are held, and the messages that they are held for; locked."""
     # Messages before their jobs, as those who send them lock them: else each could wait for the other.
-    messages = sa.select(InvitationRow.id).where(InvitationRow.job_id.in_(ids), *HELD_FIRST)
+    held = (InvitationRow.state == InvitationState.HELD, InvitationRow.kind == FIRST)
+    messages = sa.select(InvitationRow.id).where(InvitationRow.job_id.in_(ids), *held)
     fetch(connection, messages.order_by(InvitationRow.id).with_for_update())
     rows = _locked(connection, ids, JobState.HELD)
     return rows, _held_messages(connection, [row.id for row in rows])
 
 
 def repeat(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:
-    rows, in_doubt = _held(connection, ids)
+    rows, letters = _held(connection, ids)
+    in_doubt = {letter.job_id for letter in letters}
     messages = [row.id for row in rows if row.id in in_doubt]
     calls = [row for row in rows if row.id not in in_doubt]
     again: dict[str, Any] = {"state": InvitationState.WAITING, "due_at": now, "attempts": 0}
     settled = {"in_doubt": _in_doubt_still(InvitationRow), "reason": "", "detail": ""}
-    _change_invitations(connection, messages, again | settled)
+    _change_invitations(connection, letters, again | settled)
     change_jobs(connection, messages, {"state": JobState.ISSUED, "reason": "", "detail": "", "changed_at": now})
     change_jobs(connection, [row.id for row in calls], waiting_again(now) | {"in_doubt": _in_doubt_still(Job)})
-    channels = frozenset(channel for names in in_doubt.values() for channel in names)
+    channels = frozenset(letter.channel for letter in letters)
     return Decided(len(rows), frozenset(row.account for row in calls), channels)
 
 
@@ -112,11 +115,12 @@ def _in_doubt_still(row: type[Job] | type[InvitationRow]) -> sa.ColumnElement[An
 
 
 def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:
-    rows, in_doubt = _held(connection, ids)
+    rows, letters = _held(connection, ids)
+    in_doubt = {letter.job_id for letter in letters}
     messages = [row.id for row in rows if row.id in in_doubt]
     doubtful = calls_in_doubt(connection, [row.id for row in rows if row.id not in in_doubt])
     gone = {"state": InvitationState.FAILED, "due_at": None, "reason": ABANDONED, "detail": ""}
-    _change_invitations(connection, messages, gone)
+    _change_invitations(connection, letters, gone)
     # One whose other message is out is invited all the same.
     invited = _invited(connection, messages)
     ended = [row.id for row in rows if row.id not in invited]
@@ -129,13 +133,10 @@ def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Deci
     return Decided(len(rows))
 
 
-def _held_messages(connection: sa.Connection, job_ids: list[int]) -> dict[int, set[str]]:
-    """The channels of these jobs' messages that are in doubt."""
-    query = sa.select(InvitationRow.job_id, InvitationRow.channel).where(InvitationRow.job_id.in_(job_ids), *HELD_FIRST)
-    found: dict[int, set[str]] = {}
-    for row in fetch(connection, query):
-        found.setdefault(row.job_id, set()).add(row.channel)
-    return found
+def _held_messages(connection: sa.Connection, job_ids: list[int]) -> list[sa.Row[Any]]:
+    """The messages that these jobs are held for."""
+    query = sa.select(InvitationRow.id, InvitationRow.job_id, InvitationRow.channel).join(Job, HELD_FIRST)
+    return fetch(connection, query.where(InvitationRow.job_id.in_(job_ids)))
 
 
 def _invited(connection: sa.Connection, job_ids: list[int]) -> set[int]:
@@ -146,7 +147,7 @@ def _invited(connection: sa.Connection, job_ids: list[int]) -> set[int]:
     return set(connection.execute(query).scalars())
 
 
-def _change_invitations(connection: sa.Connection, job_ids: list[int], values: dict[str, Any]) -> None:
-    if job_ids:
-        held = sa.update(InvitationRow).where(InvitationRow.job_id.in_(job_ids), *HELD_FIRST)
-        connection.execute(held.values(values))
+def _change_invitations(connection: sa.Connection, letters: list[sa.Row[Any]], values: dict[str, Any]) -> None:
+    if letters:
+        held = sa.update(InvitationRow).where(lots.among(InvitationRow.id, "ids"))
+        connection.execute(held.values(values), {"ids": lots.keys(letter.id for letter in letters)})
