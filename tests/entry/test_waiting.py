@@ -1,5 +1,6 @@
 """How `run` ends when what is left does not move by itself."""
 
+import sqlite3
 from datetime import UTC, datetime, timedelta
 
 from worker.sandbox import Fault
@@ -46,3 +47,20 @@ def test_what_waits_for_the_end_of_quiet_hours_is_named_with_when_and_forecast(d
     assert facts["forecast"]["limited_by"] == f"quiet hours: 2 wait, the last until {at}"
     assert {line["error"] for line in desk.onboard("report", "latest").table} == {f"quiet_hours: not before {at}"}
     assert played.opened == {}
+
+
+def test_what_waits_for_a_decision_is_named_with_when_it_is_looked_at_again(desk: Desk):
+    desk.onboard("run", desk.list_of(customers(1)))
+    later = datetime(2036, 11, 20, 12, tzinfo=UTC)
+    with sqlite3.connect(desk.path / "onboarding.db") as database:
+        # One who had the link in the app and has handed everything in, before the message left.
+        database.execute("UPDATE job SET state = 'issued', result = 'review'")
+        kept_back = "UPDATE invitation SET state = 'waiting', reason = 'in_review', due_at = ?"
+        database.execute(kept_back, [f"{later:%Y-%m-%d %H:%M:%S.%f}"])
+    at = "2036-11-20T12:00:00Z"
+    facts = desk.onboard("status", "latest", "--json").facts
+    assert facts["waits"] == {"in_review": {"rows": 1, "from": at, "until": at}}
+    said = f"1 for what is decided about their customers, who have handed everything in: looked at again at {at}"
+    assert said in desk.onboard("status", "latest").out
+    ended = desk.onboard("run", "customers.csv")
+    assert (ended.code, said in ended.err) == (3, True)

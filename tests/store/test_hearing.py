@@ -67,7 +67,12 @@ def test_nobody_who_has_handed_everything_in_is_asked_to_or_given_another_link(s
     for _ in range(8):  # until the link has ended, too
         assert shelf.take_letters() == []
         shelf.clock.advance(days=1)
-    assert shelf.row(InvitationRow).reason == "in_review"
+    row = shelf.row(InvitationRow)
+    waits = shelf.facts.counts(row.batch_id).waits
+    assert (row.reason, {why: (one.rows, one.first) for why, one in waits.items()}) == (
+        "in_review",
+        {"in_review": (1, row.due_at)},
+    )
     assert (shelf.job("Ona").state, shelf.job("Ona").result) == (JobState.ISSUED, "review")
     ear.tell(OVER)  # a review that ended without a verdict
     shelf.issue()

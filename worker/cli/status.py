@@ -13,7 +13,7 @@ from rich.text import Text
 from worker.bootstrap import Parts
 from worker.cli.invocation import Invocation, find_batch
 from worker.clock import monotonic
-from worker.leaving import QUIET, WAITS_FOR_SENDER
+from worker.leaving import IN_REVIEW, QUIET, WAITS_FOR_SENDER
 from worker.lookups import lost_answers
 from worker.one_batch import COUNT_SHARE
 from worker.report import status as facts_of
@@ -38,7 +38,11 @@ ROWS = (
 CALLS = {"requests": "requests", "issued": "issued", "rate_limited": "told to wait", "errors": "errors"}
 
 
-WAITING_FOR = {QUIET: "for the end of quiet hours", WAITS_FOR_SENDER: "for room in their sender's queue"}
+WAITING_FOR = {
+    QUIET: "for the end of quiet hours",
+    WAITS_FOR_SENDER: "for room in their sender's queue",
+    IN_REVIEW: "for what is decided about their customers, who have handed everything in",
+}
 WATCH_SECONDS = 1.0
 AT_REST = ("sent", "finished", "cancelled")
 
@@ -130,9 +134,10 @@ def _lines(facts: dict[str, Any]) -> Text:
 
 def waiting_in_words(reason: str, waits: dict[str, Any]) -> str:
     """What of a batch waits for a later hour, and until when."""
-    span = f"until {waits['from']}"
+    until = "looked at again at" if reason == IN_REVIEW else "until"
+    span = f"{until} {waits['from']}"
     if waits["until"] != waits["from"]:
-        span = f"the first until {waits['from']}, the last until {waits['until']}"
+        span = f"the first {until} {waits['from']}, the last {until} {waits['until']}"
     return f"{waits['rows']:,} {WAITING_FOR[reason]}: {span}"
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 
 from worker.customers import Channel, invitation_channels
 from worker.endings import Kind
-from worker.leaving import QUIET, SUPPRESSED, WAITS_FOR_SENDER
+from worker.leaving import IN_REVIEW, QUIET, SUPPRESSED, WAITS_FOR_SENDER
 from worker.models import Attempt, Batch, InvitationRow, Job, Refusal
 from worker.states import InvitationState, JobState
 from worker.store.calls import DONE, LATE
@@ -69,7 +69,7 @@ class BatchCounts:
     unsent: dict[str, int] = field(default_factory=dict)  # invitations that have not left, by channel
     to_come: dict[str, int] = field(default_factory=dict)  # invitations of jobs that still need a call, by channel
     last_due: datetime | None = None  # before then, not all of the messages may be sent
-    waits: dict[str, Waits] = field(default_factory=dict)  # by reason: quiet hours, a sender
+    waits: dict[str, Waits] = field(default_factory=dict)  # by reason: quiet hours, a sender, a provider's decision
 
 
 REASONS = (QUIET, WAITS_FOR_SENDER)
@@ -98,7 +98,10 @@ _UNWRITTEN = (
 )
 
 _LATE = sa.case(
-    (sa.and_(InvitationRow.state == InvitationState.WAITING, InvitationRow.reason == QUIET), InvitationRow.reason),
+    (
+        sa.and_(InvitationRow.state == InvitationState.WAITING, InvitationRow.reason.in_((QUIET, IN_REVIEW))),
+        InvitationRow.reason,
+    ),
     else_="",
 )
 
