@@ -99,7 +99,10 @@ class Chain:
         if learned:
             self.companies[session_id] = news.company_id
         before = link.heard
-        heard = heard_next(believed(before, replaced=self._is_replaced(link)), news, received_at=received_at)
+        replaced = self._is_replaced(link)
+        heard = heard_next(believed(before, replaced=replaced), news, received_at=received_at)
+        if heard is None and replaced:
+            heard = reviewed(before, news, received_at=received_at)
         if heard is None:
             return learned
         link = replace(link, heard=heard, look_at=look_at_after(link, heard, now=now))
@@ -154,6 +157,22 @@ def believed(heard: Heard, *, replaced: bool) -> Heard:
     return replace(REPLACED, rank=max(heard.rank, Rank.ENDED)) if over else heard
 
 
+def reviewed(heard: Heard, news: SessionNews, *, received_at: datetime) -> Heard | None:
+    """Of a session that another has replaced, what is known once it has begun to be reviewed, or has ceased to be
+    without a verdict; None where the news says neither.
+
+    It stays what it is. But for as long as somebody looks at what the customer has handed in, nobody is mailed the new
+    link (`store.leaving`), nor bought another one.
+    """
+    if heard.state not in (SessionState.EXPIRED, SessionState.SUPERSEDED):
+        return None
+    following = heard_next(replace(heard, state=SessionState.STARTED), news, received_at=received_at)
+    if following is None or Result.REVIEW not in (heard.result, following.result):
+        return None
+    result = Result.REVIEW if following.result is Result.REVIEW else None
+    return replace(heard, result=result, rank=following.rank, at=following.at, weight=following.weight)
+
+
 def look_at_after(before: Link, heard: Heard, *, now: datetime) -> datetime | None:
     """When to look whether the session ended unused, once this is heard of it."""
     if heard.state in LIVE_SESSIONS:
@@ -197,8 +216,12 @@ def job_after(
     if job.state is JobState.FAILED and job.reason == SESSION_FAILED and not led:
         # What had it fail is not the last word any more.
         job = replace(job, state=JobState.INVITED if job.told else JobState.ISSUED)
-        return _open(job, link, most_reissues, now) or Move(job.state, link.id, _result(link))
-    return _open(job, link, most_reissues, now)
+        return _open(job, link, links, most_reissues, now) or Move(job.state, link.id, _result(link))
+    return _open(job, link, links, most_reissues, now)
+
+
+def _is_reviewed(link: Link) -> bool:
+    return link.heard.result is Result.REVIEW and not link.has_verdict
 
 
 def _completed(job: JobNow, link: Link) -> Move | None:
@@ -216,9 +239,11 @@ def _can_fail(job: JobNow, link: Link) -> bool:
     return job.state in (JobState.ISSUED, JobState.INVITED, JobState.COMPLETED)
 
 
-def _open(job: JobNow, link: Link, most_reissues: int, now: datetime) -> Move | None:
+def _open(job: JobNow, link: Link, links: Iterable[Link], most_reissues: int, now: datetime) -> Move | None:
     """The job of a session that goes on, or has expired."""
-    if job.state is JobState.ISSUED and link.heard.state is SessionState.EXPIRED and not job.told and not job.silent:
+    unsent = job.state is JobState.ISSUED and not job.told and not job.silent
+    # … but for who has handed everything in by an earlier link.
+    if unsent and link.heard.state is SessionState.EXPIRED and not any(map(_is_reviewed, links)):
         if job.reissues >= most_reissues:
             detail = "the link expired before it could be sent, and no more sessions are allowed for the customer"
             return Move(JobState.LAPSED, link.id, reason=Lapse.REISSUES_SPENT, detail=detail)

@@ -129,8 +129,33 @@ def test_whatever_comes_no_two_sessions_live_and_what_was_cancelled_stays_so(
 def test_of_a_link_that_was_replaced_only_a_verdict_counts(newest):
     of = chain(INVITED, link(state=EXPIRED), link(SECOND, state=newest, day=8))
     before = of.copy()
-    assert hear(of, *(news for news in EVENTS if news.rank < Rank.FINAL)) == before
+    assert hear(of, *(news for news in EVENTS if news.rank < Rank.FINAL and news.result is None)) == before
     assert hear(of, said(COMPLETED, Result.APPROVED, minute=5)).jobs[7].state is JobState.COMPLETED
+
+
+@pytest.mark.parametrize("newest", [WAITING, EXPIRED])
+@pytest.mark.parametrize("before", [EXPIRED, SUPERSEDED])
+def test_that_a_link_that_was_replaced_is_reviewed_or_no_longer_is_kept_with_it_and_nothing_else(before, newest):
+    of = chain(INVITED, link(state=before), link(SECOND, state=newest, day=8))
+    jobs, new = dict(of.jobs), of.links[SECOND]
+    for news, result in [
+        (said(STARTED, Result.REVIEW, minute=5), Result.REVIEW),
+        (said(STARTED, minute=4), Result.REVIEW),  # it came before
+        (said(STARTED, minute=6), None),
+        (said(STARTED, Result.REVIEW, minute=7), Result.REVIEW),
+        (said(EXPIRED, minute=8), None),
+    ]:
+        hear(of, news)
+        assert (of.links[FIRST].heard.state, of.links[FIRST].heard.result) == (before, result)
+    assert (of.jobs, of.links[SECOND]) == (jobs, new)
+
+
+def test_no_new_session_is_asked_for_in_place_of_one_unsent_while_the_one_before_is_reviewed():
+    job = JobNow(7, JobState.ISSUED, SECOND)
+    of = chain(job, link(state=EXPIRED, result=Result.REVIEW), link(SECOND, day=8))
+    assert hear(of, said(EXPIRED, minute=9), session=SECOND).jobs[7] == job
+    hear(of, said(EXPIRED, minute=10))  # the review ended without a verdict: who looks at the message asks anew
+    assert hear(of.copy(), said(STARTED), session=SECOND).jobs[7] == job
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

@@ -6,6 +6,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from worker.customers import Channel
+from worker.endings import Kind, LookUp, Retry
 from worker.ids import new_id
 from worker.models import InvitationRow, Job, Outbox, SessionRow, Webhook
 from worker.news import Key, Result
@@ -157,6 +158,92 @@ def test_who_hands_in_on_a_link_that_our_clock_called_dead_is_not_asked_for_a_ne
     ear.tell(news(STARTED))
     assert ona.row(SessionRow).look_at == max(ona.clock(), ona.row(SessionRow).expires_at + timedelta(minutes=15))
     assert ona.job("Ona").result == ""
+
+
+@pytest.fixture
+def called(ona):
+    """Ona's session has ended unused, and the call for the next one is out."""
+    ona.clock.advance(days=8)
+    ona.set(SessionRow, state=EXPIRED, look_at=None)
+    ona.set(Job, state=JobState.WAITING, due_at=ona.clock(), reason="session_expired")
+    (opened,) = ona.open(ona.take())
+    return opened
+
+
+def an_hour(shelf):
+    shelf.clock.advance(hours=1)
+    return [letter.session_id for letter in shelf.take_letters()]
+
+
+def kept_back(shelf):
+    row = shelf.row(InvitationRow, state=InvitationState.WAITING)
+    return row.reason, row.due_at - shelf.clock()
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["while the call is out", "before its message left"])
+def test_who_hands_in_as_a_new_session_is_asked_for_is_not_mailed_it_until_that_is_decided(ona, ear, called, kept):
+    steps = [lambda: ear.tell(REVIEW), lambda: ona.finish(ona.got(called))]
+    for step in reversed(steps) if kept else steps:
+        step()
+    assert ona.take_letters() == []
+    assert kept_back(ona) == ("in_review", timedelta(hours=1))
+    assert an_hour(ona) == []
+    ear.tell(APPROVED)
+    assert (ona.job("Ona").state, ona.job("Ona").result) == (JobState.COMPLETED, "approved")
+    assert an_hour(ona) == []
+    assert [row.state for row in ona.rows(InvitationRow)] == [InvitationState.SENT, InvitationState.SUPERSEDED]
+
+
+def test_a_review_that_ends_without_a_verdict_lets_the_new_link_go(ona, ear, called):
+    ear.tell(REVIEW)
+    ona.finish(ona.got(called))
+    assert ona.take_letters() == []
+    ear.tell(OVER)
+    assert an_hour(ona) == [ona.job("Ona").session_id]
+
+
+def test_however_long_the_review_takes_no_third_session_is_bought(ona, ear, called):
+    ear.tell(REVIEW)
+    ona.finish(ona.got(called))
+    ear.tell(news(EXPIRED, match=((Key.SCAN_REF, "scan-2"),)))
+    ona.clock.advance(days=9)
+    assert (ona.take(), ona.take_letters(), ona.job("Ona").state) == ([], [], JobState.ISSUED)
+    ear.tell(OVER)
+    ona.clock.advance(hours=1)
+    (letter,) = ona.take_letters()
+    assert letter.ended  # to be replaced in its turn
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_call_that_failed_meanwhile_is_not_made_again(ona, ear, called, told):
+    if not told:
+        ona.set(InvitationRow, state=InvitationState.SUPERSEDED)
+    ear.tell(REVIEW)
+    ona.finish(ona.failed(called, Kind.TRANSIENT, Retry(ona.clock(), "transient", "HTTP 503")))
+    assert ona.job("Ona").state is JobState.WAITING
+    taken = ona.jobs.take(ona.terms, most=10, now=ona.clock())
+    assert (taken.jobs, taken.adopted_channels) == ([], frozenset())
+    job = ona.job("Ona")
+    assert (job.state, job.result) == (JobState.INVITED if told else JobState.ISSUED, "review")
+    assert (job.due_at, job.lease_until, job.reason) == (None, None, "")
+    ear.tell(APPROVED)
+    assert ona.job("Ona").state is JobState.COMPLETED
+
+
+def test_a_list_that_comes_later_invites_once_more_though_an_ended_link_of_before_is_still_reviewed(ona, ear):
+    ear.tell(REVIEW)
+    ona.clock.advance(days=8)
+    ona.set(Job, state=JobState.CANCELLED)
+    second = ona.add(customer("Ona"))
+    ona.issue()
+    assert [letter.batch_id for letter in ona.send()] == [second]
+
+
+def test_a_call_in_doubt_is_looked_up_though_the_customer_is_in_review(ona, ear, called):
+    ona.finish(ona.failed(called, Kind.UNKNOWN, LookUp(ona.clock(), "unknown", "")))
+    ear.tell(REVIEW)
+    (job,) = ona.take()
+    assert job.doubt.attempt_id == called.attempt_id
 
 
 def test_who_waits_for_a_new_link_gets_it_though_the_old_session_is_cleared_away(ona, ear):

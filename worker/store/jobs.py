@@ -22,7 +22,7 @@ from worker.places import ASK_AGAIN, ROWS_PER_PLACE
 from worker.sessions import SessionRequest
 from worker.shares import share_out
 from worker.states import JobState
-from worker.store import budgets, lots, postponing, sessions, unreachable
+from worker.store import budgets, lots, postponing, reviewing, sessions, unreachable
 from worker.store.backlog import Backlogs, Rooms
 from worker.store.cancelling import cancel_jobs
 from worker.store.database import Database, fetch
@@ -169,6 +169,8 @@ class Jobs:
                 if not (session := live.get((row.customer_id, row.purpose)))
                 or not sessions.adopt(connection, row, session, reissue_at=terms.reissue_at, now=now)
             ]
+            reviewed = reviewing.put_back(connection, due, now=now)
+            due = [row for row in due if row.id not in reviewed]
             nobody = self._unreachable(connection, terms, due, around, now=now)
             unreachable.end(connection, due, nobody, now=now)
             due = [row for row in due if row.id not in nobody]
@@ -201,7 +203,7 @@ class Jobs:
         free_from = slots.at(len(due)) if slots.interval else now
         again_at = ask_at(free_from, horizon=horizon, now=now) if shared.more else None
         called_for = {row.id for row in due}
-        moved_on = [row for row in rows if row.id not in called_for | later.keys() | nobody.keys()]
+        moved_on = [row for row in rows if row.id not in called_for | later.keys() | nobody.keys() | reviewed]
         adopted = {channel for row in moved_on for channel in invitation_channels(row.channel)}
         return TakenJobs(jobs, again_at=again_at, places=places, adopted_channels=frozenset(adopted))
 

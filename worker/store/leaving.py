@@ -18,7 +18,7 @@ from worker.lookups import Doubt
 from worker.models import InvitationRow
 from worker.news import Result
 from worker.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
-from worker.store import lots, quiet_messages, reminding, spent_messages, suppressing
+from worker.store import lots, quiet_messages, reminding, reviewing, spent_messages, suppressing
 from worker.store.inviting import move_jobs
 from worker.store.letters import InvitationTerms, TakenInvitation, opened
 from worker.store.sealing import Erased
@@ -42,14 +42,22 @@ Question = Callable[
 
 
 def in_review(
-    _connection: sa.Connection, _keyring: Keyring, _terms: InvitationTerms, messages: Sequence[Candidate], now: datetime
+    connection: sa.Connection, _keyring: Keyring, _terms: InvitationTerms, messages: Sequence[Candidate], now: datetime
 ) -> Mapping[uuid.UUID, NotNow]:
     """The first messages to customers who had the link elsewhere and have done their part: nobody asks them again,
-    nor buys them another link because this one has grown old."""
+    nor buys them another link because this one has grown old.
+
+    Nor those to customers who have done it by the link before this one, just as this one was asked for: until that is
+    decided, however long this one is to live.
+    """
+    firsts = [one for one in messages if one.item.kind == FIRST]
+    before = {one.letter.replaces for one in firsts if one.letter.reissues and one.letter.replaces is not None}
+    reviewed = reviewing.among_these(connection, before)
     return {
         one.item.id: Later(now + ASK_AGAIN, IN_REVIEW)
-        for one in messages
-        if one.letter.result == Result.REVIEW and one.item.kind == FIRST and not one.item.ended
+        for one in firsts
+        if (one.letter.result == Result.REVIEW and not one.item.ended)
+        or (one.letter.reissues and one.letter.replaces in reviewed)
     }
 
 
