@@ -43,6 +43,16 @@ def test_an_address_is_suppressed_asked_for_and_released_again(desk, kept, monke
     assert kept() == {("email", "complaint"): 1}
 
 
+def test_what_a_person_entered_is_named_beneath_what_the_customer_said(desk, monkeypatch):
+    monkeypatch.setenv("LOGNAME", "vita")
+    desk.onboard("suppress", "+37060000000")
+    desk.onboard("suppress", "+37060000000", "--reason", "stop")
+    checked = desk.onboard("suppress", "--check", "+37060000000")
+    assert "stop, by vita; besides manual, by vita" in checked.out
+    (facts,) = desk.onboard("suppress", "--check", "+37060000000", "--json").facts["addresses"]
+    assert (facts["reason"], facts["manual_by"]) == ("stop", "vita")
+
+
 def test_a_user_without_a_name_may_suppress_too(desk, kept, monkeypatch):
     def nameless(_number):
         raise KeyError("getpwuid(): uid not found: 12345")  # a container that runs as any number

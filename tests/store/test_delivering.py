@@ -127,6 +127,16 @@ def test_an_answer_of_start_undoes_nothing_but_a_stop(post):
     assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): Reason.COMPLAINT}
 
 
+def test_who_was_taken_out_by_a_person_stays_so_after_an_answer_of_stop_and_of_start(post):
+    with post.shelf.database.write() as connection:
+        suppress(connection, post.keyring, "sms", TEXT, Reason.MANUAL, "vita", now=post.shelf.clock())
+    post.tell("", channel="sms", address=TEXT, stop=Stop.STOPPED)
+    assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): Reason.STOP}
+    assert post.tell("", channel="sms", address=TEXT, resume=True).told is Told.APPLIED
+    assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): Reason.MANUAL}
+    assert post.tell("", channel="sms", address=TEXT, resume=True).told is Told.NOTHING_NEW
+
+
 @pytest.mark.parametrize("reference", ["SM404", "4f0e9a55", "f" * 32, ""])
 @pytest.mark.parametrize("channel", ["email", "sms"])
 def test_news_of_nobodys_message_is_said_to_be_unknown_and_harms_nothing(post, reference, channel):

@@ -1,11 +1,13 @@
 """Suppressed addresses: known again however they are written and by whatever key, and readable by nobody."""
 
+from datetime import timedelta
+
 import pytest
 import sqlalchemy as sa
 
 from worker.keyring import Keyring, new_key
 from worker.models import Suppression
-from worker.store.suppressions import keys_gone, release, suppress, suppressed
+from worker.store.suppressions import kept_of, keys_gone, release, suppress, suppressed
 from worker.suppression import Reason
 
 ONA, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")
@@ -51,6 +53,54 @@ def test_what_is_released_for_one_reason_stays_for_another(connection, keyring, 
     assert release(connection, keyring, *TEXT) is Reason.BOUNCE
     assert release(connection, keyring, *TEXT) is None
     assert rows(connection) == []
+
+
+@pytest.mark.parametrize("order", [(Reason.MANUAL, Reason.STOP), (Reason.STOP, Reason.MANUAL)])
+def test_what_a_person_entered_outlives_what_the_customer_takes_back(connection, keyring, clock, order):
+    noon, by = clock(), {Reason.MANUAL: "vita", Reason.STOP: "sender/sms"}
+    for reason in (*order, *order):  # said again, neither changes anything
+        suppress(connection, keyring, *TEXT, reason, by[reason], now=clock())
+        clock.advance(days=1)
+    kept = kept_of(connection, keyring, *TEXT)
+    assert (kept.reason, kept.source, kept.manual_by) == (Reason.STOP, "sender/sms", "vita")
+    assert release(connection, keyring, *TEXT, only={Reason.STOP}) is Reason.STOP
+    kept = kept_of(connection, keyring, *TEXT)
+    since = noon + timedelta(days=order.index(Reason.MANUAL))
+    assert (kept.reason, kept.source, kept.since, kept.manual_by) == (Reason.MANUAL, "vita", since, None)
+    assert release(connection, keyring, *TEXT, only={Reason.STOP}) is None
+    assert suppressed(connection, keyring, [TEXT]) == {TEXT: Reason.MANUAL}
+
+
+def test_an_entry_of_a_person_is_beneath_nothing_that_is_weaker_or_the_same(connection, keyring, clock):
+    for reason in (Reason.BOUNCE, Reason.MANUAL, Reason.MANUAL, Reason.BOUNCE):
+        suppress(connection, keyring, *TEXT, reason, "vita", now=clock())
+    kept = kept_of(connection, keyring, *TEXT)
+    assert (kept.reason, kept.manual_by) == (Reason.MANUAL, None)
+
+
+def test_a_stop_alone_leaves_nothing_once_it_is_taken_back_nor_does_a_bounce_beneath_it(connection, keyring, clock):
+    for reason in (Reason.BOUNCE, Reason.STOP):
+        suppress(connection, keyring, *TEXT, reason, "sender/sms", now=clock())
+    assert release(connection, keyring, *TEXT, only={Reason.STOP}) is Reason.STOP
+    assert rows(connection) == []
+
+
+def test_a_person_who_releases_an_address_releases_it_from_all(connection, keyring, clock):
+    for reason in (Reason.MANUAL, Reason.COMPLAINT):
+        suppress(connection, keyring, *ONA, reason, "vita", now=clock())
+    assert release(connection, keyring, *ONA) is Reason.COMPLAINT
+    assert rows(connection) == []
+
+
+def test_what_a_person_entered_outlives_it_when_keys_rotate_too(connection, clock):
+    suppress(connection, BEFORE, *TEXT, Reason.MANUAL, "vita", now=clock())
+    suppress(connection, DURING, *TEXT, Reason.STOP, "sender/sms", now=clock())
+    suppress(connection, BEFORE, *ONA, Reason.MANUAL, "vita", now=clock())
+    suppress(connection, BEFORE, *ONA, Reason.STOP, "vita", now=clock())
+    assert suppressed(connection, DURING, [ONA]) == {ONA: Reason.STOP}
+    for address in (TEXT, ONA):
+        assert release(connection, AFTER, *address, only={Reason.STOP}) is Reason.STOP
+        assert kept_of(connection, AFTER, *address).reason is Reason.MANUAL
 
 
 def test_an_address_kept_by_an_older_key_is_kept_by_the_newest_once_it_was_asked_for(connection, clock):

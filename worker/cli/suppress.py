@@ -198,6 +198,7 @@ def _check(parts: Parts, given: list[_Given], refused: list[_Refused], *, as_jso
                 "reason": kept.reason.value if kept else None,
                 "since": kept.since.isoformat(timespec="seconds") if kept else None,
                 "source": kept.source if kept else None,
+                "manual_by": kept.manual_by if kept else None,
             }
             for one, kept in found
         ]
@@ -207,7 +208,8 @@ def _check(parts: Parts, given: list[_Given], refused: list[_Refused], *, as_jso
         words = (
             f"suppressed since {kept.since:%Y-%m-%d %H:%M} UTC: {kept.reason.value}, by {kept.source}" if kept else ""
         )
-        click.echo(f"{one.place}: {one.channel}, {words or 'not suppressed'}")
+        also = f"; besides manual, by {kept.manual_by}" if kept and kept.manual_by else ""
+        click.echo(f"{one.place}: {one.channel}, {words or 'not suppressed'}{also}")
 
 
 def _show_counts(parts: Parts, *, as_json: bool) -> None:

@@ -57,3 +57,8 @@ class Suppression(Base):
     reason: Mapped[str] = mapped_column(sa.String(16), doc="bounce, manual, stop or complaint.")
     source: Mapped[str] = mapped_column(sa.String(80), doc="Who said so: a sender's name, or a person's.")
     created_at: Mapped[datetime]
+    manual_by: Mapped[str | None] = mapped_column(
+        sa.String(80),
+        doc="The person whose own entry is beneath a stronger reason, and outlives it; NULL: there is none.",
+    )
+    manual_at: Mapped[datetime | None] = mapped_column(doc="When that entry was made.")

@@ -40,18 +40,20 @@ def suppress(
     *,
     now: datetime,
 ) -> Reason:
-    """Keep that this address must not be written to; returns the reason that is kept: of several, the strongest.
+    """Keep that this address must not be written to; returns the reason that is kept: of several, the strongest, and
+    beneath it what a person entered.
 
     `source` is who said so: `sender/sms`, or a person's name. Raises ValueError, without the address in it, on what
     `suppression.text_of` cannot read.
     """
     digests = keyring.digests(text_of(channel, address))
-    said: dict[str, Any] = {"channel": channel, "reason": reason.value, "source": source[:80], "created_at": now}
+    newest = {"digest": digests[0], "key_id": keyring.digest_ids[0]}
     for row in fetch(connection, _KEPT, {"digests": lots.keys(digests)}):
-        if stronger(Reason(row.reason), Reason(said["reason"])) == row.reason:
-            said = {name: row._mapping[name] for name in said}
+        if row.digest != digests[0]:
+            _keep(connection, dict(row._mapping) | newest)
     connection.execute(_DELETE, {"digests": lots.keys(digests[1:])})
-    return _keep(connection, said | {"digest": digests[0], "key_id": keyring.digest_ids[0]})
+    said: dict[str, Any] = {"channel": channel, "reason": reason.value, "source": source[:80], "created_at": now}
+    return _keep(connection, said | {"manual_by": None, "manual_at": None} | newest)
 
 
 def release(
@@ -64,13 +66,21 @@ def release(
 ) -> Reason | None:
     """Let the address be written to again, where it is kept for one of these reasons; returns the reason, or None.
 
+    What a person entered beneath it is kept from then on, unless that is one of them.
+
     Raises ValueError as `suppress` does.
     """
     digests = keyring.digests(text_of(channel, address))
-    reasons = [Reason(row.reason) for row in fetch(connection, _KEPT, {"digests": lots.keys(digests)})]
+    rows = fetch(connection, _KEPT, {"digests": lots.keys(digests)})
+    reasons = [Reason(row.reason) for row in rows]
     if not reasons or any(reason not in only for reason in reasons):
         return None
     connection.execute(_DELETE, {"digests": lots.keys(digests)})
+    if Reason.MANUAL not in only:
+        for row in rows:
+            if row.manual_by is not None:
+                manual = {"reason": Reason.MANUAL.value, "source": row.manual_by, "created_at": row.manual_at}
+                _keep(connection, dict(row._mapping) | manual | {"manual_by": None, "manual_at": None})
     return reduce(stronger, reasons)
 
 
@@ -107,18 +117,19 @@ def suppressed(
 
 @dataclass(frozen=True)
 class Kept:
-    """What is kept of a suppressed address."""
+    """What is kept of a suppressed address. `manual_by`: whose entry is beneath a stronger reason."""
 
     reason: Reason
     source: str
     since: datetime
+    manual_by: str | None = None
 
 
 def kept_of(connection: sa.Connection, keyring: Keyring, channel: str, address: str) -> Kept | None:
     """Why, since when and by whom the address is suppressed; None: it is not. Raises ValueError as `suppress` does."""
     digests = keyring.digests(text_of(channel, address))
     rows = fetch(connection, _ALL_OF_IT, {"digests": lots.keys(digests)})
-    kept = [Kept(Reason(row.reason), row.source, row.created_at) for row in rows]
+    kept = [Kept(Reason(row.reason), row.source, row.created_at, row.manual_by) for row in rows]
     reasons = [one.reason for one in kept]
     return next((one for one in kept if one.reason is reduce(stronger, reasons)), None)
 
@@ -164,13 +175,20 @@ def _renew(connection: sa.Connection, key_id: str, old: Mapping[str, str]) -> No
 
 
 def _keep(connection: sa.Connection, row: Mapping[str, Any]) -> Reason:
-    """Add the row; where there is one already, the one with the stronger reason stays."""
+    """Add the row; where there is one already, the one with the stronger reason stays, and beneath it what a person
+    entered, by either."""
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     statement = insert(Suppression).values(row)
-    new = statement.excluded
-    changed = {name: new[name] for name in ("reason", "source", "created_at")}
-    outranks = _rank(new.reason) > _rank(Suppression.reason)
-    connection.execute(statement.on_conflict_do_update(index_elements=["digest"], set_=changed, where=outranks))
+    new, old = statement.excluded, Suppression.__table__.c
+    outranks = _rank(new.reason) > _rank(old.reason)
+    changed = {name: sa.case((outranks, new[name]), else_=old[name]) for name in ("reason", "source", "created_at")}
+    manual = {"manual_by": "source", "manual_at": "created_at"}
+    # The reason that stays is that very entry, where neither is stronger.
+    is_it = sa.and_(*(_rank(each.reason) <= list(Reason).index(Reason.MANUAL) for each in (new, old)))
+    for name, of_it in manual.items():
+        entered = [sa.case((each.reason == Reason.MANUAL.value, each[of_it]), else_=each[name]) for each in (old, new)]
+        changed[name] = sa.case((is_it, None), else_=sa.func.coalesce(*entered))
+    connection.execute(statement.on_conflict_do_update(index_elements=["digest"], set_=changed))
     kept = sa.select(Suppression.reason).where(Suppression.digest == row["digest"])
     return Reason(connection.execute(kept).scalar_one())
 
