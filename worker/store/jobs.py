@@ -171,7 +171,9 @@ class Jobs:
             ]
             reviewed = reviewing.put_back(connection, due, now=now)
             due = [row for row in due if row.id not in reviewed]
-            nobody = self._unreachable(connection, terms, due, around, now=now)
+            concerned = [row for row in due if around[row.id].any_suppressed and postponing.may_wait(row, now=now)]
+            people = self._people(concerned, around)
+            nobody = unreachable.unreachable(connection, self._keyring, concerned, people, fallback=terms.fallback)
             unreachable.end(connection, due, nobody, now=now)
             due = [row for row in due if row.id not in nobody]
             rooms = self._backlogs.rooms(connection, lanes, keeps=terms.keeps, now=now)
@@ -191,7 +193,8 @@ class Jobs:
                 slot = slots.at(index) if slots.interval else None
                 session_id = current.get((row.customer_id, row.purpose), row.session_id)
                 try:
-                    job = self._job(row, around[row.id], terms.provider, slot=slot, session_id=session_id)
+                    known = people.get(row.customer_id)
+                    job = self._job(row, around[row.id], known, terms.provider, slot=slot, session_id=session_id)
                     jobs.append(replace(job, probe=granted.probe, doubt=doubts.get(row.id)))
                 except CannotOpen as error:
                     closed.append((row, _CANNOT_OPEN | {"detail": str(error)[:400]}))
@@ -207,23 +210,13 @@ class Jobs:
         adopted = {channel for row in moved_on for channel in invitation_channels(row.channel)}
         return TakenJobs(jobs, again_at=again_at, places=places, adopted_channels=frozenset(adopted))
 
-    def _unreachable(
-        self,
-        connection: sa.Connection,
-        terms: JobTerms,
-        rows: Sequence[sa.Row[Any]],
-        around: Mapping[int, sa.Row[Any]],
-        *,
-        now: datetime,
-    ) -> dict[int, str]:
-        """Those of the taken jobs whose links nobody could be told of, and why."""
+    def _people(self, rows: Sequence[sa.Row[Any]], around: Mapping[int, sa.Row[Any]]) -> dict[str, Person]:
+        """The customers of these jobs, but for those that are held, or ended, where they are opened to be worked."""
         people: dict[str, Person] = {}
-        asked = [row for row in rows if around[row.id].any_suppressed and postponing.may_wait(row, now=now)]
-        for row in asked:
-            # What does not open, or was erased, is held, or ended, where it is opened to be worked.
+        for row in rows:
             with suppress(CannotOpen, Erased):
                 people[row.customer_id] = open_person(self._keyring, row.customer_id, around[row.id].sealed)
-        return unreachable.unreachable(connection, self._keyring, asked, people, fallback=terms.fallback)
+        return people
 
     def _later(
         self,
@@ -283,6 +276,7 @@ class Jobs:
         self,
         row: sa.Row[Any],
         person: sa.Row[Any],
+        known: Person | None,
         provider: str,
         *,
         slot: datetime | None,
@@ -293,7 +287,7 @@ class Jobs:
             customer_id=row.customer_id,
             kind=person.kind,
             purpose=row.purpose,
-            person=open_person(self._keyring, row.customer_id, person.sealed),
+            person=known or open_person(self._keyring, row.customer_id, person.sealed),
             country=person.country,
             locale=person.locale,
             timezone=person.timezone,

@@ -1,7 +1,7 @@
 """Whether messages that are about to leave go to addresses that may not be written to."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -28,14 +28,14 @@ class About(Protocol):
 
 
 def reachable(
-    connection: sa.Connection, keyring: Keyring, people: Mapping[str, Person]
+    connection: sa.Connection, keyring: Keyring, people: Mapping[str, Person], channels: Collection[str] = CHANNELS
 ) -> dict[str, dict[str, Reason | None]]:
-    """Of each of these people, by customer, the channels of which there is an address; with the reason, where it may
-    not be written to. One statement for all of them."""
+    """Of each of these people, by customer, those of the channels of which there is an address; with the reason, where
+    it may not be written to. One statement for all of them."""
     addresses = {
         (customer_id, channel): address
         for customer_id, person in people.items()
-        for channel in CHANNELS
+        for channel in channels
         if (address := address_of(person, channel))
     }
     found = suppressed(connection, keyring, [(channel, address) for (_, channel), address in addresses.items()])

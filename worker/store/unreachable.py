@@ -66,7 +66,8 @@ def unreachable(
 
     Of whom no address is known, or who is not among `people`, nothing can be said here.
     """
-    ways = reachable(connection, keyring, people)
+    asked = {channel for row in rows for channel in invitation_channels(row.channel)}
+    ways = reachable(connection, keyring, people, asked | ({fallback} if fallback is not None else set()))
     found = {}
     for row in rows:
         channels, suppressed = invitation_channels(row.channel), ways.get(row.customer_id, {})
