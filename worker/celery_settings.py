@@ -19,8 +19,12 @@ from worker.settings import Settings
 ISSUE, INVITE, TELL, SWEEP, REQUESTS = "issue", "invite", "tell", "sweep", "requests"
 BELLS = (ISSUE, INVITE, TELL, SWEEP)
 QUEUES = (*BELLS, REQUESTS)
+# The one task that is no bell, by its name: other projects send it.
+REQUEST = "onboarding.request"
 # Where requests are kept that were refused, each with its reason; no worker listens there.
 REFUSED_REQUESTS = "requests.refused"
+# To look at a queue hands its messages out, and RabbitMQ 4 would drop them after 20 times.
+NEVER = 2**31 - 1
 SWEEP_SECONDS = 1.0
 # Bells wait while no worker runs. Far more than there are accounts and channels: what is dropped rings again.
 MOST_BELLS = 1000
@@ -114,7 +118,7 @@ def _queues(url: str) -> list[Queue]:
 
 
 def refused_requests(url: str) -> Queue:
-    return _queue(REFUSED_REQUESTS, url)
+    return _queue(REFUSED_REQUESTS, url, {"x-delivery-limit": NEVER})
 
 
 def _queue(name: str, url: str, bounds: dict[str, Any] | None = None) -> Queue:

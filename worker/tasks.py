@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 import sqlalchemy as sa
+from amqp.exceptions import PreconditionFailed
 from celery.exceptions import Reject
 from celery.signals import (
     celeryd_init,
@@ -26,6 +27,7 @@ from celery.signals import (
     worker_shutdown,
     worker_shutting_down,
 )
+from kombu.entity import Queue
 
 from worker import envelopes, process
 from worker.app import app
@@ -35,13 +37,14 @@ from worker.celery_settings import (
     INVITE,
     ISSUE,
     QUEUES,
+    REQUEST,
     REQUESTS,
     SWEEP,
     SWEEP_SECONDS,
     TELL,
     refused_requests,
 )
-from worker.clock import monotonic
+from worker.clock import monotonic, system_clock
 from worker.envelopes import Unreadable
 from worker.events import Event, EventKind, Outcome, Receipt
 from worker.outage import Outage
@@ -51,6 +54,7 @@ from worker.settings import SettingsError, load
 from worker.store.database import reason
 from worker.sweep import look_after, return_leases, ringable, tellable
 from worker.targets.build import build_targets
+from worker.timestamps import written
 
 log = logging.getLogger(__name__)
 # A child of the prefork pool works one shift at a time: another account must not wait long for its turn.
@@ -145,7 +149,7 @@ def sweep() -> None:
         here.retention.step()  # after the bells: nobody waits for it
 
 
-@app.task(name="onboarding.request", queue=REQUESTS, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
+@app.task(name=REQUEST, queue=REQUESTS, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
 def request(event: Any) -> None:
     """Take an event that another project sent as a task: a CloudEvent as an object, or the data of a request alone.
 
@@ -188,14 +192,14 @@ def _keep_refused(body: bytes, reason: str) -> bool:
     queue = refused_requests(str(app.conf.broker_url))
     try:
         with app.producer_pool.acquire(block=True) as producer:
+            _declare(producer.connection, queue)
             producer.publish(
                 body,
                 exchange=queue.exchange,
                 routing_key=queue.routing_key,
-                declare=[queue],
                 content_type="application/json",
                 content_encoding="utf-8",
-                headers={"x-reason": reason[:MOST_REASON]},
+                headers={"x-reason": reason[:MOST_REASON], "x-refused-at": written(system_clock())},
                 delivery_mode=2,
                 retry=False,
                 confirm_timeout=CONFIRM_SECONDS,
@@ -203,8 +207,21 @@ def _keep_refused(body: bytes, reason: str) -> bool:
     except BROKER_AWAY as error:
         log.warning("the broker is away (%s): a refused request is kept when it is back", type(error).__name__)
         return False
-    log.error("a request was refused, and is kept in the queue %s: %s", queue.name, reason[:MOST_REASON])
+    log.error(
+        "a request was refused, and is kept in the queue %s: %s; see `onboard bus dead list`",
+        queue.name,
+        reason[:MOST_REASON],
+    )
     return True
+
+
+def _declare(connection: Any, queue: Queue) -> None:
+    """Make the queue where it is missing. One that is there and differs is used as it is."""
+    try:
+        with connection.channel() as channel:
+            queue.bind(channel).declare()  # type: ignore[no-untyped-call]
+    except PreconditionFailed:
+        log.debug("the queue %s is there already, with other arguments", queue.name)
 
 
 def ring_invite(channel: str, for_events: bool) -> None:

@@ -12,7 +12,7 @@ import pika
 import redis
 
 from worker.bus.connection import connection_to
-from worker.bus.dead import dead_queue
+from worker.bus.dead import dead_queue, place_of
 from worker.bus.topology import topology_of
 from worker.settings.outside import Bus
 
@@ -61,13 +61,13 @@ class Broker:
         """What lies in the dead queue, the oldest first; it stays there."""
         with connection_to(self.bus) as connection:
             connection.connect()
-            with dead_queue(connection, topology_of(self.bus)) as queue:
+            with dead_queue(connection, place_of(topology_of(self.bus))) as queue:
                 return list(queue.look(1000))
 
     def put_back(self, which: str | None = None) -> int:
         with connection_to(self.bus) as connection:
             connection.connect()
-            with dead_queue(connection, topology_of(self.bus)) as queue:
+            with dead_queue(connection, place_of(topology_of(self.bus))) as queue:
                 return queue.put_back(which, 1000)
 
     def clean(self) -> None:

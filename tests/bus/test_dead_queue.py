@@ -7,8 +7,11 @@ import pytest
 
 from trials.servers import until as wait_until
 from worker.bus.connection import connection_to
-from worker.bus.dead import dead_from, dead_queue, id_of, shown
+from worker.bus.dead import dead_from, dead_queue, id_of, place_of, shown
+from worker.bus.redis_entry import Entry
+from worker.bus.refused_requests import task_again
 from worker.bus.topology import topology_of
+from worker.celery_settings import refused_requests
 
 from .brokers import requested
 from .consuming import FakeInbox, consuming
@@ -30,7 +33,7 @@ def test_what_is_looked_at_stays_in_its_order(refused: Any):
     for _ in range(25):  # more often than a message may be handed out elsewhere
         with connection_to(refused.bus) as connection:
             connection.connect()
-            with dead_queue(connection, topology_of(refused.bus)) as queue:
+            with dead_queue(connection, place_of(topology_of(refused.bus))) as queue:
                 assert [message.body for message in queue.look(3)] == BAD[:3]
     wait_until(lambda: [message.body for message in refused.dead()] == BAD, "all are there")
 
@@ -38,7 +41,7 @@ def test_what_is_looked_at_stays_in_its_order(refused: Any):
 def test_who_looks_and_is_killed_takes_nothing_along(refused: Any):
     connection = connection_to(refused.bus)
     connection.connect()
-    with dead_queue(connection, topology_of(refused.bus)) as queue:
+    with dead_queue(connection, place_of(topology_of(refused.bus))) as queue:
         looking = queue.look(5)
         next(looking)
         next(looking)
@@ -103,7 +106,7 @@ def test_what_is_shown_of_an_event_is_its_form_and_nothing_that_it_says(broker: 
     with consuming(broker.bus, FakeInbox(breaks_at=Refusing.breaks_at)):
         wait_until(lambda: len(broker.dead()) == 1, "it is refused")
     (message,) = broker.dead()
-    facts = dead_from(message)
+    facts = dead_from(message, broker.bus.queue)
     assert (facts.type, facts.event, facts.size) == ("onboarding.requested", Refusing.breaks_at, len(body))
     form = shown(message)
     assert form["body"]["data"] == {
@@ -116,3 +119,15 @@ def test_what_is_shown_of_an_event_is_its_form_and_nothing_that_it_says(broker: 
     assert form["headers"]["traceparent"] == "a text of 12"
     for value in ("C-77", "example.com", "+370", "vip", "secret"):
         assert value not in json.dumps(form) + repr(facts)
+
+
+def test_a_request_goes_back_as_the_task_that_it_came_as_and_says_nothing_to_whoever_watches_tasks():
+    event = b'{"customer_id": "C-77", "email": "quirin@example.com"}'
+    task = task_again(Entry(event, "application/json", "utf-8", {"x-reason": "refused"}))
+    assert json.loads(task.body) == [[json.loads(event)], {}, {}]
+    assert (task.headers["task"], task.headers["id"]) == ("onboarding.request", task.properties["correlation_id"])
+    assert "C-77" not in json.dumps(task.headers) + json.dumps(task.properties)
+
+
+def test_refused_requests_may_be_looked_at_as_often_as_one_likes():
+    assert refused_requests("amqp://127.0.0.1").queue_arguments["x-delivery-limit"] > 1_000_000

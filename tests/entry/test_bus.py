@@ -46,15 +46,21 @@ def test_events_become_jobs_and_what_is_none_can_be_looked_at_and_put_back(offic
     wait_until(lambda: len(broker.dead()) == 2, "two are refused")
     wait_until(lambda: rows(office) == 2, "two are jobs")
 
-    listed = office.onboard("bus", "dead", "list", "--json").facts
-    assert listed["total"] == 2
+    ended = office.onboard("bus", "dead", "list", "--json")
+    listed = ended.facts
+    assert (listed["total"], listed["queues"]) == (2, {f"{broker.bus.queue}.dead": 2})
+    # The workers' broker is nobody: what may lie there was not seen, and that is said.
+    assert (ended.code, listed["unreachable"]) == (1, ["requests.refused"])
+    assert "requests.refused was not looked at" in ended.err
+    assert "see broker.url" in ended.err
     untyped, unfit = sorted(listed["events"], key=lambda event: event["type"])
     assert "names no type" in untyped["reason"]
     assert "customer_id" in unfit["problems"]
     facts = office.onboard("bus", "dead", "show", untyped["id"], "--json").facts
     assert facts["body"] == {"customer_id": "a text of 3", "email": "a text of 18"}
     assert untyped["id"] in office.onboard("bus", "dead", "list").out
-    assert office.onboard("bus", "dead", "requeue", untyped["id"], "--json").facts == {"requeued": 1}
+    put_back = office.onboard("bus", "dead", "requeue", untyped["id"], "--json").facts
+    assert (put_back["requeued"], put_back["queues"]) == (1, {f"{broker.bus.queue}.dead": 1})
     assert office.onboard("bus", "dead", "requeue", "0000000000000000").code == 2
     assert office.end(bus, signal.SIGTERM).code == 0
     assert "quirin" not in log.read_text() + json.dumps(listed) + json.dumps(facts)
@@ -89,6 +95,14 @@ def test_a_broker_that_does_not_answer_is_named_by_those_who_look(desk: Desk):
     ended = desk.onboard("bus", "dead", "list")
     assert ended.code == 2
     assert "see bus.url" in ended.err
+    desk.add('[broker]\nurl = "redis://127.0.0.1:1/0"\n')
+    assert "see broker.url" in desk.onboard("bus", "dead", "list").err
+
+
+def test_where_nothing_can_have_been_refused_the_commands_say_why(desk: Desk):
+    ended = desk.onboard("bus", "dead", "list")
+    assert ended.code == 2
+    assert "neither [bus]" in ended.err
 
 
 def test_the_page_shows_an_envelope_that_is_taken(redis_url: str, request: pytest.FixtureRequest):

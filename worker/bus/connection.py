@@ -65,20 +65,31 @@ def connection_to(bus: Bus, *, taken_seconds: float = TAKEN_SECONDS) -> BusConne
 
     `taken_seconds`: after how long Redis gives back what a consumer has taken and left; RabbitMQ notices at once.
     """
+    taken = keys_of(bus.queue)
+    on_redis = {
+        "unacked_key": taken.taken,
+        "unacked_index_key": taken.index,
+        "visibility_timeout": taken_seconds,
+    }
+    return _connection(bus.url, on_redis if bus.url.startswith("redis") else {})
+
+
+def connection_for_looking(url: str) -> BusConnection:
+    """A connection to any broker, over which nothing is consumed: to look at what lies there, and put it elsewhere."""
+    return _connection(url, {})
+
+
+def _connection(url: str, options: dict[str, Any]) -> BusConnection:
     return BusConnection(
-        bus.url, heartbeat=HEARTBEAT, connect_timeout=CONNECT_SECONDS, transport_options=_options(bus, taken_seconds)
+        url, heartbeat=HEARTBEAT, connect_timeout=CONNECT_SECONDS, transport_options={**_options(url), **options}
     )
 
 
-def _options(bus: Bus, taken_seconds: float) -> dict[str, Any]:
-    if bus.url.startswith("amqp"):
+def _options(url: str) -> dict[str, Any]:
+    if url.startswith("amqp"):
         return {"confirm_publish": True, "read_timeout": SOCKET_SECONDS, "write_timeout": SOCKET_SECONDS}
-    if bus.url.startswith("redis"):
-        taken = keys_of(bus.queue)
+    if url.startswith("redis"):
         return {
-            "unacked_key": taken.taken,
-            "unacked_index_key": taken.index,
-            "visibility_timeout": taken_seconds,
             "socket_timeout": SOCKET_SECONDS,
             "socket_connect_timeout": CONNECT_SECONDS,
             "socket_keepalive": True,

@@ -1,4 +1,4 @@
-"""The dead queue, looked at and put back. Nothing leaves it before the broker has it elsewhere.
+"""A queue of refused messages, looked at and put back. Nothing leaves it before the broker has it elsewhere.
 
 RabbitMQ cannot show a message without handing it out: what is looked at is held, and goes back, in its order, when the
 connection ends, however it ends. Meanwhile nobody else sees it. A list of Redis can simply be read.
@@ -8,12 +8,13 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import uuid4
 
+from amqp.exceptions import NotFound
 from kombu.entity import Queue
 
 from worker.bus.connection import BusConnection
@@ -28,7 +29,7 @@ from worker.json_objects import read_object
 
 # As many are looked through for one of them: RabbitMQ has to keep in mind that they are handed out.
 MOST_SEARCHED = 10_000
-LONGEST_SHOWN = 500
+LONGEST_SHOWN = 2000  # as long as a reason is kept
 # How long RabbitMQ is waited for to have back what was looked at; somebody else may have taken it meanwhile.
 GIVEN_BACK_TRIES, GIVEN_BACK_SECONDS = 100, 0.02
 _CHUNK = 100
@@ -44,9 +45,32 @@ return 1
 
 
 @dataclass(frozen=True)
+class Place:
+    """A queue in which refused messages lie. `again` makes of one what goes `back` to the queue that it came from."""
+
+    dead: str
+    back: str
+    on_amqp: bool
+    again: Callable[[Message], Entry]
+
+
+def place_of(topology: Topology) -> Place:
+    """Where the bus has its refused events."""
+    return Place(topology.dead, topology.queue, topology.on_amqp, as_it_came)
+
+
+def as_it_came(message: Message) -> Entry:
+    """The message before it was refused."""
+    kept = {name: message.properties[name] for name in KEPT if message.properties.get(name)}
+    headers = live_headers(message.headers)
+    return Entry(message.body, message.content_type, message.content_encoding, headers, kept)
+
+
+@dataclass(frozen=True)
 class Dead:
     """One refused message, for people: nothing that it says, but how it looks."""
 
+    queue: str
     id: str
     reason: str
     problems: str
@@ -74,11 +98,12 @@ def id_of(message: Message) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
-def dead_from(message: Message) -> Dead:
+def dead_from(message: Message, queue: str) -> Dead:
     body, attributes = read_object(message.body[: LARGEST + 1]), attributes_of(message)
     event = {**(body if isinstance(body, dict) else {}), **attributes}
     kind, name = event.get("type"), event.get("id")
     return Dead(
+        queue=queue,
         id=id_of(message),
         reason=_line(message.headers.get(REASON)) or _death(message.headers.get("x-death")),
         problems=_line(message.headers.get(PROBLEMS)),
@@ -118,16 +143,20 @@ def _death(deaths: Any) -> str:
 class AmqpDead:
     """On RabbitMQ."""
 
-    def __init__(self, connection: BusConnection, topology: Topology) -> None:
+    def __init__(self, connection: BusConnection, place: Place) -> None:
         self._connection = connection
-        self._topology = topology
+        self._place = place
         self._held = 0
 
     def count(self) -> int:
-        with self._connection.channel() as channel:
-            return int(Queue(self._topology.dead).bind(channel).queue_declare(passive=True).message_count)
+        try:
+            with self._connection.channel() as channel:
+                return int(Queue(self._place.dead).bind(channel).queue_declare(passive=True).message_count)
+        except NotFound:  # it is made with the first that is refused
+            return 0
 
     def look(self, most: int) -> Iterator[Any]:
+        most = min(most, self.count())
         with self._channel() as channel:
             yield from self._handed_out(channel, most)
 
@@ -138,8 +167,8 @@ class AmqpDead:
             for message in self._handed_out(channel, most):
                 if which not in (None, id_of(message)):
                     continue
-                headers = live_headers(message.headers)
-                publish(publisher, message, exchange="", key=self._topology.queue, headers=headers)
+                again = self._place.again(message)
+                publish(publisher, again, exchange="", key=self._place.back, headers=again.headers)
                 message.ack()
                 self._held -= 1
                 went += 1
@@ -164,7 +193,7 @@ class AmqpDead:
             time.sleep(GIVEN_BACK_SECONDS)
 
     def _handed_out(self, channel: Any, most: int) -> Iterator[Any]:
-        queue = Queue(self._topology.dead).bind(channel)
+        queue = Queue(self._place.dead).bind(channel)
         for _ in range(most):
             message = queue.get(no_ack=False, accept=[])
             if message is None:
@@ -176,13 +205,13 @@ class AmqpDead:
 class RedisDead:
     """On Redis."""
 
-    def __init__(self, connection: BusConnection, topology: Topology) -> None:
+    def __init__(self, connection: BusConnection, place: Place) -> None:
         channel: Any = connection.default_channel
         self._client = channel.client
-        self._topology = topology
+        self._place = place
 
     def count(self) -> int:
-        return int(self._client.llen(self._topology.dead))
+        return int(self._client.llen(self._place.dead))
 
     def look(self, most: int) -> Iterator[Entry]:
         for raw in self._raw(most):
@@ -199,16 +228,14 @@ class RedisDead:
 
     def _back(self, raw: bytes) -> int:
         """In one step, so that it is always in one of the two lists; 0 where somebody else was quicker."""
-        entry = opened(raw, largest=None)
-        kept = {name: entry.properties[name] for name in KEPT if name in entry.properties}
-        again = Entry(entry.body, entry.content_type, entry.content_encoding, live_headers(entry.headers), kept)
-        keys = [self._topology.dead, self._topology.queue]
-        envelope = enveloped(again, self._topology.queue, str(uuid4()))
+        again = self._place.again(opened(raw, largest=None))
+        keys = [self._place.dead, self._place.back]
+        envelope = enveloped(again, self._place.back, str(uuid4()))
         return int(self._client.register_script(PUT_BACK)(keys=keys, args=[raw, envelope]))
 
     def _ends(self, most: int) -> Iterator[bytes]:
         for _ in range(most):
-            raw = self._client.lindex(self._topology.dead, -1)
+            raw = self._client.lindex(self._place.dead, -1)
             if raw is None:
                 return
             yield raw
@@ -216,13 +243,13 @@ class RedisDead:
     def _raw(self, most: int) -> Iterator[bytes]:
         """From the right end, where the oldest are."""
         for first in range(0, most, _CHUNK):
-            some: Sequence[bytes] = self._client.lrange(self._topology.dead, -min(first + _CHUNK, most), -first - 1)
+            some: Sequence[bytes] = self._client.lrange(self._place.dead, -min(first + _CHUNK, most), -first - 1)
             yield from reversed(some)
             if len(some) < _CHUNK:
                 return
 
 
 @contextmanager
-def dead_queue(connection: BusConnection, topology: Topology) -> Iterator[DeadQueue]:
-    """The dead queue over an open connection."""
-    yield AmqpDead(connection, topology) if topology.on_amqp else RedisDead(connection, topology)
+def dead_queue(connection: BusConnection, place: Place) -> Iterator[DeadQueue]:
+    """What is refused in this place, over an open connection."""
+    yield AmqpDead(connection, place) if place.on_amqp else RedisDead(connection, place)

@@ -15,12 +15,11 @@ from typing import Any
 from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 from kombu.entity import Exchange, Queue
 
+from worker.celery_settings import NEVER
 from worker.settings.outside import Bus
 
 # A message that was handed out so often and never settled goes to the dead queue: it may be what kills consumers.
 DELIVERY_LIMIT = 20
-# Looking at the dead queue hands its messages out, and RabbitMQ 4 would drop them after 20 times.
-NEVER = 2**31 - 1
 OLDEST_REDIS = (6, 2)  # BLMOVE
 
 

@@ -7,7 +7,8 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from rich.table import Column, Table
 
 from worker.celery_settings import why_not_with_workers
 from worker.cli.decide import JSON, YES, confirm
-from worker.cli.exits import CannotStart
+from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation, start_logging
 from worker.clock import system_clock
 from worker.settings import Settings, SettingsError
@@ -25,7 +26,7 @@ from worker.settings.outside import Bus
 
 if TYPE_CHECKING:  # imported where they are used: half a second that no other command needs
     from worker.bus.consumer import BusConsumer
-    from worker.bus.dead import Dead, DeadQueue
+    from worker.bus.dead import Dead, DeadQueue, Place
     from worker.bus.inbox import DatabaseInbox
 
 log = logging.getLogger(__name__)
@@ -117,33 +118,40 @@ class Consuming:
 
 @bus.group()
 def dead() -> None:
-    """Events that were refused: look at them, and put them back."""
+    """Events that were refused: look at them, and put them back.
+
+    Those of the bus, in its queue NAME.dead, and those that came as the Celery task `onboarding.request`, which are in
+    the queue requests.refused of the workers' broker. Each has an ID, and is shown with the queue that it is in.
+    """
 
 
 @dead.command("list")
-@click.option("--limit", type=click.IntRange(1, MOST_LISTED), default=100, show_default=True, help="At most so many.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, MOST_LISTED),
+    default=100,
+    show_default=True,
+    help="At most so many of each queue.",
+)
 @JSON
 @click.pass_obj
 def list_dead(invocation: Invocation, limit: int, as_json: bool) -> None:
-    """Refused events, the oldest first, with their reasons. They stay where they are."""
+    """Refused events, the oldest of each queue first, with their reasons. They stay where they are."""
     from worker.bus.dead import dead_from
 
-    with _opened(invocation) as queue:
-        total = queue.count()
-        found = [dead_from(message) for message in queue.look(limit)]
+    with _opened(invocation) as desk:
+        totals = desk.totals()
+        found = [dead_from(message, name) for name, queue in desk.queues.items() for message in queue.look(limit)]
+    total = sum(totals.values())
     if as_json:
-        click.echo(json.dumps({"total": total, "events": [dataclasses.asdict(one) for one in found]}))
-        return
-    if not found:
-        click.echo("there is no refused event")
-        return
-    names = ("id", "refused at", "type", "reason")
-    table = Table(*(Column(name, overflow="fold") for name in names), box=None, padding=(0, 2))
-    for one in found:
-        table.add_row(one.id, one.refused_at, one.type, _why(one))
-    Console(highlight=False, markup=False).print(table)
-    if total > len(found):
-        click.echo(f"{total:,} in all; --limit shows more")
+        events = [dataclasses.asdict(one) for one in found]
+        click.echo(json.dumps({"total": total, "queues": totals, "unreachable": [*desk.away], "events": events}))
+    elif found:
+        for name, number in totals.items():
+            _show_queue(name, number, [one for one in found if one.queue == name])
+    else:
+        click.echo(f"there is no refused event in {' or '.join(totals)}")
+    desk.end()
 
 
 @dead.command("show")
@@ -154,11 +162,15 @@ def show_dead(invocation: Invocation, id_: str, as_json: bool) -> None:
     """Why the event ID was refused, and its form: the keys, and of values only what they are."""
     from worker.bus.dead import MOST_SEARCHED, dead_from, id_of, shown
 
-    with _opened(invocation) as queue:
-        found = next((one for one in queue.look(MOST_SEARCHED) if id_of(one) == id_), None)
-        facts = None if found is None else {**dataclasses.asdict(dead_from(found)), **shown(found)}
+    facts = None
+    with _opened(invocation) as desk:
+        for name, queue in desk.queues.items():
+            found = next((one for one in queue.look(MOST_SEARCHED) if id_of(one) == id_), None)
+            if found is not None:
+                facts = {**dataclasses.asdict(dead_from(found, name)), **shown(found)}
+                break
     if facts is None:
-        raise CannotStart(_not_there(id_))
+        raise CannotStart(desk.not_there(id_))
     if as_json:
         click.echo(json.dumps(facts))
         return
@@ -168,12 +180,12 @@ def show_dead(invocation: Invocation, id_: str, as_json: bool) -> None:
 
 @dead.command("requeue")
 @click.argument("id_", metavar="[ID]", required=False)
-@click.option("--all", "everything", is_flag=True, help="All that are there now.")
+@click.option("--all", "everything", is_flag=True, help="All that are there now, in each queue.")
 @YES
 @JSON
 @click.pass_obj
 def requeue_dead(invocation: Invocation, id_: str | None, everything: bool, yes: bool, as_json: bool) -> None:
-    """Put the event ID, or all of them, back into the queue that they came from.
+    """Put the event ID, or all of them, back to where they came from: the bus's queue, or the workers', as a task.
 
     None is lost, whatever happens meanwhile. One may be there twice then, which changes nothing: it is taken once.
     """
@@ -181,14 +193,25 @@ def requeue_dead(invocation: Invocation, id_: str | None, everything: bool, yes:
         raise click.UsageError("say an ID, or --all")
     from worker.bus.dead import MOST_SEARCHED
 
-    with _opened(invocation) as queue:
-        total = queue.count()
-        if everything and total and not yes:
-            confirm(f"put {total:,} events back?")
-        went = queue.put_back(id_, MOST_SEARCHED if id_ else total)
+    went: dict[str, int] = {}
+    with _opened(invocation) as desk:
+        totals = desk.totals()
+        there = sum(totals.values())
+        if everything and there and not yes:
+            confirm(f"put {there:,} events back ({_each(totals)})?")
+        for name, queue in desk.queues.items():
+            went[name] = queue.put_back(id_, MOST_SEARCHED if id_ else totals[name])
+            if id_ and went[name]:
+                break
+    went = {name: number for name, number in went.items() if number}
+    total = sum(went.values())
     if id_ is not None and not went:
-        raise CannotStart(_not_there(id_))
-    click.echo(json.dumps({"requeued": went}) if as_json else f"{went:,} events were put back")
+        raise CannotStart(desk.not_there(id_))
+    if as_json:
+        click.echo(json.dumps({"requeued": total, "queues": went, "unreachable": [*desk.away]}))
+    else:
+        click.echo(f"{total:,} events were put back" + (f" ({_each(went)})" if went else ""))
+    desk.end()
 
 
 def _configured(settings: Settings) -> Bus:
@@ -199,29 +222,97 @@ def _configured(settings: Settings) -> Bus:
     return settings.bus
 
 
+@dataclass(frozen=True)
+class Desk:
+    """The queues of refused events that can be looked at, by name; and of those that cannot, why."""
+
+    queues: "dict[str, DeadQueue]"
+    away: dict[str, str]
+
+    def totals(self) -> dict[str, int]:
+        return {name: queue.count() for name, queue in self.queues.items()}
+
+    def not_there(self, id_: str) -> str:
+        looked = f"there is no refused event {id_[:40]!r} among the oldest of {' or '.join(self.queues)}"
+        return "\n".join([f"{looked}; see `onboard bus dead list`", *self._not_looked_at()])
+
+    def end(self) -> None:
+        """Raises Stopped where a queue could not be looked at: what was shown or done is not all."""
+        if self.away:
+            raise Stopped("\n".join(self._not_looked_at()))
+
+    def _not_looked_at(self) -> list[str]:
+        return [f"{name} was not looked at: {why}" for name, why in self.away.items()]
+
+
 @contextmanager
-def _opened(invocation: Invocation) -> "Iterator[DeadQueue]":
+def _opened(invocation: Invocation) -> Iterator[Desk]:
+    """Raises CannotStart where no queue can be looked at, or a broker goes away meanwhile."""
     from amqp.exceptions import MessageNacked
 
-    from worker.bus.connection import connection_to
+    from worker.bus.connection import connection_for_looking
     from worker.bus.dead import dead_queue
+
+    desk, reached = Desk({}, {}), []
+    errors: tuple[type[Exception], ...] = (MessageNacked,)
+    with ExitStack() as exits:
+        for place, url, key in _places(invocation.settings()):
+            connection = exits.enter_context(connection_for_looking(url))
+            errors += (*connection.connection_errors, *connection.channel_errors)
+            try:
+                connection.connect()
+            except errors as error:
+                desk.away[place.dead] = _away(error, key)
+            else:
+                desk.queues[place.dead] = exits.enter_context(dead_queue(connection, place))
+                reached.append(key)
+        if not desk.queues:
+            raise CannotStart("\n".join(desk.away.values()))
+        try:
+            yield desk
+        except errors as error:
+            raise CannotStart(_away(error, " or ".join(reached))) from None
+
+
+def _places(settings: Settings) -> "list[tuple[Place, str, str]]":
+    """Where refused events lie, each with its broker's URL and the setting that has it. Raises CannotStart."""
+    from worker.bus.dead import place_of
+    from worker.bus.refused_requests import refused_requests_at
     from worker.bus.topology import topology_of
 
-    configured = _configured(invocation.settings())
-    connection = connection_to(configured)
-    try:
-        with connection:
-            connection.connect()
-            with dead_queue(connection, topology_of(configured)) as queue:
-                yield queue
-    except (*connection.connection_errors, *connection.channel_errors, MessageNacked) as error:
-        away = f"the broker does not answer as it should ({type(error).__name__})"
-        raise CannotStart(f"{away}: see bus.url") from None
+    found = []
+    if settings.bus is not None and not settings.bus.url.startswith("memory"):
+        found.append((place_of(topology_of(settings.bus)), settings.bus.url, "bus.url"))
+    if not settings.broker.url.startswith("memory"):
+        found.append((refused_requests_at(settings.broker.url), settings.broker.url, "broker.url"))
+    if not found:
+        raise CannotStart(
+            "nothing can have been refused here: there is neither [bus], whose events come from other systems, nor a"
+            " [broker] other than memory://, over which requests come as tasks"
+        )
+    return found
+
+
+def _away(error: Exception, key: str) -> str:
+    return f"the broker does not answer as it should ({type(error).__name__}): see {key}"
+
+
+def _show_queue(name: str, number: int, found: "list[Dead]") -> None:
+    if not found:
+        return
+    rest = f", the oldest {len(found):,} of them; --limit shows more" if number > len(found) else ""
+    click.echo(f"{name}: {number:,}{rest}")
+    # What is copied from here, an ID, is never broken in two.
+    whole = [Column(name, no_wrap=True) for name in ("id", "refused at")]
+    table = Table(*whole, *(Column(name, overflow="fold") for name in ("type", "reason")), box=None, padding=(0, 2))
+    for one in found:
+        table.add_row(one.id, one.refused_at, one.type, _why(one))
+    Console(highlight=False, markup=False).print(table)
 
 
 def _why(one: "Dead") -> str:
     return f"{one.reason} ({one.problems})" if one.problems else one.reason
 
 
-def _not_there(id_: str) -> str:
-    return f"there is no refused event {id_[:40]!r} among the oldest; see `onboard bus dead list`"
+def _each(numbers: dict[str, int]) -> str:
+    return ", ".join(f"{name} {number:,}" for name, number in numbers.items())
