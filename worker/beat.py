@@ -24,11 +24,15 @@ class Scheduler(CelerysScheduler):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._broker = Outage(log)
+        self._unheard = Outage(log, logging.WARNING)
         super().__init__(*arguments, **options)
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
         try:
-            if not self._nobody_listens():
+            if self._nobody_listens():
+                self._unheard.lasts(f"{MOST_RINGS} rings wait: does a worker hear the queue {SWEEP}?", monotonic())
+            else:
+                self._unheard.over(f"the queue {SWEEP} is heard again")
                 self.apply_async(entry, producer=producer, advance=False)
         except Exception as error:  # whatever it is, the next second comes
             cause = error.__cause__ or error.__context__ or error

@@ -8,6 +8,7 @@ projects send as tasks (docs/library.md): those are no bells, and must not be lo
 
 import os
 import socket
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +20,14 @@ from worker.settings import Settings
 ISSUE, INVITE, TELL, SWEEP, REQUESTS = "issue", "invite", "tell", "sweep", "requests"
 BELLS = (ISSUE, INVITE, TELL, SWEEP)
 QUEUES = (*BELLS, REQUESTS)
+# What stands still while no worker hears the queue, in words for people.
+WITHOUT = {
+    ISSUE: "no sessions are asked for",
+    INVITE: "no messages are sent",
+    TELL: "nobody is told what happens",
+    SWEEP: "nothing is rung for that is due later, and no lease is returned",
+    REQUESTS: "no requests are taken that come as tasks",
+}
 # The one task that is no bell, by its name: other projects send it.
 REQUEST = "onboarding.request"
 # Where requests are kept that were refused, each with its reason; no worker listens there.
@@ -48,6 +57,11 @@ def why_not_with_workers(settings: Settings) -> str:
     if settings.database.url.startswith("sqlite"):
         return "database.url: workers need postgresql+psycopg://…; on SQLite use `onboard run`"
     return ""
+
+
+def unheard(heard: Collection[str]) -> str:
+    """What other workers must see to beside one that hears these queues alone; "" where it hears all."""
+    return "; ".join(f"{queue} ({without})" for queue, without in WITHOUT.items() if queue not in heard)
 
 
 def celery_settings(settings: Settings, *, pool: str = "threads") -> dict[str, Any]:

@@ -4,6 +4,7 @@ The same for Celery's beat and for the worker inside a command; doing it twice d
 """
 
 import logging
+from datetime import timedelta
 
 from worker.bootstrap import Parts
 from worker.store import places, telling
@@ -13,6 +14,7 @@ from worker.store.webhooks import LOT, WebhookState
 from worker.substitutes import take_overs
 
 log = logging.getLogger(__name__)
+UNTOLD_AFTER = timedelta(minutes=5)  # targets are told each second
 SAID_AT_ONCE = 5  # lines of the log for each lot of them
 HEARD_AT_ONCE = 20  # lots of webhooks at a tick: what else is due must not wait for all that came in an outage
 
@@ -113,6 +115,16 @@ def tellable(parts: Parts) -> list[str]:
         return []
     states = parts.budgets.all()
     return [name for name in due if (until := states[name].blocked_until) is None or until <= now]
+
+
+def untold(parts: Parts) -> list[str]:
+    """The targets that may be told of something for minutes, and that no process is telling."""
+    return telling.untold(parts.database, tellable(parts), before=parts.clock() - UNTOLD_AFTER)
+
+
+def untold_in_words(targets: list[str]) -> str:
+    minutes = UNTOLD_AFTER // timedelta(minutes=1)
+    return f"{', '.join(targets)}: events have waited for more than {minutes} minutes, and no process tells them"
 
 
 def ringable(parts: Parts) -> list[tuple[str, str]]:

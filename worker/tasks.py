@@ -43,6 +43,7 @@ from worker.celery_settings import (
     SWEEP_SECONDS,
     TELL,
     refused_requests,
+    unheard,
 )
 from worker.clock import monotonic, system_clock
 from worker.envelopes import Unreadable
@@ -52,7 +53,7 @@ from worker.process import NotReady, Outdated, Process, opened
 from worker.runner import LONGEST_SHIFT
 from worker.settings import SettingsError, load
 from worker.store.database import reason
-from worker.sweep import look_after, return_leases, ringable, tellable
+from worker.sweep import look_after, return_leases, ringable, tellable, untold, untold_in_words
 from worker.targets.build import build_targets
 from worker.timestamps import written
 
@@ -68,25 +69,29 @@ _is_child = False
 _node: str | None = None  # Celery's name of this worker
 _not_ready = Outage(log)
 _database = Outage(log)
+_untold = Outage(log, logging.WARNING)
 
 
 class Ticks:
-    """Thins out sweeps that piled up in the broker while no worker ran: one in half a tick, for each process."""
+    """Thins out what many bells ask for: once in so many seconds, for each process."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
         self._lock = threading.Lock()
         self._next: float | None = None
 
     def begin(self, now: float) -> bool:
-        """Whether to sweep at `now`, in monotonic seconds: other machines' clocks have no say."""
+        """Whether to do it at `now`, in monotonic seconds: other machines' clocks have no say."""
         with self._lock:
             if self._next is not None and now < self._next:
                 return False
-            self._next = now + SWEEP_SECONDS / 2
+            self._next = now + self._seconds
             return True
 
 
-_ticks = Ticks()
+# Sweeps pile up in the broker while no worker runs: one in half a tick.
+_ticks = Ticks(SWEEP_SECONDS / 2)
+_looks_for_untold = Ticks(60.0)
 
 
 class Tries:
@@ -144,9 +149,19 @@ def sweep() -> None:
         look_after(here.parts)
         for step, name in ringable(here.parts):
             ring_soon(step, name)
-        for target in tellable(here.parts):
+        targets = tellable(here.parts)
+        for target in targets:
             ring_soon(TELL, target)
+        if _looks_for_untold.begin(monotonic()):
+            _say_who_is_not_told(untold(here.parts) if targets else [])
         here.retention.step()  # after the bells: nobody waits for it
+
+
+def _say_who_is_not_told(targets: list[str]) -> None:
+    if targets:
+        _untold.lasts(f"{untold_in_words(targets)}: does a worker hear the queue {TELL}?", monotonic())
+    else:
+        _untold.over("others are told again what happens")
 
 
 @app.task(name=REQUEST, queue=REQUESTS, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
@@ -317,6 +332,13 @@ def _try_stopped_accounts_again(sender: Any, **_signal: Any) -> None:
             sender.timer.call_after(RESUME_SECONDS, partial(_try_stopped_accounts_again, sender))
     else:
         _not_ready.over("the database is ready: rows are taken")
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _say_what_is_left_to_others(**_signal: Any) -> None:
+    heard = list(app.amqp.queues.consume_from)
+    if left := unheard(heard):
+        log.info("it hears %s alone: other workers must hear %s", ", ".join(heard), left)
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]

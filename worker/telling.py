@@ -17,7 +17,15 @@ from worker.endings import Kind, RetryPolicy
 from worker.outage import Outage
 from worker.outgoing import BUS, SUBSCRIBER, OutgoingEvent
 from worker.store import budgets
-from worker.store.telling import Later, Transaction, alone, next_events, settle
+from worker.store.telling import (
+    Later,
+    NotOurConnection,
+    Transaction,
+    alone,
+    next_events,
+    sessions_are_ours,
+    settle,
+)
 from worker.targets.contract import Reply, Target
 
 log = logging.getLogger(__name__)
@@ -64,6 +72,9 @@ class Teller:
         self._jitter = jitter
         self._terms = {name: terms_of(parts, name) for name in targets}
         self._at_it = {name: threading.Lock() for name in targets}
+        self._shared = Outage(log)
+        self._looking = threading.Lock()
+        self._sessions_are_ours = False
         self._outages = {name: Outage(log, logging.WARNING) for name in targets}
 
     @property
@@ -82,11 +93,22 @@ class Teller:
         if not self._at_it[name].acquire(blocking=False):
             return False
         try:
+            self._look_at_the_sessions()
             target = self._targets[name]
             with alone(self._parts.database, name, silence=target.longest) as transaction:
                 return transaction is not None and self._tell(name, target, transaction, longest)
+        except NotOurConnection as error:
+            self._shared.lasts(f"nobody is told what happens: {error}", monotonic())
+            return False
         finally:
             self._at_it[name].release()
+
+    def _look_at_the_sessions(self) -> None:
+        """Once, before anybody is told. Raises NotOurConnection."""
+        with self._looking:
+            self._sessions_are_ours = self._sessions_are_ours or sessions_are_ours(self._parts.database)
+        if not self._sessions_are_ours:
+            raise NotOurConnection
 
     def _tell(self, name: str, target: Target, transaction: Transaction, longest: timedelta) -> bool:
         until, since = monotonic() + longest.total_seconds(), self._parts.clock()

@@ -48,6 +48,18 @@ def test_a_broker_that_bounds_its_queues_is_not_asked_how_long_they_are():
     assert beat.rung == 1
 
 
+def test_that_nobody_hears_its_rings_is_said_once_and_that_somebody_does_again(caplog):
+    caplog.set_level(logging.INFO, logger="worker.beat")
+    beat = Rings(queue_of(MOST_RINGS))
+    for waiting in (MOST_RINGS, MOST_RINGS, 0, 0):
+        beat.channel = queue_of(waiting)
+        beat.apply_entry(SWEEP)
+    assert caplog.messages == [
+        "60 rings wait: does a worker hear the queue sweep?",
+        "the queue sweep is heard again",
+    ]
+
+
 def test_a_broker_that_goes_away_and_comes_back_is_two_lines(caplog):
     caplog.set_level(logging.INFO, logger="worker.beat")
     beat = Rings(queue_of(0))

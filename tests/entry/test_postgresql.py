@@ -78,3 +78,19 @@ def test_the_password_is_never_shown(desk: Desk):
         ended = desk.onboard(*command, "--log-level", "debug")
         assert ended.code == 2
         assert "s3cret-word" not in ended.out + ended.err
+
+
+def test_status_says_that_nobody_tells_what_is_to_be_told(pg: Desk, empty_url: str):
+    pg.secret("events", "s3cret-key-of-events")
+    pg.add('[subscribers.crm]\nurl = "http://127.0.0.1:1"\nkeys = [{ file = "secrets/events" }]\n')
+    assert pg.onboard("run", pg.list_of(customers(1))).code == 0
+    assert "no process tells" not in pg.onboard("status").err  # it has only just happened
+    engine = sa.create_engine(empty_url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE outbox SET due_at = due_at - interval '1 hour'"))
+        connection.execute(sa.text("UPDATE budget SET blocked_until = NULL"))
+    engine.dispose()
+    for more in ([], ["--json"]):
+        ended = pg.onboard("status", *more)
+        assert ended.code == 0
+        assert "warning: subscriber/crm: events have waited for more than 5 minutes" in ended.err

@@ -104,6 +104,9 @@ def test_workers_and_beat_invite_an_imported_list_and_end_when_told_to(office: D
     for process in processes:
         ended = office.end(process)
         assert ended.code == 0
+        # Who hears not all says so.
+        alone = process is processes[1] and pool == "threads"
+        assert ("it hears issue, sweep alone: other workers must hear invite (" in ended.err) == alone
         assert not any(word in ended.err for word in ("box1@", "Quirin", "Ostrander", "sandbox-secret"))
         assert not any(token in ended.err for token in played.tokens)
     facts = office.onboard("status", "latest", "--json").facts

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -15,10 +15,11 @@ from worker.outgoing import Happened, cloud_event
 from worker.retention import UNTOLD_FOR, Retention
 from worker.store import telling
 from worker.store.database import Database
-from worker.sweep import tellable
+from worker.sweep import tellable, untold
 from worker.targets.contract import Reply
 from worker.telling import PAUSES_AFTER, Teller
 
+from .pooler import sharing_sessions
 from .world import World
 
 CRM = "subscriber/crm"
@@ -387,3 +388,65 @@ async def test_what_nobody_takes_is_removed_after_its_time(world, clock):
     for _ in range(3):
         retention.step()
     assert [(row.target, row.customer_id) for row in world.rows(Outbox)] == [("bus", "B")]
+
+
+@pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)  # on SQLite there is one process
+async def test_a_target_that_may_be_told_for_minutes_and_nobody_tells_is_named(world, clock):
+    happen(world, Happened.SESSION_ISSUED, "A")  # of which the subscriber does not want to hear
+    clock.advance(minutes=4)
+    assert untold(world.parts) == []  # a worker may just be starting
+    clock.advance(minutes=2)
+    assert untold(world.parts) == ["bus"]
+    bus, seen = FakeTarget(), []
+    bus.before_answering = lambda: seen.append(untold(world.parts))
+    teller(world, bus=bus).tell("bus", longest=LONGEST)
+    assert seen == [[]]  # somebody is at it, however long it takes
+    assert untold(world.parts) == []
+
+
+@pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
+async def test_a_target_that_is_paused_is_not_named_for_want_of_somebody_who_tells_it(world, clock):
+    happen(world, Happened.SESSION_ISSUED, "A")
+    clock.advance(minutes=6)
+    bus = FakeTarget()
+    bus.down = AWAY
+    teller(world, bus=bus).tell("bus", longest=LONGEST)
+    assert untold(world.parts) == []
+
+
+@pytest.fixture
+def behind_a_pooler(world) -> Iterator[World]:
+    """The same world, its database behind a pooler that shares sessions."""
+    direct = world.parts.database
+    with sharing_sessions(direct.engine.url.render_as_string(hide_password=False)) as url:
+        world.parts.database = Database(url)
+        yield world
+        world.parts.database.close()
+        world.parts.database = direct
+
+
+@pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
+async def test_behind_a_pooler_that_shares_sessions_nobody_is_told_and_the_log_says_what_to_do(
+    world, behind_a_pooler, caplog
+):
+    happen(world, Happened.JOB_HELD, "A")
+    assert not telling.sessions_are_ours(world.parts.database)
+    bus = FakeTarget()
+    tells = teller(world, bus=bus)
+    for _ in range(3):
+        assert tells.tell("bus", longest=LONGEST) is False
+    assert bus.told == []
+    (said,) = caplog.messages
+    assert said.startswith("nobody is told what happens")
+    assert "pool_mode = session" in said
+
+
+@pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
+async def test_a_session_that_is_found_to_be_shared_only_later_removes_nothing(world, behind_a_pooler):
+    happen(world, Happened.JOB_HELD, "A")
+    with (
+        telling.alone(world.parts.database, "bus", silence=LONGEST) as transaction,
+        pytest.raises(telling.NotOurConnection),
+        transaction(),
+    ):
+        pass

@@ -18,6 +18,7 @@ from worker.lookups import lost_answers
 from worker.one_batch import COUNT_SHARE
 from worker.report import status as facts_of
 from worker.store.batches import BatchFacts
+from worker.sweep import untold, untold_in_words
 
 # In the order of a row's life; a batch shows those it has.
 ROWS = (
@@ -71,12 +72,15 @@ def status(invocation: Invocation, batch: str | None, watch: bool, as_json: bool
                 show_status(facts)
             return
         every = [facts_of(parts, one) for one in parts.batches.all()]
+        nobody_tells = untold(parts)
     if as_json:
         click.echo(json.dumps({"batches": every}, ensure_ascii=False))
     elif not every:
         click.echo("there is no batch yet; `onboard run LIST.csv` makes one")
     else:
         _show_all(every)
+    if nobody_tells:
+        click.echo(f"warning: {untold_in_words(nobody_tells)}: see `onboard outbox list`", err=True)
 
 
 def show_status(facts: dict[str, Any]) -> None:

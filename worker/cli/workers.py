@@ -13,7 +13,11 @@ from worker.settings import Settings
 
 
 @click.command()
-@click.option("--queues", help=f"Only these, with commas between.  [default: {','.join(QUEUES)}]")
+@click.option(
+    "--queues",
+    help="Only these, with commas between, for accounts or channels with workers of their own. Together they must"
+    f" hear all of them.  [default: {','.join(QUEUES)}]",
+)
 @click.option(
     "--pool",
     type=click.Choice(["threads", "prefork"]),
@@ -28,6 +32,9 @@ def worker(invocation: Invocation, queues: str | None, pool: str, concurrency: i
 
     One process; the same as `celery -A worker.app worker` with ONBOARDING_CONFIG. Needs `onboard beat` beside
     it, once. Waits for a broker or database that is away, and for `onboard db upgrade`.
+
+    A queue that no worker hears stands still: `issue` asks for sessions, `invite` sends messages, `tell` tells others
+    what happens, `sweep` is the timer's, `requests` has events that other projects send as tasks.
 
     SIGTERM ends it warmly: calls in flight are finished, the rest is given back. SIGQUIT does the same with threads,
     which cannot be ended by force; with prefork it waits for the longest time-out, and then kills.

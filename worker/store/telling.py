@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
@@ -25,6 +26,16 @@ TELLS = 1_415_923_788
 MARGIN = timedelta(seconds=30)
 LOT = 500
 _Before = aliased(Outbox)
+
+
+class NotOurConnection(Exception):
+    """The database is behind a pooler that shares sessions between transactions. The text says what to do."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the connection to the database is not ours for longer than a transaction, as behind PgBouncer with"
+            " pool_mode = transaction: name the server itself in database.url, or a pool with pool_mode = session"
+        )
 
 
 @dataclass(frozen=True)
@@ -53,18 +64,25 @@ def alone(database: Database, target: str, *, silence: timedelta) -> Iterator[Tr
     The lock is the connection's that the rows are removed on: whoever lost it cannot remove any. It ends with the
     connection, also where that is silent for longer than `silence`: a machine that vanished must not keep the others
     waiting for hours.
+
+    A transaction raises NotOurConnection where a pooler has given the session to somebody else since the last one: the
+    lock would be theirs as well. Each looks for a mark that was left in the session.
     """
     if database.is_sqlite:
         yield database.write
         return
     with naming_what_passes(), database.engine.connect() as connection:
+        mark = str(uuid4())
 
         @contextmanager
         def transaction() -> Iterator[sa.Connection]:
             with connection.begin():
+                if connection.execute(_MARKED).scalar_one_or_none() != mark:
+                    raise NotOurConnection
                 yield connection
 
         try:
+            connection.execute(_MARK, {"mark": mark})
             mine = connection.execute(_LOCK, {"class": TELLS, "target": _key(target)}).scalar_one()
             milliseconds = int((silence + MARGIN) / timedelta(milliseconds=1))
             connection.execute(_SILENCE, {"milliseconds": f"{milliseconds}ms"})  # PostgreSQL 14 and newer
@@ -74,6 +92,28 @@ def alone(database: Database, target: str, *, silence: timedelta) -> Iterator[Tr
             connection.invalidate()  # what was set, and the lock, are for nobody else
 
 
+def sessions_are_ours(database: Database) -> bool:
+    """Whether a session is one connection's for longer than a transaction: for a look before the first use.
+
+    A mark is left in one, and a transaction opened over a second connection. A pooler that shares sessions either lends
+    it the marked one, or has another one for the first connection then, unless it chooses by chance.
+    """
+    if database.is_sqlite:
+        return True
+    mark = str(uuid4())
+    with naming_what_passes(), database.engine.connect() as connection:
+        try:
+            connection.execute(_MARK, {"mark": mark})
+            connection.commit()
+            with database.read() as beside:
+                lent = beside.execute(_MARKED).scalar_one_or_none() == mark
+                return not lent and connection.execute(_MARKED).scalar_one_or_none() == mark
+        finally:
+            connection.invalidate()
+
+
+_MARK = sa.text("SELECT set_config('onboarding.tells', :mark, false)")
+_MARKED = sa.text("SELECT current_setting('onboarding.tells', true)")
 _LOCK = sa.text("SELECT pg_try_advisory_lock(:class, :target)")
 _SILENCE = sa.text("SELECT set_config(name, :milliseconds, false) FROM pg_settings WHERE name = 'idle_session_timeout'")
 
@@ -100,6 +140,26 @@ def due(database: Database, targets: Iterable[str], *, now: datetime) -> list[st
         return []
     with database.read() as connection:
         return list(connection.execute(sa.union_all(*asked)).scalars())
+
+
+def untold(database: Database, targets: Iterable[str], *, before: datetime) -> list[str]:
+    """Those of these targets that may be told of something since `before`, and that no process is telling.
+
+    On SQLite nobody: the one process tells by itself, and while there is none all waits.
+    """
+    if database.is_sqlite or not (late := due(database, targets, now=before)):
+        return []
+    with database.read() as connection:
+        return [
+            one for one in late if not connection.execute(_TOLD_NOW, {"class": TELLS, "target": _key(one)}).scalar()
+        ]
+
+
+_TOLD_NOW = sa.text(
+    "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database"
+    " WHERE datname = current_database() AND locktype = 'advisory' AND granted"
+    " AND classid::bigint = :class AND objid::bigint = (CAST(:target AS bigint) & 4294967295) AND objsubid = 2)"
+)
 
 
 def next_events(connection: sa.Connection, target: str, *, most: int, now: datetime) -> list[OutgoingEvent]:

@@ -1,0 +1,117 @@
+"""A pooler as PgBouncer is with `pool_mode = transaction`: each transaction of a client gets another session."""
+
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+
+import sqlalchemy as sa
+
+SESSIONS = 2
+
+
+@contextmanager
+def sharing_sessions(url: str) -> Iterator[str]:
+    """A URL of the same database behind a pooler. For servers that ask for no password."""
+    given = sa.make_url(url)
+    pooler = _Pooler(given.host or "127.0.0.1", given.port or 5432)
+    try:
+        yield given.set(host="127.0.0.1", port=pooler.port).render_as_string(hide_password=False)
+    finally:
+        pooler.close()
+
+
+class _Pooler:
+    def __init__(self, host: str, port: int) -> None:
+        self._server = (host, port)
+        self._free: list[socket.socket] = []
+        self._lock = threading.Condition()
+        self._opened: list[socket.socket] = []
+        self._greeting = b""
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        for one in (self._listening, *self._opened):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                self._opened.append(client)
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with closing(client), suppress(OSError, EOFError):
+            startup = _startup(client)
+            while struct.unpack("!I", startup[4:8])[0] in (80877103, 80877104):  # TLS, GSS: not here
+                client.sendall(b"N")
+                startup = _startup(client)
+            with self._lock:
+                while len(self._free) < SESSIONS and not self._greeting:
+                    server = socket.create_connection(self._server)
+                    self._opened.append(server)
+                    server.sendall(startup)
+                    greeting = b"".join(_until_ready(server))
+                    self._free.append(server)
+                    if len(self._free) == SESSIONS:
+                        self._greeting = greeting
+            client.sendall(self._greeting)
+            while True:
+                first = _message(client)
+                with self._lock:
+                    while not self._free:
+                        self._lock.wait()
+                    server = self._free.pop(0)  # the one that was not used for longest
+                try:
+                    self._transaction(client, server, first)
+                finally:
+                    with self._lock:
+                        self._free.append(server)
+                        self._lock.notify()
+
+    @staticmethod
+    def _transaction(client: socket.socket, server: socket.socket, message: bytes) -> None:
+        while True:
+            if message[:1] == b"X":
+                raise EOFError
+            server.sendall(message)
+            if message[:1] in (b"Q", b"S"):  # what the server answers with "ready"
+                answers = list(_until_ready(server))
+                client.sendall(b"".join(answers))
+                if answers[-1][5:6] == b"I":  # no transaction is open
+                    return
+            message = _message(client)
+
+
+def _until_ready(server: socket.socket) -> Iterator[bytes]:
+    while True:
+        message = _message(server)
+        yield message
+        if message[:1] == b"Z":
+            return
+
+
+def _startup(client: socket.socket) -> bytes:
+    size = _exactly(client, 4)
+    return size + _exactly(client, struct.unpack("!I", size)[0] - 4)
+
+
+def _message(end: socket.socket) -> bytes:
+    head = _exactly(end, 5)
+    return head + _exactly(end, struct.unpack("!I", head[1:])[0] - 4)
+
+
+def _exactly(end: socket.socket, size: int) -> bytes:
+    found = b""
+    while len(found) < size:
+        more = end.recv(size - len(found))
+        if not more:
+            raise EOFError
+        found += more
+    return found
