@@ -55,6 +55,8 @@ class Judged:
     # Of channels with quiet hours, how many of the customers may be in the same zones.
     nights: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
     stand_ins: dict[str, int] = field(default_factory=dict)  # rows with an address on a channel that is not theirs
+    # Rows by their channels, and those beside them where they have an address.
+    reach: Counter[tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=Counter)
 
 
 class TooManyRefused(Exception):
@@ -136,9 +138,11 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None 
                     who = line.customer
                     zones = hours.zones_of(timezone=who.timezone, phone=who.person.phone, country=who.country)
                     judged.nights[channel, zones] += 1
-            for channel, address in (("email", line.customer.person.email), ("sms", line.customer.person.phone)):
-                if channels and address and channel not in channels:
-                    judged.stand_ins[channel] = judged.stand_ins.get(channel, 0) + 1
+            addresses = (("email", line.customer.person.email), ("sms", line.customer.person.phone))
+            beside = tuple(name for name, address in addresses if channels and address and name not in channels)
+            for channel in beside:
+                judged.stand_ins[channel] = judged.stand_ins.get(channel, 0) + 1
+            judged.reach[tuple(channels), beside] += 1
         case RefusedLine(duplicate_of=None):
             judged.rejected += 1
         case _:

@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TextIO
 
 from worker.bootstrap import Parts
@@ -18,6 +18,7 @@ from worker.store.batches import BatchFacts
 from worker.store.counts import REASONS, BatchCounts
 from worker.store.facts import LineFacts
 from worker.substitutes import take_overs
+from worker.timestamps import written, written_if_any
 
 COLUMNS = (
     "row",
@@ -84,9 +85,9 @@ def state_of(batch: BatchFacts, counts: BatchCounts) -> BatchState:
     )
 
 
-def status(parts: Parts, batch: BatchFacts) -> dict[str, Any]:
-    """The facts of one batch, as `status --json` prints them (DESIGN 3.4)."""
-    counts = parts.facts.counts(batch.id)
+def status(parts: Parts, batch: BatchFacts, counts: BatchCounts | None = None) -> dict[str, Any]:
+    """The facts of one batch, as `status --json` prints them (DESIGN 3.4). `counts`: where it was just counted."""
+    counts = counts or parts.facts.counts(batch.id)
     budgets = parts.budgets.all()
     rows = {state.value: counts.jobs.get(state, 0) for state in JobState}
     refused = {"rejected": counts.rejected, "duplicate": counts.duplicate}
@@ -117,7 +118,7 @@ def status(parts: Parts, batch: BatchFacts) -> dict[str, Any]:
         "accounts": accounts,
         "invitations": invitations,
         "forecast": {
-            "finishes_at": ends.finishes_at.isoformat(timespec="seconds") if ends.finishes_at else None,
+            "finishes_at": written_if_any(ends.finishes_at),
             "limited_by": ends.limited_by,
         },
         **({"waits": _waits(counts)} if counts.waits else {}),
@@ -234,7 +235,7 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
 
 
 def _iso(at: datetime | None) -> str:
-    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if at else ""
+    return written(at) if at else ""
 
 
 def write_csv(out: TextIO, lines: Iterable[LineFacts], columns: Columns) -> int:

@@ -30,6 +30,9 @@ OPEN_JOBS = tuple(state for state in JobState if state not in ENDED_JOBS)
 # For these a batch does not have to wait before it counts as sent.
 OUT_JOBS = ENDED_JOBS | {JobState.INVITED, JobState.HELD}
 
+# Those whose first invitation is out.
+REACHED_JOBS = (JobState.INVITED, JobState.COMPLETED, JobState.LAPSED)
+
 
 class InvitationState(StrEnum):
     WAITING = "waiting"

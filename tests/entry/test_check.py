@@ -25,7 +25,7 @@ def test_check_in_json_has_exactly_the_documented_keys(desk: Desk, played: Playe
     assert set(facts["credits"]) == {"au", "kyc"}
     assert set(facts["messages"]) == {"email", "sms"}
     assert set(facts["forecast"]) == {"finishes_at", "limited_by"}
-    assert facts["forecast"]["finishes_at"].endswith("+00:00")
+    assert facts["forecast"]["finishes_at"].endswith("Z")
     for problem in facts["problems"]:
         assert list(problem) == ["row", "column", "problem", "hint"]
     assert [(one["row"], one["column"]) for one in facts["problems"]] == [
@@ -41,6 +41,16 @@ def test_the_worst_case_of_credits_and_messages_comes_from_the_caps(desk: Desk):
     facts = desk.onboard("check", desk.list_of(customers(10, au=4)), "--json").facts
     assert facts["credits"] == {"au": 12, "kyc": 18}
     assert facts["messages"] == {"email": 30, "sms": 0}
+
+
+def test_the_cap_of_messages_is_shown_for_both_channels_of_a_customer_together(desk: Desk):
+    desk.add('[invitations]\nmessages_per_customer = 5\nfallback = "sms"\n')
+    rows = [row | {"phone": f"+3706000000{n}", "channel": "both"} for n, row in enumerate(customers(3))]
+    rows += [row | {"phone": "+37060000009"} for row in customers(4)[3:]]  # a text where the mail bounces
+    facts = desk.onboard("check", desk.list_of(rows), "--json").facts
+    assert facts["messages"] == {"email": 16, "sms": 16}
+    assert "16 email, 16 sms, but 20 in all" in desk.onboard("check", desk.list_of(rows)).out
+    assert "in all" not in desk.onboard("check", desk.list_of(customers(4))).out
 
 
 def test_check_names_problems_without_the_value(desk: Desk):

@@ -37,7 +37,21 @@ async def test_what_is_no_http_is_refused_without_a_word_in_the_log_but_that_it_
         assert (await reader.read()).startswith(b"HTTP/1.0 400 ")
         writer.close()
     assert [record.levelname for record in caplog.records] == ["INFO"]  # what strangers write wakes nobody
+    assert caplog.messages == ["answered: - - 400: 1; 1 in all"]
     assert not any(text in caplog.text for text in ("unguessable", "127.0.0.1"))
+
+
+async def test_requests_are_counted_in_the_log_and_have_a_line_each_only_for_who_looks_for_one(caplog):
+    caplog.set_level(logging.DEBUG, logger="worker.web.server")
+    async with listening(measuring(), host="127.0.0.1", port=0) as port, ClientSession() as session:
+        for path in ("/", "/", "/", "/quirin@example.com"):
+            async with session.post(f"http://127.0.0.1:{port}{path}", data=b"1") as response:
+                await response.read()
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+    assert told == ["answered: POST - 200: 1; 1 in all", "answered: POST - 200: 2, POST - 404: 1; 4 in all"]
+    each = [record.getMessage() for record in caplog.records if record.levelno == logging.DEBUG]
+    assert [line.rpartition(" ")[0].rpartition(" ")[0] for line in each] == ["POST - 200"] * 3 + ["POST - 404"]
+    assert "quirin" not in caplog.text
 
 
 async def _webhook(request):

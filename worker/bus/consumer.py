@@ -6,7 +6,7 @@ away, what was handed out is held, and the connection is kept alive.
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,14 +18,14 @@ from kombu.mixins import ConsumerMixin
 from worker.bus.connection import BusConnection
 from worker.bus.refusing import bury
 from worker.bus.taking import Inbox, take
-from worker.bus.tally import Tally
 from worker.bus.topology import Topology, Unfit, prepare, topology_of
 from worker.celery_settings import REFUSED, REFUSED_SECONDS
 from worker.clock import Clock, monotonic
-from worker.events import EventKind
+from worker.events import EventKind, Outcome
 from worker.outage import Outage
 from worker.settings.outside import Bus
 from worker.store.database import reason
+from worker.tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,18 @@ LOOK_SECONDS = 5.0  # how often the schema's revision is looked at, as workers d
 # A message that was handed out so often may be what ends the connection, or the process: then one at a time is taken,
 # so that it is counted out by the broker without those that came with it.
 SUSPICIOUS = 3
+
+
+NAMES = {
+    Outcome.TAKEN: "taken",
+    Outcome.DUPLICATE: "known already",
+    Outcome.IGNORED: "overtaken",
+    Outcome.REFUSED: "refused",
+}
+
+
+def _outcomes_in_words(new: Mapping[Outcome, int]) -> str:
+    return ", ".join(f"{new.get(one, 0):,} {name}" for one, name in NAMES.items())
 
 
 class BusConsumer(ConsumerMixin):
@@ -66,7 +78,7 @@ class BusConsumer(ConsumerMixin):
         self._ended = threading.Event()
         self._broker, self._database = Outage(log), Outage(log)
         self._warned = Outage(log, logging.WARNING)
-        self._tally = Tally(log)
+        self._tally = Tally(log, _outcomes_in_words)
         self._lost = ""
         self._has_begun = False
         self._careful = 0  # messages that are still to be taken one at a time

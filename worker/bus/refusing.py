@@ -11,6 +11,7 @@ from typing import Any
 from worker.bus.connection import CONFIRM_SECONDS
 from worker.bus.topology import Topology
 from worker.customers import FieldProblem
+from worker.timestamps import written
 
 REASON, PROBLEMS, REFUSED_AT = "x-reason", "x-problems", "x-refused-at"
 MOST_PROBLEMS, LONGEST_PROBLEMS = 10, 1000
@@ -36,7 +37,7 @@ def dead_headers(headers: Mapping[str, Any], refusal: Refusal, now: datetime) ->
     """The message's own headers, and ours. Pure; `now` is aware UTC."""
     kept = {name: value for name, value in headers.items() if name not in DROPPED | OURS}
     kept[REASON] = refusal.reason
-    kept[REFUSED_AT] = now.replace(microsecond=0).isoformat()
+    kept[REFUSED_AT] = written(now)
     if refusal.problems:
         shown = "; ".join(_in_words(problem) for problem in refusal.problems[:MOST_PROBLEMS])
         kept[PROBLEMS] = shown if len(shown) <= LONGEST_PROBLEMS else shown[: LONGEST_PROBLEMS - 1] + "…"

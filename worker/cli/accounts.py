@@ -14,6 +14,7 @@ from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.store import places
 from worker.substitutes import take_overs
+from worker.timestamps import written_if_any
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 
@@ -102,12 +103,12 @@ def _state(state: BudgetState, rule: BudgetRule, *, now: datetime) -> dict[str, 
     return {
         "credits_used": state.credits_used,
         "credits_left": credits_left(state, rule),
-        "paused_until": state.blocked_until.isoformat(timespec="seconds") if paused and state.blocked_until else None,
+        "paused_until": written_if_any(state.blocked_until) if paused else None,
         "pause_reason": state.pause_reason if paused else None,
-        "stopped_at": state.stopped_at.isoformat(timespec="seconds") if state.stopped_at else None,
+        "stopped_at": written_if_any(state.stopped_at),
         "stop_reason": state.stop_reason or None,
         "failures": state.failures,
-        "breaker_opened_at": state.opened_at.isoformat(timespec="seconds") if state.opened_at else None,
+        "breaker_opened_at": written_if_any(state.opened_at),
     }
 
 

@@ -22,6 +22,7 @@ from worker.intake import ListOptions, problems_csv
 from worker.quiet import allowed_at
 from worker.report import loads_of
 from worker.store.lines import RefusedLine
+from worker.timestamps import written_if_any
 
 SHOWN_PROBLEMS = 10
 
@@ -56,12 +57,13 @@ def check(
             if isinstance(line, RefusedLine):
                 problems += [(line.row, problem) for problem in problems_of(line)]
         facts = _facts(parts, judged, problems)
+        in_all = _messages_in_all(parts, judged)
     if errors:
         _write_errors(errors, problems)
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False))
     else:
-        _show(facts, problems, errors)
+        _show(facts, problems, errors, in_all)
     for problem in template_problems:
         click.echo(f"template: {problem}", err=True)
     if strict and judged.rejected:
@@ -73,7 +75,7 @@ def check(
 def _facts(parts: Parts, judged: Judged, problems: list[tuple[int, FieldProblem]]) -> dict[str, Any]:
     settings = parts.settings
     sessions = 1 + settings.reissue.most  # at worst: every link expires unused, each time
-    messages = min(settings.invitations.messages_per_customer, sessions * (1 + len(settings.invitations.reminders)))
+    messages = min(settings.invitations.messages_per_customer, _on_a_channel(parts))
     fallback = parts.delivery_terms.fallback
 
     def written_to(channel: str) -> int:
@@ -97,10 +99,26 @@ def _facts(parts: Parts, judged: Judged, problems: list[tuple[int, FieldProblem]
         "credits": {account: rows * sessions for account, rows in sorted(judged.routes.items())},
         "messages": {channel: written_to(channel) * messages for channel in ("email", "sms")},
         "forecast": {
-            "finishes_at": ends.finishes_at.isoformat(timespec="seconds") if ends.finishes_at else None,
+            "finishes_at": written_if_any(ends.finishes_at),
             "limited_by": ends.limited_by,
         },
     }
+
+
+def _on_a_channel(parts: Parts) -> int:
+    """The messages that one customer gets on one channel at worst, but for the cap."""
+    return (1 + parts.settings.reissue.most) * (1 + len(parts.settings.invitations.reminders))
+
+
+def _messages_in_all(parts: Parts, judged: Judged) -> int:
+    """At worst, over all channels: `messages_per_customer` counts what a customer gets on any of them."""
+    cap, fallback = parts.settings.invitations.messages_per_customer, parts.delivery_terms.fallback
+
+    def most(channels: tuple[str, ...], stand_ins: tuple[str, ...]) -> int:
+        reached = {*channels, *({fallback} & {*stand_ins})}
+        return min(cap, len(reached) * _on_a_channel(parts))
+
+    return sum(rows * most(*reach) for reach, rows in judged.reach.items())
 
 
 def _by_day(parts: Parts, judged: Judged, ends: Forecast) -> Forecast:
@@ -125,7 +143,7 @@ def _write_errors(path: Path, problems: list[tuple[int, FieldProblem]]) -> None:
         raise CannotStart(f"--errors: {error.strerror or 'cannot be written'}") from None
 
 
-def _show(facts: dict[str, Any], problems: list[tuple[int, FieldProblem]], errors: Path | None) -> None:
+def _show(facts: dict[str, Any], problems: list[tuple[int, FieldProblem]], errors: Path | None, in_all: int) -> None:
     console = Console(highlight=False, soft_wrap=True)
     rows = facts["rows"]
     console.print(
@@ -138,7 +156,13 @@ def _show(facts: dict[str, Any], problems: list[tuple[int, FieldProblem]], error
             table.add_row(account, f"{count_:,}", f"{facts['credits'][account]:,}")
         console.print(table)
     messages = ", ".join(f"{number:,} {channel}" for channel, number in facts["messages"].items() if number)
-    console.print(f"messages at worst: {messages or 'none'}")
+    # Each channel's own worst case; both at once would be more than the customers may have.
+    capped = (
+        f", but {in_all:,} in all: messages_per_customer counts both"
+        if in_all < sum(facts["messages"].values())
+        else ""
+    )
+    console.print(f"messages at worst: {messages or 'none'}{capped}")
     ends = facts["forecast"]
     if ends["finishes_at"]:
         console.print(f"would be sent by {ends['finishes_at']} (limited by {ends['limited_by']})", markup=False)

@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -12,6 +11,7 @@ from worker.bootstrap import Parts
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.store.ledger import CustomerFacts, MessageFacts, SessionFacts
+from worker.timestamps import written_if_any
 
 
 @click.group()
@@ -65,7 +65,7 @@ def _facts(parts: Parts, found: CustomerFacts) -> dict[str, Any]:
                 "account": job.account,
                 "reason": job.reason,
                 "detail": job.detail,
-                "due_at": _iso(job.due_at),
+                "due_at": written_if_any(job.due_at),
                 "joined": job.joined,
             }
             for job in found.jobs
@@ -80,11 +80,11 @@ def _session(session: SessionFacts) -> dict[str, Any]:
         "because": session.because,
         "account": session.account,
         "reference": session.reference,
-        "issued_at": _iso(session.issued_at),
-        "expires_at": _iso(session.expires_at),
+        "issued_at": written_if_any(session.issued_at),
+        "expires_at": written_if_any(session.expires_at),
         "state": session.state,
         "result": session.result,
-        "look_at": _iso(session.look_at),
+        "look_at": written_if_any(session.look_at),
         "messages": [_message(message) for message in session.messages],
     }
 
@@ -95,8 +95,8 @@ def _message(message: MessageFacts) -> dict[str, Any]:
         "kind": message.kind,
         "state": message.state,
         "reason": message.reason,
-        "due_at": _iso(message.due_at),
-        "sent_at": _iso(message.sent_at),
+        "due_at": written_if_any(message.due_at),
+        "sent_at": written_if_any(message.sent_at),
     }
 
 
@@ -104,10 +104,6 @@ def _words(message: dict[str, Any]) -> str:
     why = f" ({message['reason']})" if message["reason"] not in ("", message["state"]) else ""
     due = f", due {message['due_at']}" if message["due_at"] else ""
     return f"{message['channel']} {message['kind']} {message['state']}{why}{due}"
-
-
-def _iso(at: datetime | None) -> str | None:
-    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if at else None
 
 
 def _show(facts: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from worker.bootstrap import Parts
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.store import telling
+from worker.timestamps import written, written_if_any
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 SHOWN = 100  # events that were given up
@@ -67,11 +68,9 @@ def _targets(parts: Parts) -> list[dict[str, Any]]:
                 "target": name,
                 "configured": name in parts.told.targets,
                 "waiting": stands.waiting,
-                "oldest": stands.oldest.isoformat(timespec="seconds") if stands.oldest else None,
+                "oldest": written_if_any(stands.oldest),
                 "given_up": stands.given_up,
-                "paused_until": state.blocked_until.isoformat(timespec="seconds")
-                if paused and state and state.blocked_until
-                else None,
+                "paused_until": written_if_any(state.blocked_until) if paused and state else None,
                 "pause_reason": state.pause_reason if state and state.pauses else None,
             }
         )
@@ -86,8 +85,8 @@ def _given_up(parts: Parts) -> list[dict[str, Any]]:
             "event": str(row.event_id),
             "kind": row.kind,
             "customer_id": row.customer_id,
-            "occurred_at": row.occurred_at.isoformat(timespec="seconds"),
-            "given_up_at": row.since.isoformat(timespec="seconds"),
+            "occurred_at": written(row.occurred_at),
+            "given_up_at": written(row.since),
             "attempts": row.attempts,
             "detail": row.detail,
         }

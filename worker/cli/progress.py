@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from worker.states import OUT_JOBS, JobState
+from worker.states import JobState
 from worker.store.counts import BatchCounts
 
 PLAIN_EVERY = 5.0  # seconds between lines where there is no terminal
@@ -42,13 +42,13 @@ class _Display:
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
         self._issued = bars.add_task("sessions", total=None, note="")
-        self._sent = bars.add_task("invited", total=None, note="")
+        self._sent = bars.add_task("out", total=None, note="")
 
     def show(self, counts: BatchCounts, waits_for: str) -> None:
         total = sum(counts.jobs.values())
         # Counted again from the rows each time, so that a second run of the same list starts where it stands.
         self._bars.update(self._issued, total=total, completed=total - _unissued(counts), note=_note(counts))
-        self._bars.update(self._sent, total=total, completed=_out(counts), note=waits_for)
+        self._bars.update(self._sent, total=total, completed=counts.out, note=waits_for)
 
 
 class _Lines:
@@ -73,7 +73,7 @@ def line_of(counts: BatchCounts, waits_for: str = "") -> str:
     """How far a batch is, in a line."""
     total = sum(counts.jobs.values())
     issued = total - _unissued(counts)
-    told = (f"{_out(counts):,} of {total:,} out, {issued:,} sessions", _note(counts), waits_for)
+    told = (f"{counts.out:,} of {total:,} out, {issued:,} sessions", _note(counts), waits_for)
     return " · ".join(part for part in told if part)
 
 
@@ -81,13 +81,11 @@ def _unissued(counts: BatchCounts) -> int:
     return counts.jobs.get(JobState.WAITING, 0) + counts.jobs.get(JobState.WORKING, 0)
 
 
-def _out(counts: BatchCounts) -> int:
-    return sum(counts.jobs.get(state, 0) for state in OUT_JOBS) + counts.issued_only
-
-
 def _note(counts: BatchCounts) -> str:
     notes = [
-        f"{counts.jobs[state]:,} {state.value}" for state in (JobState.HELD, JobState.FAILED) if counts.jobs.get(state)
+        f"{counts.jobs[state]:,} {state.value}"
+        for state in (JobState.HELD, JobState.FAILED, JobState.CANCELLED)
+        if counts.jobs.get(state)
     ]
     limited = sum(facts.rate_limited for facts in counts.accounts.values())
     if limited:

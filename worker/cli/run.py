@@ -27,6 +27,7 @@ from worker.store import schema
 from worker.store.batches import BatchFacts
 from worker.store.counts import BatchCounts
 from worker.targets.build import build_targets
+from worker.timestamps import written
 
 AGAIN = click.option("--again", is_flag=True, help="Make a new batch, though this very list was imported before.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
@@ -131,7 +132,7 @@ def _exit_code(
             goes_on = f"`onboard resume {facts['batch']}` goes on with it"
             click.echo(f"{why}paused with {left:,} rows left; {goes_on}", err=True)
         elif next_due is not None:
-            click.echo(f"{left:,} rows wait until {next_due.isoformat(timespec='seconds')}; run again then", err=True)
+            click.echo(f"{left:,} rows wait until {written(next_due)}; run again then", err=True)
             for reason, waits in facts.get("waits", {}).items():
                 click.echo(f"  {waiting_in_words(reason, waits)}", err=True)
         elif left:

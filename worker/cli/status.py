@@ -71,14 +71,15 @@ def status(invocation: Invocation, batch: str | None, watch: bool, as_json: bool
             else:
                 show_status(facts)
             return
-        every = [facts_of(parts, one) for one in parts.batches.all()]
+        counted = [(one, parts.facts.counts(one.id)) for one in parts.batches.all()]
+        every = [facts_of(parts, one, counts) for one, counts in counted]
         nobody_tells = untold(parts)
     if as_json:
         click.echo(json.dumps({"batches": every}, ensure_ascii=False))
     elif not every:
         click.echo("there is no batch yet; `onboard run LIST.csv` makes one")
     else:
-        _show_all(every)
+        _show_all(every, [counts.out for _, counts in counted])
     if nobody_tells:
         click.echo(f"warning: {untold_in_words(nobody_tells)}: see `onboard outbox list`", err=True)
 
@@ -145,12 +146,11 @@ def waiting_in_words(reason: str, waits: dict[str, Any]) -> str:
     return f"{waits['rows']:,} {WAITING_FOR[reason]}: {span}"
 
 
-def _show_all(every: list[dict[str, Any]]) -> None:
+def _show_all(every: list[dict[str, Any]], outs: list[int]) -> None:
     whole = [Column(name, no_wrap=True) for name in ("state", "rows", "out", "needs a person", "done by")]
     table = Table("batch", Column("list", overflow="fold"), *whole, box=None, padding=(0, 2, 0, 0))
-    for facts in every:
+    for facts, out in zip(every, outs, strict=True):
         rows = facts["rows"]
-        out = rows["invited"] + rows["completed"] + rows["lapsed"]
         attention = rows["held"] + rows["failed"] + rows["rejected"]
         table.add_row(
             str(facts["batch"]),
@@ -159,6 +159,6 @@ def _show_all(every: list[dict[str, Any]]) -> None:
             f"{rows['total']:,}",
             f"{out:,}",
             f"{attention:,}" if attention else "",
-            (facts["forecast"]["finishes_at"] or "").replace("+00:00", "Z"),
+            facts["forecast"]["finishes_at"] or "",
         )
     Console(highlight=False, markup=False).print(table)

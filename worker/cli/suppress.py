@@ -16,6 +16,7 @@ from worker.intake import contacts
 from worker.intake.lines import Refusal
 from worker.store import suppressions
 from worker.suppression import Reason
+from worker.timestamps import written
 
 LOT = 500
 ASKED_FOR = (Reason.STOP, Reason.COMPLAINT)  # what only the customer may take back
@@ -196,7 +197,7 @@ def _check(parts: Parts, given: list[_Given], refused: list[_Refused], *, as_jso
                 "channel": one.channel,
                 "suppressed": kept is not None,
                 "reason": kept.reason.value if kept else None,
-                "since": kept.since.isoformat(timespec="seconds") if kept else None,
+                "since": written(kept.since) if kept else None,
                 "source": kept.source if kept else None,
                 "manual_by": kept.manual_by if kept else None,
             }
@@ -205,9 +206,7 @@ def _check(parts: Parts, given: list[_Given], refused: list[_Refused], *, as_jso
         _say_json("check", refused, addresses=facts)
         return
     for one, kept in found:
-        words = (
-            f"suppressed since {kept.since:%Y-%m-%d %H:%M} UTC: {kept.reason.value}, by {kept.source}" if kept else ""
-        )
+        words = f"suppressed since {written(kept.since)}: {kept.reason.value}, by {kept.source}" if kept else ""
         also = f"; besides manual, by {kept.manual_by}" if kept and kept.manual_by else ""
         click.echo(f"{one.place}: {one.channel}, {words or 'not suppressed'}{also}")
 

@@ -11,6 +11,7 @@ from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.store.webhook_list import Listed
 from worker.store.webhooks import LISTED, WebhookState
+from worker.timestamps import written, written_if_any
 
 MOST_LISTED = 10_000
 
@@ -84,8 +85,8 @@ def _facts(one: Listed) -> dict[str, Any]:
         "source": one.source,
         "event": one.event,
         "state": one.state.value,
-        "received_at": one.received_at.isoformat(timespec="seconds"),
-        "due_at": one.due_at.isoformat(timespec="seconds") if one.due_at else None,
+        "received_at": written(one.received_at),
+        "due_at": written_if_any(one.due_at),
         "attempts": one.attempts,
         "customer": one.customer,
         "ids": list(one.ids),

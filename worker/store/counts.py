@@ -12,7 +12,7 @@ from worker.customers import Channel, invitation_channels
 from worker.endings import Kind
 from worker.leaving import IN_REVIEW, QUIET, SUPPRESSED, WAITS_FOR_SENDER
 from worker.models import Attempt, Batch, InvitationRow, Job, Refusal
-from worker.states import InvitationState, JobState
+from worker.states import REACHED_JOBS, InvitationState, JobState
 from worker.store.calls import DONE, LATE
 from worker.store.database import fetch
 from worker.store.doubts import MORE
@@ -70,6 +70,11 @@ class BatchCounts:
     to_come: dict[str, int] = field(default_factory=dict)  # invitations of jobs that still need a call, by channel
     last_due: datetime | None = None  # before then, not all of the messages may be sent
     waits: dict[str, Waits] = field(default_factory=dict)  # by reason: quiet hours, a sender, a provider's decision
+
+    @property
+    def out(self) -> int:
+        """The rows whose first invitation is out, or whose session is there where none was asked for."""
+        return sum(self.jobs.get(state, 0) for state in REACHED_JOBS) + self.issued_only
 
 
 REASONS = (QUIET, WAITS_FOR_SENDER)

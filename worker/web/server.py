@@ -3,13 +3,15 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
+from worker.clock import monotonic
+from worker.tally import EVERY_SECONDS, Tally
 from worker.web.application import ROUTE
 from worker.web.reading import BROKEN_OFF
 
@@ -24,16 +26,33 @@ LAST_WORDS_SECONDS = 20.0
 
 
 class AccessLog(AbstractAccessLogger):
-    """Method, route, status and time. Never the path as it was asked for, which may hold what must not be logged."""
+    """Method, route, status and time. Never the path as it was asked for, which may hold what must not be logged.
+
+    A line for each request is for who looks for something: else they are counted, and said now and then.
+    """
+
+    answered: Tally[str]
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        self.logger.info(
-            "%s %s %d %.0f ms",
-            request.method if request.method in _METHODS else "-",
-            request.get(ROUTE, "-"),
-            response.status,
-            time * 1000,
-        )
+        method = request.method if request.method in _METHODS else "-"
+        what = f"{method} {request.get(ROUTE, '-')} {response.status}"
+        self.logger.debug("%s %.0f ms", what, time * 1000)
+        self.answered.add([what], monotonic())
+
+
+def _counting() -> type[AccessLog]:
+    """An access log with a count of its own: aiohttp makes one of the class for each connection."""
+    return type("AccessLog", (AccessLog,), {"answered": Tally[str](log, _in_words)})
+
+
+def _in_words(new: Mapping[str, int]) -> str:
+    return "answered: " + ", ".join(f"{what}: {new[what]:,}" for what in sorted(new))
+
+
+async def _say_now_and_then(answered: Tally[str]) -> None:
+    while True:
+        await asyncio.sleep(EVERY_SECONDS)
+        answered.say(monotonic())
 
 
 class _NoStrangers(logging.Filter):
@@ -68,9 +87,10 @@ async def serve(application: web.Application, *, host: str, port: int, started: 
 @asynccontextmanager
 async def listening(application: web.Application, *, host: str, port: int) -> AsyncIterator[int]:
     """Listen, on the port that is given out, until left; then answer what is under way. Raises OSError."""
+    access_log = _counting()
     runner = web.AppRunner(
         application,
-        access_log_class=AccessLog,
+        access_log_class=access_log,
         access_log=log,
         logger=_connections,
         keepalive_timeout=IDLE_SECONDS,
@@ -79,9 +99,12 @@ async def listening(application: web.Application, *, host: str, port: int) -> As
         # A refused body is read for a while too, and one of a megabyte may unpack to a gigabyte, on the loop.
         auto_decompress=False,
     )
+    saying = asyncio.create_task(_say_now_and_then(access_log.answered))
     try:
         await runner.setup()
         await web.TCPSite(runner, host, port).start()
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
+        saying.cancel()
+        access_log.answered.say(monotonic())
