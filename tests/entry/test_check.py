@@ -1,5 +1,7 @@
 """`onboard check`, and what every command that reads a list refuses."""
 
+from pathlib import Path
+
 import pytest
 
 from .desk import Desk, Played, customers
@@ -162,3 +164,23 @@ def test_a_template_that_does_not_exist_is_found_before_anything_is_sent(desk: D
     assert ended.code == 1
     (problem,) = ended.facts["problems"]
     assert (problem["row"], problem["column"], problem["hint"]) == (2, "template", "use one of default")
+
+
+def test_a_problem_of_a_whole_row_names_no_column(desk: Desk):
+    ended = desk.onboard("check", desk.write("wide.csv", "customer_id,email\nA-1,a@example.com,extra\n"))
+    assert "row 2: 3 cells, but the header has 2" in ended.out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_output_that_cannot_be_written_is_said_and_no_bug(desk: Desk):
+    desk.onboard("import", desk.list_of(customers(1)))
+    ended = desk.onboard("report", "latest", "--out", "/dev/full")
+    assert ended.code == 1
+    assert "cut off: No space left on device" in ended.err
+
+
+def test_a_database_that_cannot_be_made_is_said_with_what_to_do(desk: Desk):
+    desk.change("sqlite:///onboarding.db", "sqlite:///nowhere/onboarding.db")
+    ended = desk.onboard("status")
+    assert ended.code == 2
+    assert "its directory must be there and writable" in ended.err

@@ -325,3 +325,16 @@ def test_no_call_is_made_beyond_the_credits(desk: Desk, played: Played):
     assert len(played.calls()) == 7
     assert (ended.facts["rows"]["invited"], ended.facts["rows"]["waiting"]) == (7, 5)
     assert ended.facts["accounts"]["kyc"]["stopped"]
+
+
+def test_a_line_of_progress_is_one_line_and_is_not_said_twice(desk: Desk):
+    desk.change(f"smtp://127.0.0.1:{smtp_port(desk)}", "smtp://127.0.0.1:1")
+    desk.change('first = "20 ms"\nmost = "50 ms"', 'first = "1 minute"\nmost = "1 minute"')
+    ended = desk.onboard("run", desk.list_of(customers(1)), "--patience", "1 s")
+    progress = [line for line in ended.lines if " of 1 out" in line]
+    assert progress[-1].endswith("SMTP connection refused at connect")
+    assert len(set(progress)) == len(progress)
+
+
+def smtp_port(desk: Desk) -> str:
+    return desk.config.read_text("utf-8").partition("smtp://127.0.0.1:")[2].partition('"')[0]

@@ -2,12 +2,16 @@
 
 import logging
 import sys
+from errno import EDQUOT, EFBIG, ENOSPC, EROFS
 
 import click
 
 from worker.cli.commands import main_group
 from worker.cli.exits import COULD_NOT_START, DONE, INTERRUPTED, NEEDS_A_PERSON
 from worker.cli.invocation import Invocation, start_logging
+
+# Why nothing more can be written, to a file or to standard output: no bug, and nothing to be repeated by itself.
+FULL = frozenset({ENOSPC, EDQUOT, EFBIG, EROFS})
 
 
 def main() -> None:
@@ -27,6 +31,9 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(COULD_NOT_START)  # the reader of our output has gone
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            click.echo(f"what was to be written is cut off: {error.strerror}", err=True)
+            sys.exit(NEEDS_A_PERSON)
         logging.getLogger(__name__).exception("a bug")
         click.echo(f"onboard: a bug: {type(error).__name__}; --log-level debug --log-file FILE keeps more", err=True)
         sys.exit(NEEDS_A_PERSON)

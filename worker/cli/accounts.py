@@ -16,6 +16,7 @@ from worker.store import places
 from worker.substitutes import take_overs
 from worker.timestamps import written_if_any
 
+WORKING = "working"
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 
 
@@ -34,15 +35,26 @@ def list_accounts(invocation: Invocation, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"accounts": facts}))
         return
-    names = ("account", "provider", "budget", "limits", "places", "credits", "now")
-    # Folded, not cut off: a narrow terminal must not keep back when a pause ends.
-    table = Table(*(Column(name, overflow="fold") for name in names), box=None, padding=(0, 2))
+    names = ("account", "provider", "limits", "places", "credits", "now")
+    table = Table(*(Column(name, overflow="fold") for name in names), box=None, padding=(0, 2, 0, 0))
     for item in facts:
         spent = f"{item['credits_used']:,} used" if item["credits_left"] is None else f"{item['credits_left']:,} left"
-        table.add_row(
-            item["account"], item["provider"], item["budget"], _limits(item), _places(item), spent, _now(item)
+        row = (
+            item["account"],
+            item["provider"],
+            _limits(item),
+            _places(item),
+            spent,
+            _standing(item).partition(" ")[0],
         )
+        table.add_row(*(cell.rstrip(":") for cell in row))
     Console(highlight=False, markup=False).print(table)
+    # What may be long has a line of its own, which no terminal is too narrow for.
+    for item in facts:
+        if item["budget"] not in (item["account"], f"sender/{item['account']}") and item["provider"] != "sender":
+            click.echo(f"{item['account']} shares the budget {item['budget']}")
+        if _now(item) != WORKING:
+            click.echo(f"{item['account']} is {_now(item)}")
 
 
 @account.command("resume")
@@ -135,4 +147,4 @@ def _standing(item: dict[str, Any]) -> str:
         return f"stopped: {item['stop_reason']}"
     if item["paused_until"]:  # its reason says so where it is the breaker's
         return f"paused until {item['paused_until']}: {item['pause_reason']}"
-    return "working"
+    return WORKING

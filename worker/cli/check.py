@@ -170,7 +170,8 @@ def _show(facts: dict[str, Any], problems: list[tuple[int, FieldProblem]], error
         console.print(f"cannot finish: {ends['limited_by']}", markup=False)
     for row, found in problems[:SHOWN_PROBLEMS]:
         hint = f" ({found.hint})" if found.hint else ""
-        console.print(f"row {row}, {found.column}: {found.problem}{hint}", markup=False)
+        where = f"row {row}, {found.column}" if found.column else f"row {row}"
+        console.print(f"{where}: {found.problem}{hint}", markup=False)
     if len(problems) > SHOWN_PROBLEMS:
         where = f"see {errors}" if errors else "--errors FILE writes them all"
         console.print(f"… and {len(problems) - SHOWN_PROBLEMS:,} more problems; {where}", markup=False)

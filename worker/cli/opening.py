@@ -29,6 +29,22 @@ def settings_of(config: Path | None) -> Settings:
     return settings
 
 
+# What SQLite says of its file, and what is meant.
+MEANT = {
+    "unable to open database file": "its directory must be there and writable, for SQLite keeps files beside it",
+    "attempt to write a readonly database": "the file and its directory must be writable",
+    "database or disk is full": "the disk that it lies on is full",
+    "file is not a database": "database.url names another kind of file, or what is left of one",
+}
+
+
+def does_not_answer(error: sa.exc.DatabaseError) -> str:
+    """What the database said, for people, and what to do where that is known."""
+    said = reason(error)
+    hint = f" (database.url: {MEANT[said]})" if said in MEANT else ""
+    return f"the database does not answer: {said}{hint}"
+
+
 @contextmanager
 def parts_of(settings: Settings, *, migrate: bool) -> Iterator[Parts]:
     """As `Invocation.parts` says."""
@@ -54,6 +70,6 @@ def parts_of(settings: Settings, *, migrate: bool) -> Iterator[Parts]:
         # A DatabaseError as such is what SQLite says of a file that is none; the other kinds are bugs.
         if type(error) not in (sa.exc.OperationalError, sa.exc.DatabaseError):
             raise
-        raise CannotStart(f"the database does not answer: {reason(error)}") from None
+        raise CannotStart(does_not_answer(error)) from None
     finally:
         parts.close()

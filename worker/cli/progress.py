@@ -55,18 +55,22 @@ class _Lines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._told = 0.0
-        self._line = ""
+        self._line = self._last = ""
 
     def show(self, counts: BatchCounts, waits_for: str) -> None:
         self._line = line_of(counts, waits_for)
         if time.monotonic() - self._told >= PLAIN_EVERY:
             self._told = time.monotonic()
-            self._console.print(self._line, markup=False, highlight=False)
-            self._line = ""
+            self._say()
 
     def last(self) -> None:
-        if self._line:
-            self._console.print(self._line, markup=False, highlight=False)
+        if self._line != self._last:
+            self._say()
+
+    def _say(self) -> None:
+        # A line is a line, however narrow: it is read by scripts and kept in logs.
+        self._console.print(self._line, markup=False, highlight=False, soft_wrap=True)
+        self._last = self._line
 
 
 def line_of(counts: BatchCounts, waits_for: str = "") -> str:

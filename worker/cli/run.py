@@ -124,7 +124,7 @@ def _exit_code(
         return NEEDS_A_PERSON
     if stand is Stand.STOPPED or any(account["stopped"] for account in facts["accounts"].values()):
         for name, reason in sorted(stopped.items()):
-            click.echo(f"{name} is stopped: {reason}; put it right and run again", err=True)
+            click.echo(f"{name} is stopped: {reason.rstrip('.')}; put it right and run again", err=True)
     if stand is Stand.LATER:
         left = facts["rows"]["waiting"] + facts["rows"]["issued"]
         if facts["state"] == BatchState.PAUSED:

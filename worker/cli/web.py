@@ -13,11 +13,11 @@ from worker.bootstrap import Parts
 from worker.celery_settings import why_not_with_workers
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, start_logging
+from worker.cli.opening import does_not_answer
 from worker.settings import Settings, SettingsError
 from worker.settings.addresses import bind_address, is_loopback
 from worker.settings.rules import NOBODY_KNOWN, knows_anybody
 from worker.store import schema
-from worker.store.database import reason
 from worker.web import app, no_bell
 from worker.web.lots import Ring
 from worker.web.server import serve
@@ -67,7 +67,7 @@ def web(invocation: Invocation, bind: str | None) -> None:
         asyncio.run(serve(app(parts, ring=_ring(settings)), host=host, port=port, started=started))
     except sa.exc.DatabaseError as error:
         # Of a SQLite file, which is upgraded before anybody is listened to; the other databases are waited for.
-        raise CannotStart(f"the database does not answer: {reason(error)}") from None
+        raise CannotStart(does_not_answer(error)) from None
     except OSError as error:
         raise CannotStart(f"{host}:{port} cannot be listened on: {error.strerror or error}") from None
     finally:

@@ -101,7 +101,9 @@ class Invitations(Section):
         description="The channel to try after a bounce, where the row has it.",
         json_schema_extra={"default": "none"},
     )
-    messages_per_customer: Whole = Field(6, ge=1, le=100, description="Never more messages to one customer.")
+    messages_per_customer: Whole = Field(
+        6, ge=1, le=100, description="Never more messages to one customer, all channels together."
+    )
     timezone: ZoneName = Field(
         "UTC", description="Whose quiet hours are kept for a customer of whom neither zone, phone nor country is known."
     )
