@@ -29,6 +29,7 @@ class Results(Generic[I, O, R]):
         self._in_thread = in_thread
         self._stopping = stopping
         self._outage = Outage(log, logging.WARNING)
+        self._why = ""
         self._gives_up_at: datetime | None = None  # once the process is to end: not anew for each lot
 
     async def write(self, results: list[R]) -> None:
@@ -56,16 +57,22 @@ class Results(Generic[I, O, R]):
                 await self._in_thread(write, *arguments, self._clock())
                 self._outage.over(f"{self._work.name}: the database is there again")
                 return
-            except sa.exc.OperationalError:
+            except sa.exc.OperationalError as error:
                 now = self._clock()
                 if self._gives_up_at is None and self._stopping.is_set():
                     self._gives_up_at = now + STOP_PATIENCE
                 if self._gives_up_at is not None and now >= self._gives_up_at:
                     log.error("%s: %d results are lost: the database stayed away", self._work.name, count)
                     return
-                await self.wait()
+                await self.wait(str(error.orig))
 
-    async def wait(self) -> None:
-        """Wait a little for the database, and say that it is away: once, not each time."""
-        self._outage.lasts(f"{self._work.name}: the database is away; what came of calls waits for it", monotonic())
+    async def wait(self, said: str = "") -> None:
+        """Wait a little for the database, and say that it is away: once, not each time.
+
+        `said`: by it, or its driver; "" for what was said last.
+        """
+        if said.strip():
+            self._why = f": {said.strip().splitlines()[0]}"
+        away = f"{self._work.name}: the database is away; what came of calls waits for it{self._why}"
+        self._outage.lasts(away, monotonic())
         await asyncio.sleep(DATABASE_RETRY.total_seconds())

@@ -3,6 +3,8 @@
 import contextlib
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -127,3 +129,22 @@ def test_a_run_whose_database_is_upgraded_meanwhile_ends_with_1_and_loses_nothin
     assert busy.onboard("run", "customers.csv").code == 2
     stamp(schema.newest())
     assert busy.onboard("status", "latest", "--json").facts["rows"] == ended.facts["rows"]
+
+
+LOADING = """
+import sys
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "click":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupting())
+import worker.cli
+"""
+
+
+def test_an_interrupt_while_it_loads_is_an_interrupt_and_no_traceback():
+    ended = subprocess.run([sys.executable, "-c", LOADING], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (130, "")
+    assert ended.stderr == "interrupted; safe to run again\n"

@@ -4,11 +4,15 @@ import logging
 import sys
 from errno import EDQUOT, EFBIG, ENOSPC, EROFS
 
-import click
+try:
+    import click
 
-from worker.cli.commands import main_group
-from worker.cli.exits import COULD_NOT_START, DONE, INTERRUPTED, NEEDS_A_PERSON
-from worker.cli.invocation import Invocation, start_logging
+    from worker.cli.commands import main_group
+    from worker.cli.exits import COULD_NOT_START, DONE, INTERRUPTED, NEEDS_A_PERSON
+    from worker.cli.invocation import Invocation, start_logging
+except KeyboardInterrupt:  # loading takes long enough to be interrupted in; as below
+    sys.stderr.write("interrupted; safe to run again\n")
+    sys.exit(130)
 
 # Why nothing more can be written, to a file or to standard output: no bug, and nothing to be repeated by itself.
 FULL = frozenset({ENOSPC, EDQUOT, EFBIG, EROFS})
