@@ -169,7 +169,7 @@ async def test_a_key_may_post_so_many_and_no_more(start, sqlite_url):
 
 
 async def test_the_log_of_requests_names_routes_and_nothing_that_was_asked_for(site, caplog):
-    caplog.set_level("INFO", "access")
+    caplog.set_level("DEBUG", "access")
     await site.get("/events/box1@example.com?token=secret-1")
     await site.get("/secret-2")
     await site.client.request("SECRET3", "/healthz")

@@ -25,13 +25,17 @@ LINGERING_SECONDS = 2.0
 LAST_WORDS_SECONDS = 20.0
 
 
+def _in_words(new: Mapping[str, int]) -> str:
+    return "answered: " + ", ".join(f"{what}: {new[what]:,}" for what in sorted(new))
+
+
 class AccessLog(AbstractAccessLogger):
     """Method, route, status and time. Never the path as it was asked for, which may hold what must not be logged.
 
     A line for each request is for who looks for something: else they are counted, and said now and then.
     """
 
-    answered: Tally[str]
+    answered = Tally[str](log, _in_words)  # of all that no `listening` counts for itself
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         method = request.method if request.method in _METHODS else "-"
@@ -43,10 +47,6 @@ class AccessLog(AbstractAccessLogger):
 def _counting() -> type[AccessLog]:
     """An access log with a count of its own: aiohttp makes one of the class for each connection."""
     return type("AccessLog", (AccessLog,), {"answered": Tally[str](log, _in_words)})
-
-
-def _in_words(new: Mapping[str, int]) -> str:
-    return "answered: " + ", ".join(f"{what}: {new[what]:,}" for what in sorted(new))
 
 
 async def _say_now_and_then(answered: Tally[str]) -> None:
