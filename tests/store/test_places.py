@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from worker.models import Place
 from worker.steps import FLUSH_MARGIN
 from worker.store import places
@@ -54,6 +56,34 @@ def test_while_nothing_changes_nothing_is_locked_or_written_and_mostly_not_even_
         hold(shelf, one, "a", busy=4)
     assert [text.split()[0] for text in seen if "place" in text or "budget" in text] == ["SELECT"]
     assert not any("FOR UPDATE" in text for text in seen)
+
+
+def given_up(shelf, worker, owner):
+    """As `hold`, in a transaction that PostgreSQL ends because it crossed with another."""
+    with shelf.database.write() as connection:
+        worker.hold(connection, shelf.terms.rule, owner, lease=LEASE, busy=0, now=shelf.clock())
+        raise ZeroDivisionError
+
+
+def test_places_of_a_transaction_that_was_given_up_are_asked_for_again_as_it_is_made_anew(shelf):
+    """Else the others, who were told of none, would use them as well."""
+    one = Places()
+    with pytest.raises(ZeroDivisionError):
+        given_up(shelf, one, "a")
+    assert shelf.rows(Place) == []
+    granted = hold(shelf, one, "a")
+    assert places.in_use(shelf.database, now=shelf.clock()) == {"kyc": granted}
+
+
+def test_what_was_held_before_that_is_given_back_at_the_end(shelf):
+    one = Places()
+    hold(shelf, one, "a")
+    shelf.clock.advance(seconds=30)
+    with pytest.raises(ZeroDivisionError):
+        given_up(shelf, one, "a")
+    with shelf.database.write() as connection:
+        one.give_back(connection, shelf.terms.rule, "a")
+    assert shelf.rows(Place) == []
 
 
 def test_a_place_outlasts_every_call_of_a_row_that_is_taken_under_it(shelf):

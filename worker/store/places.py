@@ -43,6 +43,9 @@ class Places:
                 connection.execute(sa.delete(Place).where(Place.budget == rule.name, old))
                 row = {"budget": rule.name, "owner": owner, "places": granted.keep, "until": now + lease}
                 connection.execute(sa.insert(Place).values(row))
+                # Nobody has been told then: whoever makes the transaction anew, at the same time, looks again.
+                outdated = {(rule.name, owner): (granted, now - ASK_AGAIN)}
+                sa.event.listen(connection, "rollback", lambda _: self._known.update(outdated))
         self._known[rule.name, owner] = (granted, now)
         return granted.use
 
