@@ -100,8 +100,10 @@ class IssueWork:
                 channels = self.attempts.finish(self.terms, results, now=now, within=connection)
             if items:
                 opened = self._open(items, now, connection)
-            for channel in channels & along.keys():
-                along[channel].take(connection, now)
+            # In one order everywhere: each holds its sender's budget to the end.
+            for channel in along:
+                if channel in channels:
+                    along[channel].take(connection, now)
         if results:
             log_lot(self.name, [(r.opened.job.id, r.ending, r.problem, now - r.began_at) for r in results])
         of_events = [result.opened.job.is_event for result in results]

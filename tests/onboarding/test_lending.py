@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from worker.customers import Channel
 from worker.lending import LentTaking, ending
 from worker.models import Attempt, InvitationRow, Job, SessionRow
 from worker.senders.fake import FakeSender
@@ -245,6 +246,24 @@ async def test_a_bell_is_rung_for_what_was_not_taken_along(world, events, lent, 
     for one in along.values():
         mailed = (await one.taken()).opened
         assert {mails.item(opened).customer.customer_id for opened in mailed} == set(events)
+
+
+@pytest.mark.parametrize("order", [["email", "sms"], ["sms", "email"]])
+async def test_messages_on_both_channels_are_taken_in_the_order_that_all_processes_have(world, order):
+    """Each taking holds its sender's budget: in an order of their own, two processes would wait for each other."""
+    world.add(customer("Rasa", channel=Channel.BOTH))
+    work = world.parts.issue_work("kyc", world.http, ring_invite=lambda *_: None)
+    now = world.clock()
+    results = [await work.call(one) for one in work.turn([], work.take(Room(9, 9, 0, 0), now).items, now)]
+    held = []
+
+    def take_on(channel):
+        return lambda *_: held.append(channel) or TakenRows([])
+
+    along = {channel: LentTaking(take_on(channel), Room(0, 9, 0, 5), item=work.item) for channel in order}
+    with ending(along):
+        work.turn(results, [], now, along)
+    assert held == order
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["committed", "not committed"])
