@@ -204,8 +204,11 @@ class Shift(Generic[I, O, R]):
             self._ready = deque(deal([*self._ready, *taken.items], item=lambda item: item, at=self._work.at))
             if self._for_events is None:
                 self._take_at = taken.again_at
-            elif 0 < self._for_events <= len(taken.items) + len(taken.opened):
-                self._rung = True  # there may be more
+            else:
+                if taken.again_at is not None:  # no bell will ring for what was not to be had yet
+                    self._take_by(max(taken.again_at, self._took_at + TAKE_EVERY))
+                if 0 < self._for_events <= len(taken.items) + len(taken.opened):
+                    self._rung = True  # there may be more
             if taken.places is not None:
                 self._places, self._asks_at = taken.places, self._clock() + ASK_AGAIN
             if taken.opened:
@@ -326,7 +329,12 @@ class Shift(Generic[I, O, R]):
         try:
             with ending(along):
                 opened = await self._in_thread(self._work.turn, results, lot, now, along)
-        except sa.exc.SQLAlchemyError as error:
+        except Exception as error:
+            if not isinstance(error, sa.exc.SQLAlchemyError):
+                if not along:
+                    raise
+                # Perhaps a bug in what was lent, which must not cost what the calls came to.
+                log.error("%s: a turn with what follows from it ended with %s", self._work.name, type(error).__name__)
             self._away = isinstance(error, sa.exc.OperationalError)
             if self._away:
                 # What is written down and not yet called must not be: nobody could keep what came of it.

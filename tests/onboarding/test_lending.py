@@ -72,13 +72,31 @@ async def test_meanwhile_it_takes_nothing_itself_and_looks_again_for_a_bell_that
     assert rows.numbers("call") == [0, EVENTS]
 
 
-async def test_what_may_have_been_taken_is_given_back_and_not_called_for(bench, lender):
+async def test_what_may_have_been_taken_is_given_back_and_taken_again_before_it_is_called_for(bench, lender):
     shift, rows, _ = lender
     lent = shift.lend(lambda *_: TakenRows([], opened=[Opened(row) for row in rows_of(bench, EVENTS)]))
     lent.take(None, bench.clock())
     lent.end(kept=False)
     await asyncio.sleep(0.1)
-    assert (rows.numbers("call"), rows.numbers("release")) == ([0], [EVENTS])
+    happened = [what for what, number in rows.log if number == EVENTS]
+    assert happened[:4] == ["release", "take", "open", "call"]  # and nobody has rung
+
+
+async def test_what_a_limit_did_not_let_it_take_is_taken_when_it_may_be(bench, lender):
+    shift, rows, _ = lender
+    rows.waiting.append(EVENTS)
+    lent = shift.lend(take_none)
+    lent.end(kept=True)
+    await asyncio.sleep(0.5)
+    assert rows.numbers("call") == [0]
+    soon = bench.clock() + timedelta(seconds=0.5)
+    lent = shift.lend(lambda *_: TakenRows([], again_at=soon))
+    lent.take(None, bench.clock())
+    lent.end(kept=True)
+    await asyncio.sleep(0.4)
+    assert rows.numbers("call") == [0]
+    await asyncio.sleep(0.2)
+    assert rows.numbers("call") == [0, EVENTS]
 
 
 async def test_a_shift_that_is_ending_or_is_not_at_it_lends_nothing(bench, lender):
@@ -139,6 +157,25 @@ async def test_only_what_an_event_came_to_borrows(bench):
     assert await borrowed[0].taken() == TakenRows([])
 
 
+async def test_a_bug_in_what_was_lent_does_not_cost_what_the_calls_came_to(bench):
+    rows = bench.rows(0)
+    rows.waiting = [0, EVENTS]
+    turn = rows.turn
+
+    def turn_and_take(results, items, now, along=None):
+        for lent in (along or {}).values():
+            lent.take(None, now)
+        return turn(results, items, now, along)
+
+    def broken(*_):
+        raise ZeroDivisionError("a bug")
+
+    rows.turn = turn_and_take
+    await bench.run(rows, borrow=lambda: {"email": LentTaking(broken, Room(0, 1, 0, 1), item=rows.item)})
+    assert sorted(rows.written) == [0, EVENTS]
+    assert rows.numbers("call") == [EVENTS, 0]
+
+
 @pytest.mark.parametrize("error", [AWAY, ZeroDivisionError("a bug")], ids=["away", "a bug"])
 async def test_however_a_transaction_ends_what_was_lent_for_it_is_given_back(error):
     lent = LentTaking(lambda *_: TakenRows([], opened=["row"]), Room(0, 1, 0, 1), item=lambda opened: opened)
@@ -172,11 +209,10 @@ class SlowFirst(FakeSender):
     """Keeps the shift of the mails at it: the first takes some seconds."""
 
     async def send(self, message):
-        if not self.messages:
-            self.messages.append(message)
+        receipt = await super().send(message)
+        if len(self.messages) == 1:
             await asyncio.sleep(5)
-            self.messages.pop()
-        return await super().send(message)
+        return receipt
 
 
 @pytest.fixture
