@@ -104,7 +104,7 @@ class Runner:
         return key in self._shifts
 
     async def serve(self, key: str, *, for_events: bool = True) -> bool:
-        """Work what is due for `issue:ACCOUNT` or `invite:CHANNEL`; whether there was more when the time was up.
+        """Work what is due for `issue:ACCOUNT` or `invite:CHANNEL`; whether there was more when that was over.
 
         Returns at once when this process is at it already, or does not know the name. `for_events`: something of an
         event may be due, which does not wait for rows of batches to come together.

@@ -136,35 +136,40 @@ class Shift(Generic[I, O, R]):
         self._take_at = when if self._take_at is None else min(self._take_at, when)
 
     async def run(self) -> bool:
-        """Work until nothing more may be done now; whether there was more when the longest shift was over."""
-        ends_at = self._clock() + self._longest
-        self._take_at = self._clock()
+        """Work until nothing more may be done now; whether there was more when the shift was over."""
         try:
-            while True:
-                await self._settle()
-                now = self._clock()
-                ending = self._stopping.is_set() or now >= ends_at
-                self._lends = not ending
-                if ending and self._taking is None and self._ready:
-                    self._take_at = now  # what is given back is there for the next shift
-                    await self._give_back()
-                if self._turning is None:
-                    await self._begin_turn(ending=ending)
-                if not ending:
-                    self._begin_taking(self._clock())
-                self._fill(ending=ending)
-                busy = self._calls or self._taking is not None or self._turning is not None
-                if not (busy or self._ready or self._opened or self._done or self._urgent):
-                    if ending:
-                        return not self._stopping.is_set() and self._take_at is not None
-                    rung = self._rung or self._rung_for_rows
-                    if not rung and (self._take_at is None or self._take_at - self._clock() > LINGER):
-                        return False
-                await self._sleep(ending=ending)
+            more = await self._work_off()
         finally:
             self._lends = False
             # Only an exception leaves anything here: what was taken is given back, what was called is written.
             await self._wind_up()
+        # A bell that rang while it ended was told to nobody else.
+        return more or ((self._rung or self._rung_for_rows) and not self._stopping.is_set())
+
+    async def _work_off(self) -> bool:
+        ends_at = self._clock() + self._longest
+        self._take_at = self._clock()
+        while True:
+            await self._settle()
+            now = self._clock()
+            ending = self._stopping.is_set() or now >= ends_at
+            self._lends = not ending
+            if ending and self._taking is None and self._ready:
+                self._take_at = now  # what is given back is there for the next shift
+                await self._give_back()
+            if self._turning is None:
+                await self._begin_turn(ending=ending)
+            if not ending:
+                self._begin_taking(self._clock())
+            self._fill(ending=ending)
+            busy = self._calls or self._taking is not None or self._turning is not None
+            if not (busy or self._ready or self._opened or self._done or self._urgent):
+                if ending:
+                    return not self._stopping.is_set() and self._take_at is not None
+                rung = self._rung or self._rung_for_rows
+                if not rung and (self._take_at is None or self._take_at - self._clock() > LINGER):
+                    return False
+            await self._sleep(ending=ending)
 
     @property
     def _room(self) -> Room:

@@ -268,3 +268,32 @@ async def test_a_shift_that_is_cancelled_without_a_place_leaves_nothing_in_doubt
         await going
     assert set(rows.numbers("not made"))
     assert set(rows.numbers("open")) == set(rows.numbers("done") + rows.numbers("not made"))
+
+
+# At its end.
+
+
+async def test_a_bell_that_rings_while_a_shift_gives_back_its_places_is_not_lost(bench):
+    rows = bench.rows(1)
+    shift = bench.shift(rows)
+    rows.leave = shift.ring
+    assert await shift.run()
+
+
+async def test_nor_one_that_rings_while_the_last_calls_of_a_long_shift_are_waited_for(bench):
+    rows = bench.rows(1, latency={0: 5})
+    shift = bench.shift(rows, longest=timedelta(seconds=3))
+    going = asyncio.create_task(shift.run())
+    await asyncio.sleep(4)
+    shift.ring(for_events=False)
+    assert await going
+
+
+async def test_a_process_that_ends_leaves_a_bell_to_others(bench):
+    rows = bench.rows(1, latency={0: 5})
+    shift = bench.shift(rows)
+    going = asyncio.create_task(shift.run())
+    await asyncio.sleep(1)
+    bench.stopping.set()
+    shift.ring()
+    assert not await going
