@@ -11,7 +11,9 @@ from worker.endings import Kind as Why
 from worker.models import Attempt, Batch, InvitationRow, Job, SessionRow
 from worker.states import ENDED_JOBS, InvitationState, JobState, SessionState
 from worker.store.budgets import Budgets
+from worker.store.cancelling import cancel_jobs
 from worker.store.decisions import Decided, Verdict, Which
+from worker.store.withdrawing import withdraw
 
 from .beside import on_postgresql, wait_until_blocked
 from .shelf import customer
@@ -328,3 +330,25 @@ def test_cancelling_and_sending_do_not_wait_for_each_other(shelf, decide, databa
         connection.execute(sa.select(Job.id).with_for_update())
     thread.join()
     assert shelf.job("Ona").state is JobState.CANCELLED
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda connection, job, now: cancel_jobs(connection, [job.id], now=now),
+        lambda connection, job, now: withdraw(connection, {(job.customer_id, job.purpose)}, now=now),
+    ],
+    ids=["cancelled", "withdrawn"],
+)
+def test_whoever_writes_down_a_message_does_not_wait_for_its_job_that_is_being_ended(shelf, end):
+    """It holds the message, which whoever ends the job waits for where it came in meanwhile: they would cross."""
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    letters = shelf.take_letters()
+    with shelf.database.write() as connection:
+        end(connection, shelf.job("Ona"), shelf.clock())
+        with shelf.database.write() as other:
+            other.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
+            opened = shelf.handovers.open(shelf.on("email"), letters, repeatable=True, now=shelf.clock(), within=other)
+    assert len(opened) == 1

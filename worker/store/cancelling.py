@@ -19,7 +19,7 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
     Those who joined them are served on their own; one that had joined another leaves it.
     """
     query = sa.select(Job.id).where(Job.id.in_(ids), Job.state.in_(OPEN_JOBS)).order_by(Job.id)
-    ids = [row.id for row in fetch(connection, query.with_for_update())] if ids else []
+    ids = [row.id for row in fetch(connection, query.with_for_update(key_share=True))] if ids else []
     if not ids:
         return
     doubtful = calls_in_doubt(connection, ids)
@@ -52,7 +52,7 @@ def promote(connection: sa.Connection, ended: list[int], doubtful: set[int], *, 
     query = sa.select(Job.id, Job.joins).where(Job.joins.in_(ended), Job.state.in_(OPEN_JOBS)).order_by(Job.id)
     heirs: dict[int, int] = {}
     others = []
-    for row in fetch(connection, query.with_for_update()):
+    for row in fetch(connection, query.with_for_update(key_share=True)):
         if heirs.setdefault(row.joins, row.id) != row.id:
             others.append({"job_id": row.id, "heir": heirs[row.joins]})
     leads = waiting_again(now) | {"joins": None}

@@ -45,7 +45,7 @@ def _end(connection: sa.Connection, ids: list[int], *, now: datetime) -> None:
     )
     fetch(connection, messages.order_by(InvitationRow.id).with_for_update())
     jobs = sa.select(Job.id, Job.state).where(Job.id.in_(ids), Job.state.in_(OPEN_JOBS)).order_by(Job.id)
-    rows = fetch(connection, jobs.with_for_update())
+    rows = fetch(connection, jobs.with_for_update(key_share=True))
     marked = sa.update(Job).where(Job.id.in_([row.id for row in rows]))
     connection.execute(marked.values(cancelled_at=now))
     cancel_jobs(connection, [row.id for row in rows if row.state is not JobState.WORKING], now=now)
