@@ -13,7 +13,7 @@ from worker.models import Batch, CustomerRow, Job
 from worker.receiving import Receiver
 from worker.states import JobState
 
-from .events import cancelled, requested, updated
+from .events import cancelled, erased, requested, updated
 from .world import World, customer
 
 WAITS = sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
@@ -77,6 +77,59 @@ async def test_a_request_beside_another_joins_its_job(world):
     first, second = world.rows(Job)
     assert (first.joins, second.joins) == (None, first.id)
     assert len(world.rows(Batch)) == 1
+
+
+@pytest.mark.parametrize("first", ["the erasure", "the request"])
+async def test_an_erasure_beside_an_earlier_first_request_leaves_nothing_personal(world, first):
+    events = [erased("C-1", 10), requested("C-1", 5)]
+    beside(world, *(events if first == "the erasure" else reversed(events)))
+    assert [row for row in world.rows(CustomerRow) if row.sealed or row.details_at != events[0].occurred_at] == []
+    assert {job.state for job in world.rows(Job)} <= {JobState.CANCELLED}
+
+
+@pytest.mark.parametrize("first", ["the erasure", "the request"])
+async def test_an_erasure_beside_a_later_first_request_spares_it(world, first):
+    events = [erased("C-1", 5), requested("C-1", 10)]
+    beside(world, *(events if first == "the erasure" else reversed(events)))
+    assert world.row(CustomerRow).sealed is not None
+    assert world.job("C-1").state is JobState.WAITING
+
+
+@pytest.mark.parametrize("first", ["the update", "the request"])
+async def test_an_update_beside_an_earlier_first_request_is_what_is_known(world, first):
+    events = [updated("C-1", 10, locale="de"), requested("C-1", 5)]
+    beside(world, *(events if first == "the update" else reversed(events)))
+    row = world.row(CustomerRow)
+    assert (row.locale, row.country) == ("de", "LT")
+
+
+async def test_a_list_beside_a_request_that_came_after_its_customers_erasure_keeps_the_customer(world):
+    """The row that stands for the customer of the event goes while the list waits for it."""
+    Receiver(world.parts).receive([erased("C-1", 20)])
+    with ThreadPoolExecutor(1) as thread:
+        with while_uncommitted(world, requested("C-1", 10)):
+            other = thread.submit(world.add, customer("C-1"))
+            wait_until_it_waits(world, other)
+        other.result()
+    assert world.row(CustomerRow).sealed is not None
+    assert world.job("C-1").state is JobState.WAITING
+
+
+async def test_who_signs_up_twice_in_one_lot_is_served_once(world):
+    Receiver(world.parts).receive([requested("C-1", 5), requested("C-1", 10), updated("C-1", 15, locale="de")])
+    first, second = world.rows(Job)
+    assert second.joins == first.id
+    assert world.row(CustomerRow).locale == "de"
+
+
+async def test_what_a_host_takes_back_of_a_first_request_leaves_nothing(world):
+    one = requested("C-1")
+    with world.parts.database.engine.connect() as connection:
+        Receiver(world.parts).receive_within(connection, [one])
+        connection.rollback()
+    assert world.rows(CustomerRow) == world.rows(Job) == []
+    (receipt,) = Receiver(world.parts).receive([one]).receipts
+    assert receipt.outcome is Outcome.TAKEN
 
 
 async def test_an_update_beside_a_later_one_writes_over_nothing_that_is_newer(world):
