@@ -37,10 +37,13 @@ class LentTaking:
 
     def end(self, *, kept: bool) -> None:
         """The transaction is over. Where it failed nobody may know whether it was kept all the same."""
-        if kept or not self._taken.opened:
-            self._end.set_result(self._taken if kept else TakenRows([]))
+        maybe_ours = [*map(self._item, self._taken.opened), *self._taken.items]
+        if kept:
+            self._end.set_result(self._taken)
+        elif maybe_ours:
+            self._end.set_exception(Unsure(maybe_ours))
         else:
-            self._end.set_exception(Unsure([self._item(opened) for opened in self._taken.opened]))
+            self._end.set_result(TakenRows([]))
 
     async def taken(self) -> TakenRows:
         """What was taken, once that is known. Raises Unsure, as `Work.take` does."""

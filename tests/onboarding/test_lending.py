@@ -178,7 +178,8 @@ async def test_a_bug_in_what_was_lent_does_not_cost_what_the_calls_came_to(bench
 
 @pytest.mark.parametrize("error", [AWAY, ZeroDivisionError("a bug")], ids=["away", "a bug"])
 async def test_however_a_transaction_ends_what_was_lent_for_it_is_given_back(error):
-    lent = LentTaking(lambda *_: TakenRows([], opened=["row"]), Room(0, 1, 0, 1), item=lambda opened: opened)
+    both = TakenRows(["another"], opened=["row"])
+    lent = LentTaking(lambda *_: both, Room(0, 1, 0, 1), item=lambda opened: opened)
 
     def broken():
         with ending({"email": lent}):
@@ -189,7 +190,7 @@ async def test_however_a_transaction_ends_what_was_lent_for_it_is_given_back(err
         broken()
     with pytest.raises(Unsure) as caught:
         await lent.taken()
-    assert caught.value.items == ["row"]
+    assert caught.value.items == ["row", "another"]
 
 
 async def test_of_a_transaction_that_is_made_again_only_the_last_taking_counts():
