@@ -17,6 +17,7 @@ from worker.report import status
 from worker.states import InvitationState, JobState, SessionState
 from worker.store.jobs import EVENT, PAUSED
 from worker.store.sealing import ERASED, open_person
+from worker.timestamps import written
 
 from .events import at, cancelled, erased, event, requested, updated
 from .world import LIMITED, customer
@@ -444,7 +445,7 @@ async def test_the_invitation_waits_for_the_app_while_the_session_is_opened_at_o
     assert (letter.state, letter.due_at) == (InvitationState.WAITING, began + timedelta(minutes=30))
     batch = world.parts.batches.find("latest")
     told = status(world.parts, batch)
-    assert told["forecast"]["finishes_at"] == letter.due_at.isoformat(timespec="seconds")
+    assert told["forecast"]["finishes_at"] == written(letter.due_at)
     world.clock.advance(minutes=30)
     await world.work()
     assert (len(world.senders["email"].messages), len(world.asked)) == (1, 1)
