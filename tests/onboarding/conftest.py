@@ -4,8 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from worker.receiving import Receiver
 
 from .bench import Bench
 from .virtual_time import VirtualClock, VirtualLoop
@@ -44,3 +47,14 @@ async def make_on_both(
 async def bench(clock: VirtualClock) -> Bench:
     """For a shift over rows in memory."""
     return Bench(clock, asyncio.Event())
+
+
+@pytest.fixture
+async def inlet(make_on_both: Callable[..., World]) -> Callable[..., tuple[World, Receiver]]:
+    """A world, and what takes its events."""
+
+    def prepare(**how: Any) -> tuple[World, Receiver]:
+        world = make_on_both(**how)
+        return world, Receiver(world.parts)
+
+    return prepare

@@ -4,7 +4,12 @@ import itertools
 from datetime import datetime, timedelta
 from typing import Any
 
-from worker.events import Event, EventKind
+from worker.customers import Person
+from worker.events import Event, EventKind, Received
+from worker.models import CustomerRow
+from worker.store.sealing import open_person
+
+from .world import World
 
 _ids = itertools.count(1)
 # Before the tests' now.
@@ -39,3 +44,13 @@ def updated(customer_id: str, minutes: float | None = None, **data: Any) -> Even
 
 def erased(customer_id: str, minutes: float | None = None) -> Event:
     return event(EventKind.ERASED, {"customer_id": customer_id}, minutes)
+
+
+def outcomes(received: Received) -> list[str]:
+    return [receipt.outcome.value for receipt in received.receipts]
+
+
+def person(world: World, customer_id: str) -> Person:
+    """As the database knows the customer."""
+    row = world.row(CustomerRow, customer_id=customer_id)
+    return open_person(world.parts.keyring, customer_id, row.sealed)
