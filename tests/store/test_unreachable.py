@@ -14,7 +14,7 @@ from worker.keyring import Keyring, new_key
 from worker.models import Attempt, Budget, InvitationRow, Job, SessionRow, Suppression
 from worker.pacing import Limit
 from worker.quiet import QuietHours
-from worker.states import InvitationState, JobState
+from worker.states import InvitationState, JobState, SessionState
 from worker.store.decisions import Decisions, Which
 from worker.store.expiring import Expiring
 from worker.store.jobs import EVENT
@@ -117,6 +117,19 @@ def test_who_is_in_the_app_is_to_have_the_link_there(shelf, keep):
     shelf.add(customer("Ona"), priority=EVENT)
     shelf.set(Job, invite_at=shelf.clock() + timedelta(hours=1))
     assert ids(shelf.take()) == ["Ona"]
+
+
+def test_the_first_session_of_an_event_may_be_what_its_sender_waits_for_and_another_is_not(shelf, keep):
+    keep(email=Reason.BOUNCE)
+    shelf.add(customer("Ona"), priority=EVENT)
+    assert len(shelf.issue(lifetime=timedelta(days=1))) == 1
+    assert shelf.take_letters() == []
+    assert end(shelf) == FAILED
+    shelf.clock.advance(days=2)
+    shelf.set(SessionRow, state=SessionState.EXPIRED, look_at=None)
+    shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), reason="")
+    assert shelf.take() == []
+    assert end(shelf) == FAILED
 
 
 def test_a_call_in_doubt_is_looked_up_all_the_same_and_not_made_again(shelf, keep):

@@ -171,7 +171,7 @@ class Jobs:
             ]
             reviewed = reviewing.put_back(connection, due, now=now)
             due = [row for row in due if row.id not in reviewed]
-            concerned = [row for row in due if around[row.id].any_suppressed and postponing.may_wait(row, now=now)]
+            concerned = [row for row in due if around[row.id].any_suppressed and unreachable.may_end(row, now=now)]
             people = self._people(concerned, around)
             nobody = unreachable.unreachable(connection, self._keyring, concerned, people, fallback=terms.fallback)
             unreachable.end(connection, due, nobody, now=now)

@@ -17,8 +17,9 @@ from worker.keyring import Keyring
 from worker.leaving import SUPPRESSED
 from worker.models import InvitationRow, Job, SessionRow, Suppression
 from worker.states import InvitationState, JobState, SessionState
-from worker.store import lots
+from worker.store import lots, postponing
 from worker.store.outbox import tell_of_jobs
+from worker.store.priorities import EVENT
 from worker.store.sessions import FIRST
 from worker.store.suppressing import reachable
 from worker.suppression import DETAILS as WHY
@@ -51,6 +52,15 @@ _END = lots.Change(
     },
     by="job_id",
 )
+
+
+def may_end(row: sa.Row[Any], *, now: datetime) -> bool:
+    """Whether a taken job asks for a session for the sake of a message alone.
+
+    The first one of an event may be what its sender waits for: for somebody who is in the app right now.
+    """
+    awaited = row.priority == EVENT and row.session_id is None
+    return not awaited and postponing.may_wait(row, now=now)
 
 
 def unreachable(
