@@ -205,8 +205,8 @@ class Jobs:
             self._close(terms, closed, probe=granted.probe, now=now)
         free_from = slots.at(len(due)) if slots.interval else now
         again_at = ask_at(free_from, horizon=horizon, now=now) if shared.more else None
-        called_for = {row.id for row in due}
-        moved_on = [row for row in rows if row.id not in called_for | later.keys() | nobody.keys() | reviewed]
+        stayed = {row.id for row in due} | later.keys() | nobody.keys() | reviewed
+        moved_on = [row for row in rows if row.id not in stayed]
         adopted = {channel for row in moved_on for channel in invitation_channels(row.channel)}
         return TakenJobs(jobs, again_at=again_at, places=places, adopted_channels=frozenset(adopted))
 
