@@ -30,7 +30,7 @@ help: ## List what there is (this).
 install: .venv/.runtime ## Prepare .venv, with the command .venv/bin/onboard.
 
 demo: .venv/.runtime ## Invite 1,000 invented customers; providers and mailbox are played, nothing leaves this machine.
-	@$(PY) -m worker.demo
+	@$(PY) -m worker.sandbox.demo
 
 run: .venv/.runtime ## Invite your own: make run LIST=customers.csv CONFIG=onboarding.toml
 	@if [ -z "$$LIST" ]; then \

@@ -1,6 +1,6 @@
 """What Celery runs with, for operators to read: `python -c 'import celeryconfig'` with ONBOARDING_CONFIG set.
 
-Nothing reads this file: the settings are the package's own (worker/celery_settings.py), so that an installed
+Nothing reads this file: the settings are the package's own (worker/runtime/celery_settings.py), so that an installed
 wheel has them too.
 """
 

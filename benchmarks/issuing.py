@@ -16,7 +16,7 @@ from benchmarks.processes import say
 from benchmarks.provider import answering, nginx
 from benchmarks.services import postgresql, redis
 from benchmarks.sides import Figure, Stage
-from worker.keyring import new_key
+from worker.foundation.keyring import new_key
 
 BARE, NAIVE = "bare aiohttp loop, one process", "a Celery task for each customer, `-c 2`"
 SIDES: dict[str, Callable[[Stage, int], Figure]] = {

@@ -21,9 +21,9 @@ import psycopg
 from benchmarks.events import Feeder
 from benchmarks.processes import ONBOARD, Failed, Meter, cpu_seconds, free_port, onboard, running, say, wait_for
 from benchmarks.services import Server, database_url, driver_url, postgresql, rabbitmq
-from worker.clock import system_clock
-from worker.keyring import new_key
-from worker.pacing import Limit
+from worker.domain.limits.rate_limits import Limit
+from worker.foundation.clock import system_clock
+from worker.foundation.keyring import new_key
 
 # From the first call to the first event: the second worker's bell, connections, and what is planned and compiled once.
 WARM_UP = 5.0

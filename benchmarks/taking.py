@@ -22,26 +22,27 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from worker.budgets import BudgetRule
-from worker.clock import system_clock
-from worker.customers import Channel, Customer, Person
-from worker.endings import Done, RetryPolicy
-from worker.keyring import Keyring, new_key
-from worker.sessions import ExpirySource, Session
-from worker.store import schema
-from worker.store.attempts import Attempts, IssueResult
-from worker.store.batches import AcceptedLine, Batches
-from worker.store.budgets import Budgets
-from worker.store.database import Database
-from worker.store.erasing import Erasing
-from worker.store.facts import Facts
-from worker.store.handovers import Handovers, InviteResult
-from worker.store.invitations import Invitations
-from worker.store.jobs import BATCH, Jobs, JobTerms
-from worker.store.leading import following
-from worker.store.letters import InvitationTerms
-from worker.store.purging import Purging
-from worker.store.sweeps import Sweeps
+from worker.domain.limits.budgets import BudgetRule
+from worker.domain.model.customers import Channel, Customer, Person
+from worker.domain.model.endings import Done, RetryPolicy
+from worker.domain.model.sessions import ExpirySource, Session
+from worker.foundation.clock import system_clock
+from worker.foundation.keyring import Keyring, new_key
+from worker.store.base import schema
+from worker.store.base.database import Database
+from worker.store.base.priorities import BATCH
+from worker.store.issuing.claim_jobs import Jobs, JobTerms
+from worker.store.issuing.record_results import Attempts, IssueResult
+from worker.store.limits.budgets import Budgets
+from worker.store.maintenance.due_work import Sweeps
+from worker.store.messages.claim_invitations import Invitations
+from worker.store.messages.message_context import InvitationTerms
+from worker.store.messages.record_results import Handovers, InviteResult
+from worker.store.onboarding.admission import following
+from worker.store.onboarding.batches import AcceptedLine, Batches
+from worker.store.operators.report_rows import Facts
+from worker.store.privacy.erasure import Erasing
+from worker.store.privacy.purge import Purging
 
 SERVER = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
 LOT = 100

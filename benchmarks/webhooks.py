@@ -23,7 +23,7 @@ import psycopg
 
 from benchmarks.processes import ONBOARD, cpu_seconds, free_port, listens, onboard, running, wait_for
 from benchmarks.services import database_url, driver_url, postgresql
-from worker.keyring import new_key
+from worker.foundation.keyring import new_key
 
 KEY = "a-webhook-key-of-the-benchmark"
 CONFIGURATION = """

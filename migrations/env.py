@@ -3,12 +3,12 @@
 import sqlalchemy as sa
 from alembic import context
 
-from worker.models import Base
-from worker.store.database import Database
+from worker.store.base.database import Database
+from worker.store.tables import Base
 
 config = context.config
 # A change to a table waits for whoever reads it, and all who come later wait behind the change. It gives up soon, so
-# that workers go on, and is tried again (worker/store/schema.py).
+# that workers go on, and is tried again (worker/store/base/schema.py).
 LOCK_SECONDS = 2
 
 

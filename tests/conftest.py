@@ -15,10 +15,10 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
-from worker.keyring import Keyring, new_key
-from worker.models import Base
-from worker.store import schema
-from worker.store.database import Database
+from worker.foundation.keyring import Keyring, new_key
+from worker.store.base import schema
+from worker.store.base.database import Database
+from worker.store.tables import Base
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 from trials.processes import Process, kill_group
 from trials.servers import Postgres, Server
 from trials.stage import Stage
-from worker.celery_settings import INVITE, ISSUE, QUEUES, SWEEP, celery_settings
+from worker.runtime.celery_settings import INVITE, ISSUE, QUEUES, SWEEP, celery_settings
 from worker.settings import Settings
 
 ACCOUNTS = ("kyc", "kyc-lt", "kyb", "au", "au-new")

@@ -35,7 +35,7 @@ from trials.promises import broken, late_calls, refused_by_limit, second_copies
 from trials.servers import Postgres, RabbitMq, Redis, Server, missing
 from trials.stage import Stage
 from worker.settings import load
-from worker.store.priorities import EVENT
+from worker.store.base.priorities import EVENT
 
 WORKERS, BEATS = 3, 2  # the second beat by mistake
 COMBINATIONS = (("amqp", "threads"), ("redis", "prefork"), ("amqp", "prefork"), ("redis", "threads"))

@@ -17,11 +17,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.onboarding.queue import HOUR, Case, Outcome, lived
-from tests.onboarding.virtual_time import VirtualLoop
-from tests.onboarding.world import World
-from worker.store import schema
-from worker.store.database import Database
+from tests.simulated.queue import HOUR, Case, Outcome, lived
+from tests.simulated.virtual_time import VirtualLoop
+from tests.simulated.world import World
+from worker.store.base import schema
+from worker.store.base.database import Database
 
 LONG = timedelta(hours=10)
 PAUSE = (4 * HOUR, 2 * HOUR)

@@ -6,18 +6,19 @@ For a project's own code: `from worker import request_onboarding` (docs/library.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from worker.library import EventRefused as EventRefused
-    from worker.library import request_onboarding as request_onboarding
-    from worker.library import take_event as take_event
+    from worker.runtime.python_api import EventRefused as EventRefused
+    from worker.runtime.python_api import request_onboarding as request_onboarding
+    from worker.runtime.python_api import take_event as take_event
 
-__version__ = "0.1.0"
+from worker.foundation.version import __version__ as __version__
+
 _LIBRARY = ("EventRefused", "request_onboarding", "take_event")
 
 
 def __getattr__(name: str) -> Any:
     # Only whoever asks for it loads it: every command and task imports this package.
     if name in _LIBRARY:
-        from worker import library
+        from worker.runtime import python_api as library
 
         return getattr(library, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .compose_file import ROOT
+from tests.deploy.compose_file import ROOT
 
 SCRIPT = ROOT / ".ci/run"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from .compose_file import ROOT, compose, fill_in, ours, services
+from tests.deploy.compose_file import ROOT, compose, fill_in, ours, services
 
 Check = Callable[[Any], bool]
 DURATION = re.compile(r"(?:\d+h)?(?:\d+m)?(?:\d+s)?(?:\d+ms)?")

@@ -10,14 +10,13 @@ import click
 import pytest
 from celery.bin.celery import celery
 
-from worker.celery_settings import QUEUES, celery_settings
-from worker.cli.commands import main_group
-from worker.cli.sandbox import sandbox
+from tests.deploy.compose_file import ROOT, ours, services
+from worker.cli.commands.sandbox import sandbox
+from worker.cli.registry import main_group
+from worker.runtime.celery_settings import QUEUES, celery_settings
 from worker.settings import load
 from worker.settings.addresses import is_loopback
-from worker.store.database import Database
-
-from .compose_file import ROOT, ours, services
+from worker.store.base.database import Database
 
 KEY = "A" * 43 + "="
 CONFIGURED = ["migrate", "worker", "beat", "bus", "web"]

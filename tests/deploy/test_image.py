@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from .compose_file import ROOT, services
+from tests.deploy.compose_file import ROOT, services
 
 LINES = re.sub(r"\\\n\s*", " ", (ROOT / "Dockerfile").read_text(encoding="utf-8")).splitlines()
 STEPS = [line.split(None, 1) for line in LINES if line and not line.startswith("#")]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .compose_file import ROOT
+from tests.deploy.compose_file import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = sorted(set(re.search(r"^\.PHONY: (help .*)$", MAKEFILE, re.MULTILINE)[1].split()))
@@ -103,7 +103,7 @@ def test_lint_looks_at_style_form_types_and_imports(checkout):
 def test_demo_and_record_start_the_modules_that_do_it(checkout):
     place = prepared(checkout)
 
-    assert make(place, "demo").stdout.startswith("python 2: -m worker.demo ")
+    assert make(place, "demo").stdout.startswith("python 2: -m worker.sandbox.demo ")
     assert make(place, "record").stdout.startswith("python 2: -m tests.providers.record ")
 
 

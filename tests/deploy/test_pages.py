@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .compose_file import ROOT
+from tests.deploy.compose_file import ROOT
 
 KINDS = ("*.py", "*.toml", "*.yml", "*.md", "Makefile", "Dockerfile")
 PLACES = ("worker", "migrations", "docs", "examples", "tests")

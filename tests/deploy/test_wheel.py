@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from .compose_file import ROOT
+from tests.deploy.compose_file import ROOT
 
 ENDS_WITHIN = 120.0  # seconds; reached only by what hangs
 pytestmark = pytest.mark.xdist_group("wheel")
@@ -114,10 +114,10 @@ def test_the_wheel_holds_the_package_and_nothing_beside_it(installed: Installed)
     expected |= {f"worker/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "migrations").rglob("*.*")}
     inside = {name for name in names if name.startswith("worker/")}
     assert {name for name in expected if "__pycache__" not in name} == inside
-    for name in ("py.typed", "demo/customers.csv", "pages/report.html", "migrations/env.py"):
+    for name in ("py.typed", "sandbox/demo/customers.csv", "engine/reporting/pages/report.html", "migrations/env.py"):
         assert f"worker/{name}" in inside
     assert any(re.match(r"worker/migrations/versions/0001_\w+\.py", name) for name in inside)
-    assert any(re.match(r"worker/invitations/templates/default/\w+/sms\.txt", name) for name in inside)
+    assert any(re.match(r"worker/domain/invitations/templates/default/\w+/sms\.txt", name) for name in inside)
 
 
 def test_it_says_what_it_is_and_what_it_needs(installed: Installed):
@@ -131,7 +131,7 @@ def test_it_says_what_it_is_and_what_it_needs(installed: Installed):
 
 
 def test_what_runs_is_the_wheel_and_not_the_checkout(installed: Installed, tmp_path: Path):
-    asked = "import worker, worker.store.schema as schema; print(worker.__file__); print(schema.MIGRATIONS)"
+    asked = "import worker, worker.store.base.schema as schema; print(worker.__file__); print(schema.MIGRATIONS)"
     ended = installed.run(tmp_path, "python", "-c", asked)
     package, migrations = map(Path, ended.stdout.splitlines())
     assert package.is_relative_to(installed.folder)
@@ -152,7 +152,7 @@ def test_a_list_is_checked_run_and_reported_beside_a_host_projects_own_files(
     ended = installed.run(host, "onboard", "init", "--sandbox", *sandbox)
     assert ended.returncode == 0, ended.stderr
     (package,) = installed.folder.glob("lib/python*/site-packages/worker")
-    checked = installed.run(host, "onboard", "check", str(package / "demo/customers.csv"), "--json")
+    checked = installed.run(host, "onboard", "check", str(package / "sandbox/demo/customers.csv"), "--json")
     assert checked.returncode == 1, checked.stderr  # three rows are bad, on purpose
     rows = json.loads(checked.stdout)["rows"]
     assert (rows["total"], rows["rejected"], rows["duplicate"]) == (1000, 3, 1)
@@ -186,13 +186,13 @@ def test_our_workers_start_where_a_host_project_has_a_worker_of_its_own(installe
     with subprocess.Popen(command, cwd=host, env=clean(**nobody), stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
-            assert "worker.beat" in process.stderr.readline()  # it looks for its broker
+            assert "worker.runtime.celery_beat" in process.stderr.readline()  # it looks for its broker
         finally:
             process.send_signal(signal.SIGTERM)
 
 
 def test_the_demo_runs_in_an_empty_directory(installed: Installed, tmp_path: Path):
-    ended = installed.run(tmp_path, "python", "-m", "worker.demo")
+    ended = installed.run(tmp_path, "python", "-m", "worker.sandbox.demo")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
     assert (tmp_path / "demo/report.html").is_file()

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from worker.customers import Customer, CustomerKind, Person
+from worker.domain.model.customers import Customer, CustomerKind, Person
+from worker.domain.model.sessions import SessionRequest
 from worker.providers.account import Prefill
-from worker.sessions import SessionRequest
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 API_KEY = "key-Kq3xVt9sLw"

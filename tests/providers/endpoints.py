@@ -9,16 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from worker.endings import Kind
-from worker.providers.contract import HttpAnswer, Provider
-from worker.providers.fake import FakeHttp, FakeProvider
-from worker.providers.frankieone_v1 import FrankieOneV1
-from worker.providers.frankieone_v2 import FrankieOneV2
-from worker.providers.idenfy_kyb import IdenfyKyb
-from worker.providers.idenfy_kyc import IdenfyKyc
-from worker.sessions import SessionRequest
-
-from .accounts import (
+from tests.providers.accounts import (
     ENTITY,
     PlainSecret,
     company_request,
@@ -29,9 +20,9 @@ from .accounts import (
     openapi_account,
     request,
 )
-from .bad_answers import HTML, Bad, answer
-from .frankieone_answers import FRANKIE_BAD, FRANKIE_OPENED, V1_BAD, V1_NEW_BAD, V1_OPENED
-from .idenfy_answers import (
+from tests.providers.bad_answers import HTML, Bad, answer
+from tests.providers.frankieone_answers import FRANKIE_BAD, FRANKIE_OPENED, V1_BAD, V1_NEW_BAD, V1_OPENED
+from tests.providers.idenfy_answers import (
     IDENFY_BAD,
     IDENFY_OPENED,
     IDENFY_REFUSES,
@@ -39,6 +30,14 @@ from .idenfy_answers import (
     OPENAPI_OPENED,
     spoilt_tokens,
 )
+from worker.domain.model.endings import Kind
+from worker.domain.model.sessions import SessionRequest
+from worker.providers.contract import HttpAnswer, Provider
+from worker.providers.fake import FakeHttp, FakeProvider
+from worker.providers.frankieone_v1 import FrankieOneV1
+from worker.providers.frankieone_v2 import FrankieOneV2
+from worker.providers.idenfy_kyb import IdenfyKyb
+from worker.providers.idenfy_kyc import IdenfyKyc
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,9 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from worker.endings import Kind
+from tests.providers.bad_answers import HTML, Bad, answer
+from worker.domain.model.endings import Kind
 from worker.providers.contract import HttpAnswer
-
-from .bad_answers import HTML, Bad, answer
 
 
 def frankie_says(status: int, code: str | None, message: str, *issues: tuple[str, str], **more: Any) -> HttpAnswer:

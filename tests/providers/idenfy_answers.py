@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from worker.endings import Kind
+from tests.providers.bad_answers import HTML, Bad, answer
+from worker.domain.model.endings import Kind
 from worker.providers.contract import HttpAnswer
-
-from .bad_answers import HTML, Bad, answer
 
 
 def idenfy_says(status: int, identifier: str | None, message: Any, **more: Any) -> HttpAnswer:

@@ -15,13 +15,7 @@ import vcr
 import yaml
 from vcr.request import Request
 
-from worker.endings import Kind
-from worker.providers.contract import Provider
-from worker.providers.registry import build_provider
-from worker.sandbox.faults import Fault
-from worker.sessions import SessionRequest
-
-from .accounts import (
+from tests.providers.accounts import (
     ENTITY,
     PlainAccount,
     company_request,
@@ -32,6 +26,11 @@ from .accounts import (
     openapi_account,
     request,
 )
+from worker.domain.model.endings import Kind
+from worker.domain.model.sessions import SessionRequest
+from worker.providers.contract import Provider
+from worker.providers.registry import build_provider
+from worker.sandbox.faults import Fault
 
 CASSETTES = Path(__file__).parent / "cassettes"
 SCRUBBED = "SCRUBBED"

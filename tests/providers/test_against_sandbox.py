@@ -5,15 +5,14 @@ from datetime import timedelta
 
 import pytest
 
-from worker.endings import Kind, Problem
-from worker.http import Http, open_http_session
+from tests.providers.accounts import ENTITY, FRANKIE_CUSTOMER, NOW, PlainSecret
+from tests.providers.recording import CASES, Case
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.sessions import Session
+from worker.http.client import Http, open_http_session
 from worker.providers.contract import Broken, Listing
 from worker.sandbox import Sandbox, SandboxOptions
 from worker.sandbox.faults import Fault
-from worker.sessions import Session
-
-from .accounts import ENTITY, FRANKIE_CUSTOMER, NOW, PlainSecret
-from .recording import CASES, Case
 
 LONG = timedelta(seconds=10)
 CREATED = {case.endpoint: case for case in CASES if case.name in ("created-200", "created-201")}

@@ -5,17 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.providers.answers import (
-    LONGEST_WAIT,
-    BadAnswer,
-    json_object,
-    optional_text,
-    retry_after,
-    text,
-    utc_time,
-)
-
-from .accounts import NOW
+from tests.providers.accounts import NOW
+from worker.providers.answers import LONGEST_WAIT, BadAnswer, json_object, optional_text, retry_after, text, utc_time
 
 SECRET = "tk-5d0e8b31"
 

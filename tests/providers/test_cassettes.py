@@ -7,13 +7,12 @@ from datetime import timedelta
 import pytest
 import yaml
 
-from worker.endings import Problem
-from worker.http import Http, open_http_session
+from tests.providers.accounts import API_KEY, API_SECRET, FRANKIE_CUSTOMER, NOW
+from tests.providers.recording import CASES, CASSETTES, SCRUBBED, SCRUBBED_FIELDS, Case, scrubbed, tape
+from worker.domain.model.endings import Problem
+from worker.domain.model.sessions import Session
+from worker.http.client import Http, open_http_session
 from worker.providers.contract import Broken, HttpAnswer, Listed, Listing
-from worker.sessions import Session
-
-from .accounts import API_KEY, API_SECRET, FRANKIE_CUSTOMER, NOW
-from .recording import CASES, CASSETTES, SCRUBBED, SCRUBBED_FIELDS, Case, scrubbed, tape
 
 LONG = timedelta(seconds=10)
 FILES = sorted(CASSETTES.rglob("*.yaml"))

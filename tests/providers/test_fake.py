@@ -1,12 +1,11 @@
 import asyncio
 from datetime import timedelta
 
-from worker.endings import Kind, Problem
+from tests.providers.accounts import NOW, request
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.sessions import Session
 from worker.providers.contract import Broken, HttpAnswer
 from worker.providers.fake import HANG, FakeHttp, FakeProvider
-from worker.sessions import Session
-
-from .accounts import NOW, request
 
 SOON = timedelta(seconds=1)
 

@@ -3,16 +3,15 @@ from datetime import timedelta
 
 import pytest
 
-from worker.customers import CustomerKind, Person
-from worker.endings import Kind
+from tests.providers.accounts import ENTITY, NOW, customer, frankie_v1_account, request
+from tests.providers.endpoints import V1_OPENED, answer
+from worker.domain.model.customers import CustomerKind, Person
+from worker.domain.model.endings import Kind
+from worker.domain.model.sessions import ExpirySource, SessionRequest
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import Broken
 from worker.providers.frankieone import FALLBACK_LIFETIME
 from worker.providers.frankieone_v1 import FrankieOneV1
-from worker.sessions import ExpirySource, SessionRequest
-
-from .accounts import ENTITY, NOW, customer, frankie_v1_account, request
-from .endpoints import V1_OPENED, answer
 
 REFERENCE = {"kvpKey": "customer_reference", "kvpValue": "C-88123", "kvpType": "id.external"}
 CONSENT = {"kvpKey": "consent.general", "kvpValue": "true", "kvpType": "general.bool"}

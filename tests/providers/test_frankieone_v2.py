@@ -3,15 +3,23 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker.customers import CustomerKind
-from worker.endings import Kind, Problem
+from tests.providers.accounts import (
+    API_KEY,
+    ENTITY,
+    FRANKIE_CUSTOMER,
+    NOW,
+    PlainSecret,
+    customer,
+    frankie_account,
+    request,
+)
+from tests.providers.endpoints import FRANKIE_OPENED, answer
+from worker.domain.model.customers import CustomerKind
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.sessions import ExpirySource, SessionRequest
 from worker.providers.account import AccountUnusable
 from worker.providers.frankieone import FALLBACK_LIFETIME
 from worker.providers.frankieone_v2 import FrankieOneV2
-from worker.sessions import ExpirySource, SessionRequest
-
-from .accounts import API_KEY, ENTITY, FRANKIE_CUSTOMER, NOW, PlainSecret, customer, frankie_account, request
-from .endpoints import FRANKIE_OPENED, answer
 
 
 def opened(account=None, **answered):

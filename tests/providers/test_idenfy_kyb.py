@@ -3,13 +3,12 @@ from datetime import timedelta
 
 import pytest
 
-from worker.endings import Kind, Problem
+from tests.providers.accounts import NOW, company, company_request, customer, kyb_account
+from tests.providers.endpoints import KYB_OPENED, answer
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.sessions import ExpirySource, Session
 from worker.providers.account import AccountUnusable
 from worker.providers.idenfy_kyb import IdenfyKyb
-from worker.sessions import ExpirySource, Session
-
-from .accounts import NOW, company, company_request, customer, kyb_account
-from .endpoints import KYB_OPENED, answer
 
 UUID = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
 

@@ -4,14 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from worker.customers import CustomerKind, Person
-from worker.endings import Kind, Problem
+from tests.providers.accounts import API_KEY, API_SECRET, NOW, PlainSecret, customer, idenfy_account, request
+from tests.providers.endpoints import IDENFY_OPENED, answer
+from worker.domain.model.customers import CustomerKind, Person
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.sessions import ExpirySource
 from worker.providers.account import AccountUnusable
 from worker.providers.idenfy_kyc import IdenfyKyc
-from worker.sessions import ExpirySource
-
-from .accounts import API_KEY, API_SECRET, NOW, PlainSecret, customer, idenfy_account, request
-from .endpoints import IDENFY_OPENED, answer
 
 DAY = timedelta(days=1)
 

@@ -5,14 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker.customers import CustomerKind, Person
-from worker.endings import Kind, Problem
+from tests.providers.accounts import NOW, customer, idenfy_account, openapi_account, request
+from tests.providers.endpoints import IDENFY_OPENED, OPENAPI_OPENED, answer
+from worker.domain.model.customers import CustomerKind, Person
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.sessions import ExpirySource, Session
 from worker.providers.account import AccountUnusable
 from worker.providers.idenfy_kyc import IdenfyKyc
-from worker.sessions import ExpirySource, Session
-
-from .accounts import NOW, customer, idenfy_account, openapi_account, request
-from .endpoints import IDENFY_OPENED, OPENAPI_OPENED, answer
 
 DAY = timedelta(days=1)
 

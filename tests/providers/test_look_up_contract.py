@@ -6,14 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.endings import Kind, Problem
+from tests.providers.accounts import (
+    AOIFE,
+    API_KEY,
+    API_SECRET,
+    NOW,
+    PlainSecret,
+    idenfy_account,
+    openapi_account,
+    request,
+    shown_of,
+)
+from tests.providers.bad_answers import HTML, answer
+from tests.providers.endpoints import ENDPOINTS
+from worker.domain.model.endings import Kind, Problem
 from worker.providers.contract import HttpAnswer, Listed, Listing
 from worker.providers.fake import FakeProvider
 from worker.providers.idenfy_kyc import IdenfyKyc
-
-from .accounts import AOIFE, API_KEY, API_SECRET, NOW, PlainSecret, idenfy_account, openapi_account, request, shown_of
-from .bad_answers import HTML, answer
-from .endpoints import ENDPOINTS
 
 LISTS = {
     "idenfy-kyc": lambda **settings: IdenfyKyc(idenfy_account(**settings)),

@@ -2,10 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.customers import Person
+from tests.providers.accounts import AOIFE, request, shown_of
+from worker.domain.model.customers import Person
 from worker.providers.masking import LONGEST_MESSAGE, LONGEST_READ, masked
-
-from .accounts import AOIFE, request, shown_of
 
 
 def test_the_providers_own_words_are_kept():

@@ -12,17 +12,16 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import web
 
-from worker.endings import Kind, Problem
-from worker.http import LARGEST_ANSWER, Http, open_http_session
+from tests.providers.accounts import AOIFE, NOW, PlainSecret, shown_of
+from tests.providers.endpoints import ENDPOINTS, HTML, Endpoint
+from tests.providers.recording import CASES
+from tests.providers.test_against_sandbox import results
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.sessions import Session, is_stale
+from worker.http.client import LARGEST_ANSWER, Http, open_http_session
 from worker.providers.contract import Broken
 from worker.sandbox import Sandbox, SandboxOptions
 from worker.sandbox.faults import Fault
-from worker.sessions import Session, is_stale
-
-from .accounts import AOIFE, NOW, PlainSecret, shown_of
-from .endpoints import ENDPOINTS, HTML, Endpoint
-from .recording import CASES
-from .test_against_sandbox import results
 
 REAL = {name: endpoint for name, endpoint in ENDPOINTS.items() if name != "fake"}
 endpoints = pytest.mark.parametrize("endpoint", REAL.values(), ids=REAL)

@@ -7,13 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.endings import Kind, Problem
-from worker.providers import frankieone, frankieone_v1, frankieone_v2, idenfy, idenfy_kyb, idenfy_kyc
-from worker.providers.contract import Broken, HttpAnswer
-from worker.sessions import ExpirySource, Session
-
-from .accounts import AOIFE, API_KEY, API_SECRET, NOW, PlainSecret, shown_of
-from .endpoints import (
+from tests.providers.accounts import AOIFE, API_KEY, API_SECRET, NOW, PlainSecret, shown_of
+from tests.providers.endpoints import (
     ANSWERS,
     ENDPOINTS,
     FRANKIE_OPENED,
@@ -24,6 +19,10 @@ from .endpoints import (
     Endpoint,
     answer,
 )
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.sessions import ExpirySource, Session
+from worker.providers import frankieone, frankieone_v1, frankieone_v2, idenfy, idenfy_kyb, idenfy_kyc
+from worker.providers.contract import Broken, HttpAnswer
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 endpoints = pytest.mark.parametrize("endpoint", ENDPOINTS.values(), ids=ENDPOINTS)

@@ -1,13 +1,19 @@
 import pytest
 
+from tests.providers.accounts import (
+    PlainSecret,
+    frankie_account,
+    frankie_v1_account,
+    idenfy_account,
+    kyb_account,
+    openapi_account,
+)
 from worker.providers.account import AccountUnusable
 from worker.providers.frankieone_v1 import FrankieOneV1
 from worker.providers.frankieone_v2 import FrankieOneV2
 from worker.providers.idenfy_kyb import IdenfyKyb
 from worker.providers.idenfy_kyc import IdenfyKyc
 from worker.providers.registry import build_provider, shared_webhook_keys
-
-from .accounts import PlainSecret, frankie_account, frankie_v1_account, idenfy_account, kyb_account, openapi_account
 
 FRANKIE = "frankieone-v2"
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from worker.sandbox.errands import Errands
+from worker.sandbox.people.errands import Errands
 
 HOUR = timedelta(hours=1)
 HOUR_A_CENTISECOND = 360_000

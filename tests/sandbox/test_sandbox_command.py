@@ -15,9 +15,9 @@ import urllib.request
 import pytest
 from click.testing import CliRunner
 
-from worker.cli.sandbox import sandbox
+from worker.cli.commands.sandbox import sandbox
 
-START = "from worker.cli.sandbox import sandbox; sandbox()"
+START = "from worker.cli.commands.sandbox import sandbox; sandbox()"
 
 
 def start(*arguments: str) -> subprocess.Popen:

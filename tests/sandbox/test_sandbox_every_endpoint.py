@@ -6,7 +6,7 @@ import json
 import pytest
 
 from worker.sandbox import Fault, Latency, RateLimit
-from worker.sandbox.spoilt import LONG_AGO
+from worker.sandbox.endpoints.spoilt import LONG_AGO
 
 ENTITY = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77"
 

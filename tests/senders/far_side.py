@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl
 
+from worker.http.messages import Broken, HttpAnswer, HttpRequest
 from worker.senders.sms import TwilioSender
-from worker.wire import Broken, HttpAnswer, HttpRequest
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 ACCOUNT = "AC00000000000000000000000000000001"

@@ -10,13 +10,12 @@ import os
 import sys
 from datetime import timedelta
 
-from worker import __version__
-from worker.http import OwnHttp
+from tests.senders.far_side import NOW, Token, sms_sender
+from tests.senders.tape import CASES, LINK, PRODUCTION, Case, tape
+from worker.foundation.version import __version__
+from worker.http.client import OwnHttp
 from worker.sandbox import Fault, Sandbox, SandboxOptions
 from worker.senders.contract import Message
-
-from .far_side import NOW, Token, sms_sender
-from .tape import CASES, LINK, PRODUCTION, Case, tape
 
 
 async def record(case: Case) -> str:

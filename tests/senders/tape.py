@@ -9,9 +9,8 @@ import vcr
 import yaml
 from vcr.request import Request
 
-from worker.endings import Kind
-
-from .far_side import NUMBER, SERVICE
+from tests.senders.far_side import NUMBER, SERVICE
+from worker.domain.model.endings import Kind
 
 CASSETTES = Path(__file__).parent / "cassettes" / "twilio"
 SCRUBBED = "scrubbed"

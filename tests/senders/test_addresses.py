@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from worker.endings import AddressIs, Kind
+from worker.domain.model.endings import AddressIs, Kind
+from worker.http.messages import HttpAnswer
 from worker.senders.smtp_answers import Phase, refused
 from worker.senders.twilio_answers import read
-from worker.wire import HttpAnswer
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

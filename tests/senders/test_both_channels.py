@@ -5,15 +5,14 @@ from datetime import timedelta
 
 import pytest
 
-from worker.customers import Channel
-from worker.models import InvitationRow
+from tests.senders.works import customer
+from worker.domain.model.customers import Channel
+from worker.domain.model.sessions import ExpirySource, Session
+from worker.domain.model.states import InvitationState, JobState
 from worker.sandbox import Fault, Sandbox, SandboxOptions
 from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
-from worker.sessions import ExpirySource, Session
-from worker.states import InvitationState, JobState
-
-from .works import customer
+from worker.store.tables import InvitationRow
 
 EMAIL = '[email]\nurl = "smtp://127.0.0.1:{smtp}"\nfrom = "Example Bank <verify@bank.example>"\n'
 SMS = """[sms]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker import standard_webhooks
-from worker.deliveries import DeliveryNews, Fate, NotUnderstood, Stop
+from worker.domain.contact.delivery_reports import DeliveryNews, Fate, NotUnderstood, Stop
+from worker.foundation import standard_webhooks
 from worker.senders import email_callbacks
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

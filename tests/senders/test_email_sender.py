@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from worker.endings import Kind, Problem
+from worker.domain.model.endings import Kind, Problem
 from worker.senders.contract import Receipt
 
 MINUTES = timedelta(minutes=5)

@@ -4,11 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from worker.models import InvitationRow
-from worker.states import InvitationState, JobState
-
-from .conftest import DROP
-from .works import customer
+from tests.senders.conftest import DROP
+from tests.senders.works import customer
+from worker.domain.model.states import InvitationState, JobState
+from worker.store.tables import InvitationRow
 
 SECTION = """[email]
 url = "smtp://127.0.0.1:{port}"

@@ -4,11 +4,10 @@ import asyncio
 
 import pytest
 
-from worker.endings import Kind, Problem
+from tests.senders.far_side import FakeCaller, said, sms_sender
+from worker.domain.model.endings import Kind, Problem
 from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
-
-from .far_side import FakeCaller, said, sms_sender
 
 
 class FakeSide:

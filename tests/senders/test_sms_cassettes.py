@@ -5,13 +5,12 @@ import base64
 import pytest
 import yaml
 
-from worker.endings import Problem
-from worker.http import OwnHttp
+from tests.senders.far_side import NOW, sms_sender
+from tests.senders.record import message_of
+from tests.senders.tape import CASES, CASSETTES, LINK, PUBLIC_ACCOUNT, SCRUBBED, tape
+from worker.domain.model.endings import Problem
+from worker.http.client import OwnHttp
 from worker.senders.contract import Receipt
-
-from .far_side import NOW, sms_sender
-from .record import message_of
-from .tape import CASES, CASSETTES, LINK, PUBLIC_ACCOUNT, SCRUBBED, tape
 
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 FILES = sorted(CASSETTES.rglob("*.yaml"))

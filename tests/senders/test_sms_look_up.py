@@ -7,13 +7,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from worker.endings import Kind, Problem
-from worker.lookups import Nothing, Strangers
+from tests.senders.far_side import ACCOUNT, NOW, NUMBER, SERVICE, FakeCaller, Token, said, sms_sender
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.reconciliation import Nothing, Strangers
+from worker.http.messages import Broken, HttpAnswer
 from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
-from worker.wire import Broken, HttpAnswer
-
-from .far_side import ACCOUNT, NOW, NUMBER, SERVICE, FakeCaller, Token, said, sms_sender
 
 LINK = "https://verify.example.com/s?t=t0k3n"
 TO = "+37060000001"

@@ -6,10 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from worker.endings import Kind
+from tests.senders.far_side import ACCOUNT, TAKEN, Token, said, sms_sender
+from worker.domain.model.endings import Kind
 from worker.senders.contract import Receipt
-
-from .far_side import ACCOUNT, TAKEN, Token, said, sms_sender
 
 
 @pytest.fixture

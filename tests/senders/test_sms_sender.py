@@ -5,14 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from worker.endings import Cancel, Kind, Problem, RetryPolicy, ending_for
-from worker.http import OwnHttp
+from tests.senders.far_side import ACCOUNT, NOW, SERVICE, TAKEN, FakeCaller, Token, said, sms_sender
+from worker.domain.model.endings import Cancel, Kind, Problem, RetryPolicy, ending_for
+from worker.http.client import OwnHttp
+from worker.http.messages import Broken, HttpAnswer
 from worker.sandbox import Fault, Sandbox, SandboxOptions
 from worker.senders.contract import Receipt
 from worker.senders.twilio_answers import KINDS
-from worker.wire import Broken, HttpAnswer
-
-from .far_side import ACCOUNT, NOW, SERVICE, TAKEN, FakeCaller, Token, said, sms_sender
 
 HOURS = timedelta(hours=1)
 LINK = "https://verify.example.com/s?t=t0k3n"

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.deliveries import DeliveryNews, Fate, NotUnderstood, Stop, invitation_state_told
+from worker.domain.contact.delivery_reports import DeliveryNews, Fate, NotUnderstood, Stop, invitation_state_told
+from worker.domain.model.states import InvitationState
 from worker.senders import twilio_callbacks
-from worker.states import InvitationState
 
 STOP_WORDS = ["stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout", "stopp", "arrêt", "baja"]
 TOKEN = "twilio-token"

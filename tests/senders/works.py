@@ -9,16 +9,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.bootstrap import Parts
-from worker.customers import Channel, Customer, Person
-from worker.keyring import new_key
-from worker.models import Attempt, InvitationRow, Job
+from worker.domain.model.customers import Channel, Customer, Person
+from worker.engine.container import Parts
+from worker.engine.maintenance.sweep import return_leases, ringable
+from worker.engine.runner import Runner
+from worker.foundation.keyring import new_key
 from worker.providers.fake import FakeHttp, FakeProvider
-from worker.runner import Runner
 from worker.settings import load
-from worker.store.batches import AcceptedLine
-from worker.store.jobs import BATCH
-from worker.sweep import return_leases, ringable
+from worker.store.base.priorities import BATCH
+from worker.store.onboarding.batches import AcceptedLine
+from worker.store.tables import Attempt, InvitationRow, Job
 
 BASE = """
 [database]

@@ -9,12 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.settings.samples import ENVIRON, problems, tree, with_value
 from worker.settings import Settings, load
 from worker.settings.problems import show_path
 from worker.settings.reference import page_with_tables
 from worker.settings.shape import keys_of, tables_of
-
-from .samples import ENVIRON, problems, tree, with_value
 
 ROOT = Path(__file__).parents[2]
 FRANKIEONE_ONLY = ("customer_id", "customer_child_id", "channel", "jwt_key", "webhook_secret", "link")

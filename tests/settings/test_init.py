@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from worker.cli.init import init, keys
+from tests.settings.samples import ENVIRON
+from worker.cli.commands.init import init, keys
 from worker.settings import load
-
-from .samples import ENVIRON
 
 SMTP = {"SMTP_URL": "smtp+starttls://user:password@mail.example.com"}
 

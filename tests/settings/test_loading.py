@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from worker.endings import RetryPolicy
-from worker.pacing import Limit
+from tests.settings.samples import ENVIRON, KEY, loaded, problems, tree, with_value, write
+from worker.domain.limits.rate_limits import Limit
+from worker.domain.model.endings import RetryPolicy
 from worker.settings import SettingsError, load
-
-from .samples import ENVIRON, KEY, loaded, problems, tree, with_value, write
 
 
 def test_the_defaults_are_the_documented_ones(tmp_path: Path) -> None:

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value
+from tests.settings.test_every_key import KEYS, Key
 from worker.settings import Secret, SettingsError
-
-from .samples import ENVIRON, loaded, problems, tree, with_value
-from .test_every_key import KEYS, Key
 
 SECRETS = st.text("abcdefghijkmnpqrstuvwxyz%:/@{}[]\"'\\\n 0123456789", min_size=8, max_size=40).map("ZqX".__add__)
 SAME_DIRECTORY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)

@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
+from tests.settings.samples import loaded, problems, tree, with_value
+from worker.cli.commands.web import address
 from worker.cli.exits import CannotStart
-from worker.cli.web import address
-from worker.pacing import Limit
-from worker.store.leading import IN_DOUBT_FOR
-
-from .samples import loaded, problems, tree, with_value
+from worker.domain.limits.rate_limits import Limit
+from worker.store.onboarding.admission import IN_DOUBT_FOR
 
 KYB = {"provider": "idenfy-kyb", "api_key": {"env": "IDENFY_KEY"}, "api_secret": {"env": "IDENFY_SECRET"}}
 

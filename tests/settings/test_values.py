@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.settings.samples import loaded, problems, tree, with_value
 from worker.settings import QuietHours, SettingsError, load, parse_duration, show_duration
-
-from .samples import loaded, problems, tree, with_value
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,13 @@ from typing import Any
 
 import pytest
 
-from worker.keyring import Keyring
-from worker.store.database import Database
-from worker.store.decisions import Decisions
-from worker.store.failover import Failover
-
-from .ear import Ear
-from .shelf import Shelf, customer
-from .witness import TOLD, Witness
+from tests.store.ear import Ear
+from tests.store.shelf import Shelf, customer
+from tests.store.witness import TOLD, Witness
+from worker.foundation.keyring import Keyring
+from worker.store.base.database import Database
+from worker.store.maintenance.takeover import Failover
+from worker.store.operators.decisions import Decisions
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,9 +1,8 @@
 """What a person decides about a batch, in a line each, and what it is decided about."""
 
-from worker.endings import Cancel, Hold, Kind
-from worker.store.decisions import Decided, Decisions, Verdict, Which
-
-from .shelf import Shelf
+from tests.store.shelf import Shelf
+from worker.domain.model.endings import Cancel, Hold, Kind
+from worker.store.operators.decisions import Decided, Decisions, Verdict, Which
 
 IN_DOUBT = Hold(Kind.UNKNOWN.value, "it may have been carried out")
 

@@ -2,10 +2,10 @@
 
 from hashlib import sha256
 
-from worker.news import Key, Result, SessionNews
-from worker.states import SessionState
-from worker.store.hearing import Hears
-from worker.store.webhooks import ACCOUNT, Arrived, Webhooks
+from worker.domain.model.states import SessionState
+from worker.domain.verification.session_updates import Key, Result, SessionNews
+from worker.store.webhooks.provider_updates import Hears
+from worker.store.webhooks.webhooks import ACCOUNT, Arrived, Webhooks
 
 STARTED, COMPLETED, FAILED = SessionState.STARTED, SessionState.COMPLETED, SessionState.FAILED
 EXPIRED, SUPERSEDED = SessionState.EXPIRED, SessionState.SUPERSEDED

@@ -3,10 +3,9 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from worker.endings import Kind, LookUp, Problem
-from worker.store.attempts import IssueResult
-
-from .shelf import POLICY, customer
+from tests.store.shelf import POLICY, customer
+from worker.domain.model.endings import Kind, LookUp, Problem
+from worker.store.issuing.record_results import IssueResult
 
 AFTER = timedelta(seconds=15)  # the call's time-out and the margin
 LOST = Problem(Kind.UNKNOWN, "connection closed without an answer")

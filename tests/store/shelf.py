@@ -6,20 +6,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.budgets import BudgetRule
-from worker.customers import Channel, Customer, Person
-from worker.endings import Done, Ending, Kind, Problem, RetryPolicy
-from worker.models import Base, Job
-from worker.sessions import ExpirySource, Session
-from worker.store.attempts import Attempts, IssueResult
-from worker.store.batches import AcceptedLine, Batches
-from worker.store.budgets import Budgets
-from worker.store.facts import Facts
-from worker.store.handovers import Handovers, InviteResult
-from worker.store.invitations import Invitations
-from worker.store.jobs import BATCH, Jobs, JobTerms
-from worker.store.letters import InvitationTerms
-from worker.store.sweeps import Sweeps
+from worker.domain.limits.budgets import BudgetRule
+from worker.domain.model.customers import Channel, Customer, Person
+from worker.domain.model.endings import Done, Ending, Kind, Problem, RetryPolicy
+from worker.domain.model.sessions import ExpirySource, Session
+from worker.store.base.priorities import BATCH
+from worker.store.issuing.claim_jobs import Jobs, JobTerms
+from worker.store.issuing.record_results import Attempts, IssueResult
+from worker.store.limits.budgets import Budgets
+from worker.store.maintenance.due_work import Sweeps
+from worker.store.messages.claim_invitations import Invitations
+from worker.store.messages.message_context import InvitationTerms
+from worker.store.messages.record_results import Handovers, InviteResult
+from worker.store.onboarding.batches import AcceptedLine, Batches
+from worker.store.operators.report_rows import Facts
+from worker.store.tables import Base, Job
 
 WEEK = timedelta(days=7)
 POLICY = RetryPolicy()

@@ -2,13 +2,12 @@
 
 from datetime import timedelta
 
-from worker.budgets import BudgetRule
-from worker.models import Budget, Job
-from worker.store.batches import AcceptedLine
-from worker.store.failover import TakeOver
-from worker.store.jobs import BATCH
-
-from .shelf import customer
+from tests.store.shelf import customer
+from worker.domain.limits.budgets import BudgetRule
+from worker.store.base.priorities import BATCH
+from worker.store.maintenance.takeover import TakeOver
+from worker.store.onboarding.batches import AcceptedLine
+from worker.store.tables import Budget, Job
 
 HALF_AN_HOUR = timedelta(minutes=30)
 

@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
-from .shelf import customer
+from tests.store.shelf import customer
 
 
 @pytest.mark.parametrize("turn", ["one", "another"])

@@ -6,10 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.models import Outbox
-from worker.outgoing import Happened
-from worker.store.database import Database
-from worker.store.outbox import Told
+from worker.domain.events.published import Happened
+from worker.store.base.database import Database
+from worker.store.outbox.outbox import Told
+from worker.store.tables import Outbox
 
 # Every test of the store runs with somebody who is told of everything.
 TOLD = Told({"bus": frozenset(Happened)}, {"kyc": "idenfy-kyc"})

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.month.model import Rules, population
+from tests.trials.month.model import Rules, population
 from trials.month.compare import differences, margin, table
 from trials.month.run import STEP, NotEmpty, Plan, play
 

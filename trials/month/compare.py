@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from tests.month.model import Behaviour, Customer, Story, story_of
+from tests.trials.month.model import Behaviour, Customer, Story, story_of
 from trials.month.run import Lived, Month, Plan, Times
 
 COUNTS = ("sessions", "invitations", "reminders")

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import uuid4
 
-from tests.month.model import (
+from tests.trials.month.model import (
     AFTER_A_REMINDER,
     HOUR,
     IN_REVIEW,
@@ -26,9 +26,9 @@ from trials.month.agenda import Agenda
 from trials.month.post import Post
 from trials.month.providers import Held, Providers
 from trials.month.setting import PLAYED, number_of
-from worker.sandbox import plans, webhooks_idenfy, webhooks_messages
+from worker.sandbox.endpoints.opened import Opened
 from worker.sandbox.mailbox import Mail
-from worker.sandbox.opened import Opened
+from worker.sandbox.people import plans, webhooks_idenfy, webhooks_messages
 from worker.sandbox.texts import Text
 from worker.senders.contract import Message, NoLookUp, Receipt
 

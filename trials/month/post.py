@@ -17,7 +17,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from trials.month.setting import BASE_URL, MAIL_KEY, PLAYED, WEBHOOK_KEY, WEBHOOK_SECRET
-from worker.sandbox import webhooks_frankieone, webhooks_idenfy, webhooks_messages
+from worker.sandbox.people import webhooks_frankieone, webhooks_idenfy, webhooks_messages
 
 HOST = BASE_URL.partition("//")[2]
 

@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 
 from multidict import CIMultiDict
 
-from worker.sandbox.frankieone import IndividualToken
-from worker.sandbox.frankieone_v1 import IdvalidateToken
-from worker.sandbox.idenfy import KycToken, Partner
-from worker.sandbox.idenfy_kyb import KybToken
-from worker.sandbox.opened import Opened, opened_by
+from worker.http.messages import Broken, HttpAnswer, HttpRequest
+from worker.sandbox.endpoints.frankieone import IndividualToken
+from worker.sandbox.endpoints.frankieone_v1 import IdvalidateToken
+from worker.sandbox.endpoints.idenfy import KycToken, Partner
+from worker.sandbox.endpoints.idenfy_kyb import KybToken
+from worker.sandbox.endpoints.opened import Opened, opened_by
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.wire import Answer, Call, Endpoint
-from worker.wire import Broken, HttpAnswer, HttpRequest
 
 ANSWERS_AFTER = 0.08  # seconds
 

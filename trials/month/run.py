@@ -22,22 +22,22 @@ from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.month.model import DAY, ENDPOINTS, MINUTE, Customer, Rules
-from tests.onboarding.virtual_time import VirtualLoop
+from tests.simulated.virtual_time import VirtualLoop
+from tests.trials.month.model import DAY, ENDPOINTS, MINUTE, Customer, Rules
 from trials.month.agenda import Agenda
 from trials.month.people import Mailman, People
 from trials.month.post import Post
 from trials.month.providers import Providers
 from trials.month.setting import configured, id_of, number_of, write_list
-from worker.bootstrap import Parts
-from worker.caps import COUNTED
-from worker.embedded import Embedded
-from worker.importing import import_list, options_of
-from worker.models import Attempt, InvitationRow, Job, Reissued, SessionRow, Webhook
-from worker.runner import LONGEST_SHIFT, Runner
-from worker.states import InvitationState, JobState
-from worker.store import schema
-from worker.web import app
+from worker.domain.contact.caps import COUNTED
+from worker.domain.model.states import InvitationState, JobState
+from worker.engine.container import Parts
+from worker.engine.runner import LONGEST_SHIFT, Runner
+from worker.inbound.list_import import import_list, options_of
+from worker.inbound.web import app
+from worker.runtime.embedded import Embedded
+from worker.store.base import schema
+from worker.store.tables import Attempt, InvitationRow, Job, Reissued, SessionRow, Webhook
 
 STEP = MINUTE  # nothing is looked at more often: what comes within it is worked on together
 ROUNDS = 30  # at one and the same time; then something is due that nobody works

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from tests.month.model import ENDPOINTS, Behaviour, Customer, Rules
-from worker.keyring import new_key
+from tests.trials.month.model import ENDPOINTS, Behaviour, Customer, Rules
+from worker.foundation.keyring import new_key
 from worker.sandbox.options import SandboxOptions
 from worker.settings import Settings, load
 

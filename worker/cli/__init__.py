@@ -7,9 +7,9 @@ from errno import EDQUOT, EFBIG, ENOSPC, EROFS
 try:
     import click
 
-    from worker.cli.commands import main_group
     from worker.cli.exits import COULD_NOT_START, DONE, INTERRUPTED, NEEDS_A_PERSON
     from worker.cli.invocation import Invocation, start_logging
+    from worker.cli.registry import main_group
 except KeyboardInterrupt:  # loading takes long enough to be interrupted in; as below
     sys.stderr.write("interrupted; safe to run again\n")
     sys.exit(130)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from worker import logs
 from worker.cli.exits import CannotStart
+from worker.foundation import log_setup as logs
 
 if TYPE_CHECKING:
-    from worker.bootstrap import Parts
+    from worker.engine.container import Parts
     from worker.settings import Settings
-    from worker.store.batches import BatchFacts
+    from worker.store.onboarding.batches import BatchFacts
 
 
 @dataclass

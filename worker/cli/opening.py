@@ -8,13 +8,13 @@ import click
 import sqlalchemy as sa
 from alembic.util import CommandError
 
-from worker.bootstrap import Parts, not_applied_yet
 from worker.cli.exits import CannotStart
-from worker.keyring import CannotOpen
+from worker.engine.container import Parts, not_applied_yet
+from worker.foundation.keyring import CannotOpen
 from worker.providers.registry import shared_webhook_keys
 from worker.settings import Settings, SettingsError, load
-from worker.store import schema
-from worker.store.database import reason
+from worker.store.base import schema
+from worker.store.base.database import reason
 
 
 def settings_of(config: Path | None) -> Settings:

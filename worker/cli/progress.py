@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from worker.states import JobState
-from worker.store.counts import BatchCounts
+from worker.domain.model.states import JobState
+from worker.store.operators.counts import BatchCounts
 
 PLAIN_EVERY = 5.0  # seconds between lines where there is no terminal
 

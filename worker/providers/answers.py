@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from worker.endings import Kind, Problem
-from worker.wire import LONGEST_WAIT, BadAnswer, HttpAnswer, json_object, retry_after
+from worker.domain.model.endings import Kind, Problem
+from worker.http.messages import LONGEST_WAIT, BadAnswer, HttpAnswer, json_object, retry_after
 
 __all__ = [
     "LONGEST_REFERENCE",

@@ -7,11 +7,11 @@ module with these functions and a table of answers (docs/adding-a-provider.md).
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from worker.customers import Customer, FieldProblem
-from worker.endings import Kind, Problem
-from worker.lookups import Listed, Listing
-from worker.sessions import Session, SessionRequest
-from worker.wire import Broken, HttpAnswer, HttpRequest
+from worker.domain.model.customers import Customer, FieldProblem
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.reconciliation import Listed, Listing
+from worker.domain.model.sessions import Session, SessionRequest
+from worker.http.messages import Broken, HttpAnswer, HttpRequest
 
 # The words that an adapter is written in, from one place.
 __all__ = ["Broken", "HttpAnswer", "HttpRequest", "Listed", "Listing", "NoLookUp", "Provider"]

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
-from worker.customers import Customer, FieldProblem
-from worker.endings import Kind, Problem
+from worker.domain.model.customers import Customer, FieldProblem
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.answers import BadAnswer, json_object, retry_after, text
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listed, Listing
-from worker.sessions import ExpirySource, Session, SessionRequest
 
 KINDS = {
     400: Kind.BAD_INPUT,

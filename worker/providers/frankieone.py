@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from worker.endings import Kind, Problem
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable, required_secret
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text, refusal, text, utc_time
 from worker.providers.contract import HttpAnswer
 from worker.providers.links import filled, https_link, template_problem
 from worker.providers.masking import masked
-from worker.sessions import ExpirySource, Session, SessionRequest
 
 # The samples have a stray comma ("API-0400,") and three digits ("SYS-500"): what follows is ignored.
 ERROR_CODE = re.compile(r"([A-Z]{2,16})-(\d{3,4})")

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from worker.customers import Customer, CustomerKind, FieldProblem, Person
-from worker.endings import Kind, Problem
+from worker.domain.model.customers import Customer, CustomerKind, FieldProblem, Person
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings
 from worker.providers.answers import BadAnswer, json_object, optional_text
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, NoLookUp
 from worker.providers.frankieone import EPOCH, Frankie
 from worker.providers.parameters import check_parameters
-from worker.sessions import Session, SessionRequest
 
 PROVIDER = "frankieone-v1"
 PATH = "/idv/v2/idvalidate/token"

@@ -8,15 +8,15 @@ import re
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
-from worker.customers import Customer, CustomerKind, FieldProblem
-from worker.endings import Kind, Problem
+from worker.domain.model.customers import Customer, CustomerKind, FieldProblem
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings
 from worker.providers.answers import BadAnswer, json_object
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, NoLookUp
 from worker.providers.frankieone import Frankie
 from worker.providers.parameters import check_parameters
-from worker.sessions import Session, SessionRequest
 
 PROVIDER = "frankieone-v2"
 PATH = "/v2/individuals/{entity_id}/actions/idv/token"

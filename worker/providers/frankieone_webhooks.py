@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from worker.news import Key, Result, SessionNews
+from worker.domain.model.states import SessionState
+from worker.domain.verification.session_updates import Key, Result, SessionNews
 from worker.providers import jwt
 from worker.providers.account import AccountUnusable
 from worker.providers.answers import BadAnswer, optional_text
@@ -23,7 +24,6 @@ from worker.providers.webhooks import (
     same,
     word,
 )
-from worker.states import SessionState
 
 SUCCESSES = ("SUCCESS", "COMPLETED")
 CANDIDATES = 3  # headers that may be the token and are tried

@@ -10,12 +10,12 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from worker.endings import Kind, Problem
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings, required_secret
 from worker.providers.answers import BadAnswer, json_object, refusal
 from worker.providers.contract import Broken, HttpAnswer
 from worker.providers.masking import masked
-from worker.sessions import Session, SessionRequest
 
 # Sent with 400 as well as with the fitting status, so the identifier is read before the status.
 IDENTIFIERS = {

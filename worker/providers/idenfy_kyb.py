@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from worker.customers import Customer, CustomerKind, FieldProblem
-from worker.endings import Problem
+from worker.domain.model.customers import Customer, CustomerKind, FieldProblem
+from worker.domain.model.endings import Problem
+from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text, text, utc_time
 from worker.providers.bodies import json_body, merged
@@ -18,7 +19,6 @@ from worker.providers.idenfy import InvalidSession, Partner, broken, language_of
 from worker.providers.links import filled, https_link, template_problem
 from worker.providers.parameters import check_parameters, parameter_problem
 from worker.providers.parameters.idenfy_kyb import LOCALES, MOST_LIFETIME
-from worker.sessions import ExpirySource, Session, SessionRequest
 
 PROVIDER = "idenfy-kyb"
 PATH = "/kyb/tokens/"  # without the slash at its end it is another address, which redirects

@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from worker.news import Key, Result, SessionNews
+from worker.domain.model.states import SessionState
+from worker.domain.verification.session_updates import Key, Result, SessionNews
 from worker.providers.answers import BadAnswer, optional_text
 from worker.providers.idenfy_webhooks import SignedByIdenfy, event_name, nothing_new, unreadable
 from worker.providers.webhooks import (
@@ -18,7 +19,6 @@ from worker.providers.webhooks import (
     matches,
     word,
 )
-from worker.states import SessionState
 
 # The company's id is `id` in what it handed in and in reviews, and `companyId` elsewhere.
 BY_FORM = (("externalRef", Key.EXTERNAL_REF), ("id", Key.COMPANY_ID), ("clientId", Key.CLIENT_ID))

@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from worker.customers import Customer, CustomerKind, FieldProblem, Person
-from worker.endings import Kind, Problem
+from worker.domain.model.customers import Customer, CustomerKind, FieldProblem, Person
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, json_object, optional_text, text, utc_time
 from worker.providers.bodies import holds, json_body, merged
@@ -21,7 +22,6 @@ from worker.providers.idenfy import InvalidSession, Partner, broken, language_of
 from worker.providers.links import filled, https_link, template_problem
 from worker.providers.parameters import check_parameters, parameter_problem, unknown_parameter
 from worker.providers.parameters.idenfy_kyc import DEFAULT_LIFETIME, LOCALES, MOST_LIFETIME
-from worker.sessions import ExpirySource, Session, SessionRequest
 
 PROVIDER = "idenfy-kyc"
 PATH = "/api/v2/token"

@@ -5,20 +5,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from worker.news import Key, Result, SessionNews
+from worker.domain.model.states import SessionState
+from worker.domain.verification.session_updates import Key, Result, SessionNews
 from worker.providers.answers import BadAnswer
 from worker.providers.idenfy_webhooks import SignedByIdenfy, event_name, nothing_new, unreadable
-from worker.providers.webhooks import (
-    Delivery,
-    Unreadable,
-    WebhookSettings,
-    json_said,
-    matches,
-    unix_time,
-    within,
-    word,
-)
-from worker.states import SessionState
+from worker.providers.webhooks import Delivery, Unreadable, WebhookSettings, json_said, matches, unix_time, within, word
 
 LEGACY = "IDENTIFICATION"
 AUTO, MANUAL = "IDENTIFICATION_AUTO_FINISHED", "IDENTIFICATION_MANUAL_FINISHED"

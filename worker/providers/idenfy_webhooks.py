@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import re
 
-from worker.news import SessionNews
+from worker.domain.verification.session_updates import SessionNews
 from worker.providers.account import AccountUnusable
 from worker.providers.answers import BadAnswer
 from worker.providers.webhooks import LARGEST, Delivery, Unreadable, WebhookSettings, same

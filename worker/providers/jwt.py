@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from worker.wire import BadAnswer, json_object
+from worker.http.messages import BadAnswer, json_object
 
 HASHES: Mapping[str, hashes.HashAlgorithm] = {
     "RS256": hashes.SHA256(),

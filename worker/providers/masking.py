@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from worker.sessions import SessionRequest
+from worker.domain.model.sessions import SessionRequest
 
 MASK = "…"
 LONGEST_MESSAGE = 300

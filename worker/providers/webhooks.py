@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Protocol
 
-from worker.json_objects import NoObject, read_object
-from worker.news import Key, SessionNews
+from worker.domain.verification.session_updates import Key, SessionNews
+from worker.foundation.strict_json import NoObject, read_object
 from worker.providers.account import Secret
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text, utc_time
 

@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from worker.sandbox.endpoints.spoilt import spoilt
 from worker.sandbox.faults import SPOILT, STATUSES, TOO_MANY_AS_400, Draw, Fault
 from worker.sandbox.latency import wait_of
 from worker.sandbox.limits import Limits, retry_after
 from worker.sandbox.log import Entry, Log
 from worker.sandbox.options import SandboxOptions
-from worker.sandbox.spoilt import spoilt
 from worker.sandbox.wire import HTTP_ENDPOINTS, Answer, Call, Endpoint
 
 HUGE_CHUNK = b'"' + b"a" * 65_534 + b'",'

@@ -5,22 +5,22 @@ from typing import Self
 
 from aiohttp import web
 
-from worker.sandbox.customer_pages import CustomerPages
-from worker.sandbox.customers import Customers
-from worker.sandbox.errands import Errands
-from worker.sandbox.frankieone import IndividualToken
-from worker.sandbox.frankieone_v1 import IdvalidateToken
+from worker.sandbox.endpoints.frankieone import IndividualToken
+from worker.sandbox.endpoints.frankieone_v1 import IdvalidateToken
+from worker.sandbox.endpoints.idenfy import KycListing, KycToken, Partner
+from worker.sandbox.endpoints.idenfy_kyb import KybToken
+from worker.sandbox.endpoints.twilio import ListTexts, SendText
 from worker.sandbox.gate import Gate
-from worker.sandbox.idenfy import KycListing, KycToken, Partner
-from worker.sandbox.idenfy_kyb import KybToken
 from worker.sandbox.log import Entry, Log
 from worker.sandbox.mailbox import Mailbox
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.pages import Pages
-from worker.sandbox.postman import Postman
-from worker.sandbox.recipients import Recipients
+from worker.sandbox.people.customer_pages import CustomerPages
+from worker.sandbox.people.customers import Customers
+from worker.sandbox.people.errands import Errands
+from worker.sandbox.people.postman import Postman
+from worker.sandbox.people.recipients import Recipients
 from worker.sandbox.texts import Texts
-from worker.sandbox.twilio import ListTexts, SendText
 from worker.sandbox.wire import TWILIO, Answer, Call, Endpoint
 
 # Calls still being answered when the sandbox stops (delayed or hung ones) are cut off after this many seconds.

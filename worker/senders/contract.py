@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from worker.endings import Kind, Problem
-from worker.lookups import Nothing, Strangers
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.reconciliation import Nothing, Strangers
 
 
 @dataclass(frozen=True, repr=False)

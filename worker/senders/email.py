@@ -15,7 +15,7 @@ from typing import Literal
 
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPServerDisconnected, SMTPTimeoutError
 
-from worker.endings import AddressIs, Kind, Problem
+from worker.domain.model.endings import AddressIs, Kind, Problem
 from worker.senders.contract import Message, NoLookUp, Receipt
 from worker.senders.mime import From, Mailbox, compose
 from worker.senders.smtp_answers import Phase, broken, refused

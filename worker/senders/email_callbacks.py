@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from worker import standard_webhooks
-from worker.deliveries import DeliveryNews, Fate, NotUnderstood, Stop
-from worker.json_objects import NoObject, read_object
+from worker.domain.contact.delivery_reports import DeliveryNews, Fate, NotUnderstood, Stop
+from worker.foundation import standard_webhooks
+from worker.foundation.strict_json import NoObject, read_object
 
 LARGEST = 64 * 1024
 # The left part of our own Message-IDs.

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from worker.endings import Problem
-from worker.lookups import Nothing, Strangers
+from worker.domain.model.endings import Problem
+from worker.domain.model.reconciliation import Nothing, Strangers
 from worker.senders.contract import Message, Receipt
 
 

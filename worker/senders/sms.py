@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
-from worker.endings import Kind, Problem
-from worker.lookups import Nothing, Strangers
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.reconciliation import Nothing, Strangers
+from worker.http.messages import Broken, HttpAnswer, HttpRequest
 from worker.senders.contract import Message, Receipt
 from worker.senders.twilio_answers import Sought, broken, read, read_list
-from worker.wire import Broken, HttpAnswer, HttpRequest
 
 Read = TypeVar("Read")
 SERVICE = "MG"  # what a messaging service's sid begins with

@@ -8,7 +8,7 @@ import re
 from datetime import timedelta
 from enum import StrEnum
 
-from worker.endings import AddressIs, Kind, Problem
+from worker.domain.model.endings import AddressIs, Kind, Problem
 from worker.senders.masking import mask
 
 GREYLISTING = timedelta(minutes=5)  # a greylisting server wants to see that we come back, not at once

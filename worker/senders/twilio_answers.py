@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from worker.endings import AddressIs, Kind, Problem
-from worker.lookups import Nothing, Strangers
+from worker.domain.model.endings import AddressIs, Kind, Problem
+from worker.domain.model.reconciliation import Nothing, Strangers
+from worker.http.messages import BadAnswer, Broken, HttpAnswer, json_object, retry_after
 from worker.senders.contract import Receipt
 from worker.senders.masking import mask
-from worker.wire import BadAnswer, Broken, HttpAnswer, json_object, retry_after
 
 OPTED_OUT = 21610
 KINDS = {

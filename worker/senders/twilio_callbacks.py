@@ -10,8 +10,8 @@ import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
-from worker.deliveries import DeliveryNews, Fate, NotUnderstood, Stop
-from worker.endings import Kind
+from worker.domain.contact.delivery_reports import DeliveryNews, Fate, NotUnderstood, Stop
+from worker.domain.model.endings import Kind
 from worker.senders.twilio_answers import KINDS, OPTED_OUT
 
 SIGNATURE = "x-twilio-signature"

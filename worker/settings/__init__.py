@@ -1,6 +1,6 @@
 """The typed configuration. Only this package reads onboarding.toml and the environment."""
 
-from worker.quiet import QuietHours
+from worker.domain.contact.quiet_hours import QuietHours
 from worker.settings.accounts import Account
 from worker.settings.durations import parse_duration, show_duration
 from worker.settings.load import load

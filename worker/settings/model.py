@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from worker.endings import RetryPolicy
+from worker.domain.model.endings import RetryPolicy
 from worker.settings.accounts import Account
 from worker.settings.outside import Bus, Subscriber, Web
 from worker.settings.routes import Route, check_column

@@ -5,8 +5,8 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
-from worker.events import EventKind
-from worker.pacing import Limit
+from worker.domain.events.incoming import EventKind
+from worker.domain.limits.rate_limits import Limit
 from worker.settings.addresses import bind_address
 from worker.settings.users import Users
 from worker.settings.values import BaseUrl, Bind, BrokerUrl, Credential, Duration, Flag, Rate, Section, Text, Whole

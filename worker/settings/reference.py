@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from worker.pacing import Limit
+from worker.domain.limits.rate_limits import Limit
 from worker.settings.durations import show_duration
 from worker.settings.model import Settings
 from worker.settings.shape import bare, keys_of, tables_of

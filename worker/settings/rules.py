@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from worker.quiet import apart
-from worker.sessions import default_floor
+from worker.domain.contact.quiet_hours import apart
+from worker.domain.model.sessions import default_floor
 from worker.settings.accounts import FRANKIEONE, IDENFY, Account
 from worker.settings.addresses import is_loopback
 from worker.settings.durations import show_duration

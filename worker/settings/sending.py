@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from worker.pacing import Limit
+from worker.domain.limits.rate_limits import Limit
 from worker.settings.addresses import SmtpServer
 from worker.settings.secrets import Secret
 from worker.settings.values import (

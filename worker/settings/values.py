@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Strict, ValidationInfo
 
-from worker import zones
-from worker.pacing import Limit
-from worker.quiet import QuietHours
+from worker.domain.contact import time_zones as zones
+from worker.domain.contact.quiet_hours import QuietHours
+from worker.domain.limits.rate_limits import Limit
 from worker.settings import addresses
 from worker.settings.durations import parse_duration
 from worker.settings.secrets import Secret

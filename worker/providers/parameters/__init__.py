@@ -7,7 +7,7 @@ table is a module of this package and one entry in `tables.TABLES`; docs/provide
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from worker.customers import FieldProblem
+from worker.domain.model.customers import FieldProblem
 from worker.providers.bodies import nested
 from worker.providers.parameters.spec import Parameter, Type
 from worker.providers.parameters.tables import PROVIDERS, Table, find, nearest, tables_of

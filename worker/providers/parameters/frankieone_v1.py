@@ -7,14 +7,7 @@ sent only when the customer's own line says true.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from worker.providers.parameters.frankieone import (
-    APPLICANT,
-    APPLICATION,
-    COUNTRY,
-    DOCUMENT_TYPE,
-    REFERRER,
-    RELAY,
-)
+from worker.providers.parameters.frankieone import APPLICANT, APPLICATION, COUNTRY, DOCUMENT_TYPE, REFERRER, RELAY
 from worker.providers.parameters.frankieone_v1_organisation import ORGANISATION, shaped
 from worker.providers.parameters.spec import Parameter, Type
 

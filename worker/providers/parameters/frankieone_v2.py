@@ -3,14 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from worker.providers.parameters.frankieone import (
-    APPLICANT,
-    APPLICATION,
-    COUNTRY,
-    DOCUMENT_TYPE,
-    REFERRER,
-    RELAY,
-)
+from worker.providers.parameters.frankieone import APPLICANT, APPLICATION, COUNTRY, DOCUMENT_TYPE, REFERRER, RELAY
 from worker.providers.parameters.spec import Parameter, Type
 
 PARAMETERS = (

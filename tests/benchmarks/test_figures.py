@@ -1,0 +1,155 @@
+"""The instruments of benchmarks/: a figure that cannot be wrong says nothing when it is right."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from benchmarks import issuing, latency, limits
+from benchmarks.latency import STAGES, Waits, mails_of_events, stages_of
+from benchmarks.limits import Calls
+from benchmarks.processes import Failed, cpu_seconds
+from benchmarks.provider import answering, nginx
+from benchmarks.sides import Figure, expect
+from worker.domain.limits.rate_limits import Limit
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+TEN = Limit.parse("10/second")
+
+
+def entry(seconds: float, *, status: int = 201) -> dict:
+    at = (NOON + timedelta(seconds=seconds)).isoformat()
+    return {"at": at, "status": status, "processed": status == 201, "client": f"C-{seconds}"}
+
+
+def test_calls_as_fast_as_the_limit_use_all_of_it():
+    calls = Calls.of([entry(number / 10) for number in range(51)], seconds=60)
+    assert calls.used(TEN) == pytest.approx(1)
+    assert calls.refused_share == 0
+
+
+def test_a_refused_call_uses_nothing():
+    log = [entry(number / 10, status=429 if number % 5 == 1 else 201) for number in range(51)]
+    calls = Calls.of(log, seconds=60)
+    assert calls.refused_share == pytest.approx(10 / 51)
+    assert calls.used(TEN) == pytest.approx(0.8)
+
+
+def test_half_the_pace_uses_half_the_limit():
+    assert Calls.of([entry(number / 5) for number in range(26)], seconds=60).used(TEN) == pytest.approx(0.5)
+
+
+def test_what_comes_after_the_time_is_not_counted():
+    calls = Calls.of([entry(number / 10) for number in range(51)] + [entry(20)], seconds=10)
+    assert (calls.calls, calls.seconds) == (51, 5)
+
+
+def test_two_sessions_for_a_customer_are_no_figure():
+    with pytest.raises(Failed, match="two sessions"):
+        Calls.of([entry(0), entry(1) | {"client": "C-0"}], seconds=10)
+
+
+@pytest.mark.parametrize("found", [0, 1])
+def test_a_log_without_calls_is_no_figure(found):
+    with pytest.raises(Failed, match="no calls"):
+        Calls.of([entry(0)] * found, seconds=10)
+
+
+def test_a_side_that_left_a_row_out_is_no_figure():
+    expect(10, {"calls": 10, "issued rows": 10})
+    with pytest.raises(Failed, match="of 10 rows: 9 issued rows"):
+        expect(10, {"calls": 10, "issued rows": 9})
+
+
+def test_ratios_are_those_of_the_medians():
+    figures = {
+        issuing.BARE: [Figure(900, 0.1), Figure(1000, 0.1), Figure(5000, 0.1)],
+        issuing.NAIVE: [Figure(rate, 3.0, 0.3) for rate in (49, 50, 70)],
+        "ours": [Figure(rate, None) for rate in (700, 800, 801)],
+    }
+    bare, naive, ours = issuing.compared(figures)
+    assert (bare["to_bare"], bare["to_naive"]) == (1, 20)
+    assert (ours["to_bare"], ours["to_naive"], ours["cpu_per_1000"]) == (0.8, 16, None)
+    assert naive["database_cpu_per_1000"] == 0.3
+
+
+def test_the_tables_hold_every_side_and_part():
+    figures = {issuing.BARE: [Figure(1000, 0.1)], "ours": [Figure(812, 0.123, 0.04)]}
+    facts = {"machine": "2 cores", "load_before": 0.1, "rounds": 1, "places": 50, "sides": issuing.compared(figures)}
+    assert "| ours | 812 (812) |  | 0.81 | 0.123 | 0.040 |" in issuing.table(facts)
+    part = {"configured": "the server's", "limits": ["10/second"], "calls": 600, "refused": 3, "seconds": 60.0}
+    part |= {"used_share": 0.99, "refused_share": 0.005, "shown": "  kyc  10/second  \n"}
+    text = limits.table({"server": ["10/second"], "workers": 3, "seconds": 60, "parts": [part]})
+    assert "| the server's (10/second) | 600 in 60 s | 99.00% | 0.50% (3) |" in text
+    assert "  kyc  10/second\n" in text
+
+
+def at(milliseconds: float) -> datetime:
+    return NOON + timedelta(milliseconds=milliseconds)
+
+
+def mail(number: int, milliseconds: float, *, kind: str = "e") -> dict:
+    to = [f"{kind}{number}@example.com"]
+    return {"endpoint": "smtp", "status": 250, "processed": True, "at": at(milliseconds).isoformat(), "to": to}
+
+
+def test_an_event_waits_from_its_publishing_to_its_own_mail():
+    published = {f"E-{number:08}": at(100 * number) for number in range(101)}
+    entries = [mail(number, 100 * number + number + 1) for number in range(101)] + [mail(7, 5, kind="c")]
+    facts = Waits.of(published, mails_of_events(entries)).facts
+    assert facts == {"p50": 51, "p90": 91, "p99": 100, "max": 101}
+
+
+def test_an_event_without_a_mail_or_with_two_is_no_figure():
+    published = {"E-00000000": NOON, "E-00000001": NOON}
+    with pytest.raises(Failed, match="of 2 events 1 got no mail"):
+        Waits.of(published, mails_of_events([mail(0, 1)]))
+    with pytest.raises(Failed, match="two mails"):
+        Waits.of(published, mails_of_events([mail(0, 1), mail(1, 1), mail(1, 2)]))
+
+
+def test_the_stages_of_an_event_add_up_to_its_way():
+    call = {"endpoint": "idenfy-kyc", "status": 201, "processed": True, "at": at(6).isoformat(), "client": "E-00000003"}
+    way = {"E-00000003": [at(1), at(3), at(10), at(15)]}
+    (stages,) = stages_of({"E-00000003": NOON}, way, [call, mail(3, 21)])
+    assert stages == [1, 2, 3, 4, 5, 6]
+    assert len(stages) == len(STAGES)
+
+
+def test_the_table_of_latency_holds_every_part_and_stage():
+    part = {"workers": 1, "p50": 41.5, "p90": 60.0, "p99": 99.0, "max": 120.0, "batch_per_second": 190.1}
+    part |= {
+        "used_share": 0.999,
+        "refused": 0,
+        "cpu": 0.5,
+        "cpu_beside": 0.1,
+        "database_cpu": 0.2,
+        "commits_per_second": 99.5,
+    }
+    part |= {"stages": {name: [index + 0.5, 9.0] for index, name in enumerate(STAGES)}}
+    given = {"events": 500, "rate": 10, "rows": 20_000, "limit": "200/second", "latency": "5ms", "cores": 2}
+    text = latency.table(given | {"load_after": 1.5, "parts": [part, part | {"workers": 2}]})
+    assert "| 2 | 41.5 ms | 60 ms | 99 ms | 120 ms | 190.1 | 99.9% | 0 | 50% | 10% | 20% | 99.5 |" in text
+    assert f"| {STAGES[2]} | 2.5 ms, 9 ms | 2.5 ms, 9 ms |" in text
+
+
+def test_the_processor_time_of_a_process_that_has_ended_is_none_of_ours():
+    assert cpu_seconds([2**22 + 1]) in (0, None)  # beyond the largest number of a process
+
+
+@pytest.mark.parametrize("program", [nginx(), None], ids=["nginx", "python"])
+async def test_the_provider_counts_its_calls_and_not_who_looks(program, request, tmp_path: Path):
+    if request.node.callspec.id == "nginx" and program is None:
+        pytest.skip("nginx is not installed")
+    with answering(tmp_path, program=program) as provider:
+        assert [provider.answered(), provider.answered()] == [0, 0]
+        async with aiohttp.ClientSession() as session:
+            references = set()
+            for _ in range(3):
+                async with session.post(f"{provider.url}/api/v2/token", json={"clientId": "C-1"}) as answer:
+                    assert answer.status == 201
+                    references.add((await answer.json())["scanRef"])
+        assert (provider.answered(), len(references)) == (3, 3)
+        provider.forget()
+        assert provider.answered() == 0

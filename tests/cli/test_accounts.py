@@ -1,0 +1,180 @@
+"""`account list` and `account resume`: what each account may do now, and trying a stopped one again."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from tests.desk.desk import Desk, Played, customers
+
+FACTS = [
+    "account",
+    "provider",
+    "budget",
+    "limits",
+    "limit_found",
+    "concurrency",
+    "places_in_use",
+    "credits_used",
+    "credits_left",
+    "paused_until",
+    "pause_reason",
+    "stopped_at",
+    "stop_reason",
+    "failures",
+    "breaker_opened_at",
+    "taken_over_by",
+]
+
+
+def change_budget(desk: Desk, account: str, **values: object) -> None:
+    budget = of(desk, account)["budget"]
+    columns = ", ".join(f"{name} = ?" for name in values)
+    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
+        update = f"UPDATE budget SET {columns} WHERE name = ?"  # noqa: S608 -- the columns' names are the tests' own
+        connection.execute(update, (*values.values(), budget))
+
+
+def of(desk: Desk, account: str) -> dict[str, object]:
+    (only,) = (
+        item for item in desk.onboard("account", "list", "--json").facts["accounts"] if item["account"] == account
+    )
+    return dict(only)
+
+
+def test_each_account_and_sender_is_listed_with_what_it_may_do(desk: Desk):
+    facts = desk.onboard("account", "list", "--json").facts
+    assert list(facts) == ["accounts"]
+    named = [item["account"] for item in facts["accounts"]]
+    assert {"kyc", "au"} <= set(named[:-2])
+    assert named[-2:] == ["email", "sms"]
+    assert all(list(item) == FACTS for item in facts["accounts"])
+    kyc = of(desk, "kyc")
+    assert (kyc["provider"], kyc["limits"], kyc["concurrency"]) == ("idenfy-kyc", ["2000/second"], 100)
+    assert (kyc["credits_used"], kyc["credits_left"], kyc["stopped_at"], kyc["paused_until"]) == (0, None, None, None)
+    assert of(desk, "email")["provider"] == "sender"
+
+
+def test_a_limit_that_was_found_is_shown_beside_the_one_configured(desk: Desk):
+    change_budget(desk, "kyc", pace_rate=25.0)
+    kyc = of(desk, "kyc")
+    assert (kyc["limits"], kyc["limit_found"]) == (["2000/second"], "25/second")
+    shown = "".join(desk.onboard("account", "list").out.split())  # however narrow the terminal is
+    assert "configured," in shown
+    assert "25/second" in shown
+
+
+def test_the_places_in_use_are_shown_and_nobody_holds_any_after_a_run(desk: Desk):
+    desk.onboard("run", desk.list_of(customers(3)))
+    kyc, email = of(desk, "kyc"), of(desk, "email")
+    assert (kyc["places_in_use"], kyc["concurrency"], email["places_in_use"]) == (0, 100, None)
+    until = "2999-01-01 00:00:00.000000"
+    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
+        connection.execute("INSERT INTO place VALUES (?, 'other:1', 7, ?)", (kyc["budget"], until))
+    assert of(desk, "kyc")["places_in_use"] == 7
+
+
+def test_an_open_breaker_is_shown_with_its_reason(desk: Desk):
+    told = {"blocked_until": "2999-01-01 00:00:00.000000", "pause_reason": "5 calls in a row failed", "pauses": 1}
+    change_budget(desk, "kyc", **told, failures=5, opened_at="2026-01-01 00:00:00.000000")
+    kyc = of(desk, "kyc")
+    assert (kyc["failures"], kyc["breaker_opened_at"]) == (5, "2026-01-01T00:00:00Z")
+    assert kyc["pause_reason"] == "5 calls in a row failed"
+
+
+def test_for_people_a_line_says_of_each_that_it_works(desk: Desk):
+    shown = desk.onboard("account", "list")
+    assert shown.code == 0
+    assert shown.out.count("working") == len(desk.onboard("account", "list", "--json").facts["accounts"])
+    assert "\nkyc-lt shares the budget kyc\n" in shown.out  # by their credential
+    assert "idenfy-kyc " in shown.out
+
+
+def test_credits_are_shown_as_what_is_left_of_the_cap(desk: Desk):
+    desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\ncredits = 5')
+    desk.onboard("run", desk.list_of(customers(3)))
+    kyc = of(desk, "kyc")
+    assert (kyc["credits_used"], kyc["credits_left"]) == (3, 2)
+    assert "2 left" in desk.onboard("account", "list").out
+
+
+def test_a_pause_is_shown_with_its_end_and_reason_while_it_lasts(desk: Desk):
+    change_budget(desk, "kyc", blocked_until="2999-01-01 00:00:00.000000", pause_reason="HTTP 429", pauses=1)
+    kyc = of(desk, "kyc")
+    assert (kyc["paused_until"], kyc["pause_reason"]) == ("2999-01-01T00:00:00Z", "HTTP 429")
+    # On one line, however narrow the terminal is.
+    assert "\nkyc is paused until 2999-01-01T00:00:00Z: HTTP 429\n" in desk.onboard("account", "list").out
+    change_budget(desk, "kyc", blocked_until="2001-01-01 00:00:00.000000")
+    kyc = of(desk, "kyc")
+    assert (kyc["paused_until"], kyc["pause_reason"]) == (None, None)
+
+
+def test_an_account_whose_credentials_are_refused_is_shown_stopped_and_resumed_by_name(desk: Desk, played: Played):
+    listed = desk.list_of(customers(3))
+    desk.secret("idenfy_secret", "wrong")
+    assert desk.onboard("run", listed).code == 1
+    kyc = of(desk, "kyc")
+    assert kyc["stopped_at"]
+    assert "401" in str(kyc["stop_reason"])
+    assert "stopped: " in desk.onboard("account", "list").out
+    resumed = desk.onboard("account", "resume", "kyc")
+    assert (resumed.code, "single call" in resumed.out) == (0, True)
+    assert of(desk, "kyc")["stopped_at"] is None
+    desk.secret("idenfy_secret", "sandbox-secret")
+    assert desk.onboard("run", listed).code == 0
+    assert len(played.sandbox.mailbox) == 3
+
+
+def test_who_may_take_over_an_account_s_rows_is_shown_while_it_cannot_work(desk: Desk):
+    desk.change('when = { country = ["AU", "NZ"] }\naccounts = ["au-new"]', 'accounts = ["kyc", "au-new", "kyb"]')
+    assert of(desk, "kyc")["taken_over_by"] == []
+    change_budget(desk, "kyc", stopped_at="2026-01-01 00:00:00.000000", stop_reason="HTTP 401")
+    assert of(desk, "kyc")["taken_over_by"] == ["au-new"]  # kyb shares its credentials, and so its stop
+    assert "\nkyc is stopped: HTTP 401; au-new may take its rows over\n" in desk.onboard("account", "list").out
+
+
+def test_a_sender_is_resumed_like_an_account(desk: Desk):
+    change_budget(desk, "email", stopped_at="2026-01-01 00:00:00.000000", stop_reason="535")
+    assert of(desk, "email")["stop_reason"] == "535"
+    assert "single call" in desk.onboard("account", "resume", "email").out
+    assert of(desk, "email")["stopped_at"] is None
+
+
+def test_accounts_that_share_a_budget_are_resumed_together_and_named(desk: Desk):
+    second = """[accounts.second]
+provider = "frankieone-v2"
+base_url = "http://127.0.0.1:1/frankieone"
+api_key = { file = "secrets/frankieone_key" }
+customer_id = { file = "secrets/frankieone_customer" }
+link = "https://verify.example.com/start#token={token}"
+budget = "shared"
+limits = ["7/second"]
+"""
+    desk.add(second + second.replace("accounts.second", "accounts.third"))
+    change_budget(desk, "second", stopped_at="2026-01-01 00:00:00.000000", stop_reason="HTTP 401")
+    assert of(desk, "third")["stop_reason"] == "HTTP 401"
+    assert "(and third, which share its budget)" in desk.onboard("account", "resume", "second").out
+    assert of(desk, "third")["stopped_at"] is None
+
+
+def test_an_account_that_was_not_stopped_stays_as_it_is(desk: Desk):
+    assert of(desk, "kyc")["stopped_at"] is None
+    resumed = desk.onboard("account", "resume", "kyc")
+    assert (resumed.code, resumed.out) == (0, "kyc was not stopped\n")
+
+
+def test_a_resumed_account_is_told_as_json(desk: Desk):
+    change_budget(desk, "kyc", stopped_at="2026-01-01 00:00:00.000000", stop_reason="HTTP 401")
+    resumed = desk.onboard("account", "resume", "kyc", "--json").facts
+    assert (resumed["account"], resumed["resumed"]) == ("kyc", True)
+    assert all(of(desk, other)["budget"] == of(desk, "kyc")["budget"] for other in resumed["shared"])
+    assert desk.onboard("account", "resume", "kyc", "--json").facts == resumed | {"resumed": False}
+
+
+@pytest.mark.parametrize("name", ["kyk", ""])
+def test_an_account_that_is_not_there_is_exit_2_and_names_those_that_are(desk: Desk, name: str):
+    desk.onboard("account", "list")
+    ended = desk.onboard("account", "resume", name)
+    assert (ended.code, ended.out) == (2, "")
+    assert "they are au, " in ended.err
+    assert "sms" in ended.err

@@ -1,0 +1,290 @@
+"""`retry`, `resolve`, `pause`, `resume` and `cancel`: what a person decides about a batch."""
+
+import io
+import sqlite3
+import sys
+from contextlib import closing
+
+import pytest
+
+from tests.desk.desk import Desk, Ended, Played, customers
+
+COMMANDS = [("retry",), ("resolve", "--repeat"), ("resolve", "--abandon"), ("pause",), ("resume",), ("cancel", "--yes")]
+
+
+@pytest.fixture
+def says(monkeypatch: pytest.MonkeyPatch):
+    """Answers the questions that a command asks."""
+    return lambda text: monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+
+
+@pytest.fixture
+def listed(desk: Desk) -> str:
+    """Three customers, imported; nothing is asked for yet."""
+    name = desk.list_of(customers(3, au=1))
+    assert desk.onboard("import", name).code == 0
+    return name
+
+
+def put(desk: Desk, state: str, reason: str = "unknown") -> None:
+    """Bring all rows there, as a worker had left them."""
+    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
+        connection.execute("UPDATE job SET state = ?, reason = ?, attempts = 8, due_at = NULL", (state, reason))
+
+
+def rows(desk: Desk) -> dict[str, int]:
+    counted = desk.onboard("status", "latest", "--json").facts["rows"]
+    return {state: number for state, number in counted.items() if number and state != "total"}
+
+
+def decided(ended: Ended, action: str, number: int) -> None:
+    assert ended.code == 0, ended.err
+    joined = {"joined": {}} if action in ("repeat", "abandon") else {}
+    assert ended.facts == {"batch": 1, "action": action, "rows": number} | joined
+
+
+def test_a_paused_batch_is_not_run_until_it_is_resumed(desk: Desk, played: Played, listed: str):
+    decided(desk.onboard("pause", "latest", "--json"), "pause", 3)
+    assert desk.onboard("status", "latest", "--json").facts["state"] == "paused"
+    refused = desk.onboard("run", listed)
+    assert (refused.code, refused.out) == (2, "")
+    assert "onboard resume 1" in refused.err
+    assert played.calls() == []
+    decided(desk.onboard("resume", "1", "--json"), "resume", 3)
+    assert desk.onboard("run", listed).code == 0
+    assert rows(desk) == {"invited": 3}
+
+
+def test_pausing_a_batch_leaves_another_to_be_run(desk: Desk, played: Played, listed: str):
+    desk.onboard("pause", "latest")
+    other = desk.onboard("run", desk.list_of(customers(5)[3:], "other.csv"), "--json")
+    assert (other.code, other.facts["rows"]["invited"]) == (0, 2)
+    assert desk.onboard("status", "1", "--json").facts["rows"]["waiting"] == 3
+    assert len(played.sandbox.mailbox) == 2
+
+
+def test_a_cancelled_batch_is_not_run_and_again_makes_a_new_one(desk: Desk, played: Played, listed: str):
+    decided(desk.onboard("cancel", "latest", "--yes", "--json"), "cancel", 3)
+    assert (desk.onboard("status", "1", "--json").facts["state"], rows(desk)) == ("cancelled", {"cancelled": 3})
+    refused = desk.onboard("run", listed)
+    assert (refused.code, refused.out) == (2, "")
+    assert "--again" in refused.err
+    assert played.calls() == []
+    again = desk.onboard("run", listed, "--again", "--json")
+    assert (again.code, again.facts["rows"]["invited"]) == (0, 3)
+
+
+@pytest.mark.parametrize("command", [("retry",), ("resolve", "--repeat", "--yes"), ("pause",), ("resume",)])
+def test_a_cancelled_batch_does_not_come_back(desk: Desk, listed: str, command: tuple[str, ...]):
+    desk.onboard("cancel", "latest", "--yes")
+    name, *options = command
+    ended = desk.onboard(name, "latest", *options)
+    assert (ended.code, ended.out) == (2, "")
+    assert "cancelled" in ended.err
+
+
+def test_failed_rows_are_retried(desk: Desk, played: Played, listed: str):
+    put(desk, "failed", "attempts_spent")
+    decided(desk.onboard("retry", "latest", "--dry-run", "--json"), "retry", 3)
+    assert rows(desk) == {"failed": 3}
+    decided(desk.onboard("retry", "latest", "--row", "3", "--json"), "retry", 1)
+    decided(desk.onboard("retry", "latest", "--account", "au", "--json"), "retry", 1)
+    assert rows(desk) == {"failed": 1, "waiting": 2}
+    assert "1 rows went back to waiting" in desk.onboard("retry", "latest").out
+    assert desk.onboard("run", listed).code == 0
+    assert rows(desk) == {"invited": 3}
+
+
+def test_held_rows_are_called_for_again(desk: Desk, played: Played, listed: str):
+    put(desk, "held")
+    decided(desk.onboard("resolve", "latest", "--repeat", "--dry-run", "--json"), "repeat", 3)
+    assert rows(desk) == {"held": 3}
+    decided(desk.onboard("resolve", "latest", "--repeat", "--row", "2", "--yes", "--json"), "repeat", 1)
+    assert rows(desk) == {"held": 2, "waiting": 1}
+    decided(desk.onboard("resolve", "latest", "--repeat", "--account", "kyc", "--yes", "--json"), "repeat", 2)
+    assert desk.onboard("run", listed).code == 0
+    assert rows(desk) == {"invited": 3}
+
+
+def test_held_rows_are_given_up(desk: Desk, played: Played, listed: str):
+    put(desk, "held")
+    decided(desk.onboard("resolve", "latest", "--abandon", "--dry-run", "--json"), "abandon", 3)
+    assert rows(desk) == {"held": 3}
+    assert "3 rows were given up" in desk.onboard("resolve", "latest", "--abandon", "--yes").out
+    assert rows(desk) == {"cancelled": 3}
+    assert desk.onboard("run", listed).code == 0
+    assert played.calls() == []
+
+
+def test_rows_that_another_batch_holds_are_told_with_that_batch(desk: Desk, listed: str):
+    put(desk, "held")
+    desk.onboard("import", desk.list_of(customers(5), "second.csv"))
+    assert desk.onboard("status", "2", "--json").facts["rows"]["held"] == 3
+    for dry in ((), ("--dry-run",)):
+        ended = desk.onboard("resolve", "2", "--repeat", "--json", *dry)
+        assert ended.facts == {"batch": 2, "action": "repeat", "rows": 0, "joined": {"1": 3}}
+    told = desk.onboard("resolve", "2", "--abandon").out
+    assert "batch 2: 0 rows were given up" in told
+    assert "3 rows are held by batch 1: `onboard resolve 1 --abandon`" in told
+    decided(desk.onboard("resolve", "1", "--repeat", "--yes", "--json"), "repeat", 3)
+    assert desk.onboard("resolve", "2", "--repeat", "--json").facts["joined"] == {}
+
+
+def test_what_is_held_in_a_cancelled_batch_can_be_given_up(desk: Desk, listed: str):
+    desk.onboard("cancel", "latest", "--yes")
+    put(desk, "held")
+    assert desk.onboard("resolve", "latest", "--abandon", "--yes").code == 0
+    assert rows(desk) == {"cancelled": 3}
+
+
+@pytest.mark.parametrize(
+    ("command", "state"), [("resolve --repeat", "held"), ("resolve --abandon", "held"), ("cancel", "waiting")]
+)
+def test_one_who_says_no_changes_nothing(desk: Desk, listed: str, says, command: str, state: str):
+    put(desk, state)
+    name, *options = command.split()
+    for answer in ("n\n", "\n"):
+        says(answer)
+        ended = desk.onboard(name, "latest", *options)
+        assert (ended.code, ended.out.strip()) == (1, "")
+        assert "nothing was changed" in ended.err
+        assert rows(desk) == {state: 3}
+
+
+@pytest.mark.parametrize(("command", "state"), [("resolve --repeat", "held"), ("cancel", "waiting")])
+def test_where_nobody_can_answer_nothing_is_changed_and_it_says_how(
+    desk: Desk, listed: str, says, command: str, state: str
+):
+    put(desk, state)
+    says("")
+    name, *options = command.split()
+    ended = desk.onboard(name, "latest", *options)
+    assert (ended.code, ended.lines[-1]) == (2, "nobody can be asked here; say --yes")
+    assert rows(desk) == {state: 3}
+
+
+def test_one_who_says_yes_is_told_first_what_it_costs(desk: Desk, listed: str, says):
+    put(desk, "held")
+    says("y\n")
+    ended = desk.onboard("resolve", "latest", "--repeat")
+    assert ended.code == 0
+    assert "3 held rows" in ended.err
+    assert "second" in ended.err
+    assert rows(desk) == {"waiting": 3}
+    says("y\n")
+    assert desk.onboard("cancel", "latest").code == 0
+    assert rows(desk) == {"cancelled": 3}
+
+
+def test_with_nothing_held_nothing_is_asked(desk: Desk, listed: str, says):
+    says("")
+    assert desk.onboard("resolve", "latest", "--abandon").code == 0
+    assert rows(desk) == {"waiting": 3}
+
+
+def test_a_person_must_say_what_becomes_of_held_rows(desk: Desk, listed: str):
+    ended = desk.onboard("resolve", "latest", "--yes")
+    assert (ended.code, ended.out) == (2, "")
+    assert "--repeat" in ended.err
+    assert "--abandon" in ended.err
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_batch_that_is_not_there_is_exit_2(desk: Desk, listed: str, command: tuple[str, ...]):
+    name, *options = command
+    ended = desk.onboard(name, "7", *options)
+    assert (ended.code, ended.out) == (2, "")
+    assert "no batch '7'" in ended.err
+    assert rows(desk) == {"waiting": 3}
+
+
+@pytest.mark.parametrize("command", [("retry",), ("resolve", "--repeat"), ("resolve", "--abandon")], ids=" ".join)
+def test_an_account_that_is_not_there_is_exit_2_and_names_those_that_are(
+    desk: Desk, listed: str, command: tuple[str, ...]
+):
+    name, *options = command
+    ended = desk.onboard(name, "latest", *options, "--account", "kyk")
+    assert (ended.code, ended.out) == (2, "")
+    assert "they are au, " in ended.err
+    assert rows(desk) == {"waiting": 3}
+
+
+def test_rows_of_an_account_that_was_taken_out_of_the_configuration_can_be_settled(desk: Desk, listed: str):
+    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
+        connection.execute("UPDATE job SET account = 'old', state = 'held'")
+    assert desk.onboard("resolve", "latest", "--abandon", "--account", "old", "--yes").code == 0
+    assert rows(desk) == {"cancelled": 3}
+
+
+def test_the_header_is_no_row_to_decide_about(desk: Desk, listed: str):
+    assert desk.onboard("retry", "latest", "--row", "1").code == 2
+
+
+def test_commands_end_with_2_before_there_is_a_database(desk: Desk):
+    for name, *options in COMMANDS:
+        ended = desk.onboard(name, "latest", *options)
+        assert (ended.code, ended.out) == (2, "")
+
+
+def test_a_broker_that_is_away_costs_a_bell_and_nothing_else(desk: Desk, listed: str):
+    desk.add('[broker]\nurl = "redis://127.0.0.1:1/0"\n')
+    put(desk, "failed")
+    desk.config.rename(desk.path / "elsewhere.toml")
+    # A process of its own: Celery's application reads its configuration once.
+    ended = desk.run_process("retry", "latest", "--config", "elsewhere.toml", "--json")
+    decided(ended, "retry", 3)
+    assert sum("the broker is away (" in line for line in ended.lines) == 1  # once, for two accounts' bells
+    facts = desk.onboard("status", "latest", "--config", "elsewhere.toml", "--json").facts
+    assert facts["rows"]["waiting"] == 3
+
+
+def test_watching_a_batch_that_is_out_ends_by_itself(desk: Desk, listed: str):
+    desk.onboard("run", listed)
+    ended = desk.onboard("status", "--watch")
+    assert ended.code == 0
+    assert "batch 1 (customers.csv): sent" in ended.out
+    assert "3 invited" in ended.out
+
+
+def test_watching_a_cancelled_batch_ends_by_itself(desk: Desk, listed: str):
+    desk.onboard("cancel", "latest", "--yes")
+    assert "cancelled" in desk.onboard("status", "1", "--watch").out
+
+
+def test_watching_is_for_people(desk: Desk, listed: str):
+    ended = desk.onboard("status", "latest", "--watch", "--json")
+    assert (ended.code, ended.out) == (2, "")
+
+
+def test_why_each_account_was_chosen_is_in_the_report_when_asked_for(desk: Desk, listed: str):
+    plain, with_routes = desk.onboard("report", "1").table, desk.onboard("report", "1", "--with-routes").table
+    assert "route" not in plain[0]
+    assert all(line["route"] for line in with_routes)
+    assert with_routes[0]["route"] != with_routes[1]["route"]  # the Australian's and the others'
+    assert list(desk.onboard("report", "1", "--with-routes", "--with-links").table[0])[-2:] == ["route", "link"]
+
+
+def test_keys_that_open_nothing_stop_a_run_before_it_holds_every_row(desk: Desk, played: Played, listed: str):
+    right = (desk.path / "onboarding.key").read_text()
+    (desk.path / "onboarding.key").write_text(desk.onboard("keys", "new").out)
+    for command in ("run", "import"):
+        ended = desk.onboard(command, listed)
+        assert (ended.code, ended.out) == (2, "")
+        assert "encryption.keys" in ended.err
+    (desk.path / "onboarding.key").write_text(right)
+    assert desk.onboard("run", listed).code == 0
+    assert rows(desk) == {"invited": 3}
+    assert len(played.sandbox.mailbox) == 3
+
+
+def test_a_row_that_no_key_opens_is_held_and_the_others_are_invited(desk: Desk, listed: str):
+    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
+        connection.execute(
+            "UPDATE customer SET sealed = x'0000', created_at = '2020-01-01' WHERE customer_id = 'C-0001'"
+        )
+    ended = desk.onboard("run", listed, "--json")
+    assert ended.code == 1
+    assert (ended.facts["rows"]["held"], ended.facts["rows"]["invited"]) == (1, 2)
+    line = desk.onboard("report", "1").table[1]
+    assert line["error"].startswith("cannot_open: ")
+    assert "onboard resolve" in line["action"]

@@ -1,0 +1,149 @@
+"""`run` interrupted, killed, doubled: nobody is lost, asked for twice, or written to twice."""
+
+import contextlib
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.desk.desk import Desk, Ended, Played, customers, wait_until
+from worker.sandbox import Latency
+from worker.store.base import schema
+
+NUMBER = 120
+PLACES = 10  # calls in flight
+# Of calls that are done and not written yet there are at most as many again in one flush; twice that is
+# allowed here, for a machine that is busy with other tests.
+IN_DOUBT = 3 * PLACES
+
+
+@pytest.fixture
+def slow(play: Callable[..., Played]) -> Played:
+    """Answers late enough that a batch can be caught in its middle."""
+    return play(latencies=(Latency.parse("80ms"), Latency.parse("smtp=5ms")))
+
+
+@pytest.fixture
+def busy(slow: Played, desk_at: Callable[[Played], Desk]) -> Desk:
+    desk = desk_at(slow)
+    desk.change("concurrency = 100", f"concurrency = {PLACES}")
+    # What is in doubt is counted here, not waited for.
+    desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\non_unknown = "hold"')
+    desk.list_of(customers(NUMBER, au=NUMBER // 4))
+    return desk
+
+
+def everybody_once(played: Played, facts: Any) -> None:
+    assert facts["rows"]["total"] == NUMBER == facts["rows"]["invited"] + facts["rows"]["held"]
+    idenfy = [entry["client"] for entry in played.calls("idenfy-kyc") if entry["processed"]]
+    assert len(idenfy) == len(set(idenfy))
+    frankieone: dict[str, set[str]] = {}
+    for entry in played.calls("frankieone-v2"):
+        frankieone.setdefault(entry["client"], set()).add(entry["token"])
+    assert all(len(tokens - {None}) == 1 for tokens in frankieone.values())
+    assert len(played.message_ids) == facts["rows"]["invited"]
+    assert all(len(ids) == 1 for ids in played.message_ids.values())
+
+
+def in_the_middle(played: Played) -> bool:
+    return len(played.calls()) >= 40 and len(played.sandbox.mailbox) >= 5
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_in_the_middle_it_ends_with_130_and_running_again_finishes(busy: Desk, slow: Played, by):
+    process = busy.start("run", "customers.csv", "--json")
+    wait_until(lambda: in_the_middle(slow), "in the middle of the batch")
+    ended = busy.end(process, by)
+    assert ended.code == 130
+    assert "run the same command again" in ended.err
+    assert ended.facts["rows"]["working"] == 0  # what was taken was finished or given back
+    assert 0 < ended.facts["rows"]["invited"] < NUMBER
+    again = busy.onboard("run", "customers.csv", "--json")
+    assert (again.code, again.facts["rows"]["invited"]) == (0, NUMBER)
+    everybody_once(slow, again.facts)
+    assert all(sum(ids.values()) == 1 for ids in slow.message_ids.values())
+    assert set(slow.opened.values()) == {1}
+
+
+def test_killed_in_the_middle_only_the_calls_in_flight_are_in_doubt(busy: Desk, slow: Played):
+    process = busy.start("run", "customers.csv", "--json")
+    wait_until(lambda: in_the_middle(slow), "in the middle of the batch")
+    process.kill()
+    process.wait(30)
+    again = busy.onboard("run", "customers.csv", "--json")
+    everybody_once(slow, again.facts)
+    held = again.facts["rows"]["held"]
+    assert held <= IN_DOUBT
+    assert again.code == (1 if held else 0)
+    for line in busy.onboard("report", "latest").table:
+        if line["state"] == "held":
+            assert (line["account"], line["error"].partition(":")[0]) == ("kyc", "unknown")
+
+
+def test_beside_a_working_process_a_second_one_is_refused_and_status_is_not(busy: Desk, slow: Played):
+    process = busy.start("run", "customers.csv", "--json")
+    wait_until(lambda: len(slow.calls()) > 0, "the first call")
+    second = busy.onboard("run", "customers.csv", "--json")
+    assert (second.code, second.out) == (2, "")
+    assert "another process is working" in second.err
+    facts = busy.onboard("status", "latest", "--json").facts
+    assert facts["rows"]["total"] == NUMBER
+    assert busy.onboard("import", busy.list_of(customers(3), "more.csv")).code == 0
+    first = busy.end(process)
+    assert first.code == 0
+    everybody_once(slow, first.facts)
+
+
+def test_interrupted_while_it_imports_it_ends_with_130_and_goes_on_where_it_was(desk: Desk, played: Played):
+    text = "customer_id,email,channel\n" + "".join(f"M-{n},,none\n" for n in range(30_000))
+    listed = desk.write("big.csv", text)
+    process = desk.start("import", listed, "--json")
+    database = desk.path / "onboarding.db-wal"
+    wait_until(lambda: database.exists() and database.stat().st_size > 1_000_000, "some rows are imported")
+    ended: Ended = desk.end(process, signal.SIGINT)
+    assert (ended.code, ended.out) == (130, "")
+    assert played.calls() == []
+    again = desk.onboard("import", listed, "--json")
+    assert again.facts["rows"] == dict.fromkeys(again.facts["rows"], 0) | {"total": 30_000, "waiting": 30_000}
+    assert len(desk.onboard("status", "--json").facts["batches"]) == 1
+
+
+def test_a_run_whose_database_is_upgraded_meanwhile_ends_with_1_and_loses_nothing(busy: Desk, slow: Played):
+    def stamp(revision: str) -> None:
+        with contextlib.closing(sqlite3.connect(busy.path / "onboarding.db", timeout=30)) as database, database:
+            database.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+
+    busy.change('limits = ["2000/second"]', 'limits = ["5/second"]')  # far longer than it takes to notice
+    process = busy.start("run", "customers.csv", "--json")
+    wait_until(lambda: len(slow.calls()) > 0, "the first call")
+    stamp("9999")
+    ended = busy.end(process)
+    assert ended.code == 1
+    assert "newer than this release" in ended.lines[-1]
+    assert (ended.facts["rows"]["working"], ended.facts["rows"]["held"]) == (0, 0)
+    assert busy.onboard("run", "customers.csv").code == 2
+    stamp(schema.newest())
+    assert busy.onboard("status", "latest", "--json").facts["rows"] == ended.facts["rows"]
+
+
+LOADING = """
+import sys
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "click":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupting())
+import worker.cli
+"""
+
+
+def test_an_interrupt_while_it_loads_is_an_interrupt_and_no_traceback():
+    ended = subprocess.run([sys.executable, "-c", LOADING], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (130, "")
+    assert ended.stderr == "interrupted; safe to run again\n"

@@ -1,0 +1,102 @@
+"""Files that are no list: each is exit 2, with one line that says what to do, and no batch."""
+
+import gzip
+import io
+import os
+import zipfile
+
+import pytest
+
+from tests.desk.desk import Desk, Played, customers
+
+CSV = "customer_id,email\nA-1,one@example.com\n"
+
+
+def workbook() -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.jsonl", "list"])
+@pytest.mark.parametrize("command", ["check", "run", "import"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "the file is empty"),
+        (gzip.compress(CSV.encode()), "compressed (gzip): decompress it first"),
+        (workbook(), "a workbook (XLSX) or another ZIP file: save it as CSV"),
+        (b"%PDF-1.7\n", "a PDF"),
+        (b"\x7fELF\x02\x01\x01" + bytes(200), "binary"),
+    ],
+    ids=["empty", "gzip", "workbook", "pdf", "binary"],
+)
+def test_a_file_that_is_no_text_is_exit_2(desk: Desk, played: Played, name, command, content, said):
+    ended = desk.onboard(command, desk.write(name, content))
+    assert (ended.code, ended.out) == (2, "")
+    assert len(ended.lines) == 1
+    assert said in ended.err
+    assert desk.onboard("status", "--json").facts == {"batches": []}
+    assert played.calls() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("list.csv", CSV.encode("utf-16-le"), "--encoding utf-16-le"),
+        ("list.jsonl", b'{"customer_id": "A-1"}'.decode().encode("utf-16"), "JSON lines are UTF-8"),
+        ("list.csv", b"customer_id,e\x00mail\nA-1,x\n", "NUL characters"),
+        ("list.csv", b"x" * 3_000_000, "the header"),
+        ("list.csv", b"customer_id,email\n", "no row below it"),
+        ("list.jsonl", b"[" + b'"x",' * 800_000 + b'"x"]', "no line of the list is a JSON object"),
+    ],
+    ids=["utf-16", "utf-16 jsonl", "nul", "no line ends", "header alone", "one long array"],
+)
+def test_text_that_is_no_list_is_exit_2(desk: Desk, name, content, said):
+    ended = desk.onboard("run", desk.write(name, content))
+    assert (ended.code, ended.out) == (2, "")
+    assert len(ended.lines) == 1
+    assert said in ended.err
+
+
+def test_utf_16_as_spreadsheets_save_it_is_read(desk: Desk):
+    assert desk.onboard("check", desk.write("list.csv", CSV.encode("utf-16"))).code == 0
+
+
+def test_a_row_or_a_line_without_end_is_rejected_alone(desk: Desk):
+    long = "x" * 2_000_000
+    listed = desk.write("list.csv", f"{CSV}A-2,{long}\nA-3,three@example.com\n")
+    assert desk.onboard("check", listed, "--json").facts["rows"] == {
+        "total": 3,
+        "accepted": 2,
+        "rejected": 1,
+        "duplicate": 0,
+    }
+    line = '{"customer_id": "%s", "channel": "none"}\n'
+    facts = desk.onboard("check", desk.write("list.jsonl", line % "A-1" + line % long + line % "A-3"), "--json").facts
+    assert (facts["rows"]["accepted"], facts["problems"][0]["row"]) == (2, 2)
+    assert len(facts["problems"][0]["problem"]) < 80
+
+
+@pytest.fixture
+def unreadable(desk: Desk) -> str:
+    """A list that this process may not read, whoever runs the tests."""
+    name = desk.list_of(customers(1))
+    (desk.path / name).chmod(0)
+    return name
+
+
+def test_a_list_that_may_not_be_read_is_exit_2(desk: Desk, unreadable: str):
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything; tests/domain/intake/test_opening.py takes another user's part")
+    ended = desk.onboard("run", unreadable)
+    assert (ended.code, ended.out) == (2, "")
+    assert "not readable" in ended.err or "Permission denied" in ended.err
+
+
+@pytest.mark.parametrize("command", ["check", "run", "import"])
+def test_a_directory_is_exit_2(desk: Desk, command: str):
+    ended = desk.onboard(command, ".")
+    assert (ended.code, ended.out) == (2, "")
+    assert "directory" in ended.err

@@ -1,0 +1,180 @@
+"""Others are told: by `run`, by workers and beat, and again by hand; whoever does not listen holds up nobody."""
+
+import asyncio
+import json
+import signal
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from kombu import Connection
+
+from tests.desk.desk import Desk, customers, wait_until
+from tests.desk.own_redis import OwnRedis
+from tests.publishers.listener import Handler, Listener
+
+SUBSCRIBER = '[subscribers.crm]\nurl = "{url}"\nkeys = [{{ file = "secrets/events" }}]\ntimeout = "5 s"\n'
+
+
+class Answers:
+    """A subscriber whose status can be changed."""
+
+    def __init__(self, status: int = 200) -> None:
+        self.status = status
+
+    async def __call__(self, _request: web.Request) -> web.StreamResponse:
+        return web.Response(status=self.status)
+
+
+@pytest.fixture
+def answers() -> Answers:
+    return Answers()
+
+
+@pytest.fixture
+def crm(answers: Handler) -> Iterator[Listener]:
+    listener = Listener(answers)
+    yield listener
+    listener.close()
+
+
+@pytest.fixture
+def told_desk(desk: Desk, crm: Listener) -> Desk:
+    """A desk whose configuration has a subscriber."""
+    desk.secret("events", "s3cret-key-of-events")
+    desk.add(SUBSCRIBER.format(url=crm.url))
+    return desk
+
+
+def kinds(crm: Listener) -> Counter[str]:
+    return Counter(json.loads(body)["type"] for _, body in crm.got)
+
+
+def test_run_tells_a_subscriber_before_it_ends(told_desk: Desk, crm: Listener):
+    ended = told_desk.run_process("run", told_desk.list_of(customers(4)), "--json", "--log-level", "debug")
+    assert ended.code == 0
+    assert kinds(crm) == {"session.issued": 4, "invitation.sent": 4}
+    assert len({headers["webhook-id"] for headers, _ in crm.got}) == 8
+    assert "events wait" not in ended.err
+    told = "".join(body.decode() for _, body in crm.got)
+    assert not any(
+        word in told + ended.err for word in ("box1@", "Quirin", "Ostrander", "s3cret-key-of-events", crm.url)
+    )
+
+
+def test_run_ends_though_nobody_takes_what_is_told_and_the_next_one_tells_it(
+    told_desk: Desk, crm: Listener, answers: Answers
+):
+    answers.status = 500
+    listed = told_desk.list_of(customers(2))
+    ended = told_desk.onboard("run", listed)
+    assert ended.code == 0
+    assert "4 events wait" in ended.err
+    (target,) = told_desk.onboard("outbox", "list", "--json").facts["targets"]
+    assert (target["target"], target["waiting"], target["given_up"]) == ("subscriber/crm", 4, 0)
+    answers.status = 200
+    crm.got.clear()
+
+    def told() -> bool:  # the pause after the failures is a fraction of a second here
+        return "events wait" not in told_desk.onboard("run", listed).err
+
+    wait_until(told, "the next run tells it")
+    assert kinds(crm) == {"session.issued": 2, "invitation.sent": 2}
+
+
+def test_what_was_given_up_is_listed_and_told_again_by_hand(told_desk: Desk, crm: Listener, answers: Answers):
+    answers.status = 410
+    listed = told_desk.list_of(customers(1))
+    assert told_desk.onboard("run", listed).code == 0
+    facts = told_desk.onboard("outbox", "list", "--json").facts
+    assert [(item["kind"], item["customer_id"]) for item in facts["given_up"]] == [
+        ("invitation.sent", "C-0000"),
+        ("session.issued", "C-0000"),
+    ]
+    shown = told_desk.onboard("outbox", "list").out
+    assert "HTTP 410" in shown
+    answers.status = 200
+    crm.got.clear()
+    number = facts["given_up"][0]["number"]
+    assert told_desk.onboard("outbox", "retry", "--number", str(number), "--json").facts == {"events": 1}
+    assert told_desk.onboard("outbox", "retry", "subscriber/crm").out == "1 events are told again\n"
+    assert told_desk.onboard("run", listed).code == 0
+    assert kinds(crm) == {"session.issued": 1, "invitation.sent": 1}
+    assert "nothing waits" in told_desk.onboard("outbox", "list").out
+
+
+def test_retrying_names_the_targets_that_there_are(told_desk: Desk):
+    ended = told_desk.onboard("outbox", "retry", "crm")
+    assert ended.code == 2
+    assert "subscriber/crm" in ended.err
+
+
+def test_a_bus_that_is_no_bus_stops_the_start(desk: Desk):
+    desk.add('[bus]\nurl = "memory://"\n')
+    ended = desk.onboard("run", desk.list_of(customers(1)))
+    assert ended.code == 2
+    assert "bus.url" in ended.err
+
+
+@pytest.fixture
+def exchange(amqp_url: str) -> Iterator[tuple[str, Any, str]]:
+    """An exchange of the test's own with a queue that gets everything: its name, a channel, and the queue's name."""
+    name = f"outbox-test-{uuid.uuid4().hex[:12]}"
+    with Connection(amqp_url) as connection:
+        channel: Any = connection.channel()
+        channel.exchange_declare(name, "topic", durable=True, auto_delete=False)
+        queue, _, _ = channel.queue_declare(durable=False, exclusive=True)
+        channel.queue_bind(queue, name, "#")
+        yield name, channel, queue
+        channel.exchange_delete(name)
+
+
+def test_workers_tell_a_bus_though_a_subscriber_hangs(
+    desk: Desk,
+    own_redis: OwnRedis,
+    make_postgresql: Callable[[], str],
+    exchange: tuple[str, Any, str],
+    amqp_url: str,
+    crm: Listener,
+):
+    name, channel, queue = exchange
+    crm._answer = _hang
+    for secret, value in (("database", make_postgresql()), ("broker", own_redis.url), ("bus", amqp_url)):
+        desk.secret(secret, value)
+    desk.change('url = "sqlite:///onboarding.db"', 'url = { file = "secrets/database" }')
+    desk.secret("events", "s3cret-key-of-events")
+    desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
+    desk.add(f'[bus]\nurl = {{ file = "secrets/bus" }}\nexchange = "{name}"\n')
+    desk.add(SUBSCRIBER.format(url=crm.url))
+    assert desk.onboard("db", "upgrade").code == 0
+    processes = [desk.start("worker"), desk.start("worker"), desk.start("beat")]
+    assert desk.onboard("import", desk.list_of(customers(6))).code == 0
+    got: list[Any] = []
+
+    def all_are_told() -> bool:
+        assert [process.poll() for process in processes] == [None] * len(processes)
+        while (message := channel.basic_get(queue, no_ack=True)) is not None:
+            got.append(json.loads(message.body))
+        return len(got) >= 12
+
+    wait_until(all_are_told, "the bus has every event")
+    assert Counter(event["type"] for event in got) == {"session.issued": 6, "invitation.sent": 6}
+    assert len({event["id"] for event in got}) == 12
+    for customer in {event["subject"] for event in got}:
+        assert [event["type"] for event in got if event["subject"] == customer] == ["session.issued", "invitation.sent"]
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    for process in processes:
+        ended = desk.end(process)
+        assert ended.code == 0
+        assert not any(word in ended.err for word in ("box1@", "Quirin", "s3cret-key-of-events", crm.url))
+    waiting = {item["target"]: item["waiting"] for item in desk.onboard("outbox", "list", "--json").facts["targets"]}
+    assert waiting == {"bus": 0, "subscriber/crm": 12}
+
+
+async def _hang(_request: web.Request) -> web.StreamResponse:
+    await asyncio.Event().wait()
+    raise AssertionError

@@ -1,0 +1,167 @@
+"""`onboard report`: a line a row of the list, in three forms."""
+
+import json
+import os
+import sqlite3
+import stat
+import subprocess
+import threading
+from datetime import datetime
+from html.parser import HTMLParser
+
+import pytest
+
+from tests.desk.desk import ONBOARD, Desk, Played, customers
+from worker.sandbox import Fault
+
+COLUMNS = [
+    "row",
+    "customer_id",
+    "state",
+    "result",
+    "account",
+    "reference",
+    "issued_at",
+    "expires_at",
+    "invitation",
+    "attempts",
+    "waits",
+    "error",
+    "action",
+]
+LIST = (
+    "customer_id,email,channel\n"
+    "A-1,one@example.com,\n"
+    "A-2,nobody,\n"
+    "A-1,one@example.com,\n"
+    ",four@example.com,\n"
+    "A-5,,none\n"
+    '"=HYPERLINK(""http://x"")",six@example.com,\n'
+)
+
+
+@pytest.fixture
+def ran(desk: Desk) -> Desk:
+    assert desk.onboard("run", desk.write("list.csv", LIST)).code == 1
+    return desk
+
+
+def test_each_row_of_the_list_is_a_line_with_exactly_the_documented_columns(ran: Desk):
+    ended = ran.onboard("report", "latest")
+    assert (ended.code, ended.err) == (0, "")
+    lines = ended.table
+    assert list(lines[0]) == COLUMNS
+    assert [line["row"] for line in lines] == ["2", "3", "4", "5", "6", "7"]
+    assert [line["state"] for line in lines[:5]] == ["invited", "rejected", "duplicate", "rejected", "issued"]
+    assert "row 2" in lines[2]["error"]
+    assert [bool(line["action"]) for line in lines[:5]] == [False, True, False, True, False]
+    assert [line["invitation"] for line in lines[:5]] == ["sent", "none", "none", "none", "none"]
+    for name in ("issued_at", "expires_at"):
+        assert lines[0][name].endswith("Z")
+        assert datetime.fromisoformat(lines[0][name]).tzinfo is not None
+        assert lines[1][name] == ""
+
+
+def test_no_cell_is_a_formula(ran: Desk):
+    for line in ran.onboard("report", "latest").table:
+        assert not any(cell.startswith(("=", "+", "@")) for cell in line.values())
+
+
+def test_as_json_lines_it_has_the_same_columns(ran: Desk):
+    ended = ran.onboard("report", "1", "--format", "jsonl")
+    lines = [json.loads(line) for line in ended.out.splitlines()]
+    assert [list(line) for line in lines] == [COLUMNS] * 6
+    assert [line["row"] for line in lines] == [2, 3, 4, 5, 6, 7]
+    assert lines[0]["attempts"] == 1
+
+
+def test_the_form_follows_the_files_ending_and_only_its_owner_can_read_it(ran: Desk):
+    for name, begins in (("a.csv", "row,"), ("a.jsonl", '{"row"'), ("a.html", "<!doctype html>"), ("a.txt", "row,")):
+        ended = ran.onboard("report", "latest", "--out", name)
+        assert (ended.code, ended.out) == (0, "")
+        assert "6 rows" in ended.err
+        assert (ran.path / name).read_text("utf-8").startswith(begins)
+        assert stat.S_IMODE((ran.path / name).stat().st_mode) == 0o600
+    assert not list(ran.path.glob("*.part")) + list(ran.path.glob(".*.part"))
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one(ran: Desk):
+    ran.onboard("report", "latest", "--out", "report.csv")
+    before = (ran.path / "report.csv").read_text()
+    ended = ran.onboard("report", "latest", "--out", "nowhere/report.csv")
+    assert ended.code == 2
+    assert ended.lines == ["--out: No such file or directory"]
+    assert (ran.path / "report.csv").read_text() == before
+
+
+def test_a_device_or_a_pipe_is_written_to_and_never_replaced(ran: Desk):
+    pipe = ran.path / "pipe"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    ended = ran.onboard("report", "latest", "--out", "pipe")
+    reader.join(10)
+    assert ended.code == 0
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert read[0].startswith("row,")
+
+
+def test_links_are_shown_only_when_asked_for_and_that_is_noted(ran: Desk, played: Played):
+    for form in ("csv", "jsonl", "html"):
+        shown = ran.onboard("report", "latest", "--format", form).out
+        assert not any(token in shown for token in played.tokens)
+    asked = ran.onboard("report", "latest", "--with-links")
+    assert list(asked.table[0]) == [*COLUMNS, "link"]
+    assert any(token in asked.table[0]["link"] for token in played.tokens)
+    with sqlite3.connect(ran.path / "onboarding.db") as connection:
+        noted = connection.execute("SELECT action, subject FROM audit").fetchall()
+    connection.close()
+    assert noted == [("report with links", "batch 1")]
+
+
+def test_html_names_what_needs_a_person_and_stops(desk_at, play):
+    desk = desk_at(play(faults=(Fault.parse("drop-after:1,endpoint=idenfy-kyc"),)))
+    desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\non_unknown = "hold"')
+    desk.secret("frankieone_key", "mistyped")
+    listed = desk.list_of([*customers(5, au=2), {"customer_id": "bad", "email": "nobody"}])
+    assert desk.onboard("run", listed).code == 1
+    ended = desk.onboard("report", "latest", "--format", "html")
+    page = Page(ended.out)
+    assert ended.code == 0
+    person = page.section("person")
+    for words in ("Account au is stopped", "held", "rejected", "onboard resolve"):
+        assert words in person
+    assert "au" in page.section("accounts")
+    assert "bad" in page.section("all-rows")
+
+
+def test_a_reader_that_goes_away_is_no_traceback(ran: Desk):
+    command = [ONBOARD, "report", "latest"]
+    with subprocess.Popen(command, cwd=ran.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        errors = process.stderr.read()
+        process.wait(30)
+    assert "Traceback" not in errors
+    assert "Exception ignored" not in errors
+
+
+class Page(HTMLParser):
+    """The words of a page, by the section that they stand in."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._section = ""
+        self.sections: dict[str, list[str]] = {}
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "section":
+            self._section = dict(attrs).get("aria-labelledby") or ""
+
+    def handle_data(self, data: str) -> None:
+        self.sections.setdefault(self._section, []).append(data)
+
+    def section(self, name: str) -> str:
+        return " ".join("".join(self.sections[name]).split())

@@ -1,0 +1,233 @@
+"""`init`, `keys`, the configuration, and what stops a start: clear lines on standard error, and exit code 2."""
+
+import base64
+import json
+import socket
+import sqlite3
+
+import pytest
+
+from tests.desk.desk import Desk, Played, customers
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def test_what_init_writes_for_the_sandbox_runs_as_it_is(desk: Desk, played: Played):
+    ended = desk.onboard("run", desk.list_of(customers(2)))
+    assert (ended.code, len(played.sandbox.mailbox)) == (0, 2)
+
+
+def test_init_replaces_nothing_and_says_so(desk: Desk):
+    before = desk.config.read_text()
+    ended = desk.onboard("init", "--sandbox")
+    assert (ended.code, ended.out) == (2, "")
+    assert "--force" in ended.err
+    assert desk.config.read_text() == before
+
+
+def test_a_new_key_is_printed_alone_and_needs_no_configuration(bare: Desk):
+    first, second = (bare.onboard("keys", "new") for _ in range(2))
+    assert (first.code, first.err) == (0, "")
+    assert len(base64.b64decode(first.out.strip(), altchars=b"-_")) == 32
+    assert first.out != second.out
+
+
+@pytest.mark.parametrize("url", ["mysql+pymysql://127.0.0.1/x", "mariadb+mariadbconnector://127.0.0.1/x"])
+@pytest.mark.parametrize("command", [("db", "upgrade"), ("run", "x.csv"), ("import", "x.csv"), ("worker",), ("beat",)])
+def test_mysql_and_mariadb_are_refused_with_what_to_use_instead(desk: Desk, command, url: str):
+    desk.write("x.csv", "customer_id\n")
+    desk.environ["ONBOARDING__DATABASE__URL"] = url
+    ended = desk.onboard(*command)
+    assert (ended.code, ended.out) == (2, "")
+    assert "MySQL and MariaDB are not supported" in ended.err
+    assert "postgresql+psycopg://" in ended.err
+    assert "sqlite:///" in ended.err
+
+
+@pytest.mark.parametrize("command", [("check", "x.csv"), ("run", "x.csv"), ("status",), ("report", "1"), ("worker",)])
+def test_without_a_configuration_each_command_names_init(bare: Desk, command):
+    ended = bare.onboard(*command)
+    assert (ended.code, ended.out) == (2, "")
+    (line,) = ended.lines
+    assert "onboard init" in line
+
+
+def test_a_bad_configuration_is_one_line_for_each_problem_with_its_key(desk: Desk):
+    desk.change('url = "sqlite:///onboarding.db"', 'urll = "sqlite:///onboarding.db"')
+    desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\nlifetime = "soon"')
+    desk.change('limits = ["2000/second"]', 'limits = ["fast"]')
+    desk.add('[worker]\nleese = "60 s"\n')
+    ended = desk.onboard("check", desk.list_of(customers(1)))
+    assert (ended.code, ended.out) == (2, "")
+    for key in ("database.urll", "accounts.kyc.lifetime", "accounts.kyc.limits", "worker.leese"):
+        assert len([line for line in ended.lines if key in line]) == 1, ended.err
+    assert "`url`" in next(line for line in ended.lines if "urll" in line)
+    assert "`lease`" in next(line for line in ended.lines if "leese" in line)
+    assert len(ended.lines) == 7  # two lifetimes, and the limits of two accounts and of texts
+
+
+def test_a_missing_secret_is_named_without_a_traceback(desk: Desk):
+    (desk.path / "secrets" / "idenfy_secret").unlink()
+    ended = desk.onboard("status")
+    assert ended.code == 2
+    named = [line.partition(":")[0] for line in ended.lines]
+    assert named == [f"accounts.{account}.api_secret" for account in ("kyc", "kyc-lt", "kyb")]
+
+
+def test_another_key_than_the_one_that_encrypted_gives_no_links_and_no_traceback(desk: Desk):
+    desk.onboard("run", desk.list_of(customers(1)))
+    (desk.path / "onboarding.key").write_text(desk.onboard("keys", "new").out)
+    assert desk.onboard("report", "latest").code == 0
+    ended = desk.onboard("report", "latest", "--with-links", "--out", "links.csv")
+    assert ended.code == 2
+    assert "key" in ended.err
+    assert not (desk.path / "links.csv").exists()
+
+
+def test_a_file_that_is_no_database_is_told_in_one_line(desk: Desk):
+    desk.write("onboarding.db", "customer_id,email\n" * 100)
+    ended = desk.onboard("status", "--json")
+    assert (ended.code, ended.out) == (2, "")
+    (line,) = ended.lines
+    assert "not a database" in line
+
+
+def test_a_database_in_a_folder_that_is_not_there_is_told_in_one_line(desk: Desk):
+    desk.change("sqlite:///onboarding.db", "sqlite:///nowhere/onboarding.db")
+    ended = desk.onboard("run", desk.list_of(customers(1)))
+    assert ended.code == 2
+    (line,) = ended.lines
+    assert "database" in line
+
+
+def test_a_database_that_does_not_answer_is_told_in_one_line(desk: Desk):
+    desk.change("sqlite:///onboarding.db", f"postgresql+psycopg://somebody@127.0.0.1:{closed_port()}/onboarding")
+    for command in (("status",), ("run", desk.list_of(customers(1))), ("db", "upgrade")):
+        ended = desk.onboard(*command)
+        assert (ended.code, ended.out) == (2, "")
+        (line,) = ended.lines
+        assert "the database cannot be reached" in line
+
+
+def test_a_database_of_a_newer_release_is_left_alone(desk: Desk):
+    assert desk.onboard("status").code == 0
+    with sqlite3.connect(desk.path / "onboarding.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    ended = desk.onboard("run", desk.list_of(customers(1)))
+    assert ended.code == 2
+    (line,) = ended.lines
+    assert "newer than this release" in line
+
+
+def test_a_template_that_cannot_be_used_stops_run_before_anything_is_asked_for(desk: Desk, played: Played):
+    folder = desk.path / "templates" / "default" / "en"
+    folder.mkdir(parents=True)
+    (folder / "subject.txt").write_text("Hello {{ first_nome }}")
+    (folder / "body.txt").write_text("{{ link }}")
+    desk.add('[invitations]\ntemplates = "templates/"\n')
+    ended = desk.onboard("run", desk.list_of(customers(1)))
+    assert ended.code == 2
+    assert "first_nome" in ended.err
+    assert played.calls() == []
+
+
+@pytest.mark.parametrize("command", ["worker", "beat"])
+def test_workers_want_a_broker_and_say_what_works_without(desk: Desk, command: str):
+    ended = desk.onboard(command)
+    assert ended.code == 2
+    (line,) = ended.lines
+    assert "broker.url" in line
+    assert "onboard run" in line
+
+
+def test_workers_refuse_sqlite_and_unknown_queues(desk: Desk):
+    desk.add('[broker]\nurl = "redis://127.0.0.1:1/0"\n')
+    ended = desk.onboard("worker")
+    assert ended.code == 2
+    assert "database.url" in ended.err
+    desk.change("sqlite:///onboarding.db", "postgresql+psycopg://somebody@127.0.0.1:1/onboarding")
+    ended = desk.onboard("worker", "--queues", "issue,mail")
+    assert ended.code == 2
+    assert "there is no queue mail" in " ".join(ended.err.split())
+
+
+def test_global_options_work_before_and_after_the_commands_name(desk: Desk, tmp_path):
+    elsewhere = tmp_path / "elsewhere.toml"
+    desk.config.rename(elsewhere)
+    listed = desk.list_of(customers(1))
+    assert desk.onboard("check", listed).code == 2
+    before = desk.onboard("--config", str(elsewhere), "--log-file", "one.log", "check", listed, "--json")
+    after = desk.onboard("check", listed, "--json", "--config", str(elsewhere), "--log-level", "debug")
+    assert (before.code, after.code) == (0, 0)
+    assert before.facts["rows"] == after.facts["rows"]
+    assert (tmp_path / "one.log").exists()
+    nested = desk.onboard("db", "upgrade", "--config", str(elsewhere))
+    assert nested.code == 0
+
+
+def test_the_environment_names_the_configuration_too(desk: Desk, tmp_path):
+    desk.config.rename(tmp_path / "elsewhere.toml")
+    desk.environ["ONBOARDING_CONFIG"] = str(tmp_path / "elsewhere.toml")
+    assert desk.onboard("status").code == 0
+
+
+def test_a_log_file_that_cannot_be_written_is_told_in_one_line(desk: Desk):
+    ended = desk.onboard("status", "--log-file", "nowhere/onboard.log")
+    assert ended.code == 2
+    assert ended.lines == ["--log-file: No such file or directory"]
+
+
+def test_upgrading_a_database_twice_does_nothing_the_second_time(desk: Desk):
+    desk.without_database()
+    first, second = (desk.onboard("db", "upgrade") for _ in range(2))
+    assert (first.code, second.code) == (0, 0)
+    assert "was empty" in first.out
+    assert "was" not in second.out
+
+
+@pytest.mark.parametrize("command", ["status", "import customers.csv", "check customers.csv"])
+def test_the_first_command_that_needs_the_database_makes_it(desk: Desk, command: str):
+    desk.without_database()
+    desk.list_of(customers(1))
+    assert desk.onboard(*command.split()).code == 0
+    assert "was" not in desk.onboard("db", "upgrade").out
+
+
+def test_every_command_explains_itself_and_refuses_what_it_does_not_know(bare: Desk):
+    top = bare.onboard("--help")
+    names = [line.split()[0] for line in top.out.partition("Commands:")[2].splitlines() if line.startswith("  ")]
+    known = {"init", "check", "run", "import", "status", "report", "worker", "beat", "sandbox", "db", "keys"}
+    assert known <= set(names)
+    for name in sorted(known):
+        shown = bare.onboard(name, "--help")
+        assert (shown.code, shown.err) == (0, "")
+        assert "--config" in shown.out
+        refused = bare.onboard(name, "--nonsense")
+        assert (refused.code, refused.out) == (2, "")
+        assert "--nonsense" in refused.err
+
+
+def test_no_setting_shows_a_secret_when_it_is_refused(desk: Desk):
+    desk.change('api_secret = { file = "secrets/idenfy_secret" }', 'api_secret = "s3cret-in-the-file"')
+    ended = desk.onboard("status")
+    assert ended.code == 2
+    assert "accounts.kyc.api_secret" in ended.err
+    assert "s3cret-in-the-file" not in ended.err
+
+
+def test_init_in_json_names_what_it_wrote(bare: Desk):
+    facts = bare.onboard("init", "--json", "there").facts
+    assert set(facts) == {"config", "key", "written", "kept", "next"}
+    assert json.dumps(facts["written"]).count("onboarding.toml") == 1
+    assert (bare.path / facts["config"]).exists()
+
+
+def test_what_this_release_does_not_apply_yet_is_said_each_time(desk: Desk):
+    desk.add('[links]\nmode = "stable"\nbase_url = "https://onboard.example.com"\n')
+    ended = desk.onboard("check", desk.list_of(customers(1)))
+    assert ended.code == 0
+    assert "links.mode: this release does not apply it yet" in ended.err

@@ -1,0 +1,64 @@
+"""How `run` ends when what is left does not move by itself."""
+
+import sqlite3
+from datetime import UTC, datetime, timedelta
+
+from tests.desk.desk import Desk, Played, customers
+from worker.sandbox import Fault
+
+
+def test_what_the_provider_puts_off_for_an_hour_ends_with_3_and_says_when(desk_at, play):
+    desk = desk_at(play(faults=(Fault.parse("429:1.0,retry-after=3600"),)))
+    ended = desk.onboard("run", desk.list_of(customers(5)), "--patience", "1 s")
+    assert ended.code == 3, ended.err
+    assert "5 rows wait until" in ended.err
+
+
+def test_until_finished_ends_with_3_while_the_customers_have_not_finished(desk: Desk, played: Played):
+    ended = desk.onboard("run", desk.list_of(customers(2)), "--until", "finished")
+    assert ended.code == 3, ended.err
+    assert "2 customers have not finished" in ended.err
+
+
+def test_a_list_whose_customers_another_paused_list_serves_is_not_waited_for(desk: Desk, played: Played):
+    desk.onboard("import", desk.write("first.csv", "customer_id,email\nC-1,one@example.com\n"))
+    desk.onboard("pause", "latest")
+    ended = desk.onboard("run", desk.write("second.csv", "customer_id,email\nC-1,uno@example.com\n"))
+    assert ended.code == 3, ended.err
+    assert "wait for another batch" in ended.err
+
+
+def test_what_waits_for_the_end_of_quiet_hours_is_named_with_when_and_forecast(desk: Desk, played: Played):
+    now = datetime.now(UTC)  # noqa: TID251 -- the command goes by the machine's clock
+    begins, ends = now - timedelta(hours=1), now + timedelta(minutes=5)  # within the patience, and not waited for
+    desk.add(f'[invitations]\nquiet_hours = {{ email = "{begins:%H:%M}-{ends:%H:%M}" }}\n')
+    at = f"{ends:%Y-%m-%dT%H:%M}:00Z"
+    file = desk.write("list.csv", "customer_id,email,timezone\nC-1,one@example.com,UTC\nC-2,two@example.com,UTC\n")
+    assert desk.onboard("check", file, "--json").facts["forecast"]["finishes_at"] >= at
+    ended = desk.onboard("run", file, "--json")
+    assert ended.code == 3, ended.err
+    assert f"2 rows wait until {at}" in ended.err
+    assert f"2 for the end of quiet hours: until {at}" in ended.err
+    facts = ended.facts
+    assert facts["waits"] == {"quiet_hours": {"rows": 2, "from": at, "until": at}}
+    assert facts["forecast"]["finishes_at"] >= at
+    assert facts["forecast"]["limited_by"] == f"quiet hours: 2 wait, the last until {at}"
+    assert {line["error"] for line in desk.onboard("report", "latest").table} == {f"quiet_hours: not before {at}"}
+    assert played.opened == {}
+
+
+def test_what_waits_for_a_decision_is_named_with_when_it_is_looked_at_again(desk: Desk):
+    desk.onboard("run", desk.list_of(customers(1)))
+    later = datetime(2036, 11, 20, 12, tzinfo=UTC)
+    with sqlite3.connect(desk.path / "onboarding.db") as database:
+        # One who had the link in the app and has handed everything in, before the message left.
+        database.execute("UPDATE job SET state = 'issued', result = 'review'")
+        kept_back = "UPDATE invitation SET state = 'waiting', reason = 'in_review', due_at = ?"
+        database.execute(kept_back, [f"{later:%Y-%m-%d %H:%M:%S.%f}"])
+    at = "2036-11-20T12:00:00Z"
+    facts = desk.onboard("status", "latest", "--json").facts
+    assert facts["waits"] == {"in_review": {"rows": 1, "from": at, "until": at}}
+    said = f"1 for what is decided about their customers, who have handed everything in: looked at again at {at}"
+    assert said in desk.onboard("status", "latest").out
+    ended = desk.onboard("run", "customers.csv")
+    assert (ended.code, said in ended.err) == (3, True)

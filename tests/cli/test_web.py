@@ -1,0 +1,180 @@
+"""`onboard web` as a process: events in, links out, beside a worker; and on SQLite beside `onboard run`."""
+
+import hmac
+import json
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.desk.desk import Desk, Played, customers, wait_until
+from tests.desk.own_redis import OwnRedis
+
+KEY = "an-invented-key"
+ROW = customers(1)[0]
+EVENT = {"specversion": "1.0", "id": "7", "source": "/signup", "type": "onboarding.requested", "data": ROW}
+
+
+@pytest.fixture
+def office(desk: Desk, own_redis: OwnRedis, make_postgresql: Callable[[], str]) -> Desk:
+    """A desk with PostgreSQL, a broker of its own, and a key for events."""
+    desk.secret("database", make_postgresql())
+    desk.change('url = "sqlite:///onboarding.db"', 'url = { file = "secrets/database" }')
+    desk.add(f'[broker]\nurl = "{own_redis.url}"\n')
+    return with_key(desk)
+
+
+def with_key(desk: Desk) -> Desk:
+    desk.secret("events", KEY)
+    desk.add('[web]\nevent_keys = [{ file = "secrets/events" }]\n')
+    return desk
+
+
+def started(desk: Desk, *arguments: str) -> tuple[subprocess.Popen[str], str]:
+    """The process, and where it listens."""
+    process = desk.start("web", "--bind", "127.0.0.1:0", *arguments)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("listening on "):
+            return process, line.split()[-1]
+    raise AssertionError("it ended without listening")
+
+
+def ask(url: str, event: Any = None, *, key: str = KEY, **headers: str) -> tuple[int, Any, Any]:
+    given = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"} | headers
+    data = None if event is None else json.dumps(event).encode()
+    request = urllib.request.Request(url, data=data, headers=given)  # noqa: S310 -- our own server
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return answer.status, json.load(answer), answer.headers
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error), error.headers
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor() as made:
+        yield made
+
+
+def test_who_signs_a_customer_up_gets_the_link_while_a_worker_opens_the_session(office: Desk, played: Played):
+    assert office.onboard("db", "upgrade").code == 0
+    worker, (web, url) = office.start("worker"), started(office)
+    status, body, headers = ask(f"{url}/events", EVENT, Prefer="wait=10")
+    assert status in (200, 202)  # a worker that is still starting takes longer than anybody waits
+    wait_until(lambda: ask(f"{url}{headers['Location']}")[1]["job"]["state"] == "invited", "the customer is invited")
+    status, body, _ = ask(f"{url}/events", EVENT, Prefer="wait=10")
+    assert (status, body["duplicate"]) == (200, True)
+    (token,) = played.tokens
+    assert token in body["link"]
+    assert set(played.opened.values()) == {1}
+    assert len(played.sandbox.mailbox) == 1
+    ended = office.end(web, signal.SIGTERM), office.end(worker, signal.SIGTERM)
+    for one in ended:
+        assert one.code == 0
+        assert not any(word in one.err + one.out for word in (token, KEY, "box0@", "Quirin", "Ostrander", "C-0000"))
+    assert "POST /events 200" in ended[0].err
+
+
+def test_accounts_that_would_believe_each_others_webhooks_are_warned_of_at_the_start(desk: Desk):
+    # As two customers of the provider: the same key for their webhooks, and another host.
+    desk.environ["ONBOARDING__ACCOUNTS__KYC_LT__BASE_URL"] = "http://127.0.0.1:9/idenfy"
+    web = desk.start("web", "--bind", "127.0.0.1:0")
+    assert web.stderr is not None
+    lines = []
+    while not lines or not lines[-1].startswith("listening on "):
+        lines.append(web.stderr.readline())
+        assert lines[-1], "it ended without listening"
+    desk.end(web, signal.SIGTERM)
+    for said in ("".join(lines), desk.onboard("check", desk.list_of(customers(1))).err):
+        (warning,) = [line for line in said.splitlines() if line.startswith("warning: accounts.kyc-lt.webhook_keys: ")]
+        assert "accounts.kyc has the same" in warning
+        assert "sandbox-webhook-key" not in said
+
+
+def test_on_sqlite_what_came_in_is_worked_by_the_next_run(desk: Desk, played: Played):
+    web, url = started(with_key(desk))
+    status, body, headers = ask(f"{url}/events", EVENT)
+    assert (status, body["state"]) == (202, "taken")
+    assert desk.onboard("run", desk.list_of(customers(2)[1:])).code == 0
+    assert ask(f"{url}{headers['Location']}")[1]["job"]["state"] == "invited"
+    assert ask(f"{url}/events", EVENT, Prefer="wait=2")[0] == 200
+    assert desk.end(web, signal.SIGTERM).code == 0
+
+
+def test_what_a_provider_decides_comes_into_the_batch_and_what_is_nobodys_is_listed(desk: Desk, played: Played):
+    web, url = started(desk)
+    rows = [row | {"country": "DE"} for row in customers(3)]
+    assert desk.onboard("run", desk.list_of(rows)).code == 0
+    told = {"url": f"{url}/webhooks/kyc", "twice": True, "forged": True}
+    for row, does in zip(rows, ("finish", "deny", "review"), strict=True):
+        opened = {"session": row["customer_id"], "does": does, "review": 0, **told}
+        assert ask(f"{played.sandbox.url}/_sandbox/customers", opened)[0] == 202
+    wait_until(lambda: desk.onboard("status", "latest", "--json").facts["rows"]["completed"] == 3, "all have finished")
+    facts = desk.onboard("status", "latest", "--json").facts
+    assert (facts["state"], facts["results"]) == ("finished", {"approved": 2, "denied": 1})
+    assert [row["result"] for row in desk.onboard("report", "latest", "--format", "csv").table].count("denied") == 1
+
+    stray = json.dumps({"final": True, "status": {"overall": "DENIED"}, "scanRef": "3f2a9c1d7e664b12"}).encode()
+    signature = hmac.new(b"sandbox-webhook-key", stray, "sha256").hexdigest()
+    post = urllib.request.Request(f"{url}/webhooks/kyc", stray, {"Idenfy-Signature": signature})  # noqa: S310
+    with urllib.request.urlopen(post, timeout=60) as answer:  # noqa: S310 -- our own server
+        assert answer.status == 200
+    wait_until(lambda: desk.onboard("webhook", "list", "--state", "waiting", "--json").facts["webhooks"], "it is kept")
+    (kept,) = desk.onboard("webhook", "list", "--state", "waiting", "--json").facts["webhooks"]
+    assert kept["ids"] == ["scanRef 3f2a…4b12"]
+    assert (
+        desk.onboard("webhook", "list").out == "there is none\n"
+    )  # it may be about a session that is just being opened
+    assert desk.onboard("webhook", "retry").out == "0 webhooks are worked off again\n"
+    assert desk.onboard("webhook", "retry", "7").code == 2
+    ended = desk.end(web, signal.SIGTERM)
+    assert ended.code == 0
+    assert "refused; the last for account/kyc: its signature is of no key of the account" in ended.err
+    assert not any(word in ended.err for word in (*played.tokens, "3f2a9c1d7e664b12", "sandbox-webhook-key"))
+
+
+def test_who_waits_is_answered_when_the_server_is_told_to_end(desk: Desk, threads: ThreadPoolExecutor):
+    web, url = started(with_key(desk))
+    assert ask(f"{url}/events", EVENT)[0] == 202
+    waiting = threads.submit(ask, f"{url}/events", EVENT | {"id": "8"}, Prefer="wait=10")
+    wait_until(lambda: desk.onboard("status", "latest", "--json").facts["rows"]["waiting"] == 2, "it is in")
+    ended = desk.end(web, signal.SIGTERM)
+    status, body, _ = waiting.result(60)
+    assert (ended.code, status, body["state"]) == (0, 202, "taken")
+
+
+def test_without_a_database_it_is_alive_but_not_ready_and_begins_by_itself(office: Desk):
+    web, url = started(office)
+    assert ask(f"{url}/healthz")[:2] == (200, {"alive": True})
+    status, body, _ = ask(f"{url}/readyz")
+    assert (status, body["detail"]) == (503, "the database is empty: run `onboard db upgrade`")
+    assert ask(f"{url}/events", EVENT)[0] == 503
+    assert office.onboard("db", "upgrade").code == 0
+    wait_until(lambda: ask(f"{url}/readyz")[0] == 200, "it is ready")
+    assert ask(f"{url}/events", EVENT)[0] == 202
+    ended = office.end(web, signal.SIGTERM)
+    assert ended.code == 0
+    assert "the database is ready: events are taken" in ended.err
+
+
+def test_an_address_that_cannot_be_listened_on_stops_the_start(desk: Desk):
+    assert "--bind: expected HOST:PORT" in desk.onboard("web", "--bind", "8080").err
+    taken = desk.onboard("web", "--bind", f"127.0.0.1:{desk_port(desk)}")
+    assert (taken.code, "cannot be listened on" in taken.err) == (2, True)
+
+
+def test_a_file_that_is_no_database_stops_the_start(desk: Desk):
+    desk.write("onboarding.db", b"a list of customers, perhaps" * 100)
+    ended = desk.onboard("web", "--bind", "127.0.0.1:0")
+    assert (ended.code, "the database does not answer" in ended.err) == (2, True)
+
+
+def desk_port(desk: Desk) -> str:
+    """The sandbox's, which is taken."""
+    return desk.config.read_text("utf-8").split("http://127.0.0.1:")[1].partition("/")[0]

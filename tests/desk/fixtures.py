@@ -1,0 +1,78 @@
+"""A desk for each test, with a sandbox beside it."""
+
+import contextlib
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.desk.desk import DATABASE, Desk, Played
+from tests.desk.own_redis import OwnRedis
+
+# Fast enough for tests, and still backing off.
+RETRY = '[retry]\nfirst = "20 ms"\nmost = "50 ms"\n'
+
+
+@pytest.fixture
+def play() -> Iterator[Callable[..., Played]]:
+    """Starts sandboxes with options; all end with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(**options: Any) -> Played:
+            played = Played(**options)
+            stack.callback(played.close)
+            return played
+
+        yield start
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """A directory without a configuration."""
+    monkeypatch.delenv("ONBOARDING_CONFIG", raising=False)
+    desk = Desk(tmp_path)
+    yield desk
+    desk.close()
+
+
+@pytest.fixture
+def desk_at(bare: Desk, sqlite_template: Path) -> Callable[[Played], Desk]:
+    """A directory whose configuration points at a sandbox, with an empty database."""
+
+    def make(played: Played) -> Desk:
+        ports = ("--port", str(played.sandbox.port), "--smtp-port", str(played.sandbox.smtp_port))
+        assert bare.onboard("init", "--sandbox", *ports).code == 0
+        bare.add(RETRY)
+        shutil.copyfile(sqlite_template, bare.path / DATABASE)
+        return bare
+
+    return make
+
+
+@pytest.fixture
+def played(play: Callable[..., Played]) -> Played:
+    """A sandbox where everything works."""
+    return play()
+
+
+@pytest.fixture
+def desk(desk_at: Callable[[Played], Desk], played: Played) -> Desk:
+    """A directory whose configuration points at `played`."""
+    return desk_at(played)
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
+    if shutil.which("redis-server") is None:
+        (pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip)("there is no redis-server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    own = OwnRedis(tmp_path, port)
+    own.start()
+    yield own
+    own.stop()

@@ -1,0 +1,57 @@
+"""A batch stops by itself when too many of its messages come back, and not for a few."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.domain.contact.auto_pause import PauseRule, Tally, pause_reason
+
+RULE = PauseRule(percent=10, least=50)
+
+
+@pytest.mark.parametrize(
+    ("tally", "pauses"),
+    [
+        (Tally(0, 0, 0), False),
+        (Tally(49, 49, 0), False),
+        (Tally(50, 5, 0), False),
+        (Tally(50, 6, 0), True),
+        (Tally(50, 3, 3), True),
+        (Tally(1000, 50, 50), False),
+        (Tally(1000, 50, 51), True),
+    ],
+)
+def test_it_takes_more_than_a_tenth_of_at_least_fifty(tally, pauses):
+    assert (pause_reason([tally], RULE) is not None) is pauses
+
+
+def test_the_last_hour_shows_what_many_that_arrived_would_hide():
+    since_resumed, last_hour = Tally(40_000, 100, 900), Tally(1_000, 0, 800)
+    assert pause_reason([since_resumed], RULE) is None
+    assert pause_reason([since_resumed, last_hour], RULE)
+
+
+def test_the_reason_says_what_happened_and_what_to_do():
+    assert pause_reason([Tally(60, 2, 5)], RULE) == (
+        "7 of 60 messages were refused (2) or returned (5), more than 10 %:"
+        " look at the addresses, then `onboard resume`"
+    )
+
+
+tallies = st.tuples(st.integers(0, 2000), st.floats(0, 1), st.floats(0, 1)).map(
+    lambda drawn: Tally(drawn[0], int(drawn[0] * drawn[1] * drawn[2]), int(drawn[0] * drawn[1] * (1 - drawn[2])))
+)
+
+
+@given(tallies, st.integers(1, 100), st.integers(1, 99))
+def test_one_more_that_comes_back_never_lets_a_paused_batch_go_on(tally, least, percent):
+    rule = PauseRule(percent, least)
+    worse = Tally(tally.tried + 1, tally.refused + 1, tally.bounced)
+    assert pause_reason([tally], rule) is None or pause_reason([worse], rule) is not None
+
+
+@given(tallies, st.integers(1, 99))
+def test_it_pauses_exactly_where_the_share_is_greater(tally, percent):
+    failed = tally.refused + tally.bounced
+    expected = tally.tried >= 1 and failed / tally.tried > percent / 100 + 1e-9
+    assert (pause_reason([tally], PauseRule(percent, least=1)) is not None) is expected

@@ -1,0 +1,56 @@
+"""What a customer may cost at most, and in what words it is told that it has."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.domain.contact.caps import COUNTED, DETAILS, Caps, Lapse, may_send, messages_counted, spent
+from worker.domain.model.states import InvitationState
+
+CAPS = Caps(reissues=3, messages=6)
+NOT_SENT = [
+    InvitationState.WAITING,
+    InvitationState.SUPERSEDED,
+    InvitationState.SUPPRESSED,
+    InvitationState.FAILED,
+]
+
+
+def test_every_message_that_has_or_may_have_reached_the_customer_counts():
+    assert messages_counted(InvitationState) == len(InvitationState) - len(NOT_SENT)
+    assert messages_counted(NOT_SENT) == 0
+    assert messages_counted([InvitationState.HELD, InvitationState.BOUNCED, InvitationState.WORKING]) == 3
+
+
+@given(st.lists(st.sampled_from(InvitationState)), st.lists(st.sampled_from(InvitationState)), st.integers(1, 10))
+def test_messages_are_counted_over_sessions_and_never_pass_the_cap(first, second, most):
+    counted = messages_counted(first) + messages_counted(second)
+    assert messages_counted(first + second) == counted
+    sent = counted
+    while may_send(Caps(3, most), sent):
+        sent += 1
+    assert sent == max(counted, most)
+
+
+@pytest.mark.parametrize(
+    ("reissues", "messages", "reason"),
+    [
+        (0, 0, None),
+        (2, 5, None),
+        (3, 0, Lapse.REISSUES_SPENT),
+        (0, 6, Lapse.MESSAGES_SPENT),
+        (4, 9, Lapse.REISSUES_SPENT),
+    ],
+)
+def test_a_new_session_needs_both_a_session_and_a_message_that_are_left(reissues, messages, reason):
+    assert spent(CAPS, reissues=reissues, messages=messages) is reason
+
+
+def test_no_reissue_at_all_may_be_asked_for():
+    assert spent(Caps(reissues=0, messages=6), reissues=0, messages=1) is Lapse.REISSUES_SPENT
+
+
+def test_every_reason_has_its_words_and_fits_its_column():
+    assert set(DETAILS) == set(Lapse)
+    assert all(len(reason.value) <= 40 for reason in Lapse)
+    assert not COUNTED & set(NOT_SENT)

@@ -1,0 +1,139 @@
+"""Reminders: for the session that the customer has, while it helps, and never two at once."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.domain.contact.caps import Caps
+from worker.domain.contact.quiet_hours import QuietHours, allowed_at
+from worker.domain.contact.reminders import Invited, NoReminder, Reminder, kind_of, next_reminder
+from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+AFTER = (2 * DAY, 5 * DAY)
+CAPS = Caps(reissues=3, messages=6)
+UTC_ZONE = ("UTC",)
+OUT = (InvitationState.SENT, InvitationState.DELIVERED)
+INVITED = Invited(
+    job=JobState.INVITED,
+    session=SessionState.WAITING,
+    invitation=InvitationState.SENT,
+    invited_at=NOW,
+    expires_at=NOW + 7 * DAY,
+    floor=12 * HOUR,
+)
+
+
+def following(invited=INVITED, *, after=AFTER, caps=CAPS, zones=UTC_ZONE, quiet=None, now=NOW, **changes):
+    return next_reminder(after, caps, replace(invited, **changes), zones, quiet, now)
+
+
+def test_reminders_are_counted_from_the_invitation_and_named_in_their_order():
+    assert following() == Reminder("reminder-1", NOW + 2 * DAY)
+    assert following(made={"reminder-1"}) == Reminder("reminder-2", NOW + 5 * DAY)
+    assert following(made={"reminder-1", "reminder-2"}) is NoReminder.NONE_LEFT
+    assert following(after=()) is NoReminder.NONE_LEFT
+
+
+def test_the_order_in_the_configuration_does_not_matter():
+    assert following(after=(5 * DAY, 2 * DAY, 5 * DAY)) == Reminder("reminder-1", NOW + 2 * DAY)
+
+
+@pytest.mark.parametrize("job", sorted(set(JobState) - {JobState.INVITED}))
+def test_only_who_has_been_invited_and_has_not_ended_is_reminded(job):
+    assert following(job=job) is NoReminder.NOT_OPEN
+
+
+@pytest.mark.parametrize("session", sorted(set(SessionState) - LIVE_SESSIONS))
+def test_only_a_live_session_is_reminded_of(session):
+    assert following(session=session) is NoReminder.NOT_OPEN
+
+
+def test_who_has_begun_is_reminded_and_who_is_being_reviewed_is_not():
+    assert following(session=SessionState.STARTED) == Reminder("reminder-1", NOW + 2 * DAY)
+    assert following(session=SessionState.STARTED, in_review=True) is NoReminder.NOT_OPEN
+
+
+@pytest.mark.parametrize("invitation", sorted(set(InvitationState) - set(OUT)))
+def test_nobody_is_reminded_of_a_message_that_has_not_arrived(invitation):
+    assert following(invitation=invitation) is NoReminder.NOT_REACHED
+
+
+def test_a_suppressed_address_is_not_reminded():
+    assert following(suppressed=True) is NoReminder.SUPPRESSED
+
+
+def test_reminders_count_against_the_cap_on_messages():
+    assert following(messages=5) == Reminder("reminder-1", NOW + 2 * DAY)
+    assert following(messages=6) is NoReminder.MESSAGES_SPENT
+
+
+def test_a_link_with_too_little_life_left_is_not_reminded_of():
+    due = NOW + 2 * DAY
+    assert following(expires_at=due + 12 * HOUR) == Reminder("reminder-1", due)
+    assert following(expires_at=due + 12 * HOUR - MINUTE) is NoReminder.LINK_ENDS_FIRST
+
+
+def test_the_life_that_counts_is_what_is_left_after_the_quiet_hours():
+    night = QuietHours.parse("11:00-20:00")
+    due = NOW + 2 * DAY + 8 * HOUR
+    assert following(quiet=night) == Reminder("reminder-1", due)
+    assert following(quiet=night, expires_at=due + 11 * HOUR) is NoReminder.LINK_ENDS_FIRST
+
+
+def test_after_an_outage_only_the_last_reminder_that_is_due_is_sent():
+    assert following(now=NOW + 3 * DAY) == Reminder("reminder-1", NOW + 3 * DAY)
+    assert following(now=NOW + 6 * DAY) == Reminder("reminder-2", NOW + 6 * DAY)
+
+
+def test_quiet_hours_do_not_bunch_reminders_up():
+    invited = replace(INVITED, invited_at=NOW + 10 * HOUR)
+    found = following(invited, after=(HOUR, 2 * HOUR, 20 * HOUR), quiet=QuietHours.parse("21:00-08:00"), now=NOW)
+    assert found == Reminder("reminder-2", NOW + 20 * HOUR)
+
+
+def test_other_times_in_the_configuration_repeat_no_reminder():
+    assert following(after=(DAY, 3 * DAY), made={"reminder-2"}, now=NOW + 2 * DAY) is NoReminder.NONE_LEFT
+
+
+clocks = st.builds(time, st.integers(0, 23), st.sampled_from([0, 30]))
+hours = st.builds(QuietHours, clocks, clocks).filter(lambda quiet: quiet.start != quiet.end)
+spans = st.lists(st.integers(1, 24 * 12).map(lambda count: count * HOUR), max_size=5)
+stays = st.lists(st.integers(0, 100).map(lambda count: count * HOUR), max_size=40)
+
+
+@settings(max_examples=200)
+@given(spans, st.none() | hours, st.integers(1, 8), st.integers(1, 14), stays, st.integers(1, 3))
+def test_whenever_the_timer_looks_a_customer_gets_each_reminder_once_in_order_apart_and_with_life_left(
+    after, quiet, most, days, steps, messages
+):
+    """A session's life, with the timer away for any time between two looks."""
+    caps, zones = Caps(3, most), ("America/St_Johns", "Europe/Riga")
+    invited = replace(INVITED, expires_at=NOW + days * DAY, messages=messages)
+    sent, now = [], NOW
+    for step in [*steps, 100 * DAY]:
+        found = next_reminder(after, caps, invited, zones, quiet, now)
+        assert isinstance(found, NoReminder) or found.due_at >= now
+        now += step
+        if isinstance(found, Reminder) and found.due_at <= now:
+            now = found.due_at
+            sent.append((found.kind, now))
+            made = [kind for kind, _ in sent]
+            invited = replace(invited, made=made, messages=invited.messages + 1)
+    kinds = [int(kind.removeprefix("reminder-")) for kind, _ in sent]
+    times = [at for _, at in sent]
+    nominal = sorted(set(after))
+    assert kinds == sorted(set(kinds))
+    assert times == sorted(set(times))
+    assert len(sent) <= max(most - messages, 0)
+    for kind, at in sent:
+        index = int(kind.removeprefix("reminder-")) - 1
+        assert kind == kind_of(index)
+        assert at >= NOW + nominal[index]
+        assert at + INVITED.floor <= invited.expires_at
+        assert allowed_at(zones, quiet, at) == at
+        assert all(NOW + later > at for later in nominal[index + 1 : index + 2])

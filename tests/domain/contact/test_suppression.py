@@ -1,0 +1,98 @@
+"""Suppressed addresses: the same person's hash alike, somebody else's do not."""
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.domain.contact.suppression import DETAILS, Reason, stronger, text_of
+from worker.domain.intake.contacts import email, phone
+from worker.foundation.keyring import Keyring
+
+KEYRING = Keyring([base64.urlsafe_b64encode(bytes(32)).decode()])
+
+
+@pytest.mark.parametrize(
+    "other", ["Ann@Example.com", "ANN@EXAMPLE.COM", "ann@example.com.", " ann@example.com\n", "aNN@example.COM"]
+)
+def test_however_an_address_is_written_it_is_known_again(other):
+    assert text_of("email", other) == text_of("email", "ann@example.com")
+
+
+def test_composed_and_decomposed_letters_are_one_address():
+    assert text_of("email", "jos\u00e9@example.com") == text_of("email", "JOSE\u0301@example.com")
+
+
+@pytest.mark.parametrize(
+    "other", ["ann+news@example.com", "a.nn@example.com", "ann@example.org", "ann@mail.example.com"]
+)
+def test_an_address_that_may_be_somebody_elses_is_another_one(other):
+    assert text_of("email", other) != text_of("email", "ann@example.com")
+
+
+def test_an_address_with_two_ats_is_cut_at_the_last():
+    assert text_of("email", '"a@b"@Example.com') == 'suppressed email "a@b"@example.com'
+    assert text_of("email", '"a@\u00df"@example.com') == text_of("email", '"a@SS"@example.com')
+
+
+def test_a_list_that_takes_an_address_and_who_suppresses_it_agree():
+    for given_ in ("Ann@Example.com", "ann@m\u00fcnchen.example", "Ann.O'Neill+x@example.co.uk"):
+        kept = email(given_)
+        assert isinstance(kept, str)
+        assert text_of("email", kept) == text_of("email", email(given_.upper()))
+    assert text_of("sms", phone("+370 600 00 000", "")) == text_of("sms", phone("0600 00000", "LT"))
+
+
+SAID = {
+    "expected an address such as name@example.com",
+    "expected a number as +37060000000",
+    "expected the channel email or sms",
+}
+
+
+@pytest.mark.parametrize(
+    ("channel", "address"),
+    [
+        ("email", "ann"),
+        ("email", "@example.com"),
+        ("email", "ann@"),
+        ("email", ""),
+        ("sms", "37060000000"),
+        ("sms", "+3706"),
+        ("sms", "+37060000000\n"),
+        ("sms", "+0370600000"),
+        ("sms", "+\u0663\u0667\u0660\u0666\u0660\u0660\u0660"),
+        ("sms", "ann@example.com"),
+        ("both", "ann@example.com"),
+    ],
+)
+def test_what_is_no_address_is_refused_without_repeating_it(channel, address):
+    with pytest.raises(ValueError, match="expected") as refused:
+        text_of(channel, address)
+    assert str(refused.value) in SAID
+
+
+def test_the_hash_of_a_phone_is_that_of_nothing_else():
+    text = text_of("sms", "+37060000000")
+    assert KEYRING.digests(text) != KEYRING.digests("+37060000000")
+    assert text != text_of("email", "+37060000000@example.com")
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_writing_an_address_anew_changes_nothing_more(local, domain):
+    try:
+        text = text_of("email", f"{local}@{domain}")
+    except ValueError:
+        return
+    assert text_of("email", text.removeprefix("suppressed email ")) == text
+
+
+def test_what_the_customer_said_outranks_what_was_found_out():
+    assert stronger(Reason.BOUNCE, Reason.STOP) is stronger(Reason.STOP, Reason.BOUNCE) is Reason.STOP
+    assert stronger(Reason.MANUAL, Reason.COMPLAINT) is Reason.COMPLAINT
+    assert stronger(Reason.BOUNCE, Reason.MANUAL) is Reason.MANUAL
+
+
+def test_every_reason_has_its_words():
+    assert set(DETAILS) == set(Reason)

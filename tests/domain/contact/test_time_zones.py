@@ -1,0 +1,100 @@
+"""Where a customer may be: the row's zone, else those of the number and the country, and never none."""
+
+import zoneinfo
+
+import phonenumbers
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from phonenumbers.timezone import time_zones_for_number
+
+from worker.domain.contact.time_zones import candidate_zones, is_known, of_country
+from worker.domain.model.countries import ALPHA3_OF
+
+AUSTRALIAN_MOBILE, LITHUANIAN, TOLL_FREE = "+61412345678", "+37060000000", "+18005551234"
+MANHATTAN, JAMAICAN, SATELLITE = "+12125551234", "+18765242084", "+870123456789"
+UNINHABITED = {"BV", "HM"}
+
+
+def candidates(timezone="", phone="", country="", default="UTC"):
+    return candidate_zones(timezone=timezone, phone=phone, country=country, default=default)
+
+
+def test_the_rows_own_zone_decides():
+    assert candidates("Europe/Vilnius", AUSTRALIAN_MOBILE, "US") == ("Europe/Vilnius",)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Europe/Nowhere", "Factory", "localtime", "../../etc/passwd", "/etc/passwd", "Europe", "a\0b", "\udc80", ""],
+)
+def test_a_name_that_is_no_zone_counts_as_none(name):
+    assert not is_known(name)
+    assert candidates(name, country="LT") == ("Europe/Vilnius",)
+
+
+def test_an_australian_mobile_may_be_anywhere_in_australia():
+    assert {"Australia/Perth", "Australia/Sydney", "Australia/Eucla"} < set(candidates(phone=AUSTRALIAN_MOBILE))
+
+
+def test_an_area_code_says_more_than_its_country():
+    assert candidates(phone=MANHATTAN) == candidates(phone=MANHATTAN, country="US") == ("America/New_York",)
+
+
+def test_a_country_says_more_than_a_number_that_is_used_all_over_a_continent():
+    assert "Pacific/Guam" in candidates(phone=TOLL_FREE)
+    assert candidates(phone=TOLL_FREE, country="US") == of_country("US")
+    assert candidates(phone=JAMAICAN, country="JM") == ("America/Jamaica",)
+
+
+def test_with_a_number_of_another_country_the_customer_may_be_in_either():
+    assert set(candidates(phone=LITHUANIAN, country="JP")) == {"Asia/Tokyo", *candidates(phone=LITHUANIAN)}
+    assert {"America/Jamaica", "America/New_York"} < set(candidates(phone=JAMAICAN, country="US"))
+
+
+@pytest.mark.parametrize("phone", [SATELLITE, "", "+", "+0", "+999999999999", "12", "\u0663\u0667"])
+def test_a_number_that_says_nothing_leaves_it_to_the_country(phone):
+    assert candidates(phone=phone, country="LT") == ("Europe/Vilnius",)
+
+
+@pytest.mark.parametrize("phone", ["tel:+61412345678", "\uff0b61412345678", "+ 61 412 345 678"])
+def test_a_number_that_is_not_kept_as_ours_are_is_read_all_the_same(phone):
+    assert set(candidates(phone=AUSTRALIAN_MOBILE)) <= set(candidates(phone=phone, country="AU"))
+
+
+def test_who_nothing_is_known_of_is_where_the_configuration_says():
+    assert candidates(default="Europe/Riga") == ("Europe/Riga",)
+    assert candidates(country="BV", default="no zone") == ("UTC",)
+
+
+def test_every_country_where_people_live_has_its_zones():
+    assert {country for country in ALPHA3_OF if not of_country(country)} == UNINHABITED
+    assert of_country("XX") == of_country("") == ()
+    assert len(of_country("RU")) > 20
+
+
+texts = st.one_of(st.text(max_size=20), st.sampled_from(["Europe/Riga", AUSTRALIAN_MOBILE, "US", "AU", JAMAICAN]))
+
+
+@given(texts, texts, texts, texts)
+def test_whatever_is_in_the_row_there_is_a_zone_and_each_opens(timezone, phone, country, default):
+    found = candidates(timezone, phone, country, default)
+    assert found
+    assert list(found) == sorted(set(found))
+    assert all(zoneinfo.ZoneInfo(name) for name in found)
+
+
+def test_no_zone_that_the_number_may_be_in_is_left_out():
+    """Also where the number was not read, since all of its calling code are on one clock."""
+    compared = 0
+    for region in sorted(phonenumbers.SUPPORTED_REGIONS):
+        for kind in range(11):
+            example = phonenumbers.example_number_for_type(region, kind)
+            if example is None:
+                continue
+            text = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)
+            for phone in (text, text[:-3] + "123", text[:-4] + "9876"):
+                library = {name for name in time_zones_for_number(phonenumbers.parse(phone)) if is_known(name)}
+                assert library <= set(candidates(phone=phone))
+                compared += bool(library)
+    assert compared > 1000

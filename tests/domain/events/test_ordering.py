@@ -1,0 +1,117 @@
+"""Events of one customer come to the same end in whatever order they arrive, as docs/events.md promises."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.domain.verification.customer_days import DAWN, C, E, R, Said, U, days
+from worker.domain.events.incoming import EventKind
+from worker.domain.events.ordering import (
+    Known,
+    brings_details,
+    changed,
+    columns_of,
+    overlaid,
+    spares_newer,
+    why_ignored,
+)
+from worker.domain.model.customers import Customer, Person
+
+
+@dataclass
+class Desk:
+    """A store of one customer in memory: it asks the same questions as the real one."""
+
+    details: Customer | None = None
+    details_at: datetime | None = None
+    seen: list[Said] = field(default_factory=list)
+    updates: dict[datetime, dict[str, str]] = field(default_factory=dict)
+    jobs: dict[datetime, str] = field(default_factory=dict)  # open ones: of when, and for which purpose
+
+    def newest(self, kind: EventKind, purpose: str | None = None) -> datetime | None:
+        of = [one.at for one in self.seen if one.kind is kind and purpose in (None, one.purpose)]
+        return max(of, default=None)
+
+    def take(self, said: Said) -> None:
+        known = Known(
+            details_at=self.details_at,
+            erased_at=self.newest(E),
+            requested_at=self.newest(R, said.purpose),
+            cancelled_at=self.newest(C, said.purpose),
+            requested_for_any_at=self.newest(R),
+        )
+        ignored = why_ignored(said.kind, said.at, known)
+        self.seen.append(said)
+        later = [(at, columns) for at, columns in self.updates.items() if at > said.at]
+        if said.kind is R and brings_details(said.at, known):
+            row = Customer("C-1", person=Person(email=said.email, phone=said.phone))
+            self.details, self.details_at = overlaid(row, later), said.at
+        if ignored:
+            return
+        match said.kind:
+            case EventKind.REQUESTED:
+                self.jobs[said.at] = said.purpose
+            case EventKind.CANCELLED:
+                self.jobs = {at: purpose for at, purpose in self.jobs.items() if purpose != said.purpose}
+            case EventKind.UPDATED:
+                self.updates[said.at] = said.columns
+                if self.details is not None:
+                    self.details = overlaid(self.details, [(said.at, said.columns), *later])
+            case EventKind.ERASED:
+                spares = spares_newer(said.at, known)
+                self.jobs = {at: purpose for at, purpose in self.jobs.items() if spares and at > said.at}
+                self.updates = {at: columns for at, columns in self.updates.items() if at > said.at}
+                if self.details_at is None or self.details_at <= said.at:
+                    self.details = None
+                    self.details_at = said.at if self.details_at else None
+
+    @property
+    def end(self) -> tuple[Person | None, set[str]]:
+        """Who the customer is, and for which purposes they are served."""
+        return self.details.person if self.details else None, set(self.jobs.values())
+
+
+def came_in(order: list[Said]) -> tuple[Person | None, set[str]]:
+    desk = Desk()
+    for said in order:
+        desk.take(said)
+    return desk.end
+
+
+@given(days(), st.randoms(use_true_random=False))
+def test_events_come_to_the_same_end_in_whatever_order_they_arrive(events, random):
+    in_time = sorted(events, key=lambda said: said.minute)
+    shuffled = list(events)
+    random.shuffle(shuffled)
+    assert came_in(shuffled) == came_in(in_time)
+
+
+def test_the_last_of_two_events_of_one_time_counts():
+    known = Known(*[DAWN] * 5)
+    assert [why_ignored(kind, DAWN, known) for kind in EventKind] == [""] * 4
+    assert brings_details(DAWN, known)
+    assert not spares_newer(DAWN, known)
+
+
+@pytest.mark.parametrize("order", [*permutations([Said(1, U, email="a"), Said(2, U, email="b", phone="c")])])
+def test_each_column_has_its_newest_value(order):
+    desk = Desk()
+    for said in (Said(0, R, email="old", phone="old"), *order):
+        desk.take(said)
+    assert desk.end[0] == Person(email="b", phone="c")
+
+
+def test_what_may_be_newer_and_is_no_more_kept_is_not_written_over():
+    row = Customer("C-1")
+    assert overlaid(row, [(DAWN, {"locale": "de"})]).locale == "de"
+    assert overlaid(row, [(DAWN, {"locale": "de"}), (DAWN + timedelta(days=1), None)]) is None
+
+
+def test_the_columns_of_an_update_survive_being_kept_as_json():
+    born = changed(Customer("C-1"), {"date_of_birth": "1990-12-31", "country": "LT"})
+    assert columns_of(born, ["date_of_birth", "country"]) == {"date_of_birth": "1990-12-31", "country": "LT"}
+    assert (born.person.date_of_birth.year, born.country) == (1990, "LT")

@@ -1,0 +1,105 @@
+"""Public collections of bad input, read from the folder that BAD_INPUT names, to see what our own rules miss."""
+
+import csv
+import io
+import json
+import os
+import re
+import xml.etree.ElementTree as ElementTree
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from worker.domain.intake import Accepted, ListOptions, accept, open_list, problems_csv
+from worker.domain.intake.contacts import email, phone
+from worker.domain.intake.csv_records import records
+from worker.domain.intake.lines import Refusal
+from worker.domain.intake.rules import COLUMNS
+from worker.domain.model.customers import FieldProblem
+from worker.foundation.spreadsheet_safety import spreadsheet_safe
+
+BAD_INPUT = os.environ.get("BAD_INPUT", "")
+pytestmark = pytest.mark.skipif(not BAD_INPUT, reason="BAD_INPUT names no folder with collections of bad input")
+FOLDER = Path(BAD_INPUT)
+OPTIONS = ListOptions(today=date(2026, 11, 20))
+
+
+def test_naughty_strings_crash_no_column_and_are_never_repeated():
+    strings = json.loads((FOLDER / "blns" / "blns.json").read_text(encoding="utf-8"))
+    assert len(strings) > 500
+    for text in strings:
+        for column in COLUMNS:
+            line = accept(2, {"customer_id": "A1", "channel": "none"} | {column: text}, OPTIONS)
+            said = str(line.problems) if not isinstance(line, Accepted) else repr(line.customer.person)
+            assert len(text) < 12 or text not in said
+
+
+def test_naughty_strings_come_out_of_a_list_as_they_went_in():
+    strings = json.loads((FOLDER / "blns" / "blns.json").read_text(encoding="utf-8"))
+    out = io.StringIO(newline="")
+    csv.writer(out, quoting=csv.QUOTE_ALL).writerows([[text, "A1"] for text in strings])
+    found = [cells for _, cells in records(io.StringIO(out.getvalue(), newline=""), ",")]
+    assert found == [[text, "A1"] for text in strings]
+
+
+def test_a_list_of_naughty_names_loses_nobody():
+    strings = json.loads((FOLDER / "blns" / "blns.json").read_text(encoding="utf-8"))
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows(
+        [
+            ["customer_id", "channel", "first_name"],
+            *([f"A{number}", "none", text] for number, text in enumerate(strings)),
+        ]
+    )
+    lines = list(open_list(io.BytesIO(out.getvalue().encode()), OPTIONS))
+    assert [line.row for line in lines] == list(range(2, len(strings) + 2))
+
+
+def test_every_address_that_isemail_calls_an_error_is_rejected():
+    tests = ElementTree.parse(FOLDER / "isemail" / "test" / "tests.xml").getroot().findall("test")  # noqa: S314 - our own
+    errors = 0
+    for test in tests:
+        address = re.sub("[\u2400-\u2421]", lambda sign: chr(ord(sign[0]) - 0x2400), test.findtext("address") or "")
+        if test.findtext("category") == "ISEMAIL_ERR":
+            errors += 1
+            assert not address or isinstance(email(address), Refusal), test.get("id")
+    assert errors > 60
+
+
+SPECTRUM = sorted((FOLDER / "csv-spectrum" / "csvs").glob("*.csv")) if BAD_INPUT else []
+
+
+@pytest.mark.parametrize("path", SPECTRUM, ids=lambda path: path.stem)
+def test_a_csv_file_means_what_its_collection_says(path):
+    meaning = path.parent.parent / "json" / f"{path.stem}.json"
+    expected = json.loads(meaning.read_text(encoding="utf-8", errors="replace"))
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        (_, header), *rows = records(file, ",")
+    found = [dict(zip(header, cells, strict=True)) for _, cells in rows if cells]
+    if path.stem == "location_coordinates":  # its JSON is one object, with another phone number than its CSV
+        expected = [expected | {"Contact Phone Number": "2095257564"}]
+    assert found == expected
+
+
+def test_no_payload_stays_a_formula():
+    payloads = (FOLDER / "csv-injection" / "Intruder" / "csv-payload.txt").read_text(encoding="utf-8").splitlines()
+    assert len(payloads) > 5
+    out = io.StringIO(newline="")
+    problems_csv(out, [(2, FieldProblem(payload, payload, payload)) for payload in payloads])
+    for row in list(csv.reader(io.StringIO(out.getvalue(), newline="")))[1:]:
+        assert not any(cell[:1] in ("=", "+", "-", "@", "\t", "\r") for cell in row)
+    assert all(spreadsheet_safe(payload).lstrip("'") == payload.lstrip("'") for payload in payloads)
+
+
+def test_example_numbers_of_every_country_are_accepted():
+    with (FOLDER / "libphonenumber" / "example_numbers.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) > 1000
+    for row in rows:
+        number = f"+{row['country_code']}{row['national_example']}"
+        kept = phone(number, "")
+        if isinstance(kept, Refusal):  # company-wide numbers of four digits, and two of an older plan
+            assert row["type"] in ("uan", "voip"), row
+        else:
+            assert kept == number, row

@@ -1,0 +1,81 @@
+import string
+
+import phonenumbers
+import pytest
+from email_validator import EmailNotValidError, validate_email
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from worker.domain.intake.contacts import email, is_plain_email, phone
+from worker.domain.intake.lines import Refusal
+
+LABELS = st.text(string.ascii_letters + string.digits + "-._+", max_size=70)
+
+
+@given(LABELS, LABELS, st.sampled_from(["com", "test", "local", "xn--p1ai", "museum", "c", "arpa", "com\n", "onion"]))
+@example("a" * 64, "b" * 63, "com")
+@example("a" * 65, "b", "com")
+@example("a" * 40 + "." + "b" * 40, "b", "com")
+@example("a", "b" * 63, "com")
+@example("a", "b" * 64, "com")
+@example("Info", "b", "com")
+@example("a", "B", "com")
+@example("a", ".".join(["b" * 61] * 4), "com")
+@example("a", "xn--a", "com")
+@example("a", "ab--c", "com")
+@example("a", "-b", "com")
+@example("a", "b-", "com")
+@example("a.", "b", "com")
+@example("a", "b.", "com")
+def test_the_quick_way_accepts_no_address_that_the_library_refuses_or_changes(local, domain, top):
+    address = f"{local}@{domain}.{top}"
+    if not is_plain_email(address):
+        return
+    valid = validate_email(address, check_deliverability=False, test_environment=True, strict=True)
+    assert (valid.normalized, valid.ascii_email) == (address, address)
+
+
+@given(st.from_regex(r"[a-z0-9_+-]{1,20}(\.[a-z0-9]{1,9}){0,2}@([a-z0-9]{1,12}\.){1,3}(com|org|de|lt)", fullmatch=True))
+def test_everyday_addresses_take_the_quick_way(address):
+    assert is_plain_email(address)
+    assert email(address) == address
+
+
+@given(st.one_of(st.text(max_size=40), st.emails()))
+def test_an_address_is_accepted_only_where_the_library_accepts_it(text):
+    try:
+        valid = validate_email(text, check_deliverability=False, test_environment=True, strict=True)
+    except (EmailNotValidError, UnicodeError):
+        assert isinstance(email(text), Refusal)
+    else:
+        kept = email(text)
+        assert isinstance(kept, Refusal) or kept == f"{valid.local_part}@{valid.ascii_domain}"
+
+
+@given(st.text("+0123456789 ()-/.٣", max_size=24), st.sampled_from(["", "DE", "US", "LT", "AU"]))
+def test_what_is_kept_of_a_phone_number_is_e164_and_reads_the_same_again(text, country):
+    kept = phone(text, country)
+    if isinstance(kept, Refusal):
+        return
+    assert kept[0] == "+"
+    assert kept[1:].isascii()
+    assert kept[1:].isdigit()
+    assert 8 <= len(kept) <= 16
+    assert phonenumbers.is_possible_number(phonenumbers.parse(kept))
+
+
+@pytest.mark.parametrize(
+    ("text", "country", "kept"),
+    [
+        ("+37060000000", "", "+37060000000"),
+        ("+370 (600) 00-000", "DE", "+37060000000"),
+        ("0171 3920012", "DE", "+491713920012"),
+        ("0491 570 006", "AU", "+61491570006"),
+        ("(202) 555-0100", "US", "+12025550100"),
+        ("0049 171 3920012", "AT", "+491713920012"),
+        ("+39 06 698 00000", "", "+390669800000"),
+        ("+447700900123", "", "+447700900123"),  # a range for fiction: possible, though nobody's
+    ],
+)
+def test_a_phone_number_is_kept_as_e164(text, country, kept):
+    assert phone(text, country) == kept

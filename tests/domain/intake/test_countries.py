@@ -1,0 +1,25 @@
+import pytest
+
+from worker.domain.model import countries
+
+
+def test_there_are_249_countries_and_each_code_leads_to_the_other():
+    assert len(countries.ALPHA3_OF) == len(countries.ALPHA2_OF) == 249
+    for two, three in countries.ALPHA3_OF.items():
+        assert (len(two), len(three)) == (2, 3)
+        assert countries.alpha2(three) == countries.alpha2(two) == two
+        assert countries.alpha3(two) == countries.alpha3(three) == three
+
+
+@pytest.mark.parametrize(
+    ("two", "three"),
+    [("AU", "AUS"), ("NZ", "NZL"), ("DE", "DEU"), ("LT", "LTU"), ("CH", "CHE"), ("AT", "AUT"), ("AX", "ALA")],
+)
+def test_the_codes_are_those_of_iso_3166(two, three):
+    assert countries.alpha3(f" {two.lower()} ") == three
+
+
+@pytest.mark.parametrize("code", ["", "UK", "XX", "ZZZ", "Germany", "D", "İT"])
+def test_what_is_no_code_is_no_country(code):
+    assert countries.alpha2(code) is None
+    assert countries.alpha3(code) is None

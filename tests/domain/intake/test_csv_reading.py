@@ -1,0 +1,218 @@
+import io
+import os
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.domain.intake import Accepted, ListOptions, ListRefused, open_list
+from worker.domain.intake.csv_records import LONGEST_RECORD, records
+
+HEADER = "customer_id,email,first_name,address\n"
+
+
+def rows(lines):
+    return [(type(line).__name__, line.row) for line in lines]
+
+
+def test_rows_are_numbered_as_a_spreadsheet_shows_them(read):
+    lines = read(HEADER + 'A1,a@example.com,Ann,"Street 1\nTown\nLand"\n\n,,,\nA2,b@example.com,Bob,x\n')
+    assert rows(lines) == [("Accepted", 2), ("Accepted", 5)]
+    assert lines[0].customer.person.address == "Street 1, Town, Land"
+
+
+def test_blank_lines_above_the_header_count_too(read):
+    assert rows(read("\n\n" + HEADER + "A1,a@example.com\n")) == [("Accepted", 4)]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"])
+def test_what_spreadsheets_save_is_read(read, end, delimiter, encoding):
+    text = end.join(["customer_id,email,first_name", 'A1,a@example.com,"Zoë"', "A2,b@example.com,Jürgen", ""])
+    lines = read(text.replace(",", delimiter).encode(encoding))
+    assert rows(lines) == [("Accepted", 2), ("Accepted", 3)]
+    assert [line.customer.person.first_name for line in lines] == ["Zoë", "Jürgen"]
+
+
+def test_reading_as_windows_1252_is_warned_of():
+    options = ListOptions(today=date(2026, 11, 20))
+    old = open_list(io.BytesIO((HEADER + "A1,a@example.com,Zoë\n").encode("cp1252")), options)
+    new = open_list(io.BytesIO((HEADER + "A1,a@example.com,Zoë\n").encode()), options)
+    assert "read as cp1252" in old.warnings[0]
+    assert new.warnings == ()
+
+
+def test_a_byte_that_is_not_utf8_is_found_however_late_it_comes():
+    content = (
+        (HEADER + "A1,a@example.com,Ann\n").encode() + b"\n" * 3_000_000 + "A2,b@example.com,Zoë\n".encode("cp1252")
+    )
+    lines = list(open_list(io.BytesIO(content), ListOptions(today=date(2026, 11, 20))))
+    assert lines[-1].customer.person.first_name == "Zoë"
+
+
+def test_the_encoding_that_is_asked_for_is_used(read):
+    (line,) = read((HEADER + "A1,a@example.com,Żaneta\n").encode("iso-8859-2"), encoding="latin2")
+    assert line.customer.person.first_name == "Żaneta"
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "reason"),
+    [
+        (b"", {}, "the file is empty"),
+        (b"\xef\xbb\xbf \n\n", {}, "the file is empty"),
+        (HEADER.encode(), {}, "no row below it"),
+        ((HEADER + "\n,,\n").encode(), {}, "no row below it"),
+        (b"PK\x03\x04rest", {}, "a workbook (XLSX)"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", {}, "an old workbook (XLS)"),
+        (b"\x1f\x8b\x08", {}, "compressed (gzip)"),
+        (b"\x00\x01\x02\x03" * 50, {}, "binary, or UTF-16 without a mark"),
+        ((HEADER + "A1,a@example.com\n").encode("utf-16-le"), {}, "try --encoding utf-16-le"),
+        (b"customer_id,na\x00me\nA1,x\n", {}, "NUL characters"),
+        (b"customer_id\n\x81\xff\n", {}, "neither UTF-8 nor Windows-1252 (byte 13)"),
+        (b"customer_id\nA\xe9\n", {"encoding": "utf-8"}, "the file is not utf-8: byte 14 does not fit"),
+        (b"customer_id\nA\n", {"encoding": "klingon"}, "no such encoding"),
+        (b"customer_id\nA\n", {"encoding": "base64"}, "no such encoding"),
+        (b"customer_id\nA\n", {"delimiter": "::"}, "give one character"),
+        (b'customer_id,"email\nA1,a@example.com\n', {}, "the header cannot be read: its quotes do not match"),
+        (b"x" * (LONGEST_RECORD + 9), {}, "the header"),
+    ],
+)
+def test_a_file_that_is_no_list_is_refused_with_what_to_do(refusal, content, options, reason):
+    assert reason in refusal(content, **options)
+
+
+def test_a_file_that_cannot_be_opened_is_refused_without_its_path(tmp_path):
+    with pytest.raises(ListRefused) as refused:
+        open_list(tmp_path / "nowhere.csv", ListOptions(today=date(2026, 11, 20)))
+    assert refused.value.reasons == ["the list cannot be opened: No such file or directory"]
+
+
+def test_a_pipe_is_refused_since_a_list_is_read_more_than_once():
+    reading, writing = os.pipe()
+    os.close(writing)
+    with open(reading, "rb") as pipe, pytest.raises(ListRefused, match="comes from a pipe"):
+        open_list(pipe, ListOptions(today=date(2026, 11, 20)))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "sep=;\ncustomer_id;email\nA1;a@example.com\n",
+        '"sep=;"\r\ncustomer_id;email\r\nA1;a@example.com\r\n',
+        "SEP=^\ncustomer_id^email\nA1^a@example.com\n",
+        "customer_id;email;idenfy-kyc.a,b\nA1;a@example.com;x\n",
+        '"customer_id";"email"\n"A1";"a@example.com"\n',
+    ],
+)
+def test_the_delimiter_is_found(read, content):
+    (line,) = read(content)
+    assert isinstance(line, Accepted)
+    assert line.row == 2
+    assert line.customer.person.email == "a@example.com"
+
+
+def test_a_list_of_one_column_is_read(read):
+    lines = read("Customer ID\nA1\nA,2;3\n")
+    assert [line.problems[0].problem for line in lines] == [
+        "neither an email nor a phone to write to",
+        "2 cells, but the header has 1",
+    ]
+
+
+def test_a_delimiter_that_is_asked_for_wins(read):
+    (line,) = read("customer_id:email\nA1:a@example.com\n", delimiter=":")
+    assert isinstance(line, Accepted)
+    (line,) = read("customer_id\temail\nA1\ta@example.com\n", delimiter="tab")
+    assert isinstance(line, Accepted)
+
+
+def test_missing_cells_are_empty_and_cells_too_many_are_a_problem(read):
+    lines = read(
+        "customer_id,email,first_name,\nA1,a@example.com\nA2,b@example.com,x,,,\nA3,c@example.com,x,,y\nA4,d@example.com,x,y\n"
+    )
+    assert rows(lines) == [("Accepted", 2), ("Accepted", 3), ("Rejected", 4), ("Rejected", 5)]
+    assert lines[2].problems[0].problem == "5 cells, but the header has 4"
+    assert lines[3].problems[0].problem == "a value in column 4, which has no name"
+
+
+def test_a_quote_that_is_never_closed_takes_no_other_row_with_it(read):
+    lines = read(HEADER + 'A1,a@example.com,"Ann,x\n' + "A2,b@example.com,Bob,x\nA3,c@example.com,Cy,x\n")
+    assert rows(lines) == [("Rejected", 2), ("Accepted", 3), ("Accepted", 4)]
+    assert lines[0].problems[0].problem == "its quotes do not match"
+
+
+def test_a_quote_that_is_closed_rows_later_is_found(read):
+    lines = read(HEADER + 'A1,a@example.com,"Ann,x\nA2,b@example.com,"Bob",x\nA3,c@example.com,Cy,x\n')
+    assert rows(lines) == [("Rejected", 2), ("Accepted", 3), ("Accepted", 4)]
+
+
+def test_a_cell_over_the_limit_rejects_its_row_alone(read):
+    lines = read(HEADER + f"A1,a@example.com,{'x' * 200_000}\nA2,b@example.com\n")
+    assert rows(lines) == [("Rejected", 2), ("Accepted", 3)]
+    assert lines[0].problems[0].problem == "a cell has more than 131,072 characters"
+
+
+def test_a_line_without_end_is_never_held_whole(read):
+    class Counting(io.StringIO):
+        longest = 0
+
+        def readline(self, size: int = -1) -> str:
+            line = super().readline(size)
+            self.longest = max(self.longest, len(line))
+            return line
+
+    text = Counting("a,b\n" + "x" * (5 * LONGEST_RECORD) + "\nc,d\n", newline="")
+    found = list(records(text, ","))
+    assert [row for row, _ in found] == [1, 2, 3]
+    assert found[1][1].problem == "the row has more than 1,048,576 characters"
+    assert found[2][1] == ["c", "d"]
+    assert text.longest <= LONGEST_RECORD + 1
+
+
+def test_a_record_of_too_many_lines_is_cut_and_the_rows_below_are_read(read):
+    cell = ('"' + "y\n" * 10_000 + '",') * 60
+    lines = read(HEADER + f"A1,a@example.com,{cell}x\nA2,b@example.com\n")
+    assert rows(lines)[0] == ("Rejected", 2)
+    assert isinstance(lines[-1], Accepted)
+    assert lines[-1].customer.customer_id == "A2"
+
+
+def test_a_stray_nul_rejects_its_row_alone(read):
+    lines = read(HEADER + "A1,a@example.com,A\x00nn\nA2,b@example.com,Bob\n")
+    assert rows(lines) == [("Rejected", 2), ("Accepted", 3)]
+
+
+def test_a_list_can_be_read_again_and_a_stream_stays_open(tmp_path):
+    stream = io.BytesIO(b"before" + (HEADER + "A1,a@example.com\n").encode())
+    stream.seek(6)
+    opened = open_list(stream, ListOptions(today=date(2026, 11, 20)))
+    assert list(opened) == list(opened)
+    assert not stream.closed
+
+
+CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=12)
+
+
+@given(st.lists(st.lists(CELLS, min_size=2, max_size=4), min_size=1, max_size=8))
+def test_whatever_was_written_as_csv_is_read_back(table):
+    text = "".join(",".join('"' + cell.replace('"', '""') + '"' for cell in row) + "\r\n" for row in table)
+    assert [cells for _, cells in records(io.StringIO(text, newline=""), ",")] == table
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_crash_the_reader(content):
+    try:
+        lines = list(open_list(io.BytesIO(b"customer_id,email\n" + content), ListOptions(today=date(2026, 11, 20))))
+    except ListRefused:
+        return
+    assert [line.row for line in lines] == sorted({line.row for line in lines})
+
+
+@given(st.text('a",\n', max_size=60))
+def test_every_line_is_read_or_named_whatever_its_quotes(text):
+    total = text.count("\n") + (not text.endswith("\n") and bool(text))
+    found = list(records(io.StringIO(text, newline=""), ","))
+    lines_read = sum(1 + "".join(cells).count("\n") if isinstance(cells, list) else 1 for _, cells in found)
+    assert lines_read == total

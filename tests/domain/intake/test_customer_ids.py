@@ -1,0 +1,52 @@
+import re
+from datetime import date
+
+import pytest
+
+from worker.domain.intake import ListOptions
+
+HASHED = ListOptions(today=date(2026, 11, 20), hash_ids=True)
+
+
+@pytest.mark.parametrize(
+    "own", ["A1", "10000234", "0000123456", "user#7 (old)", "2024-1234-5678", "-", "+", "c+1", "@7"]
+)
+def test_an_id_of_ones_own_is_accepted(customer, own):
+    assert customer(customer_id=own).customer_id == own
+
+
+@pytest.mark.parametrize(
+    ("cells", "problem"),
+    [
+        ({"customer_id": ""}, "it is empty"),
+        ({"customer_id": "Zoë"}, "characters that are not printable ASCII"),
+        ({"customer_id": "a\tb"}, "characters that are not printable ASCII"),
+        ({"customer_id": "x" * 101}, "101 characters, more than 100"),
+        ({"customer_id": "anna@example.com"}, "it looks like an email address"),
+        ({"customer_id": "id anna@example.com"}, "it looks like an email address"),
+        ({"customer_id": "+370 600 00000"}, "it looks like a phone number"),
+        ({"customer_id": "(202) 555-0100"}, "it looks like a phone number"),
+        ({"customer_id": "37060000000", "phone": "+37060000000"}, "it looks like a phone number"),
+        ({"customer_id": "0171 3920012", "phone": "0171/3920012", "country": "DE"}, "it looks like a phone number"),
+        ({"customer_id": "020 7946 0018", "country": "GB"}, "it looks like a phone number"),
+    ],
+)
+def test_an_id_that_could_be_personal_is_refused(problems, cells, problem):
+    assert problems(**cells) == {"customer_id": problem}
+
+
+def test_a_missing_id_is_refused(problems):
+    assert problems(customer_id=None) == {"customer_id": "it is empty"}
+
+
+def test_hashed_ids_are_stable_and_hide_what_they_are_made_of(customer):
+    first = customer(HASHED, customer_id="Anna@example.com").customer_id
+    assert re.fullmatch("h-[0-9a-f]{32}", first)
+    assert customer(HASHED, customer_id="anna@EXAMPLE.com").customer_id == first
+    assert customer(HASHED, customer_id="anna@example.org").customer_id != first
+    assert customer(HASHED, customer_id="A1").customer_id != customer(HASHED, customer_id="a1").customer_id
+
+
+def test_a_hashed_id_depends_on_no_other_column(customer):
+    alone = customer(HASHED, customer_id="37060000000").customer_id
+    assert customer(HASHED, customer_id="37060000000", phone="+37060000000").customer_id == alone

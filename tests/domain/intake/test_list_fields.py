@@ -1,0 +1,226 @@
+from datetime import date, datetime
+
+import pytest
+
+from worker.domain.intake import Accepted, ListOptions, Rejected, accept
+from worker.domain.model.customers import Channel, Customer, CustomerKind, Person
+
+TODAY = date(2026, 11, 20)
+
+
+def test_a_full_line_becomes_a_customer():
+    cells = {
+        "customer_id": " C-1 ",
+        "kind": "Company",
+        "purpose": "Renewal",
+        "email": "Zoë.Muster@Example.COM",
+        "phone": "030 123456",
+        "first_name": "Zoe\u0308",
+        "last_name": "O'Neil",
+        "company_name": "Muster GmbH & Co.",
+        "date_of_birth": "1990-12-31",
+        "sex": "female",
+        "nationality": "lt",
+        "address": "Weg 1\r\n 10115 Berlin",
+        "consent": "Yes",
+        "country": "deu",
+        "locale": "de_at",
+        "timezone": "europe/berlin",
+        "channel": "BOTH",
+        "account": "kyc-eu",
+        "entity_id": "e-1",
+        "external_ref": "ref 1",
+        "tags": "a; b ;;a",
+        "template": "Winter_1",
+    }
+    line = accept(7, cells, ListOptions(today=TODAY))
+    assert line == Accepted(
+        7,
+        Customer(
+            customer_id="C-1",
+            kind=CustomerKind.COMPANY,
+            purpose="renewal",
+            person=Person(
+                email="Zoë.Muster@example.com",
+                phone="+4930123456",
+                first_name="Zoë",
+                last_name="O'Neil",
+                company_name="Muster GmbH & Co.",
+                date_of_birth=date(1990, 12, 31),
+                sex="F",
+                nationality="LT",
+                address="Weg 1, 10115 Berlin",
+            ),
+            country="DE",
+            locale="de-AT",
+            timezone="Europe/Berlin",
+            channel=Channel.BOTH,
+            account="kyc-eu",
+            entity_id="e-1",
+            external_ref="ref 1",
+            tags=("a", "b"),
+            template="Winter_1",
+            consent=True,
+        ),
+    )
+
+
+def test_all_that_is_wrong_with_a_line_is_said_at_once(problems):
+    found = problems(
+        customer_id="x" * 101,
+        kind="person",
+        email="nobody",
+        phone="12",
+        date_of_birth="1990-02-30",
+        country="Q1",
+        channel="fax",
+        consent="maybe",
+    )
+    # The phone is national, so the wrong country is what is wrong with it.
+    assert set(found) == {"customer_id", "kind", "email", "date_of_birth", "country", "channel", "consent"}
+
+
+def test_a_rejected_line_keeps_its_id_only_where_that_is_valid():
+    options = ListOptions(today=TODAY)
+    known = accept(2, {"customer_id": "A1", "email": "nobody"}, options)
+    unknown = accept(3, {"customer_id": "anna@example.com", "email": "nobody"}, options)
+    assert isinstance(known, Rejected)
+    assert isinstance(unknown, Rejected)
+    assert (known.customer_id, unknown.customer_id) == ("A1", "")
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "problem"),
+    [
+        ("kind", "person", "neither individual nor company"),
+        ("purpose", "Re-check 2!", "not a short name"),
+        ("purpose", "p" * 65, "not a short name"),
+        ("email", "nobody.example.com", "18 characters without an @"),
+        ("email", "a@example.com, b@example.com", "more than an address"),
+        ("email", "Anna <a@example.com>", "20 characters that are not an email address"),
+        ("email", "a@b", "3 characters that are not an email address"),
+        ("email", "a@test", "an address whose domain has no dot"),
+        ("email", "a..b@example.com", "16 characters that are not an email address"),
+        ("phone", "0171 3920012", "a national number, and no country"),
+        ("phone", "0049 171 3920012", "a number that starts with 00"),
+        ("phone", "+999 1234567", "a number with a country code that does not exist"),
+        ("phone", "+1 202 555", "too few digits for its country"),
+        ("phone", "+1 202 555 01001 1", "too many digits for its country"),
+        ("phone", "call Anna", "9 characters, not all of them of a phone number"),
+        ("phone", "+1 800 FLOWERS", "14 characters, not all of them of a phone number"),
+        ("first_name", "n" * 101, "101 characters, more than 100"),
+        ("first_name", "An\u202ena", "it holds a character that cannot be seen"),
+        ("first_name", "An\x00na", "it holds a character that cannot be seen"),
+        ("last_name", "a\nb\nc", "it goes over 3 lines"),
+        ("company_name", "\ue000 GmbH", "it holds a character that cannot be seen"),
+        ("address", "a" * 501, "501 characters, more than 500"),
+        ("date_of_birth", "31.12.1990", "10 characters that are not YYYY-MM-DD"),
+        ("date_of_birth", "19901231", "8 characters that are not YYYY-MM-DD"),
+        ("date_of_birth", "1990-W01-1", "10 characters that are not YYYY-MM-DD"),
+        ("date_of_birth", "1990-02-30", "a day that does not exist"),
+        ("date_of_birth", "2026-11-21", "a day in the future"),
+        ("date_of_birth", "1890-01-01", "a day more than 130 years ago"),
+        ("sex", "x" * 21, "21 characters, more than 20"),
+        ("nationality", "Lithuania", "9 characters that are not a country code"),
+        ("country", "UK", "not a code of ISO 3166"),
+        ("country", "XX", "2 characters that are not a country code"),
+        ("locale", "german", "6 characters that are not a locale"),
+        ("timezone", "CEST/Berlin", "11 characters that are not a time zone"),
+        ("channel", "fax", "none of email, sms, both, none"),
+        ("consent", "maybe", "neither true nor false"),
+        ("account", "kyc eu", "not a short name"),
+        ("entity_id", "e" * 101, "101 characters, more than 100"),
+        ("entity_id", "é", "characters that are not printable ASCII"),
+        ("external_ref", "r" * 41, "41 characters, more than 40"),
+        ("tags", "a;b;c;d;e;f", "6 tags, more than 5"),
+        ("tags", "a,b", "a comma in a tag"),
+        ("tags", "t" * 33, "a tag of 33 characters, more than 32"),
+        ("template", "../secrets", "not a short name"),
+        ("address", "x" * 20_001, "20,001 characters"),
+    ],
+)
+def test_a_wrong_cell_is_named_by_its_shape_and_never_repeated(problems, column, cell, problem):
+    found = problems(**{column: cell})
+    assert found == {column: problem}
+    # Two letters also stand in words; longer values must not be found in what is said.
+    assert len(cell) < 4 or cell not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "kept"),
+    [
+        ("country", "aus", "AU"),
+        ("country", "nz", "NZ"),
+        ("locale", "DE", "de"),
+        ("locale", "zh-hant-tw", "zh-Hant-TW"),
+        ("locale", "es-419", "es-419"),
+        ("timezone", "America/New York", "America/New_York"),
+        ("consent", "0", False),
+        ("consent", "", None),
+        ("tags", "", ()),
+        ("tags", ["web", "spring"], ("web", "spring")),
+        ("external_ref", 4711.0, "4711"),
+        ("consent", True, True),
+        ("account", None, ""),
+    ],
+)
+def test_a_cell_is_kept_in_one_form(customer, column, cell, kept):
+    assert getattr(customer(**{column: cell}), column) == kept
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "kept"),
+    [
+        ("first_name", "  Ana\xa0María ", "Ana María"),
+        ("first_name", "क्‍ष", "क्‍ष"),  # joiners belong to the script
+        ("email", "anna@mail.example", "anna@mail.example"),
+        ("email", "anna@bank.test", "anna@bank.test"),
+        ("email", "anna@BÜCHER.example.com", "anna@xn--bcher-kva.example.com"),
+        ("phone", "+44 (0)7700 900123", "+447700900123"),
+        ("date_of_birth", "2026-11-20", date(2026, 11, 20)),
+        ("date_of_birth", datetime(1990, 5, 4), date(1990, 5, 4)),  # noqa: DTZ001 - as a workbook's cell comes
+        ("sex", "m", "M"),
+        ("sex", "diverse", "diverse"),
+    ],
+)
+def test_a_personal_cell_is_kept_in_one_form(customer, column, cell, kept):
+    assert getattr(customer(**{column: cell}).person, column) == kept
+
+
+@pytest.mark.parametrize(
+    ("cells", "channel"),
+    [
+        ({"email": "a@example.com", "phone": "+37060000000"}, Channel.EMAIL),
+        ({"email": "a@example.com"}, Channel.EMAIL),
+        ({"phone": "+37060000000"}, Channel.SMS),
+        ({"email": "a@example.com", "phone": "+37060000000", "channel": "both"}, Channel.BOTH),
+        ({"channel": "none"}, Channel.NONE),
+        ({"email": "a@example.com", "channel": "none"}, Channel.NONE),
+    ],
+)
+def test_a_line_without_a_channel_uses_what_it_has_email_first(customer, cells, channel):
+    assert customer(**({"channel": ""} | cells)).channel is channel
+
+
+@pytest.mark.parametrize(
+    ("cells", "problem"),
+    [
+        ({}, "neither an email nor a phone to write to"),
+        ({"channel": "email", "phone": "+37060000000"}, "it asks for an email, and email is empty"),
+        ({"channel": "both", "email": "a@example.com"}, "it asks for an SMS, and phone is empty"),
+    ],
+)
+def test_a_line_that_cannot_be_invited_as_it_asks_is_rejected(problems, cells, problem):
+    assert problems(**({"channel": ""} | cells)) == {"channel": problem}
+
+
+def test_a_contact_that_is_wrong_is_not_called_missing_too(problems):
+    assert set(problems(channel="both", email="nobody", phone="+1")) == {"email", "phone"}
+
+
+def test_a_column_that_is_none_of_ours_is_a_problem_of_an_event(problems):
+    assert problems(favourite_colour="blue") == {"favourite_colour": "not a column that we know"}
+
+
+def test_a_value_that_is_no_text_is_named_by_its_type(problems):
+    assert problems(first_name={"a": 1}) == {"first_name": "an object"}

@@ -1,0 +1,79 @@
+import io
+from datetime import date
+
+import pytest
+
+from worker.domain.intake import Accepted, ListOptions, open_list
+from worker.domain.intake.columns import nearest
+
+ROW = "A1,a@example.com\n"
+
+
+def test_titles_may_be_written_as_people_write_them(read):
+    (line,) = read(
+        " Customer ID ,E-Mail,First-Name,DATE_OF_BIRTH\nA1,a@example.com,Ann,1990-01-02\n", mapping={"e-mail": "email"}
+    )
+    assert isinstance(line, Accepted)
+    assert line.customer.person.first_name == "Ann"
+    assert line.customer.person.date_of_birth == date(1990, 1, 2)
+
+
+def test_the_columns_are_told_by_our_names():
+    raw = io.BytesIO(b"Kunde,email,notes,,IDENFY-KYC.documents\nA1,a@example.com,x,,PASSPORT\n")
+    options = ListOptions(today=date(2026, 1, 1), mapping={"Kunde": "customer_id"}, ignore=frozenset({"Notes"}))
+    assert open_list(raw, options).columns == ("customer_id", "email", "idenfy-kyc.documents")
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ("customer_id,mail", 'column 2 ("mail") is unknown; the nearest is email: rename it with --map mail=email'),
+        ("customer_id,mail", "or leave it out with --ignore-column mail"),
+        ("customer_id,e mail", 'rename it with --map "e mail=email", or leave it out with --ignore-column "e mail"'),
+        ("customer_id,qqqq", "rename it with --map qqqq=OURS"),
+        ("customer_id,idenfy-kyx.documents", "the nearest provider is idenfy-kyc"),
+        ("customer_id,a@example.com", "column 2 is unknown"),
+        ("customer_id,+4917139200", "column 2 is unknown"),
+        ("email,phone", "no column customer_id"),
+        ("customer_id,email,E-MAIL", "column 3"),
+        ("customer_id,email,Email", "columns 2 and 3 are both email"),
+        ("customer_id,idenfy-kyb.a,idenfy-kyb.a.b", "idenfy-kyb.a is given whole and in parts"),
+        ("Anna,Muster", "the first row is not a header that we know: none of its 2 columns is ours"),
+    ],
+)
+def test_a_header_that_cannot_be_used_says_what_to_do(refusal, header, reason):
+    assert reason in refusal(f"{header}\n{ROW}")
+
+
+def test_every_reason_is_given_at_once(refusal):
+    reasons = refusal("email,EMAIL,colour\na@example.com,,\n").splitlines()
+    assert len(reasons) == 3
+
+
+def test_a_list_without_a_header_shows_nobody(refusal):
+    said = refusal("anna@example.com,Anna,+37060000000\nbert@example.com,Bert,+37060000001\n")
+    assert "anna" not in said.lower()
+    assert "370" not in said
+
+
+def test_a_parameter_that_the_provider_does_not_have_refuses_the_list(refusal):
+    def known(provider: str, name: str) -> str | None:
+        assert (provider, name) == ("idenfy-kyc", "documentz")
+        return "not a parameter of idenfy-kyc; the nearest is documents"
+
+    said = refusal("customer_id,email,idenfy-kyc.documentz\nA1,a@example.com,x\n", known_parameter=known)
+    assert said == "column idenfy-kyc.documentz: not a parameter of idenfy-kyc; the nearest is documents"
+
+
+@pytest.mark.parametrize(
+    ("title", "ours"),
+    [
+        ("e-mail", "email"),
+        ("Surname", "last_name"),
+        ("dob", "date_of_birth"),
+        ("customerid", "customer_id"),
+        ("zzz", None),
+    ],
+)
+def test_the_nearest_column_is_the_one_that_is_meant(title, ours):
+    assert nearest(title) == ours

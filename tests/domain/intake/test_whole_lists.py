@@ -1,0 +1,71 @@
+import csv
+import hashlib
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.domain.intake import Accepted, Duplicate, content_digest, problems_csv
+from worker.domain.intake.duplicates import Seen
+from worker.domain.model.customers import FieldProblem
+from worker.foundation.spreadsheet_safety import spreadsheet_safe
+
+
+def test_a_customer_of_the_same_purpose_who_comes_again_is_a_duplicate(read):
+    lines = read(
+        "customer_id,email,purpose\nA1,a@example.com,\nA1,b@example.com,onboarding\nA1,a@example.com,renewal\n"
+    )
+    assert [type(line) for line in lines] == [Accepted, Duplicate, Accepted]
+    assert lines[1] == Duplicate(3, "A1", of_row=2)
+
+
+def test_a_good_line_below_a_bad_one_of_the_same_customer_is_no_duplicate(read):
+    lines = read("customer_id,email\nA1,nobody\nA1,a@example.com\nA1,a@example.com\n")
+    assert isinstance(lines[1], Accepted)
+    assert lines[2] == Duplicate(4, "A1", of_row=3)
+
+
+@given(st.lists(st.integers(0, 30), max_size=60))
+def test_the_first_row_of_each_customer_is_remembered(numbers):
+    seen, first = Seen(), {}
+    for row, number in enumerate(numbers, start=2):
+        assert seen.row_or_remember(str(number), "onboarding", row) == first.get(number)
+        first.setdefault(number, row)
+
+
+def test_what_is_remembered_survives_growing():
+    seen = Seen()
+    for row in range(2, 20_002):
+        assert seen.row_or_remember(f"C-{row}", "onboarding", row) is None
+    assert all(seen.row_or_remember(f"C-{row}", "onboarding", 99_999) == row for row in range(2, 20_002))
+
+
+def test_the_digest_is_that_of_the_bytes(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_bytes(b"customer_id\r\nA1\r\n")
+    assert content_digest(path) == hashlib.sha256(b"customer_id\r\nA1\r\n").hexdigest()
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"])
+def test_a_spreadsheet_takes_no_cell_for_a_formula(start):
+    assert spreadsheet_safe(start + "1+1") == "'" + start + "1+1"
+
+
+@pytest.mark.parametrize("text", ["", "a=1", "1-2", "O'Neil", "'=1"])
+def test_other_text_is_left_as_it_is(text):
+    assert spreadsheet_safe(text) == text
+
+
+def test_problems_are_written_for_a_spreadsheet():
+    out = io.StringIO(newline="")
+    count = problems_csv(
+        out,
+        [(3, FieldProblem("email", "11 characters without an @", "check, please")), (5, FieldProblem("", "=1", ""))],
+    )
+    assert count == 2
+    assert list(csv.reader(io.StringIO(out.getvalue(), newline=""))) == [
+        ["row", "column", "problem", "hint"],
+        ["3", "email", "11 characters without an @", "check, please"],
+        ["5", "", "'=1", ""],
+    ]

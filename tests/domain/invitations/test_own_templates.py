@@ -1,0 +1,282 @@
+"""Templates of the operator's own: how they shadow and fall back, what `check` says of them, what they cannot do."""
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from worker.domain.invitations import Invitation, TemplateProblem, Templates
+from worker.domain.model.customers import Customer, Person
+
+NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
+DOCUMENT = Path(__file__).parents[3] / "docs" / "templates.md"
+LINK = "https://verify.example.com/s/t0k3n"
+INVITATION = Invitation(
+    Customer("c-1", person=Person(first_name="Maria", last_name="López")),
+    link=LINK,
+    expires_at=NOW + timedelta(days=7, hours=1),
+    sender_name="Example Bank",
+)
+EMAIL = {"subject.txt": "Subject", "body.txt": "{{ link }}"}
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Templates with these files in the operator's folder."""
+
+    def make(files, **arguments):
+        for name, text in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return Templates(tmp_path, **arguments)
+
+    return make
+
+
+def email(folder, **texts):
+    return {f"{folder}/{name}": text for name, text in {**EMAIL, **texts}.items()}
+
+
+def said(templates, locale="en", template="", channel="email"):
+    customer = replace(INVITATION.customer, locale=locale, template=template)
+    return templates.render(replace(INVITATION, customer=customer), channel=channel, now=NOW)
+
+
+def test_one_own_file_shadows_its_built_in_one_and_no_other(own):
+    templates = own({"default/en/subject.txt": "Ours"})
+
+    assert said(templates).subject == "Ours"
+    assert "asks you to confirm your identity" in said(templates).text
+    assert said(templates, "de").subject != "Ours"
+    assert templates.problems() == []
+
+
+def test_an_own_layout_shadows_the_built_in_one_in_every_language(own):
+    templates = own({"layout.html": "<b>{% block request %}{% endblock %}</b><a href='{{ link }}'></a>"})
+
+    assert said(templates, "de").html.startswith("<b>")
+    assert "Ausweisdokument" in said(templates, "de").html
+    assert templates.problems() == []
+
+
+@pytest.mark.parametrize(
+    ("locale", "subject"),
+    [
+        ("pt-BR", "exact"),
+        ("pt_br", "exact"),
+        ("pt-PT", "language"),
+        ("pt", "language"),
+        ("ja", "default"),
+        ("", "default"),
+    ],
+)
+def test_words_fall_back_from_locale_to_language_to_default(own, locale, subject):
+    templates = own(
+        {
+            **email("vip/pt-BR", **{"subject.txt": "exact"}),
+            **email("vip/pt", **{"subject.txt": "language"}),
+            **email("vip/en", **{"subject.txt": "default"}),
+        }
+    )
+
+    assert said(templates, locale, "vip").subject == subject
+
+
+def test_what_a_template_has_no_words_for_is_said_by_the_default_one(own):
+    templates = own(email("vip/en"))
+
+    assert said(templates, "de", "vip").subject == "Subject"
+    assert said(templates, "de", "vip", "sms").text.startswith("Example Bank: Bitte")
+
+
+def test_a_message_is_never_put_together_from_two_languages(own):
+    templates = own({"default/pt/body.html": "<p>{{ link }}</p>", "default/pt/subject.txt": "Assunto"})
+
+    assert said(templates, "pt").language == "en"
+    assert said(templates, "pt").html.startswith("<!DOCTYPE")
+    assert templates.problems() == ["default/pt: lacks body.txt, so its email is not used"]
+
+
+def test_a_locale_without_html_is_sent_as_text(own):
+    assert said(own(email("default/pt")), "pt").html == ""
+
+
+def test_right_to_left_languages_are_told_so(own):
+    templates = own(email("default/ar", **{"body.html": "<html dir='{{ direction }}'>{{ link }}</html>"}))
+
+    assert "dir='rtl'" in said(templates, "ar-EG").html
+
+
+def test_every_documented_variable_is_there(own):
+    documented = re.findall(r"^\| `(\w+)` \|", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    templates = own({"default/en/body.txt": "|".join(f"{{{{ {name} }}}}" for name in documented)})
+
+    assert templates.problems() == []
+    assert said(templates).text == (
+        f"Maria|López|Maria López||individual|onboarding|invitation|{LINK}|27 November 2026, 11:00 (UTC)|"
+        "27 Nov 2026, 11:00 (UTC)|7|169|Example Bank|en|ltr"
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        ({"default/en/body.txt": "no address"}, "default/en/body.txt: lacks {{ link }}"),
+        ({"default/en/body.html": "<p>no address</p>"}, "default/en/body.html: lacks {{ link }}"),
+        ({"default/en/sms.txt": "no address"}, "default/en/sms.txt: lacks {{ link }}"),
+        (
+            {"default/en/body.txt": "{% if first_name %}{{ link }}{% endif %}"},
+            "default/en/body.txt: lacks {{ link }}",
+        ),
+        ({"layout.html": "<p>{% block request %}{% endblock %}</p>"}, "default/de/body.html: lacks {{ link }}"),
+        (
+            {"default/en/subject.txt": "{{ link }}"},
+            "default/en/subject.txt: {{ link }} is a secret, which a subject does not keep",
+        ),
+        ({"default/en/subject.txt": " \n "}, "default/en/subject.txt: renders nothing"),
+        (
+            {"default/en/body.txt": "{{ link }}\n{{ frist_name }}"},
+            "default/en/body.txt, line 2: there is no variable frist_name, did you mean first_name?",
+        ),
+        ({"default/en/body.txt": "{{ link }}{% if %}"}, "default/en/body.txt, line 1: "),
+        ({"default/en/body.txt": "{{ link|center(9) }}"}, "default/en/body.txt, line 1: No filter named 'center'."),
+        (
+            {"default/en/body.html": "{% extends 'gone.html' %}"},
+            "default/en/body.html: the layout that it extends is not there",
+        ),
+        (
+            {"default/en/body.html": "{% extends 'default/en/sms.txt' %}"},
+            "default/en/body.html, line 1: a layout ends as what extends it, .html or .txt",
+        ),
+        ({"default/en/body.htm": "x"}, "default/en/body.htm: not used; the files are "),
+        ({"default/en/mail.txt": "x"}, "default/en/mail.txt: not used; the files are "),
+        (
+            email("vip/de"),
+            "vip: nothing in the default locale en; other languages get built-in words",
+        ),
+    ],
+)
+def test_check_names_what_is_wrong_with_a_template(own, files, problem):
+    found = own(files).problems()
+
+    assert [line for line in found if line.startswith(problem)], found
+
+
+def test_a_default_language_that_nothing_is_written_in_is_a_problem(own):
+    assert own({}, locale="ja").problems() == ['[invitations] locale = "ja": there are no words in that language']
+
+
+def test_a_folder_that_is_not_there_is_a_problem_and_the_built_in_words_remain(tmp_path):
+    templates = Templates(tmp_path / "gone")
+
+    assert len(templates.problems()) == 1
+    assert "gone" not in templates.problems()[0]
+    assert said(templates).subject
+
+
+def test_a_file_that_is_no_utf8_is_a_problem_and_not_replaced_silently(own, tmp_path):
+    (tmp_path / "default" / "en").mkdir(parents=True)
+    (tmp_path / "default" / "en" / "body.txt").write_bytes("Grüße {{ link }}".encode("latin-1"))
+    templates = own({})
+
+    assert "default/en/body.txt: cannot be read as UTF-8" in templates.problems()
+    with pytest.raises(TemplateProblem):
+        said(templates)
+
+
+def test_hidden_files_are_nobodys_business(own):
+    assert own({".DS_Store": "x", "default/.git/x": "y"}).problems() == []
+
+
+BOMBS = {
+    "a string times a number": "{{ 'a' * 10**9 }}",
+    "a power": "{{ 9 ** 9 ** 9 }}",
+    "a long number": "{{ " + "9" * 5000 + " }}",
+    "a format with a width": "{{ '%1000000000d' % 1 }}",
+    "a format method": "{{ '{:1000000000}'.format(1) }}",
+    "a filter that pads": "{{ 'a'|center(10**9) }}",
+    "a filter that formats": "{{ '%1000000000d'|format(1) }}",
+    "a filter that replaces": "{{ 'aaaa'|replace('a', 'aaaa') }}",
+    "a huge range": "{% for i in range(10**9) %}a{% endfor %}",
+    "nested loops": "{% for a in 'x' * 9 %}{% for b in 'x' %}{% for c in 'x' %}{% endfor %}{% endfor %}{% endfor %}",
+    "a loop over a string": "{% for a in link %}{% for b in link %}{% endfor %}{% endfor %}",
+    "doubling": "{% set a = 'aa' %}" + "{% set a = a ~ a %}" * 60 + "{{ a }}",
+    "doubling by adding": "{% set a = 'aa' %}" + "{% set a = a + a %}" * 60 + "{{ a }}",
+    "doubling by blocks": "{% set a %}aa{% endset %}" + "{% set a %}{{ a }}{{ a }}{% endset %}" * 60 + "{{ a }}",
+    "a macro of itself": "{% macro f() %}{{ f() }}{{ f() }}{% endmacro %}{{ f() }}",
+    "including itself": "{% include 'default/en/body.txt' %}",
+    "extending itself": "{% extends 'default/en/body.txt' %}",
+    "a generator of words": "{{ lipsum(n=1000000) }}",
+    "deep nesting": "{{ " + "(" * 5000 + "link" + ")" * 5000 + " }}",
+    "many filters": "{{ link" + "|upper" * 9000 + " }}",
+    "many nots": "{{ " + "not " * 9000 + "link }}",
+    "deep conditions": "{% if link %}" * 3000 + "{% endif %}" * 3000,
+    "too long a file": "{{ link }}" + "x" * 70_000,
+}
+ESCAPES = {
+    "a class": "{{ ''.__class__.__mro__ }}",
+    "a class by item": "{{ ''['__class__'] }}",
+    "a class by filter": "{{ link|attr('__class__') }}",
+    "the template itself": "{{ self }}",
+    "a global": "{{ cycler.__init__.__globals__ }}",
+    "a file": "{% include '/etc/passwd' %}",
+    "an import": "{% import 'os' as os %}{{ os }}",
+    "a call": "{{ link.upper() }}",
+    "markup as it is": "{{ first_name|safe }}",
+    "no escaping": "{% autoescape false %}{{ first_name }}{% endautoescape %}",
+    "another link": "{% set link = 'https://evil.example' %}{{ link }}",
+    "a layout by variable": "{% extends first_name %}",
+}
+
+
+@pytest.mark.parametrize("source", [*BOMBS.values(), *ESCAPES.values()], ids=[*BOMBS, *ESCAPES])
+def test_a_template_cannot_use_up_the_machine_or_reach_out_of_its_text(own, source):
+    templates = own({"default/en/body.txt": source})
+
+    assert [line for line in templates.problems() if line.startswith("default/en/body.txt")]
+    with pytest.raises(TemplateProblem) as caught:
+        said(templates)
+    assert "Maria" not in str(caught.value)
+    assert "verify.example.com" not in str(caught.value)
+
+
+def test_output_beyond_what_a_mail_needs_is_a_problem(own):
+    templates = own({"default/en/body.txt": "{{ link }}" * 6000})
+    invitation = replace(INVITATION, link="https://verify.example.com/" + "t" * 2000)
+
+    with pytest.raises(TemplateProblem, match="renders more than 256 KiB"):
+        templates.render(invitation, channel="email", now=NOW)
+
+
+def test_layouts_above_layouts_are_few(own):
+    chain = {f"l{n}.txt": f"{{% extends 'l{n + 1}.txt' %}}" for n in range(9)} | {"l9.txt": "{{ link }}"}
+
+    few = own({**chain, "default/en/body.txt": "{% extends 'l7.txt' %}"})
+    assert said(few).text == LINK
+    many = own({**chain, "default/en/body.txt": "{% extends 'l1.txt' %}"})
+    with pytest.raises(TemplateProblem, match="more than 3 layouts"):
+        said(many)
+
+
+def test_a_failure_while_rendering_names_the_file_and_no_value(own):
+    templates = own({"default/en/body.txt": "{{ link }}{% if days_left < first_name %}{% endif %}"})
+
+    with pytest.raises(TemplateProblem) as caught:
+        said(templates)
+
+    assert str(caught.value) == "default/en/body.txt: does not render (TypeError)"
+    assert templates.problems() == [str(caught.value)]
+
+
+def test_conditions_comparisons_and_the_allowed_filters_work(own):
+    source = (
+        "{% set days = days_left %}{# a remark #}"
+        "{% if days > 1 and customer_kind in ('individual', 'company') and not company_name %}"
+        "{{ first_name|upper }} {{ company_name|default('-', true) }} {{ 'x' if days == 7 else 'y' }}"
+        "{% elif days is defined %}{% else %}{% endif %} {{ last_name|truncate(3, true, '.', 0) }} {{ link }}"
+    )
+
+    assert said(own({"default/en/body.txt": source})).text == f"MARIA - x Ló. {LINK}"

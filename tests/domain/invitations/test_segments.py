@@ -1,0 +1,82 @@
+"""How many text messages a text is, and that no template of an operator's own becomes a dozen of them unseen."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.domain.invitations import Encoding, Segments, Templates, segments
+from worker.domain.invitations.render import SAMPLE, SAMPLE_NOW, SAMPLES
+from worker.sandbox.texts import count_segments
+
+PLAIN, WIDE = Encoding.GSM_7, Encoding.UCS_2
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", Segments(PLAIN, 0)),
+        ("a", Segments(PLAIN, 1)),
+        ("a" * 160, Segments(PLAIN, 1)),
+        ("a" * 161, Segments(PLAIN, 2)),
+        ("a" * 306, Segments(PLAIN, 2)),
+        ("a" * 307, Segments(PLAIN, 3)),
+        ("@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ ¤¡ÄÖÑÜ§¿äöñüà", Segments(PLAIN, 1)),
+        ("€" * 80, Segments(PLAIN, 1)),  # two septets each
+        ("€" * 81, Segments(PLAIN, 2)),
+        ("{}[]~|^\\\f", Segments(PLAIN, 1)),
+        ("a" * 152 + "€" + "a" * 152, Segments(PLAIN, 3)),  # 306 septets, but the escape and its letter stay together
+        ("ç", Segments(WIDE, 1)),  # the alphabet has the capital alone
+        ("á", Segments(WIDE, 1)),
+        ("ė" * 70, Segments(WIDE, 1)),
+        ("ė" * 71, Segments(WIDE, 2)),
+        ("ė" * 134, Segments(WIDE, 2)),
+        ("ė" * 135, Segments(WIDE, 3)),
+        ("😀" * 35, Segments(WIDE, 1)),
+        ("😀" * 67, Segments(WIDE, 3)),  # 134 units, but 33 pairs to a part: no pair is torn
+        ("a" * 69 + "’", Segments(WIDE, 1)),
+        ("a" * 70 + "’", Segments(WIDE, 2)),
+        ("`", Segments(WIDE, 1)),
+    ],
+)
+def test_a_text_has_its_alphabet_and_its_count(text, expected):
+    assert segments(text) == expected
+
+
+@given(st.text(st.sampled_from("ab€{éė😀\n_`"), min_size=1, max_size=400))
+def test_the_sandbox_counts_the_same_by_itself(text):
+    assert segments(text).count == count_segments(text)
+
+
+@pytest.mark.parametrize("locale", ["en", "de", "es", "fr", "lt"])
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_the_built_in_texts_keep_to_the_phone_alphabet_and_two_segments(locale, sample):
+    link = "https://ivs.idenfy.com/api/v2/redirect?authToken=" + "a1B2" * 10
+    who = replace(sample.customer, locale=locale)
+    said = Templates(None).render(replace(sample, customer=who, link=link), channel="sms", now=SAMPLE_NOW)
+
+    assert segments(said.text).encoding is PLAIN
+    assert segments(said.text).count <= 2
+    assert link in said.text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [("a" * 1600, "11 text messages of GSM-7"), ("ė" * 700, "11 text messages of UCS-2")]
+)
+def test_an_own_text_of_more_than_ten_segments_is_named(tmp_path, words, said):
+    (tmp_path / "default" / "en").mkdir(parents=True)
+    (tmp_path / "default" / "en" / "sms.txt").write_text("{{ link }} " + words, encoding="utf-8")
+
+    (problem,) = Templates(tmp_path).problems()
+
+    assert problem.startswith(f"default/en/sms.txt: takes {said}")
+    assert SAMPLE.link not in problem
+
+
+def test_an_own_text_of_ten_segments_is_fine(tmp_path):
+    (tmp_path / "default" / "en").mkdir(parents=True)
+    filled = "a" * (10 * 153 - len(SAMPLE.link) - 1)
+    (tmp_path / "default" / "en" / "sms.txt").write_text("{{ link }} " + filled, encoding="utf-8")
+
+    assert Templates(tmp_path).problems() == []

@@ -1,0 +1,147 @@
+"""Workers that share a budget, and a server that enforces a limit by itself, in simulated time: minutes in no time.
+
+The workers do what a shift does (take, open, call, flush; halt at a 429), over the same pure functions and a list of
+events; what a call takes, and which ones a server refuses whatever their rate, is drawn from a seeded generator.
+"""
+
+import heapq
+import itertools
+import random
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from worker.domain.limits.budgets import BudgetRule, BudgetState, Lesson, after_taking, grant, learned
+from worker.domain.limits.rate_limits import Limit
+from worker.domain.model.endings import Kind, RetryPolicy
+
+START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+HORIZON = timedelta(milliseconds=100)
+FLUSH = timedelta(milliseconds=100)
+STATEMENT = timedelta(milliseconds=2)  # what a transaction takes
+LEASE = timedelta(seconds=60)
+
+
+@dataclass
+class Server:
+    """A token bucket that holds one second's rate; `refuses` is the share that it refuses whatever the rate."""
+
+    rate: float  # calls per second
+    retry_after: timedelta | None = timedelta(seconds=1)
+    refuses: float = 0.0
+    tokens: float = -1.0
+    at: datetime = START
+    accepted: list[datetime] = field(default_factory=list)
+    refused: list[datetime] = field(default_factory=list)
+
+    def call(self, now: datetime, chance: float) -> bool:
+        """Whether it accepts a call that comes at `now`."""
+        most = max(self.rate, 1.0)
+        full = most if self.tokens < 0 else self.tokens
+        self.tokens = min(most, full + self.rate * (now - self.at).total_seconds())
+        self.at = now
+        fits = self.tokens >= 1 and chance >= self.refuses
+        self.tokens -= fits
+        (self.accepted if fits else self.refused).append(now)
+        return fits
+
+
+@dataclass
+class Worker:
+    places: int
+    out: int = 0
+    halts: int = 0
+    wants: bool = False  # to take as soon as there is a free place
+    lessons: list[Lesson] = field(default_factory=list)
+    flushes_at: datetime | None = None
+
+
+class World:
+    def __init__(
+        self, server: Server, *limits: str, workers: int = 3, places: int = 50, latency: float = 0.05, seed: int = 0
+    ) -> None:
+        """`latency` in seconds: calls take between half and one and a half times as long."""
+        self.server, self.latency = server, latency
+        self.rule = BudgetRule("kyc", tuple(Limit.parse(text) for text in limits), policy=RetryPolicy())
+        self.state, self.now = BudgetState(), START
+        self.random = random.Random(seed)  # noqa: S311 -- a simulation that can be repeated
+        self.workers = [Worker(places) for _ in range(workers)]
+        self.rates: list[tuple[datetime, float | None]] = []  # the rate found, each time that it changed
+        self._order = itertools.count()
+        self._events: list = []
+        for worker in self.workers:
+            self._at(self.now, self._take, worker)
+
+    def run(self, **time: float) -> None:
+        until = self.now + timedelta(**time)
+        while self._events and self._events[0][0] <= until:
+            self.now, _, what, arguments = heapq.heappop(self._events)
+            what(*arguments)
+        self.now = until
+
+    def used(self, since: datetime = START) -> float:
+        """The share of what the server allows that it was asked for and accepted."""
+        seconds = (self.now - since).total_seconds()
+        return sum(at >= since for at in self.server.accepted) / (self.server.rate * seconds)
+
+    def refused(self, since: datetime = START) -> float:
+        """The share of the calls that the server refused."""
+        refused = sum(at >= since for at in self.server.refused)
+        return refused / max(refused + sum(at >= since for at in self.server.accepted), 1)
+
+    def _at(self, when: datetime, what, *arguments) -> None:
+        heapq.heappush(self._events, (when, next(self._order), what, arguments))
+
+    def _take(self, worker: Worker) -> None:
+        free = worker.places - worker.out
+        if any(lesson.kind for lesson in worker.lessons):  # what told it to halt is written first
+            self._at(self.now + STATEMENT, self._take, worker)
+            return
+        if free <= 0:
+            worker.wants = True
+            return
+        granted = grant(self.state, self.rule, most=free, now=self.now, horizon=HORIZON, probe_for=LEASE)
+        slots = granted.slots
+        before = self.state.pace.rate
+        self.state = after_taking(self.state, self.rule, granted, slots.count, now=self.now, probe_for=LEASE)
+        if self.state.pace.rate != before:
+            self.rates.append((self.now, self.state.pace.rate))
+        worker.out += slots.count
+        for index in range(slots.count):
+            begins_at = max(slots.at(index), self.now + STATEMENT)
+            self._at(begins_at, self._call, worker, worker.halts, granted.probe)
+        again_at = granted.again_at or self.now
+        self._at(max(again_at, self.now + STATEMENT), self._take, worker)
+
+    def _call(self, worker: Worker, halts: int, probe: bool) -> None:
+        if halts != worker.halts:
+            if probe:
+                self.state = replace(self.state, probe_until=None)
+            self._free(worker)
+            return
+        there = timedelta(seconds=self.latency * self.random.uniform(0.5, 1.5)) / 2
+        self._at(self.now + there, self._arrive, worker, Lesson(self.now), there)
+
+    def _arrive(self, worker: Worker, lesson: Lesson, back: timedelta) -> None:
+        if not self.server.call(self.now, self.random.random()):
+            lesson = replace(lesson, kind=Kind.RATE_LIMITED, detail="HTTP 429", retry_after=self.server.retry_after)
+        self._at(self.now + back, self._answer, worker, lesson)
+
+    def _answer(self, worker: Worker, lesson: Lesson) -> None:
+        worker.lessons.append(lesson)
+        when = self.now + (STATEMENT if lesson.kind else FLUSH)
+        worker.halts += lesson.kind is not None
+        if worker.flushes_at is None or when < worker.flushes_at:
+            worker.flushes_at = when
+            self._at(when, self._flush, worker, when)
+        self._free(worker)
+
+    def _flush(self, worker: Worker, when: datetime) -> None:
+        if worker.flushes_at == when:
+            lessons, worker.lessons, worker.flushes_at = worker.lessons, [], None
+            self.state = learned(self.state, self.rule, lessons, now=self.now)
+
+    def _free(self, worker: Worker) -> None:
+        worker.out -= 1
+        if worker.wants:
+            worker.wants = False
+            self._at(self.now, self._take, worker)

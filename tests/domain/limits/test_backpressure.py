@@ -1,0 +1,69 @@
+"""Issuing waits for the senders, so that no link grows too old in their queue, and nobody waits for ever."""
+
+from collections import deque
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.domain.limits.backpressure import Lane, ask_again_at, room
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+
+
+def left(keeps=30 * MINUTE, interval=SECOND, waiting=0, paused_until=None, stopped=False):
+    return room(keeps=keeps, lane=Lane(interval, paused_until, stopped), waiting=waiting, now=NOW)
+
+
+def test_there_is_room_for_what_leaves_in_half_the_time_that_a_link_keeps():
+    assert left() == 900
+    assert left(waiting=800) == 100
+    assert left(waiting=900) == left(waiting=5000) == 0
+
+
+def test_a_channel_without_a_limit_has_room_for_any_number():
+    assert left(interval=timedelta(0), waiting=10**6) is None
+
+
+@pytest.mark.parametrize("interval", [timedelta(0), SECOND])
+def test_a_channel_that_sends_nothing_has_no_room(interval):
+    assert left(interval=interval, stopped=True) == 0
+    assert left(interval=interval, paused_until=NOW + 2 * MINUTE) == 0
+    assert left(interval=interval, paused_until=NOW) != 0
+
+
+def test_a_pause_that_is_over_soon_is_a_part_of_the_queue():
+    assert left(paused_until=NOW + MINUTE) == 840
+    assert left(paused_until=NOW + MINUTE, interval=timedelta(0)) is None
+
+
+def test_what_there_is_no_room_for_is_looked_at_again_before_the_sender_has_nothing_to_do():
+    def again(**lane):
+        return ask_again_at(keeps=30 * MINUTE, lane=Lane(SECOND, **lane), now=NOW) - NOW
+
+    assert again() == 225 * SECOND  # the queue is fifteen minutes long then
+    assert again(paused_until=NOW + 2 * HOUR) == 2 * HOUR
+    assert again(stopped=True) == 5 * MINUTE
+
+
+def test_a_channel_slower_than_a_link_keeps_has_room_for_one_at_a_time():
+    assert left(interval=HOUR) == 1
+    assert left(interval=HOUR, waiting=1) == 0
+
+
+@given(
+    st.integers(1, 3600).map(lambda count: count * SECOND),
+    st.integers(1, 600).map(lambda count: count * SECOND),
+    st.integers(1, 400),
+)
+def test_a_list_of_any_length_goes_out_with_no_link_too_old(keeps, interval, customers):
+    """The sender sends one an interval; sessions are opened at once, as many as there is room for."""
+    now, queue, sent = NOW, deque(), 0
+    while sent < customers:
+        more = left(keeps=keeps, interval=interval, waiting=len(queue))
+        queue.extend([now] * min(more, customers - sent - len(queue)))
+        assert now - queue.popleft() <= keeps
+        sent += 1
+        now += interval

@@ -1,0 +1,84 @@
+"""Who gets an account's slots: events before batches, a share of them the batches', and none left unused."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.domain.limits.event_share import BATCH_SHARE, for_batches, share_out
+
+counts = st.integers(0, 300)
+jitters = st.floats(0, 1, exclude_max=True)
+
+
+def shared(slots, jitter, events, batches):
+    """How many events and how many batch rows get slots, and how often each was asked."""
+    queues = {"event": events, "batch": batches}
+    asked = {"event": 0, "batch": 0}
+
+    def take(kind):
+        def some(most):
+            assert most > 0
+            asked[kind] += 1
+            taken = min(most, queues[kind])
+            queues[kind] -= taken
+            return [kind] * taken
+
+        return some
+
+    rows = share_out(slots, jitter, soon=slots, events=take("event"), batches=take("batch")).rows
+    return rows, asked
+
+
+@given(st.integers(1, 300), jitters, counts, counts)
+def test_no_slot_is_left_while_anybody_waits_and_none_is_given_twice(slots, jitter, events, batches):
+    rows, _ = shared(slots, jitter, events, batches)
+    assert len(rows) == min(slots, events + batches)
+    assert rows.count("event") <= events
+    assert rows.count("batch") <= batches
+
+
+@given(st.integers(1, 300), jitters, counts, counts)
+def test_batches_have_their_share_and_events_all_else(slots, jitter, events, batches):
+    rows, _ = shared(slots, jitter, events, batches)
+    kept = for_batches(slots, jitter)
+    assert rows.count("batch") >= min(kept, batches)
+    assert rows.count("event") >= min(slots - kept, events)
+
+
+@given(st.integers(1, 300), jitters, counts)
+def test_with_only_batches_waiting_each_is_asked_no_more_than_once(slots, jitter, batches):
+    _, asked = shared(slots, jitter, 0, batches)
+    assert asked["event"] <= 1
+    assert asked["batch"] == 1
+
+
+@given(st.integers(1, 300), st.integers(0, 300), jitters, counts, counts)
+def test_of_the_slots_further_ahead_batches_have_only_their_share_and_only_beside_events(
+    slots, soon, jitter, events, batches
+):
+    soon = min(soon, slots)
+    queues = {"event": events, "batch": batches}
+
+    def take(kind):
+        def some(most):
+            taken = min(most, queues[kind])
+            queues[kind] -= taken
+            return [kind] * taken
+
+        return some
+
+    shared = share_out(slots, jitter, soon=soon, events=take("event"), batches=take("batch"))
+    kept = for_batches(slots, jitter)
+    crowded = events >= slots - kept
+    assert shared.rows.count("batch") <= (max(kept, soon) if crowded else max(soon - events, 0))
+    assert shared.rows.count("event") >= min(slots - max(kept, soon), events)
+    left = queues["event"] + queues["batch"]
+    assert shared.more or not left
+
+
+def test_events_come_first():
+    assert shared(10, 0.0, 30, 30)[0] == ["event"] * 8 + ["batch"] * 2
+
+
+def test_single_slots_add_up_to_the_share():
+    first = [shared(1, step / 100, 9, 9)[0] for step in range(100)]
+    assert first.count(["batch"]) == round(100 * BATCH_SHARE)

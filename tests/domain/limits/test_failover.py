@@ -1,0 +1,138 @@
+"""Who takes over whose rows, and how many of them at a time."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from worker.domain.limits.budgets import BudgetRule, BudgetState
+from worker.domain.limits.failover import (
+    LEAST,
+    LOT,
+    OTHERS_LENGTH,
+    ROUTE_LENGTH,
+    SOON,
+    joined,
+    keeps_one,
+    may_take_over,
+    others_after,
+    room,
+    taker,
+    told,
+    trouble,
+)
+from worker.domain.limits.rate_adaptation import Pace
+from worker.domain.limits.rate_limits import Limit
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+WELL = BudgetState()
+STOPPED = BudgetState(stopped_at=NOW, stop_reason="HTTP 401")
+OPEN = BudgetState(opened_at=NOW, blocked_until=NOW + SOON, failures=5)
+PAUSED = BudgetState(blocked_until=NOW + timedelta(hours=1), pauses=3, pause_reason="HTTP 429")
+
+
+def limited(text: str, **more) -> BudgetRule:
+    return BudgetRule("b", (Limit.parse(text),), **more)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [(WELL, ""), (STOPPED, "is stopped"), (OPEN, "has its breaker open"), (PAUSED, "")],
+    ids=["well", "stopped", "breaker open", "told to wait"],
+)
+def test_a_stop_and_an_open_breaker_are_trouble_and_a_pause_is_none(state, words):
+    assert trouble(state) == words
+
+
+def test_who_is_in_trouble_or_has_no_credit_left_takes_nothing_over():
+    rule = BudgetRule("b", credits=7)
+    assert may_take_over(BudgetState(credits_used=6), rule)
+    assert not may_take_over(BudgetState(credits_used=7), rule)
+    assert not may_take_over(STOPPED, BudgetRule("b"))
+    assert not may_take_over(OPEN, BudgetRule("b"))
+    assert may_take_over(PAUSED, BudgetRule("b"))
+
+
+@pytest.mark.parametrize(
+    ("others", "well", "expected"),
+    [
+        ("b,c", {"b", "c"}, "b"),
+        ("b,c", {"c"}, "c"),
+        ("b,c", {"d"}, None),
+        ("", {"b"}, None),
+        ("a,b,c", {"a", "c"}, "c"),
+    ],
+)
+def test_the_most_preferred_that_is_well_takes_over_and_never_the_account_itself(others, well, expected):
+    assert taker("a", others, well) == expected
+
+
+def test_the_order_of_preference_outlives_every_taking_over():
+    others = others_after("a", "b,c")  # a fails, b has it
+    assert (others, taker("b", others, {"a", "c"})) == ("a,b,c", "a")  # b fails, a is back
+    assert (others_after("b", others), taker("b", others, {"c"})) == ("a,b,c", "c")
+    assert taker("c", others, {"a", "b"}) == "a"
+
+
+def test_an_account_without_limits_is_given_a_lot_less_what_it_has_to_do():
+    assert room(WELL, BudgetRule("b"), due=0, now=NOW) == LOT
+    assert room(WELL, BudgetRule("b"), due=LOT - 1, now=NOW) == 1
+    assert room(WELL, BudgetRule("b"), due=LOT + 1, now=NOW) == 0
+
+
+def test_an_account_with_limits_is_given_what_they_allow_it_soon():
+    assert room(WELL, limited("20/second"), due=0, now=NOW) == 201  # the first at once
+    assert room(WELL, limited("20/second"), due=150, now=NOW) == 51
+    reserved = BudgetState(next_at=NOW + SOON / 2)
+    assert room(reserved, limited("20/second"), due=0, now=NOW) == 101
+
+
+def test_an_account_whose_limit_turned_out_to_be_lower_is_given_what_that_allows_it():
+    slower = BudgetState(pace=Pace(rate=5.0))
+    assert room(slower, limited("20/second"), due=0, now=NOW) == 51
+    assert room(slower, BudgetRule("b"), due=0, now=NOW) == 51
+
+
+def test_a_slow_account_is_given_a_few_and_no_more_until_they_are_done():
+    assert room(WELL, limited("1/minute"), due=0, now=NOW) == LEAST
+    assert room(WELL, limited("1/minute"), due=LEAST, now=NOW) == 0
+    assert room(BudgetState(next_at=NOW + timedelta(hours=1)), limited("1/minute"), due=0, now=NOW) == LEAST
+
+
+def test_an_account_that_is_paused_for_longer_is_given_nothing_yet():
+    assert room(PAUSED, BudgetRule("b"), due=0, now=NOW) == 0
+    soon = BudgetState(blocked_until=NOW + SOON / 2)
+    assert room(soon, limited("20/second"), due=0, now=NOW) == 101
+
+
+def test_nobody_is_given_more_rows_than_it_has_credits():
+    assert room(BudgetState(credits_used=5), BudgetRule("b", credits=8), due=0, now=NOW) == 3
+    assert room(BudgetState(credits_used=5), BudgetRule("b", credits=8), due=2, now=NOW) == 1
+    assert room(BudgetState(credits_used=5), limited("20/second", credits=8), due=3, now=NOW) == 0
+
+
+def test_a_row_stays_for_the_call_that_finds_out_whether_the_account_is_back():
+    assert keeps_one(OPEN, now=NOW)
+    assert not keeps_one(OPEN, now=NOW - timedelta(microseconds=1))  # not to be made soon
+    assert not keeps_one(STOPPED, now=NOW)
+    out = BudgetState(opened_at=NOW, blocked_until=NOW, probe_until=NOW + SOON)
+    assert not keeps_one(out, now=NOW)
+    assert keeps_one(out, now=NOW + SOON)
+
+
+def test_the_route_says_who_had_the_row_last_and_why_not_any_more():
+    route = told("route 2: country=AU", "au", "is stopped")
+    assert route == "route 2: country=AU; taken over from au, which is stopped"
+    again = told(route, "kyc-eu", "has its breaker open")
+    assert again == "route 2: country=AU; taken over from kyc-eu, which has its breaker open"
+    long = told("r" * ROUTE_LENGTH, "au", "is stopped")
+    assert len(long) == ROUTE_LENGTH
+    assert long.endswith("r; taken over from au, which is stopped")
+
+
+def test_as_many_others_are_kept_as_fit_with_the_account_itself():
+    assert joined("a", ()) == ""
+    assert joined("a", ("b", "c")) == "b,c"
+    names = [f"{letter * 60}" for letter in "bcdefghij"]
+    kept = joined("a" * 60, names)
+    assert kept.split(",") == names[:5]
+    assert len(others_after("a" * 60, kept)) <= OTHERS_LENGTH < len(others_after("a" * 60, f"{kept},{names[5]}"))

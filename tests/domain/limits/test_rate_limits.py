@@ -1,0 +1,155 @@
+"""Rate limits as arithmetic: however slots are reserved, no window of any limit holds more than it allows."""
+
+from bisect import bisect_left
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.domain.limits.budgets import BudgetRule, BudgetState, after_taking, grant
+from worker.domain.limits.rate_limits import LAPSE, UNITS, Limit, lapsed, offer, pause_until, spacing, tightest
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+HORIZON = timedelta(milliseconds=100)
+
+limits = st.builds(
+    Limit,
+    st.one_of(st.integers(1, 50), st.integers(1, 10**9)),
+    st.sampled_from(list(UNITS.values())),
+)
+# (how long after the last reservation, how many are wanted, how many of those granted find a row)
+reservations = st.lists(
+    st.tuples(st.timedeltas(timedelta(0), timedelta(seconds=5)), st.integers(0, 300), st.integers(0, 300)),
+    min_size=1,
+    max_size=30,
+)
+
+
+def reserved(rule, sequence, horizon=HORIZON):
+    """All slots that workers sharing the row come to hold, with the time at which each was reserved."""
+    state, now, slots = BudgetState(), NOW, []
+    for step, most, found in sequence:
+        now += step
+        granted = grant(state, rule, most=most, now=now, horizon=horizon, probe_for=timedelta(seconds=60))
+        taken = min(found, granted.slots.count)
+        slots += [(granted.slots.at(index), now) for index in range(taken)]
+        state = after_taking(state, rule, granted, taken, now=now, probe_for=timedelta(seconds=60))
+    return slots
+
+
+@settings(max_examples=300)
+@given(st.lists(limits, min_size=1, max_size=4), reservations)
+def test_no_window_of_any_limit_holds_more_slots_than_it_allows(chosen, sequence):
+    slots = sorted(slot for slot, _ in reserved(BudgetRule("kyc", tuple(chosen)), sequence))
+    for limit in chosen:
+        for index, slot in enumerate(slots):
+            # the window that begins with this slot; one that begins elsewhere holds no more
+            in_window = bisect_left(slots, slot + limit.period) - index
+            assert in_window <= limit.count
+
+
+@given(st.lists(limits, min_size=1, max_size=4), reservations)
+def test_slots_are_never_nearer_to_each_other_than_the_even_spacing(chosen, sequence):
+    slots = [slot for slot, _ in reserved(BudgetRule("kyc", tuple(chosen)), sequence)]
+    spacing = max(limit.interval for limit in chosen)
+    assert all(later - earlier >= spacing for earlier, later in pairwise(slots))
+
+
+@given(st.lists(limits, min_size=1, max_size=4), reservations, st.timedeltas(timedelta(0), timedelta(seconds=20)))
+def test_no_slot_lies_before_its_reservation_or_beyond_the_horizon(chosen, sequence, horizon):
+    for slot, at in reserved(BudgetRule("kyc", tuple(chosen)), sequence, horizon):
+        assert at <= slot <= at + horizon
+
+
+@given(limits, st.integers(1, 300))
+def test_an_unhurried_worker_gets_every_slot_that_the_limit_has(limit, wanted):
+    slots = offer([limit], next_at=None, most=wanted, now=NOW, horizon=limit.interval * (wanted - 1))
+    assert slots.count == wanted
+    assert slots.end == NOW + limit.interval * wanted
+
+
+def test_what_was_not_taken_is_there_for_the_next_worker():
+    rule = BudgetRule("kyc", (Limit.parse("10/second"),))
+    first = grant(BudgetState(), rule, most=10, now=NOW, horizon=timedelta(seconds=1), probe_for=HORIZON)
+    state = after_taking(BudgetState(), rule, first, 3, now=NOW, probe_for=HORIZON)
+    second = grant(state, rule, most=10, now=NOW, horizon=timedelta(seconds=1), probe_for=HORIZON)
+    assert (first.slots.count, second.slots.first) == (10, NOW + timedelta(milliseconds=300))
+
+
+def test_slots_that_nobody_used_are_not_made_up_for():
+    state = BudgetState(next_at=NOW - timedelta(hours=1))
+    rule = BudgetRule("kyc", (Limit.parse("10/second"),))
+    granted = grant(state, rule, most=100, now=NOW, horizon=HORIZON, probe_for=HORIZON)
+    assert [granted.slots.at(index) for index in range(granted.slots.count)] == [NOW, NOW + HORIZON]
+
+
+def test_with_nothing_free_within_the_horizon_it_says_when_to_ask_again():
+    state = BudgetState(next_at=NOW + timedelta(seconds=3))
+    rule = BudgetRule("kyc", (Limit.parse("10/second"),))
+    granted = grant(state, rule, most=100, now=NOW, horizon=HORIZON, probe_for=HORIZON)
+    assert (granted.slots.count, granted.again_at) == (0, NOW + timedelta(seconds=3) - HORIZON * 3 / 4)
+    later = grant(state, rule, most=100, now=granted.again_at, horizon=HORIZON, probe_for=HORIZON)
+    assert later.slots.count > 0
+
+
+def test_without_a_limit_as_many_as_are_wanted_may_go_at_once():
+    slots = offer([], next_at=None, most=500, now=NOW, horizon=HORIZON)
+    assert (slots.count, slots.at(499)) == (500, NOW)
+
+
+@pytest.mark.parametrize("most", [0, -1])
+def test_no_more_than_wanted_is_never_less_than_nothing(most):
+    for chosen in ([], [Limit.parse("1/second")]):
+        assert offer(chosen, next_at=None, most=most, now=NOW, horizon=HORIZON).count == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("20/second", Limit(20, timedelta(seconds=1))),
+        ("600/minute", Limit(600, timedelta(minutes=1))),
+        (" 10000 / hours ", Limit(10000, timedelta(hours=1))),
+        ("50000/day", Limit(50000, timedelta(days=1))),
+    ],
+)
+def test_a_limit_is_read(text, limit):
+    assert Limit.parse(text) == limit
+    assert Limit.parse(str(limit)) == limit
+
+
+@pytest.mark.parametrize(
+    "text", ["", "20", "0/second", "-1/second", "1.5/second", "20/week", "20 per second", "1/second/second", "1e3/hour"]
+)
+def test_what_is_no_limit_is_refused_with_an_example(text):
+    with pytest.raises(ValueError, match="20/second"):
+        Limit.parse(text)
+
+
+def test_the_spacing_is_rounded_up_to_the_microsecond_so_that_the_window_is_kept():
+    assert Limit(3, timedelta(seconds=1)).interval == timedelta(microseconds=333334)
+
+
+def test_the_tightest_limit_is_the_one_with_the_widest_spacing():
+    assert tightest([Limit.parse("20/second"), Limit.parse("10000/hour")]) == Limit.parse("10000/hour")
+    assert tightest([]) is None
+
+
+def test_a_slot_lapses_a_little_after_its_time():
+    assert not lapsed(NOW, now=NOW - timedelta(seconds=1))
+    assert not lapsed(NOW, now=NOW + LAPSE)
+    assert lapsed(NOW, now=NOW + LAPSE + timedelta(microseconds=1))
+
+
+def test_a_process_spaces_its_calls_by_the_tightest_limit():
+    assert spacing([Limit.parse("20/second"), Limit.parse("600/minute")]) == timedelta(milliseconds=100)
+    assert spacing([]) == timedelta(0)
+
+
+def test_a_pause_is_as_long_as_it_was_told_to_be_else_the_backoff():
+    backoff = timedelta(seconds=8)
+    told = timedelta(seconds=3)
+    assert pause_until(retry_after=told, backoff=backoff, now=NOW) == NOW + told
+    assert pause_until(retry_after=timedelta(0), backoff=backoff, now=NOW) == NOW
+    assert pause_until(retry_after=None, backoff=backoff, now=NOW) == NOW + backoff

@@ -1,0 +1,59 @@
+"""When a link is too old to send."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from worker.domain.model.sessions import ExpirySource, Session, default_floor, floor_of, is_stale, keeps_for
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+FLOOR = timedelta(hours=12)
+
+
+def test_a_link_with_less_life_than_the_floor_is_stale():
+    assert is_stale(NOW + FLOOR - timedelta(microseconds=1), floor=FLOOR, now=NOW)
+
+
+def test_a_link_with_just_the_floor_is_not():
+    assert not is_stale(NOW + FLOOR, floor=FLOOR, now=NOW)
+
+
+def test_a_dead_link_is_stale_even_without_a_floor():
+    assert is_stale(NOW - timedelta(seconds=1), floor=timedelta(0), now=NOW)
+
+
+def test_expiry_is_compared_across_time_zones():
+    berlin = (NOW + FLOOR).astimezone(ZoneInfo("Europe/Berlin"))
+    assert not is_stale(berlin, floor=FLOOR, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "floor"),
+    [
+        (timedelta(days=7), timedelta(hours=12)),
+        (timedelta(hours=24), timedelta(hours=12)),
+        (timedelta(hours=1), timedelta(minutes=30)),
+        (timedelta(seconds=60), timedelta(seconds=30)),
+        (None, timedelta(minutes=10)),
+    ],
+)
+def test_the_floor_is_half_the_lifetime_and_at_most_twelve_hours(lifetime, floor):
+    assert default_floor(lifetime) == floor
+    assert floor_of(None, lifetime=lifetime) == floor
+    assert floor_of(timedelta(hours=2), lifetime=lifetime) == timedelta(hours=2)
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "keeps"),
+    [(timedelta(days=1), timedelta(hours=12)), (timedelta(hours=3), timedelta(0)), (None, timedelta(0))],
+)
+def test_a_link_keeps_what_its_life_is_longer_than_the_floor(lifetime, keeps):
+    assert keeps_for(lifetime, floor=FLOOR) == keeps
+
+
+def test_a_session_shows_neither_its_token_nor_its_link():
+    session = Session("t0ken", "https://verify.test/t0ken", "scan-1", NOW, ExpirySource.ANSWER, digit_string="12345")
+    assert "scan-1" in repr(session)
+    for secret in ("t0ken", "verify.test", "12345"):
+        assert secret not in f"{session!r} {session!s} {[session]}"

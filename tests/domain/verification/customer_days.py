@@ -1,0 +1,46 @@
+"""What may happen to one customer in a day, drawn at random: events at times of their own."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import strategies as st
+
+from worker.domain.events.incoming import EventKind
+
+DAWN = datetime(2026, 11, 20, tzinfo=UTC)
+R, C, U, E = EventKind.REQUESTED, EventKind.CANCELLED, EventKind.UPDATED, EventKind.ERASED
+
+
+@dataclass(frozen=True)
+class Said:
+    """An event at a minute of the day. `email` and `phone` are what it says of them; a request always says both."""
+
+    minute: int
+    kind: EventKind
+    purpose: str = "onboarding"
+    email: str = ""
+    phone: str = ""
+
+    @property
+    def at(self) -> datetime:
+        return DAWN + timedelta(minutes=self.minute)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        return {name: value for name in ("email", "phone") if (value := getattr(self, name))}
+
+
+@st.composite
+def days(draw: st.DrawFn) -> list[Said]:
+    """Events at times of their own, each saying something that no other says."""
+    minutes = draw(st.lists(st.integers(0, 1000), unique=True, max_size=7))
+    found = []
+    for minute in minutes:
+        kind = draw(st.sampled_from([R, R, C, U, U, E]))
+        said = Said(minute, kind, email=f"{minute}@example.org", phone=f"+3706{minute:07}")
+        if kind is U:
+            said = replace(said, **draw(st.sampled_from([{"email": ""}, {"phone": ""}, {}])))
+        elif kind is not E:
+            said = replace(said, purpose=draw(st.sampled_from(["onboarding", "loan"])))
+        found.append(said)
+    return found

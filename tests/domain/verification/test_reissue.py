@@ -1,0 +1,240 @@
+"""A session that ended unused is replaced within the caps, never too early, and never for who is not to be asked."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.domain.contact.caps import Caps, Lapse
+from worker.domain.contact.quiet_hours import QuietHours, allowed_at
+from worker.domain.model.states import ENDED_JOBS, LIVE_SESSIONS, JobState, SessionState
+from worker.domain.verification.reissue import (
+    Decision,
+    Lapsed,
+    Leave,
+    Reissue,
+    ReissueRule,
+    Standing,
+    Wait,
+    Why,
+    decide,
+)
+from worker.providers.fake import FakeProvider
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+RIGA = ("Europe/Riga",)
+RULE = ReissueRule(Caps(reissues=3, messages=6), spacing=DAY, per_day=100, keeps=156 * HOUR, settles=15 * MINUTE)
+# It ended by our clock an hour ago; the provider would hand back the same token, or be asked to wait, until then.
+STANDING = Standing(
+    job=JobState.INVITED,
+    session=SessionState.WAITING,
+    issued_at=NOW - 7 * DAY - HOUR,
+    expires_at=NOW - HOUR,
+    allowed_from=NOW - HOUR,
+    channels=("email",),
+    reissues=0,
+    messages=1,
+)
+
+
+def decision(standing=STANDING, *, rule=RULE, quiet=None, now=NOW, **changes) -> Decision:
+    return decide(rule, replace(standing, **changes), RIGA, quiet or {}, now)
+
+
+def test_a_session_that_ended_unused_is_replaced():
+    assert decision() == Reissue(NOW)
+    assert decision(session=SessionState.STARTED) == Reissue(NOW)
+
+
+@pytest.mark.parametrize("job", sorted(ENDED_JOBS))
+def test_nobody_who_has_ended_is_asked_again(job):
+    assert decision(job=job) == Leave(Why.ENDED)
+
+
+@pytest.mark.parametrize("job", [JobState.WAITING, JobState.WORKING, JobState.ISSUED])
+def test_a_link_that_never_left_is_replaced_when_its_turn_comes(job):
+    assert decision(job=job) == Leave(Why.NOT_INVITED)
+
+
+@pytest.mark.parametrize("session", sorted(set(SessionState) - LIVE_SESSIONS - {SessionState.EXPIRED}))
+def test_a_final_result_is_no_reason_for_a_new_session(session):
+    assert decision(session=session) == Leave(Why.DECIDED)
+
+
+def test_who_was_erased_is_left_alone():
+    assert decision(erased=True) == Leave(Why.ERASED)
+
+
+def test_what_is_in_doubt_waits_for_its_answer():
+    assert decision(in_doubt=True) == decision(job=JobState.HELD) == Wait(None, Why.IN_DOUBT)
+
+
+def test_who_is_being_reviewed_is_not_asked_to_begin_anew():
+    assert decision(in_review=True, session=SessionState.STARTED) == Wait(None, Why.IN_REVIEW)
+
+
+def test_by_our_own_clock_a_result_may_come_for_a_while_after_the_end():
+    end = NOW - HOUR
+    assert decision(now=end) == decision(now=end + 14 * MINUTE) == Wait(end + 15 * MINUTE, Why.ALIVE)
+    assert decision(now=end + 15 * MINUTE) == Reissue(end + 15 * MINUTE)
+
+
+def test_unless_told_otherwise_that_is_longer_than_a_session_that_was_opened_last_minute_goes_on():
+    end = NOW - HOUR
+    rule = ReissueRule(RULE.caps, RULE.spacing, RULE.per_day, RULE.keeps)
+    assert decision(rule=rule, now=end + 10 * MINUTE) == Wait(end + 15 * MINUTE, Why.ALIVE)
+
+
+def test_when_the_provider_has_said_that_it_expired_nothing_more_comes():
+    assert decision(session=SessionState.EXPIRED, now=NOW - HOUR) == Reissue(NOW - HOUR)
+
+
+@pytest.mark.parametrize("session", sorted(LIVE_SESSIONS | {SessionState.EXPIRED}))
+@pytest.mark.parametrize("ahead", [timedelta(0), DAY])
+def test_where_the_provider_says_when_it_is_never_asked_before(session, ahead):
+    later = NOW + 5 * HOUR
+    rule = replace(RULE, ahead=ahead)
+    found = decision(rule=rule, session=session, allowed_from=later, expires_at=later, now=NOW)
+    assert isinstance(found, Wait)
+    assert found.until is not None
+    assert found.until >= later
+
+
+def test_a_provider_that_ended_the_session_early_is_asked_again_at_once_where_it_may_be():
+    ended = replace(STANDING, session=SessionState.EXPIRED, expires_at=NOW + 3 * DAY, allowed_from=LONG_AGO)
+    for ahead in (timedelta(0), HOUR):
+        assert decision(ended, rule=replace(RULE, ahead=ahead)) == Reissue(NOW)
+
+
+def test_where_another_one_can_be_had_at_any_time_the_end_is_waited_for_all_the_same():
+    alive = replace(STANDING, expires_at=NOW + HOUR, allowed_from=LONG_AGO)
+    assert decision(alive) == Wait(NOW + HOUR + 15 * MINUTE, Why.ALIVE)
+    assert decision(alive, rule=replace(RULE, ahead=2 * HOUR)) == Reissue(NOW)
+    assert decision(alive, rule=replace(RULE, ahead=30 * MINUTE)) == Wait(NOW + 30 * MINUTE, Why.ALIVE)
+
+
+def test_sessions_of_a_customer_are_spaced():
+    short = replace(STANDING, issued_at=NOW - 2 * HOUR)
+    assert decision(short) == Reissue(NOW + 22 * HOUR)
+
+
+def test_a_session_is_asked_for_no_earlier_than_its_message_may_leave():
+    quiet = {"email": QuietHours.parse("13:00-17:00")}
+    assert decision(quiet=quiet) == Reissue(NOW + 3 * HOUR)
+    short = replace(STANDING, issued_at=NOW - 2 * HOUR)
+    assert decision(short, quiet={"email": QuietHours.parse("11:00-13:00")}) == Reissue(NOW + 23 * HOUR)
+
+
+def test_used_up_caps_end_the_job_with_their_reason():
+    for changes, reason in (
+        ({"reissues": 3}, Lapse.REISSUES_SPENT),
+        ({"messages": 6}, Lapse.MESSAGES_SPENT),
+        ({"channels": ()}, Lapse.SUPPRESSED),
+    ):
+        found = decision(**changes)
+        assert isinstance(found, Lapsed)
+        assert found.reason is reason
+        assert found.detail
+
+
+def test_used_up_caps_do_not_end_a_job_whose_link_still_opens():
+    alive = replace(STANDING, expires_at=NOW + HOUR, allowed_from=LONG_AGO, reissues=3)
+    ends = NOW + HOUR + 15 * MINUTE
+    for ahead in (timedelta(0), 2 * HOUR):
+        assert decision(alive, rule=replace(RULE, ahead=ahead)) == Wait(ends, Why.ALIVE)
+
+
+def test_an_account_reissues_so_many_a_day_and_the_rest_tomorrow():
+    assert decision(reissued_today=99) == Reissue(NOW)
+    assert decision(reissued_today=100) == Wait(datetime(2026, 11, 21, tzinfo=UTC), Why.DAY_CAP)
+    assert decision(reissued_today=10**6, rule=replace(RULE, per_day=None)) == Reissue(NOW)
+
+
+def test_the_cap_of_the_day_keeps_no_job_from_ending():
+    assert isinstance(decision(reissued_today=100, reissues=3), Lapsed)
+
+
+def test_a_providers_own_word_on_when_goes_in_as_it_is():
+    allowed_from = FakeProvider().reissue_at(STANDING.expires_at)
+    assert decision(allowed_from=allowed_from) == Reissue(NOW)
+
+
+moments = st.integers(-14 * 24 * 4, 14 * 24 * 4).map(lambda count: NOW + count * 15 * MINUTE)
+lives = st.integers(1, 10 * 24 * 4).map(lambda count: count * 15 * MINUTE)
+standings = st.builds(
+    lambda issued_at, life, early, **rest: Standing(
+        issued_at=issued_at,
+        expires_at=issued_at + life,
+        allowed_from=LONG_AGO if early else issued_at + life,
+        **rest,
+    ),
+    moments,
+    lives,
+    st.booleans(),
+    job=st.sampled_from(JobState),
+    session=st.sampled_from(SessionState),
+    channels=st.sampled_from([(), ("email",), ("sms",), ("email", "sms")]),
+    reissues=st.integers(0, 5),
+    messages=st.integers(0, 8),
+    reissued_today=st.integers(0, 200),
+    in_doubt=st.booleans(),
+    in_review=st.booleans(),
+    erased=st.booleans(),
+)
+open_standings = standings.map(
+    lambda found: replace(found, job=JobState.INVITED, in_doubt=False, in_review=False, erased=False)
+)
+rules = st.builds(
+    ReissueRule,
+    st.builds(Caps, st.integers(0, 4), st.integers(1, 8)),
+    spacing=lives,
+    per_day=st.none() | st.integers(1, 200),
+    keeps=lives,
+    ahead=st.sampled_from([timedelta(0), HOUR, DAY]),
+)
+quiets = st.dictionaries(
+    st.sampled_from(["email", "sms"]), st.sampled_from([QuietHours.parse(t) for t in ("21:00-08:00", "10:00-11:00")])
+)
+
+
+@given(rules, standings | open_standings, quiets, moments)
+def test_a_new_session_keeps_every_promise_at_once(rule, standing, quiet, now):
+    found = decide(rule, standing, RIGA, quiet, now)
+    if not isinstance(found, Reissue):
+        return
+    assert standing.job is JobState.INVITED
+    assert standing.session in (SessionState.WAITING, SessionState.STARTED, SessionState.EXPIRED)
+    assert (standing.in_doubt, standing.in_review, standing.erased) == (False, False, False)
+    assert standing.channels
+    assert standing.reissues < rule.caps.reissues
+    assert standing.messages < rule.caps.messages
+    assert rule.per_day is None or standing.reissued_today < rule.per_day
+    assert found.due_at >= max(now, standing.allowed_from, standing.issued_at + rule.spacing)
+    if standing.session is not SessionState.EXPIRED:
+        assert now >= standing.expires_at - rule.ahead
+        assert rule.ahead or now >= standing.expires_at + rule.settles
+    assert any(allowed_at(RIGA, quiet.get(channel), found.due_at) == found.due_at for channel in standing.channels)
+
+
+@given(rules, open_standings, quiets, moments)
+def test_whoever_waits_is_decided_about_in_the_end(rule, standing, quiet, now):
+    """Looked at whenever it says so, a session ends in a new one or with its job: it never waits for ever."""
+    for _ in range(4):
+        found = decide(rule, standing, RIGA, quiet, now)
+        if not isinstance(found, Wait):
+            break
+        assert found.until is not None
+        assert found.until > now
+        now = found.until
+        standing = replace(standing, reissued_today=0)  # it is looked at tomorrow at the latest
+    assert isinstance(found, Reissue | Lapsed | Leave)
+
+
+@given(rules, open_standings, moments)
+def test_a_job_lapses_only_when_its_link_is_over(rule, standing, now):
+    if isinstance(decide(rule, standing, RIGA, {}, now), Lapsed):
+        assert standing.session is SessionState.EXPIRED or now >= standing.expires_at

@@ -1,0 +1,298 @@
+"""What a shift does not call for: under a lease or a slot that passes, after a halt, at its end, while things break."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.simulated.bench import AWAY
+from worker.domain.limits.rate_limits import LAPSE, Limit
+from worker.engine.dispatch.contract import TakenRows
+from worker.engine.dispatch.dispatcher import HORIZON, LINGER, TAKE_EVERY
+
+# Leases.
+
+
+async def test_no_call_is_made_that_could_outlive_its_lease(bench):
+    rows = bench.rows(1, lease=timedelta(seconds=9))  # the longest call takes ten
+    await bench.run(rows, longest=timedelta(seconds=0.5))
+    assert (rows.numbers("call"), rows.waiting) == ([], [0])
+
+
+async def test_a_row_that_waited_too_long_for_its_place_is_given_back(bench):
+    rows = bench.rows(3, places=2, lease=timedelta(seconds=15), latency={0: 6, 1: 6, 2: 1})
+    await bench.run(rows)
+    assert rows.numbers("release") == [2]
+    assert sorted(rows.numbers("done") + rows.waiting) == [0, 1, 2]
+    assert rows.numbers("call") == [0, 1]
+
+
+async def test_rows_are_taken_for_as_many_calls_as_can_be_made_soon(bench):
+    """Twice the places, and where calls are short, as many more as will be made until a bell has rows taken again."""
+    rows = bench.rows(100, places=3, latency=dict.fromkeys(range(100), 1.0))
+    await bench.run(rows)
+    assert max(rows.takes) == 6
+    rows = bench.rows(100, places=3, latency=dict.fromkeys(range(100), 0.05))
+    await bench.run(rows)
+    assert 9 <= max(rows.takes) <= 3 + 60 * TAKE_EVERY.total_seconds()
+
+
+async def test_the_lease_is_looked_at_again_immediately_before_the_call(bench):
+    rows = bench.rows(1, lease=timedelta(seconds=10.09), limit=Limit.parse("10/second"))
+    rows.next_at = bench.clock() + HORIZON
+    bench.database_seconds = 0.02
+    await bench.run(rows)
+    assert rows.numbers("call") == []
+    assert set(rows.numbers("not made")) == {0}
+
+
+@pytest.mark.parametrize("seconds", [1, 60])  # past the slots alone, and past the leases too
+async def test_who_stood_still_makes_none_of_the_calls_that_waited_for_their_slots(bench, seconds):
+    """As a process does that was stopped (SIGSTOP), or whose machine was: the clock jumps, and nothing else says so."""
+    rows = bench.rows(20, limit=Limit.parse("50/second"), lease=timedelta(seconds=30), latency={0: 0.01})
+    shift = asyncio.create_task(bench.run(rows))
+    await asyncio.sleep(0.15)
+    waited = set(rows.numbers("open")) - set(rows.numbers("call"))
+    bench.clock.advance(seconds=seconds)
+    await shift
+    assert len(waited) > 1
+    assert set(rows.numbers("not made")) == waited
+
+
+# The account was told to wait, or refused.
+
+
+async def test_no_call_begins_once_it_is_known_that_the_account_must_wait(bench):
+    rows = bench.rows(100, places=10, answers={14: "halt"}, latency={14: 0.04})
+    await bench.run(rows)
+    known = rows.log.index(("answer", 14))
+    assert "call" not in [what for what, _ in rows.log[known:]]
+    assert sorted(rows.numbers("done") + rows.waiting + [14]) == list(range(100))
+
+
+@pytest.mark.parametrize("milliseconds", range(0, 60, 3))
+async def test_not_even_a_call_whose_attempt_was_being_written_when_it_became_known(bench, milliseconds):
+    bench.database_seconds = 0.02
+    rows = bench.rows(40, places=4, latency={number: 0.03 for number in range(40)}, answers={1: "halt"})
+    rows.latency[1] = 0.02 + milliseconds / 1000
+    await bench.run(rows)
+    known = rows.log.index(("answer", 1))
+    assert "call" not in [what for what, _ in rows.log[known:]]
+    assert sorted(rows.numbers("done") + rows.waiting + [1]) == list(range(40))
+
+
+async def test_a_call_that_waits_for_its_slot_is_not_made_once_the_account_must_wait(bench):
+    rows = bench.rows(10, limit=Limit.parse("20/second"), answers={0: "halt"}, latency={0: 0.01})
+    await bench.run(rows)
+    assert rows.numbers("call") == [0]
+    assert sorted(rows.waiting) == list(range(1, 10))
+
+
+@pytest.mark.parametrize("gap", [4, 8, 12, 16])
+@pytest.mark.parametrize("first", range(10, 110, 10))
+async def test_after_two_answers_that_told_it_to_wait_slots_are_kept_to_as_before(bench, first, gap):
+    """The second comes while the first is being dealt with: it must not leave the shift in a hurry."""
+    rows = bench.rows(60, limit=Limit.parse("20/second"), answers={1: "halt", 2: "halt"})
+    rows.latency = {0: 3, 1: 0.05 + first / 1000, 2: (first + gap) / 1000}
+    shift = bench.shift(rows)
+    going = asyncio.create_task(shift.run())
+    await asyncio.sleep(0.5)
+    rows.halted = False  # the pause was a short one
+    shift.ring()
+    await going
+    assert sorted(rows.numbers("done") + rows.waiting + rows.numbers("halt")) == list(range(60))
+    assert all(timedelta(0) <= delay <= LAPSE for delay in rows.delays)
+    assert len(rows.delays) > 30
+
+
+# The end of a shift.
+
+
+async def test_after_its_longest_time_a_shift_takes_no_more_and_says_that_there_was_more(bench):
+    rows = bench.rows(1000, places=2)
+    assert await bench.run(rows, longest=timedelta(seconds=2)) is True
+    assert 2 <= bench.clock.elapsed < 2.5
+    assert sorted(rows.numbers("done") + rows.waiting) == list(range(1000))
+
+
+async def test_stopping_gives_back_what_was_not_called_and_waits_for_what_was(bench):
+    rows = bench.rows(300, places=5, latency={2: 4})
+    going = asyncio.create_task(bench.run(rows))
+    await asyncio.sleep(0.2)
+    bench.stopping.set()
+    began = bench.clock.elapsed
+    assert await going is False
+    assert bench.clock.elapsed - began < 4.5
+    assert rows.calls == 0
+    assert sorted(rows.numbers("done") + rows.waiting) == list(range(300))
+    assert 2 in rows.numbers("done")
+
+
+async def test_stopping_with_no_call_out_ends_within_a_moment(bench):
+    rows = bench.rows(300, places=5, limit=Limit.parse("1/second"))
+    going = asyncio.create_task(bench.run(rows))
+    await asyncio.sleep(1.5)
+    bench.stopping.set()
+    began = bench.clock.elapsed
+    await going
+    assert bench.clock.elapsed - began <= LINGER.total_seconds() + 0.2
+
+
+async def test_a_shift_that_has_stopped_before_it_began_takes_nothing(bench):
+    bench.stopping.set()
+    rows = bench.rows(3)
+    await bench.run(rows)
+    assert rows.log == []
+
+
+async def test_a_bell_makes_a_shift_look_again_before_it_ends(bench):
+    rows = bench.rows(1, latency={0: 0.5})
+    shift = bench.shift(rows)
+    going = asyncio.create_task(shift.run())
+    await asyncio.sleep(0.2)
+    rows.waiting.append(7)
+    shift.ring()
+    await going
+    assert rows.numbers("done") == [7, 0]
+
+
+async def test_what_comes_due_within_the_linger_is_waited_for(bench):
+    rows = bench.rows(3, limit=Limit.parse("2/second"))
+    await bench.run(rows)
+    assert len(rows.numbers("done")) == 3
+
+
+async def test_what_comes_due_later_is_left_to_the_timer(bench):
+    rows = bench.rows(2, limit=Limit.parse("1/minute"))
+    await bench.run(rows)
+    assert rows.numbers("done") == [0]
+    assert bench.clock.elapsed < 2
+
+
+# What goes wrong.
+
+
+async def test_a_bug_in_a_call_keeps_the_row_and_says_no_value_of_it(bench, caplog):
+    rows = bench.rows(20, answers={3: "break"})
+    await bench.run(rows)
+    assert rows.numbers("ZeroDivisionError") == [3]
+    assert len(rows.numbers("done")) == 19
+    assert "ZeroDivisionError" in caplog.text
+    assert "maria" not in caplog.text
+
+
+async def test_results_wait_for_a_database_that_is_away(bench, caplog):
+    rows = bench.rows(30, finish_errors=[AWAY, AWAY])
+    await bench.run(rows)
+    assert sorted(rows.numbers("done")) == list(range(30))
+    assert len(rows.numbers("call")) == 30
+    assert "what came of calls waits for it: connection refused" in caplog.text
+    assert bench.clock.elapsed > 2
+
+
+async def test_no_call_begins_while_results_cannot_be_written(bench):
+    """Neither one whose attempt is written down already, nor one whose attempt was to be written with them."""
+    rows = bench.rows(300, places=10, latency={number: 0.02 + number % 5 / 100 for number in range(300)})
+    going = asyncio.create_task(bench.run(rows))
+    await asyncio.sleep(0.3)
+    rows.finish_errors += [AWAY, AWAY, AWAY]
+    await going
+    away, *_, back = (index for index, (what, _) in enumerate(rows.log) if what == "away")
+    assert {what for what, _ in rows.log[away:back]} <= {"away", "answer", "not made", "take"}
+    assert sorted(rows.numbers("done")) == list(range(300))
+    assert sorted(rows.numbers("call")) == list(range(300))
+
+
+async def test_nothing_is_taken_while_results_cannot_be_written(bench):
+    rows = bench.rows(4, places=10, finish_errors=[AWAY] * 5)
+    shift = bench.shift(rows)
+    going = asyncio.create_task(shift.run())
+    await asyncio.sleep(1)
+    rows.waiting += [10, 11]
+    shift.ring()
+    await asyncio.sleep(2)
+    assert sorted(rows.numbers("take")) == [0, 1, 2, 3]
+    await going
+    assert sorted(rows.numbers("done")) == [0, 1, 2, 3, 10, 11]
+
+
+async def test_a_result_that_cannot_be_written_does_not_take_the_others_with_it(bench, caplog):
+    rows = bench.rows(30, bad_rows={4, 5})
+    await bench.run(rows)
+    assert sorted(rows.numbers("done")) == sorted(set(range(30)) - {4, 5})
+    assert "IntegrityError" in caplog.text
+
+
+async def test_a_shift_that_breaks_while_taking_still_writes_what_was_called(bench):
+    rows = bench.rows(4, places=2, latency={1: 2})
+    took = rows.take
+
+    def take(room, now):
+        if rows.log:
+            raise AWAY
+        rows.waiting, kept = rows.waiting[:2], rows.waiting[2:]
+        taken = took(room, now)
+        rows.waiting = kept
+        return TakenRows(taken.items, now)
+
+    rows.take = take
+    with pytest.raises(sa.exc.OperationalError):
+        await bench.run(rows)
+    assert sorted(rows.numbers("done")) == [0, 1]
+    assert rows.calls == 0
+
+
+async def test_a_shift_that_is_cancelled_still_writes_what_was_called_and_gives_back_the_rest(bench):
+    rows = bench.rows(100, places=5, latency=dict.fromkeys(range(100), 1.0))
+    going = asyncio.create_task(bench.run(rows))
+    await asyncio.sleep(0.5)
+    going.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await going
+    assert rows.calls == 0
+    assert len(rows.numbers("done")) == 5
+    assert sorted(rows.numbers("done") + rows.waiting) == list(range(100))
+
+
+async def test_a_shift_that_is_cancelled_without_a_place_leaves_nothing_in_doubt(bench):
+    """Its places went to others while attempts were written down ahead: their calls were not made, and it says so."""
+    latency = {number: 0.7 + number % 5 / 20 for number in range(300)}
+    rows = bench.rows(300, places=20, latency=latency, shares=[(0, 20), (0.7, 0)])
+    bench.database_seconds = 0.3
+    going = asyncio.create_task(bench.run(rows))
+    await asyncio.sleep(1.9)
+    going.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await going
+    assert set(rows.numbers("not made"))
+    assert set(rows.numbers("open")) == set(rows.numbers("done") + rows.numbers("not made"))
+
+
+# At its end.
+
+
+async def test_a_bell_that_rings_while_a_shift_gives_back_its_places_is_not_lost(bench):
+    rows = bench.rows(1)
+    shift = bench.shift(rows)
+    rows.leave = shift.ring
+    assert await shift.run()
+
+
+async def test_nor_one_that_rings_while_the_last_calls_of_a_long_shift_are_waited_for(bench):
+    rows = bench.rows(1, latency={0: 5})
+    shift = bench.shift(rows, longest=timedelta(seconds=3))
+    going = asyncio.create_task(shift.run())
+    await asyncio.sleep(4)
+    shift.ring(for_events=False)
+    assert await going
+
+
+async def test_a_process_that_ends_leaves_a_bell_to_others(bench):
+    rows = bench.rows(1, latency={0: 5})
+    shift = bench.shift(rows)
+    going = asyncio.create_task(shift.run())
+    await asyncio.sleep(1)
+    bench.stopping.set()
+    shift.ring()
+    assert not await going

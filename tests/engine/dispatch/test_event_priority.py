@@ -1,0 +1,58 @@
+"""The order in which a shift's rows are called for, and which slots they have."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.engine.dispatch.event_priority import deal
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Row:
+    number: int
+    is_event: bool
+    slot: datetime | None
+
+
+def dealt(rows):
+    return deal(rows, item=lambda row: row, at=lambda row, slot: replace(row, slot=slot))
+
+
+@st.composite
+def taken(draw):
+    """Rows as they were taken, one lot after the other, each with the next slot."""
+    kinds = draw(st.lists(st.booleans(), max_size=40))
+    return [Row(number, kind, NOON + timedelta(milliseconds=5 * number)) for number, kind in enumerate(kinds)]
+
+
+@given(taken())
+def test_events_come_first_and_each_kind_keeps_its_order(rows):
+    numbers = [row.number for row in dealt(rows)]
+    assert numbers == [row.number for row in rows if row.is_event] + [row.number for row in rows if not row.is_event]
+
+
+@given(taken())
+def test_the_slots_stay_the_same_ones_and_in_their_order(rows):
+    assert [row.slot for row in dealt(rows)] == [row.slot for row in rows]
+
+
+@given(taken(), taken())
+def test_no_event_waits_behind_a_row_of_a_batch_however_often_rows_come_to_those_that_wait(rows, more):
+    later = [replace(row, slot=row.slot + timedelta(seconds=1)) for row in more]
+    both = dealt([*dealt(rows), *later])
+    latest_event = max((row.slot for row in both if row.is_event), default=NOON)
+    assert all(row.is_event or row.slot >= latest_event for row in both)
+
+
+def test_rows_without_slots_change_places_alone():
+    rows = [Row(0, False, None), Row(1, True, None)]
+    assert [(row.number, row.slot) for row in dealt(rows)] == [(1, None), (0, None)]
+
+
+def test_where_no_event_waits_behind_another_row_nothing_is_made_anew():
+    rows = [Row(0, True, NOON), Row(1, False, NOON)]
+    assert all(one is other for one, other in zip(dealt(rows), rows, strict=True))

@@ -1,0 +1,182 @@
+"""The timer lets go of what was kept for long enough: a lot at a step, and rests when there is nothing more."""
+
+import logging
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.simulated.world import customer
+from worker.domain.limits.budgets import BudgetState
+from worker.domain.model.states import JobState
+from worker.engine.maintenance.retention import LOOK_EVERY, Retention
+from worker.runtime.batch_run import OneBatch
+from worker.runtime.embedded import Embedded
+from worker.store.limits import budgets
+from worker.store.privacy.purge import LOT
+from worker.store.tables import Batch, CustomerRow, Job
+
+
+@pytest.fixture
+def ended(make_on_both, clock):
+    """A world in which a list's customers have finished. `batches`: its retention."""
+
+    def prepare(count=3, more="", name="C"):
+        world = make_on_both(more=more)
+        batch = world.add_many(count, name)
+        world.parts.batches.imported(batch, now=clock())
+        world.set(Job, state=JobState.COMPLETED, due_at=None)
+        return world, batch
+
+    return prepare
+
+
+BATCHES = '[retention]\nbatches = "120 days"'
+
+
+def kept(world):
+    return sum(row.sealed is not None for row in world.rows(CustomerRow))
+
+
+async def test_personal_data_goes_after_its_time_and_batches_stay_unless_told_otherwise(ended, clock):
+    world, _ = ended()
+    retention = Retention(world.parts)
+    clock.advance(days=89)
+    retention.step()
+    assert kept(world) == 3
+    clock.advance(days=2)
+    retention.step()
+    assert kept(world) == 0
+    clock.advance(days=4000)
+    for _ in range(4):
+        retention.step()
+    assert len(world.rows(Job)) == 3
+
+
+async def test_a_batch_goes_after_its_time(ended, clock):
+    world, batch = ended(more=BATCHES)
+    clock.advance(days=121)
+    retention = Retention(world.parts)
+    for _ in range(4):
+        retention.step()
+    assert world.rows(Job) == []
+    assert world.row(Batch, id=batch).purged_at == clock()
+    assert world.parts.facts.counts(batch).jobs == {JobState.COMPLETED: 3}
+
+
+async def test_a_batch_that_is_not_over_does_not_keep_the_next_one(ended, clock):
+    world, first = ended(more=BATCHES)
+    world.set(Job, state=JobState.HELD)
+    second = world.add_many(2, "D")
+    world.parts.batches.imported(second, now=clock())
+    world.set(Job, Job.batch_id == second, state=JobState.COMPLETED)
+    clock.advance(days=121)
+    retention = Retention(world.parts)
+    for _ in range(6):
+        retention.step()
+    assert {row.batch_id for row in world.rows(Job)} == {first}
+
+
+async def test_a_step_is_one_lot_and_nothing_is_looked_for_again_until_later(ended, clock):
+    world, _ = ended(LOT + 3)
+    clock.advance(days=91)
+    retention = Retention(world.parts)
+    left = []
+    for _ in range(4):
+        retention.step()
+        left.append(kept(world))
+    assert left == [3, 0, 0, 0]
+    world.set(CustomerRow, sealed=b"\x01")
+    world.set(CustomerRow, changed_at=clock() - timedelta(days=91))
+    retention.step()
+    assert kept(world) == LOT + 3
+    clock.advance(seconds=LOOK_EVERY.total_seconds())
+    retention.step()
+    assert kept(world) == 3
+
+
+async def test_a_batch_with_a_row_that_was_put_back_does_not_keep_the_next_one(ended, clock):
+    world, first = ended(count=1)
+    second = world.add_many(1, "D")
+    world.set(Job, Job.batch_id == second, state=JobState.COMPLETED, due_at=None)
+    for batch in (first, second):
+        world.parts.purging.begin(batch, world.parts.facts.counts(batch), now=clock())
+    world.set(Job, Job.batch_id == first, state=JobState.WAITING, due_at=clock())
+    Retention(world.parts).step()
+    assert [row.batch_id for row in world.rows(Job)] == [first]
+
+
+async def test_a_purge_that_was_cut_off_is_gone_on_with_though_batches_are_kept(ended, clock):
+    world, batch = ended(LOT + 3)
+    world.parts.purging.begin(batch, world.parts.facts.counts(batch), now=clock())
+    world.parts.purging.lot(batch, now=clock())
+    retention = Retention(world.parts)
+    for _ in range(3):
+        retention.step()
+    assert world.rows(Job) == []
+
+
+async def test_a_database_that_fails_does_not_end_the_timer(ended, clock, caplog):
+    world, _ = ended()
+    clock.advance(days=91)
+    retention = Retention(world.parts)
+    with world.parts.database.write() as connection:
+        connection.execute(sa.text("ALTER TABLE customer RENAME TO elsewhere"))
+    try:
+        with caplog.at_level(logging.WARNING):
+            retention.step()
+        assert "looked at again later" in caplog.text
+    finally:
+        with world.parts.database.write() as connection:
+            connection.execute(sa.text("ALTER TABLE elsewhere RENAME TO customer"))
+    clock.advance(seconds=LOOK_EVERY.total_seconds())
+    retention.step()
+    assert kept(world) == 0
+
+
+async def test_a_run_erases_whom_nobody_needs_any_more(ended, clock):
+    world, _ = ended()
+    clock.advance(days=91)
+    batch = world.add(customer("Ona"))
+    world.set(Job, Job.batch_id == batch, state=JobState.CANCELLED)
+    await OneBatch(
+        world.parts,
+        Embedded(world.parts),
+        batch,
+        is_done=lambda counts: True,
+        patience=timedelta(),
+        show=lambda counts, waits_for: None,
+    ).work()
+    assert kept(world) == 1
+
+
+async def test_a_batch_that_is_slow_to_count_is_counted_for_a_small_share_of_the_time(make, clock):
+    world = make()
+    batch = world.add_many(3)
+    until = clock() + timedelta(minutes=5)
+    with world.parts.database.write() as connection:  # nothing is worked meanwhile
+        budgets.save(connection, "kyc", BudgetState(blocked_until=until + timedelta(hours=1), pauses=1))
+    counted = []
+    facts = world.parts.facts
+
+    class Slow:
+        """Counting takes two seconds, as it may for some million rows."""
+
+        def __getattr__(self, name):
+            return getattr(facts, name)
+
+        def counts(self, batch_id):
+            counted.append(clock())
+            clock.advance(seconds=2)
+            return facts.counts(batch_id)
+
+    world.parts.facts = Slow()
+    await OneBatch(
+        world.parts,
+        Embedded(world.parts),
+        batch,
+        is_done=lambda _: clock() >= until,
+        patience=timedelta(days=1),
+        show=lambda _counts, _waits_for: None,
+    ).work()
+    assert 5 < len(counted) <= 2 + 5 * 60 / 20

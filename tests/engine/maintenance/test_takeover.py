@@ -1,0 +1,87 @@
+"""The timer gives rows of an account in trouble to the next, which is rung in the same tick."""
+
+from datetime import timedelta
+
+from tests.simulated.world import FAILED, REFUSED
+from worker.domain.model.states import JobState
+from worker.engine.maintenance.sweep import ringable, take_over
+from worker.store.tables import Budget, Job
+
+BOTH = ["kyc", "au"]
+
+
+def accounts(world) -> dict[str, int]:
+    counted: dict[str, int] = {}
+    for row in world.rows(Job):
+        counted[row.account] = counted.get(row.account, 0) + 1
+    return counted
+
+
+def open_breaker(world, *, blocked_for):
+    now = world.clock()
+    values = {"opened_at": now, "blocked_until": now + blocked_for, "pauses": 1, "failures": 5}
+    world.set(Budget, Budget.name == "kyc", **values)
+
+
+async def test_who_takes_rows_over_is_rung_in_the_same_tick(make_on_both):
+    world = make_on_both(route=BOTH)
+    world.add_many(20, others=("au",))
+    world.set(Budget, Budget.name == "kyc", stopped_at=world.clock(), stop_reason="HTTP 401")
+    assert take_over(world.parts) == 20
+    assert ringable(world.parts) == [("issue", "au")]
+    await world.work()
+    assert world.states() == {"invited": 20}
+    assert len(set(world.asked)) == len(world.asked) == 20
+    assert {row.account for row in world.attempts()} == {"au"}
+
+
+async def test_a_list_whose_first_account_refuses_our_credentials_is_served_by_the_second(make_on_both):
+    world = make_on_both([REFUSED] * 8, route=BOTH, concurrency=8)  # all that are called before the first answer
+    world.add_many(30, others=("au",))
+    await world.work()
+    assert world.states() == {"invited": 30}
+    assert accounts(world) == {"au": 30}
+    assert world.budget("kyc").stopped_at is not None
+
+
+async def test_while_an_account_waits_out_a_pause_nobody_takes_over(make):
+    world = make(route=BOTH)
+    world.add_many(5, others=("au",))
+    world.set(Budget, Budget.name == "kyc", blocked_until=world.clock() + timedelta(hours=1), pauses=1)
+    await world.work()
+    assert (accounts(world), world.asked) == ({"kyc": 5}, [])
+
+
+async def test_a_row_that_a_route_of_now_would_not_give_away_stays(make):
+    world = make(route=["kyc"])
+    world.add_many(5, others=("au",))
+    world.set(Budget, Budget.name == "kyc", stopped_at=world.clock(), stop_reason="HTTP 401")
+    await world.work()
+    assert accounts(world) == {"kyc": 5}
+
+
+async def test_of_an_open_breaker_a_row_stays_to_find_out_whether_the_account_is_back(make):
+    world = make(route=BOTH)
+    open_breaker(world, blocked_for=timedelta(minutes=5))
+    world.add_many(5, others=("au",))
+    await world.work()
+    assert accounts(world) == {"au": 5}
+    world.clock.advance(minutes=4, seconds=55)
+    world.add_many(5, "D", others=("au",))
+    await world.work()
+    assert accounts(world) == {"au": 9, "kyc": 1}
+    world.clock.advance(seconds=5)
+    await world.work()
+    assert (world.states(), accounts(world)) == ({"invited": 10}, {"au": 9, "kyc": 1})
+
+
+async def test_what_failed_for_certain_at_the_first_is_asked_for_once_at_the_second(make_on_both):
+    world = make_on_both([FAILED] * 5, route=BOTH)
+    world.add_many(5, others=("au",))
+    await world.issue()
+    assert {row.state for row in world.rows(Job)} == {JobState.WAITING}
+    open_breaker(world, blocked_for=timedelta(minutes=5))
+    world.clock.advance(minutes=1)
+    await world.work()
+    assert (world.states(), accounts(world)) == ({"invited": 5}, {"au": 5})
+    assert {row.attempts for row in world.rows(Job)} == {2}

@@ -1,0 +1,24 @@
+"""Webhooks are let go of after their time, by the timer."""
+
+import pytest
+
+from worker.engine.maintenance.retention import WEBHOOKS_KEPT, Retention
+from worker.engine.maintenance.sweep import hear
+from worker.store.tables import Webhook
+from worker.store.webhooks.webhooks import Arrived
+
+
+@pytest.mark.parametrize("source", ["account/kyc", "sender/sms"])
+async def test_a_webhook_is_known_for_its_time_and_no_longer(make_on_both, source):
+    world = make_on_both()
+    one = Arrived(source, ("digest",), "EVENT", {"match": [], "event": "EVENT"} if source == "account/kyc" else None)
+    for known in (True, False):
+        assert world.parts.webhooks.keep([one], now=world.clock()).receipts == [known]
+    hear(world.parts)
+    world.clock.advance(days=WEBHOOKS_KEPT.days - 1)
+    for days, left in ((0, 1), (1, 0)):
+        world.clock.advance(days=days)
+        retention = Retention(world.parts)
+        for _ in range(10):
+            retention.step()
+        assert len(world.rows(Webhook)) == left

@@ -1,0 +1,89 @@
+"""An event's row is taken with its attempt: one transaction, and no doubt is left where the answer to it is lost."""
+
+from contextlib import contextmanager
+
+import pytest
+import sqlalchemy as sa
+
+from tests.simulated.world import World, customer
+from worker.engine.dispatch.contract import Room, Unsure
+from worker.engine.maintenance.sweep import return_leases
+from worker.store.base.priorities import EVENT
+from worker.store.tables import Attempt, InvitationRow, Job
+
+ROOM = Room(10, 10, 0, 5)
+AWAY = sa.exc.OperationalError("COMMIT", None, Exception("connection reset"))
+
+
+@pytest.fixture
+def world(make_on_both) -> World:
+    made: World = make_on_both(more="credits = 100", limits=["100/second"])
+    made.add(customer("Ona"), customer("Jonas"))
+    with made.parts.database.write() as connection:
+        connection.execute(sa.update(Job).where(Job.customer_id == "Ona").values(priority=EVENT))
+    return made
+
+
+def works(world):
+    """The work on the account, and then that on the mails of what it opened."""
+    yield world.parts.issue_work("kyc", world.http, ring_invite=lambda *_: None)
+    yield world.parts.invite_work("email")
+
+
+async def carried_out(work, world):
+    taken = work.take(ROOM, world.clock())
+    results = [await work.call(opened) for opened in taken.opened]
+    results += [await work.call(opened) for opened in work.turn([], taken.items, world.clock())]
+    work.turn(results, [], world.clock())
+
+
+async def test_the_attempt_of_an_event_is_written_as_it_is_taken_and_that_of_a_batchs_row_is_not(world):
+    for work in works(world):
+        before = len(world.rows(Attempt))
+        taken = work.take(ROOM, world.clock())
+        assert [work.item(opened).is_event for opened in taken.opened] == [True]
+        assert [item.is_event for item in taken.items] == [False]
+        assert len(world.rows(Attempt)) == before + 1
+        results = [await work.call(opened) for opened in taken.opened]
+        work.release(taken.items, world.clock())
+        work.turn(results, [], world.clock())
+        await carried_out(work, world)
+    assert world.states() == {"invited": 2}
+
+
+async def test_without_room_for_attempts_none_is_written_as_rows_are_taken(world):
+    work = next(works(world))
+    taken = work.take(Room(10, 10, 0), world.clock())
+    assert (len(taken.items), taken.opened, world.rows(Attempt)) == (2, [], [])
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["committed", "not committed"])
+async def test_where_the_answer_to_a_taking_is_lost_its_rows_are_given_back_and_in_no_doubt(world, kept, monkeypatch):
+    write = world.parts.database.write
+
+    @contextmanager
+    def lost(within=None):
+        with write(within) as connection:
+            yield connection
+            if within is None and not kept:
+                raise AWAY
+        if within is None:
+            raise AWAY
+
+    for work, model in zip(works(world), (Job, InvitationRow), strict=True):
+        before = {row.id for row in world.rows(Attempt)}
+        with monkeypatch.context() as patched:
+            patched.setattr(world.parts.database, "write", lost)
+            with pytest.raises(Unsure) as caught:
+                work.take(ROOM, world.clock())
+        assert "Ona" not in repr(caught.value)
+        work.release(caught.value.items, world.clock())
+        assert [row.state.value for row in world.rows(model) if row.priority == EVENT] == ["waiting"]
+        written = [row for row in world.rows(Attempt) if row.id not in before]
+        assert [row.outcome for row in written] == (["not_sent"] if kept else [])
+        # What else was taken, of the batch, comes back as from a worker that died.
+        world.clock.advance(seconds=61)
+        return_leases(world.parts)
+        await carried_out(work, world)
+    assert world.states() == {"invited": 2}
+    assert world.budget().credits_used == 2

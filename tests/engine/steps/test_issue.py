@@ -1,0 +1,404 @@
+"""Asking for sessions: what is due is asked for once, paced, and every answer has its end."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.simulated.world import FAILED, LIMITED, REFUSED, customer
+from worker.domain.model.customers import Channel
+from worker.domain.model.states import JobState
+from worker.providers.contract import Broken, HttpAnswer
+from worker.providers.fake import HANG
+from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
+
+
+async def test_everything_due_is_asked_for_once_and_then_invited(make_on_both):
+    world = make_on_both()
+    world.add_many(150)
+    await world.issue()
+    assert world.states() == {"issued": 150}
+    assert len(set(world.asked)) == len(world.asked) == 150
+    assert "email" in world.rung
+    await world.invite()
+    assert world.states() == {"invited": 150}
+    sent = world.senders["email"].messages
+    assert len({message.key for message in sent}) == len({message.to for message in sent}) == 150
+
+
+async def test_each_customer_gets_the_link_of_the_session_that_is_stored(make):
+    world = make()
+    batch = world.add_many(40)
+    await world.work()
+    links = {told.customer_id: told.link for told in world.parts.facts.lines(batch, with_links=True)}
+    for message in world.senders["email"].messages:
+        name = message.to.partition("@")[0].upper()
+        assert links[name] in message.text
+    assert len(set(links.values())) == 40
+
+
+async def test_an_attempt_is_in_the_database_before_its_call_is_seen(make_on_both):
+    seen = []
+
+    def answer(_request):
+        with world.parts.database.read() as connection:
+            query = sa.select(sa.func.count()).select_from(Attempt).where(Attempt.closed_at.is_(None))
+            seen.append(connection.execute(query).scalar_one())
+        return world.session()
+
+    world = make_on_both(answer, concurrency=3)
+    world.add_many(12)
+    await world.issue()
+    assert len(seen) == 12
+    assert min(seen) >= 1
+    assert world.states() == {"issued": 12}
+
+
+async def answer_later(world, seconds):
+    await asyncio.sleep(seconds)
+    return world.session()
+
+
+async def test_no_more_calls_are_out_than_the_account_allows(make):
+    world = make(lambda _: answer_later(world, 0.2), concurrency=4)
+    world.add_many(30)
+    await world.issue()
+    assert world.http.most_in_flight == 4
+    assert world.states() == {"issued": 30}
+
+
+async def test_a_slow_account_takes_nothing_from_a_fast_one_beside_it(make):
+    events = []
+
+    async def answer(request):
+        slow = b"slow" in request.body
+        await asyncio.sleep(8 if slow else 0.02)
+        events.append("slow" if slow else "fast")
+        return world.session()
+
+    world = make(answer, concurrency=2)
+    world.add_many(20, "fast")
+    world.add_many(6, "slow", account="au")
+    runner = world.start()
+    slow = asyncio.create_task(runner.serve("issue:au"))
+    await world.http.received(2)
+    await runner.serve("issue:kyc")
+    await runner.serve("invite:email")
+    assert events == ["fast"] * 20
+    assert len(world.senders["email"].messages) == 20
+    assert not slow.done()
+    await slow
+    await runner.close()
+    assert events == ["fast"] * 20 + ["slow"] * 6
+
+
+async def test_the_limit_of_an_account_is_kept(make):
+    begun = []
+
+    def answer(_):
+        begun.append(world.clock())
+        return world.session()
+
+    world = make(answer, limits=["20/second"])
+    world.add_many(50)
+    await world.issue()
+    await world.work()
+    assert world.states()["invited"] == 50
+    for at in begun:
+        assert sum(at <= other < at + timedelta(seconds=1) for other in begun) <= 20
+
+
+# Being told to wait, and being refused.
+
+
+async def test_after_a_429_no_call_begins_until_the_time_it_named(make_on_both):
+    begun = []
+
+    def answer(_):
+        begun.append(world.clock())
+        return LIMITED if len(begun) == 13 else world.session()
+
+    world = make_on_both(answer, concurrency=5)
+    world.add_many(60)
+    await world.issue()
+    first = len(begun)
+    assert 13 <= first <= 17
+    assert world.states() == {"issued": first - 1, "waiting": 60 - first + 1}
+    waited = [row for row in world.rows(Job) if row.waits]
+    assert [(row.waits, row.attempts, row.reason) for row in waited] == [(1, 0, "rate_limited")]
+    assert {row.attempts for row in world.rows(Job) if row.state is JobState.WAITING} == {0}
+
+    paused_until = world.budget().blocked_until
+    world.clock.advance(seconds=28)
+    await world.issue()
+    assert len(begun) == first
+    world.clock.advance(seconds=2)
+    await world.issue()
+    assert min(begun[first:]) >= paused_until
+    assert world.states() == {"issued": 60}
+    assert (world.budget().pauses, world.budget().pause_reason) == (0, "")
+
+
+async def test_after_a_pause_one_call_goes_first(make):
+    most_before_the_first_came_back = []
+
+    async def answer(_):
+        number = len(world.http.requests)
+        if number == 1:
+            return LIMITED
+        await asyncio.sleep(0.5)
+        if number == 2:
+            most_before_the_first_came_back.append(world.http.in_flight)
+        return world.session()
+
+    world = make(answer)
+    world.add_many(1)
+    await world.issue()
+    world.add_many(20, "D")
+    world.clock.advance(seconds=31)
+    await world.issue()
+    await world.work()
+    assert most_before_the_first_came_back == [1]
+    assert world.states() == {"invited": 21}
+
+
+async def test_a_rate_limit_never_sends_a_row_to_failed(make):
+    world = make([LIMITED] * 40)
+    world.add_many(1)
+    for _ in range(40):
+        await world.issue()
+        world.clock.advance(minutes=11)
+    assert (world.job("C000").waits, world.job("C000").attempts) == (40, 0)
+    await world.issue()
+    assert world.states() == {"issued": 1}
+
+
+async def test_refused_credentials_stop_the_account_and_leave_everything_waiting(make_on_both):
+    world = make_on_both(lambda _: REFUSED, concurrency=3)
+    batch = world.add_many(25)
+    await world.issue()
+    assert len(world.asked) <= 3
+    assert world.states() == {"waiting": 25}
+    assert {row.attempts for row in world.rows(Job)} == {0}
+    assert (world.budget().stop_reason, world.budget().stopped_at is not None) == ("HTTP 401", True)
+    world.clock.advance(days=2)
+    asked = len(world.asked)
+    assert not await world.tick()
+    await world.issue()
+    assert len(world.asked) == asked
+    assert sum(world.parts.facts.counts(batch).waiting.values()) == 25
+
+
+async def test_a_resumed_account_is_tried_with_one_call(make):
+    world = make([REFUSED], concurrency=1)
+    world.add_many(9)
+    await world.issue()
+    world.parts.budgets.resume("kyc")
+    await world.issue()
+    await world.work()
+    assert world.states() == {"invited": 9}
+
+
+async def test_out_of_credit_stops_the_account_too(make):
+    world = make(lambda _: HttpAnswer(402))
+    world.add_many(5)
+    await world.issue()
+    assert world.budget().stop_reason == "HTTP 402"
+    assert world.states() == {"waiting": 5}
+
+
+async def test_a_secret_that_was_replaced_in_its_file_is_tried_before_the_account_stops(make):
+    world = make([REFUSED], concurrency=1)
+    world.provider.reloads = [True]
+    world.add_many(4)
+    await world.issue()
+    assert world.states() == {"issued": 4}
+    assert world.budget().stopped_at is None
+    assert world.asked[0] == world.asked[1]  # the one that was refused, once more
+    assert len(world.attempts()) == 4
+
+
+async def test_a_replaced_secret_that_is_refused_as_well_stops_the_account(make):
+    world = make([REFUSED, REFUSED], concurrency=1)
+    world.provider.reloads = [True]
+    world.add_many(4)
+    await world.issue()
+    assert len(world.asked) == 2
+    assert world.budget().stopped_at is not None
+
+
+async def test_with_a_cap_on_credits_no_call_more_is_made_and_the_reason_is_shown(make_on_both):
+    world = make_on_both(more="credits = 7")
+    world.add_many(20)
+    await world.work()
+    assert len(world.asked) == 7
+    assert world.states() == {"invited": 7, "waiting": 13}
+    assert world.budget().stop_reason == "its cap of 7 credits is used up"
+
+
+# Failures.
+
+
+async def test_a_failure_is_tried_again_later_with_its_attempt_counted(make):
+    world = make([FAILED, FAILED])
+    world.add_many(1)
+    await world.issue()
+    row = world.job("C000")
+    assert (row.state, row.attempts, row.reason) == (JobState.WAITING, 1, "transient")
+    assert row.due_at - world.attempts()[0].closed_at < timedelta(seconds=1)
+    world.clock.advance(seconds=2)
+    await world.issue()
+    world.clock.advance(seconds=2)
+    await world.issue()
+    assert (world.job("C000").state, world.job("C000").attempts) == (JobState.ISSUED, 3)
+
+
+async def test_after_the_last_attempt_a_row_has_failed_with_what_was_said(make):
+    world = make(lambda _: FAILED)
+    world.add_many(1)
+    for _ in range(8):
+        await world.issue()
+        world.clock.advance(minutes=11)
+    assert len(world.asked) == 8
+    row = world.job("C000")
+    assert (row.state, row.reason) == (JobState.FAILED, "attempts_spent")
+    assert "HTTP 500" in row.detail
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "reason"),
+    [
+        (HttpAnswer(400), "failed", "bad_input"),
+        (HttpAnswer(409), "held", "conflict"),
+        (HttpAnswer(418), "held", "unknown"),
+        (HttpAnswer(201, {}, b"{}"), "held", "unknown"),
+        (Broken(sent=True, detail="connection reset"), "held", "unknown"),
+    ],
+    ids=["refused", "conflict", "strange status", "no session", "broken after sending"],
+)
+async def test_every_bad_answer_has_its_end(make, answer, state, reason):
+    world = make([answer])
+    world.add_many(3)
+    await world.issue()
+    row = world.job(world.asked[0])
+    assert (row.state, row.reason) == (state, reason)
+    assert world.states()["issued"] == 2
+
+
+async def test_an_account_that_cannot_be_reached_is_waited_for_and_spends_no_rows_attempts(make):
+    away = [True]
+
+    def answer(_):
+        nowhere = Broken(sent=False, detail="connection refused or not possible")
+        return nowhere if away[0] else world.session()
+
+    world = make(answer)
+    world.add_many(30)
+    for _ in range(20):
+        await world.work()
+        world.clock.advance(minutes=11)
+    assert len(world.asked) < 60
+    assert {(row.state, row.attempts) for row in world.rows(Job)} == {(JobState.WAITING, 0)}
+    assert "unreachable" in {row.reason for row in world.rows(Job)}
+    away[0] = False
+    await world.work()
+    assert world.states() == {"invited": 30}
+
+
+async def test_an_unknown_outcome_is_held_where_repeating_costs_and_repeated_where_it_does_not(make):
+    world = make([Broken(sent=True, detail="connection reset")] * 2)
+    world.add_many(1, "K")
+    await world.issue("kyc")
+    world.add_many(1, "A", account="au")
+    await world.issue("au")
+    assert (world.job("K000").state, world.job("A000").state) == (JobState.HELD, JobState.WAITING)
+    world.clock.advance(minutes=20)
+    await world.work()
+    assert world.asked == ["K000", "A000", "A000"]
+    assert (world.job("K000").state, world.job("A000").state) == (JobState.HELD, JobState.INVITED)
+
+
+async def test_where_the_account_says_so_an_unknown_outcome_is_repeated_whatever_it_costs(make):
+    world = make([HttpAnswer(418)], on_unknown="repeat")
+    world.add_many(1)
+    await world.issue()
+    assert world.job("C000").state is JobState.WAITING
+    assert world.attempts()[0].repeatable
+
+
+async def test_a_bug_in_the_adapter_holds_the_row_and_loses_nothing(make, caplog):
+    def answer(request):
+        if b"C003" in request.body:
+            raise KeyError("maria@example.org")
+        return world.session()
+
+    world = make(answer)
+    world.add_many(8)
+    await world.issue()
+    row = world.job("C003")
+    assert (row.state, row.reason) == (JobState.HELD, "unknown")
+    assert row.detail == "the worker failed with KeyError during the call"
+    assert world.states() == {"issued": 7, "held": 1}
+    assert "maria" not in caplog.text
+
+
+async def test_a_worker_that_died_in_the_middle_leaves_only_its_calls_in_doubt(make):
+    world = make([HANG] * 3, concurrency=3)
+    world.add_many(10)
+    task = asyncio.create_task(world.start().serve("issue:kyc"))
+    await world.http.received(3)
+    dead = world.rows(Job)
+    assert sum(row.state is JobState.WORKING for row in dead) == 6  # two for each place
+    world.clock.advance(seconds=61)
+    assert world.parts.sweeps.return_leases(world.parts.settings.retry.policy, now=world.clock()).held == 3
+    assert world.states() == {"held": 3, "waiting": 7}
+    # it was only very slow: what it comes to late changes nothing any more
+    world.http.release()
+    await task
+    assert {name for name in world.asked[:3]} == {row.customer_id for row in world.rows(Job, state=JobState.HELD)}
+    assert world.states().get("held") == 3
+
+
+async def test_two_processes_that_work_the_same_rows_ask_once_for_each(make_on_both):
+    world = make_on_both(lambda _: answer_later(world, 0.05))
+    world.add_many(80)
+    first, second = world.start(), world.start()
+    await asyncio.gather(first.serve("issue:kyc"), second.serve("issue:kyc"))
+    await asyncio.gather(first.close(), second.close())
+    assert sorted(world.asked) == sorted(set(world.asked))
+    assert world.states() == {"issued": 80}
+
+
+async def test_a_customer_of_two_lists_is_asked_for_and_invited_once(make):
+    world = make()
+    world.add(customer("Ona"))
+    world.add(customer("Ona"))
+    await world.work()
+    assert (world.asked, len(world.senders["email"].messages)) == (["Ona"], 1)
+
+
+async def test_a_line_without_a_channel_ends_with_its_session(make):
+    world = make()
+    world.add(customer("Ona", channel=Channel.NONE))
+    await world.work()
+    assert (world.states(), world.rows(InvitationRow)) == ({"issued": 1}, [])
+
+
+async def test_a_session_that_was_texted_by_the_provider_itself_is_not_texted_again(make):
+    world = make()
+    world.provider.answers = []
+    read = world.provider.read
+
+    class Texting(type(world.provider)):
+        def read(self, *answer, **times):
+            return replace(read(*answer, **times), sms_sent=True)
+
+    world.parts.providers["kyc"] = Texting()
+    world.add(customer("Ona", channel=Channel.BOTH), customer("Jonas", channel=Channel.SMS))
+    await world.work()
+    assert world.senders["sms"].messages == []
+    assert len(world.senders["email"].messages) == 1
+    assert world.states() == {"invited": 2}
+    assert {row.sms_sent for row in world.rows(SessionRow)} == {True}

@@ -1,0 +1,281 @@
+"""Calls whose answers were lost: looked up when nothing can arrive any more, repeated only where nothing is there."""
+
+import itertools
+from datetime import timedelta
+
+import pytest
+
+from tests.simulated.world import FAILED, LIMITED, REFUSED, customer
+from worker.domain.model.customers import Channel
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.reconciliation import Nothing, Strangers
+from worker.domain.model.states import InvitationState, JobState
+from worker.engine.dispatch.contract import Room
+from worker.providers.contract import Broken, HttpAnswer
+from worker.providers.fake import FakeHttp
+from worker.senders.contract import Receipt
+from worker.senders.fake import FakeSender
+from worker.store.attempts.attempt_log import DONE
+from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
+
+DROPPED = Broken(sent=True, detail="connection closed without an answer")
+# The lease, the call's own time-out, and the margin.
+WAIT = timedelta(seconds=60 + 10 + 5)
+CONFLICT = HttpAnswer(409, {})
+
+
+@pytest.fixture
+def played(make_on_both):
+    """Makes the worker with the calls' answers (then sessions), and what its look-ups are answered (then nothing)."""
+
+    def make(calls=(), listings=(), **settings):
+        answers, found = iter(calls), iter(listings)
+
+        def answer(request):
+            if request.method == "GET":
+                return next(found, None) or world.http.listing()
+            return next(answers, None) or world.session()
+
+        world = make_on_both(answer, **settings)
+        world.provider.lists = True
+        return world
+
+    return make
+
+
+async def wait_and_work(world, **step):
+    world.clock.advance(**(step or {"seconds": WAIT.total_seconds()}))
+    await world.work()
+
+
+async def test_a_dropped_answer_is_looked_up_not_before_a_call_that_leaves_late_must_have_ended(played):
+    world = played([DROPPED])
+    world.add(customer("Ona"))
+    began_at = world.clock()
+    await world.work()
+    row = world.job("Ona")
+    assert (row.state, row.reason, row.attempts) == (JobState.WAITING, "unknown", 1)
+    assert row.due_at == began_at + WAIT  # the lease begins with the taking
+    assert row.in_doubt == world.row(Attempt).id
+
+    world.clock.advance(seconds=(row.due_at - world.clock()).total_seconds() - 0.5)
+    await world.tick()
+    assert (world.asked, world.looked_up) == (["Ona"], [])
+    await wait_and_work(world, seconds=1)
+    assert world.looked_up == ["customer_id=Ona&page=1"]
+
+
+async def test_where_nothing_is_there_the_call_is_made_again_and_there_is_one_session(played):
+    world = played([DROPPED])
+    world.add(customer("Ona"))
+    await world.work()
+    await wait_and_work(world)
+    row = world.job("Ona")
+    assert (row.state, row.in_doubt, row.attempts) == (JobState.INVITED, None, 2)
+    assert world.asked == ["Ona", "Ona"]
+    assert len(world.rows(SessionRow)) == 1
+
+
+async def test_a_session_that_nobody_holds_the_token_of_holds_the_row_with_what_was_found(played):
+    world = played([DROPPED], [FakeHttp.listing(("scan-lost", "ACTIVE"))])
+    world.add(customer("Ona"))
+    await world.work()
+    await wait_and_work(world)
+    row = world.job("Ona")
+    assert (row.state, row.reason, row.due_at) == (JobState.HELD, "unknown", None)
+    assert "scan-lost (ACTIVE)" in row.detail
+    assert world.asked == ["Ona"]
+    call, look_up = sorted(world.rows(Attempt), key=lambda attempt: attempt.opened_at)
+    assert (look_up.looks_up, look_up.outcome, look_up.found) == (call.id, DONE, "scan-lost")
+    await wait_and_work(world, days=1)
+    assert len(world.http.requests) == 2
+
+
+async def test_a_session_that_a_job_of_the_customer_has_says_nothing_about_the_call(played):
+    calls = [None, DROPPED]
+    world = played(calls, [FakeHttp.listing(("session-1", "EXPIRED"))])
+    world.add(customer("Ona"))
+    await world.work()
+    world.set(Job, state=JobState.COMPLETED)
+    await wait_and_work(world, days=8)
+    world.add(customer("Ona", purpose="renewal"))
+    await world.work()
+    await wait_and_work(world)
+    assert world.states() == {"completed": 1, "invited": 1}
+    assert world.asked == ["Ona", "Ona", "Ona"]
+
+
+async def test_a_look_up_keeps_to_the_budget_and_costs_no_credit(played):
+    world = played([DROPPED, *[None] * 9, DROPPED], limits=["2/second"], more="credits = 11")
+    world.add_many(10)
+    await world.work()
+    while world.states().get("waiting"):
+        await wait_and_work(world, seconds=30)
+    assert world.states() == {"invited": 10}
+    assert world.budget().credits_used == 10  # what was not carried out was given back
+    assert len(world.looked_up) == 2
+    times = [row.opened_at for row in world.attempts()]
+    assert len(times) == 14
+
+
+async def test_what_was_lost_again_and_again_is_not_tried_for_ever(played):
+    world = played(itertools.repeat(DROPPED))
+    world.add(customer("Ona"))
+    await world.work()
+    for _ in range(10):
+        await wait_and_work(world)
+    row = world.job("Ona")
+    assert (row.state, row.reason, row.attempts, row.in_doubt) == (JobState.FAILED, "attempts_spent", 8, None)
+    assert len(world.asked) == 8
+
+
+async def test_a_look_up_that_fails_is_made_again_and_the_call_is_not(played):
+    world = played([DROPPED], [FAILED, DROPPED, LIMITED])
+    world.add(customer("Ona"))
+    await world.work()
+    for _ in range(5):
+        await wait_and_work(world)
+    assert world.states() == {"invited": 1}
+    assert (len(world.asked), len(world.looked_up)) == (2, 4)
+    assert (world.job("Ona").attempts, world.job("Ona").waits) == (2, 1)
+
+
+async def test_a_look_up_that_never_works_leaves_the_row_to_a_person(played):
+    world = played([DROPPED], itertools.repeat(FAILED))
+    world.add(customer("Ona"))
+    await world.work()
+    for _ in range(12):
+        await wait_and_work(world, minutes=15)
+    row = world.job("Ona")
+    assert (row.state, row.reason, row.in_doubt is None) == (JobState.HELD, "unknown", False)
+    assert "cannot be looked up" in row.detail
+    assert (len(world.asked), len(world.looked_up)) == (1, 8)
+
+
+async def test_refused_credentials_stop_the_account_and_the_row_stays_in_doubt(played):
+    world = played([DROPPED], [REFUSED])
+    world.add(customer("Ona"))
+    await world.work()
+    await wait_and_work(world)
+    assert world.budget().stopped_at is not None
+    assert (world.job("Ona").state, world.job("Ona").in_doubt is None) == (JobState.WAITING, False)
+    world.parts.resume()
+    await wait_and_work(world)
+    assert world.states() == {"invited": 1}
+    assert world.looked_up == ["customer_id=Ona&page=1"] * 2
+
+
+async def test_more_pages_are_read_one_call_of_the_budget_each(played):
+    first, second = FakeHttp.listing(more=True), FakeHttp.listing(("scan-lost", "ACTIVE"))
+    world = played([DROPPED], [first, second])
+    world.add(customer("Ona"))
+    await world.work()
+    await wait_and_work(world)
+    assert world.looked_up == ["customer_id=Ona&page=1", "customer_id=Ona&page=2"]
+    assert world.job("Ona").state is JobState.HELD
+    assert sorted(row.outcome for row in world.attempts()) == ["done", "more", "unknown"]
+
+
+async def test_a_conflict_is_looked_up_at_once_and_tried_again_while_only_known_sessions_are_there(played):
+    world = played([CONFLICT, CONFLICT])
+    world.add(customer("Ona"))
+    await world.work()
+    for _ in range(3):
+        await wait_and_work(world, seconds=5)
+    assert world.states() == {"invited": 1}
+    assert (len(world.asked), len(world.looked_up)) == (3, 2)
+
+
+async def test_a_conflict_with_a_session_that_nobody_knows_is_held_with_it(played):
+    world = played([CONFLICT], [FakeHttp.listing(("scan-theirs", "ACTIVE"))])
+    world.add(customer("Ona"))
+    await world.work()
+    row = world.job("Ona")
+    assert (row.state, row.reason) == (JobState.HELD, "conflict")
+    assert "scan-theirs (ACTIVE)" in row.detail
+
+
+@pytest.mark.parametrize("on_unknown", ["hold", "reconcile"])
+async def test_what_may_not_or_cannot_be_looked_up_is_held(played, on_unknown):
+    world = played([DROPPED], on_unknown=on_unknown)
+    world.provider.lists = on_unknown == "hold"
+    world.add(customer("Ona"))
+    await world.work()
+    await wait_and_work(world)
+    assert world.states() == {"held": 1}
+    assert world.looked_up == []
+
+
+async def test_rows_that_are_in_no_doubt_are_called_beside_one_that_is_looked_up(played):
+    world = played([DROPPED], [FakeHttp.listing(("scan-lost", "ACTIVE"))])
+    world.add(customer("Ona"))
+    await world.work()
+    world.clock.advance(seconds=WAIT.total_seconds())
+    world.add_many(30)
+    await world.work()
+    assert world.states() == {"held": 1, "invited": 30}
+    facts = world.parts.facts.counts(world.job("Ona").batch_id).accounts["kyc"]
+    assert (facts.requests, facts.issued, facts.errors) == (2, 0, 1)
+
+
+async def test_a_worker_that_died_while_it_looked_up_leaves_the_row_to_be_looked_up_again(played):
+    world = played([DROPPED])
+    world.add(customer("Ona"))
+    await world.work()
+    world.clock.advance(seconds=WAIT.total_seconds())
+    work = world.parts.issue_work("kyc", world.http, ring_invite=lambda *_: None)
+    taken = work.take(Room(10, 10, 0), world.clock()).items
+    assert work.turn([], taken, world.clock())  # and then it died
+    await wait_and_work(world, seconds=61)
+    await wait_and_work(world, seconds=2)
+    assert world.states() == {"invited": 1}
+    assert (world.job("Ona").attempts, len(world.looked_up)) == (2, 1)
+
+
+# Texts.
+
+
+def texting(*answers, found):
+    return {"email": FakeSender(), "sms": FakeSender(answers, hold_unknown=True, found=found)}
+
+
+LOST_TEXT = Problem(Kind.UNKNOWN, "Twilio: connection closed without an answer")
+SMS = '[sms]\naccount = "AC1"\ntoken = { env = "SECRET" }\nfrom = "+15005550006"'
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "handed_over"),
+    [
+        (Receipt("SM1"), InvitationState.SENT, 1),
+        (Nothing(), InvitationState.SENT, 2),
+        (Strangers(("SM2",), "a text without its words: SM2"), InvitationState.HELD, 1),
+        (Problem(Kind.BAD_INPUT, "not allowed"), InvitationState.HELD, 1),
+    ],
+)
+async def test_a_text_whose_answer_was_lost_is_looked_up(make_on_both, found, state, handed_over):
+    senders = texting(LOST_TEXT, found=[found])
+    world = make_on_both(senders=senders, templates=SMS)
+    world.add(customer("Ona", channel=Channel.SMS))
+    await world.work()
+    letter = world.letter()
+    attempt = world.row(Attempt, invitation_id=letter.id)
+    assert (letter.state, letter.due_at, letter.in_doubt) == (InvitationState.WAITING, attempt.look_up_at, attempt.id)
+    assert timedelta(seconds=70) < letter.due_at - world.clock() <= WAIT
+    assert world.job("Ona").state is JobState.ISSUED
+    await wait_and_work(world)
+    assert world.letter().state is state
+    sms = senders["sms"]
+    assert len(sms.messages) + len(sms.refused) == handed_over
+    assert sms.asked == ["https://verify.test/token-00000001"]
+    assert world.job("Ona").state is (JobState.INVITED if state is InvitationState.SENT else JobState.HELD)
+
+
+async def test_a_text_in_doubt_is_looked_up_though_its_link_has_become_too_old(make):
+    senders = texting(LOST_TEXT, found=[Receipt("SM1")])
+    world = make(senders=senders, templates=SMS)
+    world.add(customer("Ona", channel=Channel.SMS))
+    await world.work()
+    world.set(InvitationRow, due_at=world.clock() + timedelta(days=6, hours=18))
+    await wait_and_work(world, days=6, hours=18)
+    assert world.letter().state is InvitationState.SENT
+    assert len(world.rows(SessionRow)) == 1

@@ -1,0 +1,73 @@
+"""A worker that stood still for longer than its lease, and wakes up while its successor is at the same row."""
+
+import asyncio
+
+from tests.simulated.world import customer
+from worker.domain.model.states import JobState
+from worker.engine.maintenance.sweep import return_leases
+from worker.store.tables import InvitationRow, SessionRow
+
+
+async def test_the_late_answer_of_a_woken_worker_does_not_overwrite_its_successors(make_on_both):
+    answered = [asyncio.Event(), asyncio.Event()]
+
+    async def answer(_request):
+        await answered[len(world.http.requests) - 1].wait()
+        return world.session()
+
+    world = make_on_both(answer)
+    world.add(customer("Ona"), account="au")  # whose call may be repeated
+    woken, successor = world.start(), world.start()
+    first = asyncio.create_task(woken.serve("issue:au"))
+    await world.http.received(1)
+    world.clock.advance(seconds=61)
+    assert return_leases(world.parts).repeated == 1
+    world.clock.advance(seconds=2)
+    second = asyncio.create_task(successor.serve("issue:au"))
+    await world.http.received(2)
+    taken = world.job("Ona")
+
+    answered[0].set()
+    await first
+    assert world.job("Ona") == taken
+    assert (world.rows(SessionRow), world.rows(InvitationRow)) == ([], [])
+
+    answered[1].set()
+    await second
+    assert world.job("Ona").state is JobState.ISSUED
+    assert world.row(SessionRow).reference == "session-2"
+    assert [attempt.outcome for attempt in world.attempts()] == ["late", "done"]
+    assert "session-1" in world.attempts()[0].detail  # the only trace of what the first call opened
+    for runner in (woken, successor):
+        await runner.close()
+
+
+async def test_a_woken_worker_does_not_give_back_the_row_that_its_successor_is_calling_for(make_on_both):
+    answered = [asyncio.Event(), asyncio.Event()]
+
+    async def answer(_request):
+        await answered[len(world.http.requests) - 1].wait()
+        return world.session()
+
+    world = make_on_both(answer, concurrency=1)
+    world.add(customer("Ona"), customer("Jonas"))
+    woken, successor = world.start(), world.start()
+    first = asyncio.create_task(woken.serve("issue:kyc"))
+    await world.http.received(1)  # Jonas is taken as well, and waits for the place
+    assert world.states() == {"working": 2}
+    world.clock.advance(seconds=61)
+    return_leases(world.parts)
+    second = asyncio.create_task(successor.serve("issue:kyc"))
+    await world.http.received(2)
+    taken = world.job("Jonas")
+    assert taken.state is JobState.WORKING
+
+    answered[0].set()
+    await first
+    assert world.job("Jonas") == taken
+    answered[1].set()
+    await second
+    assert world.job("Jonas").state is JobState.ISSUED
+    assert world.asked.count("Jonas") == 1
+    for runner in (woken, successor):
+        await runner.close()

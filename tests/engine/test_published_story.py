@@ -1,0 +1,134 @@
+"""What others are told of a whole story: each kind, by its schema, and nothing that is nobody's business."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from tests.engine.test_outbox_publisher import LONGEST, FakeTarget
+from tests.simulated.world import customer
+from worker.domain.events.published import Happened, cloud_event
+from worker.domain.model.customers import Channel, Person
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.states import SessionState
+from worker.engine.outbox_publisher import Teller
+from worker.providers.contract import Broken, HttpAnswer
+from worker.senders.fake import FakeSender
+from worker.store.outbox import outbox
+from worker.store.tables import Job, Outbox, SessionRow
+
+SCHEMAS = Path(__file__).parents[2] / "docs" / "events"
+BUS = '[bus]\nurl = "amqp://127.0.0.1"'
+SENTINELS = ("Quellenhofer", "xq.private@", "+37061239999", "1961-07-23", "Geheimgasse", "verify.test", "token-")
+
+
+def private(name):
+    person = Person(
+        email=f"xq.private@{name.lower()}.example",
+        phone="+37061239999",
+        first_name="Quellenhofer",
+        last_name="Quellenhofer",
+        address="Geheimgasse 1",
+    )
+    return customer(name, person=person, channel=Channel.EMAIL)
+
+
+def told(world):
+    """What a bus is told of all that has happened so far."""
+    bus = FakeTarget()
+    Teller(world.parts, {"bus": bus}).tell("bus", longest=LONGEST)
+    return [(json.loads(cloud_event(event)), cloud_event(event).decode()) for event in bus.told]
+
+
+def check(message):
+    schema = json.loads((SCHEMAS / f"{message['type']}.schema.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(message)
+
+
+@pytest.fixture
+def world(make_on_both):
+    def answer(request):
+        name = json.loads(request.body)["customer_id"]
+        if name == "BAD":
+            return HttpAnswer(400, {})
+        return Broken(True, "cut off at Quellenhofer") if name == "LOST" else world.session()
+
+    refused = Problem(Kind.BAD_INPUT, "550 no mailbox of Quellenhofer here", code="mailbox")
+    sender = FakeSender()
+    sender._answers = (refused if number == 1 else None for number in range(99))
+    world = make_on_both(answer, more=BUS, on_unknown="hold", concurrency=1, senders={"email": sender})
+    return world
+
+
+async def test_a_whole_story_is_told_in_schema_and_without_anything_personal(world, clock):
+    world.add(*map(private, ("GOOD", "REFUSED", "BAD", "LOST")))
+    await world.work()
+    world.add(private("LATE"), floor=timedelta(hours=12))
+    await world.issue()
+    clock.advance(days=8)  # its link has expired before its turn came, and the other one unused: new ones
+    await world.work()
+    messages = told(world)
+    kinds = [message["type"] for message, _ in messages]
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {
+        "session.issued": 5,
+        "invitation.sent": 3,
+        "job.failed": 2,
+        "job.held": 1,
+        "session.expired": 3,  # of the one whose mail was refused, too
+    }
+    for message, text in messages:
+        check(message)
+        assert not any(word in text for word in SENTINELS), message["type"]
+        assert message["subject"] == message["data"]["customer_id"]
+        assert message["data"]["provider"] == "idenfy-kyc"
+    # What is looked for was there: in what the customers were sent, and in what the operator is shown.
+    assert "Quellenhofer" in world.senders["email"].messages[0].text
+    assert any("Quellenhofer" in row.detail for row in world.rows(Job))
+    assert [message["type"] for message, _ in messages if message["subject"] == "LATE"] == [
+        "session.issued",
+        "session.expired",
+        "session.issued",
+        "invitation.sent",
+    ]
+    assert world.rows(Outbox) == []
+
+
+async def test_the_facts_are_those_of_the_report(world):
+    batch = world.add(private("GOOD"), private("BAD"))
+    await world.work()
+    messages = {(message["subject"], message["type"]): message["data"] for message, _ in told(world)}
+    job, session = world.job("GOOD"), world.row(SessionRow)
+    sent = messages["GOOD", "invitation.sent"]
+    assert (sent["job_id"], sent["batch_id"], sent["row"]) == (job.id, batch, 2)
+    assert (sent["session"], sent["channel"], sent["kind"]) == (session.reference, "email", "invitation")
+    issued = messages["GOOD", "session.issued"]
+    assert issued["expires_at"] == session.expires_at.isoformat().replace("+00:00", "Z")
+    failed = messages["BAD", "job.failed"]
+    assert (failed["reason"], failed["attempts"], failed["row"], failed["session"]) == ("bad_input", 1, 3, None)
+
+
+async def test_a_session_that_is_completed_is_told_with_its_result(world):
+    world.add(private("GOOD"))
+    await world.work()
+    told(world)
+    with world.parts.database.write() as connection:
+        ids = [row.id for row in world.rows(SessionRow)]
+        done = Happened.SESSION_COMPLETED
+        outbox.tell_of_sessions(connection, ids, done, result="approved", now=world.clock())
+    ((message, _),) = told(world)
+    check(message)
+    assert message["data"]["result"] == "approved"
+    assert message["data"]["state"] == SessionState.COMPLETED
+
+
+async def test_what_is_rolled_back_is_told_to_nobody(world):
+    world.add(private("GOOD"))
+    await world.work()
+    told(world)
+    ids = [row.id for row in world.rows(SessionRow)]
+    with world.parts.database.engine.connect() as connection:
+        outbox.tell_of_sessions(connection, ids, Happened.SESSION_EXPIRED, now=world.clock())
+        connection.rollback()
+    assert told(world) == []

@@ -1,0 +1,307 @@
+"""One shift for each account and channel on a loop, bells that coalesce, and an end that is quick and loses nothing."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.simulated.world import LIMITED, REFUSED, customer
+from worker.domain.model.states import JobState
+from worker.engine.dispatch.contract import Room
+from worker.engine.maintenance.sweep import return_leases, ringable
+from worker.foundation.clock import SharedClock, system_clock
+from worker.providers.fake import HANG
+from worker.senders.fake import FakeSender
+from worker.store.issuing.record_results import Attempts
+from worker.store.maintenance.due_work import Returned
+from worker.store.messages.record_results import Handovers
+from worker.store.tables import Attempt, Job
+
+
+async def test_a_bell_for_an_account_that_is_being_served_returns_at_once(make):
+    async def answer(_):
+        await asyncio.sleep(1)
+        return world.session()
+
+    world = make(answer)
+    world.add_many(10)
+    runner = world.start()
+    going = asyncio.create_task(runner.serve("issue:kyc"))
+    await world.http.received(10)
+    began = world.clock.elapsed
+    assert [await runner.serve("issue:kyc") for _ in range(50)] == [False] * 50
+    assert world.clock.elapsed == began
+    assert runner.is_working("issue:kyc")
+    await going
+    assert not runner.busy
+    assert len(world.asked) == 10
+    await runner.close()
+
+
+async def test_a_bell_while_a_shift_is_going_makes_it_look_again(make):
+    async def answer(_):
+        await asyncio.sleep(0.5)
+        return world.session()
+
+    world = make(answer)
+    world.add_many(1)
+    runner = world.start()
+    going = asyncio.create_task(runner.serve("issue:kyc"))
+    await world.http.received(1)
+    world.add_many(1, "D")
+    await runner.serve("issue:kyc")
+    await going
+    assert world.asked == ["C000", "D000"]
+    await runner.close()
+
+
+async def test_a_bell_for_a_name_that_is_not_configured_is_noted_and_harms_nobody(make, caplog):
+    world = make()
+    runner = world.start()
+    assert await runner.serve("issue:gone") is False
+    assert "issue:gone" in caplog.text
+    await runner.close()
+
+
+async def test_one_bell_too_many_finds_nothing_and_ends(make):
+    world = make()
+    await world.serve("issue:kyc", "issue:au", "invite:email", "invite:sms")
+    assert world.asked == []
+    assert world.clock.elapsed < 1
+
+
+async def test_a_shift_that_is_over_in_time_says_that_there_is_more(make):
+    async def answer(_):
+        await asyncio.sleep(1)
+        return world.session()
+
+    world = make(answer, concurrency=1)
+    world.longest = timedelta(seconds=3)
+    world.add_many(20)
+    runner = world.start()
+    assert await runner.serve("issue:kyc") is True
+    assert world.clock.elapsed < 5
+    assert world.states()["waiting"] == 20 - len(world.asked)
+    assert await runner.serve("issue:kyc") is True
+    await runner.close()
+
+
+async def test_a_warm_end_waits_for_the_calls_that_are_out_and_gives_the_rest_back(make_on_both):
+    async def answer(_):
+        await asyncio.sleep(2)
+        return world.session()
+
+    world = make_on_both(answer, concurrency=3)
+    world.add_many(50)
+    runner = world.start()
+    going = asyncio.create_task(runner.serve("issue:kyc"))
+    await world.http.received(3)
+    runner.stop()
+    await runner.close()
+    assert going.done()
+    assert world.clock.elapsed < 3
+    assert world.states() == {"issued": 3, "waiting": 47}
+    assert {row.lease_until for row in world.rows(Job)} == {None}
+    assert {row.outcome for row in world.rows(Attempt)} == {"done"}
+
+
+async def test_after_the_end_has_begun_no_bell_starts_anything(make):
+    world = make()
+    world.add_many(3)
+    runner = world.start()
+    runner.stop()
+    assert await runner.serve("issue:kyc") is False
+    await runner.close()
+    assert world.asked == []
+
+
+async def test_the_end_closes_the_senders_connections(make):
+    world = make()
+    await world.start().close()
+    assert all(sender.closed for sender in world.senders.values())
+
+
+# The database goes away.
+
+
+class Crossed(Exception):
+    """What PostgreSQL says to one of two transactions that wait for each other."""
+
+    sqlstate = "40P01"
+
+
+class Fickle:
+    """A store whose results cannot be written for some time."""
+
+    why: Exception = Exception("the connection was closed")
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.refusals = 0
+
+    def finish(self, *arguments, **how):
+        if self.refusals:
+            self.refusals -= 1
+            raise sa.exc.OperationalError("UPDATE", None, self.why)
+        return super().finish(*arguments, **how)
+
+
+class FickleAttempts(Fickle, Attempts):
+    pass
+
+
+class FickleHandovers(Fickle, Handovers):
+    pass
+
+
+async def test_results_outlive_a_database_that_is_away_while_they_are_written(make_on_both, caplog):
+    world = make_on_both()
+    world.parts.attempts = FickleAttempts(world.parts.database, world.parts.keyring)
+    world.parts.attempts.refusals = 2
+    world.add_many(20)
+    await world.issue()
+    assert world.states() == {"issued": 20}
+    assert len(world.asked) == 20
+    assert "the database is away" in caplog.text
+
+
+async def test_a_transaction_that_crossed_with_another_one_is_made_again_at_once(make, caplog):
+    world = make()
+    world.parts.attempts = FickleAttempts(world.parts.database, world.parts.keyring)
+    world.parts.attempts.refusals, world.parts.attempts.why = 3, Crossed()
+    world.add_many(20)
+    await world.issue()
+    assert world.states() == {"issued": 20}
+    assert "away" not in caplog.text
+    assert world.clock.elapsed < 1
+
+
+async def test_sent_messages_outlive_it_too_and_are_not_sent_again(make):
+    world = make()
+    world.parts.handovers = FickleHandovers(world.parts.database, world.parts.keyring)
+    world.parts.handovers.refusals = 2
+    world.add_many(6)
+    await world.work()
+    assert world.states() == {"invited": 6}
+    assert len(world.senders["email"].messages) == 6
+
+
+async def test_a_database_that_is_away_at_the_taking_ends_the_shift_and_nothing_is_lost(make):
+    world = make()
+    world.add_many(5)
+    real = world.parts.jobs.take
+    world.parts.jobs.take = lambda *_, **__: (_ for _ in ()).throw(
+        sa.exc.OperationalError("SELECT", None, Exception("the connection was closed"))
+    )
+    with pytest.raises(sa.exc.OperationalError):
+        await world.issue()
+    world.parts.jobs.take = real
+    await world.work()
+    assert world.states() == {"invited": 5}
+
+
+# The timer.
+
+
+async def test_the_timer_rings_for_what_is_due_and_may_be_worked(make):
+    world = make()
+    assert ringable(world.parts) == []
+    world.add_many(1)
+    world.add_many(1, "D", account="au")
+    assert ringable(world.parts) == [("issue", "au"), ("issue", "kyc")]
+    await world.issue("kyc")
+    assert ringable(world.parts) == [("issue", "au"), ("invite", "email")]
+
+
+async def test_the_timer_does_not_ring_for_a_paused_account_until_its_time(make):
+    world = make([LIMITED])
+    world.add_many(1)
+    await world.issue()
+    world.set(Job, due_at=world.clock())
+    assert ringable(world.parts) == []
+    world.clock.advance(seconds=31)
+    assert ringable(world.parts) == [("issue", "kyc")]
+
+
+async def test_the_timer_does_not_ring_for_a_stopped_account(make):
+    world = make([REFUSED])
+    world.add_many(1)
+    await world.issue()
+    assert ringable(world.parts) == []
+    world.parts.budgets.resume("kyc")
+    assert ringable(world.parts) == [("issue", "kyc")]
+
+
+async def test_what_no_bell_rang_for_is_found(make):
+    """Every bell between issuing and inviting is lost: the timer finds both."""
+    world = make()
+    world.add_many(5)
+    assert await world.tick()
+    world.rung.clear()
+    assert await world.tick()
+    assert world.states() == {"invited": 5}
+    assert not await world.tick()
+
+
+async def test_the_leases_of_a_worker_that_is_gone_come_back_and_are_told(make, caplog):
+    caplog.set_level("INFO")
+    world = make()
+    world.add_many(2)
+    work = world.parts.issue_work("kyc", world.http, ring_invite=lambda channel, _: world.rung.append(channel))
+    work.take(Room(10, 10, 0), world.clock())
+    assert return_leases(world.parts) == Returned()
+    world.clock.advance(seconds=61)
+    assert return_leases(world.parts) == Returned(free=2)
+    assert "2 rows given back" in caplog.text
+    assert not await world.tick() or world.states() == {"issued": 2}
+
+
+async def test_where_nobody_else_can_be_working_they_come_back_at_once(make):
+    world = make([HANG])
+    world.add_many(1)
+    going = asyncio.create_task(world.start().serve("issue:kyc"))
+    await world.http.received(1)
+    assert return_leases(world.parts, all_of_them=True) == Returned(held=1)
+    world.http.release()
+    await going
+    assert world.job("C000").state is JobState.HELD
+
+
+async def test_a_slow_relay_does_not_delay_the_asking_for_sessions(make):
+    class Slow(FakeSender):
+        async def send(self, message):
+            await asyncio.sleep(20)
+            return await super().send(message)
+
+    world = make(senders={"email": Slow()})
+    world.add(customer("Ona"))
+    await world.issue()
+    world.add_many(30)
+    runner = world.start()
+    sending = asyncio.create_task(runner.serve("invite:email"))
+    await asyncio.sleep(0)
+    await runner.serve("issue:kyc")
+    assert world.states() == {"issued": 31}
+    assert world.clock.elapsed < 5
+    runner.stop()
+    await runner.close()
+    assert sending.done()
+
+
+@pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
+async def test_a_runner_sets_the_clock_by_the_databases_again_and_again(make_on_both):
+    world = make_on_both()
+    wrong = [timedelta(minutes=5)]
+    clock = SharedClock(lambda: system_clock() + wrong[-1])
+    world.parts.clock = clock
+    runner = world.start()
+    for off in (timedelta(minutes=5), timedelta(minutes=-7)):
+        wrong.append(off)
+        for _ in range(10):  # an answer that takes long, as on a busy machine, is rightly not believed
+            await asyncio.sleep(11)
+            if abs(clock() - system_clock()) < timedelta(seconds=1):
+                break
+        else:
+            pytest.fail("the clock was not set")
+    await runner.close()

@@ -1,0 +1,99 @@
+"""Encryption at rest: what is sealed opens with the ring, for its own row, unchanged, and shows nothing."""
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.foundation.keyring import NONCE_BYTES, CannotOpen, Keyring, new_key
+
+OLD, NEW = new_key(), new_key()
+RING = Keyring([NEW])
+PERSON = {"email": "maria@example.org", "name": "María Österberg"}
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner), max_leaves=5)
+
+
+@given(st.dictionaries(st.text(), JSON), st.text())
+def test_what_is_sealed_opens_again(value, context):
+    assert RING.open(RING.seal(value, context=context), context=context) == value
+
+
+def test_no_part_of_the_plain_value_is_in_the_sealed_one():
+    sealed = RING.seal(PERSON, context="customer C-1")
+    plain = json.dumps(PERSON, ensure_ascii=False).encode()
+    for start in range(len(plain) - 5):
+        assert plain[start : start + 6] not in sealed
+
+
+def test_the_same_value_is_never_sealed_alike_twice():
+    sealed = {RING.seal(PERSON, context="customer C-1") for _ in range(100)}
+    assert len({value[5 : 5 + NONCE_BYTES] for value in sealed}) == 100
+
+
+def test_the_first_key_encrypts_and_all_of_them_decrypt():
+    before, during, after = Keyring([OLD]), Keyring([NEW, OLD]), Keyring([NEW])
+    old = before.seal(PERSON, context="customer C-1")
+    assert during.open(old, context="customer C-1") == PERSON
+    resealed = during.seal(PERSON, context="customer C-1")
+    assert after.open(resealed, context="customer C-1") == PERSON
+
+
+def test_a_key_that_was_taken_out_too_early_is_named_as_the_likely_cause():
+    sealed = Keyring([OLD]).seal(PERSON, context="customer C-1")
+    with pytest.raises(CannotOpen, match=r"customer C-1.*older key missing"):
+        RING.open(sealed, context="customer C-1")
+
+
+def test_a_value_copied_into_another_row_does_not_open_there():
+    sealed = RING.seal(PERSON, context="customer C-1")
+    with pytest.raises(CannotOpen, match="customer C-2 was changed or belongs to another row"):
+        RING.open(sealed, context="customer C-2")
+
+
+@pytest.mark.parametrize("at", [0, 1, 4, 5, 16, 17, 30, -1])
+def test_a_value_changed_by_one_bit_does_not_open(at):
+    sealed = bytearray(RING.seal(PERSON, context="customer C-1"))
+    sealed[at] ^= 1
+    with pytest.raises(CannotOpen):
+        RING.open(bytes(sealed), context="customer C-1")
+
+
+@pytest.mark.parametrize("length", [0, 1, 4, 5, 8, 16, 17, 20, 33])
+def test_a_value_that_was_cut_off_does_not_open(length):
+    sealed = RING.seal(PERSON, context="customer C-1")[:length]
+    with pytest.raises(CannotOpen):
+        RING.open(sealed, context="customer C-1")
+
+
+def test_no_error_holds_a_part_of_the_value_or_of_a_key():
+    sealed = RING.seal(PERSON, context="customer C-1")
+    said = []
+    for ring, value, context in (
+        (Keyring([OLD]), sealed, "customer C-1"),
+        (RING, sealed, "customer C-2"),
+        (RING, sealed[:-1] + b"\0", "customer C-1"),
+    ):
+        with pytest.raises(CannotOpen) as error:
+            ring.open(value, context=context)
+        said.append(f"{error.value!r} {error.value.__cause__!r}")
+    for secret in ("maria", NEW, OLD):
+        assert secret not in " ".join(said)
+
+
+@pytest.mark.parametrize("keys", [[""], ["short"], ["not base64 ☃"], [base64.urlsafe_b64encode(b"k" * 31).decode()]])
+def test_a_malformed_key_is_refused_without_being_shown(keys):
+    with pytest.raises(ValueError, match="32 bytes") as error:
+        Keyring(keys)
+    assert not keys[0] or keys[0] not in str(error.value)
+
+
+def test_an_empty_ring_is_refused():
+    with pytest.raises(ValueError, match="no encryption key"):
+        Keyring([])
+
+
+def test_a_new_key_is_one_that_a_ring_takes_and_each_is_another():
+    assert len({new_key() for _ in range(20)}) == 20
+    assert len(base64.urlsafe_b64decode(new_key())) == 32

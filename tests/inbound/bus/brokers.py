@@ -1,0 +1,139 @@
+"""A bus of a test's own on a real broker, spoken to as producers do: by pika, and by redis-py. Neither is ours."""
+
+import base64
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pika
+import redis
+
+from worker.inbound.bus.connection import connection_to
+from worker.inbound.bus.dead_letters import dead_queue, place_of
+from worker.inbound.bus.topology import topology_of
+from worker.settings.outside import Bus
+
+STRUCTURED = "application/cloudevents+json"
+
+
+def requested(customer_id: str = "C-1", *, id: str = "1", **more: Any) -> bytes:
+    """A CloudEvent, structured."""
+    data = {"customer_id": customer_id, "email": f"{customer_id.lower()}@example.com", "country": "DE", **more}
+    return json.dumps(
+        {"specversion": "1.0", "type": "onboarding.requested", "source": "/signup", "id": id, "data": data}
+    ).encode()
+
+
+def envelope(body: bytes, *, content_type: str | None = STRUCTURED, headers: Mapping[str, Any] | None = None) -> str:
+    """As docs/bus.md tells producers on Redis to write it."""
+    return json.dumps(
+        {
+            "body": base64.b64encode(body).decode(),
+            "content-type": content_type,
+            "content-encoding": "utf-8",
+            "headers": dict(headers or {}),
+            "properties": {"body_encoding": "base64", "delivery_tag": str(uuid.uuid4()), "delivery_info": {}},
+        }
+    )
+
+
+@dataclass
+class Broker:
+    """The broker behind one bus."""
+
+    bus: Bus
+
+    def publish(self, *bodies: bytes, content_type: str | None = STRUCTURED, **properties: Any) -> None:
+        raise NotImplementedError
+
+    def waiting(self) -> int:
+        """How many lie in the queue, and are with nobody."""
+        raise NotImplementedError
+
+    def held(self) -> int:
+        """How many somebody holds."""
+        raise NotImplementedError
+
+    def dead(self) -> list[Any]:
+        """What lies in the dead queue, the oldest first; it stays there."""
+        with connection_to(self.bus) as connection:
+            connection.connect()
+            with dead_queue(connection, place_of(topology_of(self.bus))) as queue:
+                return list(queue.look(1000))
+
+    def put_back(self, which: str | None = None) -> int:
+        with connection_to(self.bus) as connection:
+            connection.connect()
+            with dead_queue(connection, place_of(topology_of(self.bus))) as queue:
+                return queue.put_back(which, 1000)
+
+    def clean(self) -> None:
+        raise NotImplementedError
+
+
+class Amqp(Broker):
+    @contextmanager
+    def channel(self) -> Iterator[Any]:
+        connection = pika.BlockingConnection(pika.URLParameters(self.bus.url.removesuffix("//") + "/%2F"))
+        try:
+            yield connection.channel()
+        finally:
+            connection.close()
+
+    def publish(self, *bodies: bytes, content_type: str | None = STRUCTURED, **properties: Any) -> None:
+        with self.channel() as channel:
+            channel.confirm_delivery()
+            for body in bodies:
+                given = pika.BasicProperties(content_type=content_type, delivery_mode=2, **properties)
+                channel.basic_publish(self.bus.source_exchange, "signup.web", body, given, mandatory=True)
+
+    def waiting(self) -> int:
+        with self.channel() as channel:
+            return int(channel.queue_declare(self.bus.queue, passive=True).method.message_count)
+
+    def held(self) -> int:
+        return 0  # RabbitMQ says it only over its HTTP API
+
+    def clean(self) -> None:
+        for name in (self.bus.queue, f"{self.bus.queue}.dead", self.bus.source_exchange):
+            for delete in ("queue_delete", "exchange_delete"):
+                with suppress(pika.exceptions.AMQPError), self.channel() as channel:
+                    getattr(channel, delete)(name)
+
+
+class Redis(Broker):
+    def client(self) -> Any:
+        return redis.Redis.from_url(self.bus.url)
+
+    def publish(self, *bodies: bytes, content_type: str | None = STRUCTURED, **properties: Any) -> None:
+        self.push(*(envelope(body, content_type=content_type, headers=properties.get("headers")) for body in bodies))
+
+    def push(self, *entries: str | bytes) -> None:
+        with self.client() as client:
+            client.lpush(self.bus.queue, *entries)
+
+    def waiting(self) -> int:
+        with self.client() as client:
+            return int(client.llen(self.bus.queue)) + int(client.llen(f"{self.bus.queue}.returned"))
+
+    def held(self) -> int:
+        with self.client() as client:
+            return int(client.hlen(f"{self.bus.queue}.taken"))
+
+    def clean(self) -> None:
+        with suppress(redis.ConnectionError), self.client() as client:
+            for key in client.scan_iter(f"*{self.bus.queue}*", count=1000):
+                client.delete(key)
+
+
+def a_bus(url: str, **more: Any) -> Bus:
+    """Not through the model: it takes a password from the environment only."""
+    name = f"test.{uuid.uuid4().hex[:12]}"
+    return Bus.model_construct(**{"url": url, "queue": name, "source_exchange": name, **more})
+
+
+def broker_of(bus: Bus) -> Any:
+    return Amqp(bus) if bus.url.startswith("amqp") else Redis(bus)

@@ -1,0 +1,49 @@
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from tests.inbound.bus.brokers import a_bus, broker_of
+from tests.inbound.bus.consuming import FakeInbox, log_of_the_bus
+from worker.inbound.bus.connection import connection_to
+from worker.inbound.bus.topology import prepare, topology_of
+
+
+@pytest.fixture
+def inbox() -> FakeInbox:
+    return FakeInbox()
+
+
+@pytest.fixture(params=["amqp", "redis"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def bus_url(request: pytest.FixtureRequest, kind: str) -> str:
+    return str(request.getfixturevalue(f"{kind}_url"))
+
+
+@pytest.fixture
+def make_broker(caplog: Any) -> Iterator[Callable[..., Any]]:
+    """Makes buses of the test's own, declared, on the broker of a URL; all are removed at the end."""
+    log_of_the_bus(caplog)
+    with ExitStack() as stack:
+
+        def make(url: str, *, declared: bool = True, **more: Any) -> Any:
+            broker = broker_of(a_bus(url, **more))
+            stack.callback(broker.clean)
+            if declared:
+                with connection_to(broker.bus) as connection:
+                    connection.connect()
+                    prepare(connection, topology_of(broker.bus), declare=True, warn=pytest.fail)
+            return broker
+
+        yield make
+
+
+@pytest.fixture
+def broker(make_broker: Callable[..., Any], bus_url: str) -> Any:
+    """A bus on RabbitMQ, and one on Redis."""
+    return make_broker(bus_url)

@@ -1,0 +1,108 @@
+"""A consumer in a thread of the test's process, and an inbox that a test can look into."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from trials.servers import until as wait_until
+from worker.domain.events.incoming import Event, Outcome, Receipt, Received
+from worker.inbound.bus.connection import connection_to
+from worker.inbound.bus.consumer import BusConsumer
+from worker.settings.outside import Bus
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+IDLE = 0.02  # seconds; a test's end waits for it
+
+
+@dataclass
+class FakeInbox:
+    """Takes each event once, by source and id, and keeps what it took. May be away, or have a bug."""
+
+    lots: list[int] = field(default_factory=list)
+    taken: dict[tuple[str, str], Event] = field(default_factory=dict)
+    seen: int = 0
+    away: bool = False
+    tries: int = 0
+    breaks_at: str = ""
+    newer: str = ""
+
+    def receive(self, events: Sequence[Event]) -> Received:
+        self.tries += 1
+        if self.away:
+            raise sa.exc.OperationalError(None, None, Exception("connection refused"))
+        if any(event.id == self.breaks_at for event in events):
+            raise ZeroDivisionError("with somebody's name in it")
+        self.lots.append(len(events))
+        receipts = []
+        for event in events:
+            known = (event.source, event.id) in self.taken
+            self.taken.setdefault((event.source, event.id), event)
+            receipts.append(Receipt(Outcome.DUPLICATE if known else Outcome.TAKEN))
+        self.seen += len(events)
+        return Received(receipts, frozenset({("issue", "kyc")}))
+
+    def why_not_ready(self) -> str | None:
+        return "the database cannot be reached: connection refused" if self.away else None
+
+    def outdated(self) -> str | None:
+        return self.newer or None
+
+    @property
+    def customers(self) -> list[str]:
+        return sorted(str(event.data["customer_id"]) for event in self.taken.values())
+
+
+@dataclass
+class Running:
+    consumer: BusConsumer
+    thread: threading.Thread
+    rung: list[tuple[str, str]]
+
+    def end(self) -> None:
+        self.consumer.stop()
+        self.thread.join(60)
+        assert not self.thread.is_alive()
+
+
+@contextmanager
+def consuming(bus: Bus, inbox: Any, connect: Callable[[], Any] | None = None) -> Iterator[Running]:
+    """Consumes until the end of the block. The queues are there when it begins."""
+    rung: list[tuple[str, str]] = []
+    consumer = BusConsumer(
+        bus,
+        inbox,
+        connect=connect or (lambda: connection_to(bus)),
+        ring=lambda step, name: rung.append((step, name)),
+        clock=lambda: NOON,
+        idle=IDLE,
+    )
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            consumer.run()
+        except BaseException as error:
+            failed.append(error)
+
+    running = Running(consumer, threading.Thread(target=run, name="bus"), rung)
+    running.thread.start()
+    try:
+        yield running
+    finally:
+        running.end()
+    if failed:
+        raise failed[0]
+
+
+def wait_for_start(caplog: Any, bus: Bus) -> None:
+    wait_until(lambda: any(bus.queue in line for line in caplog.messages), "it takes events")
+
+
+def log_of_the_bus(caplog: Any) -> None:
+    caplog.set_level(logging.INFO, "worker.inbound.bus")

@@ -1,0 +1,51 @@
+"""A consumer that is killed: `python -m tests.inbound.bus.killed URL QUEUE FILE [ONCE]`.
+
+It writes the ids of the events it takes to FILE, each on the disk before it is acknowledged. With ONCE it kills itself
+between that and the acknowledgement.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from worker.domain.events.incoming import Event, Outcome, Receipt, Received
+from worker.foundation.clock import system_clock
+from worker.inbound.bus.connection import connection_to
+from worker.inbound.bus.consumer import BusConsumer
+from worker.settings.outside import Bus
+
+
+class FileInbox:
+    def __init__(self, file: Path, *, once: bool) -> None:
+        self._file = file
+        self._once = once
+
+    def receive(self, events: Sequence[Event]) -> Received:
+        with self._file.open("a") as stream:
+            stream.write("".join(f"{event.id}\n" for event in events))
+            stream.flush()
+            os.fsync(stream.fileno())
+        if self._once:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Received([Receipt(Outcome.TAKEN) for _ in events])
+
+    def why_not_ready(self) -> str | None:
+        return None
+
+    def outdated(self) -> str | None:
+        return None
+
+
+if __name__ == "__main__":
+    url, queue, file = sys.argv[1:4]
+    bus = Bus.model_construct(url=url, queue=queue, source_exchange=queue, prefetch=20)
+    inbox = FileInbox(Path(file), once=len(sys.argv) > 4)
+    BusConsumer(
+        bus,
+        inbox,
+        connect=lambda: connection_to(bus, taken_seconds=1),
+        ring=lambda _step, _name: None,
+        clock=system_clock,
+    ).run()

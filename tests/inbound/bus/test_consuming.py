@@ -1,0 +1,147 @@
+"""What comes over the bus is taken in, in lots, and acknowledged after the commit. On real brokers."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from tests.inbound.bus.brokers import requested
+from tests.inbound.bus.consuming import FakeInbox, consuming
+from trials.servers import until as wait_until
+from worker.domain.events.incoming import EventKind, Outcome, Receipt, Received
+from worker.inbound.bus.connection import connection_to
+from worker.inbound.bus.dead_lettering import PROBLEMS, REASON, REFUSED_AT
+
+
+def test_events_that_come_together_are_taken_together(broker: Any, inbox: FakeInbox):
+    broker.publish(*(requested(f"C-{n}", id=str(n)) for n in range(50)))
+    with consuming(broker.bus, inbox) as running:
+        wait_until(lambda: inbox.seen == 50, "all are taken")
+        assert sum(inbox.lots) == 50
+        assert len(inbox.lots) < 25
+    assert running.rung == [("issue", "kyc")] * len(inbox.lots)
+    assert (broker.waiting(), broker.held(), inbox.seen) == (0, 0, 50)
+
+
+def test_one_event_alone_is_taken_at_once(broker: Any, inbox: FakeInbox):
+    with consuming(broker.bus, inbox):
+        for n in range(3):
+            broker.publish(requested(id=str(n)))
+            wait_until(lambda n=n: inbox.seen == n + 1, "it is taken")
+    assert inbox.lots == [1, 1, 1]
+
+
+def test_no_more_are_taken_at_once_than_configured(make_broker: Any, bus_url: str, inbox: FakeInbox):
+    broker = make_broker(bus_url, prefetch=7)
+    broker.publish(*(requested(id=str(n)) for n in range(30)))
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: inbox.seen == 30, "all are taken")
+    assert max(inbox.lots) <= 7
+
+
+def test_each_event_is_taken_by_one_of_several_consumers(broker: Any):
+    inboxes = [FakeInbox(), FakeInbox(), FakeInbox()]
+    with consuming(broker.bus, inboxes[0]), consuming(broker.bus, inboxes[1]), consuming(broker.bus, inboxes[2]):
+        broker.publish(*(requested(f"C-{n}", id=str(n)) for n in range(300)))
+        wait_until(lambda: sum(inbox.seen for inbox in inboxes) >= 300, "all are taken")
+    assert sum(inbox.seen for inbox in inboxes) == 300
+    assert len({key for inbox in inboxes for key in inbox.taken}) == 300
+
+
+def test_nothing_is_acknowledged_before_the_commit(broker: Any, inbox: FakeInbox):
+    class Slow(FakeInbox):
+        begun, go_on = threading.Event(), threading.Event()
+
+        def receive(self, events: Any) -> Received:
+            self.begun.set()
+            assert self.go_on.wait(60)
+            raise SystemExit  # the process ends between the commit and the acknowledgement
+
+    broker.publish(requested())
+    slow = Slow()
+    slow.go_on.set()
+    with pytest.raises(SystemExit), consuming(broker.bus, slow, lambda: connection_to(broker.bus, taken_seconds=1)):
+        assert slow.begun.wait(60)
+    with consuming(broker.bus, inbox, lambda: connection_to(broker.bus, taken_seconds=1)):
+        wait_until(lambda: inbox.seen == 1, "it comes again")
+
+
+def test_what_is_refused_is_in_the_dead_queue_with_its_reason_and_as_it_came(broker: Any, inbox: FakeInbox):
+    class Refusing(FakeInbox):
+        def receive(self, events: Any) -> Received:
+            super().receive(events)
+            return Received([Receipt(Outcome.REFUSED, reason="the customer is not well described") for _ in events])
+
+    broker.publish(requested("C-9"), headers={"trace": "t-1"})
+    with consuming(broker.bus, Refusing()):
+        wait_until(lambda: len(broker.dead()) == 1, "it is refused")
+    (dead,) = broker.dead()
+    assert dead.body == requested("C-9")
+    assert dead.content_type == "application/cloudevents+json"
+    assert dead.headers["trace"] == "t-1"
+    assert dead.headers[REASON] == "the customer is not well described"
+    assert dead.headers[REFUSED_AT] == "2026-11-20T12:00:00Z"
+    assert PROBLEMS not in dead.headers
+    assert broker.waiting() == 0
+
+
+def test_an_event_at_which_the_code_stumbles_is_refused_and_the_others_are_taken(
+    broker: Any, inbox: FakeInbox, caplog: Any
+):
+    inbox.breaks_at = "3"
+    broker.publish(*(requested(id=str(n)) for n in range(6)))
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: inbox.seen == 5 and len(broker.dead()) == 1, "all but one are taken")
+    (dead,) = broker.dead()
+    assert "ZeroDivisionError" in dead.headers[REASON]
+    assert "somebody's name" not in caplog.text + str(dead.headers)
+
+
+def test_plain_json_is_what_the_configuration_says_that_it_is(make_broker: Any, bus_url: str, inbox: FakeInbox):
+    broker = make_broker(bus_url, plain="customer.updated")
+    broker.publish(b'{"customer_id": "C-1"}', content_type="application/json")
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: inbox.seen == 1, "it is taken")
+    (event,) = inbox.taken.values()
+    assert event.kind is EventKind.UPDATED
+
+
+def test_told_to_end_it_takes_what_it_was_handed_and_leaves_the_rest(make_broker: Any, bus_url: str):
+    class Waits(FakeInbox):
+        begun, go_on = threading.Event(), threading.Event()
+
+        def receive(self, events: Any) -> Received:
+            self.begun.set()
+            assert self.go_on.wait(60)
+            return super().receive(events)
+
+    broker = make_broker(bus_url, prefetch=5)
+    waits = Waits()
+    broker.publish(*(requested(id=str(n)) for n in range(40)))
+    with consuming(broker.bus, waits) as running:
+        assert waits.begun.wait(60)
+        running.consumer.stop()
+        waits.go_on.set()
+    assert 0 < waits.seen <= 20
+    wait_until(lambda: broker.waiting() == 40 - waits.seen, "the others are there, and nobody holds them")
+
+
+def test_a_newer_schema_stops_the_taking(broker: Any, inbox: FakeInbox):
+    with consuming(broker.bus, inbox) as running:
+        broker.publish(requested())
+        wait_until(lambda: inbox.seen == 1, "one is taken")
+        running.consumer._look_at = 0.0
+        inbox.newer = "the database is newer than this release"
+        running.thread.join(60)
+        assert running.consumer.outdated == "the database is newer than this release"
+        broker.publish(requested(id="2"))
+    assert inbox.seen == 1
+    assert broker.waiting() == 1
+
+
+def test_the_same_event_twice_counts_as_known(broker: Any, inbox: FakeInbox, caplog: Any):
+    broker.publish(requested(), requested())
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: inbox.seen == 2, "both are taken")
+    assert len(inbox.taken) == 1
+    assert "1 known already" in caplog.text

@@ -1,0 +1,94 @@
+"""The database or the broker is away: nothing is lost, nothing is refused, and it comes back by itself."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.inbound.bus.brokers import requested
+from tests.inbound.bus.consuming import FakeInbox, consuming
+from trials.servers import Missing, RabbitMq, Redis, rabbitmq_program
+from trials.servers import until as wait_until
+
+
+def said(caplog: Any, words: str) -> int:
+    return sum(words in message for message in caplog.messages)
+
+
+def test_events_stay_in_the_broker_while_the_database_is_away(make_broker: Any, bus_url: str, caplog: Any):
+    broker = make_broker(bus_url, prefetch=5)
+    inbox = FakeInbox()
+    with consuming(broker.bus, inbox):
+        broker.publish(requested(id="first"))
+        wait_until(lambda: inbox.seen == 1, "it takes events")
+        inbox.away = True
+        broker.publish(*(requested(id=str(n)) for n in range(12)))
+        wait_until(lambda: inbox.tries >= 4, "it tries again and again")
+        assert broker.waiting() >= 7  # at most a prefetch is held
+        inbox.away = False
+        wait_until(lambda: inbox.seen == 13, "it goes on by itself")
+        assert broker.dead() == []
+    assert len(inbox.taken) == inbox.seen == 13
+    assert said(caplog, "the database is away, events stay in the broker") == 1
+    assert said(caplog, "the database is there again") == 1
+
+
+def test_a_database_that_is_away_at_the_start_is_waited_for(broker: Any, caplog: Any):
+    inbox = FakeInbox(away=True)
+    broker.publish(requested())
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: said(caplog, "nothing is taken, events stay in the broker") == 1, "it says so")
+        assert broker.waiting() == 1
+        inbox.away = False
+        wait_until(lambda: inbox.seen == 1, "it begins by itself")
+
+
+def test_an_end_while_the_database_is_away_leaves_the_events(broker: Any):
+    inbox = FakeInbox()
+    with consuming(broker.bus, inbox):
+        broker.publish(requested(id="first"))
+        wait_until(lambda: inbox.seen == 1, "it takes events")
+        inbox.away = True
+        broker.publish(*(requested(id=str(n)) for n in range(3)))
+        wait_until(lambda: inbox.tries >= 2, "it tries")
+    wait_until(lambda: broker.waiting() == 3, "they are there, and nobody holds them")
+
+
+@pytest.fixture
+def own_server(kind: str, tmp_path: Path) -> Iterator[Any]:
+    """A broker of the test's own, that may be stopped."""
+    try:
+        rabbitmq_program() if kind == "amqp" else None
+        if kind == "redis" and shutil.which("redis-server") is None:
+            raise Missing("redis-server is not installed")
+    except Missing as error:
+        (pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip)(str(error))
+    with (RabbitMq if kind == "amqp" else Redis)(tmp_path) as server:
+        yield server
+
+
+def test_a_broker_that_restarts_is_come_back_to(
+    own_server: Any, make_broker: Callable[..., Any], inbox: FakeInbox, caplog: Any
+):
+    broker = make_broker(own_server.url)
+    with consuming(broker.bus, inbox):
+        broker.publish(requested(id="before"))
+        wait_until(lambda: inbox.seen == 1, "it takes events")
+        own_server.stop(patience=5)
+        wait_until(lambda: said(caplog, "the broker is away") == 1, "it says so")
+        own_server.start()
+        wait_until(lambda: said(caplog, "the broker is there again") == 1, "it comes back")
+        broker.publish(requested(id="after"))
+        wait_until(lambda: inbox.seen == 2, "it takes events again")
+    assert said(caplog, "the broker is away") == 1
+    assert "Traceback" not in caplog.text
+
+
+def test_a_login_that_is_refused_is_tried_again(amqp_url: str, make_broker: Any, inbox: FakeInbox, caplog: Any):
+    broker = make_broker("amqp://nobody:known@" + amqp_url.rpartition("@")[2], declared=False)
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: said(caplog, "the broker refuses this process (AccessRefused)") == 1, "it says so")
+    assert "known" not in caplog.text

@@ -1,0 +1,157 @@
+"""Whatever somebody publishes: it ends in the dead queue, as it came, and what comes behind it is taken."""
+
+import json
+import zlib
+from typing import Any
+
+import pytest
+
+from tests.inbound.bus.brokers import envelope, requested
+from tests.inbound.bus.consuming import FakeInbox, consuming
+from trials.servers import until as wait_until
+from worker.domain.events.cloudevents import LARGEST
+from worker.inbound.bus.dead_lettering import REASON
+from worker.inbound.bus.redis_entry import LARGEST_ENTRY
+
+TWICE = b'{"specversion": "1.0", "specversion": "1.0", "data": {}}'
+NAN = requested().replace(b'"C-1"', b"NaN", 1)
+DEEP = b'{"specversion": "1.0", "data": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+BODIES = {
+    "nothing": b"",
+    "no UTF-8": b"\xff\xfe\x00",
+    "no JSON": b"customer_id=C-1",
+    "a list": b"[1, 2]",
+    "no type": b'{"customer_id": "C-1"}',
+    "a key twice": TWICE,
+    "NaN": NAN,
+    "deep": DEEP,
+    "a NUL": requested("C\x00"),
+    "half a surrogate pair": requested("C").replace(b'"C"', rb'"\ud800"'),
+    "too large": b'{"specversion": "1.0", "data": "' + b"x" * LARGEST + b'"}',
+    "another type": requested().replace(b"onboarding.requested", b"order.placed"),
+    "no id": requested().replace(b'"id": "1", ', b""),
+}
+
+
+@pytest.mark.parametrize("what", list(BODIES))
+def test_a_body_that_is_no_event_is_refused_and_stops_nothing(broker: Any, inbox: FakeInbox, what: str):
+    broker.publish(BODIES[what], requested(id="good"))
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: inbox.seen == 1 and len(broker.dead()) == 1, "one is taken and one refused")
+    (dead,) = broker.dead()
+    assert dead.body == BODIES[what]
+    assert dead.headers[REASON]
+    assert broker.waiting() == 0
+
+
+@pytest.mark.parametrize(
+    ("content_type", "properties"),
+    [
+        ("application/octet-stream", {}),
+        ("application/x-python-serialize", {}),
+        ("application/x-yaml", {}),
+        ("application/cloudevents-batch+json", {}),
+        ("text/plain; charset=utf-16", {}),
+    ],
+)
+def test_another_content_type_is_refused_unread(
+    broker: Any, inbox: FakeInbox, content_type: str, properties: dict[str, Any]
+):
+    broker.publish(requested(), content_type=content_type)
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: len(broker.dead()) == 1, "it is refused")
+    (dead,) = broker.dead()
+    assert dead.content_type == content_type
+    assert inbox.tries == 0
+
+
+BOMB = zlib.compress(b"0" * 50_000_000, 9)
+
+
+def test_what_is_packed_is_not_unpacked(broker: Any, inbox: FakeInbox):
+    broker.publish(BOMB, content_type="application/json", headers={"compression": "application/x-gzip"})
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: len(broker.dead()) == 1, "it is refused")
+    (dead,) = broker.dead()
+    assert dead.body == BOMB
+    assert "packed" in dead.headers[REASON]
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"timestamp": 2**63 - 1},
+        {"timestamp": 2**64 - 1},
+        {"content_encoding": "gzip"},
+        {"content_encoding": "no such thing"},
+        {"content_encoding": "punycode"},
+        {"headers": {"CC": ["somebody.elses.queue"], "BCC": ["another"]}},
+        {"headers": {"x-death": "none", "x-delivery-count": "often", "x-reason": 7}},
+        {"headers": {"deep": {"er": {"and": [{"er": [1, None, True, -(2**62), b"\xff"]}]}}}},
+        {"headers": {"a" * 200: "b" * 10_000}},
+        {"headers": {"cloudEvents:id": "1", "cloudEvents:type": 5, "cloudEvents:specversion": None}},
+        {"expiration": "600000", "priority": 9, "reply_to": "x", "message_id": "m" * 255, "user_id": "guest"},
+    ],
+)
+def test_odd_properties_of_amqp_stop_nothing(amqp_url: str, make_broker: Any, inbox: FakeInbox, properties: Any):
+    broker = make_broker(amqp_url)
+    broker.publish(b"{}", **properties)
+    broker.publish(requested(id="good"))
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: inbox.seen == 1 and len(broker.dead()) == 1, "one is taken and one refused")
+    assert broker.dead()[0].body == b"{}"
+    assert broker.waiting() == 0
+
+
+RAW = {
+    "anything": b"customer_id=C-1",
+    "bytes": bytes(range(256)),
+    "a CloudEvent": requested(),
+    "a colon first": b":" * 20,
+    "an empty object": b"{}",
+    "no text": b'{"body": 5, "properties": {}}',
+    "odd properties": b'{"body": "", "properties": [], "headers": 7}',
+    "no base64": json.dumps({"body": "=é=", "properties": {"body_encoding": "base64"}}).encode(),
+    "another encoding": json.dumps({"body": "x", "properties": {"body_encoding": "rot13"}}).encode(),
+    "deep": b'{"body": "", "properties": ' + b"[" * 100_000,
+    "large": b"x" * (LARGEST_ENTRY + 1),
+}
+
+
+@pytest.mark.parametrize("what", list(RAW))
+def test_an_entry_that_is_no_envelope_ends_in_the_dead_queue_as_it_was(
+    redis_url: str, make_broker: Any, inbox: FakeInbox, what: str
+):
+    broker = make_broker(redis_url)
+    broker.push(RAW[what], envelope(requested(id="good")))
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: inbox.seen == 1 and len(broker.dead()) == 1, "one is taken and one refused")
+    (dead,) = broker.dead()
+    assert dead.body == RAW[what]
+    assert "entry" in dead.headers[REASON] or "envelope" in dead.headers[REASON]
+    assert (broker.waiting(), broker.held()) == (0, 0)
+
+
+def test_an_entry_that_nobody_ever_settled_is_refused(redis_url: str, make_broker: Any, inbox: FakeInbox):
+    broker = make_broker(redis_url)
+    with broker.client() as client:
+        client.rpush(f"{broker.bus.queue}.returned", f"20:{envelope(requested(id='often'))}")
+        client.rpush(f"{broker.bus.queue}.returned", f"21:{envelope(requested(id='too often'))}")
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: len(broker.dead()) == 1, "it is refused")
+        wait_until(lambda: inbox.seen == 1, "the other is taken")
+    assert [event.id for event in inbox.taken.values()] == ["often"]
+    assert broker.dead()[0].headers[REASON] == "it was taken 21 times and never settled"
+
+
+def test_what_kills_consumers_again_and_again_ends_in_the_dead_queue_of_rabbitmq(amqp_url: str, make_broker: Any):
+    broker = make_broker(amqp_url)
+    broker.publish(requested())
+
+    def handed_out_and_lost() -> bool:
+        with broker.channel() as channel:
+            method, _properties, _body = channel.basic_get(broker.bus.queue)
+        return method is None and len(broker.dead()) == 1
+
+    wait_until(handed_out_and_lost, "the broker has counted it out")
+    assert broker.dead()[0].headers["x-death"][0]["reason"] == "delivery_limit"

@@ -1,0 +1,72 @@
+"""What is made on RabbitMQ, and what is said where somebody else's does not fit."""
+
+from typing import Any
+
+import pytest
+
+from tests.inbound.bus.brokers import requested
+from tests.inbound.bus.consuming import FakeInbox, consuming
+from worker.inbound.bus.connection import connection_to
+from worker.inbound.bus.topology import Unfit, prepare, topology_of
+
+
+def prepared(broker: Any, *, declare: bool) -> list[str]:
+    warnings: list[str] = []
+    with connection_to(broker.bus) as connection:
+        connection.connect()
+        prepare(connection, topology_of(broker.bus), declare=declare, warn=warnings.append)
+    return warnings
+
+
+def test_declaring_again_changes_nothing(amqp_url: str, make_broker: Any):
+    broker = make_broker(amqp_url)
+    broker.publish(requested())
+    assert prepared(broker, declare=True) == []
+    assert broker.waiting() == 1
+
+
+def test_what_was_declared_is_found_fit(broker: Any):
+    assert prepared(broker, declare=False) == []
+
+
+def test_without_declaring_all_that_is_missing_is_named_and_nothing_is_made(amqp_url: str, make_broker: Any):
+    broker = make_broker(amqp_url, declared=False)
+    name = broker.bus.queue
+    for _ in range(2):
+        with pytest.raises(Unfit) as raised:
+            prepared(broker, declare=False)
+        said = str(raised.value)
+        for missing in (f"the exchange {name}", f"the exchange {name}.dead", f"the queue {name}", "bus.declare = true"):
+            assert missing in said
+
+
+def test_without_declaring_a_queue_that_differs_is_used_and_named(amqp_url: str, make_broker: Any):
+    broker = make_broker(amqp_url)
+    with broker.channel() as channel:
+        channel.queue_delete(broker.bus.queue)
+        channel.queue_declare(broker.bus.queue, durable=True)
+    (warning,) = prepared(broker, declare=False)
+    assert f"the queue {broker.bus.queue} differs" in warning
+    assert "(x-" in warning
+
+
+def test_declaring_what_is_there_and_differs_says_what_to_do(amqp_url: str, make_broker: Any):
+    broker = make_broker(amqp_url, declared=False)
+    with broker.channel() as channel:
+        channel.queue_declare(broker.bus.queue, durable=True)
+    with pytest.raises(Unfit, match=r"there already and differs \(x-[a-z-]+\).*delete it.*bus\.declare = false"):
+        prepared(broker, declare=True)
+
+
+def test_an_exchange_of_another_type_is_named(amqp_url: str, make_broker: Any):
+    broker = make_broker(amqp_url, declared=False)
+    with broker.channel() as channel:
+        channel.exchange_declare(broker.bus.source_exchange, "fanout", durable=True)
+    with pytest.raises(Unfit, match=f"the exchange {broker.bus.source_exchange} is there already and differs"):
+        prepared(broker, declare=True)
+
+
+def test_a_start_where_the_bus_does_not_fit_ends_with_the_reason(amqp_url: str, make_broker: Any, inbox: FakeInbox):
+    broker = make_broker(amqp_url, declared=False, declare=False)
+    with pytest.raises(Unfit, match="has not"), consuming(broker.bus, inbox) as running:
+        running.thread.join(60)

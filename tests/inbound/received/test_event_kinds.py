@@ -1,0 +1,185 @@
+"""What each kind of event does to its customer, and whatever is being done for them."""
+
+import pytest
+
+from tests.simulated.events import cancelled, erased, outcomes, person, requested, updated
+from tests.simulated.world import LIMITED, customer
+from tests.store.statements import statements
+from worker.domain.events.incoming import EventKind, Outcome
+from worker.domain.model.states import InvitationState, JobState, SessionState
+from worker.store.base.sealed_values import ERASED
+from worker.store.tables import CustomerRow, Inbox, InvitationRow, Job, SessionRow
+
+
+async def test_what_has_not_been_sent_goes_to_the_new_address(inlet):
+    world, receiver = inlet()
+    receiver.receive([requested("C-1", 0, first_name="Ona")])
+    await world.issue()
+    (receipt,) = receiver.receive([updated("C-1", 5, email="new@example.org", locale="de")]).receipts
+    assert receipt.outcome is Outcome.TAKEN
+    await world.work()
+    (letter,) = world.senders["email"].messages
+    assert letter.to == "new@example.org"
+    assert person(world, "C-1").first_name == "Ona"
+    assert world.row(CustomerRow).locale == "de"
+
+
+async def test_an_update_that_overtook_its_request_is_kept_for_it(inlet):
+    world, receiver = inlet()
+    receiver.receive([updated("C-1", 5, email="new@example.org", date_of_birth="1990-12-31")])
+    assert world.rows(CustomerRow) == []
+    assert b"example" not in world.row(Inbox).sealed
+    receiver.receive([requested("C-1", 0, first_name="Ona")])
+    found = person(world, "C-1")
+    assert (found.email, found.first_name, found.date_of_birth.year) == ("new@example.org", "Ona", 1990)
+
+
+async def test_a_cancelled_customer_is_not_invited_whichever_list_they_came_by(inlet):
+    world, receiver = inlet()
+    world.add(customer("C-1"), customer("C-2"))
+    receiver.receive([requested("C-1")])
+    await world.issue()
+    (receipt,) = receiver.receive([cancelled("C-1")]).receipts
+    assert receipt.job_id == world.rows(Job, customer_id="C-1")[0].id
+    assert {row.state for row in world.rows(Job, customer_id="C-1")} == {JobState.CANCELLED}
+    await world.work()
+    assert [letter.to for letter in world.senders["email"].messages] == ["c-2@example.org"]
+
+
+async def test_another_purpose_goes_on(inlet):
+    world, receiver = inlet()
+    receiver.receive([requested("C-1"), requested("C-1", purpose="loan"), cancelled("C-1", purpose="loan")])
+    assert {row.purpose: row.state.value for row in world.rows(Job)} == {"onboarding": "waiting", "loan": "cancelled"}
+
+
+@pytest.mark.parametrize("kind", [cancelled, erased])
+async def test_a_session_that_was_being_opened_is_kept_and_nothing_is_sent_of_it(inlet, kind):
+    world, receiver = inlet(outcomes=lambda _: during())
+
+    def during():
+        receiver.receive([kind("C-1")])
+        return world.session()
+
+    receiver.receive([requested("C-1")])
+    await world.work()
+    assert world.states() == {"cancelled": 1}
+    session = world.row(SessionRow)
+    assert session.state is SessionState.WAITING
+    assert (session.sealed == ERASED) is (kind is erased)
+    assert (world.rows(InvitationRow), world.senders["email"].messages) == ([], [])
+
+    receiver.receive([requested("C-1")])
+    await world.work()
+    assert len(world.asked) == 1  # the session lives: no second one
+    invited = kind is cancelled
+    assert len(world.senders["email"].messages) == invited
+    again = world.rows(Job)[-1]
+    assert again.state is (JobState.INVITED if invited else JobState.WAITING)
+    assert again.reason == ("" if invited else "session_ends_first")
+
+
+async def test_a_call_that_failed_is_not_made_again_for_who_was_cancelled_meanwhile(inlet):
+    world, receiver = inlet(outcomes=lambda _: during())
+
+    def during():
+        receiver.receive([cancelled("C-1")])
+        return LIMITED
+
+    receiver.receive([requested("C-1")])
+    await world.work()
+    assert world.states() == {"waiting": 1}
+    world.clock.advance(minutes=10)
+    await world.work()
+    assert (world.states(), len(world.asked)) == ({"cancelled": 1}, 1)
+
+
+async def test_a_message_that_was_being_sent_is_not_tried_again_once_it_was_cancelled(inlet):
+    world, receiver = inlet()
+    receiver.receive([requested("C-1")])
+    await world.issue()
+    terms = world.parts.invite_work("email").terms
+    taken = world.parts.invitations.take(terms, most=10, now=world.clock()).invitations
+    receiver.receive([cancelled("C-1")])
+    world.parts.invitations.release(terms.rule, taken, now=world.clock())
+    assert world.letter().state is InvitationState.WAITING
+    await world.work()
+    assert (world.senders["email"].messages, world.letter().state) == ([], InvitationState.SUPERSEDED)
+
+
+async def test_a_list_that_waits_for_a_cancelled_row_of_an_event_is_not_left_behind(inlet):
+    world, receiver = inlet(outcomes=lambda _: during())
+
+    def during():
+        if not world.rows(SessionRow) and len(world.rows(Job)) == 1:
+            receiver.receive([cancelled("C-1")])
+            world.add(customer("C-1"))  # joins the row that is being worked
+        return world.session()
+
+    receiver.receive([requested("C-1")])
+    await world.work()
+    assert [row.state for row in world.rows(Job)] == [JobState.CANCELLED, JobState.INVITED]
+    assert (len(world.asked), len(world.senders["email"].messages)) == (1, 1)
+
+
+async def test_an_erased_customer_leaves_nothing_personal(inlet):
+    world, receiver = inlet()
+    receiver.receive([requested("C-1", 0, external_ref="R-1"), updated("C-1", 5, phone="+37060000009")])
+    await world.work()
+    receiver.receive([erased("C-1")])
+    assert world.row(CustomerRow).sealed is None
+    assert [row.sealed for row in world.rows(Job)] == [ERASED]
+    assert [row.sealed for row in world.rows(SessionRow)] == [ERASED]
+    assert [row.sealed for row in world.rows(Inbox, kind=EventKind.UPDATED)] == [ERASED]
+    assert world.states() == {"cancelled": 1}
+    outcome = receiver.receive([requested("C-1", 3), updated("C-1", 6, email="x@example.org")])
+    assert outcomes(outcome) == ["ignored", "ignored"]
+    assert world.row(CustomerRow).sealed is None
+
+
+async def test_a_request_from_before_the_erasure_that_overtook_it_makes_nobody_known(inlet):
+    world, receiver = inlet()
+    receiver.receive([erased("C-1", 20)])
+    (receipt,) = receiver.receive([requested("C-1", 10)]).receipts
+    assert (receipt.outcome, receipt.reason) == (Outcome.IGNORED, "the customer was erased later than that")
+    assert world.rows(CustomerRow) == world.rows(Job) == []
+
+
+async def test_whoever_signs_up_for_the_first_time_costs_six_statements(inlet):
+    """Nobody serves whom nobody knew, which is not asked; the row that holds their place says already who they are."""
+    world, receiver = inlet()
+    receiver.receive([requested("C-1")])  # makes the day's batch
+    with statements(world.parts.database) as made:
+        receiver.receive([requested("C-2")])
+    assert [words(statement) for statement in made if statement != "BEGIN IMMEDIATE"] == [
+        "INSERT INTO inbox",
+        "INSERT INTO customer",
+        "SELECT inbox.customer_id, inbox.purpose,",
+        "UPDATE batch SET",
+        "INSERT INTO job",
+        "UPDATE inbox SET",
+    ]
+    with statements(world.parts.database) as made:
+        receiver.receive([requested("C-2")])
+    assert "INSERT INTO job" in map(words, made)
+    assert any("FROM job" in statement for statement in made)
+
+
+def words(statement: str) -> str:
+    return " ".join(statement.split()[:3])
+
+
+async def test_an_erasure_that_comes_late_spares_what_was_requested_after_it(inlet):
+    world, receiver = inlet()
+    receiver.receive([requested("C-1", 0, external_ref="R-1"), requested("C-1", 20, external_ref="R-2")])
+    receiver.receive([erased("C-1", 10)])
+    first, second = world.rows(Job)
+    assert (first.state, first.sealed) == (JobState.CANCELLED, ERASED)
+    assert (second.state, second.joins, second.sealed != ERASED) == (JobState.WAITING, None, True)
+    assert person(world, "C-1").email == "c-1@example.org"
+
+
+async def test_of_a_customer_nobody_ever_requested_no_row_is_kept(inlet):
+    world, receiver = inlet()
+    received = receiver.receive([cancelled("C-1"), erased("C-2"), updated("C-3", email="x@example.org")])
+    assert outcomes(received) == ["taken"] * 3
+    assert world.rows(CustomerRow) == []

@@ -1,0 +1,218 @@
+"""A list comes in: each line becomes a job or a refusal, once, however often the import was cut off."""
+
+from datetime import date
+
+import pytest
+import sqlalchemy as sa
+
+from worker.domain.intake import ListOptions, ListRefused, content_digest
+from worker.inbound.list_import import LOT, CutOff, TooManyRefused, import_list, list_age
+from worker.store.onboarding.batches import Batches
+from worker.store.tables import CustomerRow, Job, Refusal
+
+OPTIONS = ListOptions(today=date(2026, 11, 20))
+HEADER = "customer_id,email,country\n"
+GOOD = "C-1,ona@example.org,LT\nC-2,jonas@example.org,LT\n"
+
+
+def bring_in(world, file, **how):
+    return import_list(world.parts, file, OPTIONS, name=file.name, **how)
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text, name="list.csv"):
+        file = tmp_path / name
+        file.write_text(text)
+        return file
+
+    return write
+
+
+async def test_each_line_becomes_a_job_or_a_refusal_under_its_own_row(make, written):
+    world = make()
+    bad, twice = "C-2,not an address,LT\n", "C-1,ona@example.org,LT\n"
+    file = written(HEADER + twice + bad + twice + "C-4,x@example.org,LT\n")
+    imported = bring_in(world, file)
+    told = [(line.row, line.state) for line in world.parts.facts.lines(imported.batch.id)]
+    assert told == [(2, "waiting"), (3, "rejected"), (4, "duplicate"), (5, "waiting")]
+    assert world.job("C-1").account == "kyc"
+    assert world.job("C-1").floor_seconds == 12 * 3600
+
+
+async def test_a_line_keeps_the_others_of_its_route_and_what_the_route_asks_of_their_links(make, written):
+    header = "customer_id,email,country,account\n"
+    lines = "C-1,ona@example.org,LT,\nC-2,jonas@example.org,LT,kyc\n"
+    world = make(route=["kyc", "au"])
+    bring_in(world, written(header + lines))
+    assert [(row.account, row.others, row.freshness_seconds) for row in world.rows(Job)] == [
+        ("kyc", "au", None),
+        ("kyc", "", None),  # the list says who serves it
+    ]
+    fresh = make(route=["kyc", "au"], more='[[routes]]\naccounts = ["au", "kyc"]\nfreshness = "2 hours"')
+    bring_in(fresh, written(header + lines), again=True)
+    bring_in(fresh, written(header + "C-3,rasa@example.org,LT,\n"))
+    row = fresh.job("C-3")
+    assert (row.account, row.others, row.freshness_seconds, row.floor_seconds) == ("au", "kyc", 7200, 7200)
+
+
+async def test_the_same_list_again_is_the_same_batch_and_adds_nothing(make, written):
+    world = make()
+    first = bring_in(world, written(HEADER + GOOD))
+    world.clock.advance(hours=30)
+    second = bring_in(world, written(HEADER + GOOD, "renamed.csv"))
+    assert (first.new, second.new, second.batch.id) == (True, False, first.batch.id)
+    assert len(world.rows(Job)) == 2
+    assert list_age(second.batch, now=world.clock()) == "1 day"
+
+
+async def test_again_makes_a_new_batch_whose_jobs_join_the_first(make, written):
+    world = make()
+    first = bring_in(world, written(HEADER + GOOD))
+    second = bring_in(world, written(HEADER + GOOD), again=True)
+    assert second.new
+    assert {row.batch_id: row.joins is not None for row in world.rows(Job)} == {
+        first.batch.id: False,
+        second.batch.id: True,
+    }
+
+
+async def test_an_import_that_was_cut_off_goes_on_where_it_stopped(make, written):
+    class Interrupted(Batches):
+        lots = 0
+
+        def add(self, *arguments, **how):
+            self.lots += 1
+            if self.lots == 2:
+                raise KeyboardInterrupt
+            super().add(*arguments, **how)
+
+    world = make()
+    lines = [f"C-{number},c{number}@example.org,LT\n" for number in range(LOT + 20)]
+    lines[7] = "C-7,not an address,LT\n"
+    lines[LOT - 1] = "C-0,c0@example.org,LT\n"  # a duplicate at the seam
+    file = written(HEADER + "".join(lines))
+    whole = world.parts.batches
+    world.parts.batches = Interrupted(world.parts.database, world.parts.keyring)
+    with pytest.raises(KeyboardInterrupt):
+        bring_in(world, file)
+    cut = whole.find("latest")
+    assert (cut.imported_at, whole.last_row(cut.id)) == (None, LOT + 1)
+
+    world.parts.batches = whole
+    imported = bring_in(world, file)
+    assert (imported.new, imported.batch.id) == (False, cut.id)
+    assert [line.row for line in world.parts.facts.lines(cut.id)] == list(range(2, LOT + 22))
+    assert (len(world.rows(Job)), len(world.rows(Refusal))) == (LOT + 18, 2)
+    assert whole.find("latest").imported_at == world.clock()
+
+
+def shaky(world, *, commits, fails):
+    """Batches whose database goes away as lines are added: before the commit is made, or before it is confirmed."""
+
+    class Shaky(Batches):
+        failures = 0
+
+        def add(self, *arguments, **how):
+            if self.failures < fails:
+                self.failures += 1
+                if commits:
+                    super().add(*arguments, **how)
+                raise sa.exc.OperationalError(None, None, ConnectionError("server closed the connection"))
+            super().add(*arguments, **how)
+
+    return Shaky(world.parts.database, world.parts.keyring)
+
+
+@pytest.mark.parametrize("commits", [False, True])
+async def test_an_import_outlasts_a_database_that_restarts(make, written, commits):
+    world = make()
+    world.parts.batches = shaky(world, commits=commits, fails=3)
+    paused = []
+    imported = bring_in(world, written(HEADER + GOOD + "C-3,not an address,LT\n"), pause=paused.append)
+    assert (len(world.rows(Job)), len(world.rows(Refusal)), len(paused)) == (2, 1, 3)
+    assert world.parts.batches.find(str(imported.batch.id)).imported_at is not None
+
+
+async def test_an_import_is_cut_off_by_a_database_that_stays_away_and_goes_on_later(make, written):
+    world = make()
+    whole = world.parts.batches
+    world.parts.batches = shaky(world, commits=False, fails=1000)
+    with pytest.raises(CutOff, match="server closed"):
+        bring_in(world, written(HEADER + GOOD), pause=lambda seconds: world.clock.advance(seconds=seconds))
+    assert world.rows(Job) == []
+    world.parts.batches = whole
+    assert not bring_in(world, written(HEADER + GOOD)).new
+    assert len(world.rows(Job)) == 2
+
+
+async def test_two_imports_of_one_list_at_once_both_end_with_each_row_once(make_on_both, written):
+    class Beaten(Batches):
+        """Another import of the list is through before this one's first lot."""
+
+        def add(self, *arguments, **how):
+            world.parts.batches = whole
+            bring_in(world, file)
+            super().add(*arguments, **how)
+
+    world = make_on_both()
+    file = written(HEADER + GOOD + "C-3,not an address,LT\n")
+    whole = world.parts.batches
+    world.parts.batches = Beaten(world.parts.database, world.parts.keyring)
+    imported = bring_in(world, file)
+    assert (len(world.rows(Job)), len(world.rows(Refusal))) == (2, 1)
+    assert whole.find(str(imported.batch.id)).imported_at == world.clock()
+
+
+async def test_an_import_that_was_cut_off_and_cancelled_is_left_as_it_is(make, written):
+    world = make()
+    file = written(HEADER + GOOD)
+    batch, _ = world.parts.batches.open(name="list.csv", digest=content_digest(file), again=False, now=world.clock())
+    world.parts.decisions.cancel(batch.id, now=world.clock())
+    told = []
+    imported = bring_in(world, file, progress=told.append)
+    assert (imported.batch.id, imported.batch.imported_at) == (batch.id, None)
+    assert imported.batch.cancelled_at is not None
+    assert (told, world.rows(Job), world.rows(CustomerRow)) == ([], [], [])
+
+
+async def test_a_list_that_was_worked_and_comes_again_asks_for_nothing_more(make, written):
+    world = make()
+    file = written(HEADER + GOOD)
+    imported = bring_in(world, file)
+    await world.work()
+    again = bring_in(world, file)
+    await world.work()
+    assert again.batch.id == imported.batch.id
+    assert len(world.asked) == len(world.senders["email"].messages) == 2
+
+
+async def test_under_strict_one_refused_line_is_enough_to_take_none(make, written):
+    world = make()
+    file = written(HEADER + GOOD + "C-3,not an address,LT\n")
+    with pytest.raises(TooManyRefused, match="1 of 3 rows"):
+        bring_in(world, file, strict=True)
+    assert (world.parts.batches.all(), world.rows(CustomerRow)) == ([], [])
+    assert bring_in(world, file).new
+
+
+async def test_an_unreadable_list_makes_no_batch(make, written):
+    world = make()
+    with pytest.raises(ListRefused):
+        bring_in(world, written("nonsense\n1\n"))
+    assert world.parts.batches.all() == []
+
+
+async def test_progress_is_told_by_the_line(make, written):
+    world = make()
+    told = []
+    lines = "".join(f"C-{number},c{number}@example.org,LT\n" for number in range(LOT + 1))
+    bring_in(world, written(HEADER + lines), progress=told.append)
+    assert told == [LOT, LOT + 1]
+
+
+async def test_a_line_that_no_sender_can_reach_is_refused_with_what_to_do(make, written):
+    world = make(senders={})
+    imported = bring_in(world, written(HEADER + GOOD))
+    (first, _) = world.parts.facts.lines(imported.batch.id)
+    assert (first.state, first.detail) == ("rejected", "channel: no sender is configured for email")

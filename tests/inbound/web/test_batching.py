@@ -1,0 +1,53 @@
+import asyncio
+import uuid
+
+import pytest
+
+from tests.inbound.web.site import until
+from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt, Received
+from worker.inbound.web.batching import MOST, MOST_WAITING, Lots, TooMany
+
+
+def event(number):
+    return Event("/signup", str(number), EventKind.REQUESTED, {})
+
+
+class Slow:
+    """Takes each lot once it is let go on."""
+
+    def __init__(self):
+        self.lots, self.go_on = [], asyncio.Event()
+
+    async def in_thread(self, function, events):
+        self.lots.append([one.id for one in events])
+        await self.go_on.wait()
+        return function(events)
+
+    def receive(self, events):
+        return Received([Receipt(Outcome.TAKEN, uuid.UUID(int=int(one.id))) for one in events], frozenset())
+
+
+@pytest.fixture
+async def slow():
+    return Slow()
+
+
+async def test_each_event_has_its_own_receipt_and_no_lot_is_larger_than_the_most(slow):
+    lots = Lots(slow.receive, lambda *_: None, slow.in_thread)
+    tasks = [asyncio.create_task(lots.take_in(event(number))) for number in range(2 * MOST + 5)]
+    await until(lambda: slow.lots)
+    slow.go_on.set()
+    assert [receipt.id.int for receipt in await asyncio.gather(*tasks)] == list(range(2 * MOST + 5))
+    assert max(map(len, slow.lots)) == MOST
+
+
+async def test_no_more_are_gathered_than_the_database_keeps_up_with(slow):
+    lots = Lots(slow.receive, lambda *_: None, slow.in_thread)
+    tasks = [asyncio.create_task(lots.take_in(event(0)))]
+    await until(lambda: slow.lots)
+    tasks += [asyncio.create_task(lots.take_in(event(number))) for number in range(MOST_WAITING)]
+    await until(lambda: lots.gathered == MOST_WAITING)
+    with pytest.raises(TooMany):
+        await lots.take_in(event(0))
+    slow.go_on.set()
+    assert len(await asyncio.gather(*tasks)) == MOST_WAITING + 1

@@ -1,0 +1,116 @@
+"""POST /callbacks/SENDER over a real socket: what Twilio and mail systems tell, each signed in its own way."""
+
+import base64
+import hashlib
+import hmac
+import json
+from urllib.parse import urlencode
+
+import pytest
+import sqlalchemy as sa
+
+from tests.inbound.web.described import check_answer
+from tests.inbound.web.site import FIRST, HOOKS, Answer, until
+from worker.store.tables import Suppression, Webhook
+
+ADDRESS = "https://verify.example.com/onboarding/callbacks/sms"  # as Twilio is given it, whatever a proxy makes of it
+STOPPED = {"From": "+37060000001", "Body": "STOP", "MessageSid": "SM1", "SmsStatus": "received"}
+BOUNCED = {"type": "bounced", "email": "ona@example.com"}
+
+
+def form(fields, *, key=HOOKS["HOOK"], url=ADDRESS):
+    """By Twilio's own description: the address, then names and values in the order of the names."""
+    signed = url + "".join(name + fields[name] for name in sorted(fields))
+    mac = base64.b64encode(hmac.new(key.encode(), signed.encode(), hashlib.sha1).digest()).decode()
+    return urlencode(fields).encode(), {"X-Twilio-Signature": mac, "Content-Type": "application/x-www-form-urlencoded"}
+
+
+async def send(site, sender, body, headers):
+    async with site.client.post(f"/callbacks/{sender}", data=body, headers=headers) as response:
+        if response.status == 204:
+            assert await response.read() == b""
+            return Answer(204, response.headers, None)
+        answer = await Answer.of(response)
+    check_answer("post", "/callbacks/{sender}", answer)
+    return answer
+
+
+def mail(site, said, **how):
+    headers = {name.replace("_", "-"): value for name, value in site.signed(said, **how).items()}
+    return said, headers
+
+
+def rows(site, model):
+    with site.parts.database.read() as connection:
+        return connection.execute(sa.select(model.__table__)).all()
+
+
+async def test_who_answers_stop_is_not_written_to_any_more_and_twilio_is_answered_without_a_body(start, url):
+    site = await start(url)
+    for _ in range(2):
+        assert (await send(site, "sms", *form(STOPPED))).status == 204
+    await until(lambda: rows(site, Suppression))
+    (row,) = rows(site, Webhook)
+    assert (row.source, row.sealed) == ("sender/sms", None)
+    assert rows(site, Suppression)[0].source == "sender/sms"
+    assert "+37060000001" not in repr(rows(site, Suppression))
+
+
+async def test_each_of_twilios_keys_is_believed_while_they_are_changed_and_then_the_token_is_not(start, sqlite_url):
+    site = await start(sqlite_url, sms='callback_key = [{ env = "OLD_HOOK" }, { env = "FIRST" }]')
+    for key in (HOOKS["OLD_HOOK"], FIRST):
+        assert (await send(site, "sms", *form(STOPPED, key=key))).status == 204
+    assert (await send(site, "sms", *form(STOPPED))).status == 401
+
+
+async def test_a_copy_of_a_genuine_answer_written_in_another_way_is_the_same_answer(site):
+    body, headers = form(STOPPED)
+    copies = [
+        urlencode(list(reversed(STOPPED.items()))).encode(),
+        body.replace(b"STOP", b"%53TOP"),
+        body + b"&Body=STOP",
+    ]
+    for one in (body, *copies):
+        assert (await send(site, "sms", one, headers)).status == 204
+    assert len(rows(site, Webhook)) == 1
+
+
+async def test_a_query_in_twilios_address_is_signed_with_it(site):
+    body, headers = form(STOPPED, url=f"{ADDRESS}?a=b%20c")
+    assert (await send(site, "sms?a=b%20c", body, headers)).status == 204
+    assert (await send(site, "sms", body, headers)).status == 401
+
+
+async def test_what_a_mail_system_tells_is_applied_and_two_bounces_of_the_same_words_are_two(start, url):
+    site = await start(url)
+    said = json.dumps(BOUNCED).encode()
+    first, again = mail(site, said), mail(site, said, webhook_id="msg_2")
+    answers = [await send(site, "email", *one) for one in (first, first, again)]
+    assert [answer.body["state"] for answer in answers] == ["taken", "duplicate", "taken"]
+    await until(lambda: rows(site, Suppression))
+    assert rows(site, Suppression)[0].reason == "bounce"
+
+
+@pytest.mark.parametrize(
+    ("sender", "made", "status"),
+    [
+        ("sms", lambda _: form(STOPPED, key="another"), 401),
+        ("sms", lambda _: form(STOPPED, url="http://127.0.0.1/callbacks/sms"), 401),
+        ("sms", lambda _: (urlencode(STOPPED).encode(), {}), 401),
+        ("sms", lambda _: form({**STOPPED, "Body": "x" * 65536}), 413),
+        ("email", lambda site: mail(site, b"{}", key=b"another"), 401),
+        ("email", lambda site: mail(site, b"{}", late=600), 401),
+        ("email", lambda _: (b"{}", {}), 401),
+        ("pigeon", lambda _: (b"{}", {}), 404),
+    ],
+)
+async def test_nobody_else_is_believed_and_nothing_of_theirs_is_kept(site, sender, made, status):
+    assert (await send(site, sender, *made(site))).status == status
+    assert rows(site, Webhook) == []
+
+
+async def test_what_says_nothing_of_use_is_kept_as_that(site):
+    sent = {"MessageSid": "SM1", "MessageStatus": "sent"}
+    assert (await send(site, "sms", *form(sent))).status == 204
+    assert (await send(site, "email", *mail(site, b"{}", key=FIRST.encode()))).status == 200
+    assert [(row.state, row.sealed) for row in rows(site, Webhook)] == [("ignored", None)] * 2

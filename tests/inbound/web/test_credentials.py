@@ -1,0 +1,143 @@
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.inbound.web.site import DATA, EVENT, FIRST, SECOND, bytes_of
+from worker.inbound.web.credentials import Stranger, bearer, signature
+
+BODY = bytes_of(EVENT)
+
+
+@pytest.mark.parametrize("key", [FIRST, SECOND])
+async def test_each_of_the_keys_lets_its_holder_in(site, key):
+    assert (await site.post(key=key)).status == 202
+    assert (await site.post(key=None, Authorization=f"bearer   {key}")).status == 202
+
+
+@pytest.mark.parametrize("key", [b"second-of-the-keys", FIRST.encode()])
+async def test_each_of_the_keys_signs_and_never_travels(site, key):
+    assert (await site.post(BODY, key=None, **site.signed(BODY, key=key))).status == 202
+
+
+async def test_one_of_several_signatures_is_enough(site):
+    headers = site.signed(BODY)
+    headers["webhook_signature"] = f"v1a,xyz v1,AAAA {headers['webhook_signature']}"
+    assert (await site.post(BODY, key=None, **headers)).status == 202
+
+
+@pytest.mark.parametrize(
+    ("authorization", "said"),
+    [
+        ("Bearer wrong", "the key is none of event_keys"),
+        ("Bearer ", "the key is none of event_keys"),
+        (f"Bearer {FIRST}x", "the key is none of event_keys"),
+        (f"Bearer {FIRST[:-1]}", "the key is none of event_keys"),
+        ("Bearer é\udcff", "the key is none of event_keys"),
+        (f"Basic {FIRST}", "the Authorization header is not Bearer"),
+        (FIRST, "the Authorization header is not Bearer"),
+    ],
+)
+def test_other_keys_are_strangers(authorization, said):
+    assert bearer(authorization, [FIRST, SECOND]) == Stranger(said)
+
+
+async def test_strangers_are_told_how_to_come_in_and_what_they_send_is_not_read(site):
+    for answer in (await site.post(key="wrong"), await site.post(key=None), await site.get("/events/1", key=None)):
+        assert answer.problem(401)
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert "wrong" not in str(answer.body)
+    assert site.script.events == []
+
+
+async def test_without_keys_nobody_can_post(start, sqlite_url):
+    site = await start(sqlite_url, keys="")
+    for answer in (
+        await site.post(),
+        await site.post(BODY, key=None, **site.signed(BODY)),
+        await site.get("/events/1"),
+    ):
+        assert answer.problem(403) == "no event_keys are configured"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"late": 301}, "webhook-timestamp is more than 5 minutes from our time"),
+        ({"late": -301}, "webhook-timestamp is more than 5 minutes from our time"),
+        ({"webhook_timestamp": "²"}, "webhook-timestamp is not in seconds since 1970"),
+        ({"webhook_timestamp": "1e9"}, "webhook-timestamp is not in seconds since 1970"),
+        ({"webhook_timestamp": "9" * 13}, "webhook-timestamp is not in seconds since 1970"),
+        ({"key": b"another"}, "no signature fits"),
+        ({"webhook_id": ""}, "a signed event also needs the header webhook-id"),
+    ],
+)
+async def test_a_signature_that_does_not_fit_or_is_too_old_lets_nobody_in(site, changes, said):
+    assert (await site.post(BODY, key=None, **site.signed(BODY, **changes))).problem(401) == said
+    assert site.script.events == []
+
+
+@pytest.mark.parametrize("changed", ["body", "webhook_id", "webhook_timestamp"])
+async def test_all_that_is_signed_must_be_what_was_signed(site, changed):
+    headers, body = site.signed(BODY), BODY
+    if changed == "body":
+        body = bytes_of(EVENT | {"id": "8"})
+    elif changed == "webhook_id":
+        headers["webhook_id"] = "msg_2"
+    else:
+        headers["webhook_timestamp"] = str(int(headers["webhook_timestamp"]) + 1)
+    assert (await site.post(body, key=None, **headers)).problem(401) == "no signature fits"
+
+
+@pytest.mark.parametrize("header", ["ce_type", "ce_id", "ce_subject"])
+async def test_nobody_makes_another_event_of_a_signed_one_by_headers_that_are_not_signed(site, header):
+    data = bytes_of(EVENT["data"])  # which names no type: a copy of it would cancel the customer, or erase them
+    value = "customer.erased" if header == "ce_type" else "8"
+    for body in (data, BODY):
+        answer = await site.post(
+            body, key=None, content_type="application/json", **site.signed(body), **{header: value}
+        )
+        assert answer.problem(400) == "a signed event is all in its body, without ce- headers, which are not signed"
+    assert site.script.events == []
+    assert (await site.post(data, content_type="application/json", ce_type="onboarding.cancelled")).status == 202
+
+
+async def test_large_bodies_of_who_only_says_that_it_signed_share_a_room(start, sqlite_url):
+    site = await start(sqlite_url, room=100_000)
+    large = bytes_of(EVENT | {"data": DATA | {"first_name": "x" * 200_000}})
+    unsigned = site.signed(b"another body")
+    answer = await site.post(large, key=None, **unsigned)
+    assert answer.problem(503) == "too much is being sent at the same time"
+    assert answer.headers["Retry-After"]
+    assert (await site.post(BODY, key=None, **site.signed(BODY))).status == 202
+    assert (await site.post(large)).status == 202  # who has shown a key is known
+
+
+async def test_five_minutes_are_near_enough(site):
+    for late in (299, -299):
+        assert (await site.post(BODY, key=None, **site.signed(BODY, late=late))).status == 202
+
+
+async def test_a_signature_counts_against_its_own_keys_limit(start, sqlite_url):
+    site = await start(sqlite_url, keys='event_keys = [{ env = "FIRST" }, { env = "SECOND" }]\nevent_limit = "1/hour"')
+    assert (await site.post(key=FIRST)).status == 202
+    assert [(await site.post(BODY, key=None, **site.signed(BODY))).status for _ in range(2)] == [202, 429]
+
+
+async def test_what_became_of_an_event_can_be_asked_for_with_a_signature(site):
+    address = (await site.post()).headers["Location"]
+    assert (await site.get(address, key=None, **site.signed(b""))).status == 404  # the script has kept nothing
+    assert (await site.get(address, key=None, **site.signed(b"x"))).status == 401
+
+
+HEADERS = st.text(st.characters(exclude_categories=["Cc"])) | st.sampled_from([f"Bearer {FIRST}", "v1,", "v1,AAAA"])
+
+
+@given(HEADERS, HEADERS, HEADERS, st.binary())
+def test_nobody_comes_in_by_chance_and_no_header_stops_the_server(id_, stamp, given_signature, body):
+    headers = {"webhook-id": id_, "webhook-timestamp": stamp, "webhook-signature": given_signature}
+    now = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    assert isinstance(signature(headers, body, [FIRST, SECOND], now), Stranger)
+    headers["webhook-timestamp"] = str(int(now.timestamp()))
+    assert isinstance(signature(headers, body, [FIRST, SECOND], now), Stranger)

@@ -1,0 +1,41 @@
+"""docs/events/openapi.yaml says what the code does. That answers are as it has them, `Site` checks of each."""
+
+import pytest
+from jsonschema import ValidationError
+from openapi_schema_validator import OAS31Validator
+
+from tests.inbound.web.described import check, document
+from tests.inbound.web.site import EVENT
+from worker.domain.events.cloudevents import LONGEST
+from worker.domain.events.incoming import EventKind, Outcome
+from worker.domain.model.states import JobState, SessionState
+
+
+async def test_the_routes_are_the_applications(site):
+    routes = {
+        (route.method.lower(), route.resource.canonical) for route in site.app.router.routes() if route.method != "HEAD"
+    }
+    assert routes == {(method, path) for path, item in document()["paths"].items() for method in item}
+
+
+def test_each_schema_is_one():
+    for schema in document()["components"]["schemas"].values():
+        OAS31Validator.check_schema(schema)
+
+
+def test_the_words_are_those_of_the_code():
+    schemas = document()["components"]["schemas"]
+    assert schemas["Kind"]["enum"] == [kind.value for kind in EventKind]
+    assert schemas["JobState"]["enum"] == [state.value for state in JobState]
+    assert schemas["Name"]["maxLength"] == LONGEST
+    fate = schemas["Fate"]["properties"]
+    assert fate["state"]["enum"] == [Outcome.TAKEN.value, Outcome.IGNORED.value]
+    assert fate["job"]["anyOf"][2]["properties"]["session"]["properties"]["state"]["enum"] == [
+        state.value for state in SessionState
+    ]
+
+
+def test_an_event_is_described():
+    check({"$ref": "#/components/schemas/CloudEvent"}, EVENT)
+    with pytest.raises(ValidationError):
+        check({"$ref": "#/components/schemas/CloudEvent"}, EVENT | {"type": "signup"})

@@ -1,0 +1,34 @@
+import pytest
+
+from worker.domain.limits.rate_limits import Limit
+from worker.inbound.web.preferences import LONGEST_WAIT, preferred_wait
+from worker.inbound.web.rate_limit import Allowance
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ([], 0),
+        ([""], 0),
+        (["wait=2"], 2),
+        (["respond-async, WAIT = 3; of=no, wait=4"], 3),
+        (["handling=lenient", 'wait="5"'], 5),
+        (["wait=100"], LONGEST_WAIT),
+        (["wait=999999999"], LONGEST_WAIT),
+        (["wait=9999999999"], 0),
+        (["wait=-1", "wait=x, wait", "await=3", "wait=1.5"], 0),
+        (["wait=²"], 0),
+    ],
+)
+def test_how_long_somebody_would_wait_is_bounded_and_what_cannot_be_read_is_no_preference(headers, seconds):
+    assert preferred_wait(headers) == seconds
+
+
+def test_an_allowance_fills_evenly_up_to_what_its_limit_allows():
+    allowance = Allowance(Limit.parse("60/minute"))
+    assert [allowance.take(0, 0.0) for _ in range(60)] == [0.0] * 60
+    assert allowance.take(0, 0.0) == 1.0
+    assert allowance.take(0, 0.75) == 0.25
+    assert allowance.take(0, 1.0) == 0.0
+    assert allowance.take(0, 1.0) == 1.0
+    assert [allowance.take(0, 9999.0) for _ in range(61)][-1] == 1.0

@@ -1,0 +1,199 @@
+"""POST /webhooks/ACCOUNT over a real socket: who comes in, what is kept, what is answered."""
+
+import asyncio
+import gzip
+import hashlib
+import hmac
+import io
+import json
+import logging
+
+import pytest
+import sqlalchemy as sa
+
+from tests.inbound.web.described import check_answer
+from tests.inbound.web.site import HOOKS, Answer, until
+from worker.inbound.web.refusal_log import Refusals
+from worker.inbound.web.request_body import Room, Unacceptable
+from worker.providers.webhooks import LARGEST
+from worker.store.tables import Webhook
+
+VERIFIED = {
+    "final": True,
+    "status": {"overall": "APPROVED"},
+    "scanRef": "scan-1",
+    "clientId": "C-1",
+    "finishTime": 1795000000,
+    "data": {"docFirstName": "Quirin", "docLastName": "Ostrander"},
+}
+DONE = {"function": "RESULTS_RETRIEVED", "functionResult": "SUCCESS", "entityId": "e-1", "requestId": "r-1"}
+SECRET = HOOKS["PATH_SECRET"]
+
+
+def raw(said):
+    return json.dumps(said).encode()
+
+
+async def send(site, path, body, *, key=None, check=True, **headers):
+    """The answer, which the OpenAPI document must have."""
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    if key is not None:
+        given["Idenfy-Signature"] = hmac.new(key.encode(), body, hashlib.sha256).hexdigest()
+    data = io.BytesIO(body) if isinstance(body, bytes) else body
+    async with site.client.post(f"{site.prefix}/webhooks/{path}", data=data, headers=given) as response:
+        answer = await Answer.of(response)
+    check_answer("post", "/webhooks/{account}/{rest}" if "/" in path else "/webhooks/{account}", answer)
+    return answer
+
+
+def kept(site):
+    with site.parts.database.read() as connection:
+        return connection.execute(sa.select(Webhook.__table__).order_by(Webhook.id)).all()
+
+
+@pytest.mark.parametrize("key", ["HOOK", "OLD_HOOK"])
+async def test_each_of_the_keys_lets_a_webhook_in_and_it_is_kept_once(start, url, key):
+    site = await start(url)
+    told = [await send(site, "kyc", raw(VERIFIED), key=HOOKS[key], Idenfy_Event_Type="X") for _ in range(2)]
+    assert [(one.status, one.body["state"]) for one in told] == [(200, "taken"), (200, "duplicate")]
+    (row,) = kept(site)
+    assert (row.source, row.event, row.sealed) == ("account/kyc", "X", None)  # an event that says nothing
+    assert "Quirin" not in repr(row)
+
+
+async def test_a_copy_is_known_at_the_address_of_another_account_of_the_same_providers_account(start, url):
+    site = await start(url)
+    told = [await send(site, account, raw(VERIFIED), key=HOOKS["HOOK"]) for account in ("twin", "kyc", "twin")]
+    assert [one.body["state"] for one in told] == ["taken", "duplicate", "duplicate"]
+    assert len(kept(site)) == 1
+
+
+async def test_what_was_taken_is_worked_off_right_away(start, url):
+    site = await start(url)
+    await send(site, "kyc", raw(VERIFIED), key=HOOKS["HOOK"], Idenfy_Event_Type="IDENTIFICATION_AUTO_FINISHED")
+    await until(lambda: kept(site)[0].attempts == 1)  # nobody's yet, and so looked at again
+    assert (kept(site)[0].state, kept(site)[0].detail) == ("waiting", "it names no session that is known here")
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "status"),
+    [
+        ("kyc", "another-key", 401),
+        ("kyc", None, 401),
+        ("mute", HOOKS["HOOK"], 401),  # without keys nothing is believed
+        ("nobody", HOOKS["HOOK"], 404),
+        ("au", None, 401),
+        ("au/wrong/r-1", None, 401),
+        ("au//r-1", None, 401),
+        (f"au/r-1/{SECRET}", None, 401),
+        (f"au/{SECRET}", None, 200),
+        (f"au/{SECRET}/r-1", None, 200),
+        (f"au/{SECRET}/r-1/more", None, 200),
+    ],
+)
+async def test_who_is_not_the_provider_is_refused_and_nothing_is_kept(site, path, key, status):
+    answer = await send(site, path, raw(DONE), key=key)
+    assert answer.status == status
+    assert len(kept(site)) == (status == 200)
+
+
+async def test_a_signature_of_other_bytes_lets_nobody_in(site):
+    forged = hmac.new(HOOKS["HOOK"].encode(), raw(VERIFIED), hashlib.sha256).hexdigest()
+    assert (await send(site, "kyc", raw(VERIFIED) + b" ", Idenfy_Signature=forged)).status == 401
+    assert (await send(site, "kyc", raw(VERIFIED), Idenfy_Signature=forged.upper())).status == 401
+    assert (await send(site, "kyc", raw(VERIFIED), Idenfy_Signature=forged)).status == 200
+
+
+async def test_what_cannot_be_read_is_not_to_be_sent_again(site):
+    broken = await send(site, f"au/{SECRET}/r-1", b"{")
+    assert broken.problem(400) == "the body is no JSON object that can be read: NOT_JSON"
+    assert kept(site) == []
+    assert (await send(site, "kyc", b"{", key=HOOKS["HOOK"])).status == 200
+    assert kept(site)[0].detail == "the body is no JSON object that can be read: NOT_JSON"
+
+
+async def test_a_strangers_body_is_not_waited_for(start, sqlite_url):
+    site = await start(sqlite_url, body_seconds=0.05)
+
+    async def drop_by_drop():
+        yield b"{"
+        await asyncio.sleep(60)
+
+    for path in ("kyc", "au/wrong/r-1"):
+        answer = await asyncio.wait_for(send(site, path, drop_by_drop()), 30)
+        assert answer.status == 401
+    assert (await send(site, f"au/{SECRET}/r-1", drop_by_drop())).status == 408
+    unsigned = {"Idenfy_Signature": "0" * 64}
+    assert (await send(site, "kyc", drop_by_drop(), **unsigned)).status == 408
+
+
+async def test_what_is_too_large_or_compressed_is_refused_unread(site):
+    async def endless():
+        for _ in range(100):
+            yield b" " * 65536
+
+    assert (await send(site, "kyc", b" " * (LARGEST + 1), key=HOOKS["HOOK"])).status == 413
+    assert (await send(site, "kyc", endless(), Idenfy_Signature="0" * 64)).status == 413
+    assert (await send(site, "kyc", b"{}", key=HOOKS["HOOK"], Content_Encoding="gzip")).status == 415
+    large = raw({**VERIFIED, "data": "x" * (LARGEST - 1000)})
+    assert (await send(site, "kyc", large, key=HOOKS["HOOK"])).status == 200
+    assert len(kept(site)) == 1
+
+
+async def test_a_body_that_one_of_several_headers_calls_compressed_is_refused_unread(site):
+    signed = ("Idenfy-Signature", "0" * 64)
+    for encodings in (("identity", "gzip"), ("gzip", "identity")):
+        headers = [signed, *(("Content-Encoding", one) for one in encodings)]
+        data = io.BytesIO(gzip.compress(b" " * (LARGEST + 1)))
+        async with site.client.post("/webhooks/kyc", data=data, headers=headers) as response:
+            assert response.status == 415
+
+
+async def test_while_the_database_is_away_the_provider_is_to_send_it_again(site, monkeypatch):
+    def away(*_arguments, **_how):
+        raise sa.exc.OperationalError(None, None, OSError("gone"), hide_parameters=True)
+
+    monkeypatch.setattr(site.parts.webhooks, "keep", away)
+    answer = await send(site, "kyc", raw(VERIFIED), key=HOOKS["HOOK"])
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    monkeypatch.undo()
+    assert (await send(site, "kyc", raw(VERIFIED), key=HOOKS["HOOK"])).body == {"state": "taken"}
+
+
+async def test_it_works_inside_an_application_of_somebodys_own(tmp_path, clock, sqlite_url):
+    from tests.inbound.web.site import Site
+
+    async with Site(sqlite_url, tmp_path, clock).mounted("/inside") as site:
+        assert (await send(site, f"au/{SECRET}/r-1", raw(DONE))).status == 200
+        assert (await send(site, "kyc", raw(VERIFIED), key=HOOKS["HOOK"])).status == 200
+
+
+async def test_no_secret_and_nothing_that_was_sent_is_logged(site, caplog):
+    with caplog.at_level(logging.DEBUG):
+        await send(site, f"au/{SECRET}/r-1", raw(DONE))
+        await send(site, "kyc", raw(VERIFIED), key=HOOKS["HOOK"])
+        await send(site, "kyc", raw(VERIFIED))
+        await send(site, "ona@example.com", raw(VERIFIED))
+    said = caplog.text
+    assert "POST /webhooks/{account}/{rest} 200" in said
+    assert not any(word in said for word in (SECRET, "Quirin", "scan-1", "C-1", "ona@", HOOKS["HOOK"]))
+
+
+def test_strangers_are_spoken_of_once_a_minute(caplog):
+    refusals = Refusals(logging.getLogger("refused"))
+    with caplog.at_level(logging.WARNING):
+        for second in range(0, 120, 2):
+            refusals.refused("kyc", f"why {second % 4}", second)
+    assert [record.getMessage() for record in caplog.records] == [
+        "1 refused; the last for kyc: why 0",
+        "30 refused; the last for kyc: why 0",
+    ]
+
+
+def test_large_bodies_share_a_room_that_small_ones_need_none_of():
+    room = Room(100, free=10)
+    assert room.take(60)
+    assert not room.take(60)
+    room.give_back(60)
+    assert room.take(100)
+    assert isinstance(Unacceptable(503, "full"), Exception)

@@ -1,0 +1,252 @@
+"""The two pages that print samples and no schema: iDenfy KYB and FrankieOne v1."""
+
+import json
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.providers.accounts import (
+    ENTITY,
+    FRANKIE_CUSTOMER,
+    NOW,
+    PlainSecret,
+    company_request,
+    frankie_v1_account,
+    kyb_account,
+    request,
+)
+from tests.providers.endpoints import answer
+from tests.providers.pages.pages import needs_pages, page
+from tests.providers.recording import NEW, TAGGED
+from worker.domain.model.sessions import Session
+from worker.http.client import Http, open_http_session
+from worker.providers.contract import HttpAnswer
+from worker.providers.frankieone_v1 import FrankieOneV1
+from worker.providers.idenfy_kyb import IdenfyKyb
+from worker.providers.links import https_link
+from worker.providers.parameters import Parameter, Type, parameters_of
+from worker.providers.parameters.tables import names_of
+from worker.sandbox import Sandbox, SandboxOptions
+from worker.sandbox.endpoints import frankieone_v1_shape, idenfy_kyb
+
+pytestmark = needs_pages
+LONG = timedelta(seconds=10)
+NAMES_OF_TYPES = {"string": str, "integer": int, "boolean": bool}
+
+
+def printed(text: str, number: int) -> dict[str, Any]:
+    """The page's sample request (0) or answer (1): JSON objects that begin a line, after the curl command."""
+    found = []
+    decoder = json.JSONDecoder()
+    for match in re.finditer(r"^\{$", text[text.index("--data '") :], re.MULTILINE):
+        value, _ = decoder.raw_decode(text, text.index("--data '") + match.start())
+        found.append(value)
+    return found[number]
+
+
+@pytest.fixture(scope="module")
+def kyb() -> str:
+    return page("S2")
+
+
+@pytest.fixture(scope="module")
+def v1() -> str:
+    return page("S1")
+
+
+async def asked(provider_of, family: str, request_: Any) -> HttpAnswer:
+    async with Sandbox(SandboxOptions(clock=lambda: NOW)) as sandbox, open_http_session() as session:
+        provider = provider_of(base_url=f"{sandbox.url}/{family}", api_key=PlainSecret("sandbox-key"))
+        got = await Http(session).call(provider.build(request_), timeout=LONG)
+    assert isinstance(got, HttpAnswer)
+    return got
+
+
+def kyb_provider(**settings: Any) -> IdenfyKyb:
+    return IdenfyKyb(kyb_account(api_secret=PlainSecret("sandbox-secret"), **settings))
+
+
+def v1_provider(**settings: Any) -> FrankieOneV1:
+    return FrankieOneV1(frankie_v1_account(prefill="all", **settings))
+
+
+# iDenfy KYB
+
+
+def described(text: str) -> dict[str, tuple[str, str]]:
+    """The body's fields as the page describes them: type line and the text below it."""
+    part = text[text.index("Body\n\napplication/json") : text.index("Response\n\n201")]
+    heads = list(re.finditer(r"^(\w+)\n((?:string|integer|boolean|enum)\S*(?: \| null)?)$", part, re.MULTILINE))
+    ends = [head.start() for head in heads[1:]] + [len(part)]
+    return {head[1]: (head[2], part[head.end() : end]) for head, end in zip(heads, ends, strict=True)}
+
+
+def test_our_kyb_table_has_the_pages_names_types_and_bounds(kyb):
+    theirs, ours = described(kyb), parameters_of("idenfy-kyb")
+
+    assert list(theirs) == list(ours) == list(printed(kyb, 0))
+    assert set(idenfy_kyb.FIELDS) == set(theirs)
+    wrong = {name: found for name, (kind, words) in theirs.items() if (found := differing(kind, words, ours[name]))}
+    assert wrong == {}
+
+
+def differing(kind: str, words: str, ours: Parameter) -> list[str]:
+    # The page's typed lines: "Required string length: 1 - 100", "Maximum string length: 40", "0 <= x <= 2592000".
+    length = re.search(r"string length: (\d+)(?: - (\d+))?$", words, re.MULTILINE)
+    least = most = None
+    if match := re.search(r"Required string length: (\d+) - (\d+)", words):
+        least, most = int(match[1]), int(match[2])
+    elif length and "Maximum" in words:
+        most = int(length[1])
+    elif length:
+        least = int(length[1])
+    if match := re.search(r"(\d+) <= x <= (\d+)", words):
+        least, most = int(match[1]), int(match[2])
+    items = re.search(r"Maximum array length: (\d+)", words)
+    options = tuple(re.findall(r"^(\w+),?$", words.partition("Available options:")[2].split("\n\n")[0], re.MULTILINE))
+    wanted = "a list" if "[]" in kind else {"s": "text", "i": "a whole number", "b": "true or false"}.get(kind[0])
+    found = {
+        "type": ours.type is Type.CHOICE if kind.startswith("enum") else ours.type.value == wanted,
+        "least": ours.least == least,
+        "most": ours.most == most,
+        "items": ours.items == (int(items[1]) if items else None),
+        "choices": ours.choices == (options if kind.startswith("enum") else ()),
+        "null": ours.nullable == ("null" in kind),
+        "comma": ("[^,]" in words) == ("[^,]" in ours.pattern),
+    }
+    return [name for name, same in found.items() if not same]
+
+
+async def test_the_kyb_pages_sample_request_is_taken_by_the_sandbox(kyb):
+    """As it is printed, with the one placeholder that has a type of its own filled in."""
+    sample = printed(kyb, 0)
+    given = {name: value for name, value in sample.items() if name not in ("tokenType", "clientId")}
+
+    built = json.loads(IdenfyKyb(kyb_account()).build(company_request(given, customer_id="C-1")).body)
+    got = await asked(kyb_provider, "idenfy", company_request(given, customer_id="C-1"))
+
+    assert built == {**sample, "clientId": "C-1"}
+    assert got.status == 201
+    body = json.loads(got.body)
+    assert list(body) == list(printed(kyb, 1))
+    assert isinstance(kyb_provider().read(got, TAGGED, issued_at=NOW, now=NOW), Session)
+
+
+def test_the_kyb_pages_sample_answer_is_read(kyb):
+    """Its expiry lies years back, so it is read at a time when it did not."""
+    then = NOW.replace(year=2023, month=11, day=1)
+
+    session = kyb_provider().read(answer(201, printed(kyb, 1)), company_request(), issued_at=then, now=then)
+
+    assert isinstance(session, Session)
+    assert session.token == "<string>"
+    assert session.expires_at.isoformat() == "2023-11-07T05:31:56+00:00"
+    assert session.link == "https://kyb.ui.idenfy.com/welcome?authToken=%3Cstring%3E"
+
+
+def test_a_kyb_request_has_nothing_that_the_page_has_not(kyb):
+    assert set(json.loads(kyb_provider().build(TAGGED).body)) <= set(printed(kyb, 0))
+
+
+# FrankieOne v1
+
+
+def kinds(value: Any, at: str = "") -> dict[str, type]:
+    """Each place of a sample and its JSON type; a list's items have the list's place."""
+    if isinstance(value, dict):
+        found = {at: dict}
+        for name, inner in value.items():
+            found |= kinds(inner, f"{at}.{name}" if at else name)
+        return found
+    if isinstance(value, list):
+        inner = {place: kind for item in value for place, kind in kinds(item, at).items()}
+        return {**inner, at: list}
+    return {at: type(value)}
+
+
+OUR_KINDS = {
+    Type.TEXT: {str},
+    Type.DATE: {str},
+    Type.BOOLEAN: {bool},
+    Type.INTEGER: {int},
+    Type.NUMBER: {int},
+    Type.LIST: {list},
+    Type.RECORDS: {list},
+    Type.OBJECT: {dict},
+}
+
+
+def test_our_v1_table_has_the_pages_names_and_types(v1):
+    theirs = kinds(printed(v1, 0))
+    ours = {name: parameter for name, parameter in everything(parameters_of("frankieone-v1").values())}
+
+    assert set(ours) == set(theirs) - {""}
+    assert {name for name, parameter in ours.items() if theirs[name] not in OUR_KINDS[parameter.type]} == set()
+
+
+def everything(parameters, at: str = ""):
+    """As `names_of`, and into the items of lists too."""
+    for parameter in parameters:
+        yield at + parameter.name, parameter
+        yield from everything(parameter.fields, f"{at}{parameter.name}.")
+
+
+def test_every_v1_field_has_a_name_of_its_own():
+    names = [name for name, _ in names_of(parameters_of("frankieone-v1"))]
+
+    assert len(names) == len(set(names)) > 80
+
+
+def test_the_sandbox_has_the_pages_shape_of_v1(v1):
+    def shape(given: Any) -> Any:
+        if isinstance(given, dict):
+            return {name: shape(inner) for name, inner in given.items()}
+        return [shape(given[0])] if isinstance(given, list) else given if isinstance(given, type) else type(given)
+
+    def loose(given: Any) -> Any:  # the sample's 123 does not say whether a fraction is meant
+        if isinstance(given, dict):
+            return {name: loose(inner) for name, inner in given.items()}
+        return [loose(given[0])] if isinstance(given, list) else int if given is float else given
+
+    assert loose(frankieone_v1_shape.REQUEST) == shape(printed(v1, 0))
+
+
+async def test_the_v1_pages_sample_request_is_taken_by_the_sandbox(v1):
+    sample = printed(v1, 0)
+    del sample["consent"], sample["entity"]["entityId"]
+    dated = {**sample["entity"]["dateOfBirth"], "dateOfBirth": "1987-11-02"}
+    sample["entity"]["dateOfBirth"] = dated
+
+    got = await asked(
+        lambda **keys: v1_provider(customer_id=PlainSecret(FRANKIE_CUSTOMER), **keys),
+        "frankieone",
+        request(sample, consent=True),
+    )
+
+    assert got.status == 200
+    body = json.loads(got.body)
+    assert set(body) == set(printed(v1, 1))
+    assert body["entity"]["entityId"] == ENTITY
+    assert body["entity"]["organisationData"] == sample["entity"]["organisationData"]
+
+
+def test_a_v1_request_has_nothing_that_the_page_has_not(v1):
+    theirs = kinds(printed(v1, 0))
+    sent = json.loads(v1_provider().build(NEW).body)
+
+    assert {name: kind for name, kind in kinds(sent).items() if theirs.get(name) is not kind} == {}
+
+
+def test_the_v1_pages_sample_answer_opens_a_session(v1):
+    sample = printed(v1, 1)
+
+    session = v1_provider().read(answer(200, sample), NEW, issued_at=NOW, now=NOW)
+
+    assert isinstance(session, Session)
+    assert (session.token, session.vendor, session.sms_sent) == ("41cf9401f0f889616bef", "OCRLabs", True)
+    # An address without a scheme: kept, and never a link.
+    assert session.vendor_parameters == {"tokenURL": "example1.com"}
+    assert https_link(session.vendor_parameters["tokenURL"], ("example1.com",)) is None
+    assert session.link == "https://verify.example.com/start#token=41cf9401f0f889616bef"

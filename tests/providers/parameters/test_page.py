@@ -1,0 +1,46 @@
+"""docs/providers/parameters.md says what the tables say."""
+
+from pathlib import Path
+
+import pytest
+
+from worker.providers.parameters import Parameter, Type
+from worker.providers.parameters.reference import bounds, page
+from worker.providers.parameters.tables import TABLES, names_of
+
+PAGE = Path(__file__).parents[3] / "docs" / "providers" / "parameters.md"
+
+
+def test_the_page_is_what_the_tables_make():
+    assert PAGE.read_text(encoding="utf-8") == page(), "python -m worker.providers.parameters.reference writes it"
+
+
+@pytest.mark.parametrize("provider", TABLES)
+def test_each_parameter_of_each_form_has_a_line(provider):
+    parts = [part for part in PAGE.read_text(encoding="utf-8").split("\n## ") if part.startswith(f"`{provider}`")]
+
+    assert len(parts) == len(TABLES[provider])
+    for part, table in zip(parts, TABLES[provider], strict=True):
+        lines = [line for line in part.splitlines() if line.startswith("| `")]
+        names = [name for name, _ in names_of(table.parameters)]
+        assert [line.split("`")[1] for line in lines] == names
+
+
+@pytest.mark.parametrize(
+    ("parameter", "words"),
+    [
+        (Parameter("x", Type.TEXT, 1, 100, ascii=True), "text, 1 to 100 characters, ASCII"),
+        (Parameter("x", Type.TEXT, most=40, nullable=True), "text, at most 40 characters, or null"),
+        (Parameter("x", Type.INTEGER, 1), "a whole number, at least 1"),
+        (Parameter("x", Type.INTEGER, 0, 9, warn_below=5), "a whole number, 0 to 9, below 5 warned of"),
+        (Parameter("x", Type.LIST, 1, 32, items=5), "a list, each 1 to 32 characters, at most 5 items"),
+        (Parameter("x", Type.CHOICE, choices=("A", "B")), "`A` or `B`"),
+        (Parameter("x", Type.INTEGER, also=Type.TEXT), "a whole number or text"),
+        (
+            Parameter("x", Type.RECORDS, fields=(Parameter("a", Type.TEXT), Parameter("b", Type.TEXT))),
+            "a list of JSON objects with `a`, `b`",
+        ),
+    ],
+)
+def test_bounds_are_said_in_words(parameter, words):
+    assert bounds(parameter) == words

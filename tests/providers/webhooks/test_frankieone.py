@@ -1,0 +1,351 @@
+"""FrankieOne's webhooks: whether they are genuine, and what each function says, in all three editions."""
+
+import base64
+import hashlib
+import hmac
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.providers.webhooks.accounts import HOSTILE_BODIES, NOW, SECRET, WRONG, Webhooks, frankie
+from worker.domain.model.states import SessionState
+from worker.domain.verification.session_updates import Key, Result, SessionNews
+from worker.providers.account import AccountUnusable
+from worker.providers.registry import build_webhook_reader
+from worker.providers.webhooks import LARGEST, Delivery, Unreadable
+
+ENTITY = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77"
+REQUEST = "01JZX0Q2M7T4N8YB6C3D5F9HKV"
+PATH = (SECRET, REQUEST)
+STARTED, COMPLETED = SessionState.STARTED, SessionState.COMPLETED
+
+
+def body(function="RESULTS_RETRIEVED", result="SUCCESS", **more):
+    return {
+        "version": "2.0.0",
+        "entityId": ENTITY,
+        "function": function,
+        "functionResult": result,
+        "notificationType": "EVENT",
+        "requestId": REQUEST,
+        "message": "Results of Vita Sample",
+        **more,
+    }
+
+
+def read(said, reader=None):
+    return (reader or frankie()).read(Delivery(json.dumps(said).encode(), path=PATH))
+
+
+# The secret in the address
+
+
+def test_the_address_with_the_secret_is_genuine():
+    for path in (PATH, (SECRET,), (SECRET, REQUEST, "more")):
+        assert frankie().refuses(Delivery(b"{}", path=path), now=NOW) == ""
+
+
+@pytest.mark.parametrize(
+    "path", [(), ("",), (REQUEST,), (SECRET[:-1],), (SECRET + "x",), (SECRET.upper(),), (REQUEST, SECRET), ("\ud800",)]
+)
+def test_any_other_address_is_refused(path):
+    assert frankie().refuses(Delivery(b"{}", path=path), now=NOW) != ""
+
+
+def test_each_of_the_secrets_is_the_address_while_they_are_changed():
+    both = frankie(secret=("the-new-unguessable-segment", SECRET))
+    for first in ("the-new-unguessable-segment", SECRET):
+        assert both.refuses(Delivery(b"{}", path=(first, REQUEST)), now=NOW) == ""
+    for path in ((), ("the-new-unguessable-segment" + SECRET,), (REQUEST, SECRET), ("",)):
+        assert both.refuses(Delivery(b"{}", path=path), now=NOW) != ""
+
+
+def test_without_secret_and_key_no_webhook_is_taken():
+    with pytest.raises(AccountUnusable) as raised:
+        build_webhook_reader(Webhooks("frankieone-v1", name="au"))
+    assert raised.value.key == "webhook_secret"
+
+
+def test_a_body_that_is_too_large_is_refused():
+    assert frankie().refuses(Delivery(b"a" * (LARGEST + 1), path=PATH), now=NOW) == "it is too large"
+
+
+# The token
+
+PRIVATE = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+HASHES = {"RS256": hashes.SHA256(), "RS384": hashes.SHA384(), "RS512": hashes.SHA512()}
+
+
+def pem(private) -> str:
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return private.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
+
+
+PUBLIC = pem(PRIVATE)
+
+
+def part(value) -> str:
+    raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def token(claims=None, *, head=None, key=PRIVATE, alg="RS256"):
+    claims = {"exp": NOW.timestamp() + 60} if claims is None else claims
+    signed = f"{part(head or {'alg': alg, 'typ': 'JWT'})}.{part(claims)}"
+    return f"{signed}.{part(key.sign(signed.encode(), padding.PKCS1v15(), HASHES[alg]))}"
+
+
+def refused(value, *, header="authorization", reader=None, path=(REQUEST,)):
+    reader = reader or frankie(secret=None, jwt_key=PUBLIC)
+    return reader.refuses(Delivery(b"{}", {header: value}, path), now=NOW)
+
+
+@pytest.mark.parametrize("alg", HASHES)
+def test_a_token_of_the_configured_key_is_genuine(alg):
+    assert refused(f"Bearer {token(alg=alg)}") == ""
+    assert refused(token(alg=alg)) == ""
+
+
+def test_the_header_may_have_any_name_since_only_the_signer_can_sign():
+    assert refused(token(), header="x-frankie-signature") == ""
+
+
+def test_a_token_beside_one_of_somebody_else_is_found():
+    reader = frankie(secret=None, jwt_key=PUBLIC)
+    headers = {"x-proxy-token": token(key=OTHER), "authorization": f"Bearer {token()}"}
+    assert reader.refuses(Delivery(b"{}", headers), now=NOW) == ""
+
+
+def test_each_of_the_keys_makes_good_tokens_while_they_are_changed():
+    both = frankie(secret=None, jwt_key=(pem(OTHER), PUBLIC))
+    for key in (PRIVATE, OTHER):
+        assert refused(token(key=key), reader=both) == ""
+    assert refused(token({"exp": NOW.timestamp() - 61}), reader=both) == "it has expired"
+    stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    assert refused(token(key=stranger), reader=both) == "its signature is of no key of the account"
+    with pytest.raises(AccountUnusable):
+        frankie(secret=None, jwt_key=(PUBLIC, "no key"))
+
+
+def test_what_proxies_add_is_not_taken_for_tokens():
+    reader = frankie(secret=None, jwt_key=PUBLIC)
+    hosts = {"host": "hooks.example.com", "x-forwarded-host": "hooks.example.org", "x-forwarded-server": "a.b.c"}
+    copies = {f"x-copy-{number}": token(key=OTHER) for number in range(3)}
+    headers = {**hosts, "x-version": "1.2.3", **copies, "authorization": f"Bearer {token()}"}
+    assert reader.refuses(Delivery(b"{}", headers), now=NOW) == ""
+
+
+def hmac_token(alg="HS256"):
+    """The known confusion: the public key, which everybody may have, taken for a secret."""
+    key = PUBLIC.encode()
+    signed = f"{part({'alg': alg})}.{part({'exp': NOW.timestamp() + 60})}"
+    return f"{signed}.{part(hmac.new(key, signed.encode(), hashlib.sha256).digest())}"
+
+
+FORGED = {
+    "none": f"{part({'alg': 'none'})}.{part({})}.",
+    "none, with something": f"{part({'alg': 'none'})}.{part({})}.{part(b'x')}",
+    "None": token(head={"alg": "None"}),
+    "the public key as a secret": hmac_token(),
+    "the public key as RS256's secret": hmac_token("RS256"),
+    "another algorithm": token(head={"alg": "PS256"}),
+    "no algorithm": token(head={"typ": "JWT"}),
+    "an algorithm that is a list": token(head={"alg": ["RS256"]}),
+    "another hash than said": token(head={"alg": "RS512"}, alg="RS256"),
+    "another key": token(key=OTHER),
+    "a key it brings along": token(head={"alg": "RS256", "jwk": {"kty": "RSA"}}, key=OTHER),
+    "something it must be understood": token(head={"alg": "RS256", "crit": ["b64"], "b64": False}),
+    "changed claims": ".".join([token().split(".")[0], part({"exp": 9e9}), token().split(".")[2]]),
+    "two parts": ".".join(token().split(".")[:2]),
+    "five parts": token() + ".a.b",
+    "no JSON": f"{part(b'x')}.{part(b'y')}.{part(b'z')}",
+    "no object": f"{part([])}.{part({})}.{part(b'z')}",
+    "half JSON": f"{part(b'{{')}.{part({})}.{part(b'z')}",
+    "too long": token({"a": "a" * 9000}),
+    "nothing": "",
+    "text": "Bearer of bad news",
+    "odd base64": "a.a.a",
+    "half a pair": "\ud800.\ud800.\ud800",
+}
+
+
+@pytest.mark.parametrize("value", FORGED.values(), ids=FORGED)
+def test_a_forged_token_is_refused(value):
+    reason = refused(value)
+    assert reason
+    assert len(reason) < 80
+
+
+@pytest.mark.parametrize(
+    ("claims", "good"),
+    [
+        ({"exp": 60}, True),
+        ({"exp": -30}, True),  # clocks differ
+        ({"exp": -61}, False),
+        ({"nbf": 30}, True),
+        ({"nbf": 61}, False),
+        ({"nbf": -9999, "exp": 9999}, True),
+        ({}, True),
+    ],
+)
+def test_a_token_counts_while_it_says_so(claims, good):
+    seconds = {name: NOW.timestamp() + value for name, value in claims.items()}
+    assert (refused(token(seconds)) == "") is good
+
+
+@pytest.mark.parametrize("value", [None, True, "2027-01-01", [], {}])
+@pytest.mark.parametrize("name", ["exp", "nbf"])
+def test_a_time_that_is_none_makes_no_good_token(name, value):
+    assert refused(token({name: value}))
+
+
+def test_where_both_are_configured_both_are_asked_for():
+    both = frankie(jwt_key=PUBLIC)
+    assert refused(token(), reader=both, path=PATH) == ""
+    assert refused(token(), reader=both, path=(REQUEST,))
+    assert refused(token(key=OTHER), reader=both, path=PATH)
+    assert both.refuses(Delivery(b"{}", path=PATH), now=NOW)
+
+
+def private_pem() -> str:
+    form, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return PRIVATE.private_bytes(serialization.Encoding.PEM, form, none).decode()
+
+
+NO_KEYS = {
+    "text": "no key",
+    "broken": "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+    "elliptic": pem(ec.generate_private_key(ec.SECP256R1())),
+    "short": pem(rsa.generate_private_key(public_exponent=65537, key_size=1024)),  # noqa: S505  # to be refused
+    "private": private_pem(),
+}
+
+
+@pytest.mark.parametrize("key", NO_KEYS.values(), ids=NO_KEYS)
+def test_a_key_that_is_no_good_rsa_public_key_stops_the_start(key):
+    with pytest.raises(AccountUnusable) as raised:
+        frankie(secret=None, jwt_key=key)
+    assert raised.value.key == "jwt_key"
+    assert "AAAA" not in str(raised.value)
+
+
+@settings(max_examples=60)
+@given(st.text(max_size=60), st.dictionaries(st.sampled_from(["exp", "nbf", "alg"]), st.floats() | st.text(max_size=5)))
+def test_no_token_raises(value, claims):
+    assert refused(value)
+    signed = f"{part({'alg': 'RS256', **claims})}.{part(claims)}"
+    refused(f"{signed}.{part(PRIVATE.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}")
+
+
+# What the functions say
+
+NO_CHANGE = (None, None, False, False)
+RESULTS_THERE = (COMPLETED, Result.UNKNOWN, True, False)
+READ = (STARTED, None, False, False)
+MEANINGS = {
+    ("TOKEN_REQUESTED", "SUCCESS"): NO_CHANGE,
+    ("IDVTokenRequested", "SUCCESS"): NO_CHANGE,
+    ("TOKEN_REQUESTED", "FAILED"): NO_CHANGE,
+    ("TOKEN_ERROR", "FAILED"): NO_CHANGE,
+    ("ONB_URL_GENERATED", "SUCCESS"): NO_CHANGE,
+    ("OnbTokenRequested", "COMPLETED"): NO_CHANGE,
+    ("OCR_PROCESSED", "SUCCESS"): READ,
+    ("IDVOCRProcessing", "SUCCESS"): READ,
+    ("OCR_PROCESSED", "FAILURE"): READ,
+    ("OCR_ERROR", "FAILED"): READ,
+    ("RESULTS_RETRIEVED", "SUCCESS"): RESULTS_THERE,
+    ("IDVResultsRetrieved", "SUCCESS"): RESULTS_THERE,
+    ("IDVResultsRetrieved", "COMPLETED"): RESULTS_THERE,
+    ("RESULTS_RETRIEVED", "FAILED"): (STARTED, None, False, True),
+    ("RESULTS_ERROR", "FAILED"): (STARTED, None, False, True),
+    ("RESULTS_ERROR", "SUCCESS"): (STARTED, None, False, True),
+    ("WorkflowComplete", "SUCCESS"): RESULTS_THERE,
+    ("WORKFLOW_COMPLETE", "SUCCESS"): RESULTS_THERE,
+    ("WorkflowComplete", "FAILURE"): (None, None, False, True),
+    ("WORKFLOW_ERROR", "ERROR"): (None, None, False, True),
+    ("EntityStatusChanged", "SUCCESS"): NO_CHANGE,
+    ("EntityRiskChanged", "SUCCESS"): NO_CHANGE,
+    ("EntityProfileUpdated", "SUCCESS"): NO_CHANGE,
+    ("EntityAssigneeChanged", "SUCCESS"): NO_CHANGE,
+    ("EntityStatusChange", "COMPLETED"): NO_CHANGE,
+    ("EntityProfileChange", "COMPLETED"): NO_CHANGE,
+    ("UpdateCheckEntity", "COMPLETED"): NO_CHANGE,
+    ("entity.create", "COMPLETED"): NO_CHANGE,
+    ("OfNextYear", "SUCCESS"): NO_CHANGE,
+    ("OfNextYear", "FAILED"): NO_CHANGE,
+}
+
+
+@pytest.mark.parametrize(("said", "meaning"), MEANINGS.items(), ids=lambda value: "-".join(map(str, value)))
+@pytest.mark.parametrize("provider", ["frankieone-v1", "frankieone-v2"])
+def test_each_function_means_what_the_table_says(said, meaning, provider):
+    news = read(body(*said), frankie(provider))
+    assert (news.state, news.result, news.final, news.alert) == meaning
+
+
+@pytest.mark.parametrize("result", ["", None, "success!", "OK", 1, True])
+def test_whatever_is_no_success_is_an_error(result):
+    assert read(body("RESULTS_RETRIEVED", result)).state is STARTED
+
+
+def test_it_names_the_entity_and_then_the_customer():
+    assert read(body(entityCustomerReference="c-0001")).match == (
+        (Key.ENTITY_ID, ENTITY),
+        (Key.CUSTOMER_REFERENCE, "c-0001"),
+    )
+
+
+def test_it_happened_no_earlier_than_its_request_was_made():
+    # Crockford's base 32, by hand: 01JZX0Q2M7 is 1752229906 s and 567 ms.
+    digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+    milliseconds = 0
+    for letter in REQUEST[:10]:
+        milliseconds = milliseconds * 32 + digits.index(letter)
+    expected = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+    assert read(body()).happened_at == expected
+    assert expected.year == 2025
+
+
+@pytest.mark.parametrize("value", [*WRONG, "Z" * 26, "0" * 26, REQUEST.lower(), "ILOU" * 6 + "00", REQUEST + "0"])
+def test_a_request_id_of_another_kind_tells_no_time(value):
+    assert read(body(requestId=value)).happened_at is None
+
+
+def test_its_message_is_not_kept():
+    news = read(body("RESULTS_ERROR", "FAILED", extraData=[{"kvpKey": "name", "kvpValue": "Vita"}]))
+    kept = repr([getattr(news, name) for name in SessionNews.__dataclass_fields__])
+    assert "Vita" not in kept
+    assert ENTITY not in repr(news)
+
+
+# Whatever is sent
+
+
+@pytest.mark.parametrize("raw", HOSTILE_BODIES.values(), ids=HOSTILE_BODIES)
+def test_what_cannot_be_read_is_answered_400_so_that_it_is_not_repeated(raw):
+    said = frankie().read(Delivery(raw, path=PATH))
+    assert isinstance(said, SessionNews | Unreadable)
+    if isinstance(said, Unreadable):
+        assert said.status == 400
+    else:
+        assert (said.state, said.match) == (None, ())
+
+
+def test_the_hostile_ones_are_told_apart():
+    unreadable = {name for name, raw in HOSTILE_BODIES.items() if isinstance(frankie().read(Delivery(raw)), Unreadable)}
+    assert {"empty", "no object", "html", "no UTF-8", "nan", "deep", "said twice", "too large"} <= unreadable
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+def test_wrong_types_anywhere_are_no_result(wrong):
+    for name in body():
+        said = read(body(**{name: wrong}))
+        assert isinstance(said, SessionNews)
+        if name in ("function", "functionResult"):
+            assert said.state is not COMPLETED

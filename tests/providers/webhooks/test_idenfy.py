@@ -1,0 +1,407 @@
+"""iDenfy's webhooks: whether they are genuine, and what each event and status says of the session."""
+
+import json
+import shutil
+import subprocess
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.providers.webhooks.accounts import (
+    HOSTILE_BODIES,
+    KEY,
+    NOW,
+    OLD_KEY,
+    WRONG,
+    Webhooks,
+    hex_hmac,
+    idenfy,
+    read,
+    signed,
+)
+from worker.domain.model.states import SessionState
+from worker.domain.verification.session_updates import Key, Result, SessionNews
+from worker.providers.account import AccountUnusable
+from worker.providers.registry import build_webhook_reader
+from worker.providers.webhooks import LARGEST, Delivery, Unreadable
+
+KYC, KYB = idenfy("idenfy-kyc"), idenfy("idenfy-kyb")
+COMPLETED, FAILED = SessionState.COMPLETED, SessionState.FAILED
+STARTED, EXPIRED = SessionState.STARTED, SessionState.EXPIRED
+AUTO, MANUAL, LEGACY = "IDENTIFICATION_AUTO_FINISHED", "IDENTIFICATION_MANUAL_FINISHED", "IDENTIFICATION"
+
+
+def body(overall="APPROVED", *, final=True, **more):
+    return {
+        "final": final,
+        "platform": "MOBILE",
+        "status": {"overall": overall, "fraudTags": [], "mismatchTags": [], "autoFace": "FACE_MATCH"},
+        "data": {"docFirstName": "VITA", "docLastName": "SAMPLE", "docNumber": "X0001"},
+        "fileUrls": {"FRONT": "https://files.example.com/front.png?signature=1"},
+        "AML": [{"data": [{"name": "Vita", "surname": "Sample"}]}],
+        "scanRef": "5f8a0d0e-3a11-4f0e-9a55-1c1b5b1f3a10",
+        "externalRef": "0f8fad5bd9cb469fa16570867728950e",
+        "clientId": "c-0001",
+        "companyId": "",
+        "beneficiaryId": "",
+        "startTime": 1795161500,
+        "finishTime": 1795161600,
+        "clientIp": "192.0.2.7",
+        **more,
+    }
+
+
+# Genuine or not
+
+
+def test_the_published_vector_is_genuine():
+    vector = "add853b103fbcc936a194f9eb15e29c4ff08af6e47d5d1bca4f20218e31e4fff"
+    assert idenfy("idenfy-kyc", "k").refuses(Delivery(b"{}", {"idenfy-signature": vector}), now=NOW) == ""
+    assert hex_hmac("k", b"{}") == vector
+
+
+@given(st.binary(max_size=300), st.text(st.characters(codec="ascii"), min_size=1, max_size=64))
+def test_what_is_signed_by_the_definition_of_hmac_is_genuine(raw, key):
+    assert idenfy("idenfy-kyc", key).refuses(Delivery(raw, {"idenfy-signature": hex_hmac(key, raw)}), now=NOW) == ""
+
+
+def test_any_of_several_keys_will_do_while_they_are_rotated():
+    both = idenfy("idenfy-kyc", KEY, OLD_KEY)
+    assert both.refuses(signed(b"{}", key=OLD_KEY), now=NOW) == ""
+    assert both.refuses(signed(b"{}", key=KEY), now=NOW) == ""
+    assert idenfy("idenfy-kyc", KEY).refuses(signed(b"{}", key=OLD_KEY), now=NOW) != ""
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"idenfy-signature": ""},
+        {"idenfy-signature": "0" * 64},
+        {"idenfy-signature": "é" * 64},
+        {"idenfy-signature": "\ud800"},
+        {"idenfy-signature": hex_hmac(KEY, b"{}")[:-1]},
+        {"idenfy-signature": hex_hmac(KEY, b"{}") + "0"},
+        {"idenfy-signature": hex_hmac(KEY, b"{}").upper()},
+        {"idenfy-signature": hex_hmac(KEY, b"{ }")},
+    ],
+)
+def test_a_forged_one_is_refused(headers):
+    assert KYC.refuses(Delivery(b"{}", headers), now=NOW) != ""
+
+
+def test_one_changed_byte_is_refused():
+    raw = json.dumps(body("DENIED")).encode()
+    delivery = signed(raw)
+    changed = Delivery(raw.replace(b"DENIED", b"DENIES"), delivery.headers)
+    assert KYC.refuses(delivery, now=NOW) == ""
+    assert KYC.refuses(changed, now=NOW) != ""
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_hashed():
+    assert KYC.refuses(signed(b"a" * (LARGEST + 1)), now=NOW) == "it is too large"
+
+
+@pytest.mark.parametrize("provider", ["idenfy-kyc", "idenfy-kyb"])
+def test_without_a_key_no_webhook_is_taken(provider):
+    with pytest.raises(AccountUnusable) as raised:
+        build_webhook_reader(Webhooks(provider))
+    assert raised.value.key == "webhook_keys"
+
+
+# What a verification's events say
+
+VERDICTS = {
+    "APPROVED": (COMPLETED, Result.APPROVED),
+    "SUSPECTED": (COMPLETED, Result.SUSPECTED),
+    "DENIED": (FAILED, Result.DENIED),
+    "REVIEWING": (STARTED, Result.REVIEW),
+    "ACTIVE": (None, None),
+    "EXPIRED": (EXPIRED, None),
+    "EXPIRED-DELETED": (EXPIRED, None),
+    "DELETED": (FAILED, None),
+    "ARCHIVED": (FAILED, None),
+    "SOMETHING_NEW": (None, None),
+}
+
+
+@pytest.mark.parametrize("event", [AUTO, MANUAL, "IDENTIFICATION_RESUBMITTED", LEGACY, None])
+@pytest.mark.parametrize(("overall", "meaning"), VERDICTS.items())
+def test_a_final_event_means_what_its_status_says(event, overall, meaning):
+    news = read(KYC, body(overall), event)
+    assert (news.state, news.result) == meaning
+    assert news.final
+    assert news.alert == (overall == "SOMETHING_NEW")
+
+
+@pytest.mark.parametrize("event", [AUTO, MANUAL, "IDENTIFICATION_RESUBMITTED", LEGACY, None])
+@pytest.mark.parametrize("overall", ["APPROVED", "DENIED", "SUSPECTED", "REVIEWING", "NEW"])
+def test_an_event_that_is_not_final_is_in_review_whatever_its_status(event, overall):
+    news = read(KYC, body(overall, final=False), event)
+    assert (news.state, news.result, news.final) == (STARTED, Result.REVIEW, False)
+
+
+def test_the_legacy_event_tells_expiry_without_being_final():
+    assert read(KYC, body("EXPIRED", final=False), LEGACY).state is EXPIRED
+    assert read(KYC, body("EXPIRED", final=False), AUTO).state is STARTED
+
+
+@pytest.mark.parametrize("final", [True, False, None])
+@pytest.mark.parametrize("overall", VERDICTS)
+def test_an_expiry_uses_a_verdict_where_there_is_one(overall, final):
+    said = body(overall)
+    said["final"] = final
+    news = read(KYC, said, "IDENTIFICATION_EXPIRED")
+    decided = overall in ("APPROVED", "SUSPECTED", "DENIED")
+    assert (news.state, news.result) == (VERDICTS[overall] if decided else (EXPIRED, None))
+    assert news.final is decided
+
+
+@pytest.mark.parametrize("final", [True, False])
+def test_a_cancelled_one_has_failed_and_says_why(final):
+    news = read(KYC, body("ACTIVE", final=final), "IDENTIFICATION_CANCELLED")
+    assert (news.state, news.result, news.final) == (FAILED, None, final)
+    assert "cancelled" in news.note
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        "DOCUMENT_EXPIRATION",
+        "VIDEO_CALL_FINISHED",
+        "AML_MONITORING",
+        "AML_MONITORING_EXPIRATION",
+        "BANK_VERIFICATION",
+        "BANK_CARD_VERIFICATION_COMPLETED",
+        "FACIAL_AUTHENTICATION",
+        "AGE_ESTIMATION",
+        "ACCOUNT_CHECK",
+        "COMPANY_REVIEW",
+        "A_NAME_OF_NEXT_YEAR",
+    ],
+)
+def test_other_events_change_nothing(event):
+    news = read(KYC, body("DENIED"), event)
+    assert (news.state, news.result, news.match) == (None, None, ())
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("ID VERIFICATION AUTO FINISHED", AUTO),
+        ("ID_VERIFICATION_MANUAL_FINISHED", MANUAL),
+        ("identification_auto_finish", AUTO),
+        ("ID VERIFICATION EXPIRED", "IDENTIFICATION_EXPIRED"),
+        ("IDENTIFICATION_CANCELED", "IDENTIFICATION_CANCELLED"),
+        ("Id Verification  Canceled", "IDENTIFICATION_CANCELLED"),
+        ("ID VERIFICATION", LEGACY),
+        (" IDENTIFICATION ", LEGACY),
+        ("", LEGACY),
+    ],
+)
+def test_each_edition_of_a_name_is_the_same_event(written, meant):
+    assert read(KYC, body(), written).event == meant
+
+
+def test_it_names_the_session_three_ways_in_their_order():
+    assert read(KYC, body(), AUTO).match == (
+        (Key.SCAN_REF, "5f8a0d0e-3a11-4f0e-9a55-1c1b5b1f3a10"),
+        (Key.EXTERNAL_REF, "0f8fad5bd9cb469fa16570867728950e"),
+        (Key.CLIENT_ID, "c-0001"),
+    )
+    assert read(KYC, body(externalRef=None, scanRef=7), AUTO).match == ((Key.CLIENT_ID, "c-0001"),)
+
+
+def test_an_owner_of_a_company_is_not_taken_for_the_customer():
+    news = read(KYC, body(companyId="k1", beneficiaryId="b1"), AUTO)
+    assert [key for key, _ in news.match] == [Key.SCAN_REF]
+
+
+def test_it_happened_when_the_customer_finished():
+    assert read(KYC, body(), AUTO).happened_at == datetime.fromtimestamp(1795161600, UTC)
+    assert read(KYC, body(finishTime=None), AUTO).happened_at == datetime.fromtimestamp(1795161500, UTC)
+
+
+@pytest.mark.parametrize("value", [*WRONG, 1795161600000, "1795161600", 10**400])
+def test_a_time_that_is_none_is_left_out(value):
+    assert read(KYC, body(finishTime=value, startTime=value), AUTO).happened_at is None
+
+
+def test_a_manual_verdict_weighs_more_than_an_automatic_one_of_the_same_time():
+    assert read(KYC, body(), MANUAL).weight > read(KYC, body(), AUTO).weight
+
+
+def test_nothing_personal_of_it_is_kept_or_shown():
+    news = read(KYC, body(), AUTO)
+    kept = repr([getattr(news, name) for name in SessionNews.__dataclass_fields__])
+    for value in ("VITA", "Vita", "SAMPLE", "X0001", "files.example.com", "192.0.2.7"):
+        assert value not in kept
+    assert "c-0001" not in repr(news)
+    assert "5f8a0d0e" not in repr(news)
+
+
+# What a company's events say
+
+SUBMIT = {
+    "id": "66d07d0c9f1b",
+    "clientId": "c-77",
+    "externalRef": "job-77",
+    "submissionTime": "2026-11-20T07:59:00Z",
+    "soleProprietor": False,
+}
+REVIEW = {
+    "id": "66d07d0c9f1b",
+    "companyName": "Paper Harbour Ltd",
+    "registrationNumber": "302000001",
+    "approvalStatus": "APPROVED",
+    "denyReason": "Ms Sample could not be found",
+    "clientId": "c-77",
+    "externalRef": "job-77",
+}
+INFO = {
+    "companyId": "66d07d0c9f1b",
+    "token": "0a1b2c3d4e5f60718293a4b5c6d7e8f901234567",
+    "date": "2026-11-20T07:59:00Z",
+    "email": "vita@example.com",
+    "manager": {"id": 1, "name": "Ona", "surname": "Invented", "email": "ona@example.com"},
+    "status": "REQUESTED",
+}
+
+
+def test_a_form_that_was_handed_in_is_in_review_and_tells_the_company():
+    news = read(KYB, SUBMIT, "COMPANY_SUBMIT")
+    assert (news.state, news.result, news.final) == (STARTED, Result.REVIEW, False)
+    assert news.company_id == "66d07d0c9f1b"
+    assert news.happened_at == datetime(2026, 11, 20, 7, 59, tzinfo=UTC)
+    assert news.match == (
+        (Key.EXTERNAL_REF, "job-77"),
+        (Key.COMPANY_ID, "66d07d0c9f1b"),
+        (Key.CLIENT_ID, "c-77"),
+    )
+
+
+def test_the_edition_without_the_companys_id_is_read_as_well():
+    news = read(KYB, {name: value for name, value in SUBMIT.items() if name != "id"}, "COMPANY_SUBMIT")
+    assert (news.state, news.company_id) == (STARTED, "")
+
+
+@pytest.mark.parametrize(
+    ("status", "meaning"),
+    [
+        ("APPROVED", (COMPLETED, Result.APPROVED, True, False)),
+        ("DENIED", (FAILED, Result.DENIED, True, False)),
+        (None, (STARTED, Result.REVIEW, False, False)),
+        ("PENDING", (None, None, False, True)),
+        (7, (None, None, False, True)),
+    ],
+)
+def test_a_review_means_what_its_status_says(status, meaning):
+    news = read(KYB, {**REVIEW, "approvalStatus": status}, "COMPANY_REVIEW")
+    assert (news.state, news.result, news.final, news.alert) == meaning
+    assert "Sample" not in repr([getattr(news, name) for name in SessionNews.__dataclass_fields__])
+
+
+def test_another_body_under_a_name_that_is_not_signed_says_nothing():
+    """Both endpoints may have one key, and the header that names the event is not signed."""
+    verified = {"final": True, "status": {"overall": "APPROVED"}, "scanRef": "s-1", "clientId": "c-77"}
+    news = read(KYB, verified, "COMPANY_REVIEW")
+    assert (news.state, news.company_id, news.alert) == (None, "", False)
+    for event in (None, AUTO, "IDENTIFICATION_EXPIRED", "IDENTIFICATION_CANCELLED"):
+        for body in (REVIEW, SUBMIT, INFO):
+            news = read(KYC, body, event)
+            assert (news.state, news.alert) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("status", "meaning"),
+    [
+        ("REQUESTED", (STARTED, False)),
+        ("CANCELED", (STARTED, False)),
+        ("EXPIRED", (EXPIRED, False)),
+        ("LOST", (None, True)),
+    ],
+)
+def test_a_request_for_more_is_found_by_its_token_or_company(status, meaning):
+    news = read(KYB, {**INFO, "status": status}, "COMPANY_INFO_REQUEST")
+    assert (news.state, news.alert) == meaning
+    assert news.match == ((Key.TOKEN, INFO["token"]), (Key.COMPANY_ID, INFO["companyId"]))
+    kept = repr([getattr(news, name) for name in SessionNews.__dataclass_fields__ if name != "match"])
+    assert "example.com" not in kept
+    assert INFO["token"] not in repr(news)
+
+
+def test_that_an_approved_company_is_due_again_is_no_news_of_its_link():
+    news = read(KYB, {"id": "66d07d0c9f1b", "expirationStatus": "EXPIRED"}, "COMPANY_EXPIRATION")
+    assert (news.state, news.alert) == (None, True)
+
+
+@pytest.mark.parametrize(
+    "event", ["COMPANY_DELETE", "COMPANY_AML_REVIEW", "GOV_ORDERED_DOCUMENT", "SOS_REPORT", AUTO, "", "NEXT_YEARS"]
+)
+def test_other_events_of_a_company_change_nothing(event):
+    assert read(KYB, {**REVIEW, "companyId": "66d07d0c9f1b"}, event).state is None
+
+
+# Whatever is sent
+
+
+@pytest.mark.parametrize("raw", HOSTILE_BODIES.values(), ids=HOSTILE_BODIES)
+@pytest.mark.parametrize("event", [AUTO, "COMPANY_REVIEW", "COMPANY_INFO_REQUEST", None])
+def test_hostile_bytes_are_read_without_a_word_of_them(raw, event):
+    for reader in (KYC, KYB):
+        said = reader.read(signed(raw, event=event))
+        assert isinstance(said, SessionNews | Unreadable)
+        if isinstance(said, Unreadable):
+            assert said.status == 200
+            assert len(said.reason) < 80
+
+
+@pytest.mark.parametrize("raw", [HOSTILE_BODIES["said twice"], HOSTILE_BODIES["twice within"]])
+def test_a_field_that_is_said_twice_decides_nothing(raw):
+    assert isinstance(KYC.read(signed(raw, event=AUTO)), Unreadable)
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+def test_wrong_types_anywhere_are_no_verdict(wrong):
+    for name in body():
+        said = read(KYC, {**body(), name: wrong}, AUTO)
+        assert isinstance(said, SessionNews)
+    assert read(KYC, {**body(), "final": wrong}, AUTO).final is (wrong is True)
+    assert read(KYC, {**body(), "status": wrong}, AUTO).state is None
+    assert read(KYC, {**body(), "status": {"overall": wrong}}, AUTO).state is None
+    for event, usual in (("COMPANY_SUBMIT", SUBMIT), ("COMPANY_REVIEW", REVIEW), ("COMPANY_INFO_REQUEST", INFO)):
+        for name in usual:
+            assert isinstance(read(KYB, {**usual, name: wrong}, event), SessionNews)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=40)
+@given(
+    st.sampled_from([AUTO, MANUAL, LEGACY, "IDENTIFICATION_EXPIRED", "COMPANY_REVIEW", "COMPANY_INFO_REQUEST"]),
+    st.fixed_dictionaries({}, optional={name: JSON for name in {**body(), **REVIEW, **INFO}}),
+    st.text(max_size=80),
+)
+def test_no_body_raises(event, said, name):
+    raw = json.dumps(said).encode("utf-8", "surrogatepass")
+    for reader in (KYC, KYB):
+        assert isinstance(reader.read(signed(raw, event=event)), SessionNews | Unreadable)
+        assert isinstance(reader.read(signed(raw, event=name)), SessionNews | Unreadable)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"final": true, "data": {"docFirstName": "\xc5\xbd"}}', b" " * 70_000])
+def test_the_signature_is_what_openssl_makes_of_the_raw_bytes(body):
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    made = subprocess.run([openssl, "dgst", "-sha256", "-hmac", KEY], input=body, capture_output=True, check=True)
+    headers = {"idenfy-signature": made.stdout.decode().rpartition("= ")[2].strip()}
+    assert idenfy("idenfy-kyc").refuses(Delivery(body, headers), now=NOW) == ""
+    assert idenfy("idenfy-kyc").refuses(Delivery(body + b" ", headers), now=NOW)

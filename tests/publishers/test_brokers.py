@@ -1,0 +1,139 @@
+"""RabbitMQ and Redis as they are: what is told is there for who listens, and an outage is one reply in bounded time."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kombu import Connection
+
+from tests.conftest import NOON
+from tests.publishers.events import event, events
+from trials.servers import free_port
+from worker.domain.events.published import Happened, cloud_event
+from worker.publishers.bus import AmqpBus
+from worker.publishers.contract import Reply
+from worker.publishers.stream import RedisStream
+
+
+def tell(target, told, goes_on=lambda: True) -> list[Reply]:
+    return target.tell(told, clock=lambda: NOON, goes_on=goes_on)
+
+
+@pytest.fixture
+def exchange(amqp_url: str) -> Iterator[str]:
+    name = f"outbox-test-{uuid.uuid4().hex[:12]}"
+    yield name
+    with Connection(amqp_url) as connection:
+        connection.channel().exchange_delete(name)
+
+
+@pytest.fixture
+def bus(amqp_url: str, exchange: str) -> Iterator[AmqpBus]:
+    made = AmqpBus(amqp_url, exchange, declare=True)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def queue(amqp_url: str, bus: AmqpBus, exchange: str) -> Iterator[Any]:
+    """Binds a queue of the test's own to the exchange by a key; returns what it holds."""
+    assert tell(bus, [event(1)]) == [Reply(1, NOON)]  # declared; nobody listens yet
+    with Connection(amqp_url) as connection:
+        channel: Any = connection.channel()
+
+        class Bound:
+            name = ""
+
+            def bind(self, key: str) -> None:
+                self.name, _, _ = channel.queue_declare(durable=False, exclusive=True)
+                channel.queue_bind(self.name, exchange, key)
+
+            def all(self) -> list[Any]:
+                messages = []
+                while (message := channel.basic_get(self.name, no_ack=True)) is not None:
+                    messages.append(message)
+                return messages
+
+        yield Bound()
+
+
+def test_rabbitmq_routes_each_event_by_its_type(bus, queue):
+    queue.bind("job.*")
+    told = [event(2), event(3, kind=Happened.JOB_HELD.value), event(4, kind=Happened.JOB_FAILED.value)]
+    assert {reply.number for reply in tell(bus, told) if reply.problem is None} == {2, 3, 4}
+    held, failed = queue.all()
+    assert held.body.encode() == cloud_event(told[1])
+    assert held.properties["content_type"].startswith("application/cloudevents+json")
+    assert held.properties["delivery_mode"] == 2
+    assert held.properties["message_id"] == str(told[1].event_id)
+    assert json.loads(failed.body)["type"] == "job.failed"
+
+
+def test_a_lot_is_confirmed_as_a_whole_and_arrives_in_its_order(bus, queue):
+    queue.bind("#")
+    replies = tell(bus, events(300))
+    assert all(reply.problem is None for reply in replies)
+    assert len(replies) == 300
+    assert [json.loads(message.body)["data"]["job_id"] for message in queue.all()] == list(range(1, 301))
+
+
+def test_an_exchange_that_is_only_checked_must_be_there(amqp_url):
+    missing = AmqpBus(amqp_url, f"outbox-test-{uuid.uuid4().hex[:12]}", declare=False)
+    (reply,) = tell(missing, events(3))
+    missing.close()
+    assert reply.number == 1
+    assert reply.problem is not None
+    assert reply.problem.detail == "the broker is away (NotFound)"
+
+
+def test_a_connection_that_was_cut_is_made_anew(bus, queue):
+    queue.bind("#")
+    bus._connection.connection.transport.sock.shutdown(2)
+    (cut,) = tell(bus, events(3))
+    assert cut.problem is not None
+    assert cut.problem.unreachable
+    assert len(tell(bus, events(3))) == 3
+
+
+@pytest.mark.parametrize(
+    "make", [lambda url: AmqpBus(f"amqp://{url}", "x", declare=True), lambda url: RedisStream(f"redis://{url}", "x")]
+)
+def test_a_broker_that_is_not_there_is_one_reply_that_names_no_address(make):
+    port = free_port()
+    target = make(f"somebody:s3cret@127.0.0.1:{port}")
+    (reply,) = tell(target, events(20))
+    target.close()
+    assert reply.problem is not None
+    assert reply.problem.unreachable
+    assert not any(word in reply.problem.detail for word in ("s3cret", "somebody", str(port)))
+
+
+def test_a_redis_stream_has_each_event_in_order_for_whoever_reads_it(redis_url):
+    import redis
+
+    name = f"outbox-test-{uuid.uuid4().hex[:12]}"
+    target = RedisStream(redis_url, name)
+    told = events(30)
+    assert tell(target, told) == [Reply(one.number, NOON) for one in told]
+    target.close()
+    with redis.Redis.from_url(redis_url) as client:
+        rows: Any = client.xrange(name)
+        client.delete(name)
+    assert [row[b"event"] for _, row in rows] == [cloud_event(one) for one in told]
+    assert rows[0][1][b"type"] == b"session.issued"
+    assert rows[0][1][b"customer_id"] == b"C-1"
+
+
+def test_what_redis_does_not_take_is_not_taken_for_told(redis_url):
+    import redis
+
+    name = f"outbox-test-{uuid.uuid4().hex[:12]}"
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(name, "no stream")
+        target = RedisStream(redis_url, name)
+        replies = tell(target, events(2))
+        target.close()
+        client.delete(name)
+    assert all(reply.problem is not None and reply.problem.unreachable for reply in replies)

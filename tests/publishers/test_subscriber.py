@@ -1,0 +1,175 @@
+"""Subscribers as they are: quick, slow, hanging, elsewhere, talkative, and gone."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+from aiohttp import web
+
+from tests.conftest import NOON
+from tests.publishers.events import event, events
+from tests.publishers.listener import Handler, Listener
+from worker.domain.model.endings import Kind
+from worker.publishers.contract import Reply
+from worker.publishers.subscriber import ENOUGH, IN_FLIGHT, LONGEST_WAIT, HttpSubscriber
+from worker.settings import Secret
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[[Handler], Listener]]:
+    made: list[Listener] = []
+
+    def start(answer: Handler) -> Listener:
+        made.append(Listener(answer))
+        return made[-1]
+
+    yield start
+    for listener in made:
+        listener.close()
+
+
+def says(status: int, **headers: str) -> Handler:
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+    return answer
+
+
+def tell(listener: Listener, told=None, *, timeout=5.0, keys=("key",), goes_on=lambda: True) -> list[Reply]:
+    subscriber = HttpSubscriber(listener.url, [Secret(key) for key in keys], timeout=timedelta(seconds=timeout))
+    return subscriber.tell(told or [event(1)], clock=lambda: NOON, goes_on=goes_on)
+
+
+def test_an_event_that_is_answered_with_any_2xx_is_taken(listen):
+    for status in (200, 202, 204):
+        (reply,) = tell(listen(says(status)))
+        assert reply == Reply(1, NOON)
+
+
+def test_it_is_the_cloudevent_signed_with_each_key_by_the_standard(listen):
+    listener = listen(says(200))
+    raw = base64.b64encode(b"r" * 24).decode()
+    tell(listener, keys=("old-key", f"whsec_{raw}"))
+    ((headers, body),) = listener.got
+    told = json.loads(body)
+    assert headers["Content-Type"].startswith("application/cloudevents+json")
+    assert headers["webhook-id"] == told["id"]
+    assert headers["webhook-timestamp"] == str(int(NOON.timestamp()))
+    content = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    expected = [
+        f"v1,{base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()}"
+        for key in (b"old-key", b"r" * 24)
+    ]
+    assert headers["webhook-signature"] == " ".join(expected)
+
+
+@pytest.mark.parametrize("status", [400, 404, 500, 502])
+def test_any_other_answer_is_repeated(listen, status):
+    (reply,) = tell(listen(says(status)))
+    assert reply.problem is not None
+    assert reply.problem.kind is Kind.TRANSIENT
+    assert reply.problem.detail == f"HTTP {status}"
+
+
+def test_one_who_is_gone_is_told_of_it_never_again(listen):
+    (reply,) = tell(listen(says(410)))
+    assert reply.problem is not None
+    assert reply.problem.kind is Kind.BAD_INPUT
+
+
+def test_a_redirect_is_not_followed(listen):
+    listener = listen(says(301, Location="/elsewhere"))
+    (reply,) = tell(listener)
+    assert reply.problem is not None
+    assert "redirect" in reply.problem.detail
+    assert len(listener.got) == 1
+
+
+@pytest.mark.parametrize(("status", "asked", "waits"), [(429, "30", 30), (503, "30", 30), (429, "999999", None)])
+def test_a_wait_that_is_asked_for_is_kept_within_bounds(listen, status, asked, waits):
+    (reply,) = tell(listen(says(status, Retry_After=asked)))
+    assert reply.problem is not None
+    assert reply.problem.kind is Kind.RATE_LIMITED
+    assert reply.problem.retry_after == (timedelta(seconds=waits) if waits else LONGEST_WAIT)
+
+
+def test_one_who_hangs_is_given_up_by_the_time_out(listen):
+    never = asyncio.Event()
+
+    async def hang(_request: web.Request) -> web.StreamResponse:
+        await never.wait()
+        raise AssertionError
+
+    (reply,) = tell(listen(hang), timeout=0.1)
+    assert reply.problem is not None
+    assert reply.problem.kind is Kind.TRANSIENT
+    assert "time-out" in reply.problem.detail
+    assert not reply.problem.unreachable
+
+
+def test_a_body_without_an_end_does_not_matter(listen):
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=200)
+        await response.prepare(request)
+        while True:
+            await response.write(b"x" * 65536)
+
+    (reply,) = tell(listen(endless), timeout=20)
+    assert reply.problem is None
+
+
+def test_one_who_cannot_be_reached_is_asked_once(listen):
+    listener = listen(says(200))
+    listener.close = lambda close=listener.close: None  # closed here, and not by the fixture again
+    Listener.close(listener)
+    replies = tell(listener, events(50))
+    assert 1 <= len(replies) <= IN_FLIGHT
+    assert all(reply.problem is not None and reply.problem.unreachable for reply in replies)
+
+
+def test_one_who_is_down_is_not_asked_for_each_customer(listen):
+    listener = listen(says(500))
+    replies = tell(listener, events(100))
+    assert ENOUGH <= len(replies) < ENOUGH + IN_FLIGHT
+    assert len(listener.got) == len(replies)
+
+
+def test_one_failing_customer_does_not_keep_the_others_from_being_told(listen):
+    async def but_for_one(request: web.Request) -> web.StreamResponse:
+        number = json.loads(await request.read())["data"]["job_id"]
+        return web.Response(status=500 if number == 7 else 200)
+
+    replies = tell(listen(but_for_one), events(60))
+    assert len(replies) == 60
+    assert [reply.number for reply in replies if reply.problem is not None] == [7]
+
+
+def test_a_few_are_told_at_a_time(listen):
+    met = asyncio.Event()
+
+    async def together(_request: web.Request) -> web.StreamResponse:
+        if listener.at_once == IN_FLIGHT:
+            met.set()
+        await met.wait()
+        return web.Response()
+
+    listener = listen(together)
+    assert len(tell(listener, events(40), timeout=30)) == 40
+    assert listener.most_at_once == IN_FLIGHT
+
+
+def test_a_process_that_is_to_end_lets_go_of_one_who_hangs(listen):
+    never, ending = asyncio.Event(), threading.Event()
+
+    async def hang(_request: web.Request) -> web.StreamResponse:
+        ending.set()
+        await never.wait()
+        raise AssertionError
+
+    assert tell(listen(hang), timeout=600, goes_on=lambda: not ending.is_set()) == []

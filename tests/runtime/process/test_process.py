@@ -1,0 +1,149 @@
+"""The seam between a thread that runs tasks and the loop that does the work."""
+
+import asyncio
+import gc
+import threading
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.simulated.world import SETTINGS
+from worker.engine.opening import NotReady, Outdated
+from worker.foundation.keyring import new_key
+from worker.runtime.celery_tasks import TRY_SECONDS, Tries
+from worker.runtime.process import Process, current, existing, forget
+from worker.store.base.database import Database
+
+
+@pytest.fixture
+def configured(monkeypatch, tmp_path):
+    def configure(url):
+        text = SETTINGS.format(
+            url=url, limits=[], concurrency=2, on_unknown="hold", templates="", more="", sender="", route='["kyc"]'
+        )
+        (tmp_path / "onboarding.toml").write_text(text)
+        monkeypatch.setenv("ONBOARDING_CONFIG", str(tmp_path / "onboarding.toml"))
+        monkeypatch.setenv("KEY", new_key())
+        monkeypatch.setenv("SECRET", "00000000-0000-4000-8000-000000000000")
+
+    return configure
+
+
+def make(**more):
+    return Process(ring_invite=lambda *_: None, longest=timedelta(seconds=1), **more)
+
+
+def upgrade_to_a_newer_release(url):
+    database = Database(url)
+    with database.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    database.close()
+
+
+@pytest.fixture
+def process(configured, sqlite_url):
+    configured(sqlite_url)
+    process = make()
+    yield process
+    process.close()
+
+
+def test_a_database_that_was_not_migrated_is_not_worked_on(configured, tmp_path):
+    configured(f"sqlite:///{tmp_path / 'empty.db'}")
+    before = threading.active_count()
+    with pytest.raises(NotReady, match="onboard db upgrade"):
+        make()
+    assert threading.active_count() == before
+
+
+def test_a_process_that_starts_on_a_newer_schema_will_never_be_ready(configured, sqlite_url):
+    configured(sqlite_url)
+    upgrade_to_a_newer_release(sqlite_url)
+    with pytest.raises(Outdated, match="upgrade the worker"):
+        make()
+
+
+def test_a_process_whose_database_is_upgraded_meanwhile_says_so_once_and_takes_no_more(configured, sqlite_url):
+    configured(sqlite_url)
+    said = []
+    process = make(on_outdated=said.append, look_seconds=0.01)
+    try:
+        assert not process.wait_for(process.runner.is_stopped_within(0.1))
+        upgrade_to_a_newer_release(sqlite_url)
+        assert process.wait_for(process.runner.is_stopped_within(30))
+    finally:
+        process.close()
+    assert len(said) == 1
+    assert "9999" in said[0]
+
+
+def test_bells_in_quick_succession_are_one_try_of_a_process_that_is_not_ready():
+    tries = Tries()
+    tries.begin(0.0)
+    tries.failed(NotReady("the database is away"), 0.0)
+    with pytest.raises(NotReady, match="away"):
+        tries.begin(TRY_SECONDS - 0.1)
+    tries.begin(TRY_SECONDS)
+
+
+def test_an_outdated_process_does_not_try_again():
+    tries = Tries()
+    tries.failed(Outdated("upgrade the worker"), 0.0)
+    with pytest.raises(Outdated):
+        tries.begin(1e6)
+
+
+def test_a_thread_gets_what_its_coroutine_came_to(process):
+    async def which():
+        return asyncio.get_running_loop()
+
+    async def bad():
+        raise ZeroDivisionError
+
+    assert process.wait_for(which()) is process.wait_for(which())
+    with pytest.raises(ZeroDivisionError):
+        process.wait_for(bad())
+
+
+def test_a_shift_is_served_on_the_loop_and_a_bell_for_it_finds_it_over(process):
+    assert process.wait_for(process.runner.serve("issue:kyc")) is False
+    assert not process.ring_here("issue:kyc")
+
+
+def test_closing_leaves_no_thread_behind(configured, sqlite_url):
+    configured(sqlite_url)
+    before = threading.active_count()
+    process = make()
+    assert threading.active_count() > before
+    process.stop()
+    process.close()
+    assert threading.active_count() == before
+
+
+def test_a_process_is_made_once_and_by_whoever_needs_it_first(process):
+    made = []
+
+    def once():
+        made.append(process)
+        return process
+
+    try:
+        assert current(once) is current(once) is existing() is process
+        assert made == [process]
+    finally:
+        assert forget() is process
+    assert existing() is None
+    assert forget() is None
+
+
+def test_a_process_that_cannot_be_made_leaves_nothing_behind(configured, sqlite_url, tmp_path):
+    configured(sqlite_url)
+    config = tmp_path / "onboarding.toml"
+    # An address that only the sender itself refuses, when the loop and its connections are there already.
+    config.write_text(config.read_text().replace("verify@example.com", "verify.@example.com"))
+    before = threading.active_count()
+    with pytest.raises(ValueError, match="expected a sender"):
+        make()
+    assert threading.active_count() == before
+    gc.collect()  # an HTTP session or a loop that was not closed says so now, which fails the test

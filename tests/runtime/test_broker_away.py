@@ -1,0 +1,129 @@
+"""Workers and beat while their broker goes away, or where it is not what they need: a Redis of the test's own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from tests.desk.desk import Desk, Played, customers, wait_until
+from tests.desk.own_redis import OwnRedis
+from worker.runtime.celery_settings import ISSUE, SWEEP
+from worker.sandbox.latency import Latency
+
+
+@pytest.fixture
+def played(play: Callable[..., Played]) -> Played:
+    """A provider that is slow enough for the broker to go away meanwhile."""
+    return play(latencies=(Latency(timedelta(seconds=1), "idenfy-kyc"),))
+
+
+@pytest.fixture
+def office(desk: Desk, own_redis: OwnRedis, make_postgresql: Callable[[], str]) -> Desk:
+    desk.secret("database", make_postgresql())
+    desk.secret("broker", own_redis.url)
+    desk.change('url = "sqlite:///onboarding.db"', 'url = { file = "secrets/database" }')
+    desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
+    assert desk.onboard("db", "upgrade").code == 0
+    return desk
+
+
+def state(office: Desk) -> str:
+    return str(office.onboard("status", "latest", "--json").facts["state"])
+
+
+def test_a_shift_that_outlasts_its_connection_to_the_broker_does_not_end_the_worker(
+    office: Desk, own_redis: OwnRedis, played: Played
+):
+    worker, beat = office.start("worker", "--log-file", "worker.log"), office.start("beat")
+    log = office.path / "worker.log"
+    assert office.onboard("import", office.list_of(customers(1))).code == 0
+
+    def called() -> bool:
+        return bool(office.onboard("status", "latest", "--json").facts["rows"]["working"])
+
+    wait_until(called, "a call is in flight")
+    own_redis.stop()
+
+    def alive() -> bool:
+        assert [process.poll() for process in (worker, beat)] == [None, None]
+        return True
+
+    wait_until(lambda: alive() and "Cannot connect to" in log.read_text(), "the worker misses its broker")
+    own_redis.start()
+    wait_until(lambda: alive() and state(office) == "sent", "the invitation is out")
+    assert office.onboard("import", office.list_of(customers(2)), "--again").code == 0
+    wait_until(lambda: alive() and len(played.sandbox.mailbox) == 2, "the worker hears bells again")
+    for process in (worker, beat):
+        assert office.end(process, signal.SIGTERM).code == 0
+
+
+def test_beat_says_in_one_line_that_the_broker_is_away(office: Desk, own_redis: OwnRedis):
+    beat = office.start("beat", "--log-file", "beat.log")
+    with own_redis.client() as client:
+        wait_until(lambda: client.llen(SWEEP) > 0, "beat rings")
+    own_redis.stop()
+    log = office.path / "beat.log"
+    wait_until(lambda: "the broker is away (" in log.read_text(), "beat says so")
+    assert office.end(beat, signal.SIGTERM).code == 0
+    assert 'File "' not in log.read_text()
+    assert "Message Error" not in log.read_text()
+
+
+@pytest.mark.parametrize(("command", "whom"), [("worker", "this worker"), ("beat", "beat")])
+def test_a_broker_that_refuses_is_waited_for_with_one_line(desk: Desk, amqp_url: str, command: str, whom: str):
+    place = amqp_url.rpartition("@")[2].partition("/")[0]
+    desk.environ["ONBOARDING__BROKER__URL"] = f"amqp://nobody:known@{place}//"
+    desk.environ["ONBOARDING__DATABASE__URL"] = "postgresql+psycopg://nobody@127.0.0.1:1/none"
+    process = desk.start(command, "--log-file", "refused.log")
+    log = desk.path / "refused.log"
+    log.touch()
+    wait_until(lambda: f"the broker refuses {whom} (AccessRefused)" in log.read_text(), "it says so")
+    assert process.poll() is None
+    assert desk.end(process, signal.SIGTERM).code == 0
+    assert len([line for line in log.read_text().splitlines() if "refuse" in line.lower()]) == 1
+
+
+def test_a_worker_that_ends_because_it_cannot_go_on_says_so_with_its_exit_code(office: Desk, own_redis: OwnRedis):
+    with own_redis.client() as client:
+        client.set("_kombu.binding.onboarding", "somebody else's")
+    assert office.run_process("worker").code == 1
+
+
+def test_bells_never_expire_by_a_workers_clock(office: Desk, own_redis: OwnRedis):
+    assert office.onboard("import", office.list_of(customers(1))).code == 0
+    for decision in ("pause", "resume"):
+        assert office.run_process(decision, "latest").code == 0
+    beat = office.start("beat")
+    with own_redis.client() as client:
+        for queue in (ISSUE, SWEEP):
+            wait_until(lambda queue=queue: client.llen(queue) > 0, f"a bell is in {queue}")
+            assert json.loads(client.lindex(queue, 0))["headers"]["expires"] is None
+    office.end(beat, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("command", ["worker", "beat"])
+@pytest.mark.parametrize("away", ["database", "broker"])
+def test_celerys_own_commands_refuse_what_ours_refuse(desk: Desk, command: str, away: str):
+    if away == "broker":
+        desk.environ["ONBOARDING__DATABASE__URL"] = "postgresql+psycopg://nobody@127.0.0.1:1/none"
+    else:
+        desk.environ["ONBOARDING__BROKER__URL"] = "redis://127.0.0.1:1/0"
+    ours = desk.onboard(command)
+    celerys = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "worker.app", "--quiet", command],
+        cwd=desk.path,
+        env={**os.environ, **desk.environ, "ONBOARDING_CONFIG": "onboarding.toml"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ours.code, celerys.returncode) == (2, 2)
+    assert f"{away}.url: workers need" in ours.err
+    assert ours.lines[-1] == celerys.stderr.splitlines()[-1]
+    assert "Traceback" not in celerys.stderr

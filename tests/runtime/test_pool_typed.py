@@ -1,0 +1,46 @@
+"""The pool that a Celery command line asks for, as the settings must know it before Celery reads the line."""
+
+import importlib
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def pool_typed():
+    return importlib.import_module("worker.runtime.celery_app").pool_typed
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "celery -A worker.app worker --pool prefork",
+        "celery -A worker.app worker --pool=prefork",
+        "celery -A worker.app worker -P prefork",
+        "celery -A worker.app worker -Pprefork",
+        "celery -A worker.app worker -P prefork --concurrency 2",
+        "celery -A worker.app --pool prefork worker",
+    ],
+)
+def test_a_pool_is_found_however_it_is_typed(pool_typed, line):
+    assert pool_typed(line.split()) == "prefork"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "celery -A worker.app worker",
+        "celery -A worker.app beat",
+        "celery -A worker.app worker --pool-like prefork",
+        "celery -A worker.app worker -p prefork",
+        "celery -A worker.app worker -P",
+        "celery -A worker.app worker --pool",
+    ],
+)
+def test_a_line_that_asks_for_none_gives_none(pool_typed, line):
+    assert pool_typed(line.split()) is None
+
+
+def test_another_pool_is_told_as_it_is(pool_typed):
+    assert pool_typed(["worker", "-P", "threads"]) == "threads"
+    assert pool_typed(["worker", "--pool=solo", "--queues", "issue"]) == "solo"

@@ -1,0 +1,157 @@
+"""From an application's own Python: a job appears with its transaction, and workers hear of it after the commit."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+import worker
+from tests.desk.desk import Desk, wait_until
+from tests.desk.own_redis import OwnRedis
+from worker.domain.events.incoming import Outcome
+from worker.runtime import python_api as library
+from worker.runtime.celery_settings import ISSUE
+from worker.settings import load
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "from_your_app.py"
+ROW = {"customer_id": "C-1", "email": "ona@example.org", "country": "LT"}
+FORKS = """
+import os, sys
+from worker import request_onboarding
+
+def ask(name):
+    row = {"customer_id": name, "email": "ona@example.org"}
+    sys.stdout.write(request_onboarding(row, source="/app", id=name).outcome + "\\n")
+    sys.stdout.flush()
+
+ask("C-1")
+child = os.fork()
+if not child:
+    ask("C-2")
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+ask("C-3")
+"""
+
+
+@pytest.fixture
+def app(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """The desk of an application whose environment names the configuration."""
+    desk.environ["ONBOARDING_CONFIG"] = str(desk.config)
+    monkeypatch.setenv("ONBOARDING_CONFIG", str(desk.config))
+    assert desk.onboard("db", "upgrade").code == 0
+    yield desk
+    library.close()
+
+
+@pytest.fixture
+def office(app: Desk, own_redis: OwnRedis, make_postgresql: Callable[[], str]) -> Desk:
+    """The same with PostgreSQL and a broker."""
+    app.secret("database", make_postgresql())
+    app.secret("broker", own_redis.url)
+    app.change('url = "sqlite:///onboarding.db"', 'url = { file = "secrets/database" }')
+    app.add('[broker]\nurl = { file = "secrets/broker" }\n')
+    assert app.onboard("db", "upgrade").code == 0
+    return app
+
+
+@pytest.fixture
+def session(office: Desk) -> Iterator[Session]:
+    """A session of the application's own engine on the worker's database."""
+    engine = sa.create_engine(load().database.url)
+    with Session(engine) as opened:
+        yield opened
+    engine.dispose()
+
+
+def run(desk: Desk, *arguments: str) -> list[str]:
+    ended = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=desk.path,
+        env={**os.environ, **desk.environ},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.splitlines()
+
+
+def test_a_request_is_taken_once_and_a_second_call_says_so(app: Desk):
+    first = worker.request_onboarding(ROW, source="/app", id="1")
+    again = worker.request_onboarding(ROW, source="/app", id="1")
+    assert (first.outcome, again.outcome) == (Outcome.TAKEN, Outcome.DUPLICATE)
+    assert again.job_id == first.job_id
+    gone = worker.take_event("onboarding.cancelled", {"customer_id": "C-1"}, source="/app")
+    assert gone.job_id == first.job_id
+    assert app.onboard("status", "latest", "--json").facts["rows"]["cancelled"] == 1
+
+
+def test_a_refusal_names_what_is_wrong_and_no_value(app: Desk):
+    with pytest.raises(worker.EventRefused) as refused:
+        worker.request_onboarding(ROW | {"email": "secret-address"}, source="/app")
+    assert [found.column for found in refused.value.problems] == ["email"]
+    assert "email: " in str(refused.value)
+    assert "secret" not in f"{refused.value!r}{refused.value}"
+    with pytest.raises(worker.EventRefused, match="its type is none of"):
+        worker.take_event("secret.kind", ROW, source="/app")
+
+
+def test_workers_hear_of_a_request_when_its_session_is_committed(session: Session, own_redis: OwnRedis):
+    with own_redis.client() as redis:
+        worker.request_onboarding(ROW, source="/app", connection=session)
+        session.rollback()
+        with session.begin_nested():
+            worker.request_onboarding(ROW, source="/app", connection=session)
+        assert session.scalar(sa.text("SELECT count(*) FROM job")) == 1
+        assert redis.llen(ISSUE) == 0
+        session.commit()
+        wait_until(lambda: redis.llen(ISSUE) == 1, "the bell is rung")
+        session.execute(sa.text("SELECT 1"))
+        session.commit()
+        worker.request_onboarding(ROW | {"customer_id": "C-2"}, source="/app")
+        wait_until(lambda: redis.llen(ISSUE) == 2, "the bell of the next is the second")
+
+
+def test_a_request_within_a_connection_vanishes_with_it(session: Session):
+    connection = session.connection()
+    worker.request_onboarding(ROW, source="/app", connection=connection)
+    connection.rollback()
+    assert session.scalar(sa.text("SELECT count(*) FROM inbox")) == 0
+
+
+def test_a_process_and_its_child_have_connections_of_their_own(office: Desk):
+    assert run(office, "-c", FORKS) == ["taken"] * 3
+
+
+def test_importing_the_package_loads_nothing(app: Desk):
+    loaded = "import sys, worker; print([name for name in ('celery', 'sqlalchemy', 'aiohttp') if name in sys.modules])"
+    assert run(app, "-c", loaded) == ["[]"]
+    with pytest.raises(AttributeError, match="no attribute 'request_onbording'"):
+        worker.request_onbording  # noqa: B018
+
+
+def test_an_application_keeps_its_own_log_and_celery_as_they_are(app: Desk):
+    signals = (
+        "from celery.signals import setup_logging, celeryd_init, worker_ready\n"
+        "from worker import request_onboarding\n"
+        f"request_onboarding({ROW!r}, source='/app')\n"
+        "import logging\n"
+        "heard = [len(signal.receivers) for signal in (setup_logging, celeryd_init, worker_ready)]\n"
+        "print(heard, logging.root.handlers)"
+    )
+    assert run(app, "-c", signals) == ["[0, 0, 0] []"]
+
+
+def test_the_example_runs(app: Desk):
+    told = run(app, str(EXAMPLE))
+    assert told[0] == "201"
+    assert told[1].startswith("422 email: ")
+    assert told[2] == "accounts: 1"
+    assert app.onboard("status", "latest", "--json").facts["rows"]["waiting"] == 1

@@ -1,0 +1,209 @@
+"""`worker` and `beat` as processes, over both brokers and on both pools: the whole way, until ended.
+
+The queues' names are fixed, so that these tests have a broker for themselves: one at a time, whoever runs them.
+"""
+
+import contextlib
+import fcntl
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+from kombu import Connection, Exchange, Queue
+
+from tests.desk.desk import Desk, Played, customers, wait_until
+from worker.runtime.celery_settings import ISSUE, MOST_BELLS, QUEUES, REFUSED_REQUESTS, celery_settings
+from worker.settings import load
+
+pytestmark = pytest.mark.xdist_group("broker")
+NUMBER = 60
+
+
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """Waits until no other test process on this machine uses the queues."""
+    with (Path(tempfile.gettempdir()) / "onboarding-tests-broker.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(params=["redis", "amqp"])
+def broker(request: pytest.FixtureRequest, alone: None) -> Iterator[str]:
+    """A broker whose queues are empty."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    purge(url)
+    yield url
+    purge(url)
+
+
+def purge(url: str) -> None:
+    names = (*QUEUES, REFUSED_REQUESTS)
+    if url.startswith("redis"):
+        import redis
+
+        with redis.Redis.from_url(url) as client:
+            client.delete(*names, "unacked", "unacked_index", *(f"_kombu.binding.{name}" for name in names))
+        return
+    for name in names:
+        with Connection(url) as connection:
+            channel: Any = connection.channel()
+            with contextlib.suppress(connection.channel_errors):  # not there yet
+                channel.queue_delete(name)  # not only emptied: an earlier release's has other arguments
+
+
+def request(broker: str, *events: Any) -> None:
+    """As docs/library.md has it, without any code of ours."""
+    arguments = {"x-queue-type": "quorum"} if broker.startswith("amqp") else None
+    queue = Queue("requests", Exchange("onboarding", type="topic"), routing_key="requests", queue_arguments=arguments)
+    with Connection(broker) as connection:
+        # kombu remembers what it has declared, also where an earlier test has deleted it since.
+        queue(connection.channel()).declare()
+    with Celery("theirs", broker=broker, set_as_current=False) as theirs:
+        for event in events:
+            theirs.send_task("onboarding.request", args=[event], queue=queue, declare=[queue], argsrepr="(…)")
+
+
+def children(pid: int) -> int:
+    """How many processes a process has forked and still has."""
+    return sum(len(file.read_text().split()) for file in Path(f"/proc/{pid}/task").glob("*/children"))
+
+
+@pytest.fixture
+def office(desk: Desk, broker: str, make_postgresql: Callable[[], str]) -> Desk:
+    """A desk with PostgreSQL and a broker."""
+    desk.secret("database", make_postgresql())
+    desk.secret("broker", broker)
+    desk.change('url = "sqlite:///onboarding.db"', 'url = { file = "secrets/database" }')
+    desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
+    assert desk.onboard("db", "upgrade").code == 0
+    return desk
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_workers_and_beat_invite_an_imported_list_and_end_when_told_to(office: Desk, played: Played, pool: str):
+    options = [["--concurrency", "3"]] if pool == "prefork" else [[], ["--queues", "issue,sweep"]]
+    processes = [*(office.start("worker", "--pool", pool, *more) for more in options), office.start("beat")]
+    listed = office.list_of(customers(NUMBER, au=NUMBER // 3))
+    imported = office.onboard("import", listed, "--json")
+    assert imported.code == 0
+
+    def sent() -> bool:
+        assert [process.poll() for process in processes] == [None] * len(processes)
+        return bool(office.onboard("status", "latest", "--json").facts["state"] == "sent")
+
+    wait_until(sent, "every invitation is out")
+    if Path("/proc/self/task").is_dir():  # where it can be seen: Celery takes the pool that was asked for
+        assert children(processes[0].pid) == (3 if pool == "prefork" else 0)
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    for process in processes:
+        ended = office.end(process)
+        assert ended.code == 0
+        # Who hears not all says so.
+        alone = process is processes[1] and pool == "threads"
+        assert ("it hears issue, sweep alone: other workers must hear invite (" in ended.err) == alone
+        assert not any(word in ended.err for word in ("box1@", "Quirin", "Ostrander", "sandbox-secret"))
+        assert not any(token in ended.err for token in played.tokens)
+    facts = office.onboard("status", "latest", "--json").facts
+    assert facts["rows"]["invited"] == NUMBER
+    assert set(played.opened.values()) == {1}
+    assert len(played.opened) == NUMBER
+    assert len(played.sandbox.mailbox) == NUMBER
+
+
+def test_a_project_of_its_own_requests_by_a_task_and_what_is_refused_is_kept(office: Desk, played: Played, broker: str):
+    worker = office.start("worker")
+    data = {"customer_id": "C-0001", "email": "box1@example.com", "country": "DE"}
+    event = {"specversion": "1.0", "type": "onboarding.requested", "source": "/signup", "id": "s-1", "data": data}
+    wrong = {**event, "id": "s-2", "data": {"customer_id": "C-0002", "email": "box2@nowhere"}}
+    request(broker, event, event, wrong, "no object")
+    wait_until(lambda: len(played.sandbox.mailbox) == 1, "the invitation is out")
+
+    def refused() -> dict[str, Any]:
+        events = office.onboard("bus", "dead", "list", "--json").facts["events"]
+        return {event["reason"]: event for event in events}
+
+    wait_until(lambda: len(refused()) == 2, "what was refused is kept")
+    unfit = next(event for reason, event in refused().items() if "email" in reason)
+    assert (unfit["queue"], unfit["type"], unfit["refused_at"][-1]) == (REFUSED_REQUESTS, "onboarding.requested", "Z")
+    shown = office.onboard("bus", "dead", "show", unfit["id"], "--json")
+    assert shown.facts["body"]["data"] == {"customer_id": "a text of 6", "email": "a text of 12"}
+    listed = office.onboard("bus", "dead", "list").out
+    assert unfit["id"] in listed
+    assert f"{REFUSED_REQUESTS}: 2" in listed
+    assert not any(word in shown.out + listed for word in ("C-0002", "nowhere", "no object"))
+    # Put back as a task, it is looked at again, and refused again under the same id.
+    ended = office.onboard("bus", "dead", "requeue", unfit["id"], "--json")
+    assert (ended.code, ended.facts["queues"]) == (0, {REFUSED_REQUESTS: 1})
+    wait_until(lambda: any(event["id"] == unfit["id"] for event in refused().values()), "it was refused again")
+    with Connection(broker) as connection:
+        kept = Queue(REFUSED_REQUESTS)(connection.channel())
+        found = [kept.get(no_ack=True) for _ in range(2)]
+    assert {message.headers["x-reason"] for message in found} > {unfit["reason"]}
+    assert sorted((message.payload for message in found), key=str) == sorted([wrong, "no object"], key=str)
+    ended = office.end(worker, by=signal.SIGTERM)
+    assert ended.code == 0
+    assert "requests.refused" in ended.err
+    assert not any(word in ended.err for word in ("box1@", "box2@", "nowhere"))
+    assert played.opened == {"C-0001": 1}
+
+
+def test_a_request_that_was_refused_for_what_has_been_mended_is_taken_when_it_is_put_back(
+    office: Desk, played: Played, broker: str
+):
+    with Connection(broker) as connection:  # as an earlier build made it
+        quorum = {"x-queue-type": "quorum"} if broker.startswith("amqp") else None
+        exchange = Exchange("onboarding", type="topic")
+        Queue(REFUSED_REQUESTS, exchange, routing_key=REFUSED_REQUESTS, queue_arguments=quorum)(
+            connection.channel()
+        ).declare()
+    # It names an account that there is not yet.
+    data = {"customer_id": "C-0001", "email": "box1@example.com", "country": "DE", "account": "kyc-new"}
+    event = {"specversion": "1.0", "type": "onboarding.requested", "source": "/signup", "id": "s-1", "data": data}
+    worker = office.start("worker")
+    request(broker, event)
+    wait_until(lambda: office.onboard("bus", "dead", "list", "--json").facts["total"] == 1, "it is refused")
+    for _ in range(3):  # as somebody does who looks again and again: it stays
+        assert office.onboard("bus", "dead", "list", "--json").facts["total"] == 1
+    office.end(worker, by=signal.SIGTERM)
+    kyc = office.config.read_text("utf-8").partition("[accounts.kyc]")[2].partition("[accounts.")[0]
+    office.add(f"[accounts.kyc-new]{kyc}")
+    worker = office.start("worker")
+    ended = office.onboard("bus", "dead", "requeue", "--all", "--yes")
+    assert ended.out == f"1 events were put back ({REFUSED_REQUESTS} 1)\n", ended.err
+    wait_until(lambda: len(played.sandbox.mailbox) == 1, "the invitation is out")
+    assert office.onboard("bus", "dead", "list", "--json").facts["total"] == 0
+
+
+def test_bells_that_nobody_hears_do_not_pile_up_in_rabbitmq(desk: Desk, alone: None, amqp_url: str):
+    purge(amqp_url)
+    desk.secret("broker", amqp_url)
+    desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
+    queue = next(queue for queue in celery_settings(load(desk.config))["task_queues"] if queue.name == ISSUE)
+    with Connection(amqp_url) as connection:
+        channel = connection.channel()
+        bound = queue(channel)
+        bound.declare()
+        producer = connection.Producer(channel)
+        for number in range(MOST_BELLS + 5):
+            producer.publish(number, exchange=bound.exchange, routing_key=bound.routing_key)
+        wait_until(lambda: bound.queue_declare(passive=True).message_count == MOST_BELLS, "the bound is kept")
+        assert bound.get(no_ack=True).payload == 5  # the oldest went
+    purge(amqp_url)
+
+
+@pytest.mark.parametrize("url", ["amqp://127.0.0.1", "redis://127.0.0.1"])
+def test_nothing_waits_for_a_broker_without_a_bound(desk: Desk, url: str):
+    desk.add(f'[broker]\nurl = "{url}"\n')
+    settings = celery_settings(load(desk.config))
+    transport = settings["broker_transport_options"]
+    bounds = ("read_timeout", "write_timeout") if url.startswith("amqp") else ("socket_timeout",)
+    assert all(0 < transport[bound] <= 10 for bound in bounds)
+    assert url.startswith("amqp") or transport["socket_keepalive_options"]
+    rung = settings["beat_schedule"]["sweep"]["options"]
+    assert rung["retry"] is False
+    assert 0 < rung["confirm_timeout"] <= 10

@@ -1,0 +1,212 @@
+"""A shift over rows in memory and a database whose calls take time."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from tests.simulated.virtual_time import VirtualClock
+from worker.domain.limits.concurrency import ASK_AGAIN
+from worker.domain.limits.event_share import share_out
+from worker.domain.limits.rate_limits import Limit, ask_at, offer, spacing
+from worker.engine.dispatch.contract import TakenRows, Unsure
+from worker.engine.dispatch.dispatcher import EVENTS_AHEAD, HORIZON, Shift
+
+MINUTE = timedelta(minutes=1)
+EVENTS = 1000  # rows with this number and above are events
+AWAY = sa.exc.OperationalError("UPDATE", None, Exception("connection refused"))
+BAD_ROW = sa.exc.IntegrityError("INSERT", None, Exception("unique"))
+
+
+@dataclass(frozen=True)
+class Row:
+    number: int
+    lease_until: datetime
+    slot: datetime | None = None
+    is_event: bool = False
+
+
+@dataclass(frozen=True)
+class Opened:
+    row: Row
+
+
+@dataclass(frozen=True)
+class Result:
+    number: int
+    what: str
+
+
+@dataclass
+class Rows:
+    """Work whose rows are numbers. `log` is all that happened, in order, as (what, number)."""
+
+    clock: VirtualClock
+    waiting: list[int]
+    places: int = 10
+    name: str = "rows"
+    longest_call: timedelta = timedelta(seconds=10)
+    lease: timedelta = MINUTE
+    leads_on: bool = True
+    limit: Limit | None = None
+    horizon: timedelta = HORIZON
+    latency: dict[int, float] = field(default_factory=dict)  # seconds; of the others 0.05
+    answers: dict[int, str] = field(default_factory=dict)  # "halt", "break"; of the others "done"
+    finish_errors: list[Exception] = field(default_factory=list)
+    lost_answers: list[type[Unsure]] = field(default_factory=list)  # of takings that wrote attempts down
+    bad_rows: set[int] = field(default_factory=set)  # whose results the database refuses
+    log: list[tuple[str, int]] = field(default_factory=list)
+    begun: list[datetime] = field(default_factory=list)
+    delays: list[timedelta] = field(default_factory=list)  # of calls after their slots
+    slots: list[datetime] = field(default_factory=list)  # of the calls, in their order
+    written: dict[int, datetime] = field(default_factory=dict)
+    halted: bool = False  # as the other workers know it
+    next_at: datetime | None = None
+    calls: int = 0
+    most_calls: int = 0
+    in_doubt: int = 0  # attempts that are written down, and what came of them is not
+    most_in_doubt: int = 0
+    lots: list[int] = field(default_factory=list)
+    takes: list[int] = field(default_factory=list)
+    left: int = 0
+    along: list[object] = field(default_factory=list)  # what each turn was given to take what follows
+    shares: list[tuple[float, int]] = field(default_factory=list)  # places from so many seconds on
+
+    @property
+    def spacing(self):
+        return spacing([self.limit] if self.limit else [])
+
+    def take(self, room, now):
+        busy = room.busy
+        if self.halted:
+            return TakenRows([], now + MINUTE)
+        places = next((share for since, share in reversed(self.shares) if since <= self.clock.elapsed), None)
+        if places is not None and places < max(busy, 1):
+            return TakenRows([], now + ASK_AGAIN, places)
+        limits = [self.limit] if self.limit else []
+        most = max(room.rows, room.events)
+        slots = offer(limits, next_at=self.next_at, most=most, now=now, horizon=self.horizon + EVENTS_AHEAD)
+        soon = min(slots.until(now + self.horizon), room.rows)
+        numbers = share_out(slots.count, 0.5, soon=soon, events=self.pick(True), batches=self.pick(False)).rows
+        slots = replace(slots, count=len(numbers))
+        if self.limit:
+            self.next_at = slots.end
+        self.log += [("take", number) for number in numbers]
+        self.takes.append(len(numbers))
+        rows = [
+            Row(number, now + self.lease, slots.at(index) if self.limit else None, number >= EVENTS)
+            for index, number in enumerate(numbers)
+        ]
+        again_at = ask_at(slots.end, horizon=self.horizon, now=now) if self.waiting else None
+        first = [row for row in rows if row.is_event][: room.attempts]
+        opened = self.open(first, now) if first else []
+        if self.lost_answers and opened:
+            self.log.append(("lost", opened[0].row.number))
+            raise self.lost_answers.pop(0)([item.row for item in opened])
+        return TakenRows([row for row in rows if row not in first], again_at, places, opened)
+
+    def pick(self, events):
+        def some(most):
+            picked = [number for number in self.waiting if (number >= EVENTS) is events][:most]
+            self.waiting = [number for number in self.waiting if number not in picked]
+            return picked
+
+        return some
+
+    def open(self, items, now):
+        self.log += [("open", item.number) for item in items]
+        self.lots.append(len(items))
+        if self.halted:
+            self.waiting += [item.number for item in items]
+            return []
+        self.in_doubt += len(items)
+        self.most_in_doubt = max(self.in_doubt, self.most_in_doubt)
+        return [Opened(item) for item in items]
+
+    async def call(self, opened):
+        number = opened.row.number
+        self.log.append(("call", number))
+        self.begun.append(self.clock())
+        if opened.row.slot:
+            self.slots.append(opened.row.slot)
+            self.delays.append(self.clock() - opened.row.slot)
+        self.calls += 1
+        self.most_calls = max(self.calls, self.most_calls)
+        try:
+            await asyncio.sleep(self.latency.get(number, 0.05))
+            if self.answers.get(number) == "break":
+                raise ZeroDivisionError("a bug, with maria@example.org in its text")
+            self.log.append(("answer", number))
+            return Result(number, self.answers.get(number, "done"))
+        finally:
+            self.calls -= 1
+
+    def item(self, opened):
+        return opened.row
+
+    def at(self, item, slot):
+        return replace(item, slot=slot)
+
+    def opened_at(self, opened, slot):
+        return Opened(replace(opened.row, slot=slot))
+
+    def not_made(self, opened):
+        self.log.append(("not made", opened.row.number))
+        return Result(opened.row.number, "not made")
+
+    def broke(self, opened, error):
+        return Result(opened.row.number, type(error).__name__)
+
+    def halts(self, result):
+        return result.what == "halt"
+
+    def leave(self):
+        self.left += 1
+
+    def turn(self, results, items, now, along=None):
+        self.along.append(along)
+        if results:
+            self.finish(results, now)
+        return self.open(items, now) if items else []
+
+    def finish(self, results, now):
+        if self.finish_errors:
+            self.log.append(("away", -1))
+            raise self.finish_errors.pop(0)
+        if self.bad_rows & {result.number for result in results}:
+            raise BAD_ROW
+        for result in results:
+            self.log.append((result.what, result.number))
+            self.written[result.number] = now
+            self.in_doubt -= 1
+            self.halted |= result.what == "halt"
+            if result.what == "not made":
+                self.waiting.append(result.number)
+
+    def release(self, items, now):
+        self.log += [("release", item.number) for item in items]
+        self.waiting += [item.number for item in items]
+
+    def numbers(self, what):
+        return [number for happened, number in self.log if happened == what]
+
+
+@dataclass
+class Bench:
+    clock: VirtualClock
+    stopping: asyncio.Event
+    database_seconds: float = 0.01
+
+    def rows(self, count, **how):
+        return Rows(self.clock, list(range(count)), **how)
+
+    def shift(self, rows, *, longest=MINUTE, **how):
+        return Shift(rows, clock=self.clock, in_thread=self.in_thread, stopping=self.stopping, longest=longest, **how)
+
+    async def in_thread(self, function, *arguments):
+        await asyncio.sleep(self.database_seconds)
+        return function(*arguments)
+
+    async def run(self, rows, **how):
+        return await self.shift(rows, **how).run()

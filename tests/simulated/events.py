@@ -1,0 +1,55 @@
+"""Events as producers send them."""
+
+import itertools
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.simulated.world import World
+from worker.domain.events.incoming import Event, EventKind, Received
+from worker.domain.model.customers import Person
+from worker.store.base.sealed_values import open_person
+from worker.store.tables import CustomerRow
+
+_ids = itertools.count(1)
+# Before the tests' now.
+MORNING = datetime.fromisoformat("2026-11-20T08:00:00+00:00")
+
+
+def at(minutes: float) -> datetime:
+    return MORNING + timedelta(minutes=minutes)
+
+
+def event(kind: EventKind, data: dict[str, Any], minutes: float | None = None, **how: Any) -> Event:
+    occurred_at = at(minutes) if minutes is not None else None
+    return Event(
+        **{"source": "/signup", "id": f"e-{next(_ids)}", "occurred_at": occurred_at} | how, kind=kind, data=data
+    )
+
+
+def requested(
+    customer_id: str, minutes: float | None = None, *, of: dict[str, Any] | None = None, **data: Any
+) -> Event:
+    row = {"customer_id": customer_id, "email": f"{customer_id.lower()}@example.org", "country": "LT"} | data
+    return event(EventKind.REQUESTED, row, minutes, **(of or {}))
+
+
+def cancelled(customer_id: str, minutes: float | None = None, **data: Any) -> Event:
+    return event(EventKind.CANCELLED, {"customer_id": customer_id} | data, minutes)
+
+
+def updated(customer_id: str, minutes: float | None = None, **data: Any) -> Event:
+    return event(EventKind.UPDATED, {"customer_id": customer_id} | data, minutes)
+
+
+def erased(customer_id: str, minutes: float | None = None) -> Event:
+    return event(EventKind.ERASED, {"customer_id": customer_id}, minutes)
+
+
+def outcomes(received: Received) -> list[str]:
+    return [receipt.outcome.value for receipt in received.receipts]
+
+
+def person(world: World, customer_id: str) -> Person:
+    """As the database knows the customer."""
+    row = world.row(CustomerRow, customer_id=customer_id)
+    return open_person(world.parts.keyring, customer_id, row.sealed)

@@ -1,0 +1,59 @@
+"""Every test here runs on a loop with a time of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.simulated.bench import Bench
+from tests.simulated.virtual_time import VirtualClock, VirtualLoop
+from tests.simulated.world import World
+from worker.inbound.event_receiver import Receiver
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"virtual": VirtualLoop}
+
+
+@pytest.fixture
+async def clock() -> VirtualClock:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    return loop.clock
+
+
+@pytest.fixture
+async def make(sqlite_url: str, tmp_path: Path, clock: VirtualClock) -> AsyncIterator[Callable[..., World]]:
+    """Makes the test's worker process over SQLite, its provider's answers and settings as they are given."""
+    with ExitStack() as opened:
+        yield lambda outcomes=(), **how: opened.enter_context(World(sqlite_url, tmp_path, clock, outcomes, **how))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def make_on_both(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: VirtualClock
+) -> AsyncIterator[Callable[..., World]]:
+    """The same over SQLite and over PostgreSQL."""
+    url = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "empty_postgresql_url")
+    with ExitStack() as opened:
+        yield lambda outcomes=(), **how: opened.enter_context(World(url, tmp_path, clock, outcomes, **how))
+
+
+@pytest.fixture
+async def bench(clock: VirtualClock) -> Bench:
+    """For a shift over rows in memory."""
+    return Bench(clock, asyncio.Event())
+
+
+@pytest.fixture
+async def inlet(make_on_both: Callable[..., World]) -> Callable[..., tuple[World, Receiver]]:
+    """A world, and what takes its events."""
+
+    def prepare(**how: Any) -> tuple[World, Receiver]:
+        world = make_on_both(**how)
+        return world, Receiver(world.parts)
+
+    return prepare

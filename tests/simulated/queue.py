@@ -1,0 +1,144 @@
+"""A list whose sender's queue is far longer than its links live, worked in virtual time from its import to its end."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+
+import sqlalchemy as sa
+
+from tests.simulated.world import World, customer
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.states import InvitationState, JobState
+from worker.providers.contract import HttpAnswer
+from worker.providers.fake import FakeProvider
+from worker.senders.contract import Message, Receipt
+from worker.senders.fake import FakeSender
+from worker.store.tables import InvitationRow, Job, SessionRow
+
+HOUR = timedelta(hours=1)
+LONG_AGO = timedelta(days=365)
+
+
+@dataclass(frozen=True)
+class Case:
+    """`every` is the sender's limit: one message in so long. `at_once`: the provider opens another session at any time;
+    else only when the last one has ended."""
+
+    rows: int
+    every: timedelta
+    lifetime: timedelta = HOUR
+    floor: timedelta = HOUR / 2
+    at_once: bool = True
+    pause: tuple[timedelta, timedelta] | None = None  # after so long the sender asks to be left alone for so long
+    quiet: str = ""
+    failing: float = 0.03  # of the calls, and of the hand-overs
+    seed: int = 7
+
+    @property
+    def limit(self) -> str:
+        return f"{HOUR // self.every}/hour"
+
+
+@dataclass
+class Outcome:
+    """`left` has the life that each link had left when its message left; `at` when."""
+
+    left: list[timedelta] = field(default_factory=list)
+    at: list[datetime] = field(default_factory=list)
+    sessions: Counter[int] = field(default_factory=Counter)  # customers, by how many sessions they were opened
+    jobs: dict[str, int] = field(default_factory=dict)
+    took: timedelta = timedelta(0)
+    longest_queue: int = 0
+
+    @property
+    def bought(self) -> int:
+        return sum(count * customers for count, customers in self.sessions.items())
+
+
+class _Provider(FakeProvider):
+    def __init__(self, case: Case) -> None:
+        super().__init__(lifetime=case.lifetime)
+        self._at_once = case.at_once
+
+    def reissue_at(self, expires_at: datetime) -> datetime:
+        return expires_at - LONG_AGO if self._at_once else expires_at
+
+
+class _Sender(FakeSender):
+    def __init__(self, case: Case, clock: Callable[[], datetime], outcome: Outcome) -> None:
+        super().__init__()
+        self._case, self._clock, self._outcome, self._draw = case, clock, outcome, Random(case.seed)  # noqa: S311 -- invented failures
+        self._began, self._pauses = clock(), case.pause is not None
+
+    async def send(self, message: Message) -> Receipt | Problem:
+        now = self._clock()
+        if self._pauses and self._case.pause and now - self._began >= self._case.pause[0]:
+            self._pauses = False
+            return Problem(Kind.RATE_LIMITED, "later, please", retry_after=self._case.pause[1])
+        if self._draw.random() < self._case.failing:
+            return Problem(Kind.TRANSIENT, "451 try again")
+        assert message.valid_for is not None
+        self._outcome.left.append(message.valid_for)
+        self._outcome.at.append(now)
+        return Receipt(f"r-{len(self._outcome.left)}")
+
+
+async def lived(make: Callable[..., World], case: Case, *, within: timedelta = timedelta(days=14)) -> Outcome:
+    """Work the case's list until every customer is invited, or has ended, or the time is up."""
+    outcome, draw = Outcome(), Random(case.seed + 1)  # noqa: S311
+    hours = f'quiet_hours = {{ email = "{case.quiet}" }}' if case.quiet else ""
+    world = make(
+        lambda _: HttpAnswer(500, {}) if draw.random() < case.failing else world.session(),
+        sender=f'limits = ["{case.limit}"]',
+        templates=hours,
+    )
+    world.parts.providers["kyc"] = _Provider(case)
+    world.senders["email"] = _Sender(case, world.clock, outcome)
+    began = world.clock()
+    world.add(*(customer(f"C{number:05}") for number in range(case.rows)), floor=case.floor)
+    # What an account's routes ask for decides how long a queue may be.
+    (route,) = world.parts.settings.routes
+    routes = (route.model_copy(update={"freshness": case.floor}),)
+    world.parts.settings = world.parts.settings.model_copy(update={"routes": routes})
+    runner = world.start()
+    try:
+        while (then := _next(world)) is not None and world.clock() < began + within:
+            world.clock.advance(seconds=max((then - world.clock()).total_seconds(), 0.001))
+            # As the timer rings, but for what it looks up first: who is paused, or has nothing due, ends at once.
+            await asyncio.gather(runner.serve("issue:kyc"), runner.serve("invite:email"))
+            outcome.longest_queue = max(outcome.longest_queue, _queued(world))
+    finally:
+        await runner.close()
+    outcome.took = max(outcome.at, default=began) - began
+    outcome.jobs = world.states()
+    per_customer = Counter(row.customer_id for row in world.rows(SessionRow))
+    outcome.sessions = Counter(per_customer.values())
+    return outcome
+
+
+_WAITING = InvitationRow.state == InvitationState.WAITING
+
+
+def _queued(world: World) -> int:
+    return int(_one(world, sa.select(sa.func.count()).where(_WAITING)))
+
+
+def _next(world: World) -> datetime | None:
+    """When there is something to do again, now at the earliest; None: never."""
+    now = world.clock()
+    jobs = _one(world, sa.select(sa.func.min(Job.due_at)).where(Job.state == JobState.WAITING))
+    letters = _one(world, sa.select(sa.func.min(InvitationRow.due_at)).where(_WAITING))
+    times = [] if jobs is None else [jobs]
+    if letters is not None:
+        budget = world.budget("sender/email")
+        times.append(max(at for at in (letters, budget.next_at, budget.blocked_until) if at is not None))
+    return max(min(times), now) if times else None
+
+
+def _one(world: World, query: sa.Select[Any]) -> Any:
+    with world.parts.database.read() as connection:
+        return connection.execute(query).scalar()

@@ -1,0 +1,209 @@
+"""A worker process without a network: real parts over a real database, providers and senders that are fakes."""
+
+import asyncio
+import itertools
+import json
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from tests.simulated.virtual_time import VirtualClock
+from worker.domain.model.customers import Channel, Customer, Person
+from worker.engine.container import Parts
+from worker.engine.maintenance.sweep import look_after, return_leases, ringable
+from worker.engine.runner import Runner
+from worker.foundation.keyring import new_key
+from worker.providers.contract import HttpAnswer
+from worker.providers.fake import FakeHttp, FakeProvider
+from worker.senders.fake import FakeSender
+from worker.settings import load
+from worker.store.base.priorities import BATCH
+from worker.store.onboarding.batches import AcceptedLine
+from worker.store.tables import Attempt, Base, InvitationRow, Job
+
+SETTINGS = """
+[database]
+url = "{url}"
+[encryption]
+keys = [{{ env = "KEY" }}]
+[accounts.kyc]
+provider = "idenfy-kyc"
+api_key = {{ env = "SECRET" }}
+api_secret = {{ env = "SECRET" }}
+limits = {limits}
+concurrency = {concurrency}
+on_unknown = "{on_unknown}"
+{more}
+[accounts.au]
+provider = "frankieone-v2"
+api_key = {{ env = "SECRET" }}
+customer_id = {{ env = "SECRET" }}
+link = "https://verify.example.com/start#token={{token}}"
+limits = {limits}
+[[routes]]
+accounts = {route}
+[email]
+url = "smtp://127.0.0.1:1"
+from = "Example Bank <verify@example.com>"
+connections = 4
+{sender}
+[invitations]
+{templates}
+[reissue]
+most = 2
+"""
+LIMITED = HttpAnswer(429, {"retry-after": "30"})
+REFUSED = HttpAnswer(401, {})
+FAILED = HttpAnswer(500, {})
+
+
+def customer(name: str, **changes: Any) -> Customer:
+    person = Person(email=f"{name.lower()}@example.org", phone="+37060000001", first_name=name)
+    return replace(Customer(name, person=person, country="LT", locale="en", channel=Channel.EMAIL), **changes)
+
+
+class World:
+    def __init__(self, url: str, directory: Path, clock: VirtualClock, outcomes: Any = (), **settings: Any) -> None:
+        text = SETTINGS.format(
+            **{
+                "url": url,
+                "limits": json.dumps(settings.pop("limits", [])),
+                "concurrency": settings.pop("concurrency", 10),
+                "on_unknown": settings.pop("on_unknown", "reconcile"),
+                "templates": settings.pop("templates", ""),
+                "more": settings.pop("more", ""),
+                "sender": settings.pop("sender", ""),
+                "route": json.dumps(settings.pop("route", ["kyc"])),
+            }
+        )
+        (directory / "onboarding.toml").write_text(text)
+        loaded = load(
+            directory / "onboarding.toml",
+            environ={"KEY": new_key(), "SECRET": "0" * 8 + "-0000-4000-8000-" + "0" * 12},
+        )
+        self.clock = clock
+        self.senders = settings.pop("senders", {"email": FakeSender(), "sms": FakeSender()})
+        self.parts = Parts(loaded, clock=clock, jitter=lambda: 0.5, senders=self.senders)
+        self.provider, self.au = FakeProvider(), FakeProvider(safe_to_repeat=True)
+        self.parts.providers = {"kyc": self.provider, "au": self.au}
+        self._opened = itertools.count(1)
+        script = [] if callable(outcomes) else list(outcomes)
+        self.http = FakeHttp(outcomes if callable(outcomes) else lambda _: script.pop(0) if script else self.session())
+        self.rung: list[str] = []
+        self.longest = timedelta(minutes=1)
+        self.parts.ready()
+
+    def __enter__(self) -> "World":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.parts.close()
+
+    def start(self) -> Runner:
+        """A runner on the loop that is running now."""
+        loop = asyncio.get_running_loop()
+
+        def ring(channel: str, _for_events: bool) -> None:  # called from the database's threads
+            loop.call_soon_threadsafe(self.rung.append, channel)
+
+        return Runner(self.parts, self.http, AsyncExitStack(), ring_invite=ring, longest=self.longest)
+
+    def session(self) -> HttpAnswer:
+        """The answer that opens the next session."""
+        return self.http.session(next(self._opened))
+
+    # A list comes in.
+
+    def add(
+        self,
+        *customers: Customer,
+        account: str = "kyc",
+        floor: timedelta = timedelta(hours=12),
+        others: tuple[str, ...] = (),
+    ) -> int:
+        now = self.clock()
+        batch, _ = self.parts.batches.open(name="list.csv", digest="list", again=True, now=now)
+        lines = [
+            AcceptedLine(row, who, account, "", int(floor.total_seconds()), others)
+            for row, who in enumerate(customers, 2)
+        ]
+        self.parts.batches.add(batch.id, lines, [], priority=BATCH, now=now)
+        return batch.id
+
+    def add_many(self, count: int, prefix: str = "C", **how: Any) -> int:
+        return self.add(*(customer(f"{prefix}{number:03}") for number in range(count)), **how)
+
+    # It is worked.
+
+    async def issue(self, account: str = "kyc") -> None:
+        await self.serve(f"issue:{account}")
+
+    async def invite(self, channel: str = "email") -> None:
+        await self.serve(f"invite:{channel}")
+
+    async def serve(self, *keys: str) -> None:
+        runner = self.start()
+        try:
+            await asyncio.gather(*(runner.serve(key) for key in keys))
+        finally:
+            await runner.close()
+
+    async def tick(self) -> bool:
+        """What the timer does, once, and the work that it rings for; whether there was any."""
+        return_leases(self.parts)
+        look_after(self.parts)
+        due = ringable(self.parts)
+        await self.serve(*(f"{step}:{name}" for step, name in due))
+        return bool(due)
+
+    async def work(self) -> None:
+        """Tick until nothing is due now."""
+        while await self.tick():
+            pass
+
+    # What was asked, and what the tables say.
+
+    @property
+    def asked(self) -> list[str]:
+        """The customers that sessions were asked for, in order."""
+        return [json.loads(request.body)["customer_id"] for request in self.http.requests if request.body]
+
+    @property
+    def looked_up(self) -> list[str]:
+        """What look-ups asked for, in order."""
+        return [request.url.partition("?")[2] for request in self.http.requests if request.method == "GET"]
+
+    def rows(self, model: type[Base], **values: Any) -> list[sa.Row[Any]]:
+        table = model.__table__
+        with self.parts.database.read() as connection:
+            return list(connection.execute(sa.select(table).filter_by(**values).order_by(*table.primary_key)))
+
+    def row(self, model: type[Base], **values: Any) -> sa.Row[Any]:
+        (only,) = self.rows(model, **values)
+        return only
+
+    def job(self, customer_id: str) -> sa.Row[Any]:
+        return self.row(Job, customer_id=customer_id)
+
+    def states(self) -> dict[str, int]:
+        counted: dict[str, int] = {}
+        for row in self.rows(Job):
+            counted[row.state.value] = counted.get(row.state.value, 0) + 1
+        return counted
+
+    def budget(self, name: str = "kyc") -> Any:
+        return self.parts.budgets.all()[name]
+
+    def attempts(self) -> list[sa.Row[Any]]:
+        return [row for row in self.rows(Attempt) if row.invitation_id is None]
+
+    def set(self, model: type[Base], *where: Any, **values: Any) -> None:
+        with self.parts.database.write() as connection:
+            connection.execute(sa.update(model).where(*where).values(values))
+
+    def letter(self) -> sa.Row[Any]:
+        return self.row(InvitationRow)

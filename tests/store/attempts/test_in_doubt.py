@@ -1,0 +1,225 @@
+"""A call that was given up with its job may have opened a session: a later row of the customer is held, not called."""
+
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.store.shelf import customer
+from worker.domain.model.endings import Cancel, Hold, Kind
+from worker.domain.model.states import JobState, SessionState
+from worker.store.onboarding.admission import IN_DOUBT_FOR
+from worker.store.operators.decisions import Verdict, Which
+from worker.store.tables import Attempt, Job, SessionRow
+
+UNKNOWN = Hold(Kind.UNKNOWN.value, "it may have been carried out")
+
+
+@pytest.fixture
+def give_up(shelf, decide):
+    """Ends what is held in a batch, in one way or the other."""
+
+    def end(batch, how="cancel"):
+        shelf.clock.advance(minutes=1)
+        if how == "cancel":
+            decide.cancel(batch, now=shelf.clock())
+        else:
+            decide.resolve(Which(batch), Verdict.ABANDON, now=shelf.clock())
+        shelf.clock.advance(minutes=1)
+
+    return end
+
+
+def repeat(shelf, decide, batch):
+    shelf.clock.advance(minutes=1)
+    decided = decide.resolve(Which(batch), Verdict.REPEAT, now=shelf.clock())
+    shelf.clock.advance(minutes=1)
+    return decided.rows
+
+
+def call(shelf, *, kind=Kind.UNKNOWN, ending=UNKNOWN, repeatable=False):
+    """The call of each due job ends so."""
+    shelf.clock.advance(minutes=1)
+    opened = shelf.open(shelf.take(), repeatable=repeatable)
+    shelf.finish(*(shelf.failed(item, kind, ending) for item in opened))
+    shelf.clock.advance(minutes=1)
+
+
+def in_doubt(shelf, *, row=2, **how) -> int:
+    batch = shelf.add(customer("Ona"), first_row=row)
+    call(shelf, **how)
+    return batch
+
+
+def of(shelf, batch) -> sa.Row:
+    return shelf.row(Job, batch_id=batch, customer_id="Ona")
+
+
+@pytest.mark.parametrize("how", ["cancel", "abandon"])
+def test_a_customer_whose_call_is_in_doubt_is_held_when_imported_anew(shelf, give_up, how):
+    batch = in_doubt(shelf, row=7)
+    give_up(batch, how)
+    again = shelf.add(customer("Ona"), customer("Jonas"))
+    row = of(shelf, again)
+    assert (row.state, row.reason, row.due_at, row.joins) == (JobState.HELD, "unknown", None, None)
+    assert row.detail.startswith(f"a call for batch {batch}, row 7 may have opened a session")
+    assert "resolve --repeat" in row.detail
+    assert [job.request.customer.customer_id for job in shelf.take()] == ["Jonas"]
+
+
+def test_a_person_may_have_the_call_made_all_the_same(shelf, decide, give_up):
+    give_up(in_doubt(shelf))
+    again = shelf.add(customer("Ona"))
+    assert repeat(shelf, decide, again) == 1
+    assert [job.batch_id for job in shelf.issue()] == [again]
+    assert of(shelf, again).state is JobState.ISSUED
+
+
+def test_giving_it_up_twice_leaves_it_in_doubt(shelf, give_up):
+    give_up(in_doubt(shelf))
+    give_up(shelf.add(customer("Ona")), "abandon")
+    assert of(shelf, shelf.add(customer("Ona"))).state is JobState.HELD
+
+
+def test_others_who_come_after_join_the_one_that_is_held(shelf, give_up):
+    give_up(in_doubt(shelf))
+    held = shelf.add(customer("Ona"))
+    assert of(shelf, shelf.add(customer("Ona"))).joins == of(shelf, held).id
+
+
+def test_a_failed_row_that_is_retried_is_held_for_a_call_in_doubt_of_a_later_list(shelf, decide, give_up):
+    failed = in_doubt(shelf, kind=Kind.BAD_INPUT, ending=Cancel("bad_input", "no"))
+    give_up(in_doubt(shelf))
+    decided = decide.retry(Which(failed), now=shelf.clock())
+    assert (decided.rows, decided.accounts) == (1, frozenset())
+    assert (of(shelf, failed).state, of(shelf, failed).reason) == (JobState.HELD, "unknown")
+    assert shelf.take() == []
+
+
+def test_a_result_that_came_after_its_lease_is_in_doubt_too(shelf, give_up):
+    batch = shelf.add(customer("Ona"))
+    opened = shelf.open(shelf.take())
+    shelf.clock.advance(minutes=5)
+    assert shelf.sweeps.return_leases(shelf.terms.rule.policy, now=shelf.clock()).held == 1
+    give_up(batch)
+    shelf.finish(*(shelf.got(item) for item in opened))
+    assert shelf.row(Attempt).outcome == "late"
+    assert of(shelf, shelf.add(customer("Ona"))).state is JobState.HELD
+
+
+def test_a_call_that_a_worker_took_to_its_end_is_in_doubt_too(shelf, give_up):
+    batch = shelf.add(customer("Ona"))
+    shelf.open(shelf.take())
+    shelf.clock.advance(minutes=5)
+    shelf.sweeps.return_leases(shelf.terms.rule.policy, now=shelf.clock())
+    give_up(batch)
+    assert of(shelf, shelf.add(customer("Ona"))).state is JobState.HELD
+
+
+# What leaves nothing in doubt.
+
+
+def test_one_whose_call_may_be_repeated_is_called_again(shelf, give_up):
+    give_up(in_doubt(shelf, repeatable=True))
+    assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
+
+
+@pytest.mark.parametrize("kind", [Kind.BAD_INPUT, Kind.TRANSIENT, Kind.CONFLICT])
+def test_one_whose_call_was_refused_is_called_again(shelf, give_up, kind):
+    give_up(in_doubt(shelf, kind=kind, ending=Hold(kind.value, "no")))
+    assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
+
+
+def test_another_customer_and_another_purpose_are_not_in_doubt(shelf, give_up):
+    give_up(in_doubt(shelf))
+    shelf.add(customer("Jonas"), customer("Ona", purpose="renewal"))
+    assert len(shelf.take()) == 2
+
+
+def test_a_message_in_doubt_is_no_call_in_doubt(shelf, give_up):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.clock.advance(minutes=1)
+    shelf.hand_over(shelf.take_letters(), UNKNOWN)
+    give_up(batch)
+    assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
+
+
+def test_after_the_longest_life_of_a_session_nothing_is_in_doubt(shelf, give_up):
+    give_up(in_doubt(shelf))
+    opened_at = shelf.row(Attempt).opened_at
+    shelf.clock.now = opened_at + IN_DOUBT_FOR - timedelta(seconds=1)
+    held = shelf.add(customer("Ona"))
+    assert of(shelf, held).state is JobState.HELD
+    give_up(held)
+    shelf.clock.now = opened_at + IN_DOUBT_FOR
+    assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
+
+
+def test_a_person_who_has_had_it_called_again_has_decided(shelf, decide, give_up):
+    batch = in_doubt(shelf)
+    repeat(shelf, decide, batch)
+    call(shelf, kind=Kind.BAD_INPUT, ending=Cancel("bad_input", "no"))
+    assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
+
+
+def test_a_decision_stands_when_its_row_is_cancelled_before_the_call(shelf, decide, give_up):
+    batch = in_doubt(shelf)
+    repeat(shelf, decide, batch)
+    give_up(batch)
+    assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
+
+
+def test_a_decision_about_the_later_row_stands_for_the_earlier_call(shelf, decide, give_up):
+    give_up(in_doubt(shelf))
+    again = shelf.add(customer("Ona"))
+    repeat(shelf, decide, again)
+    call(shelf, kind=Kind.BAD_INPUT, ending=Cancel("bad_input", "no"))
+    assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
+
+
+def test_a_call_of_a_later_list_that_came_before_the_one_in_doubt_decides_nothing(shelf, decide, give_up):
+    refused = Cancel("bad_input", "no")
+    first = in_doubt(shelf, kind=Kind.BAD_INPUT, ending=refused)
+    in_doubt(shelf, kind=Kind.BAD_INPUT, ending=refused)
+    decide.retry(Which(first), now=shelf.clock())
+    call(shelf)
+    give_up(first)
+    assert of(shelf, shelf.add(customer("Ona"))).state is JobState.HELD
+
+
+def test_a_call_that_was_made_again_and_is_in_doubt_again_is_the_one_to_decide_about(shelf, decide, give_up):
+    batch = in_doubt(shelf)
+    repeat(shelf, decide, batch)
+    call(shelf)
+    give_up(batch)
+    assert of(shelf, shelf.add(customer("Ona"))).state is JobState.HELD
+
+
+def test_a_session_that_was_opened_since_ends_the_doubt(shelf, decide, give_up):
+    failed = in_doubt(shelf, kind=Kind.BAD_INPUT, ending=Cancel("bad_input", "no"))
+    give_up(in_doubt(shelf))
+    decide.retry(Which(failed), now=shelf.clock())  # held
+    repeat(shelf, decide, failed)
+    shelf.issue()
+    shelf.set(SessionRow, state=SessionState.EXPIRED)
+    shelf.set(Job, Job.batch_id == failed, state=JobState.LAPSED)
+    assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
+
+
+def test_a_session_from_before_the_call_does_not_end_the_doubt(shelf, decide, give_up):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.set(SessionRow, state=SessionState.EXPIRED)
+    shelf.set(Job, state=JobState.LAPSED)
+    give_up(in_doubt(shelf))
+    assert of(shelf, shelf.add(customer("Ona"))).state is JobState.HELD
+    assert of(shelf, batch).state is JobState.LAPSED
+
+
+def test_a_row_of_a_cancelled_batch_is_cancelled_whatever_is_in_doubt(shelf, decide, give_up):
+    give_up(in_doubt(shelf))
+    cancelled = shelf.batch()
+    decide.cancel(cancelled, now=shelf.clock())
+    shelf.add(customer("Ona"), batch=cancelled)
+    assert (of(shelf, cancelled).state, of(shelf, cancelled).detail) == (JobState.CANCELLED, "")

@@ -1,0 +1,219 @@
+"""Rows in doubt: when they are looked up, and what others' decisions make of them meanwhile."""
+
+import pytest
+import sqlalchemy as sa
+
+from tests.store.looking_up import AFTER, LOST, call, drop, later, look_up, lookable, sweep
+from tests.store.shelf import customer
+from worker.domain.model.customers import Channel
+from worker.domain.model.endings import Hold, LookUp
+from worker.domain.model.reconciliation import Strangers
+from worker.domain.model.states import InvitationState, JobState
+from worker.store.attempts.unknown_outcomes import InDoubt
+from worker.store.base import schema
+from worker.store.issuing.record_results import IssueResult
+from worker.store.maintenance.due_work import Returned
+from worker.store.messages.record_results import InviteResult
+from worker.store.operators.decisions import Stake, Verdict, Which
+from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
+
+
+@pytest.fixture
+def terms(shelf):
+    """Of an account whose calls can be looked up."""
+    return lookable(shelf.terms)
+
+
+@pytest.fixture
+def texts(shelf):
+    """Of a sender whose hand-overs can be looked up."""
+    return lookable(shelf.on("sms"))
+
+
+# What is written down, and what a lease that has run out makes of it.
+
+
+def test_an_attempt_says_when_it_may_be_looked_up(shelf, terms):
+    _, (opened,) = call(shelf, terms)
+    attempt = shelf.row(Attempt)
+    assert attempt.look_up_at == shelf.job("Ona").lease_until + AFTER == opened.look_up_at
+    assert attempt.looks_up is None
+
+
+def test_an_attempt_that_may_be_repeated_or_cannot_be_looked_up_is_never(shelf, terms):
+    shelf.add(customer("Ona"))
+    shelf.open(shelf.take(), repeatable=True, terms=terms)
+    shelf.add(customer("Jonas"))
+    shelf.open(shelf.take())
+    assert [row.look_up_at for row in shelf.rows(Attempt)] == [None, None]
+
+
+def test_a_call_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says(shelf, terms):
+    call(shelf, terms)
+    attempt = shelf.row(Attempt)
+    later(shelf, seconds=61)
+    assert sweep(shelf) == Returned(in_doubt=1)
+    row = shelf.job("Ona")
+    assert (row.state, row.due_at, row.in_doubt, row.attempts) == (
+        JobState.WAITING,
+        attempt.look_up_at,
+        attempt.id,
+        1,
+    )
+    assert shelf.take(terms=terms) == []
+    later(shelf)
+    (taken,) = shelf.take(terms=terms)
+    assert (taken.doubt.attempt_id, taken.doubt.opened_at) == (attempt.id, attempt.opened_at)
+
+
+def test_a_hand_over_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says(shelf, texts):
+    shelf.add(customer("Ona", channel=Channel.SMS))
+    shelf.issue()
+    letters = shelf.take_letters(channel="sms")
+    shelf.handovers.open(texts, letters, repeatable=False, now=shelf.clock())
+    later(shelf, seconds=61)
+    assert sweep(shelf) == Returned(in_doubt=1)
+    assert (shelf.row(InvitationRow).state, shelf.job("Ona").state) == (InvitationState.WAITING, JobState.ISSUED)
+    later(shelf)
+    (letter,) = shelf.take_letters(channel="sms")
+    assert letter.doubt is not None
+
+
+def test_a_row_that_was_only_taken_for_its_look_up_is_still_in_doubt(shelf, terms):
+    drop(shelf, terms)
+    before = shelf.job("Ona").in_doubt
+    later(shelf)
+    shelf.take(terms=terms)
+    later(shelf, seconds=61)
+    assert sweep(shelf) == Returned(free=1)
+    assert shelf.job("Ona").in_doubt == before
+    look_up(shelf, terms)
+    later(shelf, seconds=61)
+    assert sweep(shelf) == Returned(in_doubt=1)
+    row = shelf.job("Ona")
+    assert (row.state, row.in_doubt, row.attempts) == (JobState.WAITING, before, 1)
+
+
+def test_a_look_up_that_was_not_made_gives_its_row_back_as_it_was(shelf, terms):
+    drop(shelf, terms)
+    later(shelf)
+    before = shelf.job("Ona")
+    opened = look_up(shelf, terms)
+    shelf.finish(IssueResult(opened, shelf.clock(), None), terms=terms)
+    row = shelf.job("Ona")
+    assert (row.state, row.in_doubt, row.due_at, row.attempts) == (
+        JobState.WAITING,
+        before.in_doubt,
+        before.due_at,
+        before.attempts,
+    )
+
+
+@pytest.mark.forgets_what_was_told
+def test_the_release_before_finds_what_waits_to_be_looked_up_held(shelf, terms, texts):
+    """It would call again, which nobody has decided."""
+    drop(shelf, terms)
+    shelf.add(customer("Jonas", channel=Channel.SMS))
+    shelf.issue()
+    opened = shelf.handovers.open(texts, shelf.take_letters(channel="sms"), repeatable=False, now=shelf.clock())
+    lost = LookUp(opened[0].look_up_at, "unknown", "lost")
+    shelf.handovers.finish(texts, [InviteResult(opened[0], shelf.clock(), lost, LOST)], now=shelf.clock())
+    try:
+        schema.downgrade(shelf.database, "0001")
+        with shelf.database.read() as connection:
+            jobs = connection.execute(sa.text("SELECT state, reason, due_at FROM job")).all()
+            messages = connection.execute(sa.text("SELECT state, reason, due_at FROM invitation")).all()
+    finally:
+        schema.upgrade(shelf.database)
+    assert set(jobs) == {("held", "unknown", None)}
+    assert messages == [("held", "unknown", None)]
+
+
+# What others decide meanwhile.
+
+
+def test_a_row_that_was_cancelled_while_it_waited_is_in_doubt_for_a_later_list(shelf, terms, decide):
+    batch = drop(shelf, terms)
+    later(shelf)
+    look = look_up(shelf, terms)  # raises the fence above the call's
+    shelf.finish(IssueResult(look, shelf.clock(), LookUp(shelf.clock(), "unknown", "later"), LOST), terms=terms)
+    decide.cancel(batch, now=shelf.clock())
+    later(shelf)
+    again = shelf.add(customer("Ona"))
+    assert shelf.job("Ona", batch_id=again).state is JobState.HELD
+    assert f"batch {batch}" in shelf.job("Ona", batch_id=again).detail
+
+
+def test_the_heir_of_a_row_that_was_cancelled_while_it_waited_is_held(shelf, terms, decide):
+    batch = drop(shelf, terms)
+    heir = shelf.add(customer("Ona"))
+    decide.cancel(batch, now=shelf.clock())
+    row = shelf.job("Ona", batch_id=heir)
+    assert (row.state, row.reason, row.joins) == (JobState.HELD, "unknown", None)
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_a_person_settles_what_is_held_with_what_was_found(shelf, terms, decide, verdict):
+    batch = drop(shelf, terms)
+    later(shelf)
+    found = Strangers(("scan-lost",), "the provider has scan-lost")
+    held = IssueResult(look_up(shelf, terms), shelf.clock(), Hold("unknown", found.detail), found=found)
+    shelf.finish(held, terms=terms)
+    assert decide.at_stake(Which(batch)) == Stake({"kyc": 1}, {})
+    decide.resolve(Which(batch), verdict, now=shelf.clock())
+    row = shelf.job("Ona")
+    if verdict is Verdict.REPEAT:
+        (taken,) = shelf.take(terms=terms)
+        assert (taken.doubt, row.attempts) == (None, 0)
+    else:
+        assert row.state is JobState.CANCELLED
+        later(shelf)
+        assert shelf.job("Ona", batch_id=shelf.add(customer("Ona"))).state is JobState.HELD
+
+
+def test_a_row_in_doubt_that_no_key_opens_is_looked_up_once_the_key_is_back(shelf, terms, decide):
+    batch = drop(shelf, terms)
+    shelf.set(Job, state=JobState.HELD, reason="cannot_open", due_at=None)
+    decide.resolve(Which(batch), Verdict.REPEAT, now=shelf.clock())
+    (taken,) = shelf.take(terms=terms)
+    assert taken.doubt is not None
+
+
+def test_a_session_that_appears_meanwhile_is_used_and_ends_the_doubt(shelf, terms):
+    drop(shelf, terms)
+    shelf.add(customer("Ona", purpose="other"))
+    shelf.issue()
+    shelf.set(SessionRow, purpose="onboarding")
+    later(shelf)
+    assert shelf.take(terms=terms) == []
+    row = shelf.job("Ona", purpose="onboarding")
+    assert (row.state, row.reason, row.in_doubt) == (JobState.ISSUED, "joined_session", None)
+
+
+def test_a_retry_leaves_a_row_in_doubt_alone(shelf, terms, decide):
+    batch = drop(shelf, terms)
+    assert decide.retry(Which(batch), now=shelf.clock()).rows == 0
+    assert shelf.job("Ona").in_doubt is not None
+
+
+def test_a_text_that_waits_for_its_look_up_keeps_its_time_when_another_list_takes_its_session_over(
+    shelf, texts, decide
+):
+    shelf.add(customer("Ona", channel=Channel.SMS))
+    shelf.issue()
+    (opened,) = shelf.handovers.open(texts, shelf.take_letters(channel="sms"), repeatable=False, now=shelf.clock())
+    lost = InviteResult(opened, shelf.clock(), LookUp(opened.look_up_at, "unknown", "lost"), LOST)
+    shelf.handovers.finish(texts, [lost], now=shelf.clock())
+    before = shelf.row(InvitationRow)
+    shelf.set(Job, state=JobState.FAILED)  # its other message failed, say
+    heir = shelf.add(customer("Ona", channel=Channel.SMS))
+    assert shelf.take() == []
+    letter = shelf.row(InvitationRow)
+    assert (letter.due_at, letter.in_doubt, letter.state) == (before.due_at, before.in_doubt, before.state)
+    assert letter.job_id == shelf.job("Ona", batch_id=heir).id
+
+
+def test_what_waits_to_be_looked_up_is_counted_with_when(shelf, terms):
+    batch = drop(shelf, terms, customer("Ona"), customer("Jonas"))
+    assert shelf.facts.in_doubt(batch) == InDoubt({"kyc": 2}, 0, shelf.job("Ona").due_at)
+    assert shelf.facts.in_doubt(batch + 1) == InDoubt()

@@ -1,0 +1,127 @@
+"""What is known of a customer when a call is looked up, and what the look-up itself counts as."""
+
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.store.looking_up import LOST, drop, later, look_up, lookable, sweep
+from tests.store.shelf import customer
+from worker.domain.model.endings import Hold, Kind, LookUp, Problem, Retry
+from worker.domain.model.reconciliation import More, Nothing, Strangers
+from worker.store.issuing.record_results import IssueResult
+from worker.store.operators.decisions import Verdict, Which
+from worker.store.tables import Attempt, SessionRow
+
+
+@pytest.fixture
+def terms(shelf):
+    """Of an account whose calls can be looked up."""
+    return lookable(shelf.terms)
+
+
+def test_sessions_of_the_customer_are_known_and_others_are_not(shelf, terms):
+    shelf.add(customer("Ona", purpose="earlier"), customer("Jonas"))
+    shelf.issue(lifetime=timedelta(seconds=1))
+    mine, other = (shelf.row(SessionRow, customer_id=name).reference for name in ("Ona", "Jonas"))
+    drop(shelf, terms)
+    later(shelf)
+    (taken,) = shelf.take(terms=terms)
+    assert mine in taken.doubt.known
+    assert other not in taken.doubt.known
+
+
+def test_what_a_look_up_found_and_a_person_decided_about_is_known_to_the_next_doubt_alone(shelf, terms, decide):
+    batch = drop(shelf, terms)
+    later(shelf)
+    opened = look_up(shelf, terms)
+    found = Strangers(("scan-lost",), "the provider has scan-lost")
+    shelf.finish(IssueResult(opened, shelf.clock(), Hold("unknown", found.detail), found=found), terms=terms)
+    assert shelf.job("Ona").in_doubt is not None
+    assert decide.resolve(Which(batch), Verdict.REPEAT, now=shelf.clock()).rows == 1
+    assert shelf.job("Ona").in_doubt is None
+    (again,) = shelf.open(shelf.take(terms=terms), terms=terms)
+    shelf.finish(IssueResult(again, shelf.clock(), LookUp(shelf.clock(), "unknown", "lost"), LOST), terms=terms)
+    (taken,) = shelf.take(terms=terms)
+    assert taken.doubt.known == {"scan-lost"}
+
+
+def test_of_two_calls_that_were_out_at_once_neither_is_called_again_for_what_a_look_up_found(shelf, terms):
+    """The provider lists by customer, not by purpose: whose a stranger is, nobody knows."""
+    drop(shelf, terms, customer("Ona"), customer("Ona", purpose="renewal"))
+    later(shelf)
+    first, second = shelf.take(terms=terms, most=1), shelf.take(terms=terms, most=1)
+    (opened,) = shelf.open(first, terms=terms)
+    shelf.finish(
+        IssueResult(opened, shelf.clock(), Hold("unknown", "two"), found=Strangers(("one", "two"), "two")), terms=terms
+    )
+    assert second[0].doubt.known == frozenset()
+    later(shelf, seconds=61)
+    sweep(shelf)
+    (again,) = shelf.take(terms=terms)
+    assert again.doubt.known == frozenset()
+
+
+def test_pages_and_failures_of_the_look_ups_so_far_are_counted(shelf, terms):
+    drop(shelf, terms)
+    later(shelf)
+    now = shelf.clock()
+    again = LookUp(now, "unknown", "again")
+    for end in (
+        {"found": More()},
+        {"problem": Problem(Kind.TRANSIENT, "HTTP 500")},
+        {"problem": Problem(Kind.UNKNOWN, "dropped")},
+        {"problem": Problem(Kind.RATE_LIMITED, "HTTP 429")},
+        {"problem": Problem(Kind.TRANSIENT, "connection refused", unreachable=True)},
+    ):
+        shelf.finish(IssueResult(look_up(shelf, terms), now, again, **end), terms=terms)
+        later(shelf, minutes=30)
+    (taken,) = shelf.take(terms=terms)
+    assert (taken.doubt.page, taken.doubt.failures) == (2, 2)
+
+
+def test_a_row_in_doubt_whose_attempt_is_gone_is_still_not_called_plainly(shelf, terms):
+    drop(shelf, terms)
+    with shelf.database.write() as connection:
+        connection.execute(sa.delete(Attempt))
+    later(shelf)
+    (taken,) = shelf.take(terms=terms)
+    assert taken.doubt is not None
+
+
+def test_a_look_up_counts_as_a_request_and_not_as_a_session(shelf, terms):
+    batch = drop(shelf, terms)
+    later(shelf)
+    found = IssueResult(look_up(shelf, terms), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
+    shelf.finish(found, terms=terms)
+    facts = shelf.facts.counts(batch).accounts["kyc"]
+    assert (facts.requests, facts.issued, facts.errors, facts.late) == (2, 0, 1, 0)
+
+
+def test_a_look_up_costs_no_credit_whatever_it_is_answered(shelf):
+    terms = lookable(shelf.ruled(credits=5))
+    drop(shelf, terms)
+    later(shelf)
+    for kind in (Kind.BAD_INPUT, Kind.RATE_LIMITED):
+        again = LookUp(shelf.clock(), "unknown", "again")
+        shelf.finish(IssueResult(look_up(shelf, terms), shelf.clock(), again, Problem(kind, "no")), terms=terms)
+        later(shelf, minutes=30)
+        assert shelf.budgets.all()["kyc"].credits_used == 1
+    nothing = Retry(shelf.clock(), "unknown", "")
+    shelf.finish(IssueResult(look_up(shelf, terms), shelf.clock(), nothing, found=Nothing()), terms=terms)
+    assert shelf.budgets.all()["kyc"].credits_used == 0  # what was not carried out has cost nothing
+
+
+def test_at_the_cap_on_credits_what_is_in_doubt_is_looked_up_and_nothing_else_is_called(shelf):
+    terms = lookable(shelf.ruled(credits=1))
+    drop(shelf, terms)
+    later(shelf)
+    shelf.add(customer("Jonas"))
+    opened = look_up(shelf, terms)
+    assert shelf.budgets.all()["kyc"].stopped_at is None
+    nothing = IssueResult(opened, shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
+    shelf.finish(nothing, terms=terms)
+    # The credit that the lost call did not cost is there again.
+    assert len(shelf.open(shelf.take(terms=terms), terms=terms)) == 1
+    assert shelf.take(terms=terms) == []
+    assert shelf.budgets.all()["kyc"].stopped_at is not None

@@ -1,0 +1,146 @@
+"""Nothing personal and no token lies in the database in the clear, wherever in it one looks."""
+
+import json
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from tests.store.shelf import Shelf, customer
+from worker.domain.model.customers import Channel, Customer, Person
+from worker.domain.model.endings import Hold, Kind
+from worker.domain.model.states import InvitationState, JobState
+from worker.foundation.keyring import Keyring, new_key
+from worker.store.base.database import Database
+from worker.store.issuing.claim_jobs import Jobs
+from worker.store.onboarding.batches import RefusedLine
+from worker.store.tables import Base, CustomerRow, InvitationRow, SessionRow
+
+MARIA = Customer(
+    customer_id="C-1",
+    person=Person(
+        email="maria.oesterberg@example.org",
+        phone="+46701740605",
+        first_name="Märia",
+        last_name="Østerberg",
+        company_name="Osterberg Holding",
+        date_of_birth=date(1987, 3, 14),
+        sex="F",
+        nationality="SE",
+        address="Storgatan 17, Umeå",
+    ),
+    country="SE",
+    locale="sv",
+    channel=Channel.BOTH,
+    external_ref="crm-4711-maria",
+    tags=("tag-of-maria",),
+    parameters={"idenfy-kyc": {"address": "parameter of maria"}},
+)
+SECRETS = [
+    "maria",
+    "oesterberg",
+    "+46701740605",
+    "46701740605",
+    "Märia",
+    "Østerberg",
+    "Osterberg Holding",
+    "1987-03-14",
+    "Storgatan",
+    "Umeå",
+    "crm-4711",
+    "tag-of-maria",
+    "parameter of maria",
+    "t0ken-of-hers",
+    "verify.test",
+    "d1git-string",
+    "vendor-s3cret",
+]
+
+
+def all_the_way(shelf: Shelf) -> Shelf:
+    """A customer all the way through: imported, asked for, in doubt, issued, sent."""
+    shelf.add(MARIA, customer("C-2"), refused=[RefusedLine(9, "C-3")])
+    maria, other = shelf.open(shelf.take())
+    session = shelf.session(
+        token="t0ken-of-hers",
+        link="https://verify.test/t0ken-of-hers",
+        digit_string="d1git-string",
+        vendor_parameters={"key": "vendor-s3cret"},
+    )
+    shelf.finish(shelf.got(maria, session), shelf.failed(other, Kind.UNKNOWN, Hold("unknown", "connection reset")))
+    shelf.send()
+    shelf.take_letters(channel="sms")
+    return shelf
+
+
+@pytest.fixture
+def full(shelf: Shelf) -> Shelf:
+    return all_the_way(shelf)
+
+
+def everything(shelf: Shelf) -> str:
+    """Every value of every table, bytes included, as one text."""
+    told = []
+    with shelf.database.read() as connection:
+        for table in Base.metadata.sorted_tables:
+            for row in connection.execute(sa.text(f'SELECT * FROM "{table.name}"')):  # noqa: S608 -- our own names
+                told += [
+                    value.decode("latin-1") if isinstance(value, bytes | memoryview) else str(value) for value in row
+                ]
+    return "\n".join(told)
+
+
+def test_no_column_of_any_table_holds_any_of_it(full):
+    told = everything(full)
+    assert "C-1" in told  # the list owner's own id, which is no personal data
+    for secret in SECRETS:
+        assert secret not in told
+        assert secret.encode().decode("latin-1") not in told
+        assert json.dumps(secret)[1:-1] not in told
+
+
+def test_the_sqlite_file_and_its_log_hold_none_of_it(sqlite_url, keyring, clock):
+    database = Database(sqlite_url)
+    all_the_way(Shelf(database, keyring, clock))
+    file = Path(database.engine.url.database)
+    written = {path.name: path.read_bytes() for path in file.parent.glob(f"{file.name}*")}
+    database.close()
+    assert len(written) >= 2  # the file and its write-ahead log
+    assert any(b"C-1" in content for content in written.values())
+    for content in [*written.values(), file.read_bytes()]:
+        for secret in SECRETS:
+            assert secret.encode() not in content
+            assert json.dumps(secret)[1:-1].encode() not in content
+
+
+def test_another_key_opens_nothing_and_the_row_is_held_with_whose_it_was(full):
+    full.add(replace(MARIA, purpose="renewal"))
+    stranger = Jobs(full.database, Keyring([new_key()]))
+    assert stranger.take(full.terms, most=10, now=full.clock()).jobs == []
+    held = full.job("C-1", purpose="renewal")
+    assert (held.state, held.reason, held.lease_until) == (JobState.HELD, "cannot_open", None)
+    assert "older key missing" in held.detail
+    for secret in SECRETS:
+        assert secret not in held.detail
+
+
+def test_a_customers_fields_copied_to_another_customer_do_not_open_there_and_hold_up_nobody_else(full):
+    with full.database.read() as connection:
+        stolen = connection.execute(sa.select(CustomerRow.sealed).where(CustomerRow.customer_id == "C-1")).scalar_one()
+    full.add(customer("C-5"), customer("C-6"))
+    full.set(CustomerRow, CustomerRow.customer_id == "C-5", sealed=stolen)
+    assert [job.request.customer.customer_id for job in full.take()] == ["C-6"]
+    assert "C-5 was changed or belongs to another row" in full.job("C-5").detail
+
+
+def test_a_link_that_does_not_open_is_held_with_its_job_and_holds_up_nobody_else(shelf):
+    shelf.add(customer("C-5"), customer("C-6"))
+    shelf.issue()
+    (stolen,) = [row.sealed for row in shelf.rows(SessionRow, customer_id="C-6")]
+    shelf.set(SessionRow, SessionRow.customer_id == "C-5", sealed=stolen)
+    assert [letter.customer.customer_id for letter in shelf.take_letters()] == ["C-6"]
+    (held,) = [row for row in shelf.rows(InvitationRow) if row.state is InvitationState.HELD]
+    assert (held.reason, held.job_id, held.lease_until) == ("cannot_open", shelf.job("C-5").id, None)
+    assert (shelf.job("C-5").state, shelf.job("C-5").reason) == (JobState.HELD, "cannot_open")

@@ -1,0 +1,209 @@
+"""Which failures of PostgreSQL pass by themselves, what becomes of a worker that stands still, and of deadlocks."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from worker.store.base.database import (
+    CONNECT_SECONDS,
+    IDLE_IN_TRANSACTION_SECONDS,
+    LOCK_SECONDS,
+    SILENCE,
+    Database,
+    outlive_deadlocks,
+    reason,
+)
+
+PASSES = sa.exc.OperationalError
+
+
+@pytest.fixture(scope="module")
+def url(make_postgresql: Callable[[], str]) -> str:
+    """A database with a table of two rows."""
+    made = make_postgresql()
+    opened = Database(made)
+    with opened.write() as connection:
+        connection.execute(sa.text("CREATE TABLE thing (id int PRIMARY KEY, secret text)"))
+        connection.execute(sa.text("INSERT INTO thing VALUES (1, ''), (2, '')"))
+    opened.close()
+    return made
+
+
+@pytest.fixture
+def open_database(url: str) -> Iterator[Callable[[], Database]]:
+    made: list[Database] = []
+
+    def make(more: str = "") -> Database:
+        made.append(Database(url + more, connections=1))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def run(connection: sa.Connection, statement: str) -> sa.CursorResult:
+    return connection.execute(sa.text(statement))
+
+
+def setting(database: Database, name: str) -> str:
+    with database.read() as connection:
+        return connection.execute(sa.text("SELECT current_setting(:name)"), {"name": name}).scalar_one()
+
+
+def change(connection: sa.Connection, row: int) -> None:
+    connection.execute(sa.text("UPDATE thing SET secret = 'changed' WHERE id = :row"), {"row": row})
+
+
+def test_a_lock_is_held_by_a_still_worker_for_less_time_than_others_wait_for_it(open_database):
+    database = open_database()
+    assert setting(database, "idle_in_transaction_session_timeout") == f"{IDLE_IN_TRANSACTION_SECONDS}s"
+    assert setting(database, "lock_timeout") == f"{LOCK_SECONDS}s"
+    assert IDLE_IN_TRANSACTION_SECONDS < LOCK_SECONDS
+    assert setting(database, "statement_timeout") == "0"  # a report or a migration may take long
+
+
+def test_a_silent_host_is_given_up_within_half_a_minute(open_database):
+    with open_database().read() as connection:
+        given = connection.connection.driver_connection.info.get_parameters()
+    assert given["tcp_user_timeout"] == str(SILENCE["tcp_user_timeout"])
+    assert given["connect_timeout"] == str(CONNECT_SECONDS)
+    assert SILENCE["keepalives_idle"] + SILENCE["keepalives_interval"] * SILENCE["keepalives_count"] <= 30
+
+
+def test_what_the_url_says_of_connections_wins(open_database):
+    with open_database("?tcp_user_timeout=5000").read() as connection:
+        assert connection.connection.driver_connection.info.get_parameters()["tcp_user_timeout"] == "5000"
+
+
+def test_a_transaction_that_stands_still_is_ended_and_that_passes(open_database):
+    still, other = open_database(), open_database()
+    with pytest.raises(PASSES), still.write() as connection:  # noqa: PT012 -- the failure is of the second statement
+        run(connection, "SET LOCAL idle_in_transaction_session_timeout = '20ms'")
+        change(connection, 1)
+        with other.write() as waiting:  # it has the row as soon as the other transaction was ended
+            change(waiting, 1)
+        change(connection, 2)
+    with still.write() as connection:  # and the next transaction has a connection that works
+        change(connection, 2)
+
+
+def test_a_connection_that_is_cut_passes(open_database):
+    cut, other = open_database(), open_database()
+    with pytest.raises(PASSES), cut.write() as connection:  # noqa: PT012
+        number = run(connection, "SELECT pg_backend_pid()").scalar_one()
+        with other.write() as killer:
+            killer.execute(sa.text("SELECT pg_terminate_backend(:number)"), {"number": number})
+        change(connection, 1)
+    with cut.write() as connection:
+        change(connection, 1)
+
+
+def test_a_connection_that_was_cut_while_nobody_used_it_is_not_noticed(open_database, monkeypatch):
+    monkeypatch.setattr("worker.store.base.database.ASK_AFTER_SECONDS", 0.0)  # as if none had for so long
+    cut, other = open_database(), open_database()
+    with cut.read() as connection:
+        number = run(connection, "SELECT pg_backend_pid()").scalar_one()
+    with other.write() as killer:
+        killer.execute(sa.text("SELECT pg_terminate_backend(:number)"), {"number": number})
+    with cut.write() as connection:
+        change(connection, 1)
+
+
+def test_a_connection_that_was_just_used_is_not_asked_whether_it_lives(open_database, monkeypatch):
+    database, asked = open_database(), []
+    monkeypatch.setattr(database.engine.dialect, "do_ping", asked.append)
+    for _ in range(3):
+        with database.read() as connection:
+            run(connection, "SELECT 1")
+    assert asked == []
+    monkeypatch.setattr("worker.store.base.database.ASK_AFTER_SECONDS", 0.0)
+    with database.read() as connection:
+        run(connection, "SELECT 1")
+    assert len(asked) == 1
+
+
+def test_a_server_that_became_a_standby_passes(open_database):
+    with pytest.raises(PASSES), open_database().write() as connection:  # noqa: PT012
+        run(connection, "SET TRANSACTION READ ONLY")  # what each statement meets there
+        change(connection, 1)
+
+
+def test_a_pool_whose_connections_are_all_in_use_passes(open_database):
+    database = open_database()
+    database.engine.pool._timeout = 0.01  # half a minute else
+    with database.read(), pytest.raises(PASSES), database.read():
+        pass
+
+
+def test_bad_data_does_not_pass_and_is_not_repeated_in_the_errors_text(open_database):
+    with pytest.raises(sa.exc.IntegrityError) as caught, open_database().write() as connection:
+        connection.execute(sa.text("INSERT INTO thing VALUES (:id, :secret)"), {"id": 1, "secret": "Quirin"})
+    assert not isinstance(caught.value, PASSES)
+    assert "Quirin" not in str(caught.value)
+
+
+def test_two_that_lock_each_other_out_both_get_through(open_database):
+    """Each locks a row and then the other's: one of them is ended by PostgreSQL, and does it again."""
+    databases = [open_database(), open_database()]
+    both_hold_one = threading.Barrier(2, timeout=30)
+    tried = [0, 0]
+
+    def swap(mine: int) -> None:
+        first, second = (1, 2) if mine == 0 else (2, 1)
+
+        def once() -> None:
+            tried[mine] += 1
+            with databases[mine].write() as connection:
+                run(connection, "SET LOCAL deadlock_timeout = '10ms'")
+                change(connection, first)
+                if tried[mine] == 1:
+                    both_hold_one.wait()
+                change(connection, second)
+
+        outlive_deadlocks(once)
+
+    threads = [threading.Thread(target=swap, args=(mine,)) for mine in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(tried) == [1, 2]
+
+
+class Sacrificed(Exception):
+    sqlstate = "40001"
+
+
+def failing(times: int, orig: Exception) -> Callable[[], str]:
+    left = [times]
+
+    def transaction() -> str:
+        if left[0]:
+            left[0] -= 1
+            raise PASSES(None, None, orig)
+        return "done"
+
+    return transaction
+
+
+def test_a_transaction_is_repeated_after_growing_pauses_and_not_for_ever():
+    paused: list[float] = []
+    done = outlive_deadlocks(failing(2, Sacrificed()), jitter=lambda: 0.5, pause=paused.append)
+    assert (done, paused) == ("done", [0.05, 0.1])
+    with pytest.raises(PASSES):
+        outlive_deadlocks(failing(3, Sacrificed()), tries=3, pause=paused.append)
+
+
+def test_what_may_have_been_carried_out_is_not_repeated():
+    paused: list[float] = []
+    with pytest.raises(PASSES):
+        outlive_deadlocks(failing(1, ConnectionError("server closed the connection")), pause=paused.append)
+    assert paused == []
+
+
+def test_a_reason_is_one_line():
+    assert reason(PASSES(None, None, Exception("connection refused\n\tIs it running?"))) == "connection refused"
+    assert reason(PASSES(None, None, Exception())) == "OperationalError"

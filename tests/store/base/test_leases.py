@@ -1,0 +1,292 @@
+"""Leases of workers that are gone: rows come back free, repeated or held, and late results harm nobody."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.store.shelf import POLICY, customer
+from worker.domain.model.endings import Done, Kind, Retry, RetryPolicy
+from worker.domain.model.states import InvitationState, JobState
+from worker.store.maintenance.due_work import Returned
+from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
+
+
+def sweep(shelf, *, policy=POLICY, **how):
+    return shelf.sweeps.return_leases(policy, now=shelf.clock(), **how)
+
+
+def test_a_lease_that_has_not_run_out_is_left_alone(shelf):
+    shelf.add(customer("Ona"))
+    shelf.take()
+    shelf.clock.advance(seconds=60)
+    assert sweep(shelf) == Returned()
+    assert shelf.job("Ona").state is JobState.WORKING
+
+
+class CutOff(Exception):
+    pass
+
+
+@pytest.mark.parametrize("what", ["job", "message"])
+def test_whoever_does_not_know_of_its_taking_gives_back_nothing_that_somebody_else_has_taken(shelf, what):
+    shelf.add(customer("Ona"))
+    if what == "message":
+        shelf.issue()
+    store, terms = (shelf.jobs, shelf.terms) if what == "job" else (shelf.invitations, shelf.letters)
+    lost = []
+
+    def break_off(_connection, items):
+        lost.extend(items)
+        raise CutOff  # as where the connection breaks at the commit, which nothing comes of
+
+    with pytest.raises(CutOff):
+        store.take(terms, most=10, now=shelf.clock(), beside=break_off)
+    shelf.clock.advance(milliseconds=1)
+    (theirs,) = shelf.take() if what == "job" else shelf.take_letters()
+    assert theirs.fence == lost[0].fence
+    if what == "job":
+        (opened,) = shelf.open([theirs])
+    else:
+        (opened,) = shelf.handovers.open(terms, [theirs], repeatable=False, now=shelf.clock())
+    store.release(terms.rule, lost, now=shelf.clock())
+    row = shelf.row(Job if what == "job" else InvitationRow)
+    assert (row.state.value, row.lease_until) == ("working", theirs.lease_until)
+    assert shelf.row(Attempt, id=opened.attempt_id).closed_at is None
+
+
+def test_a_row_that_was_only_taken_goes_back_free(shelf):
+    shelf.add(customer("Ona"))
+    was_due_at = shelf.clock()
+    shelf.take()
+    shelf.clock.advance(seconds=61)
+    assert sweep(shelf) == Returned(free=1)
+    row = shelf.job("Ona")  # it has lost nothing, its place in the queue neither
+    assert (row.state, row.due_at, row.attempts, row.waits) == (JobState.WAITING, was_due_at, 0, 0)
+    assert len(shelf.take()) == 1
+
+
+def test_a_call_that_may_have_been_made_is_held_where_repeating_costs(shelf):
+    shelf.add(customer("Ona"))
+    shelf.open(shelf.take(), repeatable=False)
+    shelf.clock.advance(seconds=61)
+    assert sweep(shelf) == Returned(held=1)
+    row = shelf.job("Ona")
+    assert (row.state, row.due_at, row.reason, row.attempts) == (JobState.HELD, None, "unknown", 1)
+    assert "may have been carried out" in row.detail
+    attempt = shelf.row(Attempt)
+    assert (attempt.outcome, attempt.closed_at) == ("unknown", shelf.clock())
+    assert shelf.take() == []
+
+
+def test_a_call_that_may_have_been_made_is_repeated_where_that_is_safe(shelf):
+    shelf.add(customer("Ona"))
+    shelf.open(shelf.take(), repeatable=True)
+    shelf.clock.advance(seconds=61)
+    assert sweep(shelf) == Returned(repeated=1)
+    row = shelf.job("Ona")
+    assert (row.state, row.reason, row.attempts) == (JobState.WAITING, "unknown", 1)
+    assert row.due_at == shelf.clock() + timedelta(seconds=0.5)  # half of the first wait: the shelf's jitter
+    assert shelf.row(Attempt).outcome == "unknown"
+
+
+def test_even_a_safe_call_is_not_repeated_for_ever(shelf):
+    shelf.add(customer("Ona"))
+    shelf.open(shelf.take(), repeatable=True)
+    shelf.clock.advance(seconds=61)
+    assert sweep(shelf, policy=RetryPolicy(attempts=1)) == Returned(held=1)
+    assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.FAILED, "attempts_spent")
+
+
+def test_where_nobody_else_can_be_working_all_leases_are_returned_at_once(shelf):
+    shelf.add(customer("Ona"), customer("Jonas"))
+    ona, _ = shelf.take()
+    shelf.open([ona])
+    assert sweep(shelf, all_of_them=True) == Returned(free=1, held=1)
+
+
+def test_more_leases_than_one_transaction_returns_all_come_back(shelf):
+    shelf.add(*(customer(f"C{number}") for number in range(1100)))
+    assert len(shelf.take(most=1100, terms=shelf.ruled(concurrency=4400))) == 1100
+    shelf.clock.advance(seconds=61)
+    assert sweep(shelf) == Returned(free=1100)
+
+
+def test_doing_it_twice_changes_nothing_more(shelf):
+    shelf.add(customer("Ona"), customer("Jonas"))
+    ona, _ = shelf.take()
+    shelf.open([ona])
+    shelf.clock.advance(seconds=61)
+    sweep(shelf)
+    before = shelf.rows(Job), shelf.rows(Attempt)
+    assert sweep(shelf) == Returned()
+    assert (shelf.rows(Job), shelf.rows(Attempt)) == before
+
+
+def test_an_attempt_of_an_earlier_taking_does_not_hold_a_row_that_was_taken_again(shelf):
+    shelf.add(customer("Ona"))
+    (opened,) = shelf.open(shelf.take(), repeatable=True)
+    retry = Retry(shelf.clock(), "transient", "HTTP 500")
+    shelf.finish(shelf.failed(opened, Kind.TRANSIENT, retry))
+    shelf.take()
+    shelf.clock.advance(seconds=61)
+    assert sweep(shelf) == Returned(free=1)
+
+
+# A worker that was only slow comes back after its lease.
+
+
+def lose(shelf, name="Ona"):
+    """A call is out, and its lease has run out and was returned by the sweep."""
+    shelf.add(customer(name))
+    (opened,) = shelf.open(shelf.take(), repeatable=True)
+    shelf.clock.advance(seconds=61)
+    sweep(shelf)
+    return opened
+
+
+def test_a_result_under_a_lease_that_another_has_taken_over_changes_nothing_but_its_attempt(shelf):
+    opened = lose(shelf)
+    shelf.clock.advance(seconds=1)
+    shelf.take()
+    before = shelf.job("Ona")
+    shelf.finish(shelf.got(opened, shelf.session(reference="scan-77")))
+    assert shelf.job("Ona") == before
+    assert (shelf.rows(SessionRow), shelf.rows(InvitationRow)) == ([], [])
+    attempt = shelf.row(Attempt)
+    assert attempt.outcome == "late"
+    assert "scan-77" in attempt.detail  # the only trace of a session that was opened and paid for
+    assert "token" not in attempt.detail
+
+
+def test_a_result_under_a_lost_lease_leaves_the_new_owners_row_alone(shelf):
+    lost = lose(shelf)
+    shelf.clock.advance(seconds=1)
+    (mine,) = shelf.open(shelf.take())
+    assert mine.job.fence > lost.job.fence
+    shelf.finish(shelf.got(lost))
+    row = shelf.job("Ona")
+    assert (row.state, row.fence) == (JobState.WORKING, mine.job.fence)
+    shelf.finish(shelf.got(mine, shelf.session(reference="scan-mine")))
+    assert shelf.job("Ona").state is JobState.ISSUED
+    assert shelf.row(SessionRow).reference == "scan-mine"
+
+
+def test_a_failure_under_a_lost_lease_does_not_count_against_the_row(shelf):
+    lost = lose(shelf)
+    shelf.clock.advance(seconds=1)
+    shelf.take()
+    before = shelf.job("Ona")
+    late = shelf.failed(lost, Kind.TRANSIENT, Retry(shelf.clock(), "transient", "HTTP 500"), status=500, code="E1")
+    shelf.finish(late)
+    assert shelf.job("Ona") == before
+    attempt = shelf.row(Attempt)
+    assert (attempt.outcome, attempt.status, attempt.code) == ("transient", 500, "E1")
+
+
+def test_one_lost_lease_in_a_flush_does_not_take_the_others_with_it(shelf):
+    shelf.add(customer("Ona"), customer("Jonas"))
+    ona, jonas = shelf.open(shelf.take())
+    shelf.set(Job, Job.customer_id == "Ona", fence=7)
+    shelf.finish(shelf.got(ona), shelf.got(jonas))
+    assert (shelf.job("Ona").state, shelf.job("Jonas").state) == (JobState.WORKING, JobState.ISSUED)
+    assert {row.outcome for row in shelf.rows(Attempt)} == {"late", "done"}
+
+
+# The same for invitations.
+
+
+@pytest.mark.parametrize(
+    ("repeatable", "state", "returned"),
+    [(True, InvitationState.WAITING, Returned(repeated=1)), (False, InvitationState.HELD, Returned(held=1))],
+)
+def test_a_hand_over_that_may_have_been_made_is_repeated_or_held(shelf, repeatable, state, returned):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    letters = shelf.take_letters()
+    shelf.handovers.open(shelf.letters, letters, repeatable=repeatable, now=shelf.clock())
+    shelf.clock.advance(seconds=61)
+    assert sweep(shelf) == returned
+    assert (shelf.row(InvitationRow).state, shelf.row(InvitationRow).attempts) == (state, 1)
+    # A message in doubt is a question for a person: so is its job.
+    assert shelf.job("Ona").state is (JobState.ISSUED if repeatable else JobState.HELD)
+
+
+def test_an_invitation_that_was_only_taken_goes_back_free(shelf):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.take_letters()
+    shelf.clock.advance(seconds=61)
+    assert sweep(shelf) == Returned(free=1)
+    assert len(shelf.take_letters()) == 1
+
+
+def test_a_sent_result_under_a_lost_lease_leaves_the_new_owners_invitation_alone(shelf):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    lost = shelf.take_letters()
+    shelf.clock.advance(seconds=61)
+    sweep(shelf)
+    (mine,) = shelf.take_letters()
+    shelf.hand_over(lost, Done())
+    row = shelf.row(InvitationRow)
+    assert (row.state, row.fence, row.sent_at) == (InvitationState.WORKING, mine.fence, None)
+    assert shelf.job("Ona").state is JobState.ISSUED
+
+
+def test_the_repeated_invitation_keeps_its_id_and_so_its_message_id(shelf):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    (first,) = shelf.take_letters()
+    shelf.handovers.open(shelf.letters, [first], repeatable=True, now=shelf.clock())
+    shelf.clock.advance(seconds=61)
+    sweep(shelf)
+    shelf.clock.advance(seconds=1)
+    (second,) = shelf.take_letters()
+    assert second.id == first.id
+
+
+# What the timer finds to ring for.
+
+
+def due(shelf, accounts=("kyc", "au"), channels=("email", "sms")):
+    found = shelf.sweeps.due(accounts=accounts, channels=channels, now=shelf.clock())
+    return found.accounts, found.channels
+
+
+def test_an_account_is_rung_for_only_when_it_has_something_due(shelf):
+    assert due(shelf) == (set(), set())
+    shelf.add(customer("Ona"))
+    assert due(shelf) == ({"kyc"}, set())
+    assert due(shelf, accounts=["au"]) == (set(), set())
+    shelf.set(Job, due_at=shelf.clock() + timedelta(seconds=1))
+    assert due(shelf) == (set(), set())
+    shelf.clock.advance(seconds=1)
+    assert due(shelf) == ({"kyc"}, set())
+
+
+def test_a_channel_is_rung_for_only_when_it_has_something_due(shelf):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    assert due(shelf) == (set(), {"email"})
+    shelf.send()
+    assert due(shelf) == (set(), set())
+
+
+def test_nothing_is_asked_where_there_is_nothing_to_ring(shelf):
+    assert due(shelf, accounts=[], channels=[]) == (set(), set())
+
+
+def test_jobs_that_join_or_are_held_ring_for_nobody(shelf):
+    shelf.add(customer("Ona"))
+    shelf.add(customer("Ona"))
+    shelf.set(Job, Job.joins.is_(None), state=JobState.HELD)
+    shelf.set(Job, Job.joins.is_not(None), due_at=shelf.clock())
+    assert due(shelf) == (set(), set())
+
+
+def test_a_lease_is_returned_by_the_time_of_its_own_row_not_of_its_taking(shelf):
+    shelf.add(customer("Ona"))
+    shelf.take(terms=replace(shelf.terms, lease=timedelta(minutes=10)))
+    shelf.clock.advance(seconds=61)
+    assert sweep(shelf) == Returned()

@@ -1,0 +1,213 @@
+"""The schema: made by numbered migrations, up and down, and the same as the models say, on both databases."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from worker.store.attempts.attempt_log import CLOSE
+from worker.store.base import schema
+from worker.store.base.database import Database
+from worker.store.tables import Attempt, Base
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def make_empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Database]]:
+    made: list[Database] = []
+
+    def make() -> Database:
+        if request.param == "sqlite":
+            url = f"sqlite:///{tmp_path / f'{len(made)}.db'}"
+        else:
+            url = request.getfixturevalue("make_postgresql")()
+        made.append(Database(url))
+        return made[-1]
+
+    yield make
+    for database in made:
+        database.close()
+
+
+@pytest.fixture
+def empty(make_empty: Callable[[], Database]) -> Database:
+    return make_empty()
+
+
+def tables(database: Database) -> set[str]:
+    return set(sa.inspect(database.engine).get_table_names()) - {"alembic_version"}
+
+
+def indexes(database: Database) -> set[str]:
+    """Each index as the database tells it, with its predicate, which Alembic does not compare."""
+    query = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename != 'alembic_version'"
+    if database.is_sqlite:
+        query = "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+    with database.read() as connection:
+        return {re.sub(r'[\s"]+', " ", text) for text in connection.execute(sa.text(query)).scalars()}
+
+
+def test_the_schema_goes_up_down_and_up_again(empty):
+    schema.upgrade(empty)
+    assert tables(empty) == {table.name for table in Base.metadata.sorted_tables}
+    schema.downgrade(empty, "base")
+    assert tables(empty) == set()
+    schema.upgrade(empty)
+    assert tables(empty) == {table.name for table in Base.metadata.sorted_tables}
+
+
+def test_each_single_step_goes_down_and_up(empty):
+    schema.upgrade(empty)
+    revisions = [script.revision for script in ScriptDirectory(str(schema.MIGRATIONS)).walk_revisions()]
+    for lower in [*revisions[1:], "base"]:
+        schema.downgrade(empty, lower)
+    for revision in reversed(revisions):
+        schema.upgrade(empty, revision)
+        assert schema.current(empty) == revision
+
+
+def test_upgrading_twice_changes_nothing(empty):
+    schema.upgrade(empty)
+    before = indexes(empty), tables(empty)
+    schema.upgrade(empty)
+    assert (indexes(empty), tables(empty)) == before
+
+
+def test_the_migrations_make_what_the_models_say(empty):
+    schema.upgrade(empty)
+    with empty.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_migrations_make_every_index_with_its_predicate(make_empty):
+    migrated, made = make_empty(), make_empty()
+    schema.upgrade(migrated)
+    Base.metadata.create_all(made.engine)
+    assert indexes(migrated) == indexes(made)
+    assert any("WHERE" in index for index in indexes(migrated))
+
+
+def test_tables_that_change_a_lot_are_vacuumed_often_on_postgresql(make_postgresql):
+    database = Database(make_postgresql())
+    schema.upgrade(database)
+    with database.read() as connection:
+        options = dict(
+            connection.execute(sa.text("SELECT relname, reloptions FROM pg_class WHERE reloptions IS NOT NULL")).all()
+        )
+    database.close()
+    assert {"attempt", "budget", "invitation", "job"} <= options.keys()
+    assert "fillfactor=50" in options["attempt"]
+    assert "autovacuum_vacuum_scale_factor=0.02" in options["job"]
+
+
+def test_closing_an_attempt_changes_nothing_that_an_index_knows():
+    """So that PostgreSQL writes no index for it: a million jobs close two million of them."""
+    for index in Attempt.__table__.indexes:
+        known = {column.name for column in index.columns} | set(
+            re.findall(r"\w+", str(index.dialect_options["postgresql"]["where"]))
+        )
+        # What a look-up found is written for few of them; for all others it stays as it is, and that writes no index.
+        assert known.isdisjoint(CLOSE.columns - {"found"}), index.name
+
+
+@pytest.fixture
+def half_upgraded(make_postgresql: Callable[[], str]) -> Iterator[Database]:
+    """One whose upgrade got as far as its first index."""
+    database = Database(make_postgresql())
+    schema.upgrade(database, "0001")
+    with database.write() as connection:
+        connection.execute(sa.text("CREATE INDEX ix_attempt_job_id ON attempt (job_id)"))
+    yield database
+    database.close()
+
+
+IDENTITY = sa.text("SELECT oid FROM pg_class WHERE relname = 'ix_attempt_job_id'")
+VALID = sa.text("SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_attempt_job_id'::regclass")
+
+
+def test_an_index_whose_making_was_cut_off_is_made_anew(half_upgraded):
+    cut_off = sa.text("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_attempt_job_id'::regclass")
+    with half_upgraded.write() as connection:
+        connection.execute(cut_off)
+    schema.upgrade(half_upgraded)
+    with half_upgraded.read() as connection:
+        assert connection.execute(VALID).scalar() is True
+
+
+def test_an_index_that_is_there_is_kept_when_an_upgrade_is_tried_again(half_upgraded):
+    with half_upgraded.read() as connection:
+        before = connection.execute(IDENTITY).scalar_one()
+    schema.upgrade(half_upgraded)
+    with half_upgraded.read() as connection:
+        assert connection.execute(IDENTITY).scalar_one() == before
+
+
+def test_no_index_is_built_while_a_table_that_workers_use_is_locked(make_postgresql):
+    database = Database(make_postgresql())
+    built: list[str] = []
+    new: set[str] = set()
+
+    def see(_connection, _cursor, statement, *_more):
+        if made := re.search(r"CREATE TABLE (\w+)", statement):
+            new.add(made[1])  # nobody uses it yet
+        on = re.search(r"CREATE INDEX \w+ ON (\w+)", statement)
+        if on and on[1] not in new:
+            built.append(statement)
+
+    schema.upgrade(database, "0001")
+    sa.event.listen(database.engine, "before_cursor_execute", see)
+    schema.upgrade(database)
+    database.close()
+    assert built == []
+
+
+def test_files_are_numbered_in_the_order_of_their_chain():
+    scripts = list(reversed(list(ScriptDirectory(str(schema.MIGRATIONS)).walk_revisions())))
+    for number, script in enumerate(scripts, start=1):
+        assert script.revision == f"{number:04}"
+        assert re.fullmatch(rf"{number:04}_[a-z0-9_]+\.py", Path(script.path).name)
+        assert script.down_revision == (f"{number - 1:04}" if number > 1 else None)
+        # expand, backfill, contract: what a release beside the previous one may do; "create" made the first tables
+        assert re.match(r"(create|expand|backfill|contract): ", script.doc)
+    assert len(scripts) == len(list((schema.MIGRATIONS / "versions").glob("*.py")))
+
+
+def test_an_empty_database_is_not_ready_and_says_what_to_run(empty):
+    assert schema.why_not_ready(empty) == "the database is empty: run `onboard db upgrade`"
+
+
+def test_a_migrated_database_is_ready(empty):
+    schema.upgrade(empty)
+    assert schema.why_not_ready(empty) is None
+
+
+def test_a_database_of_a_newer_release_asks_for_a_newer_worker(empty):
+    schema.upgrade(empty)
+    with empty.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    said = schema.why_not_ready(empty)
+    assert "9999" in said
+    assert "upgrade the worker" in said
+
+
+def test_a_newer_release_is_met_without_an_error_and_an_older_one_is_not_met(empty):
+    assert schema.outdated(empty) is None  # not migrated: `why_not_ready` has the words
+    schema.upgrade(empty)
+    assert schema.outdated(empty) is None
+    with empty.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    assert schema.outdated(empty) == schema.why_not_ready(empty)
+
+
+def test_a_database_that_is_away_is_named_as_such_without_its_password():
+    # Port 1 is reserved for tcpmux: nobody listens there.
+    away = Database("postgresql+psycopg://onboarding:s3cret-word@127.0.0.1:1/onboarding")
+    said = schema.why_not_ready(away)
+    away.close()
+    assert said.startswith("the database cannot be reached")
+    assert "s3cret-word" not in said

@@ -1,0 +1,114 @@
+"""An upgrade beside workers of the release before: what they write goes in, and nobody waits long for a migration."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from worker.store.base import schema
+from worker.store.base.database import Database
+
+BEFORE = "0001"  # the revision of the release before
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def database(make_postgresql: Callable[[], str]) -> Iterator[Database]:
+    """At the revision of the release before."""
+    opened = Database(make_postgresql(), connections=4)
+    schema.upgrade(opened, BEFORE)
+    yield opened
+    opened.close()
+
+
+class OldRelease:
+    """Writes and reads as the release before does: with the columns that it knows, each of them named."""
+
+    def __init__(self, database: Database) -> None:
+        known = sa.MetaData()
+        known.reflect(database.engine)
+        self._tables = [table for table in known.sorted_tables if table.name != "alembic_version"]
+        self._made = 0
+
+    def work(self, connection: sa.Connection) -> None:
+        """Insert a row into each table, look at it, and change it."""
+        self._made += 1
+        for table in self._tables:
+            values = {column.name: self._value(column) for column in table.columns}
+            connection.execute(sa.insert(table), values)
+            keys = [column == values[column.name] for column in table.primary_key]
+            assert connection.execute(sa.select(table).where(*keys).with_for_update()).one()
+            connection.execute(sa.update(table).where(*keys).values(values))
+
+    def _value(self, column: sa.Column[Any]) -> Any:
+        if column.name == "live" or (column.nullable and not column.foreign_keys):
+            return None
+        kind = column.type.python_type
+        made: dict[type, Any] = {
+            int: self._made,
+            str: str(self._made),
+            bytes: b"sealed",
+            bool: False,
+            datetime: NOON,
+            uuid.UUID: uuid.UUID(int=self._made),
+            object: [],  # JSON
+        }
+        return made[kind]
+
+    def rows(self, database: Database) -> dict[str, int]:
+        with database.read() as connection:
+            return {
+                table.name: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+                for table in self._tables
+            }
+
+
+def test_a_worker_of_the_release_before_goes_on_through_the_upgrade(database):
+    old = OldRelease(database)
+    with database.write() as connection:
+        old.work(connection)
+    tries = 0
+    with database.engine.connect() as begun_before:
+        old.work(begun_before)
+
+        def between_two_tries(seconds: float) -> None:
+            nonlocal tries
+            tries += 1
+            with database.write() as connection:  # nothing of the upgrade is in anybody's way
+                connection.execute(sa.text("SET LOCAL lock_timeout = '1ms'"))
+                old.work(connection)
+            old.work(begun_before)
+            begun_before.commit()
+
+        schema.upgrade(database, pause=between_two_tries)
+    assert tries == 1
+    assert schema.current(database) == schema.newest() != BEFORE
+    with database.write() as connection:
+        old.work(connection)
+    assert set(old.rows(database).values()) == {5}
+
+
+def test_an_upgrade_that_never_gets_its_turn_says_who_is_in_its_way_and_leaves_all_as_it_was(database):
+    with database.engine.connect() as long_one:
+        OldRelease(database).work(long_one)
+        with pytest.raises(schema.TableInUse, match="pg_stat_activity"):
+            schema.upgrade(database, tries=1)
+    assert schema.current(database) == BEFORE
+    schema.upgrade(database)
+    assert schema.current(database) == schema.newest()
+
+
+def test_two_upgrades_at_once_go_one_after_the_other(database):
+    with database.engine.connect() as other:
+        other.execute(sa.select(sa.func.pg_advisory_lock(schema.ONE_AT_A_TIME)))
+        other.commit()  # the lock is the connection's; an open transaction would be waited for by itself
+        with pytest.raises(schema.TableInUse):
+            schema.upgrade(database, tries=1)
+        assert schema.current(database) == BEFORE
+        other.execute(sa.select(sa.func.pg_advisory_unlock(schema.ONE_AT_A_TIME)))
+        other.commit()
+        schema.upgrade(database)
+    assert schema.current(database) == schema.newest()

@@ -1,0 +1,114 @@
+"""Rows that no key opens are held with their reason, and the others go on."""
+
+import pytest
+import sqlalchemy as sa
+
+from tests.store.shelf import Shelf, customer
+from worker.domain.model.states import InvitationState, JobState
+from worker.foundation.keyring import Keyring, new_key
+from worker.store.base.sealed_values import open_person
+from worker.store.operators.decisions import Decisions, Verdict, Which
+from worker.store.operators.report_rows import Facts
+from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
+
+# Not opened by any key: a version, the id of a key that nobody has, and noise.
+CLOSED = b"\x01" + b"none" + b"\x00" * 40
+
+
+@pytest.fixture
+def closed(shelf):
+    """Two customers, of whom Ona's details do not open."""
+    batch = shelf.add(customer("Ona"), customer("Jonas"))
+    shelf.set(CustomerRow, CustomerRow.customer_id == "Ona", sealed=CLOSED)
+    return batch
+
+
+def test_a_job_whose_customer_does_not_open_is_held_and_the_others_go_on(shelf, closed):
+    (job,) = shelf.take()
+    assert job.request.customer.customer_id == "Jonas"
+    row = shelf.job("Ona")
+    assert (row.state, row.reason, row.due_at, row.lease_until) == (JobState.HELD, "cannot_open", None, None)
+    assert "customer Ona" in row.detail
+    assert "keys" in row.detail
+    assert shelf.take() == []
+    assert shelf.facts.counts(closed).jobs == {JobState.HELD: 1, JobState.WORKING: 1}
+
+
+def test_a_job_whose_line_does_not_open_is_held_too(shelf):
+    shelf.add(customer("Ona", tags=("vip",)), customer("Jonas", tags=("vip",)))
+    shelf.set(Job, Job.customer_id == "Ona", sealed=CLOSED)
+    assert [job.request.customer.customer_id for job in shelf.take()] == ["Jonas"]
+    assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.HELD, "cannot_open")
+
+
+def test_a_value_that_belongs_to_another_row_does_not_open(shelf, closed):
+    with shelf.database.write() as connection:
+        theirs = sa.select(CustomerRow.sealed).where(CustomerRow.customer_id == "Jonas").scalar_subquery()
+        connection.execute(sa.update(CustomerRow).where(CustomerRow.customer_id == "Ona").values(sealed=theirs))
+    shelf.take()
+    assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.HELD, "cannot_open")
+
+
+def test_a_job_that_alone_is_due_and_does_not_open_does_not_stop_the_probe_of_its_account(shelf, closed):
+    shelf.budgets.ensure(["kyc"])
+    with shelf.database.write() as connection:
+        connection.execute(sa.text("UPDATE budget SET pauses = 1 WHERE name = 'kyc'"))
+    assert shelf.take() == []  # Ona's goes first, alone, and is held
+    assert [job.request.customer.customer_id for job in shelf.take()] == ["Jonas"]
+
+
+@pytest.mark.parametrize("sealed", ["customer", "session"])
+def test_a_message_that_does_not_open_is_held_with_its_job_and_the_others_go_on(shelf, sealed):
+    batch = shelf.add(customer("Ona"), customer("Jonas"))
+    shelf.issue()
+    if sealed == "customer":
+        shelf.set(CustomerRow, CustomerRow.customer_id == "Ona", sealed=CLOSED)
+    else:
+        shelf.set(SessionRow, SessionRow.customer_id == "Ona", sealed=CLOSED)
+    assert [letter.customer.customer_id for letter in shelf.send()] == ["Jonas"]
+    letter = shelf.row(InvitationRow, job_id=shelf.job("Ona").id)
+    assert (letter.state, letter.reason) == (InvitationState.HELD, "cannot_open")
+    assert (letter.due_at, letter.lease_until) == (None, None)
+    assert sealed in letter.detail
+    assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.HELD, "cannot_open")
+    assert shelf.facts.counts(batch).jobs == {JobState.HELD: 1, JobState.INVITED: 1}
+
+
+def test_with_the_key_back_what_was_held_is_settled_and_goes_on(shelf, database, clock):
+    other = Shelf(database, Keyring([new_key()]), clock)
+    batch = shelf.add(customer("Ona"), customer("Jonas"))
+    (first,) = shelf.open(shelf.take(most=1))
+    shelf.finish(shelf.got(first))
+    assert (other.take(), other.take_letters()) == ([], [])
+    assert shelf.facts.counts(batch).jobs == {JobState.HELD: 2}
+    decided = Decisions(database).resolve(Which(batch), Verdict.REPEAT, now=clock())
+    assert (decided.rows, decided.accounts, decided.channels) == (2, {"kyc"}, {"email"})
+    shelf.issue()
+    assert len(shelf.send()) == 2
+    assert len(shelf.rows(SessionRow)) == 2
+
+
+def test_a_report_tells_of_a_held_row_without_opening_it(shelf, closed):
+    shelf.take()
+    lines = {line.customer_id: (line.state, line.reason) for line in shelf.facts.lines(closed)}
+    assert lines["Ona"] == ("held", "cannot_open")
+
+
+def test_the_newest_customers_details_are_there_to_try_the_keys_on(shelf, keyring):
+    assert Facts(shelf.database, keyring).any_sealed() is None
+    shelf.add(customer("Ona"))
+    shelf.clock.advance(seconds=1)
+    shelf.add(customer("Jonas"))
+    name, sealed = shelf.facts.any_sealed()
+    assert name == "Jonas"
+    assert open_person(keyring, name, sealed).first_name == "Jonas"
+
+
+def test_an_erased_customer_is_not_tried(shelf):
+    shelf.add(customer("Ona"))
+    shelf.clock.advance(seconds=1)
+    shelf.add(customer("Jonas"))
+    shelf.set(CustomerRow, CustomerRow.customer_id == "Jonas", sealed=None)
+    assert shelf.facts.any_sealed()[0] == "Ona"
+    shelf.set(CustomerRow, sealed=None)
+    assert shelf.facts.any_sealed() is None

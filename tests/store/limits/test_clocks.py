@@ -1,0 +1,42 @@
+"""Workers on machines whose clocks are minutes apart: leases and slots agree, because all reckon in one time."""
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+
+import sqlalchemy as sa
+
+from tests.store.shelf import customer
+from tests.store.two_at_once import on_postgresql
+from worker.domain.limits.rate_limits import Limit
+from worker.foundation.clock import SharedClock, system_clock
+from worker.store.issuing.claim_jobs import Jobs
+from worker.store.tables import Job
+
+
+def machine(shelf, off):
+    """The clock of a machine that is off by so much, once it was set by the database's."""
+    clock = SharedClock(lambda: system_clock() + off)
+    with shelf.database.read() as connection:
+        connection.execute(sa.text("SELECT 1"))
+        before = clock.own()
+        theirs = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
+        clock.measured(before=before, theirs=theirs, after=clock.own())
+    return clock
+
+
+@on_postgresql
+def test_two_machines_that_are_minutes_apart_agree_on_leases_and_slots(shelf):
+    ahead, behind = machine(shelf, timedelta(minutes=5)), machine(shelf, timedelta(minutes=-7))
+    shelf.clock.now = ahead()
+    shelf.add(*(customer(f"C{number}") for number in range(6)))
+    terms = replace(shelf.ruled(limits=(Limit.parse("10/second"),)), horizon=timedelta(seconds=20))
+    workers = [(Jobs(shelf.database, shelf.keyring), clock) for clock in (ahead, behind, ahead)]
+    taken = [job for jobs, clock in workers for job in jobs.take(terms, most=2, now=clock()).jobs]
+    slots = [job.slot for job in taken]
+    assert all(later - earlier >= timedelta(milliseconds=100) for earlier, later in pairwise(slots))
+    assert slots[-1] - slots[0] < timedelta(seconds=15)  # not the minutes that the clocks are apart
+    # nor does the one that is ahead take the other's lease for one that is over
+    returned = shelf.sweeps.return_leases(shelf.terms.rule.policy, now=ahead())
+    assert returned.free == 0
+    assert {row.state for row in shelf.rows(Job)} == {"working"}

@@ -1,0 +1,96 @@
+"""What is written twice, or was never made, counts as it should."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from tests.store.shelf import customer
+from worker.domain.model.endings import Kind, Retry
+from worker.domain.model.states import JobState
+from worker.store.issuing.record_results import IssueResult
+from worker.store.tables import Attempt, Budget, Job
+
+
+def spent(shelf):
+    return shelf.row(Budget, name="kyc").credits_used
+
+
+def test_a_result_whose_writing_was_not_acknowledged_is_written_once(shelf):
+    shelf.add(customer("Ona"), customer("Jonas"))
+    terms = shelf.ruled(credits=10)
+    ona, jonas = shelf.open(shelf.take(terms=terms), terms=terms)
+    results = [
+        shelf.got(ona, shelf.session()),
+        shelf.failed(jonas, Kind.RATE_LIMITED, Retry(shelf.clock(), "x", "x")),
+    ]
+    shelf.finish(*results, terms=terms)
+    before = (shelf.rows(Attempt), shelf.rows(Job), spent(shelf))
+    shelf.finish(*results, terms=terms)
+    assert (shelf.rows(Attempt), shelf.rows(Job), spent(shelf)) == before
+    assert {attempt.outcome for attempt in before[0]} == {"done", "rate_limited"}
+    assert spent(shelf) == 1
+
+
+def test_a_call_that_never_connected_costs_no_credit(shelf):
+    shelf.add(customer("Ona"))
+    terms = shelf.ruled(credits=10)
+    (opened,) = shelf.open(shelf.take(terms=terms), terms=terms)
+    assert spent(shelf) == 1
+    away = shelf.failed(opened, Kind.TRANSIENT, Retry(shelf.clock(), "unreachable", "refused"), unreachable=True)
+    shelf.finish(away, terms=terms)
+    assert spent(shelf) == 0
+
+
+def test_a_call_that_was_not_made_keeps_its_rows_place_in_the_queue(shelf):
+    shelf.add(customer("Ona"))
+    was_due_at = shelf.job("Ona").due_at
+    (opened,) = shelf.open(shelf.take())
+    shelf.clock.advance(seconds=5)
+    shelf.finish(IssueResult(opened, shelf.clock(), None))
+    assert (shelf.job("Ona").state, shelf.job("Ona").due_at) == (JobState.WAITING, was_due_at)
+
+
+def test_only_the_row_that_carries_the_first_call_after_a_pause_can_end_the_wait_for_it(shelf):
+    shelf.add(customer("Ona"), customer("Jonas"))
+    (before,) = shelf.take(most=1)
+    shelf.set(Budget, Budget.name == "kyc", pauses=1)
+    (probe,) = shelf.take()
+    assert (before.probe, probe.probe) == (False, True)
+    waited_for = shelf.row(Budget, name="kyc").probe_until
+    shelf.jobs.release(shelf.terms.rule, [before], now=shelf.clock())
+    assert shelf.row(Budget, name="kyc").probe_until == waited_for is not None
+    shelf.jobs.release(shelf.terms.rule, [probe], now=shelf.clock())
+    assert shelf.row(Budget, name="kyc").probe_until is None
+
+
+def test_a_late_result_still_says_what_became_of_the_call(shelf):
+    shelf.add(customer("Ona"))
+    (opened,) = shelf.open(shelf.take())
+    shelf.set(Attempt, outcome="unknown", closed_at=shelf.clock() + timedelta(seconds=61))
+    shelf.set(Job, state=JobState.HELD, fence=9)
+    shelf.finish(shelf.got(opened, replace(shelf.session(), reference="scan-7")))
+    attempt = shelf.row(Attempt)
+    assert (attempt.outcome, "scan-7" in attempt.detail) == ("late", True)
+    assert shelf.job("Ona").state is JobState.HELD
+
+
+def test_a_row_whose_attempt_was_not_acknowledged_is_given_back_without_it(shelf):
+    shelf.add(customer("Ona"), customer("Jonas"))
+    terms = shelf.ruled(credits=10)
+    jobs = shelf.take(terms=terms)
+    shelf.open(jobs[:1], terms=terms)  # written, but the answer to that was lost
+    shelf.jobs.release(terms.rule, jobs, now=shelf.clock())
+    assert [job.state for job in shelf.rows(Job)] == [JobState.WAITING, JobState.WAITING]
+    assert (shelf.row(Attempt).outcome, shelf.row(Attempt).closed_at) == ("not_sent", shelf.clock())
+    assert spent(shelf) == 0
+    assert len(shelf.take(terms=terms)) == 2
+
+
+def test_a_message_whose_hand_over_was_not_acknowledged_is_given_back_without_it(shelf):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    letters = shelf.take_letters()
+    shelf.handovers.open(shelf.letters, letters, repeatable=True, now=shelf.clock())
+    shelf.invitations.release(shelf.letters.rule, letters, now=shelf.clock())
+    (only,) = [attempt for attempt in shelf.rows(Attempt) if attempt.invitation_id is not None]
+    assert (only.outcome, only.closed_at) == ("not_sent", shelf.clock())
+    assert len(shelf.take_letters()) == 1

@@ -1,0 +1,402 @@
+"""Sessions that ended unused: looked at when it is time, replaced within the caps, and never for whom it is over."""
+
+from dataclasses import replace
+from datetime import time, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.store.shelf import WEEK, customer
+from tests.store.two_at_once import on_postgresql
+from worker.domain.contact.caps import Caps
+from worker.domain.contact.contact_times import Hours
+from worker.domain.contact.quiet_hours import QuietHours
+from worker.domain.contact.suppression import Reason
+from worker.domain.model.customers import Channel
+from worker.domain.model.endings import Hold, Kind
+from worker.domain.model.states import JobState, SessionState
+from worker.domain.verification.reissue import SETTLES
+from worker.store.base.priorities import BATCH, EVENT
+from worker.store.maintenance import backfill as catching_up
+from worker.store.maintenance import expired_sessions as expiring
+from worker.store.maintenance.backfill import CatchingUp
+from worker.store.maintenance.expired_sessions import Expiring, ExpiryTerms, LookedAt
+from worker.store.messages.suppressions import suppress
+from worker.store.operators.decisions import Decisions, Verdict, Which
+from worker.store.tables import CustomerRow, Job, Leftover, Outbox, Reissued, SessionRow
+
+DAY = timedelta(days=1)
+TERMS = ExpiryTerms(Caps(3, 100), DAY, 10_000, {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})
+
+
+@pytest.fixture
+def scan(shelf, keyring):
+    looking = Expiring(shelf.database, keyring)
+
+    def look(**changes) -> LookedAt:
+        return looking.look(replace(TERMS, **changes), now=shelf.clock())
+
+    return look
+
+
+def invited(shelf, *customers, lifetime=WEEK, **how):
+    """Customers who were sent their links."""
+    batch = shelf.add(*customers or [customer("Ona")], **how)
+    shelf.issue(lifetime=lifetime)
+    for channel in ("email", "sms"):
+        shelf.send(channel=channel)
+    return batch
+
+
+def let_expire(shelf, after=WEEK + SETTLES):
+    shelf.clock.now += after
+
+
+def session(shelf, state):
+    return shelf.row(SessionRow, state=state)
+
+
+def test_a_session_that_ended_unused_is_replaced_and_the_customer_invited_again(shelf, scan):
+    invited(shelf)
+    let_expire(shelf)
+    assert scan() == LookedAt(reissued=1)
+    job, old = shelf.job("Ona"), shelf.row(SessionRow)
+    assert (job.state, job.due_at, job.reason, job.attempts) == (JobState.WAITING, shelf.clock(), "session_expired", 0)
+    assert (old.state, old.look_at, job.session_id) == (SessionState.EXPIRED, None, old.id)
+    assert [row.kind for row in shelf.rows(Outbox)][-1] == "session.expired"
+
+    (taken,) = shelf.issue()
+    assert taken.session_id == old.id
+    new = session(shelf, SessionState.WAITING)
+    assert (new.replaces, new.look_at) == (old.id, new.expires_at + SETTLES)
+    (letter,) = shelf.send()
+    assert letter.link != "https://verify.test/token-0001"
+    assert (shelf.job("Ona").state, shelf.job("Ona").reissues) == (JobState.INVITED, 1)
+    assert scan() == LookedAt()
+
+
+def test_nothing_is_looked_at_before_its_time(shelf, scan):
+    invited(shelf)
+    let_expire(shelf, WEEK + SETTLES - timedelta(seconds=1))
+    assert scan() == LookedAt()
+    assert shelf.job("Ona").state is JobState.INVITED
+
+
+def test_a_session_that_its_provider_calls_expired_is_replaced_at_once(shelf, scan):
+    invited(shelf)
+    let_expire(shelf, WEEK)
+    shelf.set(SessionRow, state=SessionState.EXPIRED, look_at=shelf.clock())
+    assert scan() == LookedAt(reissued=1)
+
+
+def test_where_the_same_token_would_come_back_its_end_is_waited_for_whatever_is_said(shelf, scan):
+    invited(shelf)
+    let_expire(shelf, DAY)
+    shelf.set(SessionRow, state=SessionState.EXPIRED, look_at=shelf.clock())
+    assert scan() == LookedAt(others=1)
+    assert shelf.row(SessionRow).look_at == shelf.row(SessionRow).expires_at
+
+
+def test_with_an_account_that_is_configured_no_more_its_sessions_end_is_waited_for(shelf, scan):
+    invited(shelf)
+    let_expire(shelf)
+    assert scan(lifetimes={}, reissue_at={}) == LookedAt(reissued=1)
+
+
+def test_two_sessions_of_one_customer_are_a_day_apart(shelf, scan):
+    invited(shelf, lifetime=timedelta(hours=13))
+    begun = shelf.clock()
+    let_expire(shelf, timedelta(hours=13) + SETTLES)
+    scan()
+    assert shelf.job("Ona").due_at == begun + DAY
+
+
+def test_a_new_session_is_asked_for_when_its_message_may_leave(shelf, scan):
+    invited(shelf, customer("Ona", timezone="Europe/Vilnius"))
+    let_expire(shelf)
+    hours = Hours({"email": QuietHours(time(14), time(16))})  # it is noon and a quarter, UTC
+    scan(hours=hours)
+    assert shelf.job("Ona").due_at == shelf.clock.now.replace(hour=14, minute=0)
+
+
+@pytest.mark.parametrize(
+    ("caps", "reason"), [(Caps(1, 100), "reissues_spent"), (Caps(3, 2), "messages_spent")], ids=["sessions", "messages"]
+)
+def test_once_a_cap_is_used_up_the_customer_has_lapsed(shelf, scan, caps, reason):
+    invited(shelf)
+    let_expire(shelf)
+    scan(caps=caps)
+    shelf.issue()
+    shelf.send()
+    let_expire(shelf)
+    assert scan(caps=caps) == LookedAt(lapsed=1)
+    job = shelf.job("Ona")
+    assert (job.state, job.reason, job.due_at) == (JobState.LAPSED, reason, None)
+    assert "for the customer" in job.detail
+    assert {row.state for row in shelf.rows(SessionRow)} == {SessionState.EXPIRED}
+
+
+def test_the_sessions_of_other_lists_count_and_those_for_other_purposes_do_not(shelf, scan):
+    batch = invited(shelf)
+    shelf.add(customer("Ona", purpose="renewal"))
+    shelf.issue()
+    let_expire(shelf)
+    scan()
+    shelf.issue()
+    shelf.send()
+    Decisions(shelf.database).cancel(batch, now=shelf.clock())
+    let_expire(shelf)
+    invited(shelf, customer("Ona"))
+    assert len(shelf.rows(SessionRow, purpose="onboarding")) == 3
+    let_expire(shelf)
+    assert scan(caps=Caps(2, 100)).lapsed == 1
+
+
+def test_rows_of_other_lists_that_joined_follow(shelf, scan):
+    invited(shelf)
+    second = shelf.add(customer("Ona"))
+    let_expire(shelf)
+    scan(caps=Caps(0, 100))
+    assert [line.state for line in shelf.facts.lines(second)] == ["lapsed"]
+
+
+@pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED])
+def test_nobody_whose_job_has_ended_gets_another(shelf, scan, state):
+    invited(shelf)
+    shelf.set(Job, state=state)
+    let_expire(shelf)
+    assert scan() == LookedAt(others=1)
+    assert (shelf.job("Ona").state, shelf.row(SessionRow).look_at) == (state, None)
+    assert scan() == LookedAt()
+
+
+def test_nobody_who_was_erased_gets_another(shelf, scan):
+    invited(shelf)
+    shelf.set(CustomerRow, sealed=None)
+    let_expire(shelf)
+    assert scan() == LookedAt(others=1)
+    assert shelf.job("Ona").state is JobState.INVITED
+
+
+@pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED])
+def test_the_session_of_a_job_that_has_ended_counts_as_expired_once_its_link_does(shelf, scan, state):
+    invited(shelf)
+    shelf.set(Job, state=state, due_at=None)
+    let_expire(shelf)
+    assert scan() == LookedAt(others=1)
+    row = shelf.row(SessionRow)
+    assert (row.state, row.look_at) == (SessionState.EXPIRED, None)
+    assert shelf.job("Ona").state is state
+
+
+def test_a_customer_who_is_being_reviewed_is_left_alone_though_the_link_has_ended(shelf, scan):
+    invited(shelf)
+    shelf.set(SessionRow, result="review", state=SessionState.STARTED)
+    let_expire(shelf)
+    assert scan() == LookedAt(others=1)
+    assert shelf.job("Ona").state is JobState.INVITED
+
+
+def test_a_session_that_was_replaced_meanwhile_decides_nothing(shelf, scan):
+    invited(shelf)
+    let_expire(shelf)
+    scan()
+    old = shelf.row(SessionRow)
+    shelf.issue()
+    shelf.send()
+    shelf.set(SessionRow, SessionRow.id == old.id, look_at=shelf.clock())
+    assert scan() == LookedAt(others=1)
+    assert shelf.job("Ona").state is JobState.INVITED
+
+
+def test_links_that_are_only_fetched_are_never_looked_at(shelf, scan):
+    shelf.add(customer("Ona", channel=Channel.NONE))
+    shelf.issue()
+    assert shelf.row(SessionRow).look_at is None
+    # … until a list asks for a message.
+    shelf.set(Job, state=JobState.CANCELLED)
+    shelf.add(customer("Ona"))
+    shelf.take()
+    shelf.send()
+    let_expire(shelf)
+    assert scan() == LookedAt(reissued=1)
+
+
+def test_a_link_that_ended_before_its_message_left_is_replaced_in_its_turn_alone(shelf, scan):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    let_expire(shelf)
+    assert scan() == LookedAt(others=1)
+    assert shelf.job("Ona").state is JobState.ISSUED
+
+
+def test_a_customer_whose_message_was_held_is_looked_at_again_once_a_person_has_decided(shelf, scan):
+    batch = shelf.add(customer("Ona", channel=Channel.BOTH))
+    shelf.issue()
+    shelf.send(channel="email")
+    shelf.hand_over(shelf.take_letters(channel="sms"), Hold(Kind.UNKNOWN, "no answer"), channel="sms")
+    let_expire(shelf)
+    assert scan() == LookedAt(others=1)
+    assert (shelf.job("Ona").state, shelf.row(SessionRow).look_at) == (JobState.HELD, None)
+    Decisions(shelf.database).resolve(Which(batch), Verdict.ABANDON, now=shelf.clock())
+    assert shelf.job("Ona").state is JobState.INVITED
+    assert scan() == LookedAt(reissued=1)
+
+
+def test_the_cap_of_the_day_bounds_what_an_account_reissues_and_the_rest_waits_for_tomorrow(shelf, scan):
+    invited(shelf, *(customer(f"C{number}") for number in range(5)))
+    let_expire(shelf)
+    assert scan(per_day=3) == LookedAt(reissued=3, put_off=2)
+    assert [row.count for row in shelf.rows(Reissued)] == [3]
+    shelf.clock.advance(hours=1)
+    assert scan(per_day=3) == LookedAt()
+    shelf.clock.now = shelf.clock.now.replace(hour=0, minute=0) + DAY
+    assert scan(per_day=3) == LookedAt(reissued=2)
+    assert [row.count for row in shelf.rows(Reissued)] == [3, 2]
+
+
+def test_an_events_second_link_does_not_go_before_new_sign_ups(shelf, scan):
+    invited(shelf, priority=EVENT)
+    let_expire(shelf)
+    scan()
+    assert shelf.job("Ona").priority == BATCH
+
+
+def test_what_a_paused_batch_is_due_waits_with_it(shelf, scan):
+    batch = invited(shelf)
+    Decisions(shelf.database).pause(batch, now=shelf.clock())
+    let_expire(shelf)
+    assert scan() == LookedAt(reissued=1)
+    assert shelf.take() == []
+    Decisions(shelf.database).resume(batch, now=shelf.clock())
+    assert len(shelf.take()) == 1
+
+
+def test_more_than_a_lot_is_looked_at_lot_by_lot(shelf, scan, monkeypatch):
+    monkeypatch.setattr(expiring, "LOT", 2)
+    invited(shelf, *(customer(f"C{number}") for number in range(5)))
+    let_expire(shelf)
+    assert scan() == LookedAt(reissued=5)
+
+
+def test_of_a_look_that_breaks_off_nothing_is_kept(shelf, scan, monkeypatch):
+    invited(shelf)
+    let_expire(shelf)
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(expiring, "tell_of_sessions", killed)
+        with pytest.raises(KeyboardInterrupt):
+            scan()
+    assert (shelf.job("Ona").state, shelf.rows(Reissued)) == (JobState.INVITED, [])
+    assert scan() == LookedAt(reissued=1)
+
+
+def test_two_sweeps_side_by_side_replace_each_session_once(shelf, scan, beside):
+    invited(shelf, *(customer(f"C{number}") for number in range(20)))
+    let_expire(shelf)
+    looked = beside(scan, times=4)
+    assert sum(one.reissued for one in looked) == 20
+    assert [row.count for row in shelf.rows(Reissued)] == [20]
+    assert len([row for row in shelf.rows(Outbox) if row.kind == "session.expired"]) == 20
+
+
+# Sessions that were opened by the release before, which wrote no time to look at them.
+
+
+@pytest.fixture
+def upgraded(shelf):
+    """Five customers were invited before the upgrade, one of them an age ago, and one whose link is only fetched."""
+    old = customer("C0")
+    invited(shelf, old, lifetime=DAY)
+    let_expire(shelf, 3 * DAY)
+    invited(shelf, *(customer(f"C{number}") for number in range(1, 4)))
+    shelf.add(customer("C4", channel=Channel.NONE))
+    shelf.issue()
+    shelf.set(SessionRow, look_at=None)
+    with shelf.database.write() as connection:
+        connection.execute(sa.insert(Leftover).values(name=catching_up.SESSIONS, since=shelf.clock()))
+    return CatchingUp(shelf.database)
+
+
+def test_sessions_from_before_the_upgrade_are_given_their_time_where_their_links_still_open(shelf, upgraded, scan):
+    upgraded.step(now=shelf.clock())
+    assert not [row for row in shelf.rows(SessionRow) if row.look_at]  # old workers may still be at it
+    shelf.clock.now += catching_up.BESIDE_OTHERS
+    upgraded.step(now=shelf.clock())
+    looked_at = {row.customer_id for row in shelf.rows(SessionRow) if row.look_at == row.expires_at + SETTLES}
+    assert looked_at == {"C1", "C2", "C3"}
+    assert shelf.rows(Leftover) == []
+    let_expire(shelf)
+    assert scan() == LookedAt(reissued=3)
+
+
+def test_what_was_caught_up_with_is_not_done_twice_and_goes_on_where_it_was_cut_off(shelf, upgraded, monkeypatch):
+    shelf.clock.now += catching_up.BESIDE_OTHERS
+    monkeypatch.setattr(catching_up, "LOT", 2)
+    given = upgraded.step(now=shelf.clock())
+    assert given < 3
+    elsewhere = CatchingUp(shelf.database)
+    assert given + sum(elsewhere.step(now=shelf.clock()) for _ in range(4)) == 3
+    assert shelf.rows(Leftover) == []
+
+
+# Addresses that may not be written to.
+
+
+def keep_from(shelf, channel, address, reason):
+    with shelf.database.write() as connection:
+        suppress(connection, shelf.keyring, channel, address, reason, "somebody", now=shelf.clock())
+
+
+@pytest.mark.parametrize(
+    ("channel", "reasons", "fallback", "looked"),
+    [
+        (Channel.EMAIL, {"email": Reason.MANUAL}, None, LookedAt(lapsed=1)),
+        (Channel.BOTH, {"email": Reason.MANUAL}, None, LookedAt(reissued=1)),
+        (Channel.BOTH, {"email": Reason.BOUNCE, "sms": Reason.STOP}, None, LookedAt(lapsed=1)),
+        (Channel.EMAIL, {"sms": Reason.STOP}, None, LookedAt(reissued=1)),
+        (Channel.EMAIL, {"email": Reason.BOUNCE}, "sms", LookedAt(reissued=1)),
+        (Channel.EMAIL, {"email": Reason.COMPLAINT}, "sms", LookedAt(lapsed=1)),
+        (Channel.EMAIL, {"email": Reason.BOUNCE, "sms": Reason.STOP}, "sms", LookedAt(lapsed=1)),
+    ],
+)
+def test_a_customer_who_cannot_be_written_to_gets_no_other_session(shelf, scan, channel, reasons, fallback, looked):
+    invited(shelf, customer("Ona", channel=channel))
+    for one, reason in reasons.items():
+        keep_from(shelf, one, {"email": "ona@example.org", "sms": "+37060000001"}[one], reason)
+    let_expire(shelf)
+    assert scan(fallback=fallback) == looked
+    assert shelf.job("Ona").reason == ("suppressed" if looked.lapsed else "session_expired")
+
+
+@on_postgresql
+def test_the_cost_of_looking_follows_the_sessions_that_are_due_not_those_that_there_are(shelf):
+    invited(shelf, *(customer(f"C{number}") for number in range(10)))
+    let_expire(shelf)
+    columns = [column.name for column in SessionRow.__table__.columns]
+    changed = {
+        "id": "gen_random_uuid()",
+        "state": "'expired'",
+        "look_at": "NULL",
+        "reference": "'over-' || number",
+    }
+    copies = ", ".join(changed.get(name, f'"{name}"') for name in columns)
+    names = ", ".join(f'"{name}"' for name in columns)
+    with shelf.database.write() as connection:
+        connection.exec_driver_sql(
+            f"INSERT INTO session ({names}) SELECT {copies}"  # noqa: S608 -- words of ours
+            " FROM (SELECT * FROM session LIMIT 1) one, generate_series(1, 20000) number"
+        )
+        connection.exec_driver_sql("ANALYZE session")
+    with shelf.database.read() as connection:
+        query = str(expiring._DUE.compile(connection.engine, compile_kwargs={"render_postcompile": True}))
+        explained = connection.exec_driver_sql(
+            f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}", {"now": shelf.clock(), "most": 500}
+        ).scalar_one()
+    plan = explained[0]["Plan"]
+    assert "ix_session_look" in str(plan)
+    assert plan["Actual Rows"] == 10
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 20

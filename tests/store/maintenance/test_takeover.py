@@ -1,0 +1,177 @@
+"""Rows of an account that cannot work go to the next of their route."""
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.store.shelf import customer
+from tests.store.taking_over import accounts_of, add, add_many, left, move, open_breaker, stop, what
+from tests.store.two_at_once import on_postgresql
+from worker.domain.limits.budgets import BudgetRule
+from worker.domain.limits.failover import LEAST
+from worker.domain.limits.rate_limits import Limit
+from worker.domain.model.customers import Channel
+from worker.domain.model.states import JobState
+from worker.store.tables import Budget, Job, SessionRow
+
+
+@pytest.mark.parametrize(("trouble", "words"), [(stop, "is stopped"), (open_breaker, "has its breaker open")])
+def test_rows_of_an_account_in_trouble_are_taken_over_with_the_reason(shelf, failover, trouble, words):
+    add(shelf, customer("Ona"), customer("Jonas"), others=("au", "us"))
+    trouble(shelf)
+    shelf.clock.advance(seconds=1)
+    assert move(shelf, failover) == 2
+    row = shelf.job("Ona")
+    assert (row.account, row.others, row.state) == ("au", "kyc,au,us", JobState.WAITING)
+    assert row.route == f"route 1: every customer; taken over from kyc, which {words}"
+    assert (row.reason, row.detail) == ("taken_over", f"taken over from kyc, which {words}")
+    assert row.changed_at == shelf.clock()
+    assert row.due_at < shelf.clock()  # it has not lost its place
+
+
+def test_nothing_moves_while_the_account_is_well_or_only_told_to_wait(shelf, failover):
+    add(shelf, customer("Ona"))
+    assert move(shelf, failover) == 0
+    shelf.set(Budget, Budget.name == "kyc", blocked_until=shelf.clock() + timedelta(hours=1), pauses=3)
+    assert move(shelf, failover) == 0
+    assert accounts_of(shelf) == {"Ona": "kyc"}
+
+
+@pytest.mark.parametrize("trouble", [stop, open_breaker])
+def test_nothing_moves_to_an_account_that_is_in_trouble_itself(shelf, failover, trouble):
+    add(shelf, customer("Ona"))
+    stop(shelf)
+    trouble(shelf, "au")
+    assert move(shelf, failover) == 0
+    assert accounts_of(shelf) == {"Ona": "kyc"}
+
+
+def test_nothing_moves_to_an_account_whose_cap_is_used_up(shelf, failover):
+    add_many(shelf, 5)
+    stop(shelf)
+    shelf.set(Budget, Budget.name == "au", credits_used=3)
+    assert move(shelf, failover, what(credits=3)) == 0
+    assert move(shelf, failover, what(credits=5)) == 2
+    assert move(shelf, failover, what(credits=5)) == 0
+
+
+def test_what_was_taken_over_is_worked_there_under_that_account_s_name(shelf, failover):
+    add(shelf, customer("Ona"))
+    stop(shelf)
+    move(shelf, failover)
+    au = replace(shelf.terms, account="au", provider="frankieone-v2", rule=BudgetRule("au"))
+    shelf.issue(terms=au)
+    row = shelf.job("Ona")
+    assert (row.state, row.reason, shelf.row(SessionRow).account) == (JobState.ISSUED, "", "au")
+    (told,) = shelf.facts.lines(row.batch_id)
+    assert (told.account, told.route) == ("au", row.route)
+
+
+def test_the_floor_is_the_route_s_or_else_that_of_the_account_that_took_over(shelf, failover):
+    add(shelf, customer("Ona"))
+    add(shelf, customer("Jonas"), freshness=2 * 3600)
+    stop(shelf)
+    move(shelf, failover)
+    assert shelf.job("Ona").floor_seconds == 30 * 60
+    assert shelf.job("Jonas").floor_seconds == 2 * 3600
+
+
+def test_rows_come_back_when_the_second_fails_and_stay_while_both_are_well(shelf, failover):
+    add(shelf, customer("Ona"))
+    stop(shelf)
+    move(shelf, failover)
+    shelf.budgets.resume("kyc")
+    back = what("kyc", source="au", well=("kyc",))
+    assert move(shelf, failover) == move(shelf, failover, back) == 0
+    assert accounts_of(shelf) == {"Ona": "au"}
+    stop(shelf, "au")
+    assert move(shelf, failover, back) == 1
+    row = shelf.job("Ona")
+    assert (row.account, row.others) == ("kyc", "kyc,au")
+    assert row.route == "route 1: every customer; taken over from au, which is stopped"
+
+
+def test_each_row_goes_to_the_most_preferred_of_its_own_others_that_is_well(shelf, failover):
+    add(shelf, customer("Ona"), others=("au", "us"))
+    add(shelf, customer("Jonas"), others=("us", "au"))
+    add(shelf, customer("Rasa"), others=("us",))
+    add(shelf, customer("Petras"), others=())
+    add(shelf, customer("Lina"), others=("aus", "us-au"))
+    stop(shelf)
+    both = ("au", "us", "aus")
+    assert move(shelf, failover, what("au", well=both)) == 1
+    assert move(shelf, failover, what("us", well=both)) == 2
+    assert accounts_of(shelf) == {"Ona": "au", "Jonas": "us", "Rasa": "us", "Petras": "kyc", "Lina": "kyc"}
+
+
+def test_rows_that_go_elsewhere_do_not_keep_others_from_going(shelf, failover):
+    add_many(shelf, 2 * LEAST, others=("us", "au"))
+    shelf.clock.advance(seconds=1)
+    add(shelf, customer("Ona"))
+    stop(shelf)
+    slow = what("au", well=("au", "us"), limits=(Limit.parse("1/minute"),))
+    assert move(shelf, failover, slow) == 1
+    assert shelf.job("Ona").account == "au"
+
+
+# What is left of a batch.
+
+
+def test_what_can_still_go_is_counted_with_the_rows_that_others_joined(shelf, failover):
+    first = add(shelf, customer("Ona"), customer("Jonas"))
+    second = add(shelf, customer("Ona"), customer("Rasa", channel=Channel.NONE))
+    third = add(shelf, customer("Petras"), others=())
+    stop(shelf)
+    later = shelf.clock() + timedelta(hours=2)
+    shelf.set(Job, Job.customer_id == "Rasa", due_at=later)
+    now = shelf.clock()
+    assert left(shelf, failover, first) == (2, now)
+    assert left(shelf, failover, second) == (2, now)
+    assert left(shelf, failover, third) == (0, None)
+    assert left(shelf, failover, first, what("us", well=("au", "us"))) == (0, None)
+    shelf.set(Job, Job.customer_id == "Ona", state=JobState.HELD)
+    assert left(shelf, failover, second) == (1, later)
+
+
+# Beside others.
+
+
+@on_postgresql
+def test_what_a_worker_is_taking_is_passed_over(shelf, failover, database):
+    add(shelf, customer("Ona"), customer("Jonas"))
+    stop(shelf)
+    with database.write() as connection:
+        connection.execute(sa.select(Job.id).where(Job.customer_id == "Ona").with_for_update())
+        assert move(shelf, failover) == 1
+    assert accounts_of(shelf) == {"Ona": "kyc", "Jonas": "au"}
+
+
+def test_looking_reads_indexes_and_no_whole_table(shelf, failover, database):
+    add_many(shelf, 500, "D", others=())
+    shelf.finish(*(shelf.got(opened) for opened in shelf.open(shelf.take(500))))
+    add_many(shelf, 300)
+    stop(shelf)
+    if not database.is_sqlite:
+        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("ANALYZE")
+    plans: list[str] = []
+
+    @sa.event.listens_for(database.engine, "before_cursor_execute")
+    def keep(_connection, cursor, text, parameters, *_):
+        if text.startswith("SELECT job.id, job.others"):
+            if not database.is_sqlite:
+                cursor.execute("SET enable_seqscan = off")  # tables as small as these are read whole
+            cursor.execute(("EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN ") + text, parameters)
+            plans.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
+            if not database.is_sqlite:
+                cursor.execute("SET enable_seqscan = on")
+
+    assert move(shelf, failover) == 300
+    for plan in plans:
+        for index in ("ix_job_backed", "ix_attempt_job_id", "uq_session_live"):
+            assert index in plan, plan
+        assert not re.search(r"SCAN|Seq Scan", plan), plan
+    assert len(plans) >= 3

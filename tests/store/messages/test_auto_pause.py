@@ -1,0 +1,150 @@
+"""A batch of which too many messages come back takes no more rows, says why, and is counted anew once it is resumed."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.store.shelf import customer
+from worker.domain.contact.auto_pause import PauseRule
+from worker.domain.contact.auto_pause import Tally as Counted
+from worker.domain.limits.budgets import BudgetRule
+from worker.domain.model.states import InvitationState
+from worker.store.base.priorities import BATCH, EVENT, PAUSED
+from worker.store.messages import bounce_counts as tallies
+from worker.store.operators import decisions
+from worker.store.operators.decisions import Decisions
+from worker.store.tables import Batch, InvitationRow, Job, Tally
+
+RULE = PauseRule(percent=10, least=50)
+
+
+@pytest.fixture
+def count(shelf):
+    def add(batch, tried=0, refused=0, bounced=0, rule=RULE):
+        with shelf.database.write() as connection:
+            tallies.count(connection, {batch: Counted(tried, refused, bounced)}, rule, now=shelf.clock())
+
+    return add
+
+
+def reason(shelf, batch):
+    return shelf.row(Batch, id=batch).pause_reason
+
+
+def test_messages_of_one_minute_are_one_row(shelf, count):
+    batch = shelf.batch()
+    for _ in range(2):
+        count(batch, tried=10, refused=1)
+    count(batch)
+    assert [(row.tried, row.refused, row.bounced) for row in shelf.rows(Tally)] == [(20, 2, 0)]
+
+
+def test_what_goes_wrong_now_shows_behind_many_that_arrived(shelf, count):
+    batch = shelf.batch()
+    count(batch, tried=100_000)
+    shelf.clock.advance(minutes=61)
+    count(batch, tried=49, refused=40)
+    assert reason(shelf, batch) == ""
+    count(batch, tried=1)
+    assert reason(shelf, batch) == "", "what arrives says nothing new"
+    count(batch, bounced=1)
+    assert reason(shelf, batch).startswith("41 of 50 messages were refused (40) or returned (1)")
+
+
+def test_a_batch_too_slow_for_the_hour_is_paused_by_all_of_its_time(shelf, count):
+    batch = shelf.batch()
+    for _ in range(10):
+        count(batch, tried=5, bounced=1)
+        shelf.clock.advance(hours=2)
+    assert reason(shelf, batch).startswith("10 of 50 messages")
+
+
+@pytest.mark.parametrize("kept", [{"cancelled_at": True}, {"paused_at": True}, {"last_row": 9}])
+def test_neither_what_stands_still_nor_the_events_of_a_day_pauses_itself(shelf, count, kept):
+    batch = shelf.batch()
+    shelf.set(Batch, **{name: shelf.clock() if value is True else value for name, value in kept.items()})
+    count(batch, tried=100, refused=100)
+    assert reason(shelf, batch) == ""
+
+
+def test_nothing_is_counted_where_batches_do_not_pause_themselves(shelf, count):
+    count(shelf.batch(), tried=100, refused=100, rule=None)
+    assert shelf.rows(Tally) == []
+
+
+def test_its_rows_are_taken_no_more_until_it_is_resumed_and_is_counted_anew(shelf, decide, count):
+    batch = shelf.add(customer("Ona"), customer("Jonas"))
+    other = shelf.add(customer("Rasa"))
+    shelf.issue(terms=replace(shelf.terms, rule=BudgetRule("kyc", (), 400, None, shelf.terms.rule.policy)))
+    shelf.add(customer("Late"), batch=batch, first_row=9)
+    count(batch, tried=100, bounced=11)
+    assert decide.finish_pauses(now=shelf.clock()) == {batch: reason(shelf, batch)}
+    assert shelf.row(Batch, id=batch).paused_at == shelf.clock()
+    assert [letter.customer.customer_id for letter in shelf.take_letters()] == ["Rasa"]
+    assert shelf.take() == []
+    assert decide.finish_pauses(now=shelf.clock()) == {}
+    shelf.add(customer("Latest"), batch=batch, first_row=10)
+    assert shelf.take() == []
+
+    decided = decide.resume(batch, now=shelf.clock.advance(minutes=5))
+    row = shelf.row(Batch, id=batch)
+    assert (row.paused_at, row.pause_reason, row.resumed_at) == (None, "", shelf.clock())
+    assert decided.channels == {"email"}
+    assert len(shelf.take_letters()) == 2
+    assert len(shelf.take()) == 2
+    shelf.clock.advance(minutes=1)
+    count(batch, tried=49, bounced=49)
+    assert reason(shelf, batch) == ""
+    count(batch, bounced=1, tried=1)
+    assert reason(shelf, batch).startswith("50 of 50")
+    assert other != batch
+
+
+def test_a_pause_that_was_cut_off_is_finished_by_the_next_who_looks(shelf, decide, count, monkeypatch):
+    batch = shelf.add(*(customer(f"C{number}") for number in range(6)))
+    count(batch, tried=100, bounced=11)
+    monkeypatch.setattr(decisions, "LOT", 2)
+    lots = iter([True, False])
+    change = Decisions._change_lot
+
+    def cut_off(self, query, change_them, still):
+        if "FROM job" in str(query) and not next(lots):
+            raise KeyboardInterrupt
+        return change(self, query, change_them, still)
+
+    monkeypatch.setattr(Decisions, "_change_lot", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        decide.finish_pauses(now=shelf.clock())
+    assert shelf.row(Batch).paused_at is None
+    monkeypatch.setattr(Decisions, "_change_lot", change)
+    decide.finish_pauses(now=shelf.clock())
+    assert {row.priority for row in shelf.rows(Job)} == {BATCH + PAUSED}
+
+
+def test_one_that_a_person_resumes_while_it_is_paused_goes_on(shelf, decide, count, monkeypatch):
+    batch = shelf.add(*(customer(f"C{number}") for number in range(6)))
+    shelf.set(Job, Job.row == 2, priority=EVENT)
+    count(batch, tried=100, bounced=11)
+    monkeypatch.setattr(decisions, "LOT", 2)
+    change, lots = Decisions._change_lot, iter([False, True])
+
+    def resumed_meanwhile(self, query, change_them, still):
+        if still is not None and "FROM job" in str(query) and next(lots, False):
+            decide.resume(batch, now=shelf.clock())
+        return change(self, query, change_them, still)
+
+    monkeypatch.setattr(Decisions, "_change_lot", resumed_meanwhile)
+    decide.finish_pauses(now=shelf.clock())
+    assert shelf.row(Batch).paused_at is None
+    assert [row.priority for row in shelf.rows(Job)] == [EVENT] + 5 * [BATCH]
+
+
+def test_messages_that_have_been_sent_keep_their_priority(shelf, decide, count):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.send()
+    count(batch, tried=100, bounced=11)
+    decide.finish_pauses(now=shelf.clock() + timedelta(seconds=1))
+    row = shelf.row(InvitationRow)
+    assert (row.state, row.priority) == (InvitationState.SENT, BATCH)

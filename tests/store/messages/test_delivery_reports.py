@@ -1,0 +1,334 @@
+"""What senders tell of messages: states, addresses, the other channel, and the job, in whatever order it is told."""
+
+from dataclasses import replace
+from datetime import timedelta
+from threading import Lock
+
+import pytest
+
+from tests.store.shelf import Shelf, customer
+from tests.store.statements import statements
+from worker.domain.contact.auto_pause import PauseRule
+from worker.domain.contact.contact_times import Hours
+from worker.domain.contact.delivery_reports import DeliveryNews, Fate, Stop
+from worker.domain.contact.quiet_hours import QuietHours
+from worker.domain.contact.suppression import Reason
+from worker.domain.model.customers import Channel, Person
+from worker.domain.model.endings import Done, Hold
+from worker.domain.model.states import InvitationState, JobState, SessionState
+from worker.domain.verification.reissue import SETTLES
+from worker.foundation.ids import new_id
+from worker.store.base.database import outlive_deadlocks
+from worker.store.messages.delivery_reports import _BY_REFERENCE, DeliveryTerms, Told, count, deliver
+from worker.store.messages.record_results import InviteResult
+from worker.store.messages.suppressions import suppress, suppressed
+from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, Suppression, Tally
+from worker.store.webhooks.delivery_updates import Delivers, said_of
+from worker.store.webhooks.webhooks import Told as Kept
+from worker.store.webhooks.webhooks import WebhookState
+
+BOTH_WAYS = DeliveryTerms(fallback="sms")
+EMAIL, TEXT = "ona@example.org", "+37060000001"
+
+
+class Post:
+    """A shelf with one customer's message on its way, and the sender's voice."""
+
+    def __init__(self, shelf: Shelf, keyring) -> None:
+        self.shelf, self.keyring, self.terms = shelf, keyring, DeliveryTerms()
+
+    def send(self, *who, channel="email"):
+        self.shelf.add(*who or [customer("Ona", channel=Channel(channel))])
+        self.shelf.issue()
+        letters = self.shelf.take_letters(channel=channel)
+        opened = self.shelf.handovers.open(self.shelf.on(channel), letters, repeatable=True, now=self.shelf.clock())
+        results = [
+            InviteResult(item, self.shelf.clock(), Done(), reference=f"SM{index}") for index, item in enumerate(opened)
+        ]
+        self.shelf.handovers.finish(self.shelf.on(channel), results, now=self.shelf.clock())
+        return letters[0].id.hex if channel == "email" else "SM0"
+
+    def tell(self, reference, fate=None, *, channel="email", **news):
+        said = DeliveryNews("told", reference, fate=fate, **news)
+        now = self.shelf.clock()
+        with self.shelf.database.write() as connection:
+            what = deliver(connection, self.keyring, self.terms, f"sender/{channel}", said, received_at=now, now=now)
+            count(connection, [what], self.terms, now=now)
+            return what
+
+    def suppressed(self, *addresses):
+        with self.shelf.database.write() as connection:
+            return suppressed(connection, self.keyring, addresses)
+
+    def message(self, channel="email"):
+        return self.shelf.row(InvitationRow, channel=channel)
+
+
+@pytest.fixture
+def post(shelf, keyring):
+    return Post(shelf, keyring)
+
+
+@pytest.mark.parametrize("channel", ["email", "sms"])
+def test_a_message_that_was_delivered_says_so_once(post, channel):
+    reference = post.send(channel=channel)
+    at = post.shelf.clock()
+    post.shelf.clock.advance(minutes=5)
+    assert post.tell(reference, Fate.DELIVERED, channel=channel, happened_at=at).told is Told.APPLIED
+    row = post.message(channel)
+    assert (row.state, row.told_at, row.reason) == (InvitationState.DELIVERED, at, "")
+    assert post.shelf.job("Ona").state is JobState.INVITED
+    assert post.tell(reference, Fate.DELIVERED, channel=channel).told is Told.NOTHING_NEW
+
+
+@pytest.mark.parametrize("first", [Fate.DELIVERED, Fate.BOUNCED])
+def test_a_bounce_outweighs_a_delivery_and_ends_a_job_that_nobody_was_reached_for(post, first):
+    reference = post.send()
+    for fate in (first, Fate.BOUNCED, Fate.DELIVERED):
+        post.tell(reference, fate, code="511")
+    row, job = post.message(), post.shelf.job("Ona")
+    assert (row.state, row.reason) == (InvitationState.BOUNCED, "bounced")
+    assert (job.state, job.reason) == (JobState.FAILED, "bounced")
+    assert "(511)" in job.detail
+    assert post.suppressed(("email", EMAIL)) == {}
+
+
+def test_a_bounce_for_good_keeps_the_address_that_was_written_to_from_being_written_to(post):
+    reference = post.send()
+    post.tell(reference, Fate.BOUNCED, stop=Stop.BOUNCED, address="forwarded@example.net")
+    assert post.suppressed(("email", EMAIL), ("email", "forwarded@example.net")) == {("email", EMAIL): Reason.BOUNCE}
+    assert post.shelf.row(Suppression).source == "sender/email"
+
+
+def test_a_customer_whose_address_was_corrected_since_is_not_suppressed_for_the_old_one(post):
+    reference = post.send()
+    changed = post.shelf.clock.advance(hours=1)
+    post.shelf.set(CustomerRow, changed_at=changed)
+    post.tell(reference, Fate.BOUNCED, stop=Stop.BOUNCED)
+    assert post.shelf.rows(Suppression) == []
+    post.tell(reference, stop=Stop.COMPLAINED)
+    assert post.suppressed(("email", EMAIL)) == {("email", EMAIL): Reason.COMPLAINT}
+
+
+def test_who_answers_stop_is_not_texted_again_until_it_answers_start(post):
+    post.send(channel="sms")
+    assert post.tell("", channel="sms", address=TEXT, stop=Stop.STOPPED).told is Told.APPLIED
+    assert post.suppressed(("sms", TEXT), ("email", EMAIL)) == {("sms", TEXT): Reason.STOP}
+    assert post.tell("", channel="sms", address=TEXT, resume=True).told is Told.APPLIED
+    assert post.suppressed(("sms", TEXT)) == {}
+    assert post.message("sms").state is InvitationState.SENT
+
+
+def test_an_answer_of_start_undoes_nothing_but_a_stop(post):
+    with post.shelf.database.write() as connection:
+        suppress(connection, post.keyring, "sms", TEXT, Reason.COMPLAINT, "vita", now=post.shelf.clock())
+    assert post.tell("", channel="sms", address=TEXT, resume=True).told is Told.NOTHING_NEW
+    assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): Reason.COMPLAINT}
+
+
+def test_who_was_taken_out_by_a_person_stays_so_after_an_answer_of_stop_and_of_start(post):
+    with post.shelf.database.write() as connection:
+        suppress(connection, post.keyring, "sms", TEXT, Reason.MANUAL, "vita", now=post.shelf.clock())
+    post.tell("", channel="sms", address=TEXT, stop=Stop.STOPPED)
+    assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): Reason.STOP}
+    assert post.tell("", channel="sms", address=TEXT, resume=True).told is Told.APPLIED
+    assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): Reason.MANUAL}
+    assert post.tell("", channel="sms", address=TEXT, resume=True).told is Told.NOTHING_NEW
+
+
+@pytest.mark.parametrize("reference", ["SM404", "4f0e9a55", "f" * 32, ""])
+@pytest.mark.parametrize("channel", ["email", "sms"])
+def test_news_of_nobodys_message_is_said_to_be_unknown_and_harms_nothing(post, reference, channel):
+    post.send(channel=channel)
+    told = post.tell(reference, Fate.BOUNCED, channel=channel).told
+    assert told is (Told.UNKNOWN if reference else Told.NOTHING_NEW)
+    assert post.shelf.job("Ona").state is JobState.INVITED
+
+
+def test_news_that_comes_before_the_hand_over_is_written_is_to_be_told_again(post):
+    post.shelf.add(customer("Ona"))
+    post.shelf.issue()
+    letters = post.shelf.take_letters()
+    assert post.tell(letters[0].id.hex, Fate.BOUNCED, stop=Stop.BOUNCED).told is Told.LATER
+    assert post.shelf.rows(Suppression) == []
+    post.shelf.hand_over(letters)
+    assert post.tell(letters[0].id.hex, Fate.BOUNCED, stop=Stop.BOUNCED).told is Told.APPLIED
+
+
+def test_a_message_in_doubt_that_was_delivered_was_sent_and_its_job_is_no_longer_held(post):
+    post.shelf.add(customer("Ona"))
+    post.shelf.issue()
+    letters = post.shelf.take_letters()
+    post.shelf.hand_over(letters, Hold("unknown", "timed out"))
+    assert post.shelf.job("Ona").state is JobState.HELD
+    post.tell(letters[0].id.hex, Fate.DELIVERED)
+    assert (post.message().state, post.message().sent_at) == (InvitationState.DELIVERED, post.shelf.clock())
+    assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.INVITED, "")
+
+
+def test_the_message_of_a_session_before_answers_nothing_that_its_job_is_held_for_now(post):
+    post.shelf.add(customer("Ona"))
+    post.shelf.issue()
+    letters = post.shelf.take_letters()
+    post.shelf.hand_over(letters, Hold("unknown", "timed out"))
+    post.shelf.set(Job, in_doubt=letters[0].id)  # the call for the next session
+    post.tell(letters[0].id.hex, Fate.DELIVERED)
+    assert post.message().state is InvitationState.DELIVERED
+    assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.HELD, "unknown")
+
+
+def test_a_session_that_ended_while_its_message_was_in_doubt_is_looked_at_once_that_is_over(post, clock):
+    post.shelf.add(customer("Ona"))
+    post.shelf.issue()
+    letters = post.shelf.take_letters()
+    post.shelf.hand_over(letters, Hold("unknown", "timed out"))
+    post.shelf.set(SessionRow, look_at=None)  # as the sweep leaves it then
+    post.tell(letters[0].id.hex, Fate.DELIVERED)
+    session = post.shelf.row(SessionRow)
+    assert session.look_at == session.expires_at + SETTLES
+
+
+def test_after_a_bounce_a_text_goes_out_for_the_same_session_once_the_night_is_over(post, clock):
+    post.terms = DeliveryTerms(fallback="sms", hours=Hours({"sms": QuietHours.parse("12:00-16:00")}))
+    reference = post.send(customer("Ona", timezone="Etc/GMT"))
+    for _ in range(2):
+        post.tell(reference, Fate.BOUNCED, stop=Stop.BOUNCED)
+    text = post.message("sms")
+    assert (text.state, text.kind, text.due_at) == (InvitationState.WAITING, "invitation", clock() + timedelta(hours=4))
+    assert text.session_id == post.message().session_id
+    assert post.shelf.job("Ona").state is JobState.INVITED
+    clock.advance(hours=4)
+    assert len(post.shelf.send(channel="sms")) == 1
+    assert post.shelf.job("Ona").state is JobState.INVITED
+
+
+def test_something_that_is_due_at_once_on_the_other_channel_is_to_be_rung_for(post):
+    post.terms = BOTH_WAYS
+    assert post.tell(post.send(), Fate.BOUNCED).channel == "sms"
+
+
+NOWHERE_ELSE = {
+    "no phone": lambda post: post.send(customer("Ona", person=Person(email=EMAIL))),
+    "the phone is suppressed": lambda post: (_stop(post), post.send())[1],
+    "the session is over": lambda post: _after(post, SessionRow, state=SessionState.COMPLETED),
+    "the batch is cancelled": lambda post: _after(post, Batch, cancelled_at=post.shelf.clock()),
+    "the person was erased": lambda post: _after(post, CustomerRow, sealed=None),
+}
+
+
+def _stop(post):
+    post.tell("", channel="sms", address=TEXT, stop=Stop.STOPPED)
+
+
+def _after(post, model, **values):
+    reference = post.send()
+    post.shelf.set(model, **values)
+    return reference
+
+
+@pytest.mark.parametrize("why", NOWHERE_ELSE)
+def test_there_is_no_other_channel_where(post, why):
+    post.terms = BOTH_WAYS
+    reference = NOWHERE_ELSE[why](post)
+    assert post.tell(reference, Fate.BOUNCED).channel is None
+    assert [row.channel for row in post.shelf.rows(InvitationRow)] == ["email"]
+    assert post.shelf.job("Ona").state is JobState.FAILED
+
+
+def test_with_both_channels_the_other_one_goes_on_and_is_not_written_to_twice(post):
+    post.terms = BOTH_WAYS
+    reference = post.send(customer("Ona", channel=Channel.BOTH))
+    post.tell(reference, Fate.BOUNCED)
+    assert len(post.shelf.rows(InvitationRow)) == 2
+    assert post.shelf.job("Ona").state is JobState.INVITED
+    post.shelf.send(channel="sms")
+    assert post.shelf.job("Ona").state is JobState.INVITED
+
+
+def test_a_text_that_comes_back_is_not_sent_again_by_text(post):
+    post.terms = BOTH_WAYS
+    reference = post.send(channel="sms")
+    post.tell(reference, Fate.BLOCKED, channel="sms", code="30007")
+    assert (post.shelf.job("Ona").state, len(post.shelf.rows(InvitationRow))) == (JobState.FAILED, 1)
+    assert post.shelf.rows(Suppression) == []
+
+
+def test_a_text_is_looked_for_in_the_very_words_of_its_partial_index():
+    index = next(one for one in InvitationRow.__table__.indexes if one.name == "ix_invitation_reference")
+    for words in str(index.dialect_options["postgresql"]["where"]).split(" AND "):
+        assert f"invitation.{words}".replace("<>", "!=") in str(_BY_REFERENCE)
+
+
+def test_a_newer_list_sends_again_what_came_back_and_nothing_is_told_of_it_yet(post):
+    reference = post.send()
+    post.tell(reference, Fate.BOUNCED)
+    post.shelf.add(customer("Ona"))
+    assert post.shelf.take() == []  # it gets the session that the customer has
+    assert [letter.id.hex for letter in post.shelf.send()] == [reference]
+    assert (post.message().state, post.message().told_at) == (InvitationState.SENT, None)
+    post.tell(reference, Fate.DELIVERED)
+    assert post.message().state is InvitationState.DELIVERED
+
+
+def test_a_customer_whom_neither_channel_reached_has_failed(post):
+    post.terms = BOTH_WAYS
+    post.tell(post.send(), Fate.BOUNCED)
+    text = post.shelf.send(channel="sms")[0].id
+    post.shelf.set(InvitationRow, InvitationRow.id == text, reference="SM9")
+    post.tell("SM9", Fate.BOUNCED, channel="sms", code="30005", stop=Stop.BOUNCED)
+    assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.FAILED, "bounced")
+
+
+def test_what_is_told_in_several_processes_at_once_is_applied_once(shelf, keyring, beside):
+    people = [Person(email=EMAIL, phone=f"+3706000000{number}") for number in range(6)]
+    post = Post(shelf, keyring)
+    post.terms = DeliveryTerms(fallback="sms", pause=PauseRule(10, 4))
+    shelf.letters = replace(shelf.letters, delivery=post.terms)
+    post.send(*(customer(f"C{number}", person=person) for number, person in enumerate(people)))
+    references = [row.id.hex for row in shelf.rows(InvitationRow)]
+    orders = iter([references, references[::-1], references[3:] + references[:3], references[::2] + references[1::2]])
+    takes = iter([False, True, False, True])
+    lock = Lock()
+
+    def tell():
+        with lock:
+            order, sends = next(orders), next(takes)
+        applied = 0
+        for reference in order:
+            told = outlive_deadlocks(lambda reference=reference: post.tell(reference, Fate.BOUNCED, stop=Stop.BOUNCED))
+            applied += told.told is Told.APPLIED
+            if sends:
+                shelf.send(channel="sms")
+        return applied
+
+    beside(tell, times=4)
+    shelf.send(channel="sms")
+    states = [(row.channel, row.state) for row in shelf.rows(InvitationRow)]
+    assert sorted(states) == 6 * [("email", InvitationState.BOUNCED)] + 6 * [("sms", InvitationState.SENT)]
+    assert {row.state for row in shelf.rows(Job)} == {JobState.INVITED}
+    counted = shelf.rows(Tally)
+    assert sum(row.bounced for row in counted) == 6
+    assert sum(row.tried for row in counted) == 12
+    assert len(shelf.rows(Suppression)) == 1
+    assert shelf.row(Batch).pause_reason != ""
+
+
+def test_a_lot_locks_its_messages_and_then_its_jobs_and_counts_what_came_back_last(shelf, keyring):
+    people = [Person(email=EMAIL, phone=f"+3706000000{number}") for number in range(3)]
+    post = Post(shelf, keyring)
+    post.send(*(customer(f"C{number}", person=person) for number, person in enumerate(people)))
+    terms = DeliveryTerms(fallback="sms", pause=PauseRule(10, 4))
+    news = [DeliveryNews("told", row.id.hex, fate=Fate.BOUNCED) for row in shelf.rows(InvitationRow)]
+    now = shelf.clock()
+    told = [Kept(new_id(now), "sender/email", now, 0, said_of(one)) for one in reversed(news)]
+    with statements(shelf.database) as made, shelf.database.write() as connection:
+        became = Delivers(keyring, lambda: terms)(connection, told, set(), now)
+    assert {one.state for one in became.values()} == {WebhookState.APPLIED}
+    # Else two lots, or a lot and a shift that writes its results, would wait for each other.
+    locks = [one for one in made if "ORDER BY invitation.id" in one or "ORDER BY job.id" in one]
+    assert ["ORDER BY invitation.id" in one for one in locks[:2]] == [True, False]
+    assert made.index(locks[1]) < min(number for number, one in enumerate(made) if one.startswith("UPDATE"))
+    counts = [number for number, one in enumerate(made) if one.startswith("INSERT INTO tally")]
+    assert len(counts) == 1
+    assert not [one for one in made[counts[0] + 1 :] if "FROM batch" not in one and "FROM tally" not in one]
+    assert sum(row.bounced for row in shelf.rows(Tally)) == 3

@@ -1,0 +1,49 @@
+"""A message of an earlier session that has not left: it says nothing of the session that its job has now."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.store.shelf import WEEK, customer
+from worker.domain.contact.caps import Caps
+from worker.domain.model.customers import Channel
+from worker.domain.model.states import InvitationState, JobState, SessionState
+from worker.domain.verification.reissue import SETTLES
+from worker.store.maintenance.expired_sessions import Expiring, ExpiryTerms
+from worker.store.tables import InvitationRow, SessionRow
+
+TERMS = ExpiryTerms(Caps(3, 100), timedelta(days=1), None, {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})
+
+
+@pytest.fixture
+def reissued(shelf, keyring):
+    """Ona has an email, and her text waited until the link had ended and she was issued another one."""
+    shelf.add(customer("Ona", channel=Channel.BOTH))
+    shelf.issue()
+    shelf.send()
+    shelf.clock.now += WEEK + SETTLES
+    Expiring(shelf.database, keyring).look(TERMS, now=shelf.clock())
+    shelf.issue()
+    assert shelf.job("Ona").state is JobState.ISSUED
+
+
+def test_it_is_of_no_use_and_leaves_the_new_link_alone(shelf, reissued):
+    new = shelf.row(SessionRow, state=SessionState.WAITING)
+    letters = shelf.take_letters(channel="sms")
+    assert [letter.session_id for letter in letters] == [new.id]
+    (old,) = [row for row in shelf.rows(InvitationRow, channel="sms") if row.session_id != new.id]
+    assert old.state is InvitationState.SUPERSEDED
+
+
+def test_one_that_is_found_too_old_late_takes_no_new_link_along(shelf, keyring):
+    shelf.add(customer("Ona", channel=Channel.BOTH))
+    shelf.issue()
+    (text,) = shelf.take_letters(channel="sms")
+    shelf.set(SessionRow, state=SessionState.EXPIRED, look_at=None)
+    (email,) = shelf.take_letters()
+    shelf.invitations.replace(shelf.on("email"), [(email, shelf.clock())], now=shelf.clock())
+    shelf.issue()
+    shelf.invitations.replace(shelf.on("sms"), [(text, shelf.clock())], now=shelf.clock())
+    new = shelf.row(SessionRow, state=SessionState.WAITING)
+    assert shelf.job("Ona").state is JobState.ISSUED
+    assert {row.state for row in shelf.rows(InvitationRow, session_id=new.id)} == {InvitationState.WAITING}

@@ -1,0 +1,77 @@
+"""Who is not reached by email any more is given a new session where a text may be sent, and let be where not."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.store.maintenance.test_expired_sessions import TERMS, invited, let_expire
+from tests.store.shelf import customer
+from worker.domain.contact.suppression import Reason
+from worker.domain.model.customers import Channel, Person
+from worker.domain.model.states import InvitationState, JobState
+from worker.store.maintenance.expired_sessions import Expiring
+from worker.store.messages.fallback import DeliveryTerms
+from worker.store.messages.suppressions import suppress
+from worker.store.tables import CustomerRow, InvitationRow
+
+EMAIL, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")
+
+
+@pytest.fixture
+def story(shelf, keyring):
+    """Ona was invited by email; then these addresses were suppressed, her session ended, and it was looked at."""
+
+    def tell(*, fallback="sms", who=None, **reasons):
+        shelf.letters = replace(shelf.letters, delivery=DeliveryTerms(fallback=fallback))
+        shelf.terms = replace(shelf.terms, fallback=fallback)
+        invited(shelf, who or customer("Ona"))
+        with shelf.database.write() as connection:
+            for address in (EMAIL, TEXT):
+                if (reason := reasons.get(address[0])) is not None:
+                    suppress(connection, keyring, *address, reason, "vita", now=shelf.clock())
+        let_expire(shelf)
+        Expiring(shelf.database, keyring).look(replace(TERMS, fallback=fallback), now=shelf.clock())
+        return shelf.job("Ona")
+
+    return tell
+
+
+def test_a_customer_whose_email_bounced_gets_the_next_link_by_text(shelf, story):
+    assert story(email=Reason.BOUNCE).state is JobState.WAITING
+    shelf.issue()
+    for channel in ("email", "sms"):
+        shelf.send(channel=channel)
+    second = shelf.job("Ona").session_id
+    assert {row.channel: row.state for row in shelf.rows(InvitationRow, session_id=second)} == {
+        "email": InvitationState.SUPPRESSED,
+        "sms": InvitationState.SENT,
+    }
+    assert shelf.job("Ona").state is JobState.INVITED
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"email": Reason.STOP},
+        {"email": Reason.BOUNCE, "fallback": None},
+        {"email": Reason.BOUNCE, "sms": Reason.STOP},
+        {"email": Reason.BOUNCE, "who": customer("Ona", person=Person(email=EMAIL[1]))},
+        {"email": Reason.STOP, "sms": Reason.BOUNCE, "who": customer("Ona", channel=Channel.BOTH)},
+    ],
+    ids=["she asked for it", "no fallback", "no text either", "no phone", "both"],
+)
+def test_no_session_is_paid_for_where_nobody_could_be_told_of_its_link(story, how):
+    job = story(**how)
+    assert (job.state, job.reason) == (JobState.LAPSED, "suppressed")
+
+
+def test_a_channel_that_may_be_written_to_is_enough(story):
+    assert story(email=Reason.STOP, who=customer("Ona", channel=Channel.BOTH)).state is JobState.WAITING
+
+
+def test_a_customer_whom_no_key_opens_is_not_given_up_for_having_no_address(shelf, keyring):
+    invited(shelf)
+    shelf.set(CustomerRow, sealed=b"no key opens this")
+    let_expire(shelf)
+    Expiring(shelf.database, keyring).look(TERMS, now=shelf.clock())
+    assert shelf.job("Ona").state is JobState.WAITING

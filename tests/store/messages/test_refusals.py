@@ -1,0 +1,139 @@
+"""What is found out at the moment of sending: suppressed addresses, and refusals that are about the address."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.store.shelf import customer
+from worker.domain.contact.auto_pause import PauseRule
+from worker.domain.contact.suppression import Reason
+from worker.domain.model.customers import Channel
+from worker.domain.model.endings import AddressIs, Cancel, Done, Kind, Problem
+from worker.domain.model.states import InvitationState, JobState
+from worker.store.messages.fallback import DeliveryTerms
+from worker.store.messages.record_results import InviteResult
+from worker.store.messages.suppressions import suppress, suppressed
+from worker.store.tables import Batch, InvitationRow, Tally
+
+EMAIL, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")
+
+
+@pytest.fixture
+def desk(shelf, keyring):
+    """A shelf whose messages fall back to texts; and ways to suppress, to have refused, and to count."""
+
+    class Desk:
+        def __init__(self):
+            shelf.letters = replace(shelf.letters, delivery=DeliveryTerms(fallback="sms", pause=PauseRule(10, 5)))
+
+        def suppress(self, address, reason):
+            with shelf.database.write() as connection:
+                suppress(connection, keyring, *address, reason, "vita", now=shelf.clock())
+
+        def suppressed(self, *addresses):
+            with shelf.database.write() as connection:
+                return suppressed(connection, keyring, addresses)
+
+        def issue(self, *customers):
+            batch = shelf.add(*customers)
+            shelf.issue()
+            return batch
+
+        def refused(self, address, channel="email", *, good=0):
+            letters = shelf.take_letters(channel=channel)
+            opened = shelf.handovers.open(shelf.on(channel), letters, repeatable=True, now=shelf.clock())
+            problem = Problem(Kind.BAD_INPUT, "550 5.1.1 no such user", address=address)
+            results = [
+                InviteResult(item, shelf.clock(), Done())
+                if index < good
+                else InviteResult(item, shelf.clock(), Cancel("bad_input", problem.detail), problem=problem)
+                for index, item in enumerate(opened)
+            ]
+            shelf.handovers.finish(shelf.on(channel), results, now=shelf.clock())
+
+        def messages(self):
+            return {row.channel: row.state for row in shelf.rows(InvitationRow)}
+
+    return Desk()
+
+
+def test_an_address_that_was_suppressed_since_its_message_was_written_is_not_written_to(desk, shelf):
+    desk.issue(customer("Ona"), customer("Jonas"))
+    desk.suppress(EMAIL, Reason.STOP)
+    assert [letter.customer.customer_id for letter in shelf.send()] == ["Jonas"]
+    (row,) = shelf.rows(InvitationRow, state=InvitationState.SUPPRESSED)
+    job = shelf.job("Ona")
+    assert (row.reason, row.detail) == ("suppressed", "the customer asked not to be written to")
+    assert (job.state, job.reason, job.detail) == (JobState.FAILED, row.reason, row.detail)
+
+
+def test_a_customer_who_is_not_reached_there_is_written_to_on_the_other_channel_at_once(desk, shelf):
+    desk.issue(customer("Ona"))
+    desk.suppress(EMAIL, Reason.BOUNCE)
+    assert shelf.send() == []
+    assert desk.messages() == {"email": InvitationState.SUPPRESSED, "sms": InvitationState.WAITING}
+    assert shelf.job("Ona").state is JobState.ISSUED
+    shelf.send(channel="sms")
+    assert shelf.job("Ona").state is JobState.INVITED
+
+
+@pytest.mark.parametrize("reason", [Reason.MANUAL, Reason.STOP, Reason.COMPLAINT])
+def test_who_does_not_want_messages_is_not_written_to_elsewhere_because_of_it(desk, shelf, reason):
+    desk.issue(customer("Ona"))
+    desk.suppress(EMAIL, reason)
+    assert shelf.send() == []
+    assert desk.messages() == {"email": InvitationState.SUPPRESSED}
+    assert shelf.job("Ona").state is JobState.FAILED
+
+
+def test_with_both_channels_the_one_that_may_be_written_to_invites(desk, shelf):
+    desk.suppress(TEXT, Reason.STOP)
+    desk.issue(customer("Ona", channel=Channel.BOTH))
+    shelf.send(channel="sms")
+    assert shelf.job("Ona").state is JobState.ISSUED
+    shelf.send()
+    assert desk.messages() == {"email": InvitationState.SENT, "sms": InvitationState.SUPPRESSED}
+    assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.INVITED, "")
+
+
+@pytest.mark.parametrize(
+    ("address", "state", "kept"),
+    [
+        (AddressIs.GONE, InvitationState.BOUNCED, {EMAIL: Reason.BOUNCE}),
+        (AddressIs.REFUSED, InvitationState.BOUNCED, {}),
+        (AddressIs.OPTED_OUT, InvitationState.SUPPRESSED, {EMAIL: Reason.STOP}),
+        (None, InvitationState.FAILED, {}),
+    ],
+)
+def test_a_refusal_says_what_is_known_of_the_address(desk, shelf, address, state, kept):
+    desk.issue(customer("Ona"))
+    desk.refused(address)
+    assert desk.messages()["email"] is state
+    assert desk.suppressed(EMAIL) == kept
+    falls_back = state is InvitationState.BOUNCED
+    assert ("sms" in desk.messages()) is falls_back
+    job = shelf.job("Ona")
+    assert job.state is (JobState.ISSUED if falls_back else JobState.FAILED)
+    reasons = {InvitationState.SUPPRESSED: "suppressed", InvitationState.FAILED: "bad_input"}
+    assert job.reason == reasons.get(state, "")
+
+
+def test_a_job_whose_messages_were_all_refused_has_bounced(desk, shelf):
+    desk.issue(customer("Ona"))
+    desk.refused(AddressIs.GONE)
+    desk.refused(AddressIs.GONE, "sms")
+    assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.FAILED, "bounced")
+    assert desk.suppressed(EMAIL, TEXT) == {EMAIL: Reason.BOUNCE, TEXT: Reason.BOUNCE}
+
+
+def test_a_batch_whose_messages_are_refused_says_why_it_is_to_pause(desk, shelf):
+    batch = desk.issue(*(customer(f"C{number}") for number in range(20)))
+    desk.refused(None, good=18)
+    row = shelf.row(Tally)
+    assert (row.tried, row.refused, row.bounced) == (20, 2, 0)
+    assert shelf.row(Batch).pause_reason == ""
+    assert desk.issue(customer("Late"), customer("Later")) != batch
+    assert desk.issue(*(customer(f"D{number}") for number in range(10))) != batch
+    shelf.set(InvitationRow, InvitationRow.state == InvitationState.WAITING, batch_id=batch)
+    desk.refused(None, good=9)
+    assert shelf.row(Batch, id=batch).pause_reason.startswith("5 of 32 messages were refused (5) or returned (0)")

@@ -1,0 +1,317 @@
+"""Reminders of the same link, each in its time, for as long as they are right; and caps on what a customer is sent."""
+
+import threading
+from dataclasses import replace
+from datetime import time, timedelta
+
+import pytest
+
+from tests.store.shelf import WEEK, customer
+from tests.store.two_at_once import on_postgresql
+from worker.domain.contact.caps import Caps
+from worker.domain.contact.contact_times import Hours
+from worker.domain.contact.quiet_hours import QuietHours
+from worker.domain.model.customers import Channel
+from worker.domain.model.endings import Hold, Kind, LookUp
+from worker.domain.model.states import InvitationState, JobState, SessionState
+from worker.store.base.priorities import BATCH, EVENT
+from worker.store.onboarding import admission as leading
+from worker.store.operators.decisions import Decisions, Verdict, Which
+from worker.store.tables import Batch, InvitationRow, Job, SessionRow
+
+DAY = timedelta(days=1)
+CAPS = Caps(3, 6)
+
+
+@pytest.fixture
+def reminding(shelf):
+    """The senders' terms, with reminders after two and five days."""
+
+    def terms(**changes):
+        shelf.letters = replace(shelf.letters, caps=CAPS, reminders=(5 * DAY, 2 * DAY), **changes)
+        return shelf
+
+    return terms
+
+
+def invited(shelf, who=None, *, lifetime=WEEK, channel="email", **how):
+    batch = shelf.add(who or customer("Ona"), **how)
+    shelf.issue(lifetime=lifetime)
+    shelf.send(channel=channel)
+    return batch
+
+
+def kinds(shelf, **values):
+    return [row.kind for row in shelf.rows(InvitationRow, **values)]
+
+
+def after(shelf, span):
+    shelf.clock.now += span
+    return [letter.kind for letter in shelf.send()]
+
+
+def ended(shelf, kind):
+    row = shelf.row(InvitationRow, kind=kind)
+    return row.state, row.reason
+
+
+def test_a_customer_who_has_not_finished_is_reminded_of_the_same_link(shelf, reminding):
+    reminding()
+    invited(shelf)
+    first = shelf.row(InvitationRow, kind="invitation")
+    due = {row.kind: row.due_at - first.sent_at for row in shelf.rows(InvitationRow) if row.due_at}
+    assert due == {"reminder-1": 2 * DAY, "reminder-2": 5 * DAY}
+    assert after(shelf, 2 * DAY - timedelta(seconds=1)) == []
+    shelf.clock.advance(seconds=1)
+    (letter,) = shelf.send()
+    assert (letter.kind, letter.link) == ("reminder-1", "https://verify.test/token-0001")
+    assert after(shelf, 3 * DAY) == ["reminder-2"]
+    assert len(shelf.rows(SessionRow)) == 1
+    assert shelf.job("Ona").state is JobState.INVITED
+
+
+def test_without_reminders_there_are_none(shelf):
+    invited(shelf)
+    assert kinds(shelf) == ["invitation"]
+
+
+def test_there_is_none_that_the_link_would_not_outlive_by_enough(shelf, reminding):
+    reminding()
+    invited(shelf, lifetime=2 * DAY + timedelta(hours=11))
+    assert kinds(shelf) == ["invitation"]
+
+
+def test_each_channel_has_its_own(shelf, reminding):
+    reminding()
+    shelf.add(customer("Ona", channel=Channel.BOTH))
+    shelf.issue()
+    shelf.send(channel="email")
+    shelf.clock.advance(hours=1)
+    shelf.send(channel="sms")
+    assert after(shelf, 2 * DAY - timedelta(minutes=30)) == ["reminder-1"]
+    assert [letter.kind for letter in shelf.send(channel="sms")] == []
+
+
+def test_a_text_of_the_providers_own_is_followed_by_reminders(shelf, reminding):
+    reminding()
+    shelf.terms = replace(shelf.terms, reminders=(2 * DAY,))
+    shelf.add(customer("Ona", channel=Channel.SMS))
+    shelf.issue(sms_sent=True)
+    shelf.clock.now += 2 * DAY
+    assert [letter.kind for letter in shelf.send(channel="sms")] == ["reminder-1"]
+
+
+# Judged again when they are about to leave.
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda shelf: shelf.set(Job, state=JobState.COMPLETED), "session_ended"),
+        (lambda shelf: shelf.set(SessionRow, state=SessionState.EXPIRED), "session_ended"),
+        (lambda shelf: shelf.set(SessionRow, state=SessionState.STARTED, result="review"), "not_open"),
+        (lambda shelf: shelf.set(Job, state=JobState.HELD), "not_open"),
+        (
+            lambda shelf: shelf.set(InvitationRow, InvitationRow.kind == "invitation", state=InvitationState.BOUNCED),
+            "not_reached",
+        ),
+        (lambda shelf: shelf.set(SessionRow, expires_at=shelf.clock() + 2 * DAY), "link_ends_first"),
+        (lambda shelf: setattr(shelf, "letters", replace(shelf.letters, reminders=())), "none_left"),
+    ],
+    ids=["completed", "expired", "in review", "held", "bounced", "ends first", "configured no more"],
+)
+def test_one_that_is_not_right_any_more_does_not_leave(shelf, reminding, change, reason):
+    reminding()
+    invited(shelf)
+    change(shelf)
+    job = shelf.job("Ona").state
+    assert after(shelf, 2 * DAY) == []
+    assert ended(shelf, "reminder-1") == (InvitationState.SUPERSEDED, reason)
+    assert shelf.job("Ona").state is job
+
+
+def test_of_two_that_are_due_after_an_outage_one_leaves(shelf, reminding):
+    reminding()
+    invited(shelf)
+    assert after(shelf, 5 * DAY) == ["reminder-2"]
+    assert ended(shelf, "reminder-1") == (InvitationState.SUPERSEDED, "passed_over")
+
+
+def test_one_that_falls_into_the_night_waits_for_the_morning(shelf, reminding):
+    noon_is_quiet = Hours({"email": QuietHours(time(11), time(15))})
+    reminding(hours=noon_is_quiet)
+    shelf.clock.advance(hours=-2)
+    invited(shelf, customer("Ona", timezone="UTC"))
+    assert shelf.row(InvitationRow, kind="reminder-1").due_at == shelf.clock() + 2 * DAY
+    assert after(shelf, 2 * DAY + timedelta(hours=2)) == []  # its turn came late
+    assert after(shelf, timedelta(hours=3)) == ["reminder-1"]
+
+
+def test_a_paused_batch_reminds_nobody_and_an_events_reminder_does_not_overtake(shelf, reminding):
+    reminding()
+    batch = shelf.add(customer("Ona"), priority=EVENT)
+    shelf.issue()
+    letters = shelf.take_letters()
+    Decisions(shelf.database).pause(batch, now=shelf.clock())
+    shelf.hand_over(letters)
+    assert after(shelf, 2 * DAY) == []
+    Decisions(shelf.database).resume(batch, now=shelf.clock())
+    assert shelf.row(InvitationRow, kind="reminder-1").priority == BATCH
+    assert [letter.kind for letter in shelf.send()] == ["reminder-1"]
+
+
+def test_a_reminder_in_doubt_holds_nothing_and_nobody_is_asked_about_it(shelf, reminding):
+    reminding()
+    batch = invited(shelf)
+    shelf.clock.now += 2 * DAY
+    shelf.hand_over(shelf.take_letters(), Hold(Kind.UNKNOWN, "no answer"))
+    assert shelf.job("Ona").state is JobState.INVITED
+    facts = shelf.facts.counts(batch)
+    assert facts.invitations == {InvitationState.SENT: 1}
+    # Neither when the job is held for something else.
+    shelf.set(Job, state=JobState.HELD, reason="unknown", in_doubt=None)
+    assert Decisions(shelf.database).at_stake(Which(batch)).messages == {}
+    Decisions(shelf.database).resolve(Which(batch), Verdict.REPEAT, now=shelf.clock())
+    assert shelf.job("Ona").state is JobState.WAITING
+    assert after(shelf, timedelta(0)) == []
+
+
+def test_nobody_waits_for_reminders(shelf, reminding):
+    reminding()
+    batch = invited(shelf)
+    counts, outlook = shelf.facts.counts(batch), shelf.facts.outlook(batch)
+    assert (counts.unsent, counts.last_due, outlook.channels) == ({}, None, {})
+    shelf.clock.now += 2 * DAY
+    shelf.take_letters()
+    assert not shelf.facts.outlook(batch).under_way
+
+
+def test_a_reminder_whose_link_has_become_too_old_replaces_nothing(shelf, reminding):
+    reminding()
+    invited(shelf)
+    shelf.clock.now += 2 * DAY
+    stale = [(letter, shelf.clock()) for letter in shelf.take_letters()]
+    shelf.invitations.replace(shelf.letters, stale, now=shelf.clock())
+    assert (ended(shelf, "reminder-1"), shelf.job("Ona").state) == (
+        (InvitationState.SUPERSEDED, "stale_link"),
+        JobState.INVITED,
+    )
+
+
+def test_the_reminders_of_a_customer_who_is_withdrawn_go_with_the_job(shelf, reminding):
+    reminding()
+    batch = invited(shelf)
+    Decisions(shelf.database).cancel(batch, now=shelf.clock())
+    assert ended(shelf, "reminder-1") == (InvitationState.SUPERSEDED, "cancelled")
+    assert after(shelf, 2 * DAY) == []
+
+
+def test_for_a_customer_whom_another_list_waits_for_they_go_on_for_that_one(shelf, reminding):
+    reminding()
+    batch = invited(shelf)
+    other = shelf.add(customer("Ona"))
+    Decisions(shelf.database).cancel(batch, now=shelf.clock())
+    shelf.take()
+    assert shelf.job("Ona", batch_id=other).state is JobState.INVITED
+    assert after(shelf, 2 * DAY) == ["reminder-1"]
+    assert shelf.row(InvitationRow, kind="reminder-1").batch_id == other
+
+
+def test_one_that_was_taken_as_its_list_was_cancelled_does_not_wait_without_a_time(shelf, reminding):
+    reminding()
+    batch = invited(shelf)
+    other = shelf.add(customer("Ona"))
+    shelf.set(Batch, Batch.id == batch, cancelled_at=shelf.clock())  # and cut off there, or not that far yet
+    assert after(shelf, 2 * DAY) == []
+    shelf.take()
+    assert shelf.job("Ona", batch_id=other).state is JobState.INVITED
+    assert [row for row in shelf.rows(InvitationRow, state=InvitationState.WAITING) if row.due_at is None] == []
+
+
+# The cap on messages.
+
+
+def test_a_customer_who_has_had_all_its_messages_gets_none_and_the_job_has_lapsed(shelf, reminding):
+    reminding()
+    shelf.letters = replace(shelf.letters, caps=Caps(3, 1))
+    invited(shelf)
+    assert after(shelf, 2 * DAY) == []
+    assert ended(shelf, "reminder-1") == (InvitationState.SUPERSEDED, "messages_spent")
+    assert shelf.job("Ona").state is JobState.INVITED  # its link still opens
+    shelf.add(customer("Ona", purpose="renewal"))
+    shelf.issue()
+    assert shelf.send() == []
+    job = shelf.job("Ona", purpose="renewal")
+    assert (job.state, job.reason) == (JobState.LAPSED, "messages_spent")
+    assert shelf.rows(InvitationRow)[-1].state is InvitationState.SUPPRESSED
+
+
+def test_what_has_been_superseded_or_refused_does_not_count(shelf, reminding):
+    reminding()
+    shelf.letters = replace(shelf.letters, caps=Caps(3, 2))
+    invited(shelf)
+    shelf.set(InvitationRow, InvitationRow.kind == "reminder-2", state=InvitationState.FAILED)
+    assert after(shelf, 2 * DAY) == ["reminder-1"]
+
+
+def test_a_message_whose_hand_over_is_to_be_looked_up_counts_for_it_may_have_left(shelf, reminding):
+    reminding()
+    shelf.letters = replace(shelf.letters, caps=Caps(3, 1))
+    shelf.add(customer("Ona", channel=Channel.BOTH))
+    shelf.issue()
+    unknown = shelf.clock() + timedelta(hours=1)
+    shelf.hand_over(shelf.take_letters(channel="sms"), LookUp(unknown, "unknown", "no answer"), channel="sms")
+    text = shelf.row(InvitationRow, channel="sms")
+    assert (text.state, text.due_at) == (InvitationState.WAITING, unknown)
+    assert shelf.take_letters() == []
+
+
+def test_while_the_last_message_may_be_on_its_way_another_one_waits(shelf, reminding):
+    reminding()
+    shelf.letters = replace(shelf.letters, caps=Caps(3, 1))
+    shelf.add(customer("Ona", channel=Channel.BOTH))
+    shelf.issue()
+    emails = shelf.take_letters()
+    assert shelf.take_letters(channel="sms") == []
+    text = shelf.row(InvitationRow, channel="sms")
+    assert (text.state, text.reason) == (InvitationState.WAITING, "last_message_on_its_way")
+    shelf.invitations.release(shelf.letters.rule, emails, now=shelf.clock())  # it was not made after all
+    shelf.set(InvitationRow, InvitationRow.channel == "email", due_at=shelf.clock() + DAY)
+    shelf.clock.advance(minutes=1)
+    assert len(shelf.send(channel="sms")) == 1
+    shelf.clock.now += DAY
+    assert shelf.take_letters() == []
+    assert shelf.job("Ona").state is JobState.INVITED
+
+
+@on_postgresql
+def test_whoever_would_send_the_last_message_does_not_while_another_is_about_to_decide_the_same(shelf, reminding):
+    reminding()
+    shelf.letters = replace(shelf.letters, caps=Caps(3, 1))
+    shelf.add(customer("Ona", channel=Channel.BOTH))
+    shelf.issue()
+    with shelf.database.write() as other:
+        # The shift of texts has counted, and has not committed yet.
+        leading.lock_customers(other, ["Ona"])
+        assert shelf.take_letters() == []
+    shelf.clock.advance(minutes=1)
+    assert len(shelf.take_letters()) == 1
+
+
+@on_postgresql
+def test_two_senders_at_once_do_not_both_send_the_last_message(shelf, reminding):
+    reminding()
+    shelf.letters = replace(shelf.letters, caps=Caps(3, 1))
+    shelf.add(*(customer(f"C{number}", channel=Channel.BOTH) for number in range(20)))
+    shelf.issue()
+    taken = []
+
+    def take(channel):
+        taken.extend(letter.customer.customer_id for letter in shelf.take_letters(channel=channel))
+
+    threads = [threading.Thread(target=take, args=[channel]) for channel in ("email", "sms")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(taken) == len(set(taken))

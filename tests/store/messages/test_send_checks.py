@@ -1,0 +1,92 @@
+"""A message that was taken may be kept back: put off, or for good, and then its job with it."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.store.shelf import customer
+from worker.domain.contact.send_decision import Later, Never
+from worker.domain.limits.rate_limits import Limit
+from worker.domain.model.endings import Done
+from worker.domain.model.states import InvitationState, JobState
+from worker.store.messages import send_checks as leaving
+from worker.store.tables import Attempt, Budget, InvitationRow
+
+
+@pytest.fixture
+def answer(monkeypatch):
+    """Have the first question answered so, for these customers; a second one sees those that are left."""
+    seen = []
+
+    def put(**answers):
+        def first(connection, keyring, terms, candidates, now):
+            return {
+                one.item.id: answers[who] for one in candidates if (who := one.item.customer.customer_id) in answers
+            }
+
+        def second(connection, keyring, terms, candidates, now):
+            seen.append([one.item.customer.customer_id for one in candidates])
+            return {}
+
+        monkeypatch.setattr(leaving, "QUESTIONS", (first, second))
+        return seen
+
+    return put
+
+
+def issued(shelf, *names):
+    batch = shelf.add(*(customer(name) for name in names))
+    shelf.issue()
+    return batch
+
+
+def test_a_message_that_is_put_off_waits_until_then_and_nothing_is_counted(shelf, answer):
+    issued(shelf, "Ona", "Jonas")
+    evening = shelf.clock() + timedelta(hours=9)
+    seen = answer(Ona=Later(evening, "quiet_hours"))
+    assert [letter.customer.customer_id for letter in shelf.take_letters()] == ["Jonas"]
+    assert seen == [["Jonas"]]
+    (row,) = shelf.rows(InvitationRow, state=InvitationState.WAITING)
+    assert (row.due_at, row.reason, row.lease_until, row.attempts, row.waits) == (evening, "quiet_hours", None, 0, 0)
+    assert shelf.job("Ona").state is JobState.ISSUED
+    assert shelf.take_letters() == []
+    answer()
+    shelf.clock.advance(hours=9)
+    (letter,) = shelf.take_letters()
+    shelf.hand_over([letter], Done())
+    assert shelf.job("Ona").state is JobState.INVITED
+
+
+def test_a_message_that_never_leaves_ends_its_job_with_the_reason(shelf, answer):
+    issued(shelf, "Ona")
+    answer(Ona=Never(InvitationState.SUPPRESSED, "suppressed", "nobody is to write there"))
+    assert shelf.take_letters() == []
+    row, job = shelf.row(InvitationRow), shelf.job("Ona")
+    assert (row.state, row.due_at, row.lease_until) == (InvitationState.SUPPRESSED, None, None)
+    assert (job.state, job.reason, job.detail) == (JobState.FAILED, "suppressed", "nobody is to write there")
+    assert shelf.rows(Attempt, invitation_id=row.id) == []
+
+
+def test_what_does_not_leave_uses_no_slot_of_the_sender(shelf, answer):
+    issued(shelf, "Ona", "Jonas", "Rasa")
+    soon = Later(shelf.clock() + timedelta(hours=1), "quiet_hours")
+    answer(Ona=soon, Jonas=soon)
+    terms = shelf.on("email")
+    limited = replace(terms, rule=replace(terms.rule, limits=(Limit.parse("50/second"),)))
+    taken = shelf.invitations.take(limited, most=10, now=shelf.clock()).invitations
+    assert [letter.slot for letter in taken] == [shelf.clock()]
+    (budget,) = shelf.rows(Budget, name=limited.rule.name)
+    assert budget.next_at == shelf.clock() + timedelta(milliseconds=20)
+
+
+def test_one_in_doubt_is_looked_up_whatever_would_keep_it_from_being_sent(shelf, answer):
+    issued(shelf, "Ona")
+    (letter,) = shelf.take_letters()
+    (opened,) = shelf.handovers.open(shelf.letters, [letter], repeatable=False, now=shelf.clock())
+    doubt = {"in_doubt": opened.attempt_id, "state": InvitationState.WAITING, "lease_until": None}
+    shelf.set(InvitationRow, InvitationRow.id == letter.id, **doubt)
+    shelf.set(Attempt, Attempt.id == opened.attempt_id, closed_at=shelf.clock(), outcome="unknown")
+    answer(Ona=Never(InvitationState.SUPPRESSED, "suppressed"))
+    (letter,) = shelf.take_letters()
+    assert letter.doubt.attempt_id == opened.attempt_id

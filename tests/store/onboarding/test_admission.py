@@ -1,0 +1,181 @@
+"""One customer in several lists: one job leads, the others join it or are skipped."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.store.shelf import customer, line
+from worker.domain.model.customers import FieldProblem, Person
+from worker.domain.model.states import ENDED_JOBS, JobState
+from worker.store.base.sealed_values import open_person
+from worker.store.onboarding.batches import RefusedLine
+from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, Refusal, SessionRow
+
+
+def states(shelf, batch):
+    return [(item.customer_id, item.state, item.reason) for item in shelf.facts.lines(batch)]
+
+
+def test_a_second_job_for_a_customer_joins_the_first_without_a_call_or_a_message(shelf):
+    first = shelf.add(customer("Ona"), batch=shelf.batch("first.csv"))
+    second = shelf.add(customer("Ona"), batch=shelf.batch("second.csv"), first_row=9)
+    shelf.issue()
+    shelf.send()
+    assert (len(shelf.rows(SessionRow)), len(shelf.rows(InvitationRow))) == (1, 1)
+    joined = shelf.job("Ona", batch_id=second)
+    assert (joined.joins, joined.due_at, joined.fence) == (shelf.job("Ona", batch_id=first).id, None, 0)
+    assert joined.detail == f"the customer is being served by batch {first}, row 2"
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_the_state_of_a_joined_job_is_that_of_the_job_it_joins(shelf, state):
+    shelf.add(customer("Ona"))
+    second = shelf.add(customer("Ona"))
+    shelf.set(Job, Job.joins.is_(None), state=state, result="approved" if state is JobState.COMPLETED else "")
+    assert states(shelf, second) == [("Ona", state.value, "joined_job")]
+    counts = shelf.facts.counts(second)
+    assert counts.jobs == {state: 1}
+    assert counts.results == ({"approved": 1} if state is JobState.COMPLETED else {})
+
+
+def test_a_joined_jobs_line_tells_of_the_session_that_serves_it(shelf):
+    shelf.add(customer("Ona"))
+    second = shelf.add(customer("Ona"))
+    shelf.issue(reference="scan-9")
+    shelf.send()
+    (told,) = shelf.facts.lines(second, with_links=True)
+    assert (told.reference, told.invitation, told.state) == ("scan-9", "sent", "invited")
+    assert told.link.startswith("https://verify.test/")
+
+
+def test_another_purpose_is_another_job(shelf):
+    shelf.add(customer("Ona"))
+    shelf.add(customer("Ona", purpose="renewal"))
+    assert len(shelf.issue()) == 2
+    assert len(shelf.rows(SessionRow)) == 2
+
+
+@pytest.mark.parametrize(
+    "state", [JobState.WAITING, JobState.WORKING, JobState.ISSUED, JobState.INVITED, JobState.HELD]
+)
+def test_any_job_that_is_still_open_is_joined(shelf, state):
+    shelf.add(customer("Ona"))
+    shelf.set(Job, state=state)
+    second = shelf.add(customer("Ona"))
+    assert shelf.job("Ona", batch_id=second).joins is not None
+
+
+@pytest.mark.parametrize("state", sorted(ENDED_JOBS - {JobState.COMPLETED}))
+def test_a_job_that_ended_without_the_customers_finishing_is_not_joined(shelf, state):
+    shelf.add(customer("Ona"))
+    shelf.set(Job, state=state)
+    second = shelf.add(customer("Ona"))
+    assert (shelf.job("Ona", batch_id=second).joins, shelf.job("Ona", batch_id=second).state) == (None, "waiting")
+
+
+def test_one_who_has_finished_is_skipped_with_the_result(shelf):
+    first = shelf.add(customer("Ona"))
+    shelf.set(Job, state=JobState.COMPLETED, result="approved")
+    second = shelf.add(customer("Ona"))
+    row = shelf.job("Ona", batch_id=second)
+    assert (row.state, row.result, row.reason) == (JobState.COMPLETED, "approved", "already_finished")
+    assert row.detail == f"the customer finished in batch {first}, row 2"
+    assert shelf.take() == []
+
+
+def test_a_customer_with_an_open_job_and_a_finished_one_joins_the_open_one(shelf):
+    shelf.add(customer("Ona"))
+    shelf.set(Job, state=JobState.LAPSED)
+    opened = shelf.add(customer("Ona"))
+    shelf.set(Job, Job.batch_id != opened, state=JobState.COMPLETED)
+    third = shelf.add(customer("Ona"))
+    assert shelf.job("Ona", batch_id=third).joins == shelf.job("Ona", batch_id=opened).id
+
+
+def test_a_third_list_joins_the_leader_not_the_joiner(shelf):
+    leader = shelf.add(customer("Ona"))
+    shelf.add(customer("Ona"))
+    third = shelf.add(customer("Ona"))
+    assert shelf.job("Ona", batch_id=third).joins == shelf.job("Ona", batch_id=leader).id
+
+
+def test_the_newest_lists_details_hold(shelf):
+    shelf.add(customer("Ona"))
+    shelf.clock.advance(hours=1)
+    shelf.add(customer("Ona", person=Person(email="new@example.org"), locale="en", country="EE"))
+    row = shelf.row(CustomerRow)
+    assert open_person(shelf.keyring, "Ona", row.sealed) == Person(email="new@example.org")
+    assert (row.locale, row.country, row.changed_at) == ("en", "EE", shelf.clock())
+    assert row.created_at == shelf.clock() - timedelta(hours=1)
+
+
+def test_of_lists_that_come_in_at_once_one_leads_for_each_customer_and_the_others_join_it(shelf):
+    names = [f"C{number}" for number in range(30)]
+
+    def bring_in(order):
+        return shelf.add(*(customer(name) for name in names[::order]), batch=shelf.batch())
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(bring_in, [1, -1, 1, -1]))
+    leaders = {row.customer_id: row.id for row in shelf.rows(Job, joins=None)}
+    assert sorted(leaders) == sorted(names)
+    joined = [row for row in shelf.rows(Job) if row.joins is not None]
+    assert len(joined) == 90
+    assert all(row.joins == leaders[row.customer_id] for row in joined)
+    assert len(shelf.take()) == 30
+
+
+# Batches.
+
+
+def test_the_same_list_is_the_same_batch_and_again_makes_a_new_one(shelf):
+    def open_(again=False):
+        batch, new = shelf.batches.open(name="a.csv", digest="d" * 64, again=again, now=shelf.clock())
+        return batch.id, new
+
+    first, new = open_()
+    assert new
+    shelf.clock.advance(days=3)
+    assert open_() == (first, False)
+    second, new = open_(again=True)
+    assert (new, second != first) == (True, True)
+    assert open_() == (second, False)  # the newest of the same bytes
+    assert [row.generation for row in shelf.rows(Batch)] == [1, 2]
+
+
+def test_a_batch_is_found_by_its_number_or_as_the_latest(shelf):
+    assert shelf.batches.find("latest") is None
+    first, second = shelf.batch("first.csv"), shelf.batch("second.csv")
+    assert shelf.batches.find("latest").id == second
+    assert shelf.batches.find(str(first)).name == "first.csv"
+    for unknown in (str(second + 1), "x", "", "-1", "1" * 40):
+        assert shelf.batches.find(unknown) is None
+    assert [batch.id for batch in shelf.batches.all()] == [second, first]
+
+
+def test_an_import_that_was_cut_off_goes_on_after_its_last_line(shelf):
+    batch = shelf.batch()
+    assert shelf.batches.last_row(batch) == 0
+    shelf.add(customer("Ona"), customer("Jonas"), batch=batch)
+    assert shelf.batches.last_row(batch) == 3
+    refused = RefusedLine(7, "", (FieldProblem("email", "9 characters that are not an email address", "check it"),))
+    shelf.add(batch=batch, refused=[refused])
+    assert shelf.batches.last_row(batch) == 7
+    assert shelf.batches.find(str(batch)).imported_at is None
+    shelf.batches.imported(batch, now=shelf.clock())
+    assert shelf.batches.find(str(batch)).imported_at == shelf.clock()
+
+
+def test_lines_come_in_together_or_not_at_all(shelf):
+    batch = shelf.batch()
+    same_row_twice = [line(2, customer("Ona")), line(2, customer("Jonas"))]
+    with pytest.raises(sa.exc.IntegrityError):
+        shelf.batches.add(batch, same_row_twice, [RefusedLine(3, "x")], priority=10, now=shelf.clock())
+    assert (shelf.rows(Job), shelf.rows(Refusal), shelf.rows(CustomerRow)) == ([], [], [])
+
+
+def test_a_name_of_any_length_makes_a_batch(shelf):
+    batch, _ = shelf.batches.open(name="n" * 1000, digest="x", again=False, now=shelf.clock())
+    assert shelf.batches.find(str(batch.id)).name == "n" * 255

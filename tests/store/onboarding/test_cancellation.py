@@ -1,0 +1,353 @@
+"""Cancelling a batch: what nobody has ends at once, what somebody has ends at its next taking."""
+
+import threading
+
+import pytest
+import sqlalchemy as sa
+
+from tests.store.shelf import customer
+from tests.store.two_at_once import on_postgresql, wait_until_blocked
+from worker.domain.model.customers import Channel
+from worker.domain.model.endings import Cancel, Hold, Retry
+from worker.domain.model.endings import Kind as Why
+from worker.domain.model.states import ENDED_JOBS, InvitationState, JobState, SessionState
+from worker.store.inbox.withdrawal import withdraw
+from worker.store.limits.budgets import Budgets
+from worker.store.onboarding.cancellation import cancel_jobs
+from worker.store.operators.decisions import Decided, Verdict, Which
+from worker.store.tables import Attempt, Batch, InvitationRow, Job, SessionRow
+
+UNKNOWN = Hold(Why.UNKNOWN.value, "it may have been carried out")
+
+
+@pytest.fixture
+def cancel(shelf, decide):
+    return lambda batch: decide.cancel(batch, now=shelf.clock())
+
+
+def states(shelf, batch) -> dict[str, int]:
+    counts = shelf.facts.counts(batch)
+    return {state.value: number for state, number in counts.jobs.items()}
+
+
+@pytest.mark.parametrize("state", sorted(set(JobState) - ENDED_JOBS - {JobState.WORKING}))
+def test_a_row_that_nobody_has_ends_at_once(shelf, cancel, state):
+    batch = shelf.add(customer("Ona"))
+    shelf.set(Job, state=state)
+    assert cancel(batch) == Decided(1)
+    row = shelf.job("Ona")
+    assert (row.state, row.due_at, row.lease_until, row.reason) == (JobState.CANCELLED, None, None, "cancelled")
+    assert shelf.row(Batch).cancelled_at == shelf.clock()
+    assert shelf.take() == []
+
+
+@pytest.mark.parametrize("state", sorted(ENDED_JOBS))
+def test_a_row_that_has_ended_stays_as_it_is(shelf, cancel, state):
+    batch = shelf.add(customer("Ona"))
+    shelf.set(Job, state=state, reason="as it was")
+    before = shelf.rows(Job)
+    assert cancel(batch) == Decided(0)
+    assert shelf.rows(Job) == before
+
+
+def test_other_batches_are_left_alone(shelf, cancel):
+    batch = shelf.add(customer("Ona"))
+    other = shelf.add(customer("Rasa"))
+    cancel(batch)
+    assert [job.batch_id for job in shelf.issue()] == [other]
+    assert len(shelf.send()) == 1
+    assert (states(shelf, batch), states(shelf, other)) == ({"cancelled": 1}, {"invited": 1})
+
+
+def test_a_message_that_has_not_left_is_not_sent_and_its_session_stays_open(shelf, cancel):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    cancel(batch)
+    letter = shelf.row(InvitationRow)
+    assert (letter.state, letter.due_at, letter.reason) == (InvitationState.SUPERSEDED, None, "cancelled")
+    assert shelf.take_letters() == []
+    assert shelf.row(SessionRow).state is SessionState.WAITING
+
+
+@pytest.mark.parametrize("ending", [None, Retry], ids=["not made", "failed"])
+def test_what_is_being_called_for_ends_at_its_next_taking(shelf, cancel, ending):
+    batch = shelf.add(customer("Ona"))
+    (opened,) = shelf.open(shelf.take())
+    assert cancel(batch) == Decided(0)
+    assert states(shelf, batch) == {"working": 1}
+    shelf.finish(shelf.failed(opened, Why.TRANSIENT, ending and ending(shelf.clock(), "transient", "")))
+    assert states(shelf, batch) == {"waiting": 1}
+    assert shelf.take() == []
+    assert states(shelf, batch) == {"cancelled": 1}
+    assert len(shelf.rows(Attempt)) == 1
+
+
+def test_ending_a_row_at_its_taking_uses_no_call(shelf, cancel):
+    batch = shelf.add(customer("Ona"))
+    taken = shelf.take()
+    cancel(batch)
+    shelf.jobs.release(shelf.terms.rule, taken, now=shelf.clock())
+    before = Budgets(shelf.database).all()
+    assert shelf.take(terms=shelf.ruled(credits=1)) == []
+    assert Budgets(shelf.database).all() == before
+
+
+def test_a_session_that_comes_after_it_is_kept_and_its_message_is_not_sent(shelf, cancel):
+    batch = shelf.add(customer("Ona"))
+    (opened,) = shelf.open(shelf.take())
+    cancel(batch)
+    shelf.finish(shelf.got(opened))
+    assert (states(shelf, batch), len(shelf.rows(SessionRow))) == ({"issued": 1}, 1)
+    assert shelf.take_letters() == []
+    assert states(shelf, batch) == {"cancelled": 1}
+    assert shelf.row(InvitationRow).state is InvitationState.SUPERSEDED
+
+
+def test_a_message_that_is_being_sent_is_finished_and_one_that_comes_back_is_not_sent_again(shelf, cancel):
+    batch = shelf.add(customer("Ona"), customer("Jonas"))
+    shelf.issue()
+    ona, jonas = shelf.take_letters()
+    cancel(batch)
+    shelf.hand_over([ona])
+    shelf.hand_over([jonas], Retry(shelf.clock(), "transient", "451"))
+    assert [row.state for row in shelf.rows(InvitationRow)] == ["sent", "waiting"]
+    assert shelf.take_letters() == []
+    assert [row.state for row in shelf.rows(InvitationRow)] == ["sent", "superseded"]
+    assert states(shelf, batch) == {"cancelled": 2}
+
+
+def test_a_row_that_ended_meanwhile_is_not_ended_again_with_its_message(shelf, cancel):
+    batch = shelf.add(customer("Ona"))
+    joined = shelf.add(customer("Ona"))
+    shelf.issue()
+    letters = shelf.take_letters()
+    shelf.set(Batch, Batch.id == batch, cancelled_at=shelf.clock())
+    shelf.set(Job, Job.batch_id == batch, state=JobState.COMPLETED, result="approved")
+    shelf.hand_over(letters, Retry(shelf.clock(), "transient", "451"))
+    assert shelf.take_letters() == []
+    assert states(shelf, batch) == states(shelf, joined) == {"completed": 1}
+
+
+def test_a_paused_batch_is_cancelled_with_what_was_in_flight_when_it_was_paused(shelf, decide, cancel):
+    batch = shelf.add(customer("Ona"), customer("Jonas"), customer("Rasa"))
+    (ona, jonas) = shelf.open(shelf.take(most=2))
+    decide.pause(batch, now=shelf.clock())
+    assert cancel(batch) == Decided(1)
+    assert (shelf.row(Batch).paused_at, shelf.row(Batch).cancelled_at) == (None, shelf.clock())
+    shelf.finish(shelf.failed(ona, Why.TRANSIENT, None), shelf.got(jonas))
+    assert states(shelf, batch) == {"waiting": 1, "issued": 1, "cancelled": 1}
+    assert (shelf.take(), shelf.take_letters()) == ([], [])
+    assert states(shelf, batch) == {"cancelled": 3}
+
+
+def test_a_cancelled_batch_is_not_paused_and_does_not_come_back_with_resume(shelf, decide, cancel):
+    batch = shelf.add(customer("Ona"), customer("Jonas"))
+    taken = shelf.take(most=1)
+    cancel(batch)
+    assert decide.pause(batch, now=shelf.clock()) == Decided(0)
+    assert shelf.row(Batch).paused_at is None
+    assert decide.resume(batch, now=shelf.clock()).rows == 0
+    shelf.jobs.release(shelf.terms.rule, taken, now=shelf.clock())
+    assert shelf.take() == []
+    assert states(shelf, batch) == {"cancelled": 2}
+
+
+def test_cancelling_twice_is_cancelling_once(shelf, cancel):
+    batch = shelf.add(customer("Ona"))
+    assert [cancel(batch).rows, cancel(batch).rows] == [1, 0]
+
+
+def test_what_became_held_after_it_is_given_up_by_cancelling_again(shelf, cancel):
+    batch = shelf.add(customer("Ona"))
+    (opened,) = shelf.open(shelf.take())
+    cancel(batch)
+    shelf.finish(shelf.failed(opened, Why.UNKNOWN, UNKNOWN))
+    assert states(shelf, batch) == {"held": 1}
+    assert cancel(batch) == Decided(1)
+    assert states(shelf, batch) == {"cancelled": 1}
+
+
+def test_lines_that_come_into_a_cancelled_batch_are_cancelled_and_nobody_joins_them(shelf, cancel):
+    shelf.add(customer("Rasa"))
+    batch = shelf.add(customer("Ona"))
+    cancel(batch)
+    shelf.add(customer("Jonas"), customer("Rasa"), batch=batch, first_row=3)
+    assert states(shelf, batch) == {"cancelled": 3}
+    later = shelf.add(customer("Jonas"))
+    assert sorted(job.request.customer.customer_id for job in shelf.issue()) == ["Jonas", "Rasa"]
+    assert states(shelf, later) == {"issued": 1}
+
+
+# Those who joined.
+
+
+def test_one_who_joined_is_served_for_the_other_list(shelf, cancel):
+    batch = shelf.add(customer("Ona"))
+    other = shelf.add(customer("Ona"))
+    cancel(batch)
+    assert [job.batch_id for job in shelf.issue()] == [other]
+    assert len(shelf.send()) == 1
+    assert (states(shelf, batch), states(shelf, other)) == ({"cancelled": 1}, {"invited": 1})
+
+
+def test_of_several_who_joined_the_first_leads_and_the_others_join_it(shelf, cancel):
+    batch = shelf.add(customer("Ona"))
+    first, second, third = (shelf.add(customer("Ona")) for _ in range(3))
+    cancel(batch)
+    leader = shelf.job("Ona", batch_id=first)
+    assert leader.joins is None
+    assert {shelf.job("Ona", batch_id=one).joins for one in (second, third)} == {leader.id}
+    assert len(shelf.issue()) == 1
+    shelf.send()
+    assert [states(shelf, one) for one in (first, second, third)] == [{"invited": 1}] * 3
+
+
+def test_one_who_joined_takes_over_the_session_and_the_message_that_had_not_left(shelf, cancel):
+    batch = shelf.add(customer("Ona"))
+    other = shelf.add(customer("Ona"))
+    shelf.issue()
+    cancel(batch)
+    assert shelf.take() == []  # no second call: there is a session
+    (letter,) = shelf.send()
+    assert letter.batch_id == other
+    assert (len(shelf.rows(SessionRow)), len(shelf.rows(InvitationRow)), len(shelf.rows(Attempt))) == (1, 1, 2)
+    assert (states(shelf, batch), states(shelf, other)) == ({"cancelled": 1}, {"invited": 1})
+
+
+def test_one_who_joined_takes_over_the_message_that_is_being_sent(shelf, cancel):
+    batch = shelf.add(customer("Ona"))
+    other = shelf.add(customer("Ona"))
+    shelf.issue()
+    letters = shelf.take_letters()
+    cancel(batch)
+    assert (shelf.take(), states(shelf, other)) == ([], {"issued": 1})
+    shelf.hand_over(letters)
+    assert states(shelf, other) == {"invited": 1}
+    assert shelf.take_letters() == []
+
+
+def test_one_who_joined_and_has_been_invited_gets_no_second_message(shelf, cancel):
+    batch = shelf.add(customer("Ona"))
+    other = shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.send()
+    cancel(batch)
+    assert (shelf.take(), shelf.take_letters()) == ([], [])
+    assert (states(shelf, batch), states(shelf, other)) == ({"cancelled": 1}, {"invited": 1})
+
+
+def test_one_who_joined_a_row_in_flight_is_served_once_that_has_ended(shelf, cancel):
+    batch = shelf.add(customer("Ona"))
+    other = shelf.add(customer("Ona"))
+    (opened,) = shelf.open(shelf.take())
+    cancel(batch)
+    shelf.finish(shelf.got(opened))
+    assert shelf.take_letters() == []  # here the cancelled row ends
+    assert shelf.take() == []  # and here the other takes over the session
+    (letter,) = shelf.send()
+    assert letter.batch_id == other
+    assert (states(shelf, batch), states(shelf, other)) == ({"cancelled": 1}, {"invited": 1})
+
+
+def test_one_who_joined_in_a_paused_batch_leads_and_waits_for_the_resume(shelf, decide, cancel):
+    batch = shelf.add(customer("Ona"))
+    other = shelf.add(customer("Ona"))
+    decide.pause(other, now=shelf.clock())
+    cancel(batch)
+    assert shelf.take() == []
+    decide.resume(other, now=shelf.clock())
+    assert [job.batch_id for job in shelf.take()] == [other]
+
+
+def test_cancelling_the_list_of_one_who_joined_leaves_the_one_that_leads(shelf, cancel):
+    batch = shelf.add(customer("Ona"))
+    other = shelf.add(customer("Ona"))
+    assert cancel(other) == Decided(1)
+    assert (states(shelf, batch), states(shelf, other)) == ({"waiting": 1}, {"cancelled": 1})
+    shelf.issue()
+    assert (states(shelf, batch), states(shelf, other)) == ({"issued": 1}, {"cancelled": 1})
+
+
+def test_one_who_joined_and_was_cancelled_does_not_come_back_when_the_leader_is(shelf, cancel):
+    batch = shelf.add(customer("Ona"))
+    second, third = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
+    cancel(second)
+    cancel(batch)
+    assert [job.batch_id for job in shelf.issue()] == [third]
+    assert [states(shelf, one) for one in (batch, second)] == [{"cancelled": 1}] * 2
+
+
+@pytest.mark.parametrize("message", [False, True], ids=["a call", "a message"])
+def test_what_is_in_doubt_stays_so_for_one_who_joined(shelf, decide, cancel, message):
+    batch = shelf.add(customer("Ona"))
+    other = shelf.add(customer("Ona"))
+    if message:
+        shelf.issue()
+        shelf.hand_over(shelf.take_letters(), UNKNOWN)
+    else:
+        (opened,) = shelf.open(shelf.take())
+        shelf.finish(shelf.failed(opened, Why.UNKNOWN, UNKNOWN))
+    cancel(batch)
+    assert (shelf.take(), shelf.take_letters()) == ([], [])
+    assert (states(shelf, batch), states(shelf, other)) == ({"cancelled": 1}, {"held": 1})
+    assert decide.resolve(Which(other), Verdict.REPEAT, now=shelf.clock()).rows == 1
+    if not message:
+        shelf.issue()
+    assert len(shelf.send()) == 1
+    assert states(shelf, other) == {"invited": 1}
+    assert len(shelf.rows(SessionRow)) == 1
+
+
+def test_one_who_joined_a_row_that_failed_is_not_called_for_by_a_cancel(shelf, cancel):
+    batch = shelf.add(customer("Ona"))
+    other = shelf.add(customer("Ona"))
+    (opened,) = shelf.open(shelf.take())
+    shelf.finish(shelf.failed(opened, Why.BAD_INPUT, Cancel("bad_input", "no")))
+    assert cancel(batch) == Decided(0)
+    assert shelf.take() == []
+    assert states(shelf, other) == {"failed": 1}
+
+
+def test_rows_that_ask_for_no_message_are_cancelled_too(shelf, cancel):
+    batch = shelf.add(customer("Ona", channel=Channel.NONE))
+    shelf.issue()
+    assert cancel(batch) == Decided(1)
+    assert states(shelf, batch) == {"cancelled": 1}
+
+
+@on_postgresql
+def test_cancelling_and_sending_do_not_wait_for_each_other(shelf, decide, database):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    thread = threading.Thread(target=decide.cancel, args=(batch,), kwargs={"now": shelf.clock()})
+    with database.write() as connection:
+        # as one who sends it: the message first, then its job
+        connection.execute(sa.select(InvitationRow.id).with_for_update())
+        thread.start()
+        wait_until_blocked(database, thread)
+        connection.execute(sa.text("SET LOCAL lock_timeout = '200ms'"))
+        connection.execute(sa.select(Job.id).with_for_update())
+    thread.join()
+    assert shelf.job("Ona").state is JobState.CANCELLED
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda connection, job, now: cancel_jobs(connection, [job.id], now=now),
+        lambda connection, job, now: withdraw(connection, {(job.customer_id, job.purpose)}, now=now),
+    ],
+    ids=["cancelled", "withdrawn"],
+)
+def test_whoever_writes_down_a_message_does_not_wait_for_its_job_that_is_being_ended(shelf, end):
+    """It holds the message, which whoever ends the job waits for where it came in meanwhile: they would cross."""
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    letters = shelf.take_letters()
+    with shelf.database.write() as connection:
+        end(connection, shelf.job("Ona"), shelf.clock())
+        with shelf.database.write() as other:
+            other.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
+            opened = shelf.handovers.open(shelf.on("email"), letters, repeatable=True, now=shelf.clock(), within=other)
+    assert len(opened) == 1

@@ -1,0 +1,238 @@
+"""Lists that come in beside another import, a cancel, a retry or a sender: who comes second sees what the first did."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+import sqlalchemy as sa
+
+from tests.store.shelf import customer
+from tests.store.two_at_once import on_postgresql, waiting
+from worker.domain.model.customers import Channel
+from worker.domain.model.endings import Cancel, Done, Hold
+from worker.domain.model.states import InvitationState, JobState
+from worker.store.onboarding.batches import RefusedLine
+from worker.store.onboarding.cancellation import cancel_jobs
+from worker.store.onboarding.job_from_messages import move_jobs
+from worker.store.operators.decisions import Decisions, Which
+from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, Refusal
+
+HELD, FAILED = Hold("unknown", "nobody knows"), Cancel("bad_input", "refused")
+
+
+def joined(shelf, batch):
+    """Whether the one row of a batch is served by another's, and its state."""
+    row = shelf.row(Job, batch_id=batch)
+    return row.joins is not None, row.state
+
+
+# A session is adopted while its message is being sent.
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    ("becomes", "leads_to"),
+    [(InvitationState.SENT, JobState.INVITED), (InvitationState.HELD, JobState.HELD)],
+)
+def test_a_job_that_adopts_a_session_sees_what_became_of_the_message_in_flight(shelf, database, becomes, leads_to):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.take_letters()
+    shelf.set(Job, state=JobState.CANCELLED)
+    batch = shelf.add(customer("Ona"))
+    with waiting(database, shelf.take) as sender:
+        sender.execute(sa.update(InvitationRow).values(state=becomes))
+    assert shelf.job("Ona", batch_id=batch).state is leads_to
+    assert shelf.take_letters() == []
+
+
+# Both messages of a customer are written at once, by two processes.
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    ("email", "sms", "leads_to"),
+    [
+        (InvitationState.SENT, Done(), JobState.INVITED),
+        (InvitationState.SENT, HELD, JobState.HELD),
+        (InvitationState.HELD, Done(), JobState.HELD),
+        (InvitationState.HELD, HELD, JobState.HELD),
+        (InvitationState.FAILED, FAILED, JobState.FAILED),
+    ],
+)
+def test_who_writes_a_jobs_second_message_sees_what_became_of_the_first(shelf, database, email, sms, leads_to):
+    shelf.add(customer("Ona", channel=Channel.BOTH))
+    shelf.issue()
+    (letter,) = shelf.take_letters()
+    texts = shelf.take_letters(channel="sms")
+    with waiting(database, lambda: shelf.hand_over(texts, sms, channel="sms")) as sender:
+        sender.execute(sa.update(InvitationRow).where(InvitationRow.id == letter.id).values(state=email))
+        move_jobs(sender, [letter.job_id], now=shelf.clock())
+    assert shelf.job("Ona").state is leads_to
+
+
+def test_of_a_hand_over_and_an_adoption_at_once_the_job_is_invited(shelf):
+    """Whichever is first."""
+    for round_ in range(8):
+        name = f"Ona{round_}"
+        shelf.add(customer(name))
+        shelf.issue()
+        letters = shelf.take_letters()
+        shelf.set(Job, Job.customer_id == name, state=JobState.CANCELLED)
+        batch = shelf.add(customer(name))
+        both = Barrier(2)
+
+        def send(letters=letters, both=both):
+            both.wait()
+            shelf.hand_over(letters)
+
+        def adopt(both=both):
+            both.wait()
+            shelf.take()
+
+        with ThreadPoolExecutor(2) as threads:
+            for done in [threads.submit(send), threads.submit(adopt)]:
+                done.result()
+        assert shelf.job(name, batch_id=batch).state is JobState.INVITED
+
+
+# A row comes in while the job that it would join ends.
+
+
+@on_postgresql
+def test_a_row_does_not_join_a_job_that_is_being_cancelled(shelf, database):
+    first = shelf.add(customer("Ona"))
+    leader = shelf.job("Ona").id
+    second = shelf.batch("second.csv")
+    with waiting(database, lambda: shelf.add(customer("Ona"), batch=second)) as canceller:
+        cancel_jobs(canceller, [leader], now=shelf.clock())
+    assert joined(shelf, first) == (False, JobState.CANCELLED)
+    assert joined(shelf, second) == (False, JobState.WAITING)
+    assert [job.batch_id for job in shelf.take()] == [second]
+
+
+@on_postgresql
+def test_a_row_joins_the_heir_of_a_job_that_is_being_cancelled(shelf, database):
+    shelf.add(customer("Ona"))
+    leader = shelf.job("Ona").id
+    heir = shelf.add(customer("Ona"))
+    third = shelf.batch("third.csv")
+    with waiting(database, lambda: shelf.add(customer("Ona"), batch=third)) as canceller:
+        cancel_jobs(canceller, [leader], now=shelf.clock())
+    assert shelf.job("Ona", batch_id=third).joins == shelf.job("Ona", batch_id=heir).id
+    assert [job.batch_id for job in shelf.take()] == [heir]
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    ("ends", "leads_to"), [(JobState.FAILED, JobState.WAITING), (JobState.COMPLETED, JobState.COMPLETED)]
+)
+def test_a_row_does_not_join_a_job_that_is_ending(shelf, database, ends, leads_to):
+    shelf.add(customer("Ona"))
+    second = shelf.batch("second.csv")
+    with waiting(database, lambda: shelf.add(customer("Ona"), batch=second)) as worker:
+        worker.execute(sa.update(Job).values(state=ends))
+    assert joined(shelf, second) == (False, leads_to)
+
+
+@on_postgresql
+def test_a_retried_row_does_not_join_a_job_that_is_being_cancelled(shelf, database):
+    first = shelf.add(customer("Ona"))
+    shelf.set(Job, state=JobState.FAILED)
+    shelf.add(customer("Ona"))
+    leader = shelf.row(Job, state=JobState.WAITING).id
+    decide = Decisions(database)
+    with waiting(database, lambda: decide.retry(Which(first), now=shelf.clock())) as canceller:
+        cancel_jobs(canceller, [leader], now=shelf.clock())
+    assert joined(shelf, first) == (False, JobState.WAITING)
+
+
+@on_postgresql
+def test_a_retry_waits_for_an_import_of_the_same_customers(shelf, database):
+    """In one order, that of the customers: each could else wait for a leader that the other is about to make."""
+    first = shelf.add(customer("Ona"))
+    shelf.set(Job, state=JobState.FAILED)
+    decide = Decisions(database)
+    with waiting(database, lambda: decide.retry(Which(first), now=shelf.clock())) as importer:
+        importer.execute(sa.update(CustomerRow).values(locale="en"))
+    assert joined(shelf, first) == (False, JobState.WAITING)
+
+
+@on_postgresql
+def test_whoever_joined_before_the_cancel_came_to_the_job_is_served_by_it(shelf, database):
+    shelf.add(customer("Ona"))
+    leader = shelf.job("Ona").id
+    second = shelf.batch("second.csv")
+
+    def cancel():
+        with database.write() as connection:
+            cancel_jobs(connection, [leader], now=shelf.clock())
+
+    with waiting(database, cancel) as importer:
+        row = dict(shelf.row(Job)._mapping) | {"id": 9_999, "batch_id": second, "joins": leader}
+        importer.execute(sa.select(Job.id).with_for_update(read=True))
+        importer.execute(sa.insert(Job), [row])
+    assert joined(shelf, second) == (False, JobState.WAITING)
+
+
+def test_a_list_that_comes_in_while_another_is_cancelled_is_served(shelf, database):
+    """Whichever is first, on SQLite too."""
+    decide = Decisions(database)
+    for round_ in range(5):
+        who = [customer(f"C{round_}-{number}") for number in range(5)]
+        first, second = shelf.add(*who), shelf.batch(f"second-{round_}.csv")
+        both = Barrier(2)
+
+        def cancel(first=first, both=both):
+            both.wait()
+            decide.cancel(first, now=shelf.clock())
+
+        def bring_in(who=who, second=second, both=both):
+            both.wait()
+            shelf.add(*who, batch=second)
+
+        with ThreadPoolExecutor(2) as threads:
+            for done in [threads.submit(cancel), threads.submit(bring_in)]:
+                done.result()
+        assert [job.batch_id for job in shelf.take()] == [second] * 5
+
+
+# The same list comes in twice at once.
+
+
+def test_lines_that_are_in_already_are_passed_over(shelf):
+    batch = shelf.batch()
+    shelf.add(customer("Ona"), batch=batch, refused=[RefusedLine(3, "x")])
+    before = shelf.rows(Job), shelf.rows(Refusal), shelf.rows(CustomerRow)
+    shelf.clock.advance(seconds=1)
+    shelf.add(customer("Ona"), batch=batch, refused=[RefusedLine(3, "x")])
+    assert (shelf.rows(Job), shelf.rows(Refusal), shelf.rows(CustomerRow)) == before
+    shelf.add(customer("Ona"), batch=batch, refused=[RefusedLine(3, "x"), RefusedLine(4, "y")])
+    assert [row.row for row in shelf.rows(Refusal)] == [3, 4]
+
+
+@on_postgresql
+def test_a_lot_waits_for_another_imports_lot_of_the_same_list(shelf, database):
+    batch = shelf.batch()
+    with waiting(database, lambda: shelf.add(customer("Ona"), batch=batch)) as importer:
+        importer.execute(sa.select(Batch.id).with_for_update(read=True))
+    assert len(shelf.rows(Job)) == 1
+
+
+def test_of_two_imports_of_one_list_at_once_each_row_is_in_once(shelf):
+    batch = shelf.batch()
+    both = Barrier(2)
+
+    def bring_in(_):
+        both.wait()
+        for lot in range(10):
+            row = 2 + 3 * lot
+            refused = [RefusedLine(row + 2, "x")]
+            who = (customer(f"C{row}"), customer(f"C{row + 1}"))
+            shelf.add(*who, batch=batch, first_row=row, refused=refused)
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(bring_in, range(2)))
+    rows = [row.row for row in shelf.rows(Job)] + [row.row for row in shelf.rows(Refusal)]
+    assert sorted(rows) == list(range(2, 32))
+    assert shelf.rows(Job, state=JobState.WAITING, joins=None) == shelf.rows(Job)

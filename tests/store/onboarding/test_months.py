@@ -1,0 +1,162 @@
+"""Ten customers of the month's model, over the store's rows alone, come to what the model tells of each.
+
+What providers and senders would tell is written as they would have it; how that is heard is tested where it is.
+"""
+
+from dataclasses import replace
+from datetime import datetime, time, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.store.shelf import Shelf, customer
+from tests.trials.month.model import (
+    AFTER_A_REMINDER,
+    DAY,
+    ENDPOINTS,
+    UNTIL_STOP,
+    Behaviour,
+    Rules,
+    done_at,
+    population,
+    story_of,
+)
+from worker.domain.contact.caps import Caps
+from worker.domain.contact.contact_times import Hours
+from worker.domain.contact.quiet_hours import QuietHours
+from worker.domain.contact.suppression import Reason
+from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
+from worker.store.maintenance.expired_sessions import Expiring, ExpiryTerms
+from worker.store.messages.suppressions import suppress
+from worker.store.tables import InvitationRow, Job, SessionRow
+
+START = datetime.fromisoformat("2026-11-20T12:00:00+00:00")
+UNTIL = START + 30 * DAY
+PLAYED = (
+    Behaviour.AT_ONCE,
+    Behaviour.AFTER_REMINDER,
+    Behaviour.SECOND_LINK,
+    Behaviour.LAST_DAY,
+    Behaviour.NEVER,
+    Behaviour.STOPS,
+)
+RULES = Rules()
+
+
+def ten():
+    """All endpoints, and all behaviours that need no webhook of their own."""
+    everybody = list(population(450))
+    return [
+        next(who for who in everybody if who.endpoint == ENDPOINTS[number % 5] and who.behaviour is PLAYED[number % 6])
+        for number in range(10)
+    ]
+
+
+class Month:
+    def __init__(self, shelf: Shelf) -> None:
+        self.shelf = shelf
+        self.customers = {f"C{who.number}": who for who in ten()}
+        self.acts: list[tuple[datetime, str, str]] = []
+        quiet = Hours({"email": QuietHours(*(time(hour) for hour in RULES.quiet))})
+        caps = Caps(RULES.reissues, RULES.messages)
+        shelf.terms = replace(shelf.terms, hours=quiet)
+        shelf.letters = replace(shelf.letters, hours=quiet, caps=caps, reminders=RULES.reminders)
+        self.scan = Expiring(shelf.database, shelf.keyring)
+        # As with providers that give another one at any time: what there is to wait for is the old one's end.
+        self.terms = ExpiryTerms(caps, RULES.spacing, None, {}, {}, quiet)
+
+    def live(self) -> None:
+        shelf = self.shelf
+        shelf.clock.now = START
+        for row, (name, who) in enumerate(self.customers.items(), 2):
+            shelf.add(customer(name, timezone=who.timezone), first_row=row, floor=who.endpoint.floor)
+        while shelf.clock.now < UNTIL:
+            self.act()
+            self.work()
+            shelf.clock.now = max(self.next(), shelf.clock.now + timedelta(seconds=1))
+
+    def work(self) -> None:
+        shelf = self.shelf
+        self.scan.look(self.terms, now=shelf.clock())
+        opened = shelf.open(shelf.take())
+        names = [item.job.request.customer.customer_id for item in opened]
+        lifetimes = [self.customers[name].endpoint.lifetime for name in names]
+        shelf.finish(
+            *(shelf.got(item, shelf.session(lifetime=life)) for item, life in zip(opened, lifetimes, strict=True))
+        )
+        for letter in shelf.send():
+            self.received(letter)
+
+    def received(self, letter) -> None:
+        """What the customer makes of a message."""
+        name, now = letter.customer.customer_id, self.shelf.clock()
+        who = self.customers[name]
+        sessions = len(self.shelf.rows(SessionRow, customer_id=name))
+        if letter.kind == "invitation":
+            done = done_at(who, now, letter.expires_at, sessions)
+            if who.behaviour is Behaviour.STOPS and sessions == 1:
+                self.acts.append((now + UNTIL_STOP, name, "stop"))
+            if who.endpoint.tells_expiry:
+                self.acts.append((letter.expires_at, name, "ended"))
+        else:
+            done = now + AFTER_A_REMINDER if who.behaviour is Behaviour.AFTER_REMINDER else None
+        if done is not None:
+            self.acts.append((done, name, "done"))
+
+    def act(self) -> None:
+        shelf, now = self.shelf, self.shelf.clock()
+        for act in [act for act in self.acts if act[0] <= now]:
+            self.acts.remove(act)
+            _, name, what = act
+            of = SessionRow.customer_id == name, SessionRow.state.in_(LIVE_SESSIONS)
+            if what == "done":
+                shelf.set(SessionRow, *of, state=SessionState.COMPLETED, look_at=None)
+                shelf.set(Job, Job.customer_id == name, state=JobState.COMPLETED, result="approved", due_at=None)
+            elif what == "ended":
+                shelf.set(SessionRow, *of, state=SessionState.EXPIRED, look_at=now)
+            else:
+                address = f"{name.lower()}@example.org"
+                with shelf.database.write() as connection:
+                    suppress(connection, shelf.keyring, "email", address, Reason.STOP, "sender/email", now=now)
+
+    def next(self) -> datetime:
+        waiting = (Job.state == JobState.WAITING, InvitationRow.state == InvitationState.WAITING)
+        dues = [sa.select(sa.func.min(Job.due_at)).where(waiting[0])]
+        dues += [sa.select(sa.func.min(InvitationRow.due_at)).where(waiting[1])]
+        dues += [sa.select(sa.func.min(SessionRow.look_at))]
+        with self.shelf.database.read() as connection:
+            times = [connection.execute(query).scalar() for query in dues]
+        return min([*(at for at in times if at is not None), *(at for at, _, _ in self.acts), UNTIL])
+
+    def came_to(self, name: str) -> tuple[list[datetime], list[datetime], list[datetime], str]:
+        """When sessions were opened, and invitations and reminders sent; and what it ended with."""
+        sessions = self.shelf.rows(SessionRow, customer_id=name)
+        sent = [
+            (row.sent_at, row.kind)
+            for session in sessions
+            for row in self.shelf.rows(InvitationRow, session_id=session.id)
+            if row.sent_at is not None
+        ]
+        invitations = sorted(at for at, kind in sent if kind == "invitation")
+        reminders = sorted(at for at, kind in sent if kind != "invitation")
+        job = self.shelf.job(name)
+        ended = job.state in (JobState.COMPLETED, JobState.LAPSED)
+        why = f"{job.state} {job.result or job.reason}" if ended else "open"
+        return sorted(session.issued_at for session in sessions), invitations, reminders, why
+
+
+def about(times: list[datetime]) -> list[datetime]:
+    return [at.replace(second=0, microsecond=0) for at in times]
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_ten_customers_live_a_month_over_the_rows_as_the_model_says(shelf):
+    month = Month(shelf)
+    assert len({who.endpoint.name for who in month.customers.values()}) == 5
+    month.live()
+    for name, who in month.customers.items():
+        story = story_of(who, RULES, start=START, until=UNTIL)
+        why = f"{story.ending} {story.why}" if story.ending != "open" else "open"
+        *times, ended = month.came_to(name)
+        told = [about(at) for at in (story.sessions, story.invitations, story.reminders)]
+        assert ([about(at) for at in times], ended) == (told, why), who

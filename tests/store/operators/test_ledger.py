@@ -1,0 +1,65 @@
+"""What is shown of one customer: each session, why it was opened, and what was paid for."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from tests.store.shelf import WEEK, customer
+from worker.domain.contact.caps import Caps
+from worker.domain.model.endings import Hold, Kind
+from worker.domain.model.states import JobState
+from worker.domain.verification.reissue import SETTLES
+from worker.store.maintenance.expired_sessions import Expiring, ExpiryTerms
+from worker.store.operators.ledger import Ledger
+from worker.store.tables import Job
+
+
+def test_a_customers_sessions_are_a_chain_with_the_reason_of_each(shelf):
+    ledger, scan = Ledger(shelf.database), Expiring(shelf.database, shelf.keyring)
+    assert ledger.of("Ona") is None
+    batch = shelf.add(customer("Ona"), customer("Rasa"))
+    jobs = shelf.take()
+    (opened, other) = shelf.open(jobs)
+    shelf.finish(shelf.got(opened, shelf.session(lifetime=timedelta(hours=13))), shelf.got(other))
+    by_name = {letter.customer.customer_id: letter for letter in shelf.take_letters()}
+    shelf.invitations.replace(shelf.letters, [(by_name["Ona"], shelf.clock())], now=shelf.clock())
+    shelf.hand_over([by_name["Rasa"]])
+    shelf.clock.advance(hours=13)
+    shelf.issue()
+    shelf.clock.advance(seconds=1)
+    shelf.send()
+    shelf.clock.now += WEEK + SETTLES
+    scan.look(ExpiryTerms(Caps(3, 6), timedelta(0), None), now=shelf.clock())
+    opened = {item.job.request.customer.customer_id: item for item in shelf.open(shelf.take())}
+    no_answer = Hold("unknown", "no answer")
+    shelf.finish(shelf.failed(opened["Ona"], Kind.UNKNOWN, no_answer), shelf.got(opened["Rasa"]))
+
+    facts = ledger.of("Ona")
+    assert [(one.because, one.state, one.reference) for one in facts.sessions] == [
+        ("first", "expired", "scan-1"),
+        ("stale_link", "expired", "scan-3"),
+    ]
+    assert [(one.state, one.reason) for one in facts.sessions[0].messages] == [("superseded", "stale_link")]
+    assert (facts.messages, facts.lost_calls, facts.erased) == (1, {"kyc": 1}, False)
+    assert [(job.batch_id, job.row, job.state, job.reason) for job in facts.jobs] == [(batch, 2, "held", "unknown")]
+    assert [one.because for one in ledger.of("Rasa").sessions] == ["first", "session_expired"]
+
+
+def test_a_row_that_joined_shows_the_state_of_the_one_that_it_joined(shelf):
+    shelf.add(customer("Ona"))
+    second = shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.send()
+    (_, joined) = Ledger(shelf.database).of("Ona").jobs
+    assert (joined.batch_id, joined.state, joined.joined) == (second, "invited", True)
+
+
+def test_a_session_that_was_replaced_alive_says_so(shelf):
+    shelf.terms = replace(shelf.terms, reissue_at=lambda expires_at: expires_at - WEEK)
+    shelf.add(customer("Ona"))
+    shelf.issue(lifetime=timedelta(hours=6))
+    shelf.send()
+    shelf.set(Job, state=JobState.CANCELLED)
+    shelf.clock.advance(seconds=1)
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    assert [one.because for one in Ledger(shelf.database).of("Ona").sessions] == ["first", "session_superseded"]

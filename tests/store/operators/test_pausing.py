@@ -1,0 +1,213 @@
+"""Pausing a batch and resuming it: nothing of it is taken meanwhile, and all of it afterwards."""
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+import sqlalchemy as sa
+
+from tests.store.deciding import IN_DOUBT, adds_up, fail, names, pause, resolve, retry
+from tests.store.shelf import customer
+from tests.store.two_at_once import on_postgresql, wait_until_blocked
+from worker.domain.model.endings import Cancel, Kind, Retry, Snooze
+from worker.domain.model.states import InvitationState, JobState
+from worker.store.base.priorities import BATCH, EVENT, PAUSED
+from worker.store.operators import decisions as module
+from worker.store.operators.decisions import Decided, Verdict
+from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)  # when the clock stands
+
+
+def test_nothing_of_a_paused_batch_is_taken_and_all_of_the_others(shelf, decide):
+    paused = shelf.add(customer("Ona"), customer("Jonas"))
+    shelf.add(customer("Rasa"))
+    assert pause(shelf, decide, paused) == Decided(2)
+    assert names(shelf.take()) == ["Rasa"]
+    assert shelf.sweeps.due(accounts=["kyc"], channels=["email"], now=shelf.clock()).accounts == set()
+    adds_up(shelf, paused, 2)
+
+
+def test_no_message_of_a_paused_batch_is_taken_and_all_of_the_others(shelf, decide):
+    paused = shelf.add(customer("Ona"))
+    other = shelf.add(customer("Rasa"))
+    shelf.issue()
+    pause(shelf, decide, paused)
+    assert [letter.batch_id for letter in shelf.take_letters()] == [other]
+    assert shelf.sweeps.due(accounts=["kyc"], channels=["email"], now=shelf.clock()).channels == set()
+
+
+@pytest.mark.parametrize("priority", [EVENT, BATCH])
+def test_resuming_restores_exactly_what_was_paused(shelf, decide, priority):
+    batch = shelf.add(customer("Ona"), customer("Jonas"), customer("Rasa"), priority=priority)
+    first, second = shelf.take(most=2)
+    (opened,) = shelf.open([first])
+    shelf.finish(shelf.got(opened))
+    before = shelf.rows(Job), shelf.rows(InvitationRow)
+    pause(shelf, decide, batch)
+    assert {row.priority for row in (*shelf.rows(Job), *shelf.rows(InvitationRow))} == {priority + PAUSED}
+    decided = decide.resume(batch, now=shelf.clock())
+    assert (decided.rows, decided.accounts, decided.channels) == (3, {"kyc"}, {"email"})
+    assert (shelf.rows(Job), shelf.rows(InvitationRow)) == before
+    assert shelf.row(Batch).paused_at is None
+    assert names(shelf.take()) == ["Rasa"]
+    assert second.fence == shelf.job("Jonas").fence  # still its worker's
+
+
+def test_pausing_twice_is_pausing_once(shelf, decide):
+    batch = shelf.add(customer("Ona"))
+    assert pause(shelf, decide, batch).rows == 1
+    assert pause(shelf, decide, batch).rows == 0
+    assert decide.resume(batch, now=shelf.clock()).rows == 1
+    assert shelf.job("Ona").priority == BATCH
+
+
+def test_resuming_a_batch_that_is_not_paused_changes_nothing(shelf, decide):
+    batch = shelf.add(customer("Ona"))
+    before = shelf.rows(Job)
+    assert decide.resume(batch, now=shelf.clock()).rows == 0
+    assert shelf.rows(Job) == before
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [None, Snooze(NOON, "rate_limited", ""), Retry(NOON, "transient", "")],
+    ids=["not made", "told to wait", "failed"],
+)
+def test_what_is_in_flight_at_the_pause_comes_back_and_is_not_taken(shelf, decide, ending):
+    batch = shelf.add(customer("Ona"))
+    (opened,) = shelf.open(shelf.take())
+    pause(shelf, decide, batch)
+    shelf.finish(shelf.failed(opened, Kind.TRANSIENT, ending))
+    shelf.clock.advance(minutes=1)
+    assert shelf.job("Ona").state is JobState.WAITING
+    assert shelf.take() == []
+    decide.resume(batch, now=shelf.clock())
+    assert names(shelf.take()) == ["Ona"]
+
+
+def test_what_is_given_back_or_lost_after_the_pause_is_not_taken(shelf, decide):
+    batch = shelf.add(customer("Ona"), customer("Jonas"))
+    given_back, lost = shelf.take()
+    pause(shelf, decide, batch)
+    shelf.jobs.release(shelf.terms.rule, [given_back], now=shelf.clock())
+    shelf.clock.advance(minutes=5)
+    assert shelf.sweeps.return_leases(shelf.terms.rule.policy, now=shelf.clock()).free == 1
+    assert shelf.job(lost.request.customer.customer_id).state is JobState.WAITING
+    assert shelf.take() == []
+
+
+def test_a_session_that_comes_after_the_pause_is_kept_and_its_message_waits(shelf, decide):
+    batch = shelf.add(customer("Ona"))
+    (opened,) = shelf.open(shelf.take())
+    pause(shelf, decide, batch)
+    shelf.finish(shelf.got(opened))
+    assert (shelf.job("Ona").state, len(shelf.rows(SessionRow))) == (JobState.ISSUED, 1)
+    assert shelf.take_letters() == []
+    decide.resume(batch, now=shelf.clock())
+    assert len(shelf.send()) == 1
+    assert shelf.job("Ona").state is JobState.INVITED
+
+
+def test_a_message_in_flight_at_the_pause_comes_back_and_is_not_taken(shelf, decide):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    letters = shelf.take_letters()
+    pause(shelf, decide, batch)
+    shelf.hand_over(letters, Retry(shelf.clock(), "transient", "451"))
+    assert shelf.row(InvitationRow).state is InvitationState.WAITING
+    assert shelf.take_letters() == []
+    decide.resume(batch, now=shelf.clock())
+    assert len(shelf.take_letters()) == 1
+
+
+def test_lines_that_come_into_a_paused_batch_wait_with_it(shelf, decide):
+    batch = shelf.add(customer("Ona"))
+    pause(shelf, decide, batch)
+    shelf.add(customer("Jonas"), batch=batch, first_row=3)
+    assert shelf.take() == []
+    assert decide.resume(batch, now=shelf.clock()).rows == 2
+    assert names(shelf.take()) == ["Jonas", "Ona"]
+
+
+def test_a_row_that_failed_before_the_pause_and_is_retried_in_it_waits(shelf, decide):
+    batch = shelf.add(customer("Ona"))
+    fail(shelf)
+    assert pause(shelf, decide, batch).rows == 0  # it had ended: nothing of it waits
+    assert retry(shelf, decide, batch).rows == 1
+    assert shelf.take() == []
+    decide.resume(batch, now=shelf.clock())
+    assert names(shelf.take()) == ["Ona"]
+
+
+def test_a_row_that_failed_in_the_pause_and_is_retried_after_it_is_taken(shelf, decide):
+    batch = shelf.add(customer("Ona"))
+    (opened,) = shelf.open(shelf.take())
+    pause(shelf, decide, batch)
+    shelf.finish(shelf.failed(opened, Kind.BAD_INPUT, Cancel("bad_input", "no")))
+    decide.resume(batch, now=shelf.clock())
+    retry(shelf, decide, batch)
+    assert names(shelf.take()) == ["Ona"]
+
+
+@pytest.mark.parametrize("of_message", [False, True])
+def test_a_held_row_that_is_settled_in_a_pause_waits(shelf, decide, of_message):
+    batch = shelf.add(customer("Ona"))
+    if of_message:
+        shelf.issue()
+        shelf.hand_over(shelf.take_letters(), IN_DOUBT)
+    else:
+        fail(shelf, ending=IN_DOUBT)
+    pause(shelf, decide, batch)
+    assert resolve(shelf, decide, batch, Verdict.REPEAT).rows == 1
+    assert (shelf.take(), shelf.take_letters()) == ([], [])
+    decide.resume(batch, now=shelf.clock())
+    assert (len(shelf.take()), len(shelf.take_letters())) == (int(not of_message), int(of_message))
+
+
+def test_more_rows_than_a_lot_are_paused_resumed_and_cancelled(shelf, decide, monkeypatch):
+    monkeypatch.setattr(module, "LOT", 3)
+    batch = shelf.add(*(customer(f"C{number}") for number in range(10)))
+    shelf.jobs.release(shelf.terms.rule, shelf.take(most=4), now=shelf.clock())
+    assert pause(shelf, decide, batch).rows == 10
+    assert shelf.take() == []
+    assert decide.resume(batch, now=shelf.clock()).rows == 10
+    shelf.issue()
+    assert pause(shelf, decide, batch).rows == 10
+    assert shelf.take_letters() == []
+    assert decide.cancel(batch, now=shelf.clock()).rows == 10
+    assert {row.state for row in shelf.rows(InvitationRow)} == {InvitationState.SUPERSEDED}
+
+
+# Beside a worker that holds the rows.
+
+
+@on_postgresql
+def test_a_pause_waits_for_the_worker_that_holds_a_row(shelf, decide, database):
+    batch = shelf.add(customer("Ona"), customer("Jonas"))
+    thread = threading.Thread(target=pause, args=(shelf, decide, batch))
+    with database.write() as connection:
+        connection.execute(sa.select(Job.id).where(Job.customer_id == "Jonas").with_for_update())
+        thread.start()
+        wait_until_blocked(database, thread)
+        assert shelf.take() == []  # Ona's row is the pause's by now: a worker passes over it, and waits for nobody
+    thread.join()
+    assert {row.priority for row in shelf.rows(Job)} == {BATCH + PAUSED}
+
+
+@on_postgresql
+def test_a_pause_waits_for_lines_that_are_coming_in_and_pauses_them_too(shelf, decide, database):
+    shelf.add(customer("Jonas"))
+    batch = shelf.add(customer("Ona"))
+    adding = threading.Thread(target=shelf.add, args=(customer("Jonas"),), kwargs={"batch": batch, "first_row": 3})
+    pausing = threading.Thread(target=pause, args=(shelf, decide, batch))
+    with database.write() as connection:
+        # The lines stop half way: the customer's row is somebody else's.
+        connection.execute(sa.select(CustomerRow).where(CustomerRow.customer_id == "Jonas").with_for_update())
+        adding.start()
+        wait_until_blocked(database, adding)
+        pausing.start()
+        wait_until_blocked(database, pausing, number=2)
+    adding.join()
+    pausing.join()
+    assert [row.priority for row in shelf.rows(Job, batch_id=batch)] == [BATCH + PAUSED] * 2

@@ -1,0 +1,236 @@
+"""What people are told: numbers that always add up, and every line of the list in its order."""
+
+import itertools
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.store.shelf import customer, line
+from worker.domain.model.customers import Channel, FieldProblem
+from worker.domain.model.endings import Cancel, Hold, Kind, Retry, Snooze
+from worker.domain.model.states import InvitationState, JobState
+from worker.store.issuing.record_results import IssueResult
+from worker.store.onboarding.batches import RefusedLine
+from worker.store.operators.counts import AccountFacts
+from worker.store.operators.decisions import Decisions
+from worker.store.operators.report_rows import LOT, Outlook
+from worker.store.tables import Audit, InvitationRow, Job
+
+names = (f"C{number}" for number in itertools.count())
+jobs = st.tuples(
+    st.sampled_from(JobState),
+    st.sampled_from(Channel),
+    st.sampled_from(["kyc", "au", "kyb"]),
+    st.sampled_from(["", "approved", "denied", "review"]),
+    st.booleans(),  # whether it joins a job of another list instead
+)
+refusals = st.sampled_from(["rejected", "duplicate"])
+lines = st.lists(jobs | refusals, max_size=25)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lines)
+def test_the_states_add_up_to_the_lines_of_the_list(shelf, given_lines):
+    elsewhere, batch = shelf.batch(), shelf.batch()
+    for row, what in enumerate(given_lines, start=2):
+        if isinstance(what, str):
+            duplicate = RefusedLine(row, "x", duplicate_of=2 if what == "duplicate" else None)
+            shelf.batches.add(batch, [], [duplicate], priority=10, now=shelf.clock())
+            continue
+        state, channel, account, result, joins = what
+        name = next(names)
+        if joins:
+            shelf.add(customer(name), batch=elsewhere, first_row=row, account="au")
+        accepted = line(row, customer(name, channel=channel), account=account)
+        shelf.batches.add(batch, [accepted], [], priority=10, now=shelf.clock())
+        leads = (Job.customer_id == name, Job.joins.is_(None))
+        shelf.set(Job, *leads, state=state, result=result)
+
+    counts = shelf.facts.counts(batch)
+    told = list(shelf.facts.lines(batch))
+    assert sum(counts.jobs.values()) + counts.rejected + counts.duplicate == len(given_lines) == len(told)
+    assert [one.row for one in told] == list(range(2, 2 + len(given_lines)))
+    for state in JobState:
+        assert counts.jobs.get(state, 0) == sum(one.state == state for one in told)
+    for result in ("approved", "denied", "review"):
+        assert counts.results.get(result, 0) == sum(one.result == result for one in told)
+    assert counts.rejected == sum(one.state == "rejected" for one in told)
+    assert counts.duplicate == sum(one.state == "duplicate" for one in told)
+    issued_only = [what for what in given_lines if what[0] is JobState.ISSUED and what[1] is Channel.NONE]
+    assert counts.issued_only == len(issued_only)
+    assert sum(counts.waiting.values()) == sum(one.state in ("waiting", "working") for one in told)
+
+
+def test_an_empty_batch_counts_nothing(shelf):
+    counts = shelf.facts.counts(shelf.batch())
+    assert (counts.jobs, counts.rejected, counts.duplicate, counts.accounts) == ({}, 0, 0, {})
+    assert list(shelf.facts.lines(shelf.batch())) == []
+
+
+def test_one_batchs_numbers_hold_nothing_of_anothers(shelf):
+    one = shelf.add(customer("Ona"), refused=[RefusedLine(3, "x")])
+    shelf.issue()
+    shelf.send()
+    other = shelf.add(customer("Jonas"))
+    assert shelf.facts.counts(other).jobs == {JobState.WAITING: 1}
+    assert shelf.facts.counts(other).invitations == {}
+    assert shelf.facts.counts(one).invitations == {InvitationState.SENT: 1}
+    assert [told.customer_id for told in shelf.facts.lines(one)] == ["Ona", "x"]
+
+
+def test_requests_count_every_call_made_refused_ones_too(shelf):
+    batch = shelf.add(*(customer(f"C{number}") for number in range(7)))
+    opened = shelf.open(shelf.take())
+    now = shelf.clock()
+    shelf.finish(
+        shelf.got(opened[0]),
+        shelf.failed(opened[1], Kind.RATE_LIMITED, Snooze(now, "rate_limited", "")),
+        shelf.failed(opened[2], Kind.TRANSIENT, Retry(now, "transient", "")),
+        shelf.failed(opened[3], Kind.UNKNOWN, Hold("unknown", "")),
+        shelf.failed(opened[4], Kind.BAD_INPUT, Cancel("bad_input", "")),
+        IssueResult(opened[5], now, None),  # given back: not made
+    )
+    # opened[6] is still out
+    assert shelf.facts.counts(batch).accounts == {"kyc": AccountFacts(requests=6, issued=1, rate_limited=1, errors=3)}
+
+
+def test_a_session_that_came_too_late_counts_as_opened(shelf):
+    batch = shelf.add(customer("Ona"))
+    (opened,) = shelf.open(shelf.take())
+    shelf.set(Job, fence=9)
+    shelf.finish(shelf.got(opened))
+    assert shelf.facts.counts(batch).accounts == {"kyc": AccountFacts(requests=1, issued=1, late=1)}
+
+
+def test_hand_overs_are_no_requests_of_an_account(shelf):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.send()
+    assert shelf.facts.counts(batch).accounts == {"kyc": AccountFacts(requests=1, issued=1)}
+
+
+def test_an_account_that_has_not_been_called_is_shown_with_nothing(shelf):
+    batch = shelf.add(customer("Ona"), account="au")
+    assert shelf.facts.counts(batch).accounts == {"au": AccountFacts()}
+    assert shelf.facts.counts(batch).waiting == {"au": 1}
+
+
+def test_what_has_not_left_is_counted_by_channel(shelf):
+    batch = shelf.add(customer("Ona", channel=Channel.BOTH), customer("Jonas"))
+    shelf.issue()
+    assert shelf.facts.counts(batch).unsent == {"email": 2, "sms": 1}
+    shelf.take_letters()
+    assert shelf.facts.counts(batch).unsent == {"email": 2, "sms": 1}
+    shelf.hand_over(shelf.take_letters(channel="sms"), channel="sms")
+    assert shelf.facts.counts(batch).unsent == {"email": 2}
+
+
+def test_a_line_tells_what_became_of_it(shelf):
+    refused = RefusedLine(
+        4, "Rūta", (FieldProblem("email", "9 characters", "check it"), FieldProblem("phone", "x", ""))
+    )
+    duplicate = RefusedLine(5, "Ona", duplicate_of=2)
+    batch = shelf.add(customer("Ona"), customer("Jonas"), refused=[refused, duplicate])
+    ona, jonas = shelf.open(shelf.take())
+    session = shelf.session(reference="scan-1")
+    hold = Hold("unknown", "connection reset")
+    shelf.finish(shelf.got(ona, session), shelf.failed(jonas, Kind.UNKNOWN, hold, detail="connection reset"))
+    shelf.send()
+    first, second, third, fourth = shelf.facts.lines(batch)
+    assert (first.row, first.state, first.invitation, first.reference) == (2, "invited", "sent", "scan-1")
+    assert (first.issued_at, first.expires_at, first.link) == (shelf.clock(), session.expires_at, "")
+    assert (first.account, first.route, first.attempts) == ("kyc", "the first route", 1)
+    assert (second.state, second.invitation, second.reason, second.detail) == (
+        "held",
+        "none",
+        "unknown",
+        "connection reset",
+    )
+    assert (third.state, third.customer_id, third.detail) == ("rejected", "Rūta", "email: 9 characters; phone: x")
+    assert (fourth.state, fourth.detail) == ("duplicate", "the same customer as row 2")
+    assert "verify.test" not in repr([first, second, third, fourth])
+
+
+def test_a_link_is_told_only_when_asked_for_and_is_the_one_that_was_sent(shelf):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    (letter,) = shelf.send()
+    (told,) = shelf.facts.lines(batch, with_links=True)
+    assert told.link == letter.link
+    assert "verify.test" not in repr(told)
+
+
+@pytest.mark.parametrize(
+    ("states", "word"),
+    [
+        (["waiting"], "waiting"),
+        (["working"], "waiting"),
+        (["superseded"], "none"),
+        (["failed", "sent"], "sent"),
+        (["sent", "delivered"], "delivered"),
+        (["held", "failed"], "held"),
+        (["waiting", "sent"], "sent"),
+        (["bounced", "suppressed"], "bounced"),
+    ],
+)
+def test_of_two_messages_the_line_tells_of_the_one_that_got_furthest(shelf, states, word):
+    batch = shelf.add(customer("Ona", channel=Channel.BOTH if len(states) == 2 else Channel.EMAIL))
+    shelf.issue()
+    for row, state in zip(shelf.rows(InvitationRow), states, strict=True):
+        shelf.set(InvitationRow, InvitationRow.id == row.id, state=InvitationState(state))
+    (told,) = shelf.facts.lines(batch)
+    assert told.invitation == word
+
+
+def test_a_list_longer_than_a_lot_is_told_whole_and_in_order(shelf):
+    batch = shelf.batch()
+    odd = [line(row, customer(f"C{row}")) for row in range(3, LOT + 300, 2)]
+    even = [RefusedLine(row, f"C{row}") for row in range(2, LOT + 300, 2)]
+    shelf.batches.add(batch, odd, [*even, RefusedLine(5 * LOT, "last")], priority=10, now=shelf.clock())
+    rows = [told.row for told in shelf.facts.lines(batch)]
+    assert rows == [*range(2, LOT + 300), 5 * LOT]
+
+
+def test_the_outlook_says_when_the_first_of_each_account_and_channel_is_due(shelf):
+    batch = shelf.add(customer("Ona"), customer("Jonas"))
+    soon, later = shelf.clock() + timedelta(minutes=5), shelf.clock() + timedelta(hours=5)
+    shelf.set(Job, Job.customer_id == "Jonas", due_at=later)
+    assert shelf.facts.outlook(batch) == Outlook({"kyc": shelf.clock()}, {}, False)
+    shelf.issue()
+    assert shelf.facts.outlook(batch) == Outlook({"kyc": later}, {"email": shelf.clock()}, False)
+    shelf.set(InvitationRow, due_at=soon)
+    assert shelf.facts.outlook(batch).channels == {"email": soon}
+    shelf.take_letters()
+    assert not shelf.facts.outlook(batch).under_way  # not due yet
+    shelf.set(InvitationRow, due_at=shelf.clock())
+    shelf.take_letters()
+    assert shelf.facts.outlook(batch) == Outlook({"kyc": later}, {}, True)
+    shelf.set(InvitationRow, state=InvitationState.SENT)
+    shelf.set(Job, state=JobState.HELD)
+    assert shelf.facts.outlook(batch) == Outlook({}, {}, False)
+
+
+def test_the_outlook_of_a_list_that_joined_another_is_that_of_the_other(shelf):
+    first, second = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
+    later = shelf.clock() + timedelta(hours=5)
+    shelf.set(Job, Job.batch_id == first, due_at=later)
+    assert shelf.facts.outlook(second) == Outlook({"kyc": later}, {}, False)
+    shelf.set(Job, Job.batch_id == first, due_at=shelf.clock())
+    shelf.issue()
+    assert shelf.facts.outlook(second) == Outlook({}, {"email": shelf.clock()}, False)
+
+
+def test_nothing_of_a_paused_batch_is_in_the_outlook_of_those_who_joined_it(shelf):
+    first, second = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
+    Decisions(shelf.database).pause(first, now=shelf.clock())
+    assert shelf.facts.outlook(first) == shelf.facts.outlook(second) == Outlook({}, {}, False)
+
+
+def test_a_look_at_links_is_noted(shelf):
+    shelf.facts.audit(actor="x" * 100, action="report --with-links", subject="batch 7", now=shelf.clock())
+    with shelf.database.read() as connection:
+        noted = connection.execute(sa.select(Audit.at, Audit.actor, Audit.action, Audit.subject)).one()
+    assert noted == (shelf.clock(), "x" * 64, "report --with-links", "batch 7")

@@ -1,0 +1,278 @@
+"""Settling what is held: what is in doubt is done again, or given up, as a person says."""
+
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.store.deciding import IN_DOUBT, adds_up, fail, names, resolve, retry
+from tests.store.shelf import customer
+from worker.domain.model.customers import Channel
+from worker.domain.model.endings import Hold, Kind
+from worker.domain.model.states import InvitationState, JobState
+from worker.store.operators import decisions as module
+from worker.store.operators.decisions import Decided, Verdict, Which
+from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
+
+
+def test_a_call_in_doubt_is_made_again_when_a_person_says_so(shelf, decide):
+    batch = shelf.add(customer("Ona"))
+    fail(shelf, ending=IN_DOUBT)
+    assert decide.count_held(Which(batch)) == 1
+    decided = resolve(shelf, decide, batch, Verdict.REPEAT)
+    assert decided == Decided(1, frozenset({"kyc"}))
+    assert shelf.job("Ona").attempts == 0
+    assert names(shelf.issue()) == ["Ona"]
+
+
+def test_a_call_in_doubt_that_is_given_up_is_never_made_again(shelf, decide):
+    batch = shelf.add(customer("Ona"))
+    fail(shelf, ending=IN_DOUBT)
+    assert resolve(shelf, decide, batch, Verdict.ABANDON) == Decided(1)
+    row = shelf.job("Ona")
+    assert (row.state, row.due_at, row.reason) == (JobState.CANCELLED, None, "abandoned")
+    assert shelf.take() == []
+    assert decide.count_held(Which(batch)) == 0
+    adds_up(shelf, batch, 1)
+
+
+def test_a_message_in_doubt_is_sent_again_under_its_id_when_a_person_says_so(shelf, decide):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    (first,) = shelf.take_letters()
+    shelf.hand_over([first], IN_DOUBT)
+    decided = resolve(shelf, decide, batch, Verdict.REPEAT)
+    assert decided == Decided(1, frozenset(), frozenset({"email"}))
+    assert (shelf.job("Ona").state, shelf.take()) == (JobState.ISSUED, [])
+    (again,) = shelf.send()
+    assert (again.id, again.attempts) == (first.id, 0)
+    assert shelf.job("Ona").state is JobState.INVITED
+
+
+def test_a_message_in_doubt_that_is_given_up_is_not_sent(shelf, decide):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.hand_over(shelf.take_letters(), IN_DOUBT)
+    assert resolve(shelf, decide, batch, Verdict.ABANDON) == Decided(1)
+    letter = shelf.row(InvitationRow)
+    assert (letter.state, letter.reason) == (InvitationState.FAILED, "abandoned")
+    assert shelf.job("Ona").state is JobState.CANCELLED
+    assert shelf.take_letters() == []
+
+
+def both_with_the_text_in_doubt(shelf):
+    batch = shelf.add(customer("Ona", channel=Channel.BOTH))
+    shelf.issue()
+    shelf.send()
+    shelf.hand_over(shelf.take_letters(channel="sms"), IN_DOUBT, channel="sms")
+    assert shelf.job("Ona").state is JobState.HELD
+    return batch
+
+
+def test_one_whose_other_message_is_out_is_invited_when_the_one_in_doubt_is_given_up(shelf, decide):
+    batch = both_with_the_text_in_doubt(shelf)
+    resolve(shelf, decide, batch, Verdict.ABANDON)
+    assert shelf.job("Ona").state is JobState.INVITED
+    assert (shelf.take(), shelf.take_letters(channel="sms")) == ([], [])
+
+
+def test_of_two_messages_only_the_one_in_doubt_is_sent_again(shelf, decide):
+    batch = both_with_the_text_in_doubt(shelf)
+    assert resolve(shelf, decide, batch, Verdict.REPEAT).channels == {"sms"}
+    assert shelf.take_letters() == []
+    assert len(shelf.send(channel="sms")) == 1
+    assert shelf.job("Ona").state is JobState.INVITED
+
+
+def held_for_a_call_with_a_message_of_before_in_doubt(shelf, *, sessions=1, ending=IN_DOUBT):
+    """Ona's email of her first session is in doubt; her job has gone on, and the call for the next one is held."""
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.hand_over(shelf.take_letters(), IN_DOUBT)
+    for number in range(sessions):
+        shelf.set(SessionRow, state="expired", look_at=None)
+        shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), reason="session_expired")
+        if number < sessions - 1:
+            shelf.issue()
+    fail(shelf, ending=ending)
+    assert shelf.job("Ona").state is JobState.HELD
+    return batch
+
+
+@pytest.mark.parametrize("sessions", [1, 2], ids=["the last session's", "an earlier one's"])
+@pytest.mark.parametrize("ending", [IN_DOUBT, Hold("conflict", "a session lives there")], ids=["unknown", "conflict"])
+def test_where_a_call_is_held_for_the_message_of_a_session_before_is_not_what_is_settled(
+    shelf, decide, sessions, ending
+):
+    batch = held_for_a_call_with_a_message_of_before_in_doubt(shelf, sessions=sessions, ending=ending)
+    stake = decide.at_stake(Which(batch))
+    assert (stake.sessions, stake.messages) == ({"kyc": 1}, {})
+    assert resolve(shelf, decide, batch, Verdict.REPEAT) == Decided(1, frozenset({"kyc"}))
+    assert shelf.take_letters() == []
+    assert names(shelf.issue()) == ["Ona"]
+    assert len(shelf.send()) == 1
+    assert shelf.job("Ona").state is JobState.INVITED
+
+
+def test_a_call_that_is_given_up_leaves_the_message_of_an_earlier_session_as_it_was(shelf, decide):
+    batch = held_for_a_call_with_a_message_of_before_in_doubt(shelf, sessions=2)
+    later = shelf.add(customer("Ona"))
+    assert resolve(shelf, decide, batch, Verdict.ABANDON) == Decided(1)
+    # Not the email, but the call may have been carried out: so the list that comes next is held for it.
+    assert (shelf.job("Ona", batch_id=later).state, shelf.job("Ona", batch_id=later).reason) == ("held", "unknown")
+    assert len(shelf.rows(InvitationRow, state=InvitationState.HELD)) == 1
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_of_the_messages_in_doubt_those_of_the_present_session_are_settled_alone(shelf, decide, verdict):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    (first,) = shelf.take_letters()
+    shelf.hand_over([first], IN_DOUBT)
+    shelf.set(SessionRow, state="expired", look_at=None)
+    shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), reason="session_expired")
+    shelf.issue()
+    shelf.hand_over(shelf.take_letters(), IN_DOUBT)
+    assert decide.at_stake(Which(batch)).messages == {"email": 1}
+    resolve(shelf, decide, batch, verdict)
+    (left,) = shelf.rows(InvitationRow, state=InvitationState.HELD)
+    assert left.id == first.id
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["joined before", "came later"])
+def test_a_message_given_up_for_one_list_is_not_sent_for_another_by_itself(shelf, decide, later):
+    batch = shelf.add(customer("Ona"))
+    other = None if later else shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.hand_over(shelf.take_letters(), IN_DOUBT)
+    resolve(shelf, decide, batch, Verdict.ABANDON)
+    other = other or shelf.add(customer("Ona"))
+    assert (shelf.take(), shelf.take_letters()) == ([], [])
+    assert shelf.facts.counts(other).jobs == {JobState.HELD: 1}
+    # and there it can be settled
+    assert resolve(shelf, decide, other, Verdict.REPEAT).channels == {"email"}
+    assert len(shelf.send()) == 1
+    assert shelf.facts.counts(other).jobs == {JobState.INVITED: 1}
+    assert shelf.facts.counts(batch).jobs == {JobState.CANCELLED: 1}
+
+
+def test_a_call_given_up_for_one_list_is_not_made_for_another_by_itself(shelf, decide):
+    batch = shelf.add(customer("Ona"))
+    joined = [shelf.add(customer("Ona")) for _ in range(2)]
+    fail(shelf, ending=IN_DOUBT)
+    resolve(shelf, decide, batch, Verdict.ABANDON)
+    assert shelf.take() == []
+    assert [shelf.facts.counts(one).jobs for one in joined] == [{JobState.HELD: 1}] * 2
+    assert shelf.job("Ona", batch_id=joined[0]).reason == "unknown"
+    resolve(shelf, decide, joined[0], Verdict.REPEAT)
+    assert [job.batch_id for job in shelf.issue()] == [joined[0]]
+
+
+def test_one_who_joined_a_row_held_for_its_data_is_served_once_that_is_given_up(shelf, decide):
+    batch = shelf.add(customer("Ona"))
+    joined = shelf.add(customer("Ona"))
+    fail(shelf, ending=Hold("template", "no such variable"))
+    resolve(shelf, decide, batch, Verdict.ABANDON)
+    assert [job.batch_id for job in shelf.issue()] == [joined]
+
+
+def test_a_session_beside_a_live_one_is_settled_by_going_on_with_the_live_one(shelf, decide):
+    batch = shelf.add(customer("Ona"))
+    (opened,) = shelf.open(shelf.take())
+    shelf.add(customer("Jonas"))
+    shelf.issue(reference="scan-first")
+    shelf.set(SessionRow, customer_id="Ona")
+    shelf.finish(shelf.got(opened, shelf.session(reference="scan-second")))
+    assert shelf.job("Ona").reason == "second_session"
+    resolve(shelf, decide, batch, Verdict.REPEAT)
+    assert shelf.take() == []
+    row = shelf.job("Ona")
+    assert (row.state, row.reason) == (JobState.ISSUED, "joined_session")
+    assert [line.reference for line in shelf.facts.lines(batch)] == ["scan-first"]
+
+
+def test_a_conflict_is_settled_by_another_call(shelf, decide):
+    batch = shelf.add(customer("Ona"))
+    fail(shelf, ending=Hold(Kind.CONFLICT.value, "HTTP 409"))
+    resolve(shelf, decide, batch, Verdict.REPEAT)
+    assert names(shelf.issue()) == ["Ona"]
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_only_the_rows_that_are_meant_are_settled(shelf, decide, verdict):
+    batch = shelf.add(customer("Ona"), customer("Jonas"))
+    shelf.add(customer("Rasa"), batch=batch, first_row=9, account="au")
+    other = shelf.add(customer("Petras"))
+    shelf.set(Job, state=JobState.HELD, reason="unknown")
+    assert decide.count_held(Which(batch)) == 3
+    assert resolve(shelf, decide, batch, verdict, row=3).rows == 1
+    assert resolve(shelf, decide, batch, verdict, account="au").rows == 1
+    assert resolve(shelf, decide, batch, verdict, account="au", row=2).rows == 0
+    assert [row.customer_id for row in shelf.rows(Job, state=JobState.HELD)] == ["Ona", "Petras"]
+    assert decide.count_held(Which(other)) == 1
+    adds_up(shelf, batch, 3)
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_what_is_not_held_is_not_settled(shelf, decide, verdict):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    before = shelf.rows(Job), shelf.rows(InvitationRow)
+    assert resolve(shelf, decide, batch, verdict) == Decided(0)
+    assert (shelf.rows(Job), shelf.rows(InvitationRow)) == before
+
+
+def test_rows_held_by_those_they_joined_are_counted_by_the_batch_that_leads(shelf, decide):
+    first = shelf.add(customer("Ona"), customer("Jonas"))
+    second = shelf.add(customer("Rasa"))
+    third = shelf.add(*(customer(name) for name in ("Ona", "Jonas", "Rasa", "Petras")))
+    fail(shelf, ending=IN_DOUBT)
+    assert decide.count_held(Which(third)) == 1  # Petras
+    assert decide.held_elsewhere(Which(third)) == {first: 2, second: 1}
+    assert decide.held_elsewhere(Which(third, row=4)) == {second: 1}
+    assert decide.held_elsewhere(Which(third, account="au")) == {}
+    assert decide.held_elsewhere(Which(first)) == {}
+    resolve(shelf, decide, first, Verdict.REPEAT)
+    assert decide.held_elsewhere(Which(third)) == {second: 1}
+
+
+def test_attempts_made_are_kept_whatever_is_decided(shelf, decide):
+    batch = shelf.add(customer("Ona"))
+    fail(shelf, ending=IN_DOUBT)
+    before = shelf.rows(Attempt)
+    resolve(shelf, decide, batch, Verdict.REPEAT)
+    shelf.clock.advance(seconds=1)
+    shelf.issue()
+    decide.cancel(batch, now=shelf.clock() + timedelta(seconds=1))
+    assert shelf.rows(Attempt)[:1] == before
+    assert len(shelf.rows(Attempt)) == 2
+
+
+class Statements:
+    """How many values the widest statement was given."""
+
+    def __init__(self, database) -> None:
+        self.widest = 0
+        sa.event.listen(database.engine, "before_cursor_execute", self._note)
+
+    def _note(self, _connection, _cursor, _statement, values, _context, many) -> None:
+        self.widest = max(self.widest, *(len(one) for one in (values if many else [values])))
+
+
+@pytest.mark.parametrize("verdict", [None, *Verdict], ids=["retry", *Verdict])
+def test_many_rows_are_decided_about_in_lots(shelf, decide, database, monkeypatch, verdict):
+    who = [customer(f"C{number:02}") for number in range(40)]
+    batch = shelf.add(*who)
+    fail(shelf, ending=IN_DOUBT if verdict else None)
+    other = shelf.add(*who[:20])  # all of these join, or lead now
+    monkeypatch.setattr(module, "LOT", 3)
+    statements = Statements(database)
+    decided = resolve(shelf, decide, batch, verdict) if verdict else retry(shelf, decide, batch)
+    assert decided.rows == 40
+    assert statements.widest < 40
+    left = {None: (20, 0), Verdict.REPEAT: (40, 0), Verdict.ABANDON: (0, 20)}[verdict]
+    waiting = shelf.rows(Job, batch_id=batch, state=JobState.WAITING, joins=None)
+    held = shelf.rows(Job, batch_id=other, state=JobState.HELD, joins=None)
+    assert (len(waiting), len(held)) == left
+    adds_up(shelf, batch, 40)
+    adds_up(shelf, other, 20)

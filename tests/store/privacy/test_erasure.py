@@ -1,0 +1,215 @@
+"""Personal data goes once all is over for a customer, and nothing is ever called or sent with what is left."""
+
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.store.shelf import customer
+from worker.domain.model.customers import Channel
+from worker.domain.model.states import InvitationState, JobState, SessionState
+from worker.store.base.sealed_values import ERASED
+from worker.store.operators.decisions import Decisions, Which
+from worker.store.privacy.erasure import LOT, Erasing
+from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
+
+QUARTER = timedelta(days=90)
+
+
+@pytest.fixture
+def erase(shelf):
+    """Erase whom there is to erase, as the timer does; returns how many."""
+
+    def run(kept_for=QUARTER):
+        erasing, after, erased = Erasing(shelf.database), None, 0
+        while True:
+            lot = erasing.lot(after=after, since=shelf.clock() - kept_for, now=shelf.clock())
+            erased, after = erased + lot.customers, lot.after
+            if after is None:
+                return erased
+
+    return run
+
+
+def end(shelf, name, state=JobState.COMPLETED, **values):
+    shelf.set(Job, Job.customer_id == name, state=state, changed_at=shelf.clock(), due_at=None, **values)
+
+
+def kept(shelf):
+    return {row.customer_id for row in shelf.rows(CustomerRow) if row.sealed is not None}
+
+
+def test_a_customer_is_erased_once_the_job_has_ended_for_long_enough(shelf, erase):
+    shelf.add(customer("Ona", tags=("vip",)), customer("Jonas"))
+    shelf.issue()
+    shelf.send()
+    for name in ("Ona", "Jonas"):
+        end(shelf, name)
+    shelf.clock.advance(days=89)
+    assert erase() == 0
+    shelf.clock.advance(days=2)
+    assert erase() == 2
+    assert kept(shelf) == set()
+    assert {row.sealed for row in shelf.rows(SessionRow)} == {ERASED}
+    assert shelf.job("Ona").sealed == ERASED
+    assert shelf.job("Jonas").sealed is None  # there never was anything
+    assert erase() == 0
+
+
+def test_what_names_nobody_stays(shelf, erase):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue(reference="scan-7")
+    shelf.send()
+    end(shelf, "Ona", result="approved")
+    shelf.clock.advance(days=91)
+    before = shelf.facts.counts(batch)
+    erase()
+    assert shelf.facts.counts(batch) == before
+    (line,) = shelf.facts.lines(batch, with_links=True)
+    assert (line.customer_id, line.state, line.result, line.reference) == ("Ona", "completed", "approved", "scan-7")
+    assert line.link == ""
+
+
+@pytest.mark.parametrize("state", [JobState.WAITING, JobState.WORKING, JobState.HELD, JobState.ISSUED])
+def test_a_customer_whose_job_is_not_over_keeps_everything(shelf, erase, state):
+    shelf.add(customer("Ona"))
+    end(shelf, "Ona", state)
+    shelf.clock.advance(days=900)
+    assert erase() == 0
+    assert kept(shelf) == {"Ona"}
+
+
+def test_one_job_that_is_not_over_keeps_the_customer_of_many(shelf, erase):
+    shelf.add(customer("Ona"))
+    end(shelf, "Ona")
+    shelf.add(customer("Ona", purpose="renewal"))
+    shelf.clock.advance(days=900)
+    assert erase() == 0
+    end(shelf, "Ona")
+    shelf.clock.advance(days=91)
+    assert erase() == 1
+
+
+def test_an_invited_customer_is_erased_when_the_link_has_been_dead_for_long_enough(shelf, erase):
+    shelf.add(customer("Ona"), customer("Jonas", channel=Channel.NONE))
+    shelf.issue(lifetime=timedelta(days=30))
+    shelf.send()
+    assert {row.state for row in shelf.rows(Job)} == {JobState.INVITED, JobState.ISSUED}
+    shelf.clock.advance(days=119)
+    assert erase() == 0
+    shelf.clock.advance(days=2)
+    assert erase() == 2
+
+
+def test_a_session_that_still_opens_keeps_its_customer(shelf, erase):
+    shelf.add(customer("Ona"))
+    shelf.issue(lifetime=timedelta(days=2))
+    end(shelf, "Ona", JobState.CANCELLED)
+    shelf.clock.advance(days=1)
+    assert erase(kept_for=timedelta(hours=1)) == 0
+    shelf.clock.advance(days=1)
+    assert erase(kept_for=timedelta(hours=1)) == 1
+
+
+def test_a_newer_list_keeps_its_customer_however_old_the_first_is(shelf, erase):
+    shelf.add(customer("Ona"))
+    end(shelf, "Ona")
+    shelf.clock.advance(days=91)
+    shelf.add(customer("Ona"))  # who has finished: the row is skipped
+    assert erase() == 0
+
+
+def test_more_customers_than_a_lot_are_all_looked_at_past_those_who_keep_theirs(shelf, erase):
+    names = [f"C{number:04}" for number in range(LOT + 20)]
+    shelf.add(*[customer(name) for name in names])
+    shelf.set(Job, Job.customer_id.in_(names[LOT - 5 :]), state=JobState.COMPLETED)
+    shelf.clock.advance(days=91)
+    assert erase() == 25
+    assert kept(shelf) == set(names[: LOT - 5])
+
+
+def test_two_sweeps_at_once_erase_each_customer_once(shelf, beside):
+    for name in ("Ona", "Jonas"):
+        shelf.add(customer(name))
+        end(shelf, name)
+    later = shelf.clock.advance(days=91)
+    erasing = Erasing(shelf.database)
+    lots = beside(lambda: erasing.lot(after=None, since=later - QUARTER, now=later), times=2)
+    assert sum(lot.customers for lot in lots) == 2
+    assert kept(shelf) == set()
+
+
+# What becomes of rows that still ask for something.
+
+
+def test_a_row_of_an_erased_customer_that_is_retried_fails_and_no_call_is_made(shelf, erase):
+    batch = shelf.add(customer("Ona"), customer("Jonas"))
+    end(shelf, "Ona", JobState.FAILED)
+    shelf.clock.advance(days=91)
+    assert erase() == 1
+    Decisions(shelf.database).retry(Which(batch), now=shelf.clock())
+    assert [job.request.customer.customer_id for job in shelf.take()] == ["Jonas"]
+    row = shelf.job("Ona")
+    assert (row.state, row.reason, row.due_at, row.lease_until) == (JobState.FAILED, "erased", None, None)
+    assert shelf.rows(Attempt) == []
+
+
+def test_a_line_that_was_erased_is_not_called_for_with_a_newer_lists_person(shelf, erase):
+    batch = shelf.add(customer("Ona", external_ref="R-1"))
+    end(shelf, "Ona", JobState.FAILED)
+    shelf.clock.advance(days=91)
+    erase()
+    shelf.add(customer("Ona"))
+    end(shelf, "Ona", JobState.FAILED)
+    Decisions(shelf.database).retry(Which(batch), now=shelf.clock())
+    assert shelf.take() == []
+    assert shelf.job("Ona", batch_id=batch).reason == "erased"
+
+
+def test_a_message_to_an_erased_customer_is_not_sent(shelf, erase):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    end(shelf, "Ona", JobState.INVITED)
+    shelf.clock.advance(days=98)
+    assert erase() == 1
+    shelf.set(Job, state=JobState.ISSUED)
+    assert shelf.take_letters() == []
+    letter = shelf.row(InvitationRow)
+    assert (letter.state, letter.reason, letter.lease_until) == (InvitationState.FAILED, "erased", None)
+    assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.FAILED, "erased")
+
+
+def test_a_message_with_an_erased_link_is_not_sent_to_a_newer_lists_person(shelf, erase):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    end(shelf, "Ona", JobState.INVITED)
+    shelf.clock.advance(days=98)
+    erase()
+    shelf.add(customer("Ona"))
+    shelf.set(SessionRow, state=SessionState.WAITING)
+    assert shelf.take_letters() == []
+    assert shelf.row(InvitationRow).reason == "erased"
+
+
+def test_an_erased_customer_of_a_new_list_is_served_with_what_it_says(shelf, erase):
+    shelf.add(customer("Ona"))
+    end(shelf, "Ona", JobState.CANCELLED)
+    shelf.clock.advance(days=91)
+    erase()
+    shelf.add(customer("Ona"))
+    (job,) = shelf.take()
+    assert job.request.customer.person.first_name == "Ona"
+
+
+def test_erased_values_are_nowhere_in_the_tables(shelf, erase):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.send()
+    before = {shelf.row(CustomerRow).sealed, shelf.row(SessionRow).sealed}
+    end(shelf, "Ona")
+    shelf.clock.advance(days=91)
+    erase()
+    with shelf.database.read() as connection:
+        for table in (CustomerRow, SessionRow, Job):
+            for row in connection.execute(sa.select(table.__table__)):
+                assert before.isdisjoint(value for value in row if isinstance(value, bytes))

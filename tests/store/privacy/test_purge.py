@@ -1,0 +1,284 @@
+"""A batch that is over goes, a lot at a time; what promises rest on stays."""
+
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.store.shelf import customer
+from worker.domain.model.endings import Kind, Retry
+from worker.domain.model.states import JobState, SessionState
+from worker.store.onboarding.batches import RefusedLine
+from worker.store.operators.decisions import Decisions, Which
+from worker.store.privacy.purge import LOT, Purging
+from worker.store.tables import Attempt, Batch, CustomerRow, Finished, InvitationRow, Job, Refusal, SessionRow
+
+OF_A_BATCH = (Job, Attempt, SessionRow, InvitationRow, Refusal)
+
+
+@pytest.fixture
+def purging(shelf):
+    return Purging(shelf.database)
+
+
+@pytest.fixture
+def purge(shelf, purging):
+    """Purge a batch that is over, as the timer does; returns how many rows went."""
+
+    def run(batch):
+        assert why_not(shelf, batch) is None
+        assert purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock())
+        removed = 0
+        while lot := purging.lot(batch, now=shelf.clock()):
+            removed += lot
+        return removed
+
+    return run
+
+
+def why_not(shelf, batch, kept_for=timedelta()):
+    return Purging(shelf.database).why_not(batch, since=shelf.clock() - kept_for, now=shelf.clock())
+
+
+def listed(shelf, *customers, refused=()):
+    """A batch, its import complete."""
+    batch = shelf.add(*customers, refused=refused)
+    shelf.batches.imported(batch, now=shelf.clock())
+    return batch
+
+
+def end(shelf, batch, state=JobState.COMPLETED, **values):
+    shelf.set(Job, Job.batch_id == batch, state=state, changed_at=shelf.clock(), due_at=None, **values)
+    jobs = sa.select(Job.id).where(Job.batch_id == batch)
+    shelf.set(SessionRow, SessionRow.job_id.in_(jobs), state=SessionState.COMPLETED)
+
+
+@pytest.fixture
+def done(shelf):
+    """A batch whose two customers have finished, with a rejected row."""
+    batch = listed(shelf, customer("Ona"), customer("Jonas"), refused=[RefusedLine(9, "Petras", duplicate_of=2)])
+    shelf.issue()
+    shelf.send()
+    end(shelf, batch, result="approved")
+    return batch
+
+
+def test_all_rows_of_a_batch_go_and_its_totals_stay(shelf, purge, done):
+    before = shelf.facts.counts(done)
+    assert purge(done) == 3
+    assert {model.__tablename__: shelf.rows(model) for model in OF_A_BATCH} == {
+        model.__tablename__: [] for model in OF_A_BATCH
+    }
+    assert shelf.facts.counts(done) == before
+    assert before.jobs == {JobState.COMPLETED: 2}
+    assert before.accounts["kyc"].issued == 2
+    assert shelf.batches.find(str(done)).purged_at == shelf.clock()
+
+
+def test_rows_of_another_batch_stay(shelf, purge, done):
+    other = listed(shelf, customer("Rasa"))
+    shelf.issue()
+    shelf.send()
+    purge(done)
+    assert [len(shelf.rows(model)) for model in OF_A_BATCH] == [1, 2, 1, 1, 0]
+    assert shelf.facts.counts(other).jobs == {JobState.INVITED: 1}
+
+
+def test_a_batch_larger_than_a_lot_goes_in_several(shelf, purge, purging):
+    batch = listed(shelf, *[customer(f"C{number}") for number in range(LOT + 1)])
+    end(shelf, batch)
+    assert purging.under_way() == []
+    purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock())
+    assert purging.lot(batch, now=shelf.clock()) == LOT
+    assert purging.under_way() == [batch]  # as a process that was killed here leaves it
+    assert purging.lot(batch, now=shelf.clock()) == 1
+    assert purging.lot(batch, now=shelf.clock()) == 0
+    assert purging.under_way() == []
+    assert len(shelf.rows(Finished)) == LOT + 1
+
+
+def test_two_sweeps_at_once_purge_each_row_once(shelf, purging, beside):
+    batch = listed(shelf, *[customer(f"C{number}") for number in range(40)])
+    end(shelf, batch)
+    assert sorted(beside(lambda: purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock()), times=2)) == [
+        False,
+        True,
+    ]
+    beside(lambda: purging.lot(batch, now=shelf.clock()), times=2)
+    assert shelf.rows(Job) == []
+
+
+# What has to stay.
+
+
+def test_one_who_has_finished_is_skipped_in_a_later_list_all_the_same(shelf, purge, done):
+    purge(done)
+    shelf.clock.advance(days=400)
+    listed(shelf, customer("Ona"), customer("Ona", purpose="renewal"))
+    skipped, new = shelf.rows(Job, customer_id="Ona")
+    assert (skipped.state, skipped.result, skipped.reason) == (JobState.COMPLETED, "approved", "already_finished")
+    assert skipped.detail == f"the customer finished in batch {done}, row 2, which was purged"
+    assert new.state is JobState.WAITING
+    assert [job.purpose for job in shelf.take()] == ["renewal"]
+
+
+def test_one_who_has_not_finished_is_asked_again_in_a_later_list(shelf, purge):
+    batch = listed(shelf, customer("Ona"))
+    shelf.issue()
+    shelf.send()
+    shelf.clock.advance(days=8)
+    purge(batch)
+    listed(shelf, customer("Ona"))
+    assert len(shelf.issue()) == 1
+    assert shelf.rows(Finished) == []
+
+
+def test_a_batch_purged_twice_keeps_the_first_word_on_who_has_finished(shelf, purge, done):
+    purge(done)
+    second = listed(shelf, customer("Ona"))
+    purge(second)
+    assert shelf.row(Finished, customer_id="Ona").batch_id == done
+
+
+def test_a_row_that_joined_one_of_a_purged_batch_keeps_its_state_session_and_message(shelf, purge):
+    first = listed(shelf, customer("Ona"))
+    second, third = listed(shelf, customer("Ona")), listed(shelf, customer("Ona"))
+    shelf.issue(reference="scan-7")
+    shelf.send()
+    before = [next(iter(shelf.facts.lines(batch, with_links=True))) for batch in (second, third)]
+    shelf.clock.advance(days=8)
+    purge(first)
+    after = [next(iter(shelf.facts.lines(batch, with_links=True))) for batch in (second, third)]
+    said = [(line.state, line.reference, line.invitation, line.link, line.expires_at) for line in after]
+    assert said == [(line.state, line.reference, line.invitation, line.link, line.expires_at) for line in before]
+    heir, other = shelf.rows(Job)
+    assert (heir.joins, other.joins) == (None, heir.id)
+    for batch in (third, second):
+        purge(batch)
+    assert [shelf.rows(model) for model in OF_A_BATCH] == [[], [], [], [], []]
+
+
+def test_a_session_that_a_later_list_was_given_stays_with_it(shelf, purge):
+    first = listed(shelf, customer("Ona"))
+    shelf.issue(reference="scan-7", lifetime=timedelta(days=40))
+    shelf.send()
+    shelf.set(Job, state=JobState.FAILED)
+    second = listed(shelf, customer("Ona"))
+    shelf.take()  # which is moved on to the session that lives
+    assert shelf.job("Ona", batch_id=second).session_id is not None
+    assert why_not(shelf, first) == "row 2 has a session that still opens"
+    shelf.clock.advance(days=41)
+    purge(first)
+    (line,) = shelf.facts.lines(second)
+    assert (line.state, line.reference, line.invitation) == ("invited", "scan-7", "sent")
+
+
+# What keeps a batch.
+
+
+def test_a_batch_stays_until_it_has_been_over_for_long_enough(shelf, done):
+    month = timedelta(days=30)
+    assert why_not(shelf, done, month) == "it is not old enough"
+    shelf.clock.advance(days=31)
+    assert why_not(shelf, done, month) is None
+    shelf.set(Job, Job.customer_id == "Jonas", changed_at=shelf.clock())
+    assert why_not(shelf, done, month) == "row 3 is not over"
+
+
+@pytest.mark.parametrize("state", [JobState.WAITING, JobState.WORKING, JobState.HELD, JobState.ISSUED])
+def test_a_batch_with_a_row_that_is_not_over_stays(shelf, done, state):
+    shelf.set(Job, Job.customer_id == "Jonas", state=state)
+    assert why_not(shelf, done) == "row 3 is not over"
+
+
+def test_a_batch_with_a_row_that_joined_one_that_is_not_over_stays(shelf):
+    listed(shelf, customer("Ona"))
+    second = listed(shelf, customer("Ona"))
+    assert why_not(shelf, second) == "row 2 is not over"
+
+
+def test_a_batch_whose_import_was_cut_off_stays(shelf):
+    assert why_not(shelf, shelf.add(customer("Ona"))) == "its import was cut off"
+
+
+@pytest.mark.parametrize("kind", [Kind.UNKNOWN, None])
+def test_a_call_whose_outcome_nobody_knows_keeps_its_batch_as_long_as_it_may_have_left_a_session(shelf, kind):
+    batch = listed(shelf, customer("Ona"))
+    (opened,) = shelf.open(shelf.take())
+    if kind is not None:
+        shelf.finish(shelf.failed(opened, kind, Retry(shelf.clock(), "unknown", "")))
+    shelf.set(Job, state=JobState.CANCELLED, lease_until=None)
+    assert why_not(shelf, batch) == "row 2 has a call of the last 30 days whose outcome nobody knows"
+    shelf.clock.advance(days=31)
+    assert why_not(shelf, batch) is None
+
+
+def test_a_row_that_was_put_back_after_the_purge_began_is_worked_before_it_goes(shelf, purging):
+    batch = listed(shelf, customer("Ona"), customer("Jonas"))
+    end(shelf, batch, JobState.FAILED)
+    purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock())
+    Decisions(shelf.database).retry(Which(batch, row=2), now=shelf.clock())
+    assert purging.lot(batch, now=shelf.clock()) == 1
+    assert purging.lot(batch, now=shelf.clock()) == 0
+    (job,) = shelf.take()
+    shelf.finish(shelf.got(*shelf.open([job])))
+    assert shelf.job("Ona").state is JobState.ISSUED
+
+
+def test_a_row_that_was_put_back_goes_once_it_is_over_again(shelf, purging):
+    batch = listed(shelf, customer("Ona"))
+    end(shelf, batch, JobState.FAILED)
+    purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock())
+    shelf.clock.advance(minutes=1)
+    Decisions(shelf.database).retry(Which(batch), now=shelf.clock())
+    assert purging.lot(batch, now=shelf.clock()) == 0
+    end(shelf, batch, JobState.FAILED)
+    assert purging.lot(batch, now=shelf.clock()) == 1
+
+
+def test_rows_that_were_put_back_do_not_keep_those_behind_them(shelf, purging):
+    batch = listed(shelf, *[customer(f"C{number}") for number in range(LOT + 1)])
+    end(shelf, batch, JobState.FAILED)
+    purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock())
+    shelf.set(Job, Job.row < LOT + 2, state=JobState.WAITING, due_at=shelf.clock())
+    assert purging.lot(batch, now=shelf.clock()) == 1
+
+
+def test_a_call_in_doubt_that_was_made_after_the_purge_began_keeps_its_row(shelf, purging):
+    batch = listed(shelf, customer("Ona"))
+    end(shelf, batch, JobState.FAILED)
+    purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock())
+    Decisions(shelf.database).retry(Which(batch), now=shelf.clock())
+    shelf.open(shelf.take())
+    end(shelf, batch, JobState.CANCELLED)
+    assert purging.lot(batch, now=shelf.clock()) == 0
+    shelf.clock.advance(days=31)
+    assert purging.lot(batch, now=shelf.clock()) == 1
+
+
+def test_a_purge_cannot_be_begun_twice_nor_a_lot_taken_before(shelf, purging, done):
+    with pytest.raises(ValueError, match="was not begun"):
+        purging.lot(done, now=shelf.clock())
+    counts = shelf.facts.counts(done)
+    assert purging.begin(done, counts, now=shelf.clock())
+    assert not purging.begin(done, counts, now=shelf.clock())
+    assert why_not(shelf, done) == "it was purged"
+
+
+def test_only_batches_that_are_old_enough_and_still_there_are_asked_about(shelf, purging, purge, done):
+    later = listed(shelf, customer("Rasa"))
+    shelf.add(customer("Lina"))
+    now = shelf.clock()
+    assert purging.candidate(after=0, since=now) == done
+    assert purging.candidate(after=done, since=now) == later
+    assert purging.candidate(after=later, since=now) is None
+    assert purging.candidate(after=0, since=now - timedelta(days=1)) is None
+    purge(done)
+    assert purging.candidate(after=0, since=now) == later
+
+
+def test_the_customers_of_a_purged_batch_stay_until_their_own_time(shelf, purge, done):
+    purge(done)
+    assert {row.customer_id for row in shelf.rows(CustomerRow)} == {"Ona", "Jonas"}
+    assert shelf.row(Batch).name == "list.csv"
+    assert shelf.take() == []

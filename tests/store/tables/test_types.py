@@ -1,0 +1,50 @@
+"""Times are aware UTC wherever they are kept; a naive one is refused."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.foundation.clock import system_clock
+from worker.store.tables import Base
+from worker.store.tables.types import UtcDateTime
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+COLUMN = UtcDateTime()
+DIALECTS = [sqlite.dialect(), postgresql.dialect()]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+def test_a_naive_time_is_refused(dialect):
+    with pytest.raises(ValueError, match="naive"):
+        COLUMN.process_bind_param(NOON.replace(tzinfo=None), dialect)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+def test_a_time_of_any_zone_comes_back_as_the_same_moment_in_utc(dialect):
+    kept = COLUMN.process_bind_param(NOON.astimezone(timezone(timedelta(hours=5, minutes=45))), dialect)
+    back = COLUMN.process_result_value(kept, dialect)
+    assert back == NOON
+    assert back.utcoffset() == timedelta(0)
+
+
+def test_on_sqlite_a_time_is_kept_in_utc_so_that_it_sorts_as_text():
+    plus_nine = NOON.astimezone(timezone(timedelta(hours=9)))
+    assert COLUMN.process_bind_param(plus_nine, DIALECTS[0]) == NOON.replace(tzinfo=None)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+def test_no_time_stays_no_time(dialect):
+    assert COLUMN.process_bind_param(None, dialect) is None
+    assert COLUMN.process_result_value(None, dialect) is None
+
+
+def test_every_time_of_every_table_is_kept_that_way():
+    times = [column for table in Base.metadata.sorted_tables for column in table.columns if column.name.endswith("_at")]
+    times += [c for table in Base.metadata.sorted_tables for c in table.columns if c.name.endswith("_until")]
+    assert len(times) > 15
+    assert {type(column.type) for column in times} == {UtcDateTime}
+
+
+def test_the_clock_is_aware_utc():
+    assert system_clock().utcoffset() == timedelta(0)

@@ -1,0 +1,76 @@
+"""Which session is meant by what a provider tells, and which account may tell it."""
+
+import uuid
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from tests.store.ear import APPROVED, COMPLETED, EXPIRED, OVER, STARTED, news
+from worker.domain.model.states import JobState, SessionState
+from worker.domain.verification.session_updates import Key, Result
+from worker.store.tables import SessionRow
+from worker.store.webhooks.session_lookup import Asked, find
+
+MATCHES = [
+    (((Key.EXTERNAL_REF, "{job}"),), True),
+    (((Key.CLIENT_ID, "Ona"),), True),
+    (((Key.SCAN_REF, "another"), (Key.CLIENT_ID, "Ona")), True),
+    (((Key.EXTERNAL_REF, "{job}"), (Key.CLIENT_ID, "Vita")), False),
+    (((Key.EXTERNAL_REF, "9" * 30),), False),
+    (((Key.EXTERNAL_REF, "²"),), False),
+    (((Key.COMPANY_ID, ""),), False),
+    (((Key.TOKEN, "token-0001"),), True),
+    (((Key.TOKEN, "token-0002"),), False),
+    (((Key.ENTITY_ID, "SCAN-1"),), True),  # the same entity in either case
+    ((), False),
+]
+
+
+def test_a_session_is_found_by_the_first_id_that_tells(ona):
+    job = ona.job("Ona").id
+    for match, found in MATCHES:
+        match = tuple((key, value.replace("{job}", str(job))) for key, value in match)
+        asked = Asked(uuid.uuid4(), replace(APPROVED, match=match), frozenset({"kyc"}))
+        with ona.database.read() as connection:
+            assert (asked.id in find(connection, ona.keyring, [asked])) is found, match
+
+
+def test_what_is_no_verdict_is_not_taken_for_another_session_than_it_names(ona, ear):
+    ona.set(SessionRow, references={"scanRef": "scan-1"})
+    stray = ((Key.SCAN_REF, "stray"), (Key.CLIENT_ID, "Ona"))
+    ear.tell(replace(OVER, match=stray))
+    assert ona.row(SessionRow).state is SessionState.WAITING
+    ear.tell(replace(APPROVED, match=stray))
+    assert ona.row(SessionRow).state is COMPLETED
+
+
+def test_an_account_speaks_for_those_that_share_its_address_alone(ona, ear):
+    ear.tell(APPROVED, account="au")
+    assert ona.job("Ona").state is JobState.INVITED
+    ona.set(SessionRow, account="kyc-narrow")
+    ear.tell(APPROVED)
+    assert ona.job("Ona").state is JobState.COMPLETED
+
+
+def test_a_copy_of_what_another_account_was_told_says_nothing_of_the_customers_session_here(ona, ear):
+    """Both may have one key; and the customer, whom the one account did not take, a session of each."""
+    (kept,) = ona.rows(SessionRow)
+    there = {
+        "id": uuid.uuid4(),
+        "purpose": "at another",
+        "account": "au",
+        "reference": "scan-there",
+        "token_digest": None,
+    }
+    with ona.database.write() as connection:
+        row = connection.execute(sa.select(SessionRow.__table__)).one()
+        connection.execute(sa.insert(SessionRow.__table__).values(row._asdict() | there))
+    ear.tell(replace(APPROVED, match=((Key.SCAN_REF, "scan-there"), (Key.CLIENT_ID, "Ona"))))
+    assert ona.row(SessionRow, id=kept.id).state is SessionState.WAITING
+    assert ona.job("Ona").state is JobState.INVITED
+
+
+def test_a_companys_later_events_name_it_by_an_id_that_an_earlier_one_brought(ona, ear):
+    ear.tell(news(STARTED, Result.REVIEW, company_id="company-7"))
+    ear.tell(news(EXPIRED, match=((Key.COMPANY_ID, "company-7"),)))
+    assert ona.row(SessionRow).state is EXPIRED

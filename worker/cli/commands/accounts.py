@@ -1,0 +1,150 @@
+"""`onboard account`: what each account may do now, and trying a stopped one again."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Column, Table
+
+from worker.cli.exits import CannotStart
+from worker.cli.invocation import Invocation
+from worker.domain.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words
+from worker.engine.container import Parts
+from worker.engine.maintenance.takeover import take_overs
+from worker.foundation.timestamps import written_if_any
+from worker.store.limits import concurrency as places
+
+WORKING = "working"
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+
+
+@click.group()
+def account() -> None:
+    """The accounts at providers, and the senders: limits, pauses, stops, credits."""
+
+
+@account.command("list")
+@JSON
+@click.pass_obj
+def list_accounts(invocation: Invocation, as_json: bool) -> None:
+    """What each account and sender may do now, and why not where it may not."""
+    with invocation.parts(migrate=True) as parts:
+        facts = _facts(parts)
+    if as_json:
+        click.echo(json.dumps({"accounts": facts}))
+        return
+    names = ("account", "provider", "limits", "places", "credits", "now")
+    table = Table(*(Column(name, overflow="fold") for name in names), box=None, padding=(0, 2, 0, 0))
+    for item in facts:
+        spent = f"{item['credits_used']:,} used" if item["credits_left"] is None else f"{item['credits_left']:,} left"
+        row = (
+            item["account"],
+            item["provider"],
+            _limits(item),
+            _places(item),
+            spent,
+            _standing(item).partition(" ")[0],
+        )
+        table.add_row(*(cell.rstrip(":") for cell in row))
+    Console(highlight=False, markup=False).print(table)
+    # What may be long has a line of its own, which no terminal is too narrow for.
+    for item in facts:
+        if item["budget"] not in (item["account"], f"sender/{item['account']}") and item["provider"] != "sender":
+            click.echo(f"{item['account']} shares the budget {item['budget']}")
+        if _now(item) != WORKING:
+            click.echo(f"{item['account']} is {_now(item)}")
+
+
+@account.command("resume")
+@click.argument("name")
+@JSON
+@click.pass_obj
+def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
+    """Try the stopped account NAME (or sender) again: a single call goes first."""
+    with invocation.parts() as parts:
+        rules = _rules(parts)
+        if name not in rules:
+            raise CannotStart(f"there is no account {name!r}; they are {', '.join(sorted(rules))}")
+        was_stopped = parts.budgets.resume(rules[name].name)
+        if was_stopped and name in parts.channels:
+            parts.jobs.put_forward(now=parts.clock())
+        shared = [other for other, rule in rules.items() if rule.name == rules[name].name and other != name]
+    if as_json:
+        click.echo(json.dumps({"account": name, "resumed": was_stopped, "shared": shared}))
+        return
+    also = f" (and {', '.join(shared)}, which share its budget)" if shared else ""
+    if was_stopped:
+        click.echo(f"{name}{also} is tried again with a single call")
+    else:
+        click.echo(f"{name} was not stopped")
+
+
+def _rules(parts: Parts) -> dict[str, BudgetRule]:
+    accounts = {name: parts.budget_of(name) for name in parts.accounts}
+    return accounts | {channel: parts.sender_budget(channel) for channel in parts.channels}
+
+
+def _facts(parts: Parts) -> list[dict[str, Any]]:
+    states = parts.budgets.all()
+    now = parts.clock()
+    takers: dict[str, list[str]] = {}
+    for what in take_overs(parts, states):
+        takers.setdefault(what.source, []).append(what.target)
+    in_use = places.in_use(parts.database, now=now)
+    return [
+        {
+            "account": name,
+            "provider": parts.accounts[name].provider if name in parts.accounts else "sender",
+            "budget": rule.name,
+            "limits": [str(limit) for limit in rule.limits],
+            "limit_found": found_in_words(rule, states.get(rule.name, BudgetState())),
+            "concurrency": rule.concurrency,
+            # Of a sender whose connections are counted in each process nobody knows how many there are.
+            "places_in_use": None if rule.each_process else in_use.get(rule.name, 0),
+            **_state(states.get(rule.name, BudgetState()), rule, now=now),
+            "taken_over_by": takers.get(name, []),
+        }
+        for name, rule in _rules(parts).items()
+    ]
+
+
+def _state(state: BudgetState, rule: BudgetRule, *, now: datetime) -> dict[str, Any]:
+    paused = state.blocked_until is not None and state.blocked_until > now
+    return {
+        "credits_used": state.credits_used,
+        "credits_left": credits_left(state, rule),
+        "paused_until": written_if_any(state.blocked_until) if paused else None,
+        "pause_reason": state.pause_reason if paused else None,
+        "stopped_at": written_if_any(state.stopped_at),
+        "stop_reason": state.stop_reason or None,
+        "failures": state.failures,
+        "breaker_opened_at": written_if_any(state.opened_at),
+    }
+
+
+def _limits(item: dict[str, Any]) -> str:
+    configured = ", ".join(item["limits"])
+    if not item["limit_found"]:
+        return configured
+    return f"{configured} configured, {item['limit_found']} found" if configured else f"{item['limit_found']} found"
+
+
+def _places(item: dict[str, Any]) -> str:
+    if item["places_in_use"] is None:
+        return f"{item['concurrency']} a process"
+    return f"{item['places_in_use']} of {item['concurrency']}"
+
+
+def _now(item: dict[str, Any]) -> str:
+    takers = item["taken_over_by"]
+    return _standing(item) + (f"; {' and '.join(takers)} may take its rows over" if takers else "")
+
+
+def _standing(item: dict[str, Any]) -> str:
+    if item["stopped_at"]:
+        return f"stopped: {item['stop_reason']}"
+    if item["paused_until"]:  # its reason says so where it is the breaker's
+        return f"paused until {item['paused_until']}: {item['pause_reason']}"
+    return WORKING

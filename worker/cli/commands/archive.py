@@ -1,0 +1,72 @@
+"""`onboard archive`: a batch goes into a file, and out of the database."""
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from worker.cli.commands.decide import JSON, YES, confirm
+from worker.cli.commands.report import opened
+from worker.cli.exits import CannotStart
+from worker.cli.invocation import Invocation, find_kept
+from worker.engine.container import Parts
+from worker.engine.reporting.batch_report import Columns, write_jsonl
+from worker.store.onboarding.batches import BatchFacts
+
+
+@click.command()
+@click.argument("batch")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write there. A file that is there is not overwritten.",
+)
+@click.option("--purge", is_flag=True, help="Then remove its rows from the database. It cannot be undone.")
+@YES
+@JSON
+@click.pass_obj
+def archive(invocation: Invocation, batch: str, out: Path, purge: bool, yes: bool, as_json: bool) -> None:
+    """Write what became of each row of BATCH (a number, or `latest`) as JSON lines, without links or tokens.
+
+    With --purge its jobs, calls, sessions, messages and rejected rows are then removed, once all of it is over:
+    each row has ended, or its link has expired. Its totals stay, and so does who has finished: they are skipped
+    in later lists as before. `[retention] batches` purges by itself.
+    """
+    with invocation.parts(migrate=True) as parts:
+        found = find_kept(parts, batch)
+        if purge:
+            _refuse_what_is_not_over(parts, found)
+        if out.exists():
+            raise CannotStart(f"--out: {out.name} is there already; name another file")
+        with opened(out) as stream:
+            rows = write_jsonl(stream, parts.facts.lines(found.id), Columns(routes=True))
+            stream.flush()
+            os.fsync(stream.fileno())  # what goes from the database next must be on the disk
+        click.echo(f"{rows:,} rows written to {out}", err=True)
+        removed = _purge(parts, found, yes=yes) if purge else 0
+    if as_json:
+        click.echo(json.dumps({"batch": found.id, "rows": rows, "purged": purge, "removed": removed}))
+    elif purge:
+        click.echo(f"batch {found.id}: {removed:,} rows were removed; `onboard status {found.id}` keeps its totals")
+
+
+def _refuse_what_is_not_over(parts: Parts, batch: BatchFacts) -> None:
+    now = parts.clock()
+    why = parts.purging.why_not(batch.id, since=now, now=now)
+    if why is not None:
+        raise CannotStart(f"batch {batch.id} cannot be purged: {why}")
+
+
+def _purge(parts: Parts, batch: BatchFacts, *, yes: bool) -> int:
+    if not yes:
+        confirm(f"remove all rows of batch {batch.id} ({batch.name})?")
+    _refuse_what_is_not_over(parts, batch)  # a row may have been put back meanwhile
+    parts.purging.begin(batch.id, parts.facts.counts(batch.id), now=parts.clock())
+    removed = 0
+    while lot := parts.purging.lot(
+        batch.id, now=parts.clock()
+    ):  # one that is cut off here is gone on with by any worker
+        removed += lot
+    return removed

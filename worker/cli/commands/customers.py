@@ -1,0 +1,131 @@
+"""`onboard customer`: one customer's jobs and sessions, one after the other."""
+
+import json
+from collections import Counter
+from typing import Any
+
+import click
+from rich.console import Console
+
+from worker.cli.exits import CannotStart
+from worker.cli.invocation import Invocation
+from worker.engine.container import Parts
+from worker.foundation.timestamps import written_if_any
+from worker.store.operators.ledger import CustomerFacts, MessageFacts, SessionFacts
+
+
+@click.group()
+def customer() -> None:
+    """One customer: its jobs and its sessions."""
+
+
+@customer.command()
+@click.argument("customer_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+@click.pass_obj
+def show(invocation: Invocation, customer_id: str, as_json: bool) -> None:
+    """The rows and the sessions of the customer ID: what each session came to, why the next one was opened, and what
+    they cost. No address, name, link or token is shown.
+    """
+    with invocation.parts(migrate=True) as parts:
+        found = parts.ledger.of(customer_id)
+        if found is None:
+            raise CannotStart("there is no customer of that id; it is the list's customer_id")
+        facts = _facts(parts, found)
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False))
+    else:
+        _show(facts)
+
+
+def _facts(parts: Parts, found: CustomerFacts) -> dict[str, Any]:
+    issued = Counter(session.account for session in found.sessions)
+    accounts = sorted({*issued, *found.lost_calls})
+    return {
+        "customer": found.customer_id,
+        "erased": found.erased,
+        "messages": {"counted": found.messages, "most": parts.caps.messages},
+        "reissues": {
+            "most": parts.caps.reissues,
+            "used": {
+                purpose: number - 1
+                for purpose, number in sorted(Counter(session.purpose for session in found.sessions).items())
+            },
+        },
+        # As `credits` of an account counts them; what a contract charges for each is between you and the provider.
+        "credits": {name: issued[name] + found.lost_calls.get(name, 0) for name in accounts},
+        "lost_calls": found.lost_calls,
+        "jobs": [
+            {
+                "batch": job.batch_id,
+                "row": job.row,
+                "purpose": job.purpose,
+                "state": job.state,
+                "result": job.result,
+                "account": job.account,
+                "reason": job.reason,
+                "detail": job.detail,
+                "due_at": written_if_any(job.due_at),
+                "joined": job.joined,
+            }
+            for job in found.jobs
+        ],
+        "sessions": [_session(session) for session in found.sessions],
+    }
+
+
+def _session(session: SessionFacts) -> dict[str, Any]:
+    return {
+        "purpose": session.purpose,
+        "because": session.because,
+        "account": session.account,
+        "reference": session.reference,
+        "issued_at": written_if_any(session.issued_at),
+        "expires_at": written_if_any(session.expires_at),
+        "state": session.state,
+        "result": session.result,
+        "look_at": written_if_any(session.look_at),
+        "messages": [_message(message) for message in session.messages],
+    }
+
+
+def _message(message: MessageFacts) -> dict[str, Any]:
+    return {
+        "channel": message.channel,
+        "kind": message.kind,
+        "state": message.state,
+        "reason": message.reason,
+        "due_at": written_if_any(message.due_at),
+        "sent_at": written_if_any(message.sent_at),
+    }
+
+
+def _words(message: dict[str, Any]) -> str:
+    why = f" ({message['reason']})" if message["reason"] not in ("", message["state"]) else ""
+    due = f", due {message['due_at']}" if message["due_at"] else ""
+    return f"{message['channel']} {message['kind']} {message['state']}{why}{due}"
+
+
+def _show(facts: dict[str, Any]) -> None:
+    console = Console(highlight=False, markup=False)
+    erased = ", erased" if facts["erased"] else ""
+    counted, most = facts["messages"]["counted"], facts["messages"]["most"]
+    console.print(f"customer {facts['customer']}{erased}: {counted} of at most {most} messages")
+    for job in facts["jobs"]:
+        why = f" ({job['reason']}{': ' + job['detail'] if job['detail'] else ''})" if job["reason"] else ""
+        due = f", due {job['due_at']}" if job["due_at"] else ""
+        result = f" {job['result']}" if job["result"] else ""
+        at = f"batch {job['batch']}, row {job['row']}, {job['purpose']}"
+        console.print(f"  {at}: {job['state']}{result} at {job['account']}{due}{why}", soft_wrap=True)
+    for session in facts["sessions"]:
+        state = f"{session['state']} {session['result']}".strip()
+        messages = ", ".join(_words(one) for one in session["messages"])
+        again = f"; to be looked at {session['look_at']}" if session["look_at"] else ""
+        console.print(
+            f"  {session['issued_at']} to {session['expires_at']}, {session['purpose']} at {session['account']}"
+            f" ({session['because']}): {state}; {session['reference']}; {messages or 'no message'}{again}",
+            soft_wrap=True,
+        )
+    spent = ", ".join(f"{name} {number}" for name, number in facts["credits"].items())
+    lost = sum(facts["lost_calls"].values())
+    console.print(f"credits: {spent or 'none'}" + (f"; {lost} of them for calls that brought nothing" if lost else ""))

@@ -1,0 +1,237 @@
+"""What a person decides about a batch: `retry`, `resolve`, `pause`, `resume`, `cancel`."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from worker.cli.exits import NEEDS_A_PERSON, CannotStart
+from worker.cli.invocation import Invocation, find_kept
+from worker.engine.container import Parts
+from worker.store.onboarding.batches import BatchFacts
+from worker.store.operators.decisions import Stake, Verdict, Which
+from worker.store.operators.settlement import Decided
+
+YES = click.option("--yes", is_flag=True, help="Do not ask.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+NOTHING_CHANGED = "nothing was changed"
+DRY_RUN = click.option("--dry-run", is_flag=True, help="Count the rows and change nothing.")
+
+
+@click.command()
+@click.argument("batch")
+@click.option("--account", help="Only the rows of this account.")
+@click.option("--row", type=click.IntRange(2), help="Only this row of the list.")
+@DRY_RUN
+@JSON
+@click.pass_obj
+def retry(
+    invocation: Invocation, batch: str, account: str | None, row: int | None, dry_run: bool, as_json: bool
+) -> None:
+    """Put the failed rows of BATCH (a number, or `latest`) back to waiting, attempts at zero.
+
+    A row that failed for its data fails again unless a newer list has corrected them. Held rows stay held: a
+    call of theirs may have happened; see `onboard resolve`.
+    """
+    with invocation.parts() as parts:
+        found = _find_going(parts, batch)
+        which = Which(found.id, _known(parts, found, account), row)
+        if dry_run:
+            _say(found, "retry", parts.decisions.count_failed(which), "would go back to waiting", as_json)
+            return
+        decided = parts.decisions.retry(which, now=parts.clock())
+        _ring(parts, decided)
+    _say(found, "retry", decided.rows, "went back to waiting", as_json)
+
+
+@click.command()
+@click.argument("batch")
+@click.option("--repeat", "verdict", flag_value=Verdict.REPEAT.value, help="Make their calls again.")
+@click.option("--abandon", "verdict", flag_value=Verdict.ABANDON.value, help="Give them up: they are cancelled.")
+@click.option("--account", help="Only the rows of this account.")
+@click.option("--row", type=click.IntRange(2), help="Only this row of the list.")
+@YES
+@DRY_RUN
+@JSON
+@click.pass_obj
+def resolve(
+    invocation: Invocation,
+    batch: str,
+    verdict: str | None,
+    account: str | None,
+    row: int | None,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Settle the held rows of BATCH (a number, or `latest`): make their calls again, or give them up.
+
+    A row is held where a call may have been carried out and repeating it may cost a second session, or bring
+    the customer a second text. `onboard report` says what is known of each.
+    """
+    if verdict is None:
+        raise click.UsageError("say --repeat or --abandon")
+    with invocation.parts() as parts:
+        # What is held in a cancelled batch, because it was being called for, can only be given up.
+        found = find_kept(parts, batch) if verdict == Verdict.ABANDON else _find_going(parts, batch)
+        which = Which(found.id, _known(parts, found, account), row)
+        held = parts.decisions.count_held(which)
+        if dry_run:
+            elsewhere = parts.decisions.held_elsewhere(which)
+            _say(found, verdict, held, f"would be settled with --{verdict}", as_json, elsewhere)
+            return
+        if held and not yes:
+            costs = {
+                Verdict.REPEAT.value: f"make the calls of {held} held rows again?"
+                f" {_worst(parts.decisions.at_stake(which))}",
+                Verdict.ABANDON.value: f"give up {held} held rows? They are cancelled; what the provider may have"
+                " opened for them stays open until it expires",
+            }
+            confirm(costs[verdict])
+        decided = parts.decisions.resolve(which, Verdict(verdict), now=parts.clock())
+        elsewhere = parts.decisions.held_elsewhere(which)
+        _ring(parts, decided)
+    words = {Verdict.REPEAT.value: "went back to be called again", Verdict.ABANDON.value: "were given up"}
+    _say(found, verdict, decided.rows, words[verdict], as_json, elsewhere)
+
+
+@click.command()
+@click.argument("batch")
+@JSON
+@click.pass_obj
+def pause(invocation: Invocation, batch: str, as_json: bool) -> None:
+    """Take nothing more of BATCH (a number, or `latest`) until `onboard resume`.
+
+    Calls that are being made are finished.
+    """
+    with invocation.parts() as parts:
+        found = _find_going(parts, batch)
+        decided = parts.decisions.pause(found.id, now=parts.clock())
+    _say(found, "pause", decided.rows, "wait until `onboard resume`", as_json)
+
+
+@click.command()
+@click.argument("batch")
+@JSON
+@click.pass_obj
+def resume(invocation: Invocation, batch: str, as_json: bool) -> None:
+    """Go on with BATCH (a number, or `latest`) after `onboard pause`, or after it paused itself.
+
+    A batch pauses itself when too many of its messages are refused or come back (`onboard status` says how many);
+    once it is resumed they are counted anew.
+    """
+    with invocation.parts() as parts:
+        found = _find_going(parts, batch)
+        decided = parts.decisions.resume(found.id, now=parts.clock())
+        _ring(parts, decided)
+    _say(found, "resume", decided.rows, "go on", as_json)
+
+
+@click.command()
+@click.argument("batch")
+@YES
+@JSON
+@click.pass_obj
+def cancel(invocation: Invocation, batch: str, yes: bool, as_json: bool) -> None:
+    """End every row of BATCH (a number, or `latest`) that has not ended. It cannot be undone.
+
+    Messages that have not left are not sent. Sessions that are open stay open at the provider until they
+    expire. Calls that are being made are finished first.
+    """
+    with invocation.parts() as parts:
+        found = find_kept(parts, batch)
+        if not yes:
+            confirm(f"end all rows of batch {found.id} ({found.name}) that have not ended?")
+        decided = parts.decisions.cancel(found.id, now=parts.clock())
+    _say(found, "cancel", decided.rows, "were cancelled", as_json)
+
+
+def _worst(stake: Stake) -> str:
+    """What repeating may cost, in words."""
+    sessions, messages = sum(stake.sessions.values()), sum(stake.messages.values())
+    costs = []
+    if sessions:
+        second = "a second session" if sessions == 1 else f"{sessions:,} second sessions"
+        costs.append(f"pays for {second} ({_each(stake.sessions)})")
+    if messages:
+        second = "a customer a second message" if messages == 1 else f"{messages:,} customers a second message"
+        costs.append(f"brings {second} ({_each(stake.messages)})")
+    return f"At worst that {' and '.join(costs)}" if costs else "They have been settled meanwhile"
+
+
+def _each(numbers: dict[str, int]) -> str:
+    return ", ".join(f"{name} {number:,}" for name, number in sorted(numbers.items()))
+
+
+class NotConfirmed(click.ClickException):
+    """A person said no."""
+
+    exit_code = NEEDS_A_PERSON
+
+    def show(self, file: object = None) -> None:
+        click.echo(self.format_message(), err=True)
+
+
+def confirm(question: str) -> None:
+    """Ask. Raises NotConfirmed when a person says no, CannotStart where nobody can be asked."""
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort as error:
+        if isinstance(error.__context__, EOFError):
+            click.echo(err=True)
+            raise CannotStart("nobody can be asked here; say --yes") from None
+        raise
+    if not agreed:
+        raise NotConfirmed(NOTHING_CHANGED)
+
+
+def _find_going(parts: Parts, which: str) -> BatchFacts:
+    """The batch. Raises CannotStart when it was cancelled, or there is none."""
+    batch = find_kept(parts, which)
+    if batch.cancelled_at is not None:
+        raise CannotStart(f"batch {batch.id} was cancelled, which cannot be undone; its list can be run --again")
+    return batch
+
+
+def _known(parts: Parts, batch: BatchFacts, account: str | None) -> str | None:
+    """The account that a decision is about. Raises CannotStart when neither configuration nor batch has it."""
+    if account is not None and account not in parts.accounts:
+        names = parts.accounts.keys() | parts.facts.counts(batch.id).accounts.keys()
+        if account not in names:
+            raise CannotStart(f"there is no account {account!r}; they are {', '.join(sorted(names))}")
+    return account
+
+
+def _ring(parts: Parts, decided: Decided) -> None:
+    """Tell workers elsewhere at once; without a broker the next `run` finds the rows, and the sweep does anyway."""
+    if parts.settings.broker.url.startswith("memory"):
+        return
+    # The application that rings reads the configuration for itself: the one that this command was given.
+    os.environ["ONBOARDING_CONFIG"] = str(Path(parts.settings.path).resolve())
+    from worker.runtime.wakeups import ring
+
+    due = [("issue", account) for account in sorted(decided.accounts)]
+    due += [("invite", channel) for channel in sorted(decided.channels)]
+    all(ring(step, name) for step, name in due)  # none after one that failed: a broker that hangs costs its time once
+
+
+def _say(
+    batch: BatchFacts,
+    action: str,
+    rows: int,
+    words: str,
+    as_json: bool,
+    elsewhere: dict[int, int] | None = None,
+) -> None:
+    """What was decided. `elsewhere`: rows that are held by those they joined, which other batches lead."""
+    if as_json:
+        facts: dict[str, Any] = {"batch": batch.id, "action": action, "rows": rows}
+        if elsewhere is not None:
+            facts["joined"] = {str(leads): number for leads, number in elsewhere.items()}
+        click.echo(json.dumps(facts))
+        return
+    click.echo(f"batch {batch.id}: {rows:,} rows {words}")
+    for leads, number in (elsewhere or {}).items():
+        click.echo(f"{number:,} rows are held by batch {leads}: `onboard resolve {leads} --{action}`")

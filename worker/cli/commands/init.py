@@ -1,0 +1,115 @@
+"""`onboard init` and `onboard keys`: a configuration to start from, and keys to encrypt with."""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from worker.cli.exits import CannotStart
+from worker.foundation.keyring import new_key
+from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter, starter
+
+CONFIG = "onboarding.toml"
+KEY = "onboarding.key"
+SECRETS = "secrets"
+PRIVATE = 0o600
+PORT = click.IntRange(1, 65_535)
+
+
+@click.command()
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path), default=".")
+@click.option(
+    "--sandbox", is_flag=True, help="Point it at `onboard sandbox` on this machine: nothing is sent anywhere."
+)
+@click.option("--port", type=PORT, default=9200, show_default=True, help="The sandbox's providers (with --sandbox).")
+@click.option("--smtp-port", type=PORT, default=9225, show_default=True, help="The sandbox's mailbox (with --sandbox).")
+@click.option("--force", is_flag=True, help="Replace an onboarding.toml that is there. A key is never replaced.")
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+def init(directory: Path, sandbox: bool, port: int, smtp_port: int, force: bool, as_json: bool) -> None:
+    """Write an onboarding.toml to start from, and a key to encrypt with.
+
+    Into DIRECTORY, by default this one. Nothing that is there is overwritten without --force; an existing
+    key never is, as everything it has encrypted would be lost.
+    """
+    config, key = directory / CONFIG, directory / KEY
+    if os.path.lexists(config) and not force:
+        raise CannotStart(f"{config} is there already; --force replaces it (and leaves {KEY} alone)")
+    written, kept = [str(config)], list[str]()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if sandbox:
+            written += _write_sandbox_secrets(directory / SECRETS)
+        (written if _write_new(key, new_key() + "\n") else kept).append(str(key))
+        # Last: a directory with a configuration in it has everything that the configuration names.
+        text = sandbox_starter(port=port, smtp_port=smtp_port) if sandbox else starter()
+        _replace(config, text, mode=0o644)
+    except OSError as error:
+        raise CannotStart(f"{error.filename or directory}: {error.strerror or 'cannot be written'}") from None
+    steps = _next_steps(directory, sandbox=sandbox, port=port, smtp_port=smtp_port)
+    if as_json:
+        click.echo(
+            json.dumps({"config": str(config), "key": str(key), "written": written, "kept": kept, "next": steps})
+        )
+        return
+    for path in written:
+        click.echo(f"wrote {path}")
+    for path in kept:
+        click.echo(f"kept {path}")
+    click.echo("\nNext:")
+    for step in steps:
+        click.echo(f"  {step}")
+
+
+@click.group()
+def keys() -> None:
+    """Keys that personal data and tokens are encrypted with."""
+
+
+@keys.command("new")
+def keys_new() -> None:
+    """Print a new key, alone, for `[encryption] keys` or the environment's ONBOARDING_KEY. Needs no configuration."""
+    click.echo(new_key())
+
+
+def _write_new(path: Path, text: str) -> bool:
+    """Write a file that only its owner can read; False, and nothing done, where there is one."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    return True
+
+
+def _replace(path: Path, text: str, *, mode: int) -> None:
+    """Write the file whole or not at all: a reader never sees half of it."""
+    part = path.with_name(f".{path.name}.part")
+    with suppress(FileNotFoundError):
+        part.unlink()
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    part.replace(path)
+
+
+def _write_sandbox_secrets(directory: Path) -> list[str]:
+    directory.mkdir(mode=0o700, exist_ok=True)
+    for name, value in SANDBOX_SECRETS.items():
+        _replace(directory / name, value + "\n", mode=PRIVATE)
+    return [str(directory / name) for name in SANDBOX_SECRETS]
+
+
+def _next_steps(directory: Path, *, sandbox: bool, port: int, smtp_port: int) -> list[str]:
+    option = "" if directory == Path() else f" --config {directory / CONFIG}"
+    run = [f"onboard check LIST.csv{option}", f"onboard run LIST.csv{option}"]
+    if sandbox:
+        ports = "" if (port, smtp_port) == (9200, 9225) else f" --port {port} --smtp-port {smtp_port}"
+        return [f"onboard sandbox{ports}        (in another terminal; it ends with Ctrl-C)", *run]
+    return [
+        f"set IDENFY_KEY, IDENFY_SECRET and SMTP_URL, and fit {directory / CONFIG} to your accounts",
+        f"back up {directory / KEY}; keep it out of version control",
+        *run,
+    ]

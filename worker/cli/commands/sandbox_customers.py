@@ -1,0 +1,124 @@
+"""The options of `onboard sandbox` that say what its customers do, and where their webhooks go."""
+
+import functools
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from worker.cli.option_types import Read
+from worker.sandbox.behaviour import CUSTOMERS, MAILS, TEXTS, TroubleShare, shares, span, span_or_range
+from worker.sandbox.endpoints.opened import SESSIONS
+
+# A long help text is read by nobody: each behaviour is explained in docs/sandbox.md.
+KNOWN = ", ".join(CUSTOMERS)
+
+
+def address(text: str) -> tuple[str, str]:
+    """Read `http://…` or `idenfy-kyc=http://…`. Raises ValueError that says what is expected."""
+    match = re.fullmatch(rf"(?:({'|'.join(SESSIONS)})=)?(https?://[^\s/?#]+(?:/[^\s?#]*)?)", text.strip(), re.ASCII)
+    if not match:
+        raise ValueError('expected an address such as "idenfy-kyc=http://127.0.0.1:8080/webhooks/kyc"')
+    return match[1] or "", match[2].rstrip("/")
+
+
+def plain_address(text: str) -> str:
+    """Read `http://…`. Raises ValueError that says what is expected."""
+    endpoint, url = address(text)
+    if endpoint:
+        raise ValueError("expected an address without an endpoint")
+    return url
+
+
+def _pem(context: click.Context, param: click.Parameter, path: Path | None) -> str | None:
+    return None if path is None else path.read_text("utf-8", "replace")
+
+
+def _as_dict(context: click.Context, param: click.Parameter, pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    return dict(pairs)
+
+
+def _shares(known: Any) -> Read:
+    return Read("shares", functools.partial(shares, known=list(known)))
+
+
+# Named as the fields of SandboxOptions that they set; None leaves those as they are.
+OPTIONS = (
+    click.option(
+        "--customers",
+        type=_shares(CUSTOMERS),
+        metavar="DOES:SHARE,…",
+        help=f"What customers do: {KNOWN}; the rest: never.",
+    ),
+    click.option(
+        "--customers-after",
+        type=Read("times", span_or_range),
+        metavar="TIME[..TIME]",
+        help="How long after its session was opened a customer comes.  [default: 10s..2m]",
+    ),
+    click.option(
+        "--review-after",
+        type=Read("time", span),
+        metavar="TIME",
+        help="How long a session is looked at by somebody.  [default: 5m]",
+    ),
+    click.option(
+        "--time-scale",
+        type=click.FloatRange(0, min_open=True),
+        metavar="N",
+        help="The customers' time runs so many times faster: with 86400 a day takes a second.  [default: 1]",
+    ),
+    click.option(
+        "--webhooks",
+        multiple=True,
+        callback=_as_dict,
+        type=Read("address", address, secret=True),
+        metavar="[ENDPOINT=]URL",
+        help="Where webhooks go: the account's address, FrankieOne's with its secret. Without an endpoint, "
+        "its name is appended. Repeatable.",
+    ),
+    click.option(
+        "--webhook-trouble",
+        "webhook_troubles",
+        multiple=True,
+        type=Read("trouble", TroubleShare.parse),
+        metavar="KIND:SHARE",
+        help="A share of the sessions has webhooks that are late:0.1,by=1h, twice:0.05, swapped:0.05 or forged:0.01. "
+        "Repeatable.",
+    ),
+    click.option("--webhook-key", metavar="KEY", help="Signs iDenfy's.  [default: sandbox-webhook-key]"),
+    click.option(
+        "--webhook-jwt-key",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        callback=_pem,
+        help="An RSA private key (PEM): FrankieOne's carry a token signed with it.",
+    ),
+    click.option(
+        "--texts",
+        type=_shares(TEXTS),
+        metavar="BECOMES:SHARE,…",
+        help=f"What becomes of texts that ask to be told of: {', '.join(TEXTS)}; the rest: delivered.",
+    ),
+    click.option(
+        "--mails",
+        type=_shares(MAILS),
+        metavar="BECOMES:SHARE,…",
+        help=f"What is told of mails: {', '.join(MAILS)}; of the rest nothing.",
+    ),
+    click.option(
+        "--mail-webhook",
+        type=Read("address", plain_address, secret=True),
+        metavar="URL",
+        help="Where it is told of mails.",
+    ),
+    click.option("--mail-webhook-key", metavar="KEY", help="Signs what is told of mails.  [default: sandbox-mail-key]"),
+)
+
+
+def customer_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """All of them, in their order."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command

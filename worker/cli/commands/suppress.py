@@ -1,0 +1,265 @@
+"""`onboard suppress`: addresses that must not be written to."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from worker.cli.commands.decide import YES, confirm
+from worker.cli.exits import NEEDS_A_PERSON, CannotStart
+from worker.cli.invocation import Invocation, operator
+from worker.domain.contact.suppression import Reason
+from worker.domain.intake import contacts
+from worker.domain.intake.lines import Refusal
+from worker.domain.model.countries import alpha2
+from worker.engine.container import Parts
+from worker.foundation.timestamps import written
+from worker.store.messages import suppressions
+
+LOT = 500
+ASKED_FOR = (Reason.STOP, Reason.COMPLAINT)  # what only the customer may take back
+HELP = """Keep ADDRESSES (emails, phone numbers) from being written to, by any list, event or reminder.
+
+\b
+  onboard suppress vita@example.com +37060000000
+  onboard suppress 060000000 --country LT --reason complaint
+  onboard suppress --file unsubscribed.txt        one address a line; - reads standard input
+  onboard suppress --check vita@example.com       is it, why, since when?
+  onboard suppress --remove vita@example.com      it may be written to again
+  onboard suppress --list                         how many there are
+
+It holds at once: an address is looked at before a session is asked for, and when its message is about to leave. Rows
+that failed for it go on with `onboard retry BATCH` once the address may be written to again. Messages that bounce for
+good, complaints and answers of STOP do the same by themselves. Only a keyed hash of an address is kept, so that the
+list can be asked, but read by nobody; it stays when a customer is erased. Emails count without regard to case. A
+suppressed email says nothing of the same customer's phone. Each use is noted in the audit log, without the address.
+With --file an address is not kept in your shell's history either.
+"""
+
+
+@dataclass(frozen=True, repr=False)
+class _Given:
+    """One address that was given; `place` is its line, or its place on the command line. Personal: no repr."""
+
+    place: int
+    channel: str
+    address: str
+
+
+@dataclass(frozen=True)
+class _Refused:
+    place: int
+    problem: str
+    hint: str
+
+
+@click.command(help=HELP)
+@click.argument("addresses", nargs=-1, metavar="[ADDRESS]...")
+@click.option(
+    "--file", "file", type=click.File(encoding="utf-8-sig"), help="Addresses, one a line; - is standard input."
+)
+@click.option("--country", default="", help="The country of phone numbers that are written without a +.")
+@click.option(
+    "--reason",
+    type=click.Choice([reason.value for reason in Reason]),
+    default=Reason.MANUAL.value,
+    show_default=True,
+    help="Why. Of several for one address the strongest is kept: bounce, manual, stop, complaint, in this order.",
+)
+@click.option("--remove", "what", flag_value="remove", help="Let them be written to again.")
+@click.option("--check", "what", flag_value="check", help="Say of each whether it is suppressed; changes nothing.")
+@click.option("--list", "what", flag_value="list", help="How many there are, by channel and reason.")
+@click.option(
+    "--forget-unknown",
+    "what",
+    flag_value="forget",
+    help="Remove those that a key of before hashed which is no longer configured: they can never be found again.",
+)
+@YES
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+@click.pass_obj
+def suppress(
+    invocation: Invocation,
+    addresses: tuple[str, ...],
+    file: Any,
+    country: str,
+    reason: str,
+    what: str | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    if what in ("list", "forget"):
+        if addresses or file:
+            raise click.UsageError("this takes no address: nobody can read which there are; --check asks for one")
+    elif bool(addresses) == (file is not None):
+        raise click.UsageError("give addresses, or a --file of them")
+    lines = file if file is not None else addresses
+    with invocation.parts(migrate=True) as parts:
+        if what == "list":
+            _show_counts(parts, as_json=as_json)
+            return
+        if what == "forget":
+            _forget(parts, yes=yes, as_json=as_json)
+            return
+        given, refused = _read(lines, country)
+        if refused and file is None:
+            problems = [f"address {one.place}: {one.problem}; {one.hint}" for one in refused]
+            raise CannotStart("\n".join([*problems, "nothing was done, for the others neither"]))
+        for one in refused:
+            click.echo(f"line {one.place}: {one.problem}; {one.hint}", err=True)
+        if what == "check":
+            _check(parts, given, refused, as_json=as_json)
+        elif what == "remove":
+            _remove(parts, given, refused, yes=yes, as_json=as_json)
+        else:
+            _add(parts, given, refused, Reason(reason), as_json=as_json)
+    if refused:
+        raise SystemExit(NEEDS_A_PERSON)
+
+
+def _read(lines: Any, country: str) -> tuple[list[_Given], list[_Refused]]:
+    """The addresses, and what is none. Raises CannotStart for a country that is none, or a file that is no text."""
+    code = alpha2(country) if country else ""
+    if code is None:
+        raise CannotStart("--country: expected a country's code, such as LT")
+    given: list[_Given] = []
+    refused: list[_Refused] = []
+    try:
+        for place, line in enumerate(lines, start=1):
+            text = line.strip()
+            if not text or text.startswith("#"):
+                continue
+            channel = "email" if "@" in text else "sms"
+            found = contacts.email(text) if channel == "email" else contacts.phone(text, code)
+            if isinstance(found, Refusal):
+                refused.append(
+                    _Refused(place, found.problem, found.hint.replace("or fill in country", "or give --country"))
+                )
+            else:
+                given.append(_Given(place, channel, found))
+    except UnicodeDecodeError:
+        raise CannotStart("--file: expected text in UTF-8, one address a line") from None
+    return given, refused
+
+
+def _lots(given: list[_Given]) -> Iterator[list[_Given]]:
+    for start in range(0, len(given), LOT):
+        yield given[start : start + LOT]
+
+
+def _add(parts: Parts, given: list[_Given], refused: list[_Refused], reason: Reason, *, as_json: bool) -> None:
+    new = 0
+    for lot in _lots(given):
+        with parts.database.write() as connection:
+            before = suppressions.suppressed(connection, parts.keyring, [(one.channel, one.address) for one in lot])
+            for one in {(one.channel, one.address): one for one in lot}.values():
+                suppressions.suppress(
+                    connection, parts.keyring, one.channel, one.address, reason, operator(), now=parts.clock()
+                )
+                new += (one.channel, one.address) not in before
+    _audit(parts, "suppress", f"{_addresses(len(given))} ({reason.value})")
+    known = len({(one.channel, one.address) for one in given}) - new
+    if as_json:
+        _say_json("suppress", refused, added=new, known=known)
+        return
+    also = f"; {known:,} {'was' if known == 1 else 'were'} suppressed already" if known else ""
+    click.echo(f"{_addresses(new)} will not be written to any more{also}")
+
+
+def _remove(parts: Parts, given: list[_Given], refused: list[_Refused], *, yes: bool, as_json: bool) -> None:
+    kept = [(one, found) for one in given if (found := _kept(parts, one)) is not None]
+    asked = sum(found.reason in ASKED_FOR for _, found in kept)
+    if asked and not yes:
+        confirm(f"{_addresses(asked)} asked not to be written to, or complained; let them be written to again?")
+    removed = 0
+    for lot in _lots([one for one, _ in kept]):
+        with parts.database.write() as connection:
+            released = [suppressions.release(connection, parts.keyring, one.channel, one.address) for one in lot]
+        removed += sum(reason is not None for reason in released)
+    _audit(parts, "suppress --remove", _addresses(removed))
+    if as_json:
+        _say_json("remove", refused, removed=removed)
+        return
+    unknown = len(given) - removed
+    also = f"; {unknown:,} {'was' if unknown == 1 else 'were'} not suppressed" if unknown else ""
+    click.echo(f"{_addresses(removed)} may be written to again{also}")
+
+
+def _check(parts: Parts, given: list[_Given], refused: list[_Refused], *, as_json: bool) -> None:
+    found = [(one, _kept(parts, one)) for one in given]
+    _audit(parts, "suppress --check", _addresses(len(given)))
+    if as_json:
+        facts = [
+            {
+                "place": one.place,
+                "channel": one.channel,
+                "suppressed": kept is not None,
+                "reason": kept.reason.value if kept else None,
+                "since": written(kept.since) if kept else None,
+                "source": kept.source if kept else None,
+                "manual_by": kept.manual_by if kept else None,
+            }
+            for one, kept in found
+        ]
+        _say_json("check", refused, addresses=facts)
+        return
+    for one, kept in found:
+        words = f"suppressed since {written(kept.since)}: {kept.reason.value}, by {kept.source}" if kept else ""
+        also = f"; besides manual, by {kept.manual_by}" if kept and kept.manual_by else ""
+        click.echo(f"{one.place}: {one.channel}, {words or 'not suppressed'}{also}")
+
+
+def _show_counts(parts: Parts, *, as_json: bool) -> None:
+    with parts.database.read() as connection:
+        found = suppressions.counts(connection)
+        older = suppressions.by_older_keys(connection, parts.keyring)
+        gone = suppressions.keys_gone(connection, parts.keyring)
+    if as_json:
+        facts = [{"channel": channel, "reason": reason.value, "addresses": number} for channel, reason, number in found]
+        click.echo(json.dumps({"suppressed": facts, "by_older_keys": older, "by_keys_that_are_gone": gone}))
+        return
+    for channel, reason, number in found:
+        click.echo(f"{channel}: {_addresses(number)}, {reason.value}")
+    if not found:
+        click.echo("no address is suppressed")
+    if older:
+        click.echo(f"{_addresses(older)} known by older keys of [encryption] keys: taking those out forgets them")
+    if gone:
+        click.echo(
+            f"{_addresses(gone)} known by a key that is not in [encryption] keys: they are written to\n"
+            "unless it is put back; `onboard suppress --forget-unknown` gives them up"
+        )
+
+
+def _forget(parts: Parts, *, yes: bool, as_json: bool) -> None:
+    with parts.database.read() as connection:
+        gone = suppressions.keys_gone(connection, parts.keyring)
+    if gone and not yes:
+        confirm(f"forget {_addresses(gone)} that must not be written to? With their key put back they would be known")
+    with parts.database.write() as connection:
+        forgotten = suppressions.forget_gone(connection, parts.keyring)
+    _audit(parts, "suppress --forget-unknown", _addresses(forgotten))
+    if as_json:
+        _say_json("forget", [], forgotten=forgotten)
+        return
+    click.echo(f"{_addresses(forgotten)} known by no key of [encryption] keys forgotten")
+
+
+def _kept(parts: Parts, one: _Given) -> suppressions.Kept | None:
+    with parts.database.read() as connection:
+        return suppressions.kept_of(connection, parts.keyring, one.channel, one.address)
+
+
+def _audit(parts: Parts, action: str, subject: str) -> None:
+    parts.facts.audit(actor=operator(), action=action, subject=subject, now=parts.clock())
+
+
+def _say_json(action: str, refused: list[_Refused], **facts: Any) -> None:
+    problems = [{"place": one.place, "problem": one.problem, "hint": one.hint} for one in refused]
+    click.echo(json.dumps({"action": action, **facts, "refused": problems}))
+
+
+def _addresses(number: int) -> str:
+    return f"{number:,} address{'' if number == 1 else 'es'}"

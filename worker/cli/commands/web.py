@@ -1,0 +1,100 @@
+"""`onboard web`: webhooks and events over HTTP."""
+
+import asyncio
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import click
+import sqlalchemy as sa
+from alembic.util import CommandError
+
+from worker.cli.exits import CannotStart
+from worker.cli.invocation import Invocation, start_logging
+from worker.cli.opening import does_not_answer
+from worker.engine.container import Parts
+from worker.inbound.web import app, no_bell
+from worker.inbound.web.batching import Ring
+from worker.inbound.web.server import serve
+from worker.inbound.web.webhook_sources import Closed, account_sources
+from worker.runtime.celery_settings import why_not_with_workers
+from worker.settings import Settings, SettingsError
+from worker.settings.addresses import bind_address, is_loopback
+from worker.settings.rules import NOBODY_KNOWN, knows_anybody
+from worker.store.base import schema
+
+
+@click.command()
+@click.option("--bind", metavar="HOST:PORT", help="Where to listen.  [default: bind of [web], 127.0.0.1:8080]")
+@click.pass_obj
+def web(invocation: Invocation, bind: str | None) -> None:
+    """Take webhooks and events over HTTP, until ended.
+
+    \b
+    POST /webhooks/ACCOUNT                   what a provider tells of its sessions (docs/webhooks.md)
+    POST /webhooks/ACCOUNT/SECRET/REQUESTID  as FrankieOne tells it
+    POST /callbacks/sms, /callbacks/email    what senders tell of messages
+    POST /events, GET /events/ID             sign-up events (docs/http.md)
+    GET /healthz, GET /readyz
+
+    On PostgreSQL beside any number of workers; as many as it takes. On SQLite beside one `onboard run`, which finds
+    within a second what came in. Waits for a database that is away, and for `onboard db upgrade`.
+
+    SIGTERM ends it: what is under way is answered.
+    """
+    settings = invocation.settings()
+    host, port = address(settings, bind)
+
+    def started(port: int) -> None:
+        click.echo(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}", err=True)
+
+    if invocation.log_level == "warning":
+        invocation.log_level = "info"
+        start_logging(invocation)
+    try:
+        parts = Parts(settings)
+    except (SettingsError, ValueError) as error:
+        raise CannotStart(str(error)) from None
+    try:
+        if parts.database.is_sqlite:
+            with suppress(CommandError):  # a revision that this release does not know: /readyz says so
+                schema.upgrade(parts.database)
+        if not settings.web.event_keys:
+            click.echo("warning: web.event_keys: none, so that nobody can post events", err=True)
+        for source in account_sources(parts).values():
+            if isinstance(source, Closed):
+                click.echo(f"warning: {source.why}; until then its webhooks are refused", err=True)
+        asyncio.run(serve(app(parts, ring=_ring(settings)), host=host, port=port, started=started))
+    except sa.exc.DatabaseError as error:
+        # Of a SQLite file, which is upgraded before anybody is listened to; the other databases are waited for.
+        raise CannotStart(does_not_answer(error)) from None
+    except OSError as error:
+        raise CannotStart(f"{host}:{port} cannot be listened on: {error.strerror or error}") from None
+    finally:
+        parts.close()
+
+
+def address(settings: Settings, bind: str | None) -> tuple[str, int]:
+    """Where to listen; what is typed is held to the same rule as what is configured."""
+    if bind is None:
+        return settings.web.host, settings.web.port
+    try:
+        host, port = bind_address(bind)
+    except ValueError as error:
+        raise click.UsageError(f"--bind: {error}") from None
+    known = knows_anybody(settings.web, settings.accounts.values(), settings.links, settings.email, settings.sms)
+    if not is_loopback(host) and not known:
+        raise CannotStart(f"--bind: {NOBODY_KNOWN}")
+    return host, port
+
+
+def _ring(settings: Settings) -> Ring:
+    """How workers are rung for; where there are none, whoever works the same database looks for what is due."""
+    if why_not_with_workers(settings):
+        return no_bell
+    os.environ["ONBOARDING_CONFIG"] = str(Path(settings.path).resolve())
+    from worker.runtime.wakeups import (
+        ring_soon,  # imported here: it brings Celery, and reads the configuration just named
+    )
+
+    return ring_soon

@@ -1,0 +1,94 @@
+"""`onboard webhook`: what providers and senders told us that somebody should look at."""
+
+import json
+import uuid
+from typing import Any
+
+import click
+
+from worker.cli.commands.decide import JSON
+from worker.cli.exits import CannotStart
+from worker.cli.invocation import Invocation
+from worker.foundation.timestamps import written, written_if_any
+from worker.store.webhooks.webhook_list import Listed
+from worker.store.webhooks.webhooks import LISTED, WebhookState
+
+MOST_LISTED = 10_000
+
+
+@click.group()
+def webhook() -> None:
+    """What providers and senders told us (`onboard web`) that is nobody's, or that somebody should look at."""
+
+
+@webhook.command("list")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in WebhookState]),
+    help="Only those in this state; repeatable.  [default: unknown, alert, broken]",
+)
+@click.option("--limit", type=click.IntRange(1, MOST_LISTED), default=100, show_default=True, help="At most so many.")
+@JSON
+@click.pass_obj
+def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, as_json: bool) -> None:
+    """The newest first: why it is here, and whom it is about. They go after 30 days.
+
+    That is our customer_id where it is about a session of ours (`onboard customer show ID`), else what it names,
+    shortened.
+    """
+    wanted = [WebhookState(state) for state in states] or list(LISTED)
+    with invocation.parts(migrate=True) as parts:
+        counts = parts.webhook_list.count()
+        found = [_facts(one) for one in parts.webhook_list.newest(wanted, most=limit)]
+    if as_json:
+        totals = {state.value: count for state, count in counts.items()}
+        click.echo(json.dumps({"counts": totals, "webhooks": found}))
+        return
+    if not found:
+        click.echo("there is none")
+        return
+    for one in found:
+        click.echo(f"{one['id']}  {one['received_at']}  {one['source']}  {one['event']}")
+        click.echo(f"    {one['state']}{': ' if one['detail'] else ''}{one['detail']}")
+        if about := ", ".join([*([f"customer {one['customer']}"] if one["customer"] else []), *one["ids"]]):
+            click.echo(f"    about {about}")
+
+
+@webhook.command("retry")
+@click.argument("id_", metavar="[ID]", required=False)
+@JSON
+@click.pass_obj
+def retry_webhooks(invocation: Invocation, id_: str | None, as_json: bool) -> None:
+    """Have those that are unknown or broken worked off again: the one with this ID, or all of them.
+
+    For when the list that they are about has been imported, a key put back, or the release put right. It changes
+    nothing where something newer is known. With its ID also a verdict that may be a copy of an old one (`alert`): once
+    you have seen at the provider that it is right.
+    """
+    try:
+        chosen = uuid.UUID(id_) if id_ is not None else None
+    except ValueError:
+        raise CannotStart(f"{id_[:40]!r} is no id of `onboard webhook list`" if id_ else "no id") from None
+    with invocation.parts(migrate=True) as parts:
+        rows = parts.webhook_list.again(id_=chosen, now=parts.clock())
+    if chosen is not None and not rows:
+        raise CannotStart(f"there is nothing to apply with the id {chosen}, or what it said is no more kept")
+    words = "1 webhook is" if rows == 1 else f"{rows:,} webhooks are"
+    click.echo(json.dumps({"webhooks": rows}) if as_json else f"{words} worked off again")
+
+
+def _facts(one: Listed) -> dict[str, Any]:
+    return {
+        "id": str(one.id),
+        "source": one.source,
+        "event": one.event,
+        "state": one.state.value,
+        "received_at": written(one.received_at),
+        "due_at": written_if_any(one.due_at),
+        "attempts": one.attempts,
+        "customer": one.customer,
+        "ids": list(one.ids),
+        "detail": one.detail,
+    }

@@ -1,0 +1,217 @@
+"""An event out of the bytes and headers that it came in: CloudEvents 1.0 as JSON, or plain JSON. Pure.
+
+What carries them (a bus, HTTP) strips its own prefix from the attributes' names first. Whether the data makes sense is
+not looked at here.
+"""
+
+import binascii
+import codecs
+import hashlib
+import re
+from base64 import b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from worker.domain.events.incoming import Event, EventKind
+from worker.foundation.strict_json import MOST_LEVELS, Flaw, has_unstorable_text, read_object
+
+LARGEST = 256 * 1024  # bytes of one event with its envelope
+LONGEST = 200  # characters of a source and an id, as wide as the inbox's columns
+PLAIN_SOURCE = "plain"  # of plain JSON that names no source
+
+_KINDS = ", ".join(kind.value for kind in EventKind)
+_STRUCTURED = "application/cloudevents"
+# The spec's String: no control characters, none that Unicode will never assign, no halves of a surrogate pair.
+_FORBIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
+    + "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+    + "]"
+)
+_RFC3339 = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}):([0-9]{2})(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+_LEAP = "60"  # of a minute that has 61 seconds: counted as its last but one
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Why a message is no event. `reason` is for people, and names no value of it."""
+
+    reason: str
+
+
+class _Refusal(Exception):
+    """Why reading cannot go on; `args[0]` is the reason, in our own words. It never leaves this module."""
+
+
+def read(
+    body: bytes, *, content_type: str, attributes: Mapping[str, str], plain: EventKind | None = None
+) -> Event | Unreadable:
+    """The event that a message holds. Never raises, whatever it holds.
+
+    `attributes` are those that travelled beside the body, in small letters and without the transport's prefix
+    (`ce-`, `cloudEvents:`): with `specversion` among them the body is the data, and `type` alone says what plain JSON
+    is. `plain` is what plain JSON is that does not say it.
+    """
+    try:
+        return _event(body, content_type, attributes, plain)
+    except _Refusal as refusal:
+        return Unreadable(refusal.args[0])
+
+
+def is_json(content_type: str) -> bool:
+    """Whether what is of this type can be an event; no type at all can."""
+    media = _media(content_type)
+    return media in ("", "application/json", "text/json") or (
+        media.startswith("application/") and media.endswith("+json") and media != f"{_STRUCTURED}-batch+json"
+    )
+
+
+def _event(body: bytes, content_type: str, attributes: Mapping[str, str], plain: EventKind | None) -> Event:
+    if len(body) > LARGEST:
+        raise _Refusal(f"the event has more than {LARGEST:,} bytes")
+    if not is_json(content_type):
+        raise _Refusal("the content type is not JSON: one event as application/cloudevents+json or application/json")
+    if _media(content_type).startswith(_STRUCTURED):
+        return _structured(_object(body, "the body"))
+    if attributes.keys() & {"specversion", "id", "source"}:
+        if not is_json(_text(attributes, "datacontenttype") or ""):
+            raise _Refusal("datacontenttype is not JSON")
+        return _cloud_event(attributes, _object(body, "the body"))
+    found = _object(body, "the body")
+    if "specversion" in found:
+        return _structured(found)
+    return _plain(body, found, attributes, plain)
+
+
+def _structured(found: dict[str, Any]) -> Event:
+    if found.get("data") is not None and found.get("data_base64") is not None:
+        raise _Refusal("it has both data and data_base64")
+    if not is_json(_text(found, "datacontenttype") or ""):
+        raise _Refusal("datacontenttype is not JSON")
+    encoded = found.get("data_base64")
+    data = found.get("data") if encoded is None else _object(_decoded(encoded), "data_base64")
+    return _cloud_event(found, data)
+
+
+def _cloud_event(attributes: Mapping[str, Any], data: Any) -> Event:
+    if _required(attributes, "specversion") != "1.0":
+        raise _Refusal("specversion is not 1.0")
+    return Event(
+        source=_name(_required(attributes, "source"), "source"),
+        id=_name(_required(attributes, "id"), "id"),
+        kind=_kind(_required(attributes, "type")),
+        data=_data(data),
+        occurred_at=_time(_text(attributes, "time")),
+    )
+
+
+def _plain(body: bytes, found: dict[str, Any], attributes: Mapping[str, str], plain: EventKind | None) -> Event:
+    # No list has a column named data: an object that has one is an envelope, any other is the data itself.
+    envelope = found if "data" in found else {}
+    given = {kind for kind in (_text(envelope, "type"), _text(attributes, "type")) if kind is not None}
+    if len(given) > 1:
+        raise _Refusal("type is one thing beside the data and another in the message's headers")
+    kind = _kind(given.pop()) if given else plain
+    if kind is None:
+        raise _Refusal("it names no type: neither beside data, nor in the message's headers, nor is it a CloudEvent")
+    source, name = _text(envelope, "source"), _text(envelope, "id")
+    if name is None:
+        # With the kind in it: the same data cancels a customer and erases one.
+        name = hashlib.sha256(kind.value.encode() + b"\0" + body).hexdigest()
+    return Event(
+        source=PLAIN_SOURCE if source is None else _name(source, "source"),
+        id=_name(name, "id"),
+        kind=kind,
+        data=_data(found["data"] if envelope else found),
+        occurred_at=_time(_text(envelope, "time")),
+    )
+
+
+def _object(raw: bytes, what: str) -> dict[str, Any]:
+    found = read_object(raw.removeprefix(codecs.BOM_UTF8))
+    if isinstance(found, dict):
+        if has_unstorable_text(found):
+            raise _Refusal(f"{what} has a NUL character or half of a surrogate pair in a text")
+        return found
+    match found.flaw:
+        case Flaw.NOT_UTF8:
+            raise _Refusal(f"{what} is not UTF-8")
+        case Flaw.NOT_JSON:
+            at = f" at character {found.at:,}" if found.at is not None else ""
+            raise _Refusal(f"{what} is not JSON{at}")
+        case Flaw.KEY_TWICE:
+            raise _Refusal(f"{what} has the same key twice in one object")
+        case Flaw.TOO_DEEP:
+            raise _Refusal(f"{what} has objects or lists more than {MOST_LEVELS} deep")
+        case Flaw.NO_OBJECT:
+            raise _Refusal(f"{what} is not a JSON object")
+
+
+def _decoded(encoded: Any) -> bytes:
+    try:
+        # By way of ASCII, since b64decode says so of other characters with a ValueError of its own.
+        return b64decode(encoded.encode("ascii"), validate=True)
+    except (AttributeError, UnicodeEncodeError, binascii.Error):
+        raise _Refusal("data_base64 is not base64") from None
+
+
+def _data(data: Any) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise _Refusal("data is missing" if data is None else "data is not an object")
+    return data
+
+
+def _required(attributes: Mapping[str, Any], name: str) -> str:
+    value = _text(attributes, name)
+    if value is None:
+        raise _Refusal(f"{name} is missing")
+    return value
+
+
+def _text(attributes: Mapping[str, Any], name: str) -> str | None:
+    """The attribute, which is absent where it is null."""
+    value = attributes.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise _Refusal(f"{name} is not a text")
+    if not value.strip():
+        raise _Refusal(f"{name} is empty")
+    if _FORBIDDEN.search(value):
+        raise _Refusal(f"{name} has characters that CloudEvents forbids")
+    return value
+
+
+def _name(value: str, name: str) -> str:
+    if len(value) > LONGEST:
+        raise _Refusal(f"{name} has more than {LONGEST} characters")
+    return value
+
+
+def _kind(value: str) -> EventKind:
+    try:
+        return EventKind(value)
+    except ValueError:
+        raise _Refusal(f"type is none of {_KINDS}") from None
+
+
+def _time(value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    parts = _RFC3339.fullmatch(value)
+    if parts is None:
+        raise _Refusal("time is not as in RFC 3339, with its offset: 2026-11-20T12:00:00Z")
+    day, minute, second, fraction, offset = parts.groups("")
+    second = "59" if second == _LEAP else second
+    try:
+        # What is finer than a microsecond is cut off by it.
+        return datetime.fromisoformat(f"{day}T{minute}:{second}{fraction}{offset.upper()}").astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise _Refusal("time is no time that there is") from None
+
+
+def _media(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()

@@ -1,0 +1,148 @@
+"""docs/events/*.schema.json: a JSON Schema of each kind of event, of ours and of others'.
+
+`python -m worker.event_schemas` writes them; a test holds them in step. Of others' events they describe the plain form,
+with our names for the columns: whoever keeps to it is understood. What a column may hold is docs/list-format.md's, and
+is checked when the event is taken.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from worker.domain.events.incoming import EventKind
+from worker.domain.events.published import FIELDS, SAYS, SEQUENCE_DIGITS, SOURCE, Happened
+from worker.domain.intake.rules import COLUMNS, LONGEST_ADDRESS, LONGEST_NAME, LONGEST_TAG, MOST_TAGS, PROVIDERS
+from worker.domain.model.customers import Channel, CustomerKind
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+Schema = dict[str, Any]
+_ID: Schema = {"type": "string", "minLength": 1, "maxLength": 200}
+_CUSTOMER: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 100,
+    "description": "Your own id of the customer: printable ASCII, and no address or number of theirs.",
+}
+_PURPOSE: Schema = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", "default": "onboarding"}
+
+
+def _text(longest: int, **more: Any) -> Schema:
+    return {"type": "string", "maxLength": longest, **more}
+
+
+_COLUMNS: dict[str, Schema] = {
+    "customer_id": _CUSTOMER,
+    "kind": {"enum": [kind.value for kind in CustomerKind], "default": "individual"},
+    "purpose": _PURPOSE,
+    "email": _text(254),
+    "phone": _text(40, description="E.164, or national with `country`."),
+    "first_name": _text(LONGEST_NAME),
+    "last_name": _text(LONGEST_NAME),
+    "company_name": _text(LONGEST_NAME),
+    "date_of_birth": {"type": "string", "format": "date"},
+    "sex": _text(20),
+    "nationality": {"type": "string", "pattern": "^[A-Za-z]{2,3}$"},
+    "address": _text(LONGEST_ADDRESS),
+    "consent": {"type": "boolean", "description": "Sent to the provider only where it is given."},
+    "country": {"type": "string", "pattern": "^[A-Za-z]{2,3}$", "description": "ISO 3166, two or three letters."},
+    "locale": _text(35),
+    "timezone": _text(64),
+    "channel": {"enum": [channel.value for channel in Channel]},
+    "account": _text(64, description="Forces a route."),
+    "entity_id": _text(100),
+    "external_ref": _text(40),
+    "tags": {"type": "array", "items": _text(LONGEST_TAG), "maxItems": MOST_TAGS},
+    "template": _text(64),
+}
+assert set(_COLUMNS) == set(COLUMNS)  # noqa: S101 -- a column without a schema must not start
+# As `idenfy-kyc.documents`, or as an object of the provider's.
+_PARAMETERS: dict[str, Schema] = {
+    f"^({'|'.join(PROVIDERS)})$": {"type": "object"},
+    rf"^({'|'.join(PROVIDERS)})\.": {},
+}
+_INVITE_AFTER: Schema = {
+    "type": "string",
+    "pattern": r"^\d+ ?[a-z]+$",
+    "description": 'The customer is in your app right now: invited after this long, such as "30 minutes", if they have'
+    " not finished by then.",
+}
+
+
+def _data(columns: Mapping[str, Schema], required: list[str], **more: Any) -> Schema:
+    return {"type": "object", "properties": dict(columns), "required": required, "additionalProperties": False, **more}
+
+
+_TAKEN: dict[EventKind, tuple[str, Schema]] = {
+    EventKind.REQUESTED: (
+        "Onboard this customer: one row of a list.",
+        _data(_COLUMNS | {"invite_after": _INVITE_AFTER}, ["customer_id"], patternProperties=_PARAMETERS),
+    ),
+    EventKind.CANCELLED: (
+        "End the customer's open job; what has not left is not sent.",
+        _data({"customer_id": _CUSTOMER, "purpose": _PURPOSE}, ["customer_id"]),
+    ),
+    EventKind.UPDATED: (
+        "These columns of the customer are new.",
+        _data(_COLUMNS, ["customer_id"], minProperties=2, patternProperties=_PARAMETERS),
+    ),
+    EventKind.ERASED: (
+        "End the customer's open jobs and erase everything personal.",
+        _data({"customer_id": _CUSTOMER}, ["customer_id"]),
+    ),
+}
+
+
+def taken(kind: EventKind) -> Schema:
+    """The schema of an event of others', as a structured CloudEvent."""
+    says, data = _TAKEN[kind]
+    envelope: dict[str, Schema] = {
+        "specversion": {"const": "1.0"},
+        "id": _ID | {"description": "With `source` it makes the event unique: it is taken once."},
+        "source": _ID | {"format": "uri-reference"},
+        "type": {"const": kind.value},
+        "time": {"type": "string", "format": "date-time", "description": "When it happened, by your clock."},
+        "datacontenttype": {"const": "application/json"},
+        "data": data,
+    }
+    # Extensions are the producer's own.
+    return _schema(kind.value, says, envelope, ["specversion", "id", "source", "type", "data"])
+
+
+def told(kind: Happened) -> Schema:
+    """The schema of an event of ours."""
+    envelope: dict[str, Schema] = {
+        "specversion": {"const": "1.0"},
+        "id": {"type": "string", "format": "uuid", "description": "The same however often it is sent."},
+        "source": {"const": SOURCE},
+        "type": {"const": kind.value},
+        "subject": _text(100, minLength=1, description="The customer_id."),
+        "time": {"type": "string", "format": "date-time", "description": "When it happened."},
+        "sequence": {
+            "type": "string",
+            "pattern": f"^[0-9]{{{SEQUENCE_DIGITS}}}$",
+            "description": "Grows with each event of one customer, compared as text.",
+        },
+        "datacontenttype": {"const": "application/json"},
+        "data": _data(FIELDS[kind], list(FIELDS[kind])),
+    }
+    return _schema(kind.value, SAYS[kind], envelope, list(envelope), additionalProperties=False)
+
+
+def _schema(kind: str, says: str, envelope: Mapping[str, Schema], required: list[str], **more: Any) -> Schema:
+    head = {"$schema": DIALECT, "title": kind, "description": says, "type": "object"}
+    return {**head, "properties": dict(envelope), "required": required, **more}
+
+
+def files() -> dict[str, str]:
+    """Each file's name and text."""
+    schemas = {kind.value: taken(kind) for kind in EventKind} | {kind.value: told(kind) for kind in Happened}
+    return {f"{kind}.schema.json": json.dumps(schema, indent=2) + "\n" for kind, schema in schemas.items()}
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/events")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files().items():
+        (folder / name).write_text(content, encoding="utf-8")

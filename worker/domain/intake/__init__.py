@@ -1,0 +1,38 @@
+"""From a customer list to customers: every line is accepted, rejected with its reasons, or a duplicate.
+
+    opening ┬ csv_list:   encoding → csv_records → columns ┬ accept → duplicates
+            └ jsonl_list: json_lines → objects  → columns ┘ └ rules, contacts, identity, parameters
+
+Another format is another source of raw lines beside these two; how a line is judged stays here.
+docs/list-format.md tells users the same.
+"""
+
+from worker.domain.intake.accept import accept
+from worker.domain.intake.digest import content_digest
+from worker.domain.intake.lines import Accepted, Duplicate, Line, ListRefused, RawLine, Rejected
+from worker.domain.intake.listing import CustomerList, judge_line, open_list
+from worker.domain.intake.objects import Objects
+from worker.domain.intake.opening import Content
+from worker.domain.intake.options import Form, ListOptions
+from worker.domain.intake.parameters import parse_cell
+from worker.domain.intake.problems import problems_csv
+
+__all__ = [
+    "Accepted",
+    "Content",
+    "CustomerList",
+    "Duplicate",
+    "Form",
+    "Line",
+    "ListOptions",
+    "ListRefused",
+    "Objects",
+    "RawLine",
+    "Rejected",
+    "accept",
+    "content_digest",
+    "judge_line",
+    "open_list",
+    "parse_cell",
+    "problems_csv",
+]

@@ -1,0 +1,167 @@
+"""The judge: a line's cells become a customer, or everything that is wrong with them. Pure."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+
+from worker.domain.intake import contacts, rules
+from worker.domain.intake.columns import shown
+from worker.domain.intake.identity import customer_id
+from worker.domain.intake.lines import Accepted, Refusal, Rejected
+from worker.domain.intake.options import ListOptions
+from worker.domain.intake.parameters import put, storable
+from worker.domain.model.customers import Channel, Customer, CustomerKind, FieldProblem, Person
+
+_LONGEST_CELL = 20_000
+_NOT_STORABLE = Refusal("it holds a NUL character or half a character", "type it again without control characters")
+
+
+def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted | Rejected:
+    """Judge one line. `cells` are by our column names; text, or what JSON and workbooks have in its place."""
+    problems: list[FieldProblem] = []
+    values: dict[str, Any] = {}
+    later: dict[str, str] = {}
+    parameters: dict[str, dict[str, Any]] = {}
+    for column, cell in cells.items():
+        if cell is None or cell == "":
+            continue
+        rule = rules.RULES.get(column)
+        if rule is None and "." in column:
+            problem = _take_parameter(parameters, column, cell, options)
+            if problem:
+                problems.append(problem)
+            continue
+        text = cell.strip() if type(cell) is str else _as_text(cell)
+        if isinstance(text, Refusal):
+            problems.append(text.at(column))
+        elif not text:
+            continue
+        elif len(text) > _LONGEST_CELL:
+            problems.append(Refusal(f"{len(text):,} characters", "look for a quote that is not closed").at(column))
+        elif rule is not None:
+            value = rule(text)
+            if isinstance(value, Refusal):
+                problems.append(value.at(column))
+            else:
+                values[column] = value
+        elif column in rules.COLUMNS:
+            later[column] = text
+        else:
+            problems.append(FieldProblem(shown(column), "not a column that we know", "leave it out, or check its name"))
+    country = values.get("country", "")
+    # A national number is not called wrong for the sake of a country that is.
+    country_is_wrong = any(problem.column == "country" for problem in problems)
+    if "phone" in later and (later["phone"].startswith("+") or not country_is_wrong):
+        _keep(values, problems, "phone", contacts.phone(later["phone"], country))
+    if "date_of_birth" in later:
+        _keep(values, problems, "date_of_birth", rules.date_of_birth(later["date_of_birth"], options.today))
+    if not any(problem.column == "customer_id" for problem in problems):
+        own = later.get("customer_id", "")
+        kept = customer_id(own, hash_ids=options.hash_ids, phone=values.get("phone", ""), country=country)
+        _keep(values, problems, "customer_id", kept)
+    channel = _channel(values, problems)
+    if problems:
+        return Rejected(row, values.get("customer_id", ""), tuple(problems))
+    return Accepted(row, _customer(values, channel, parameters))
+
+
+def _keep(values: dict[str, Any], problems: list[FieldProblem], column: str, value: Any) -> None:
+    if isinstance(value, Refusal):
+        problems.append(value.at(column))
+    else:
+        values[column] = value
+
+
+def _as_text(cell: Any) -> str | Refusal:
+    """What the cell would be in a CSV file."""
+    match cell:
+        case str():
+            return cell.strip()
+        case bool():
+            return "true" if cell else "false"
+        case int():
+            return str(cell)
+        case float() if cell.is_integer():
+            return str(int(cell))  # workbooks keep every number as a float
+        case datetime():
+            return cell.date().isoformat()
+        case date():
+            return cell.isoformat()
+        case list() | tuple() if all(isinstance(part, str) for part in cell):
+            return ";".join(cell)
+        case float():
+            return Refusal("a number with a fraction", "give text")
+        case list() | tuple():
+            return Refusal("a list of more than text", "give text")
+        case _:
+            return Refusal("an object", "give text")
+
+
+def _take_parameter(
+    parameters: dict[str, dict[str, Any]], column: str, cell: Any, options: ListOptions
+) -> FieldProblem | None:
+    provider, _, name = column.partition(".")
+    if isinstance(cell, str):
+        cell = cell.strip()
+        if not cell:
+            return None  # not sent
+    if not storable(cell):
+        return _NOT_STORABLE.at(column)
+    value, problem = options.check_parameter(provider, name, cell)
+    if problem:
+        return FieldProblem(column, problem, f"see the parameters of {provider}")
+    if not storable(value):  # JSON in a cell
+        return _NOT_STORABLE.at(column)
+    put(parameters.setdefault(provider, {}), name, value)
+    return None
+
+
+def _channel(values: Mapping[str, Any], problems: list[FieldProblem]) -> Channel:
+    """How to invite. A contact that is there but wrong has its own problem, and is not called missing too."""
+    wrong = {problem.column for problem in problems}
+    channel: Channel | None = values.get("channel")
+    if channel is None:
+        if "email" in values:
+            return Channel.EMAIL
+        if "phone" in values:
+            return Channel.SMS
+        if not wrong & {"email", "phone", "channel"}:
+            hint = "fill in email or phone, or set channel to none"
+            problems.append(FieldProblem("channel", "neither an email nor a phone to write to", hint))
+        return Channel.NONE
+    if channel in (Channel.EMAIL, Channel.BOTH) and "email" not in values and "email" not in wrong:
+        problems.append(FieldProblem("channel", "it asks for an email, and email is empty", "fill in email"))
+    if channel in (Channel.SMS, Channel.BOTH) and "phone" not in values and "phone" not in wrong:
+        problems.append(FieldProblem("channel", "it asks for an SMS, and phone is empty", "fill in phone"))
+    return channel
+
+
+def _customer(values: Mapping[str, Any], channel: Channel, parameters: Mapping[str, Mapping[str, Any]]) -> Customer:
+    get = values.get
+    return Customer(
+        customer_id=values["customer_id"],
+        kind=get("kind", CustomerKind.INDIVIDUAL),
+        purpose=get("purpose", "onboarding"),
+        person=Person(
+            email=get("email", ""),
+            phone=get("phone", ""),
+            first_name=get("first_name", ""),
+            last_name=get("last_name", ""),
+            company_name=get("company_name", ""),
+            date_of_birth=get("date_of_birth"),
+            sex=get("sex", ""),
+            nationality=get("nationality", ""),
+            address=get("address", ""),
+        ),
+        country=get("country", ""),
+        locale=get("locale", ""),
+        timezone=get("timezone", ""),
+        channel=channel,
+        account=get("account", ""),
+        entity_id=get("entity_id", ""),
+        external_ref=get("external_ref", ""),
+        tags=get("tags", ()),
+        template=get("template", ""),
+        consent=get("consent"),
+        parameters=parameters,
+    )

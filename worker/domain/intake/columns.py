@@ -1,0 +1,200 @@
+"""The header: which column of a list is which of ours, and what to do about those that are none."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from worker.domain.intake.lines import ListRefused
+from worker.domain.intake.options import ListOptions
+from worker.domain.intake.rules import COLUMNS, PROVIDERS
+from worker.domain.model.customers import FieldProblem
+
+# What other systems call our columns. Only suggested, never taken: a wrong guess would write to strangers.
+_OTHER_NAMES = {
+    "id": "customer_id",
+    "client_id": "customer_id",
+    "user_id": "customer_id",
+    "reference": "customer_id",
+    "mail": "email",
+    "e_mail": "email",
+    "email_address": "email",
+    "mobile": "phone",
+    "telephone": "phone",
+    "tel": "phone",
+    "phone_number": "phone",
+    "given_name": "first_name",
+    "forename": "first_name",
+    "surname": "last_name",
+    "family_name": "last_name",
+    "company": "company_name",
+    "dob": "date_of_birth",
+    "birthday": "date_of_birth",
+    "birth_date": "date_of_birth",
+    "gender": "sex",
+    "language": "locale",
+    "lang": "locale",
+    "time_zone": "timezone",
+    "country_code": "country",
+    "type": "kind",
+    "tag": "tags",
+}
+_TITLE = re.compile(r"[\w .\-/()#]{1,60}")
+_NOTHING = ""  # a column that is left out
+
+
+def normal(title: str) -> str:
+    """A column's title as we compare it: case, spaces and hyphens make no difference."""
+    return re.sub(r"[\s-]+", "_", title.strip().lower())
+
+
+def shown(title: str) -> str:
+    """The title where it can be shown. A list without a header has a customer where its titles should be."""
+    plain = _TITLE.fullmatch(title) and sum(map(str.isdigit, title)) < 5
+    return title if plain else "a column whose name is not shown"
+
+
+@dataclass(frozen=True)
+class Header:
+    """`names` has our name for each column of the list, "" for one to leave out.
+
+    `nameless` are the places of columns without a title: their cells must be empty.
+    """
+
+    names: tuple[str, ...]
+    nameless: tuple[int, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(name for name in self.names if name)
+
+
+def our_name(title: str, options: ListOptions) -> str | None:
+    """Our name for a column, "" for one that is to be ignored, None for one that is unknown."""
+    key = normal(title)
+    target = options.mapping.get(title.strip())
+    if target is None:
+        target = next((ours for theirs, ours in options.mapping.items() if normal(theirs) == key), None)
+    if target is None and any(normal(ignored) == key for ignored in options.ignore):
+        return _NOTHING
+    return _known_name(target if target is not None else title)
+
+
+def is_provider(title: str) -> bool:
+    """Whether a key names a provider, so that its value may hold that provider's parameters."""
+    return _as_provider(title) in PROVIDERS
+
+
+def _as_provider(title: str) -> str:
+    return normal(title).replace("_", "-")
+
+
+def _known_name(title: str) -> str | None:
+    name = normal(title)
+    if name in COLUMNS:
+        return name
+    provider, dot, parameter = title.strip().partition(".")
+    provider = _as_provider(provider)
+    # A parameter keeps its case: it is the provider's own name.
+    if dot and provider in PROVIDERS and all(parameter.split(".")):
+        return f"{provider}.{parameter}"
+    return None
+
+
+def read_header(titles: Sequence[str], options: ListOptions) -> Header:
+    """Tell the columns. Raises ListRefused with a reason for each that cannot stay."""
+    names: list[str] = []
+    nameless: list[int] = []
+    reasons: list[str] = []
+    unknown: list[tuple[int, str]] = []
+    for place, title in enumerate(titles):
+        if not title.strip():
+            nameless.append(place)
+            names.append(_NOTHING)
+            continue
+        name = our_name(title, options)
+        if name is None:
+            unknown.append((place, title.strip()))
+        names.append(name or _NOTHING)
+    if not any(names):
+        raise ListRefused([_no_header_reason(len(titles))])
+    reasons += (_unknown_reason(place, title) for place, title in unknown)
+    reasons += _clashes(names)
+    if "customer_id" not in names:
+        reasons.append("no column customer_id: name the one with your own ids with --map THEIRS=customer_id")
+    reasons += _parameter_reasons(names, options)
+    if reasons:
+        raise ListRefused(reasons)
+    return Header(tuple(names), tuple(nameless))
+
+
+def _no_header_reason(width: int) -> str:
+    columns = "its one column is not" if width == 1 else f"none of its {width} columns is"
+    return (
+        f"the first row is not a header that we know: {columns} ours. The list needs a header row with at least "
+        "customer_id and email or phone; give other names with --map THEIRS=OURS, another delimiter with --delimiter"
+    )
+
+
+def _unknown_reason(place: int, title: str) -> str:
+    column = f'column {place + 1} ("{title}")' if shown(title) == title else f"column {place + 1}"
+    problem, known, way_out = _unknown(title)
+    return f"{column} {problem}; {known}{way_out}"
+
+
+def unknown_key(title: str) -> FieldProblem:
+    """What is said of a column that a line has and we do not know, where there is no header to refuse."""
+    problem, known, way_out = _unknown(title)
+    return FieldProblem(shown(title), "; ".join(filter(None, (problem, known.rstrip(" ;:")))), way_out)
+
+
+def _unknown(title: str) -> tuple[str, str, str]:
+    """The problem, what is near with the sign that follows it, and what to do."""
+    plain = shown(title) == title
+    flag = (title if re.fullmatch(r"[\w.-]+", title) else f'"{title}"') if plain else "NAME"
+    provider, dot, _ = title.partition(".")
+    if dot and plain:
+        near = get_close_matches(_as_provider(provider), PROVIDERS, n=1)
+        known = f"the nearest provider is {near[0]}" if near else f"the providers are {', '.join(PROVIDERS)}"
+        return "is not a parameter of a provider we know", f"{known}; ", f"leave it out with --ignore-column {flag}"
+    near_name = nearest(title)
+    ours, known = (near_name, f"the nearest is {near_name}: ") if near_name else ("OURS", "")
+    mapped = f"{flag}={ours}" if not flag.startswith('"') else f'"{title}={ours}"'
+    return "is unknown", known, f"rename it with --map {mapped}, or leave it out with --ignore-column {flag}"
+
+
+def nearest(title: str) -> str | None:
+    """The column of ours that a title most likely means, for suggesting."""
+    name = normal(title)
+    near = get_close_matches(name, [*COLUMNS, *_OTHER_NAMES], n=1, cutoff=0.6)
+    return _OTHER_NAMES.get(near[0], near[0]) if near else None
+
+
+def _clashes(names: Sequence[str]) -> list[str]:
+    reasons = []
+    first: dict[str, int] = {}
+    for place, name in enumerate(names):
+        if name and name in first:
+            reasons.append(
+                f"columns {first[name] + 1} and {place + 1} are both {name}; "
+                "remove one, or rename one to leave it out with --ignore-column"
+            )
+        first.setdefault(name, place)
+    reasons += (f"{name} is given whole and in parts; keep one of them" for name in whole_and_in_parts(first))
+    return reasons
+
+
+def whole_and_in_parts(names: Iterable[str]) -> list[str]:
+    """The parameters that are named themselves and by something inside them: `a.b` beside `a.b.c`."""
+    parameters = [name for name in names if "." in name]
+    return [name for name in parameters if any(other.startswith(f"{name}.") for other in parameters)]
+
+
+def _parameter_reasons(names: Sequence[str], options: ListOptions) -> list[str]:
+    reasons = []
+    for name in dict.fromkeys(names):
+        provider, dot, parameter = name.partition(".")
+        problem = options.known_parameter(provider, parameter) if dot else None
+        if problem:
+            reasons.append(f"column {name}: {problem}")
+    return reasons

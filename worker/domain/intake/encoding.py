@@ -1,0 +1,106 @@
+"""Which encoding a list is in, found out by reading it once before anything is believed."""
+
+import codecs
+import io
+from typing import BinaryIO
+
+from worker.domain.intake.lines import ListRefused
+
+_CHUNK = 1 << 20
+_HEAD = 4096
+# The longer byte order mark first: that of UTF-32-LE begins with that of UTF-16-LE.
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_OTHER_FORMATS = (
+    (b"PK\x03\x04", "a workbook (XLSX) or another ZIP file: save it as CSV (UTF-8) in the spreadsheet first"),
+    (b"PK\x05\x06", "an empty ZIP file: save the list as CSV (UTF-8)"),
+    (b"\xd0\xcf\x11\xe0", "an old workbook (XLS): save it as CSV (UTF-8) in the spreadsheet first"),
+    (b"\x1f\x8b", "compressed (gzip): decompress it first"),
+    (b"%PDF", "a PDF: save the list as CSV (UTF-8)"),
+    (b"PAR1", "a Parquet file: save it as CSV (UTF-8)"),
+)
+
+
+def find_encoding(raw: BinaryIO, asked: str | None) -> tuple[str, list[str]]:
+    """The encoding and warnings about it. Reads to the end, in bounded memory.
+
+    A byte order mark decides, then `asked`, then whether it is UTF-8; what is not is Windows-1252, which is
+    what spreadsheets save as "CSV", with a warning. Raises ListRefused for what is not text.
+    """
+    start = raw.tell()
+    head = _head_of_text(raw)
+    raw.seek(start)
+    marked = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if head.startswith(mark)), None)
+    if marked or asked:
+        encoding = marked or _named(asked or "")
+        wrong = _first_wrong_byte(raw, encoding)
+        if wrong is not None:
+            raise ListRefused([f"the file is not {encoding}: byte {wrong:,} does not fit; try another --encoding"])
+        return encoding, []
+    if head.count(0) * 5 > len(head):
+        raise ListRefused(
+            ["the file is binary, or UTF-16 without a mark: save it as CSV (UTF-8), or try --encoding utf-16-le"]
+        )
+    if _first_wrong_byte(raw, "utf-8") is None:
+        return "utf-8", []
+    raw.seek(start)
+    wrong = _first_wrong_byte(raw, "cp1252")
+    if wrong is not None:
+        raise ListRefused([f"the file is neither UTF-8 nor Windows-1252 (byte {wrong:,}): give its --encoding"])
+    return "cp1252", ["read as cp1252 (Windows-1252), as it is not UTF-8: look at the accents, or give --encoding"]
+
+
+def refuse_unless_utf8(raw: BinaryIO) -> bytes:
+    """The first byte that is no space, of a file whose beginning may be UTF-8. Raises ListRefused otherwise."""
+    head = _head_of_text(raw)
+    marked = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if head.startswith(mark)), "utf-8-sig")
+    if marked != "utf-8-sig":
+        raise ListRefused([f"the file is {marked.upper()}, and JSON lines are UTF-8: convert it first"])
+    if head.count(0) * 5 > len(head):
+        raise ListRefused(["the file is binary, or UTF-16: JSON lines are UTF-8"])
+    return first_sign(head)
+
+
+def first_sign(head: bytes) -> bytes:
+    """The first byte that is neither a mark nor a space, or nothing."""
+    return head.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+
+
+def _head_of_text(raw: BinaryIO) -> bytes:
+    head = raw.read(_HEAD)
+    if not head:
+        raise ListRefused(["the file is empty"])
+    for magic, reason in _OTHER_FORMATS:
+        if head.startswith(magic):
+            raise ListRefused([f"the file is {reason}"])
+    return head
+
+
+def _named(asked: str) -> str:
+    try:
+        with io.TextIOWrapper(io.BytesIO(), encoding=asked):  # refuses codecs that are not for text
+            name = codecs.lookup(asked).name
+    except (LookupError, ValueError):
+        raise ListRefused([f"--encoding {asked}: no such encoding; try utf-8, cp1252, iso-8859-15 or utf-16"]) from None
+    return name
+
+
+def _first_wrong_byte(raw: BinaryIO, encoding: str) -> int | None:
+    """Where the first byte that cannot be decoded is, from 1; None when all can."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    before = 0
+    while True:
+        chunk = raw.read(_CHUNK)
+        waiting = len(decoder.getstate()[0])
+        try:
+            decoder.decode(chunk, final=not chunk)
+        except UnicodeError as error:
+            return before - waiting + getattr(error, "start", 0) + 1
+        if not chunk:
+            return None
+        before += len(chunk)

@@ -1,0 +1,51 @@
+"""JSON Lines to objects: bounded in memory, and a line that is none is a problem in place of its object."""
+
+import codecs
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from worker.domain.intake.columns import shown
+from worker.domain.model.customers import FieldProblem
+from worker.foundation.strict_json import MOST_LEVELS, Flaw, read_object
+
+LONGEST_LINE = 1 << 20  # bytes, without the line's end
+
+_ONE_OBJECT = 'write each customer as an object on one line: {"customer_id": "A1", …}'
+_TOO_LONG = FieldProblem("", f"the line has more than {LONGEST_LINE:,} bytes", _ONE_OBJECT)
+_TOO_DEEP = FieldProblem("", f"objects or lists more than {MOST_LEVELS} deep", "leave out the inner ones")
+_NOT_UTF8 = FieldProblem("", "the line is not UTF-8", "write the file as UTF-8")
+_NO_OBJECT = FieldProblem("", "the line is not a JSON object", _ONE_OBJECT)
+
+
+def json_lines(raw: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | FieldProblem]]:
+    """Each line's object with the line's number, which counts blank lines too; they are left out."""
+    row = 0
+    while line := raw.readline(LONGEST_LINE + 1):
+        row += 1
+        if len(line) > LONGEST_LINE and not line.endswith(b"\n"):
+            while line and not line.endswith(b"\n"):
+                line = raw.readline(LONGEST_LINE + 1)
+            yield row, _TOO_LONG
+            continue
+        if row == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if line.strip():
+            yield row, _object(line)
+
+
+def _object(line: bytes) -> dict[str, Any] | FieldProblem:
+    found = read_object(line)
+    if isinstance(found, dict):
+        return found
+    match found.flaw:
+        case Flaw.NOT_UTF8:
+            return _NOT_UTF8
+        case Flaw.KEY_TWICE:
+            return FieldProblem(shown(found.key), "the key comes twice in one object", "keep one of the two")
+        case Flaw.TOO_DEEP:
+            return _TOO_DEEP
+        case Flaw.NO_OBJECT:
+            return _NO_OBJECT
+        case Flaw.NOT_JSON:
+            at = f" at character {found.at:,}" if found.at is not None else ""
+            return FieldProblem("", f"the line is not JSON{at}", _ONE_OBJECT)

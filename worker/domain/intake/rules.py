@@ -1,0 +1,205 @@
+"""What each plain column may hold, and the form it is kept in. A rule gives the value or a Refusal."""
+
+import re
+import unicodedata
+import zoneinfo
+from collections.abc import Callable
+from datetime import date
+from functools import cache, lru_cache
+from typing import Any
+
+from worker.domain.intake.contacts import email
+from worker.domain.intake.lines import Refusal, characters
+from worker.domain.model import countries
+from worker.domain.model.customers import Channel, CustomerKind
+
+Rule = Callable[[str], Any]
+
+LONGEST_NAME = 100
+LONGEST_ADDRESS = 500
+LONGEST_LIFE = 130  # years
+MOST_TAGS = 5
+LONGEST_TAG = 32
+
+_INVISIBLE = "it holds a character that cannot be seen"
+# They reorder the text around them, so that a mail shows something else than was written.
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_LOCALE = re.compile(r"([A-Za-z]{2,3})(?:[-_]([A-Za-z]{4}))?(?:[-_]([A-Za-z]{2}|[0-9]{3}))?")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_SEXES = {"m": "M", "male": "M", "f": "F", "female": "F"}
+_YES = frozenset({"true", "1", "yes", "y"})
+_NO = frozenset({"false", "0", "no", "n"})
+
+
+def text(value: str, longest: int = LONGEST_NAME) -> str | Refusal:
+    """Text for people: NFC, one line, at most `longest` characters, nothing that cannot be seen."""
+    if not (value.isascii() and value.isprintable()):
+        value = unicodedata.normalize("NFC", value).replace("\xa0", " ")
+        breaks = len(value.splitlines()) - 1
+        if breaks > 0:
+            return Refusal(f"it goes over {breaks + 1:,} lines", "look for a quote that is not closed")
+        if not value.isprintable() and any(_unfit(character) for character in value):
+            return Refusal(_INVISIBLE, "type it again without control characters and marks of direction")
+    if len(value) > longest:
+        return Refusal(f"{characters(value)}, more than {longest}", f"shorten it to {longest}")
+    return value
+
+
+def _unfit(character: str) -> bool:
+    # Unassigned ones may be letters of a newer Unicode, and joiners belong to several scripts: both may stay.
+    if character in _BIDI or ord(character) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(character) <= 0xFDEF:
+        return True
+    return unicodedata.category(character) in ("Cc", "Cs", "Co", "Zl", "Zp")
+
+
+def address(value: str) -> str | Refusal:
+    """An address; the lines of a cell with several are joined by commas."""
+    lines = [line.strip(" ,") for line in value.splitlines()] if not value.isprintable() else [value]
+    return text(", ".join(line for line in lines if line), LONGEST_ADDRESS)
+
+
+def ascii_text(longest: int) -> Rule:
+    """A rule for ids of other systems: printable ASCII of at most `longest` characters."""
+
+    def rule(value: str) -> str | Refusal:
+        if not (value.isascii() and value.isprintable()):
+            return Refusal("characters that are not printable ASCII", "use letters, digits and signs without accents")
+        if len(value) > longest:
+            return Refusal(f"{characters(value)}, more than {longest}", f"shorten it to {longest}")
+        return value
+
+    return rule
+
+
+def date_of_birth(value: str, today: date) -> date | Refusal:
+    """A day that exists, written YYYY-MM-DD, neither after `today` nor before anybody alive was born."""
+    if not _DATE.fullmatch(value):
+        return Refusal(
+            f"{characters(value)} that are not YYYY-MM-DD",
+            "write dates as 1990-12-31; in a spreadsheet, format the column as text first",
+        )
+    try:
+        day = date.fromisoformat(value)
+    except ValueError:
+        return Refusal("a day that does not exist", "check the month and the day")
+    if day > today:
+        return Refusal("a day in the future", "check the year")
+    if day.year < today.year - LONGEST_LIFE:
+        return Refusal(f"a day more than {LONGEST_LIFE} years ago", "check the year")
+    return day
+
+
+@lru_cache(maxsize=1024)
+def country(value: str) -> str | Refusal:
+    code = countries.alpha2(value)
+    if code:
+        return code
+    meant = countries.usual_mistake(value)
+    if meant:
+        return Refusal("not a code of ISO 3166", f"use {meant}")
+    return Refusal(f"{characters(value)} that are not a country code", "use the code of ISO 3166, such as DE or DEU")
+
+
+@lru_cache(maxsize=1024)
+def locale(value: str) -> str | Refusal:
+    found = _LOCALE.fullmatch(value)
+    if not found:
+        return Refusal(f"{characters(value)} that are not a locale", "use a language code such as de, or pt-BR")
+    language, script, region = found.groups()
+    return "-".join(filter(None, (language.lower(), (script or "").title(), (region or "").upper())))
+
+
+@cache
+def _timezones() -> dict[str, str]:
+    return {name.lower(): name for name in zoneinfo.available_timezones() if name not in ("Factory", "localtime")}
+
+
+@lru_cache(maxsize=1024)
+def timezone(value: str) -> str | Refusal:
+    name = _timezones().get(value.lower().replace(" ", "_"))
+    return name or Refusal(f"{characters(value)} that are not a time zone", "use an IANA name such as Europe/Vilnius")
+
+
+def kind(value: str) -> CustomerKind | Refusal:
+    try:
+        return CustomerKind(value.lower())
+    except ValueError:
+        return Refusal("neither individual nor company", "use individual or company, or leave it empty for individual")
+
+
+def channel(value: str) -> Channel | Refusal:
+    try:
+        return Channel(value.lower())
+    except ValueError:
+        return Refusal("none of email, sms, both, none", "use one of these, or leave it empty to use what the row has")
+
+
+def consent(value: str) -> bool | Refusal:
+    word = value.lower()
+    if word in _YES:
+        return True
+    if word in _NO:
+        return False
+    return Refusal("neither true nor false", "use true or false; leave it empty if you do not know")
+
+
+def sex(value: str) -> str | Refusal:
+    return _SEXES.get(value.lower()) or text(value, 20)
+
+
+def purpose(value: str) -> str | Refusal:
+    slug = value.lower()
+    if _SLUG.fullmatch(slug):
+        return slug
+    return Refusal("not a short name", "use at most 64 of a-z, 0-9, - and _, such as onboarding")
+
+
+def name(value: str) -> str | Refusal:
+    """The name of something in the configuration or on disk."""
+    if _NAME.fullmatch(value):
+        return value
+    return Refusal("not a short name", "use at most 64 letters, digits, -, _ and dots")
+
+
+@lru_cache(maxsize=1024)
+def tags(value: str) -> tuple[str, ...] | Refusal:
+    found = tuple(dict.fromkeys(tag for part in value.split(";") if (tag := part.strip())))
+    if len(found) > MOST_TAGS:
+        return Refusal(f"{len(found)} tags, more than {MOST_TAGS}", f"keep at most {MOST_TAGS}")
+    for tag in found:
+        if len(tag) > LONGEST_TAG:
+            return Refusal(f"a tag of {characters(tag)}, more than {LONGEST_TAG}", f"shorten it to {LONGEST_TAG}")
+        if "," in tag:
+            return Refusal("a comma in a tag", "put ; between tags")
+        checked = text(tag, LONGEST_TAG)
+        if isinstance(checked, Refusal):
+            return checked
+    return tuple(unicodedata.normalize("NFC", tag) for tag in found)
+
+
+# The columns whose cell is judged by itself. customer_id, phone and date_of_birth need more than their cell.
+RULES: dict[str, Rule] = {
+    "kind": kind,
+    "purpose": purpose,
+    "email": email,
+    "first_name": text,
+    "last_name": text,
+    "company_name": text,
+    "sex": sex,
+    "nationality": country,
+    "address": address,
+    "consent": consent,
+    "country": country,
+    "locale": locale,
+    "timezone": timezone,
+    "channel": channel,
+    "account": name,
+    "entity_id": ascii_text(100),
+    "external_ref": ascii_text(40),
+    "tags": tags,
+    "template": name,
+}
+COLUMNS = ("customer_id", "phone", "date_of_birth", *RULES)
+PROVIDERS = ("idenfy-kyc", "idenfy-kyb", "frankieone-v1", "frankieone-v2")

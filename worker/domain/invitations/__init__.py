@@ -1,0 +1,8 @@
+"""The words of an invitation: templates, their fallbacks, and what may stand in them (docs/templates.md)."""
+
+from worker.domain.invitations.language import TemplateProblem
+from worker.domain.invitations.render import Rendered, Templates
+from worker.domain.invitations.segments import Encoding, Segments, segments
+from worker.domain.invitations.values import Invitation
+
+__all__ = ["Encoding", "Invitation", "Rendered", "Segments", "TemplateProblem", "Templates", "segments"]

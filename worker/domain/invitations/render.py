@@ -1,0 +1,181 @@
+"""From an invitation to the text that is sent: choose the words, fill them in, keep them harmless."""
+
+import re
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from jinja2 import DictLoader, Template
+
+from worker.domain.invitations.language import LAYOUTS, TemplateProblem, compiled, environment, read, rendered
+from worker.domain.invitations.library import DEFAULT, PARTS, Library, Words
+from worker.domain.invitations.segments import segments
+from worker.domain.invitations.values import VARIABLES, Invitation, is_link, plain, variables
+from worker.domain.model.customers import Customer, CustomerKind, Person
+
+SUBJECT_LENGTH = 200
+# Twilio takes no text above 1,600 characters, and each segment is paid for.
+MOST_SEGMENTS = 10
+BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+\n")
+
+SAMPLE = Invitation(
+    customer=Customer("sample", person=Person(first_name="Maria", last_name="Example")),
+    link="https://verify.example.com/sample",
+    expires_at=datetime(2026, 11, 27, 14, 30, tzinfo=UTC),
+    sender_name="Example Bank",
+)
+SAMPLE_COMPANY = Customer("sample", kind=CustomerKind.COMPANY, person=Person(company_name="Example Ltd"))
+SAMPLES = (
+    SAMPLE,
+    replace(SAMPLE, customer=Customer("sample")),
+    replace(SAMPLE, customer=SAMPLE_COMPANY),
+    replace(SAMPLE, kind="reminder"),
+)
+SAMPLE_NOW = SAMPLE.expires_at - timedelta(days=7)
+
+
+@dataclass(frozen=True, repr=False)
+class Rendered:
+    """The words of one message. Personal and secret: no repr shows any of it.
+
+    `language` is the locale of the words (BCP 47), which may be another than the customer's. `html` is
+    empty where the template has none; `subject` and `html` are for a text message.
+    """
+
+    language: str
+    subject: str
+    text: str
+    html: str
+
+    def __repr__(self) -> str:
+        return f"Rendered(language={self.language!r}, …)"
+
+
+class Templates:
+    """The built-in templates, and the operator's over them. Files are read here, once; each is compiled once.
+
+    `directory` None: built-in ones only. `locale` is the one that a customer without words of their own
+    language gets. Never raises on what the directory holds: `problems` tells, and `render` refuses.
+    """
+
+    def __init__(self, directory: Path | None, *, locale: str = "en") -> None:
+        self._locale = locale
+        self._library = Library.read(directory)
+        self._env = environment(DictLoader(self._library.sources))
+        self._compiled: dict[str, Template | TemplateProblem] = {}
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What a line's `template` may say. Empty means "default"."""
+        return self._library.names
+
+    def render(self, invitation: Invitation, *, channel: str, now: datetime) -> Rendered:
+        """The words for "email" or "sms" at `now` (aware UTC). Raises TemplateProblem, with no value in its text."""
+        name = invitation.customer.template or DEFAULT
+        if name not in self.names:
+            raise TemplateProblem("there is no template of the name that the line gives")
+        if not is_link(invitation.link):
+            raise TemplateProblem("the link is not a plain http or https address")
+        words = self._library.find(name, invitation.customer.locale, channel, default=self._locale)
+        if words is None:
+            raise TemplateProblem(f"no words for {channel} in the customer's or the default language")
+        return self._say(words, invitation, now)
+
+    def problems(self) -> list[str]:
+        """What is wrong with the operator's templates, for `check`: one line each, empty when all is well."""
+        found = list(self._library.problems)
+        if self._library.find(DEFAULT, self._locale, "email", default=self._locale) is None:
+            found.append(f'[invitations] locale = "{self._locale}": there are no words in that language')
+        for name in sorted(self._library.own):
+            try:
+                self._template(name)
+            except TemplateProblem as problem:
+                found.append(str(problem))
+        for name, locale in self._library.sets:
+            for channel in PARTS:
+                found += self._set_problems(name, locale, channel)
+        for name in sorted(self.names - {DEFAULT}):
+            if not any(self._has(name, self._locale, channel) for channel in PARTS):
+                found.append(
+                    f"{name}: nothing in the default locale {self._locale}; other languages get built-in words"
+                )
+        return list(dict.fromkeys(found))
+
+    def _has(self, name: str, locale: str, channel: str) -> bool:
+        words = self._library.find(name, locale, channel, default=locale)
+        return words is not None and all(source.startswith(f"{name}/") for source in words.parts.values())
+
+    def _set_problems(self, name: str, locale: str, channel: str) -> list[str]:
+        lacking = self._library.lacking(name, locale, channel)
+        if lacking:
+            return [f"{name}/{locale}: lacks {' and '.join(lacking)}, so its {channel} is not used"]
+        words = self._library.find(name, locale, channel, default=locale)
+        if words is None or not self._is_own(words):
+            return []
+        found = []
+        for sample in SAMPLES:
+            try:
+                said = self._say(words, sample, SAMPLE_NOW)
+            except TemplateProblem as problem:
+                found.append(str(problem))
+                continue
+            texts = {"body.txt": said.text, "sms.txt": said.text, "body.html": said.html, "subject.txt": said.subject}
+            for part, source in words.parts.items():
+                if part != "subject.txt" and SAMPLE.link not in texts[part]:
+                    found.append(f"{source}: lacks {{{{ link }}}}")
+                if part == "subject.txt" and SAMPLE.link in texts[part]:
+                    found.append(f"{source}: {{{{ link }}}} is a secret, which a subject does not keep")
+                if part == "sms.txt" and (size := segments(said.text)).count > MOST_SEGMENTS:
+                    found.append(
+                        f"{source}: takes {size.count} text messages of {size.encoding.value};"
+                        f" write less, at most {MOST_SEGMENTS}"
+                    )
+        return found
+
+    def _is_own(self, words: Words) -> bool:
+        """Whether a file of the operator's speaks here, be it only the layout."""
+        own = self._library.own
+        return bool(own) and any(name in own for source in words.parts.values() for name in self._chain(source))
+
+    def _say(self, words: Words, invitation: Invitation, now: datetime) -> Rendered:
+        values = variables(invitation, language=words.locale, now=now)
+        said = {part: rendered(self._template(source), values) for part, source in words.parts.items()}
+        subject = plain(said.get("subject.txt", ""), most=SUBJECT_LENGTH)
+        if "subject.txt" in said and not subject:
+            raise TemplateProblem(f"{words.parts['subject.txt']}: renders nothing")
+        text = said.get("body.txt") or said.get("sms.txt") or ""
+        return Rendered(words.locale, subject, _tidy(text), said.get("body.html", "").strip())
+
+    def _template(self, name: str) -> Template:
+        """The template, checked with its layouts and compiled at its first use. Raises TemplateProblem."""
+        known = self._compiled.get(name)
+        if known is None:
+            try:
+                self._chain(name, strict=True)
+                known = compiled(self._env, name)
+            except TemplateProblem as problem:
+                known = problem
+            self._compiled[name] = known
+        if isinstance(known, TemplateProblem):
+            raise TemplateProblem(str(known))
+        return known
+
+    def _chain(self, name: str, *, strict: bool = False) -> list[str]:
+        """The file and the layouts above it. Raises TemplateProblem for what is wrong with any if `strict`."""
+        chain = [name]
+        try:
+            while layout := read(self._env, chain[-1], self._library.sources[chain[-1]], VARIABLES):
+                if layout not in self._library.sources:
+                    raise TemplateProblem(f"{chain[-1]}: the layout that it extends is not there")
+                if len(chain) > LAYOUTS:
+                    raise TemplateProblem(f"{name}: more than {LAYOUTS} layouts above it, or one that extends itself")
+                chain.append(layout)
+        except TemplateProblem:
+            if strict:
+                raise
+        return chain
+
+
+def _tidy(text: str) -> str:
+    """Without blank lines at the ends, nor more than one in a row, as conditions leave them."""
+    return BLANK_LINES.sub("\n\n", text.replace("\r\n", "\n")).strip()

@@ -1,0 +1,258 @@
+"""What an account may do now, and what its calls teach about it: the decisions behind every rate limit.
+
+Pure: `store.budgets` keeps the state in one row per account and applies these under that row's lock, so that
+all workers share one budget. To change how a limit is kept, change `pacing.offer`; how a lower one is found,
+`adaptation.adapted`; how a pause, a stop or an open breaker comes about, `learned`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from worker.domain.limits.rate_adaptation import Pace, adapted, counted
+from worker.domain.limits.rate_limits import (
+    Limit,
+    Slots,
+    ask_at,
+    offer,
+    pause_until,
+    spacing,
+    tightest,
+    unit_of,
+    unused,
+)
+from worker.domain.model.endings import Kind, RetryPolicy
+
+# Kinds of answer that cost no credit: the provider refused before opening anything.
+FREE = frozenset({Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INPUT, Kind.CONFLICT})
+# Success, and refusals of one row: the account answers, so a pause is over.
+ANSWERS = frozenset({None, Kind.BAD_INPUT, Kind.CONFLICT})
+STOPS = frozenset({Kind.AUTH, Kind.OUT_OF_CREDIT})
+FAILURES = frozenset({Kind.TRANSIENT, Kind.UNKNOWN})  # the account did not answer, or not with what it should
+OPENS_AFTER = 5
+# How soon to ask again while a single call is out: the others go on as soon as it has come back well.
+PROBE_PATIENCE = timedelta(milliseconds=200)
+
+
+@dataclass(frozen=True)
+class BudgetRule:
+    """What the configuration allows; the same for all accounts that share the budget."""
+
+    name: str
+    limits: tuple[Limit, ...] = ()
+    concurrency: int = 50  # calls in flight, of all workers together
+    credits: int | None = None  # never more calls than this that cost one; None: no cap
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    # Failed calls in a row that open the breaker. None: never; of a sender a failure is mostly the recipient's.
+    opens_after: int | None = OPENS_AFTER
+    each_process: bool = False  # the concurrency is that of each worker process, not of all
+
+    @property
+    def rate(self) -> float | None:
+        """Calls per second that the limits allow; None without one."""
+        interval = spacing(self.limits)
+        return timedelta(seconds=1) / interval if interval else None
+
+
+@dataclass(frozen=True)
+class BudgetState:
+    """What is known so far; the columns of the budget's row."""
+
+    next_at: datetime | None = None
+    blocked_until: datetime | None = None
+    pause_reason: str = ""
+    paused_at: datetime | None = None
+    pauses: int = 0
+    probe_until: datetime | None = None
+    stopped_at: datetime | None = None
+    stop_reason: str = ""
+    credits_used: int = 0
+    failures: int = 0  # calls in a row
+    opened_at: datetime | None = None
+    pace: Pace = field(default_factory=Pace)
+
+
+@dataclass(frozen=True)
+class Grant:
+    """How many calls may be made and when. With none, `again_at` says when to ask again; None: a person must act."""
+
+    slots: Slots
+    probe: bool = False
+    again_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one call taught: its kind of problem, or None for a success. `began_at` is when it was made.
+
+    An account that could not be reached is paused as one that was told to wait: one call finds out whether it is
+    back, instead of each row by itself.
+    """
+
+    began_at: datetime
+    kind: Kind | None = None
+    detail: str = ""
+    retry_after: timedelta | None = None
+    unreachable: bool = False
+
+
+def grant(
+    state: BudgetState,
+    rule: BudgetRule,
+    *,
+    most: int,
+    now: datetime,
+    horizon: timedelta,
+    probe_for: timedelta,
+    ahead: timedelta = timedelta(0),
+) -> Grant:
+    """The calls that may be made within `horizon` from now, at most `most`; and those so much further ahead.
+
+    After a pause a single call goes first; the others wait for what it finds, at most `probe_for`.
+    """
+    none = Slots(now, timedelta(0), 0)
+    if state.stopped_at is not None or credits_left(state, rule) == 0:
+        return Grant(none)
+    if state.blocked_until is not None and state.blocked_until > now:
+        return Grant(none, again_at=state.blocked_until)
+    probing = state.pauses > 0
+    if probing and state.probe_until is not None and state.probe_until > now:
+        return Grant(none, again_at=min(state.probe_until, now + PROBE_PATIENCE))
+    left = credits_left(state, rule)
+    most = min(most, 1 if probing else most, most if left is None else left)
+    found = state.pace.interval
+    slots = offer(rule.limits, next_at=state.next_at, most=most, now=now, horizon=horizon + ahead, found=found)
+    again_at = None if slots.count else ask_at(slots.first, horizon=horizon, now=now)
+    return Grant(slots, probe=probing, again_at=again_at)
+
+
+def interval(state: BudgetState, rule: BudgetRule) -> timedelta:
+    """The least time between two calls of the account: as its limits say, or as was found; zero where nothing does."""
+    return max(spacing(rule.limits), state.pace.interval)
+
+
+def credits_left(state: BudgetState, rule: BudgetRule) -> int | None:
+    """Calls that the cap on credits still allows; None without a cap."""
+    return None if rule.credits is None else max(rule.credits - state.credits_used, 0)
+
+
+def _used_up(rule: BudgetRule) -> str:
+    return f"its cap of {rule.credits} credits is used up"
+
+
+def at_cap(state: BudgetState, rule: BudgetRule, *, now: datetime) -> BudgetState:
+    """The state once there is a row to call for and the cap on credits leaves no call: stopped, with the reason."""
+    if state.stopped_at is not None:
+        return state
+    return replace(state, stopped_at=now, stop_reason=_used_up(rule))
+
+
+def refunded(state: BudgetState, rule: BudgetRule, count: int) -> BudgetState:
+    """The state once `count` calls turned out to have cost nothing; a stop for want of credits ends with it."""
+    state = replace(state, credits_used=max(state.credits_used - count, 0))
+    if state.stop_reason == _used_up(rule) and credits_left(state, rule):
+        return replace(state, stopped_at=None, stop_reason="")
+    return state
+
+
+def after_taking(
+    state: BudgetState, rule: BudgetRule, granted: Grant, taken: int, *, now: datetime, probe_for: timedelta
+) -> BudgetState:
+    """The state once `taken` of the granted calls have rows to make them for; the rest was never reserved."""
+    if taken == 0:
+        return state
+    next_at, pace = state.next_at, state.pace
+    if granted.slots.interval:
+        next_at, pace = granted.slots.at(taken), counted(pace, rule.rate, granted=taken, now=now)
+    if granted.slots.interval or granted.probe:
+        pace = adapted(pace, rule.rate, now=now)
+    probe_until = now + probe_for if granted.probe else state.probe_until
+    return replace(state, next_at=next_at, pace=pace, probe_until=probe_until)
+
+
+def given_back(state: BudgetState, rule: BudgetRule, slots: Iterable[datetime | None]) -> BudgetState:
+    """The state once these reserved slots turned out unused: free again where nobody has reserved behind them."""
+    reserved = [slot for slot in slots if slot is not None]
+    return replace(state, next_at=unused(state.next_at, reserved, interval=interval(state, rule)))
+
+
+def learned(state: BudgetState, rule: BudgetRule, lessons: Iterable[Lesson], *, now: datetime) -> BudgetState:
+    """The state after these calls: paused, stopped, its breaker open, or well again."""
+    lessons = sorted(lessons, key=lambda lesson: lesson.began_at)
+    for lesson in lessons:
+        # A call made before the pause began could not have kept to it: it says nothing about it.
+        fresh = state.paused_at is None or lesson.began_at >= state.paused_at
+        failed = lesson.unreachable or lesson.kind in FAILURES
+        if fresh:
+            state = _failing(state, failed)
+        if lesson.kind is Kind.RATE_LIMITED or lesson.unreachable:
+            state = _paused(state, rule, lesson, fresh=fresh, now=now)
+        elif lesson.kind in STOPS:
+            state = replace(state, stopped_at=state.stopped_at or now, stop_reason=lesson.detail, probe_until=None)
+        elif lesson.kind in ANSWERS and fresh:
+            state = replace(state, pauses=0, probe_until=None, pause_reason="")
+        elif failed and fresh and _opens(state, rule):
+            state = _paused(state, rule, replace(lesson, retry_after=None), fresh=True, now=now)
+        elif fresh:
+            state = replace(state, probe_until=None)
+        if failed and fresh and _opens(state, rule):
+            state = replace(state, opened_at=state.opened_at or now, pause_reason=_in_a_row(state, lesson))
+    return replace(state, pace=_counted(state.pace, rule, lessons, now=now))
+
+
+def _failing(state: BudgetState, failed: bool) -> BudgetState:
+    if failed:
+        return replace(state, failures=state.failures + 1)
+    # Any answer shows that the account answers, one that says wait too.
+    return replace(state, failures=0, opened_at=None) if state.failures or state.opened_at else state
+
+
+def _opens(state: BudgetState, rule: BudgetRule) -> bool:
+    return rule.opens_after is not None and state.failures >= rule.opens_after
+
+
+def _in_a_row(state: BudgetState, lesson: Lesson) -> str:
+    return f"{state.failures} calls in a row failed, the last with {lesson.detail}"[:400]
+
+
+def _counted(pace: Pace, rule: BudgetRule, lessons: list[Lesson], *, now: datetime) -> Pace:
+    """The pace with the refused calls counted; with all of them, where taking counts none for want of a limit."""
+    since = pace.lowered_at
+    telling = [lesson for lesson in lessons if since is None or lesson.began_at >= since]
+    refused = sum(lesson.kind is Kind.RATE_LIMITED for lesson in telling)
+    unlimited = rule.rate is None and pace.rate is None
+    if not refused and not (unlimited and pace.refused):
+        return pace
+    return counted(pace, rule.rate, granted=len(telling) if unlimited else 0, refused=refused, now=now)
+
+
+def _paused(state: BudgetState, rule: BudgetRule, lesson: Lesson, *, fresh: bool, now: datetime) -> BudgetState:
+    if not fresh and lesson.retry_after is None:
+        return state
+    pauses = state.pauses + 1 if fresh else state.pauses
+    until = pause_until(retry_after=lesson.retry_after, backoff=rule.policy.ceiling(pauses), now=now)
+    return replace(
+        state,
+        blocked_until=max(until, state.blocked_until or until),
+        pauses=pauses,
+        paused_at=now if fresh else state.paused_at,
+        pause_reason=lesson.detail,
+        probe_until=None,
+    )
+
+
+def found_in_words(rule: BudgetRule, state: BudgetState) -> str | None:
+    """The limit that was found, such as "25/second", in the period of the one configured; None where none was."""
+    if state.pace.rate is None:
+        return None
+    limit = tightest(rule.limits)
+    period = limit.period if limit else timedelta(seconds=1)
+    count = state.pace.rate * period.total_seconds()
+    return f"{count:.0f}/{unit_of(period)}" if count >= 10 else f"{count:.1f}/{unit_of(period)}"
+
+
+def resumed(state: BudgetState) -> BudgetState:
+    """The state after a person, or a start, asked to try a stopped account again: one call goes first."""
+    if state.stopped_at is None:
+        return state
+    return replace(state, stopped_at=None, stop_reason="", pauses=max(state.pauses, 1), probe_until=None)

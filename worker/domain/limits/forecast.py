@@ -1,0 +1,82 @@
+"""When a batch ends, and what limits it: arithmetic over what is left and what its accounts may do. Pure."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from worker.domain.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words
+from worker.domain.limits.rate_limits import tightest
+
+# What one call takes where nothing is known yet: bounds the pace of accounts that have no limit.
+ASSUMED_CALL = timedelta(milliseconds=500)
+QUARTER = timedelta(minutes=15)
+_QUARTERS = timedelta(days=366) // QUARTER
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is left to do for one account or channel. `name` is what people call it."""
+
+    name: str
+    left: int
+    rule: BudgetRule
+    state: BudgetState
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """`finishes_at` None: nothing is left, or it depends on a person. `limited_by` says on what, in words."""
+
+    finishes_at: datetime | None
+    limited_by: str | None
+
+
+def forecast(loads: Iterable[Load], *, now: datetime) -> Forecast:
+    """The end of the slowest of them; they all go side by side."""
+    latest = Forecast(None, None)
+    for load in loads:
+        if load.left == 0:
+            continue
+        one = _one(load, now=now)
+        if one.finishes_at is None:
+            return one
+        if latest.finishes_at is None or one.finishes_at > latest.finishes_at:
+            latest = one
+    return latest
+
+
+def _one(load: Load, *, now: datetime) -> Forecast:
+    state, rule = load.state, load.rule
+    if state.stopped_at is not None:
+        return Forecast(None, f"{load.name} is stopped: {state.stop_reason}")
+    left = credits_left(state, rule)
+    if left is not None and left < load.left:
+        return Forecast(None, f"{load.name} has {left} credits left for {load.left} calls")
+    starts, why = now, f"{load.name}: {rule.concurrency} calls at a time"
+    if state.blocked_until is not None and state.blocked_until > now:
+        starts, why = state.blocked_until, f"{load.name} is paused: {state.pause_reason}"
+    at_once = ASSUMED_CALL / rule.concurrency
+    configured, found = tightest(rule.limits), state.pace.interval
+    spacing = max(configured.interval if configured else at_once, found, at_once)
+    if spacing > at_once:
+        told = f"its limit of {configured}"
+        if spacing == found:
+            told = f"the limit of {found_in_words(rule, state)} that was found"
+        why = why if starts > now else f"{load.name}: {told}"
+        starts = max(starts, state.next_at or starts)
+    return Forecast(starts + load.left * spacing, why)
+
+
+def through_nights(takes: timedelta, awake: Callable[[datetime], datetime], *, now: datetime) -> datetime:
+    """When work that takes so long is over, where it goes on only at times that `awake` gives for themselves.
+
+    `awake` gives the earliest such time that is not before the one asked about. To a quarter of an hour, and for a year
+    at most.
+    """
+    at, left = awake(now), takes
+    for _ in range(_QUARTERS):
+        if left <= QUARTER:
+            break
+        left -= QUARTER
+        at = awake(at + QUARTER)
+    return awake(at + max(left, timedelta(0)))

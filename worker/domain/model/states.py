@@ -1,0 +1,134 @@
+"""The states of jobs, sessions and invitations, and the state that an ending leads to.
+
+    job         waiting → working → issued → invited → completed | lapsed;  besides held, failed, cancelled
+    invitation  waiting → working → sent → delivered | bounced;  besides held, failed, suppressed, superseded
+    session     waiting → started → completed | failed | expired | superseded
+
+`docs/states.md` says what each one means to the person who reads a report.
+"""
+
+from enum import StrEnum
+
+from worker.domain.model.endings import Cancel, Done, Ending, Hold, LookUp, Retry, Snooze
+
+
+class JobState(StrEnum):
+    WAITING = "waiting"
+    WORKING = "working"
+    ISSUED = "issued"
+    INVITED = "invited"
+    COMPLETED = "completed"
+    LAPSED = "lapsed"
+    HELD = "held"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+# A job in one of these has ended: nothing will happen to it by itself any more.
+ENDED_JOBS = frozenset({JobState.COMPLETED, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED})
+OPEN_JOBS = tuple(state for state in JobState if state not in ENDED_JOBS)
+# For these a batch does not have to wait before it counts as sent.
+OUT_JOBS = ENDED_JOBS | {JobState.INVITED, JobState.HELD}
+
+# Those whose first invitation is out.
+REACHED_JOBS = (JobState.INVITED, JobState.COMPLETED, JobState.LAPSED)
+
+
+class InvitationState(StrEnum):
+    WAITING = "waiting"
+    WORKING = "working"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    SUPPRESSED = "suppressed"
+    FAILED = "failed"
+    HELD = "held"
+    SUPERSEDED = "superseded"  # its session was replaced before it left
+
+
+class SessionState(StrEnum):
+    WAITING = "waiting"  # open, nothing heard yet
+    STARTED = "started"  # the customer has begun
+    COMPLETED = "completed"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+
+
+# A customer has at most one session in one of these for each purpose: a unique index holds it.
+LIVE_SESSIONS = frozenset({SessionState.WAITING, SessionState.STARTED})
+
+
+class BatchState(StrEnum):
+    READY = "ready"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SENT = "sent"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+
+
+def job_state_after(ending: Ending) -> JobState:
+    """The state of a job whose step of asking for a session ended so."""
+    match ending:
+        case Done():
+            return JobState.ISSUED
+        case Snooze() | Retry() | LookUp():
+            return JobState.WAITING
+        case Hold():
+            return JobState.HELD
+        case Cancel():
+            return JobState.FAILED
+
+
+def invitation_state_after(ending: Ending) -> InvitationState:
+    """The state of an invitation whose hand-over to a sender ended so."""
+    match ending:
+        case Done():
+            return InvitationState.SENT
+        case Snooze() | Retry() | LookUp():
+            return InvitationState.WAITING
+        case Hold():
+            return InvitationState.HELD
+        case Cancel():
+            return InvitationState.FAILED
+
+
+def batch_state(
+    jobs: dict[JobState, int], *, issued_only: int, paused: bool, cancelled: bool, importing: bool
+) -> BatchState:
+    """The state of a batch from its jobs' states, so that the two can never disagree.
+
+    `issued_only` counts the jobs in state issued whose channel is `none`: for them, issued is out.
+    """
+    if cancelled:
+        return BatchState.CANCELLED
+    if paused:
+        return BatchState.PAUSED
+    if importing:
+        return BatchState.READY
+    total = sum(jobs.values())
+    if sum(jobs.get(state, 0) for state in ENDED_JOBS) + issued_only >= total:
+        return BatchState.FINISHED
+    if sum(jobs.get(state, 0) for state in OUT_JOBS) + issued_only >= total:
+        return BatchState.SENT
+    if jobs.get(JobState.WAITING, 0) == total:
+        return BatchState.READY
+    return BatchState.RUNNING
+
+
+def job_state_from_invitations(states: list[InvitationState]) -> JobState | None:
+    """What a job's invitations make of it; None while it is still undecided (the job stays issued).
+
+    One that is out invites the customer at once. When all have been tried, one in doubt is a question for a
+    person, whatever became of the others; and a job none of whose messages is out has failed.
+    """
+    left = [state for state in states if state is not InvitationState.SUPERSEDED]
+    out = any(state in (InvitationState.SENT, InvitationState.DELIVERED) for state in left)
+    in_doubt = any(state is InvitationState.HELD for state in left)
+    trying = any(state in (InvitationState.WAITING, InvitationState.WORKING) for state in left)
+    if in_doubt and not trying:
+        return JobState.HELD
+    if out:
+        return JobState.INVITED
+    return None if trying or not left else JobState.FAILED

@@ -1,0 +1,195 @@
+"""Which account asks for a customer's session: the first route whose `when` fits, its first account that can."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from difflib import get_close_matches
+
+from worker.domain.model import countries
+from worker.domain.model.customers import Customer, FieldProblem
+
+Wanted = str | bool | tuple[str, ...]
+
+# The columns that a route may look at, each as the texts that its values are compared with.
+_READ: dict[str, Callable[[Customer], Sequence[str]]] = {
+    "kind": lambda customer: (customer.kind.value,),
+    "purpose": lambda customer: (customer.purpose,),
+    "country": lambda customer: (customer.country,),
+    "locale": lambda customer: (customer.locale,),
+    "timezone": lambda customer: (customer.timezone,),
+    "channel": lambda customer: (customer.channel.value,),
+    "entity_id": lambda customer: (customer.entity_id,),
+    "external_ref": lambda customer: (customer.external_ref,),
+    "tags": lambda customer: customer.tags,
+    "template": lambda customer: (customer.template,),
+    # Present means given, so that `consent = false` is everybody who has not said yes.
+    "consent": lambda customer: ("true",) if customer.consent else (),
+    "customer_id": lambda customer: (customer.customer_id,),
+    "email": lambda customer: (customer.person.email,),
+    "phone": lambda customer: (customer.person.phone,),
+    "first_name": lambda customer: (customer.person.first_name,),
+    "last_name": lambda customer: (customer.person.last_name,),
+    "company_name": lambda customer: (customer.person.company_name,),
+    "date_of_birth": lambda customer: (str(customer.person.date_of_birth or ""),),  # ISO 8601
+    "sex": lambda customer: (customer.person.sex,),
+    "nationality": lambda customer: (customer.person.nationality,),
+    "address": lambda customer: (customer.person.address,),
+}
+ROUTABLE_COLUMNS = frozenset(_READ)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One route of the configuration.
+
+    `when` has a value, several, or true/false for present/absent, by column; all must fit, and an empty one
+    fits everybody. `accounts` are in order of preference. Raises ValueError, with the key, for a `when` that
+    could never fit.
+    """
+
+    when: Mapping[str, Wanted]
+    accounts: tuple[str, ...]
+    freshness: timedelta | None = None
+    _tests: tuple["_Test", ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.accounts:
+            raise ValueError("accounts: name at least one")
+        object.__setattr__(self, "_tests", tuple(_Test.of(column, wanted) for column, wanted in self.when.items()))
+
+    def fits(self, customer: Customer) -> str | None:
+        """Why the rule fits, in the configuration's own words; None when it does not."""
+        words = []
+        for test in self._tests:
+            word = test.fits(customer)
+            if word is None:
+                return None
+            words.append(word)
+        return ", ".join(words) or "every customer"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The account, and why it: names of columns and the configuration's own values, nothing of the customer's.
+
+    `others` are those of the route that could serve the customer too, in order: they take over when it cannot work.
+    """
+
+    account: str
+    reason: str
+    freshness: timedelta | None
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Unroutable:
+    """No account can serve the customer; `problems` has what each of the candidates lacks, at least one."""
+
+    problems: tuple[FieldProblem, ...]
+
+    @property
+    def problem(self) -> FieldProblem:
+        return self.problems[0]
+
+
+def choose_account(
+    customer: Customer,
+    rules: Sequence[Rule],
+    *,
+    able: Callable[[str, Customer], list[FieldProblem]],
+    known: Collection[str],
+) -> Chosen | Unroutable:
+    """The account for the customer. The first rule that fits decides: no later one is looked at.
+
+    `able(account, customer)` says what keeps the account from serving the customer; empty when nothing does.
+    """
+    if customer.account:
+        return _forced(customer, rules, able, known)
+    for number, rule in enumerate(rules, start=1):
+        why = rule.fits(customer)
+        if why is not None:
+            return _preferred(customer, rule, f"route {number}: {why}", able)
+    hint = "add a last [[routes]] without `when`, or name an account in the column account"
+    return Unroutable((FieldProblem("account", "no route fits the customer", hint),))
+
+
+def _forced(
+    customer: Customer,
+    rules: Sequence[Rule],
+    able: Callable[[str, Customer], list[FieldProblem]],
+    known: Collection[str],
+) -> Chosen | Unroutable:
+    account = customer.account
+    if account not in known:
+        hint = f"use one of {', '.join(sorted(known))}, or leave it empty"
+        return Unroutable((FieldProblem("account", "no account of that name is configured", hint),))
+    problems = able(account, customer)
+    if problems:
+        return Unroutable(tuple(problems))
+    # The floor is a route's; a forced account keeps that of the route which would have led to it.
+    rule = next((rule for rule in rules if account in rule.accounts and rule.fits(customer) is not None), None)
+    return Chosen(account, "account column", rule.freshness if rule else None)
+
+
+def _preferred(
+    customer: Customer, rule: Rule, reason: str, able: Callable[[str, Customer], list[FieldProblem]]
+) -> Chosen | Unroutable:
+    passed_over: list[str] = []
+    problems: list[FieldProblem] = []
+    for place, account in enumerate(rule.accounts, start=1):
+        lacks = able(account, customer)
+        if not lacks:
+            note = f"; {' and '.join(passed_over)} cannot serve the customer" if passed_over else ""
+            others = tuple(dict.fromkeys(other for other in rule.accounts[place:] if not able(other, customer)))
+            return Chosen(account, reason + note, rule.freshness, others)
+        passed_over.append(account)
+        problems += lacks
+    return Unroutable(tuple(dict.fromkeys(problems)))
+
+
+@dataclass(frozen=True)
+class _Test:
+    """One key of a `when`: the values that fit, folded, with the configuration's spelling; or mere presence."""
+
+    column: str
+    present: bool | None
+    spelling: Mapping[str, str]
+
+    @classmethod
+    def of(cls, column: str, wanted: Wanted) -> "_Test":
+        if column not in _READ:
+            near = get_close_matches(column, _READ, n=1)
+            nearest = f"; the nearest is {near[0]}" if near else ""
+            raise ValueError(f"when.{column}: not a column that routes can look at{nearest}")
+        if isinstance(wanted, bool):
+            return cls(column, wanted, {})
+        values = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+        if not values:
+            raise ValueError(f"when.{column}: an empty list fits nobody; name a value, or use true or false")
+        return cls(column, None, {_folded(column, value): value for value in values})
+
+    def fits(self, customer: Customer) -> str | None:
+        found = _READ[self.column](customer)
+        if self.present is not None:
+            there = any(found)
+            return f"{self.column} {'present' if there else 'absent'}" if there is self.present else None
+        for text in found:
+            spelled = self.spelling.get(_compared(self.column, text)) if text else None
+            if spelled is not None:
+                return f"{self.column}={spelled}"
+        return None
+
+
+def _compared(column: str, value: str) -> str:
+    folded = value.casefold()
+    return folded.replace("_", "-") if column == "locale" else folded
+
+
+def _folded(column: str, value: str) -> str:
+    """A value of the configuration, as customers' values are compared. Countries may be written in three letters."""
+    if column in ("country", "nationality"):
+        code = countries.alpha2(value)
+        if code is None:
+            raise ValueError(f'when.{column}: "{value}" is not a country code of ISO 3166')
+        value = code
+    return _compared(column, value)

@@ -1,0 +1,271 @@
+"""What is heard of the sessions that a customer was given one after the other, and what that makes of the job. Pure.
+
+a session's Heard, its job  --job_after-->  Move, or nothing
+"""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from worker.domain.contact.caps import Lapse
+from worker.domain.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
+from worker.domain.verification.reissue import SETTLES
+from worker.domain.verification.session_updates import (
+    REPLACED,
+    Heard,
+    Rank,
+    Result,
+    SessionNews,
+    heard_next,
+    job_state_heard,
+    may_be_a_copy,
+)
+
+SESSION_FAILED = "session_failed"  # the reason of a job whose session was cancelled or deleted at the provider
+SESSION_EXPIRED = "session_expired"  # … of one that waits for a new session, since its customer had no message yet
+# A job that is held for one of these waits for a person's word on another session than the one that was heard of.
+ABOUT_ANOTHER = ("second_session", "conflict")
+
+
+@dataclass(frozen=True)
+class Link:
+    """One of a customer's sessions for a purpose. Times are aware."""
+
+    id: uuid.UUID
+    issued_at: datetime
+    expires_at: datetime
+    look_at: datetime | None
+    heard: Heard
+
+    @property
+    def has_verdict(self) -> bool:
+        return job_state_heard(self.heard) is JobState.COMPLETED
+
+
+@dataclass(frozen=True)
+class JobNow:
+    """A job of the same customer and purpose, which joined no other.
+
+    `in_doubt`: a call for a session of it, which may have been carried out. `told`: a message of it is out; `silent`:
+    it asks for none.
+    """
+
+    id: int
+    state: JobState
+    session_id: uuid.UUID | None
+    reason: str = ""
+    detail: str = ""
+    result: str = ""
+    in_doubt: uuid.UUID | None = None
+    reissues: int = 0
+    told: bool = False
+    silent: bool = False
+    due_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Move:
+    """What a job becomes. `due_at` is there where it waits; `session_id` is the session that decided."""
+
+    state: JobState
+    session_id: uuid.UUID | None
+    result: str = ""
+    reason: str = ""
+    detail: str = ""
+    due_at: datetime | None = None
+
+
+@dataclass
+class Chain:
+    """A customer's sessions and jobs for one purpose, changed by one piece of news after the other.
+
+    `owners` are the jobs that the sessions were opened for. `companies` are the ids by which the provider names them.
+    """
+
+    links: dict[uuid.UUID, Link] = field(default_factory=dict)
+    jobs: dict[int, JobNow] = field(default_factory=dict)
+    owners: dict[uuid.UUID, int] = field(default_factory=dict)
+    companies: dict[uuid.UUID, str] = field(default_factory=dict)
+
+    def copy(self) -> "Chain":
+        return Chain(dict(self.links), dict(self.jobs), self.owners, dict(self.companies))
+
+    def doubts(self, session_id: uuid.UUID, news: SessionNews, *, received_at: datetime) -> bool:
+        """Whether this must not be heard, since it may be an old verdict brought again."""
+        link = self.links[session_id]
+        return may_be_a_copy(link.heard, news, opened_at=link.issued_at, received_at=received_at)
+
+    def hear(
+        self, session_id: uuid.UUID, news: SessionNews, *, most_reissues: int, received_at: datetime, now: datetime
+    ) -> bool:
+        """Whether what is heard of this session changes anything. Times are aware UTC.
+
+        `most_reissues` are the sessions after the first that a customer may be given.
+        """
+        link = self.links[session_id]
+        learned = bool(news.company_id) and self.companies.get(session_id, "") != news.company_id
+        if learned:
+            self.companies[session_id] = news.company_id
+        before = link.heard
+        replaced = self._is_replaced(link)
+        heard = heard_next(believed(before, replaced=replaced), news, received_at=received_at)
+        if heard is None and replaced:
+            heard = reviewed(before, news, received_at=received_at)
+        if heard is None:
+            return learned
+        link = replace(link, heard=heard, look_at=look_at_after(link, heard, now=now))
+        self.links[session_id] = link
+        if link.has_verdict:
+            # The customer has finished: what else is open for them is of no use any more.
+            for other in self._live():
+                over = replace(other.heard, state=SessionState.SUPERSEDED)
+                self.links[other.id] = replace(other, look_at=None, heard=over)
+        leading = next((job.id for job in self.jobs.values() if job.state in OPEN_JOBS), None)
+        for job in list(self.jobs.values()):
+            if job.id == leading or session_id == job.session_id or self.owners.get(session_id) == job.id:
+                led = leading is not None and leading != job.id
+                again = _failed(before) and _failed(heard)
+                move = None
+                if not again:
+                    move = job_after(job, link, self.links.values(), most_reissues=most_reissues, led=led, now=now)
+                self.jobs[job.id] = job if move is None else _moved(job, move)
+        return True
+
+    def _live(self) -> list[Link]:
+        return [link for link in self.links.values() if link.heard.state in LIVE_SESSIONS]
+
+    def _is_replaced(self, link: Link) -> bool:
+        newest = max(self.links.values(), key=lambda one: (one.issued_at, one.id.hex))
+        return newest.id != link.id or any(one.id != link.id for one in self._live())
+
+
+def _failed(heard: Heard) -> bool:
+    """Whether the session ended without a verdict; a second time, that is no news to a job that was put back since."""
+    return job_state_heard(heard) is JobState.FAILED
+
+
+def _moved(job: JobNow, move: Move) -> JobNow:
+    return replace(
+        job,
+        state=move.state,
+        session_id=move.session_id,
+        reason=move.reason,
+        detail=move.detail,
+        result=move.result,
+        due_at=move.due_at,
+        in_doubt=None if move.state is JobState.COMPLETED else job.in_doubt,
+    )
+
+
+def believed(heard: Heard, *, replaced: bool) -> Heard:
+    """What news is compared with. Of a session that another has replaced only a verdict counts, whatever our clock
+    had called it before."""
+    decided = heard.state in (SessionState.COMPLETED, SessionState.FAILED)
+    over = heard.state is SessionState.SUPERSEDED or (replaced and not decided)
+    return replace(REPLACED, rank=max(heard.rank, Rank.ENDED)) if over else heard
+
+
+def reviewed(heard: Heard, news: SessionNews, *, received_at: datetime) -> Heard | None:
+    """Of a session that another has replaced, what is known once it has begun to be reviewed, or has ceased to be
+    without a verdict; None where the news says neither.
+
+    It stays what it is. But for as long as somebody looks at what the customer has handed in, nobody is mailed the new
+    link (`store.leaving`), nor bought another one.
+    """
+    if heard.state not in (SessionState.EXPIRED, SessionState.SUPERSEDED):
+        return None
+    following = heard_next(replace(heard, state=SessionState.STARTED), news, received_at=received_at)
+    if following is None or Result.REVIEW not in (heard.result, following.result):
+        return None
+    result = Result.REVIEW if following.result is Result.REVIEW else None
+    return replace(heard, result=result, rank=following.rank, at=following.at, weight=following.weight)
+
+
+def look_at_after(before: Link, heard: Heard, *, now: datetime) -> datetime | None:
+    """When to look whether the session ended unused, once this is heard of it."""
+    if heard.state in LIVE_SESSIONS:
+        if heard.result is Result.REVIEW:
+            return None
+        was_still = before.heard.state in LIVE_SESSIONS and before.heard.result is not Result.REVIEW
+        # A review that ended without an end, or a link that our clock had called dead: looked at as others are.
+        return before.look_at if was_still else max(now, before.expires_at + SETTLES)
+    if heard.state is SessionState.EXPIRED:
+        return now if before.heard.state is not SessionState.EXPIRED else before.look_at
+    return None
+
+
+def deciding(links: Iterable[Link]) -> Link | None:
+    """Of several sessions with a verdict the one that counts: the provider's last, in whatever order they came."""
+    ends = [link for link in links if link.has_verdict]
+    return max(
+        ends,
+        key=lambda link: (link.heard.rank, link.heard.at or link.issued_at, link.heard.weight, link.id.hex),
+        default=None,
+    )
+
+
+def job_after(
+    job: JobNow, link: Link, links: Iterable[Link], *, most_reissues: int, led: bool, now: datetime
+) -> Move | None:
+    """What becomes of the job once `link`, one of `links`, is as it is now; None: nothing.
+
+    `led`: another job of the customer serves it now, so that this one, which has ended, cannot come back to life.
+    """
+    if job.state is JobState.CANCELLED:
+        return None
+    if link.has_verdict:
+        return _completed(job, deciding(links) or link)
+    if job.session_id != link.id:
+        return None
+    if job_state_heard(link.heard) is JobState.FAILED:
+        if not _can_fail(job, link):
+            return None
+        return Move(JobState.FAILED, link.id, reason=SESSION_FAILED, detail=link.heard.note)
+    if job.state is JobState.FAILED and job.reason == SESSION_FAILED and not led:
+        # What had it fail is not the last word any more.
+        job = replace(job, state=JobState.INVITED if job.told else JobState.ISSUED)
+        return _open(job, link, links, most_reissues, now) or Move(job.state, link.id, _result(link))
+    return _open(job, link, links, most_reissues, now)
+
+
+def _is_reviewed(link: Link) -> bool:
+    return link.heard.result is Result.REVIEW and not link.has_verdict
+
+
+def _completed(job: JobNow, link: Link) -> Move | None:
+    move = Move(JobState.COMPLETED, link.id, _result(link))
+    same = job.state is JobState.COMPLETED and (job.session_id, job.result) == (move.session_id, move.result)
+    return None if same else move
+
+
+def _can_fail(job: JobNow, link: Link) -> bool:
+    if job.state is JobState.WAITING:
+        # It waits for another session already: that the old one was cleared away says nothing of the customer.
+        return job.in_doubt is None and link.heard.rank is not Rank.GONE
+    if job.state is JobState.HELD:
+        return job.in_doubt is None and job.reason not in ABOUT_ANOTHER
+    return job.state in (JobState.ISSUED, JobState.INVITED, JobState.COMPLETED)
+
+
+def _open(job: JobNow, link: Link, links: Iterable[Link], most_reissues: int, now: datetime) -> Move | None:
+    """The job of a session that goes on, or has expired."""
+    unsent = job.state is JobState.ISSUED and not job.told and not job.silent
+    # … but for who has handed everything in by an earlier link.
+    if unsent and link.heard.state is SessionState.EXPIRED and not any(map(_is_reviewed, links)):
+        if job.reissues >= most_reissues:
+            detail = "the link expired before it could be sent, and no more sessions are allowed for the customer"
+            return Move(JobState.LAPSED, link.id, reason=Lapse.REISSUES_SPENT, detail=detail)
+        detail = "the link expired before it could be sent"
+        return Move(JobState.WAITING, link.id, reason=SESSION_EXPIRED, detail=detail, due_at=now)
+    result = _result(link)
+    if job.state is JobState.WAITING and link.heard.state in LIVE_SESSIONS and result and job.in_doubt is None:
+        # The customer has handed something in: no new session is asked for meanwhile.
+        return Move(JobState.INVITED if job.told else JobState.ISSUED, link.id, result)
+    if job.state in (JobState.ISSUED, JobState.INVITED) and job.result != result:
+        return Move(job.state, link.id, result, job.reason, job.detail)
+    return None
+
+
+def _result(link: Link) -> str:
+    return link.heard.result.value if link.heard.result else ""

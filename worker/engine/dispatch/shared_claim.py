@@ -1,0 +1,62 @@
+"""A shift's taking that is made in another's transaction: the one that makes its rows due.
+
+So the mail to somebody who has just signed up needs neither a transaction of its own nor a bell before it leaves. The
+shift that lends takes nothing meanwhile; what was taken comes to it as if it had taken it itself.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.engine.dispatch.contract import Room, TakenRows, Unsure
+
+# In a transaction that is the caller's: (connection, room, now).
+TakeWithin = Callable[[sa.Connection, Room, datetime], TakenRows]
+
+
+class LentTaking:
+    """A `work.Along`. Made on the loop, and ended there."""
+
+    def __init__(self, take: TakeWithin, room: Room, *, item: Callable[[Any], Any]) -> None:
+        """`item` gives the row of one whose attempt is written down."""
+        self._take = take
+        self._room = room
+        self._item = item
+        self._taken = TakenRows([])
+        self._end: asyncio.Future[TakenRows] = asyncio.get_running_loop().create_future()
+
+    def begin(self) -> None:
+        self._taken = TakenRows([])
+
+    def take(self, connection: sa.Connection, now: datetime) -> None:
+        self._taken = self._take(connection, self._room, now)
+
+    def end(self, *, kept: bool) -> None:
+        """The transaction is over. Where it failed nobody may know whether it was kept all the same."""
+        maybe_ours = [*map(self._item, self._taken.opened), *self._taken.items]
+        if kept:
+            self._end.set_result(self._taken)
+        elif maybe_ours:
+            self._end.set_exception(Unsure(maybe_ours))
+        else:
+            self._end.set_result(TakenRows([]))
+
+    async def taken(self) -> TakenRows:
+        """What was taken, once that is known. Raises Unsure, as `Work.take` does."""
+        return await self._end
+
+
+@contextmanager
+def ending(along: Mapping[str, LentTaking]) -> Iterator[None]:
+    """Give back what was lent for a transaction, however it ends: the lenders wait for it."""
+    kept = False
+    try:
+        yield
+        kept = True
+    finally:
+        for lent in along.values():
+            lent.end(kept=kept)

@@ -1,0 +1,102 @@
+"""What is kept for how long: personal data, batches, and what others were not told. A lot at a time, after the bells.
+
+Doing it twice, or in several processes, does no harm: each lot is looked at again under its locks.
+"""
+
+import logging
+import threading
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from worker.domain.verification.session_updates import COPIES_KNOWN
+from worker.engine.container import Parts
+from worker.store.outbox import relay as telling
+from worker.store.privacy.erasure import Place
+
+log = logging.getLogger(__name__)
+# How long a process rests once it has found nothing more: a look costs little, and nobody waits for it.
+LOOK_EVERY = timedelta(minutes=10)
+# An event that comes again must be known again. Producers, and brokers behind them, repeat within days; an event that
+# is put back from a dead-letter queue, or replayed from a log, within weeks. Batches that are kept for longer keep
+# their events for as long.
+INBOX_KEPT = timedelta(days=90)
+# A request that an update has overtaken is behind it by minutes: personal data is not kept for longer for its sake.
+UPDATES_KEPT = timedelta(days=30)
+# A provider repeats for hours, or a day; a person looks at what is nobody's within weeks. Of what is older copies are
+# not known by their bytes any more: see `news.may_be_a_copy`.
+WEBHOOKS_KEPT = COPIES_KNOWN
+# Events that were given up, or are for nobody who is configured any more, can be put back for so long.
+UNTOLD_FOR = timedelta(days=30)
+
+
+class Retention:
+    """Keeps to `[retention]`, a step at each tick. One for each process: it remembers how far it has looked."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._one_at_a_time = threading.Lock()
+        self._next: datetime | None = None
+        self._erased_to: Place | None = None
+        self._asked_to = 0
+
+    def step(self) -> None:
+        """Do one lot, if there is something to do. Never waits for a step that another thread is at."""
+        now = self._parts.clock()
+        if not self._one_at_a_time.acquire(blocking=False):
+            return
+        try:
+            if self._next is not None and now < self._next:
+                return
+            if not (self._erase(now) or self._purge(now) or self._let_go_of_events(now) or self._forget(now)):
+                self._next = now + LOOK_EVERY
+        except sa.exc.DBAPIError as error:
+            # Nothing was changed, and nobody waits for it: the work must not end for what is only put in order here.
+            log.warning("retention: %s; looked at again later", type(error.orig).__name__)
+            self._next = now + LOOK_EVERY
+        finally:
+            self._one_at_a_time.release()
+
+    def _erase(self, now: datetime) -> bool:
+        """Whether there may be more customers to look at."""
+        since = now - self._parts.settings.retention.personal
+        lot = self._parts.erasing.lot(after=self._erased_to, since=since, now=now)
+        self._erased_to = lot.after
+        if lot.customers:
+            log.info("retention: the personal data of %d customers was erased", lot.customers)
+        return lot.after is not None
+
+    def _let_go_of_events(self, now: datetime) -> bool:
+        """Whether there were any, so that there may be more."""
+        kept_for = max(INBOX_KEPT, self._parts.settings.retention.batches or INBOX_KEPT)
+        erased = self._parts.inbox_retention.erase_updates(since=now - UPDATES_KEPT)
+        removed = self._parts.inbox_retention.remove(since=now - kept_for)
+        heard = self._parts.webhook_list.remove(since=now - WEBHOOKS_KEPT)
+        return bool(erased or removed or heard)
+
+    def _forget(self, now: datetime) -> bool:
+        """Whether there may be more events that nobody is told of any more."""
+        parts = self._parts
+        gone = telling.forget(parts.database, targets=parts.told.targets, before=now - UNTOLD_FOR)
+        if gone:
+            log.info("retention: %d events that nobody took were removed", gone)
+        return gone > 0
+
+    def _purge(self, now: datetime) -> bool:
+        """Whether there may be more batches to look at."""
+        purging = self._parts.purging
+        # One that waits for a row which was put back must not keep the others waiting.
+        if any(purging.lot(batch_id, now=now) for batch_id in purging.under_way()):
+            return True
+        kept_for = self._parts.settings.retention.batches
+        if kept_for is None:
+            return False
+        since = now - kept_for
+        batch_id = purging.candidate(after=self._asked_to, since=since)
+        self._asked_to = batch_id or 0
+        if batch_id is None:
+            return False
+        if purging.why_not(batch_id, since=since, now=now) is None:
+            purging.begin(batch_id, self._parts.facts.counts(batch_id), now=now)
+            log.info("retention: batch %d is being purged", batch_id)
+        return True

@@ -1,0 +1,37 @@
+"""Parts on a database that can be used, or why it cannot be."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+
+from worker.engine.container import Parts
+from worker.settings import Settings
+from worker.store.base import schema
+from worker.store.base.database import reason
+
+
+class NotReady(Exception):
+    """The database is away or not at this release's schema: nothing can be worked. The text says what to do."""
+
+
+class Outdated(NotReady):
+    """The database is at a newer release's schema: this process will never be ready."""
+
+
+@contextmanager
+def opened(settings: Settings, *, prepare: Callable[[Parts], None] = Parts.ready) -> Iterator[Parts]:
+    """Parts on a database that can be used, closed at the end. Raises NotReady, SettingsError."""
+    parts = Parts(settings)
+    try:
+        try:
+            not_ready = schema.why_not_ready(parts.database)
+            if not_ready:
+                raise (Outdated if schema.outdated(parts.database) else NotReady)(not_ready)
+            prepare(parts)
+            parts.check_keys()
+        except sa.exc.OperationalError as error:
+            raise NotReady(f"the database cannot be reached: {reason(error)}") from None
+        yield parts
+    finally:
+        parts.close()

@@ -1,0 +1,192 @@
+"""Tells others what has happened: the outbox's rows, lot by lot, to one target at a time. At least once, in order.
+
+Blocks, and knows no loop: whoever calls it gives it a thread, so that a target that hangs holds up nobody else.
+"""
+
+import logging
+import random
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from worker.domain.events.published import BUS, SUBSCRIBER, OutgoingEvent
+from worker.domain.limits.budgets import BudgetRule, Lesson, grant
+from worker.domain.model.endings import Kind, RetryPolicy
+from worker.engine.container import Parts
+from worker.foundation.clock import monotonic
+from worker.foundation.outage_log import Outage
+from worker.publishers.contract import Reply, Target
+from worker.store.limits import budgets
+from worker.store.outbox.relay import (
+    Later,
+    NotOurConnection,
+    Transaction,
+    alone,
+    next_events,
+    sessions_are_ours,
+    settle,
+)
+
+log = logging.getLogger(__name__)
+# Events taken in one transaction, and so at most told twice when the process dies before they are removed.
+LOT = 200
+# Failures in a row after which a target is left alone, but for a single event now and then.
+PAUSES_AFTER = 3
+# A broker is asked again that soon, however long it is away: it costs it one connection.
+BUS_LONGEST_PAUSE = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How one target is told. `give_up`: how long an event is repeated; None: for ever."""
+
+    rule: BudgetRule
+    give_up: timedelta | None
+
+
+def terms_of(parts: Parts, target: str) -> Terms:
+    policy = parts.settings.retry.policy
+    if target == BUS:
+        policy = replace(policy, most=min(policy.most, BUS_LONGEST_PAUSE), first=min(policy.first, BUS_LONGEST_PAUSE))
+        return Terms(BudgetRule(target, policy=policy, opens_after=PAUSES_AFTER), None)
+    subscriber = parts.settings.subscribers[target.removeprefix(SUBSCRIBER)]
+    return Terms(BudgetRule(target, policy=policy, opens_after=PAUSES_AFTER), subscriber.give_up)
+
+
+class Teller:
+    """Tells the targets of one process. Safe for threads: a target that is being told is not told beside it."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        targets: Mapping[str, Target],
+        *,
+        stopping: Callable[[], bool] = lambda: False,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """`stopping` says that the process is to end: no more is told then, and what hangs is let go of."""
+        self._parts = parts
+        self._targets = targets
+        self._stopping = stopping
+        self._jitter = jitter
+        self._terms = {name: terms_of(parts, name) for name in targets}
+        self._at_it = {name: threading.Lock() for name in targets}
+        self._shared = Outage(log)
+        self._looking = threading.Lock()
+        self._sessions_are_ours = False
+        self._outages = {name: Outage(log, logging.WARNING) for name in targets}
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._targets)
+
+    def tell(self, name: str, *, longest: timedelta) -> bool:
+        """Tell this target what is due by now; whether there was more when the time was up.
+
+        Returns at once when this process, or another, is at it already. Takes longer than `longest` by one lot.
+        Raises sqlalchemy.exc.OperationalError when the database is away.
+        """
+        if name not in self._targets:
+            log.warning("a bell for %s, which this configuration does not have", name)
+            return False
+        if not self._at_it[name].acquire(blocking=False):
+            return False
+        try:
+            self._look_at_the_sessions()
+            target = self._targets[name]
+            with alone(self._parts.database, name, silence=target.longest) as transaction:
+                return transaction is not None and self._tell(name, target, transaction, longest)
+        except NotOurConnection as error:
+            self._shared.lasts(f"nobody is told what happens: {error}", monotonic())
+            return False
+        finally:
+            self._at_it[name].release()
+
+    def _look_at_the_sessions(self) -> None:
+        """Once, before anybody is told. Raises NotOurConnection."""
+        with self._looking:
+            self._sessions_are_ours = self._sessions_are_ours or sessions_are_ours(self._parts.database)
+        if not self._sessions_are_ours:
+            raise NotOurConnection
+
+    def _tell(self, name: str, target: Target, transaction: Transaction, longest: timedelta) -> bool:
+        until, since = monotonic() + longest.total_seconds(), self._parts.clock()
+        while not self._stopping():
+            # What happens meanwhile waits for the next bell: to go on with it would be a lot of a few rows, and two
+            # transactions, again and again for as long as a batch is worked.
+            events = self._next(name, transaction, since)
+            if not events:
+                return False
+            if monotonic() >= until:
+                return True
+            # Whoever was stopped for so long that the database took him for gone must tell nothing more of this lot:
+            # another process may be at it.
+            lot_until = monotonic() + target.longest.total_seconds()
+            replies = target.tell(
+                events,
+                clock=self._parts.clock,
+                goes_on=lambda lot_until=lot_until: not self._stopping() and monotonic() < lot_until,  # type: ignore[misc]
+            )
+            if not replies:
+                return False  # it was told to end
+            self._settle(name, events, replies, transaction)
+        return False
+
+    def _next(self, name: str, transaction: Transaction, due_at: datetime) -> list[OutgoingEvent]:
+        rule, now = self._terms[name].rule, self._parts.clock()
+        with transaction() as connection:
+            state = budgets.read(connection, name)
+            granted = grant(state, rule, most=LOT, now=now, horizon=timedelta(0), probe_for=timedelta(0))
+            return next_events(connection, name, most=granted.slots.count, now=due_at) if granted.slots.count else []
+
+    def _settle(
+        self, name: str, events: Sequence[OutgoingEvent], replies: Sequence[Reply], transaction: Transaction
+    ) -> None:
+        terms, now = self._terms[name], self._parts.clock()
+        told = {event.number: event for event in events}
+        taken = [reply.number for reply in replies if reply.problem is None]
+        later = [self._later(terms, told[reply.number], reply, now) for reply in replies if reply.problem is not None]
+        with transaction() as connection:
+            settle(connection, terms.rule, taken=taken, later=later, lessons=map(_lesson, replies), now=now)
+        given_up = [item for item in later if item.due_at is None]
+        if given_up:
+            log.warning(
+                "%s: %d events are given up, the last with %s; `onboard outbox list` has them",
+                name,
+                len(given_up),
+                given_up[-1].detail,
+            )
+        if taken:
+            log.info("%s: %d events were taken", name, len(taken))
+            self._outages[name].over(f"{name}: events are taken again")
+        elif later and not given_up:
+            self._outages[name].lasts(f"{name}: events wait for it: {later[0].detail}", monotonic())
+
+    def _later(self, terms: Terms, event: OutgoingEvent, reply: Reply, now: datetime) -> Later:
+        problem = reply.problem
+        assert problem is not None  # noqa: S101 -- for mypy
+        tried_for = now - event.since
+        if problem.kind is Kind.BAD_INPUT:
+            return Later(event.number, None, now, problem.detail)
+        if terms.give_up is not None and tried_for >= terms.give_up:
+            return Later(event.number, None, now, f"not taken for {tried_for.days} days: {problem.detail}")
+        # Where it is the target that is to be left alone, its pause decides when the next one goes.
+        waits = problem.unreachable or problem.kind is Kind.RATE_LIMITED
+        wait = timedelta(0) if waits else _wait(terms.rule.policy, event.attempts + 1, self._jitter())
+        return Later(event.number, now + wait, event.since, problem.detail)
+
+    def close(self) -> None:
+        for target in self._targets.values():
+            target.close()
+
+
+def _wait(policy: RetryPolicy, attempts: int, jitter: float) -> timedelta:
+    return policy.ceiling(attempts) * jitter
+
+
+def _lesson(reply: Reply) -> Lesson:
+    problem = reply.problem
+    if problem is None:
+        return Lesson(reply.began_at)
+    return Lesson(reply.began_at, problem.kind, problem.detail, problem.retry_after, problem.unreachable)

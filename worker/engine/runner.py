@@ -1,0 +1,194 @@
+"""Keeps at most one shift going for each account and channel on one asyncio loop.
+
+Bells coalesce here: one for an account whose shift is going only tells that shift to look again. Both ways of
+running use it: Celery's tasks (one loop a process, `tasks`) and the worker that runs inside a command
+(`embedded`).
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.engine.container import Parts
+from worker.engine.dispatch.dispatcher import Shift
+from worker.engine.dispatch.shared_claim import LentTaking
+from worker.foundation.clock import SharedClock
+from worker.http.client import Http, open_http_session
+from worker.store.base.database import outlive_deadlocks
+
+log = logging.getLogger(__name__)
+
+# Long enough that a slow account's calls overlap from one lot to the next; far shorter than a broker waits for
+# an acknowledgement (RabbitMQ 30 minutes, Redis the five of `celery_settings`).
+LONGEST_SHIFT = timedelta(seconds=60)
+SET_CLOCK_EVERY = timedelta(seconds=10)
+# Collect garbage after this many new objects, and the older ones rarely: most of what a lot of rows is made of lives
+# until the lot is written, so that looking for garbage among it takes time and finds nothing.
+NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST = 50_000, 20, 50
+# How long a thread may hold the interpreter while another wants it. A transaction gives it up and asks for it again
+# with each statement that it waits for, and at Python's 5 ms may wait behind the loop, or another one, each time.
+# Shorter looked better in single runs of the latency benchmark; by turns nothing was to be seen (docs/benchmarks.md).
+SWITCH_SECONDS = 0.001
+_calmed: set[int] = set()
+
+
+def calm_collector() -> None:
+    """Keep the garbage collector from what lives as long as the process. Done once in each."""
+    if os.getpid() not in _calmed:
+        _calmed.add(os.getpid())
+        gc.freeze()
+        gc.set_threshold(NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST)
+        sys.setswitchinterval(SWITCH_SECONDS)
+
+
+class Runner:
+    """Lives on one loop: make it there, and close it there."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        http: Http,
+        exits: AsyncExitStack,
+        *,
+        ring_invite: Callable[[str, bool], None],
+        longest: timedelta,
+    ) -> None:
+        self._parts = parts
+        self._exits = exits
+        self._longest = longest
+        # SQLite has one writer: a single thread queues here instead of at the file's lock.
+        threads = 1 if parts.database.is_sqlite else parts.database_threads
+        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="database")
+        self._stopping = asyncio.Event()
+        self._shifts: dict[str, Shift[Any, Any, Any]] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._clock: asyncio.Task[None] | None = None
+        if isinstance(parts.clock, SharedClock):
+            self._clock = asyncio.create_task(self._keep_time())
+        self._invites = {channel: (f"invite:{channel}", parts.invite_work(channel)) for channel in parts.channels}
+        self._work: Mapping[str, Any] = {
+            **{f"issue:{name}": parts.issue_work(name, http, ring_invite=ring_invite) for name in parts.accounts},
+            **dict(self._invites.values()),
+        }
+
+    @classmethod
+    async def open(
+        cls, parts: Parts, *, ring_invite: Callable[[str, bool], None], longest: timedelta = LONGEST_SHIFT
+    ) -> "Runner":
+        """A runner on the loop that is running now. `ring_invite(channel, for_events)` is called from other threads."""
+        calm_collector()
+        exits = AsyncExitStack()
+        http = Http(await exits.enter_async_context(open_http_session()))
+        try:
+            return cls(parts, http, exits, ring_invite=ring_invite, longest=longest)
+        except BaseException:
+            await exits.aclose()
+            raise
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._shifts)
+
+    def is_working(self, key: str) -> bool:
+        return key in self._shifts
+
+    async def serve(self, key: str, *, for_events: bool = True) -> bool:
+        """Work what is due for `issue:ACCOUNT` or `invite:CHANNEL`; whether there was more when that was over.
+
+        Returns at once when this process is at it already, or does not know the name. `for_events`: something of an
+        event may be due, which does not wait for rows of batches to come together.
+        """
+        if key in self._shifts:
+            self._shifts[key].ring(for_events=for_events)
+            return False
+        work = self._work.get(key)
+        if work is None:
+            log.warning("a bell for %s, which this configuration does not have", key)
+            return False
+        if self._stopping.is_set():
+            return False
+        shift = Shift(
+            work,
+            clock=self._parts.clock,
+            in_thread=self.in_thread,
+            stopping=self._stopping,
+            longest=self._longest,
+            borrow=self._lent,
+        )
+        self._shifts[key] = shift
+        self._idle.clear()
+        try:
+            return await shift.run()
+        finally:
+            del self._shifts[key]
+            if not self._shifts:
+                self._idle.set()
+
+    def _lent(self) -> dict[str, LentTaking]:
+        """The takings of messages, by channel, that the shifts of this process can lend now."""
+        lent = {}
+        for channel, (key, work) in self._invites.items():
+            if key in self._shifts and (taking := self._shifts[key].lend(work.take_within)) is not None:
+                lent[channel] = taking
+        return lent
+
+    async def wait_until_idle(self) -> None:
+        """Wait until no shift is going."""
+        await self._idle.wait()
+
+    async def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Await a blocking call, made in one of the database threads.
+
+        A transaction that PostgreSQL ended because it crossed with another has changed nothing: it is made again.
+        """
+        call = partial(outlive_deadlocks, partial(function, *arguments))
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    async def _keep_time(self) -> None:
+        """Set the clock by the database's again and again: a machine's own drifts, or is put right meanwhile."""
+        while True:
+            await asyncio.sleep(SET_CLOCK_EVERY.total_seconds())
+            try:
+                await self.in_thread(self._parts.set_clock)
+            except sa.exc.SQLAlchemyError:
+                log.debug("the database is away; its time is asked for later")
+
+    def stop(self) -> None:
+        """Take no more rows; what is called is waited for, what is not is given back."""
+        self._stopping.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop; may be asked from any thread."""
+        return self._stopping.is_set()
+
+    async def is_stopped_within(self, seconds: float) -> bool:
+        """Whether it was told to stop; waits for that, for so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._stopping.wait()
+        except TimeoutError:
+            return False
+
+    async def close(self) -> None:
+        """End the shifts, each bounded by its calls' time-outs, then the connections."""
+        self.stop()
+        await self._idle.wait()
+        if self._clock is not None:
+            self._clock.cancel()
+            await asyncio.wait([self._clock])
+        for sender in self._parts.senders.values():
+            await sender.close()
+        await self._exits.aclose()
+        self._threads.shutdown(wait=True)

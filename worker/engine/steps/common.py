@@ -1,0 +1,72 @@
+"""What both kinds of work have in common: how a step ends that met a problem, and how a lot is logged."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.model.endings import Ending, Problem, RetryPolicy, ending_for, resume_at
+from worker.engine.dispatch.contract import Unsure
+from worker.store.base.database import SACRIFICED
+from worker.store.issuing.record_results import OpenedJob
+from worker.store.messages.record_results import OpenedInvitation
+
+# Between the last look at the lease and the result: the call's own time-out, and writing what came of it.
+FLUSH_MARGIN = timedelta(seconds=5)
+# (channel, whether it is for an event); must return at once
+Ring = Callable[[str, bool], None]
+Transaction = Callable[[], AbstractContextManager[sa.Connection]]
+log = logging.getLogger(__name__)
+
+
+def ending_of(
+    problem: Problem,
+    attempts: int,
+    opened: OpenedJob | OpenedInvitation,
+    policy: RetryPolicy,
+    now: datetime,
+    jitter: float,
+) -> Ending:
+    return ending_for(
+        problem,
+        attempt=attempts + 1,
+        repeatable=opened.repeatable,
+        policy=policy,
+        resume_at=resume_at(problem, policy, now),
+        now=now,
+        jitter=jitter,
+        look_up_at=opened.look_up_at,
+    )
+
+
+@contextmanager
+def unsure_of(items: Callable[[], Sequence[Any]]) -> Iterator[None]:
+    """Say of a taking that failed that these rows, whose attempts it wrote, may be ours all the same.
+
+    Where the connection broke at the commit nobody knows. PostgreSQL knows of those that it gave up for others.
+    """
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        if items() and getattr(error.orig, "sqlstate", None) not in SACRIFICED:
+            raise Unsure(items()) from error
+        raise
+
+
+Step = tuple[int, Ending | None, Problem | None, timedelta]
+
+
+def log_lot(work: str, steps: Sequence[Step]) -> None:
+    """A line for the lot, and one for each step: job, ending, kind, seconds until it was written."""
+    counts = Counter("not made" if ending is None else type(ending).__name__.lower() for _, ending, _, _ in steps)
+    log.info("%s: %s", work, ", ".join(f"{number} {name}" for name, number in sorted(counts.items())))
+    for job_id, ending, problem, took in steps:
+        level = logging.DEBUG if problem is None else logging.INFO
+        if log.isEnabledFor(level):
+            name = "not made" if ending is None else type(ending).__name__.lower()
+            why = f" ({problem.kind.value}{f' {problem.code}' if problem.code else ''})" if problem else ""
+            log.log(level, "%s: job %d: %s%s, %.3f s", work, job_id, name, why, took.total_seconds())

@@ -1,0 +1,222 @@
+"""Sending a customer the link of its session, or asking what became of a text whose receipt was lost.
+
+A kind of work for a shift, as `issuing` is.
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from worker.domain.invitations import Invitation, TemplateProblem, Templates
+from worker.domain.limits.rate_limits import spacing
+from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem
+from worker.domain.model.reconciliation import Doubt, ending_of_look_up
+from worker.domain.model.sessions import is_stale
+from worker.engine.dispatch.contract import Along, Room, TakenRows
+from worker.engine.steps.common import FLUSH_MARGIN, Transaction, ending_of, log_lot, unsure_of
+from worker.foundation.clock import Clock
+from worker.providers.contract import Provider
+from worker.senders.contract import Message, Receipt, Sender
+from worker.store.messages.claim_invitations import Invitations
+from worker.store.messages.message_context import InvitationTerms, TakenInvitation
+from worker.store.messages.record_results import Handovers, InviteResult, OpenedInvitation
+from worker.store.onboarding.sessions import FIRST
+
+
+@dataclass(frozen=True)
+class InviteWork:
+    """Sends invitations over one channel."""
+
+    terms: InvitationTerms
+    sender: Sender
+    sender_name: str
+    timeout: timedelta
+    templates: Templates
+    providers: dict[str, Provider]
+    invitations: Invitations
+    handovers: Handovers
+    transaction: Transaction
+    clock: Clock
+    jitter: Callable[[], float] = field(default=random.random)
+
+    @property
+    def name(self) -> str:
+        return f"invite({self.terms.channel})"
+
+    @property
+    def places(self) -> int:
+        return self.terms.rule.concurrency
+
+    @property
+    def longest_call(self) -> timedelta:
+        return self.timeout + FLUSH_MARGIN
+
+    @property
+    def leads_on(self) -> bool:
+        return False
+
+    @property
+    def spacing(self) -> timedelta:
+        return spacing(self.terms.rule.limits)
+
+    def take(self, room: Room, now: datetime) -> TakenRows:
+        opened: list[OpenedInvitation] = []
+        with unsure_of(lambda: [item.invitation for item in opened]):
+            return self._take(room, now, opened)
+
+    def take_within(self, connection: sa.Connection, room: Room, now: datetime) -> TakenRows:
+        """As `take`, in a transaction that is another's."""
+        return self._take(room, now, [], within=connection)
+
+    def _take(
+        self, room: Room, now: datetime, opened: list[OpenedInvitation], *, within: sa.Connection | None = None
+    ) -> TakenRows:
+        """`opened` is filled before the transaction ends."""
+
+        def open_events(connection: sa.Connection, items: list[TakenInvitation]) -> None:
+            # Those that must wait for a new session are left to a turn.
+            fresh = [item for item in items if item.is_event and not _is_stale(item, now)][: room.attempts]
+            opened[:] = self._open(fresh, now, connection, granted=True) if fresh else []
+            for item in fresh:
+                items.remove(item)
+
+        taken = self.invitations.take(
+            self.terms, most=room.rows, events=room.events, now=now, busy=room.busy, beside=open_events, within=within
+        )
+        return TakenRows(taken.invitations, taken.again_at, taken.places, opened)
+
+    def turn(
+        self,
+        results: Sequence[InviteResult],
+        items: Sequence[TakenInvitation],
+        now: datetime,
+        _along: Mapping[str, Along] | None = None,  # nothing follows from a message that was sent
+    ) -> list[OpenedInvitation]:
+        opened: list[OpenedInvitation] = []
+        with self.transaction() as connection:
+            if results:
+                self.handovers.finish(self.terms, results, now=now, within=connection)
+            if items:
+                opened = self._open(items, now, connection)
+        if results:
+            log_lot(self.name, [(r.opened.invitation.job_id, r.ending, r.problem, now - r.began_at) for r in results])
+        return opened
+
+    def _open(
+        self, items: Sequence[TakenInvitation], now: datetime, connection: sa.Connection, *, granted: bool = False
+    ) -> list[OpenedInvitation]:
+        """Write the hand-overs; a link that has become too old goes back for a new session instead."""
+        # One in doubt is looked up first: it may have been sent while its link was fresh.
+        stale = [item for item in items if item.doubt is None and _is_stale(item, _turn(item, now))]
+        if stale:
+            due = [(item, self._reissue_at(item, now)) for item in stale]
+            self.invitations.replace(self.terms, due, now=now, within=connection)
+        fresh = [item for item in items if item.doubt is not None or not _is_stale(item, _turn(item, now))]
+        if not fresh:
+            return []
+        repeatable = self.sender.repeatable()
+        opened = self.handovers.open(
+            self.terms, fresh, repeatable=repeatable, now=now, within=connection, granted=granted
+        )
+        if not opened:
+            self.invitations.release(self.terms.rule, fresh, now=now, within=connection)
+        return opened
+
+    def _reissue_at(self, item: TakenInvitation, now: datetime) -> datetime:
+        provider = self.providers.get(item.account)  # None: the account was taken out of the configuration
+        return provider.reissue_at(item.expires_at) if provider else max(item.expires_at, now)
+
+    def item(self, opened: OpenedInvitation) -> TakenInvitation:
+        return opened.invitation
+
+    def at(self, item: TakenInvitation, slot: datetime) -> TakenInvitation:
+        return replace(item, slot=slot)
+
+    def opened_at(self, opened: OpenedInvitation, slot: datetime) -> OpenedInvitation:
+        return replace(opened, invitation=replace(opened.invitation, slot=slot))
+
+    async def call(self, opened: OpenedInvitation) -> InviteResult:
+        item = opened.invitation
+        began_at = self.clock()
+        if item.doubt is not None:
+            return await self._look_up(opened, item.doubt)
+        if _is_stale(item, began_at):  # it has waited for its slot, or for a place, since that was looked at
+            return self.not_made(opened)
+        try:
+            message = self._message(item, now=began_at)
+        except TemplateProblem as error:
+            # The operator's template, not the customer: nothing was sent, and a person can put it right.
+            problem = Problem(Kind.BAD_INPUT, str(error), code="template")
+            return InviteResult(opened, began_at, Hold("template", str(error)), problem=problem)
+        receipt = await self.sender.send(message)
+        if isinstance(receipt, Problem):
+            return InviteResult(opened, began_at, self._ending(opened, receipt), problem=receipt)
+        return InviteResult(opened, began_at, Done(), reference=receipt.reference)
+
+    async def _look_up(self, opened: OpenedInvitation, doubt: Doubt) -> InviteResult:
+        """Ask what became of the hand-over in doubt, instead of making it again."""
+        item = opened.invitation
+        began_at = self.clock()
+        person = item.customer.person
+        to = person.email if self.terms.channel == "email" else person.phone
+        found = await self.sender.look_up(to, item.link, since=doubt.opened_at, known=doubt.known)
+        if isinstance(found, Receipt):
+            return InviteResult(opened, began_at, Done(), reference=found.reference)
+        policy = self.terms.rule.policy
+        ending = ending_of_look_up(found, doubt, item.attempts, policy, self.clock(), self.jitter())
+        if isinstance(found, Problem):
+            return InviteResult(opened, began_at, ending, problem=found)
+        return InviteResult(opened, began_at, ending, found=found)
+
+    def _message(self, item: TakenInvitation, *, now: datetime) -> Message:
+        person = item.customer.person
+        channel = self.terms.channel
+        kind = "invitation" if item.kind == FIRST else "reminder"  # the words do not tell one reminder from another
+        invitation = Invitation(item.customer, item.link, item.expires_at, self.sender_name, kind)
+        words = self.templates.render(invitation, channel=channel, now=now)
+        return Message(
+            key=item.id.hex,
+            to=person.email if channel == "email" else person.phone,
+            language=words.language,
+            subject=words.subject,
+            text=words.text,
+            html=words.html,
+            valid_for=item.expires_at - now,
+        )
+
+    def _ending(self, opened: OpenedInvitation, problem: Problem) -> Ending:
+        policy = self.terms.rule.policy
+        return ending_of(problem, opened.invitation.attempts, opened, policy, self.clock(), self.jitter())
+
+    def not_made(self, opened: OpenedInvitation) -> InviteResult:
+        return InviteResult(opened, self.clock(), None)
+
+    def broke(self, opened: OpenedInvitation, error: Exception) -> InviteResult:
+        problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} while sending")
+        doubt, now = opened.invitation.doubt, self.clock()
+        if doubt is not None:
+            attempts, policy = opened.invitation.attempts, self.terms.rule.policy
+            ending = ending_of_look_up(problem, doubt, attempts, policy, now, self.jitter())
+            return InviteResult(opened, now, ending, problem=problem)
+        return InviteResult(opened, now, self._ending(opened, problem), problem=problem)
+
+    def halts(self, result: InviteResult) -> bool:
+        return result.problem is not None and result.problem.concerns_account
+
+    def release(self, items: Sequence[TakenInvitation], now: datetime) -> None:
+        self.invitations.release(self.terms.rule, items, now=now)
+
+    def leave(self) -> None:
+        self.invitations.leave(self.terms)
+
+
+def _turn(item: TakenInvitation, now: datetime) -> datetime:
+    """When it is to leave: at its slot, where the sender has a limit."""
+    return now if item.slot is None else max(item.slot, now)
+
+
+def _is_stale(item: TakenInvitation, now: datetime) -> bool:
+    return item.ended or is_stale(item.expires_at, floor=item.floor, now=now)

@@ -1,0 +1,227 @@
+"""Asking a provider for a customer's session, or what became of a call for one whose answer was lost.
+
+A kind of work for a shift. Each step ends in one of the ways of `endings`; which state that leads to is `states`' and
+which rows change is `store`'s.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from worker.domain.limits.rate_limits import spacing
+from worker.domain.model.endings import Done, Ending, Kind, Problem
+from worker.domain.model.reconciliation import Doubt, compare, ending_of_look_up
+from worker.domain.model.sessions import Session
+from worker.engine.dispatch.contract import Along, Room, TakenRows
+from worker.engine.steps.common import FLUSH_MARGIN, Ring, Transaction, ending_of, log_lot, unsure_of
+from worker.foundation.clock import Clock
+from worker.http.client import Http
+from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
+from worker.store.issuing.claim_jobs import Jobs, JobTerms, TakenJob
+from worker.store.issuing.record_results import Attempts, IssueResult, OpenedJob
+
+Read = TypeVar("Read")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class IssueWork:
+    """Asks one account for sessions."""
+
+    terms: JobTerms
+    provider: Provider
+    http: Http
+    timeout: timedelta
+    repeat_unknown: bool  # the account says on_unknown = "repeat"
+    jobs: Jobs
+    attempts: Attempts
+    ring_invite: Ring
+    transaction: Transaction
+    clock: Clock
+    jitter: Callable[[], float] = random.random
+
+    @property
+    def name(self) -> str:
+        return f"issue({self.terms.account})"
+
+    @property
+    def places(self) -> int:
+        return self.terms.rule.concurrency
+
+    @property
+    def longest_call(self) -> timedelta:
+        return self.timeout + FLUSH_MARGIN
+
+    @property
+    def leads_on(self) -> bool:
+        return True  # the invitation
+
+    @property
+    def spacing(self) -> timedelta:
+        return spacing(self.terms.rule.limits)
+
+    def take(self, room: Room, now: datetime) -> TakenRows:
+        opened: list[OpenedJob] = []
+
+        def open_events(connection: sa.Connection, jobs: list[TakenJob]) -> None:
+            first = [job for job in jobs if job.is_event][: room.attempts]
+            opened[:] = self._open(first, now, connection, granted=True) if first else []
+            for job in first:
+                jobs.remove(job)
+
+        with unsure_of(lambda: [item.job for item in opened]):
+            taken = self.jobs.take(
+                self.terms, most=room.rows, events=room.events, now=now, busy=room.busy, beside=open_events
+            )
+        for channel in taken.adopted_channels:
+            self.ring_invite(channel, True)
+        return TakenRows(taken.jobs, taken.again_at, taken.places, opened)
+
+    def turn(
+        self,
+        results: Sequence[IssueResult],
+        items: Sequence[TakenJob],
+        now: datetime,
+        along: Mapping[str, Along] | None = None,
+    ) -> list[OpenedJob]:
+        along = along or {}
+        channels: set[str] = set()
+        opened: list[OpenedJob] = []
+        for lent in along.values():
+            lent.begin()
+        with self.transaction() as connection:
+            if results:
+                channels = self.attempts.finish(self.terms, results, now=now, within=connection)
+            if items:
+                opened = self._open(items, now, connection)
+            # In one order everywhere: each holds its sender's budget to the end.
+            for channel in along:
+                if channel in channels:
+                    along[channel].take(connection, now)
+        if results:
+            log_lot(self.name, [(r.opened.job.id, r.ending, r.problem, now - r.began_at) for r in results])
+        of_events = [result.opened.job.is_event for result in results]
+        for channel in channels:  # after the commit; the sweep rings again for a bell that is lost here
+            taken = channel in along
+            if not (taken and all(of_events)):
+                self.ring_invite(channel, any(of_events) and not taken)
+        return opened
+
+    def _open(
+        self, items: Sequence[TakenJob], now: datetime, connection: sa.Connection, *, granted: bool = False
+    ) -> list[OpenedJob]:
+        due = [(job, self.repeat_unknown or self.provider.repeatable(job.request)) for job in items]
+        opened = self.attempts.open(self.terms, due, now=now, within=connection, granted=granted)
+        may_be_made = {item.job.id for item in opened}
+        refused = [job for job in items if job.id not in may_be_made]
+        if refused:
+            self.jobs.release(self.terms.rule, refused, now=now, within=connection)
+        return opened
+
+    def item(self, opened: OpenedJob) -> TakenJob:
+        return opened.job
+
+    def at(self, item: TakenJob, slot: datetime) -> TakenJob:
+        return replace(item, slot=slot)
+
+    def opened_at(self, opened: OpenedJob, slot: datetime) -> OpenedJob:
+        return replace(opened, job=replace(opened.job, slot=slot))
+
+    async def call(self, opened: OpenedJob) -> IssueResult:
+        """Make the call, once; a second time only where a new secret replaces one that was just refused.
+
+        Both within one time-out: the lease leaves room for no more.
+        """
+        if opened.job.doubt is not None:
+            return await self._look_up(opened, opened.job.doubt)
+        request = opened.job.request
+        began_at = self.clock()
+
+        def read(answer: HttpAnswer | Broken) -> Session | Problem:
+            if isinstance(answer, Broken):
+                return self.provider.broken(answer, request)
+            return self.provider.read(answer, request, issued_at=began_at, now=self.clock())
+
+        answer = await self._ask(lambda: self.provider.build(request), read)
+        if isinstance(answer, Session):
+            return IssueResult(opened, began_at, Done(), session=answer)
+        return IssueResult(opened, began_at, self._ending(opened, answer), problem=answer)
+
+    async def _look_up(self, opened: OpenedJob, doubt: Doubt) -> IssueResult:
+        """Ask what became of the call in doubt, instead of making it again."""
+        request = opened.job.request
+        began_at = self.clock()
+        built = self.provider.look_up(request, page=doubt.page)
+
+        def read(answer: HttpAnswer | Broken) -> Listing | Problem:
+            if isinstance(answer, Broken):
+                return Problem(Kind.TRANSIENT, answer.detail)
+            return self.provider.read_look_up(answer, request, now=self.clock())
+
+        if built is None:  # the account was one of another provider when the call was made
+            listing: Listing | Problem = Problem(Kind.BAD_INPUT, self.provider.no_look_up)
+        else:
+            listing = await self._ask(lambda: self.provider.look_up(request, page=doubt.page) or built, read)
+        found = listing if isinstance(listing, Problem) else compare(listing, doubt)
+        ending = ending_of_look_up(
+            found, doubt, opened.job.attempts, self.terms.rule.policy, self.clock(), self.jitter()
+        )
+        if isinstance(found, Problem):
+            return IssueResult(opened, began_at, ending, problem=found)
+        return IssueResult(opened, began_at, ending, found=found)
+
+    async def _ask(
+        self, build: Callable[[], HttpRequest], read: Callable[[HttpAnswer | Broken], Read | Problem]
+    ) -> Read | Problem:
+        time = asyncio.get_running_loop().time
+        deadline = time() + self.timeout.total_seconds()
+        built = build()
+        answer = await self._exchange(built, read, self.timeout)
+        if isinstance(answer, Problem) and answer.kind is Kind.AUTH:
+            self.provider.reload_credentials()
+            # Not whether it has changed just now: of many calls refused with the old secret, one finds the new.
+            anew = build()
+            if anew.headers != built.headers:
+                left = timedelta(seconds=deadline - time())
+                if left >= self.timeout / 2:
+                    answer = await self._exchange(anew, read, left)
+                else:  # cut off early, the second call would be in doubt; the account has done nothing wrong
+                    answer = replace(answer, kind=Kind.TRANSIENT, detail=f"{answer.detail}; its secret was replaced")
+        return answer
+
+    async def _exchange(
+        self, built: HttpRequest, read: Callable[[HttpAnswer | Broken], Read | Problem], within: timedelta
+    ) -> Read | Problem:
+        answer = await self.http.call(built, timeout=within)
+        result = read(answer)
+        unreachable = isinstance(answer, Broken) and not answer.sent
+        return replace(result, unreachable=True) if isinstance(result, Problem) and unreachable else result
+
+    def _ending(self, opened: OpenedJob, problem: Problem) -> Ending:
+        return ending_of(problem, opened.job.attempts, opened, self.terms.rule.policy, self.clock(), self.jitter())
+
+    def not_made(self, opened: OpenedJob) -> IssueResult:
+        return IssueResult(opened, self.clock(), None)
+
+    def broke(self, opened: OpenedJob, error: Exception) -> IssueResult:
+        problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} during the call")
+        doubt, now = opened.job.doubt, self.clock()
+        if doubt is not None:
+            ending = ending_of_look_up(problem, doubt, opened.job.attempts, self.terms.rule.policy, now, self.jitter())
+            return IssueResult(opened, now, ending, problem=problem)
+        return IssueResult(opened, now, self._ending(opened, problem), problem=problem)
+
+    def halts(self, result: IssueResult) -> bool:
+        return result.problem is not None and result.problem.concerns_account
+
+    def release(self, items: Sequence[TakenJob], now: datetime) -> None:
+        self.jobs.release(self.terms.rule, items, now=now)
+
+    def leave(self) -> None:
+        self.jobs.leave(self.terms)

@@ -1,0 +1,143 @@
+"""The terms of accounts and senders: how what is configured of one becomes what its jobs or messages are taken by.
+
+Budgets, leases, look-ups, what one customer may cost: the configuration says them, and what it cannot say the adapter
+does: how long its links live, whether its calls can be looked up.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+
+from worker.domain.contact.auto_pause import PauseRule
+from worker.domain.contact.caps import Caps
+from worker.domain.contact.contact_times import Hours
+from worker.domain.limits.backpressure import ASSUMED_LIFETIME
+from worker.domain.limits.budgets import BudgetRule
+from worker.domain.model.reconciliation import MARGIN
+from worker.domain.model.sessions import floor_of, keeps_for
+from worker.engine.dispatch.dispatcher import ALONE, EVENTS_AHEAD, HORIZON
+from worker.providers.contract import Provider
+from worker.senders.contract import Sender
+from worker.settings import Settings
+from worker.store.issuing.claim_jobs import JobTerms
+from worker.store.maintenance.expired_sessions import ExpiryTerms
+from worker.store.messages.fallback import DeliveryTerms
+from worker.store.messages.message_context import InvitationTerms
+
+SMS_PLACES = 10  # calls in flight to the SMS provider
+
+
+def account_rule(settings: Settings, account: str) -> BudgetRule:
+    """The budget of an account's calls."""
+    of = settings.accounts[account]
+    return BudgetRule(of.budget, of.limits, of.concurrency, of.credits, settings.retry.policy)
+
+
+def sender_rule(settings: Settings, channel: str) -> BudgetRule:
+    """The budget of what is handed over on a channel."""
+    email, sms, policy = settings.email, settings.sms, settings.retry.policy
+    if channel == "sms":
+        # The provider counts the messages of each From.
+        name = f"sender/sms:{sms.from_}" if sms else "sender/sms"
+        return BudgetRule(name, sms.limits if sms else (), SMS_PLACES, None, policy, opens_after=None)
+    limits = email.limits if email else ()
+    places = email.connections if email else 1
+    # A relay refuses recipients one by one, and connections are counted for each process: it keeps them.
+    return BudgetRule(f"sender/{channel}", limits, places, None, policy, opens_after=None, each_process=True)
+
+
+def sender_timeout(settings: Settings, channel: str) -> timedelta:
+    """How long handing a message over may take."""
+    sending = settings.sms if channel == "sms" else settings.email
+    return sending.timeout if sending else timedelta(seconds=30)
+
+
+def hours_of(settings: Settings) -> Hours:
+    """When customers may be written to."""
+    return Hours(dict(settings.invitations.quiet_hours.items()), settings.invitations.timezone)
+
+
+def caps_of(settings: Settings) -> Caps:
+    """What one customer may cost at most."""
+    return Caps(settings.reissue.most, settings.invitations.messages_per_customer)
+
+
+def job_terms(
+    settings: Settings, account: str, provider: Provider, *, channels: Collection[str], owner: str
+) -> JobTerms:
+    """`channels` are those that messages are sent on, `owner` names the process."""
+    of = settings.accounts[account]
+    return JobTerms(
+        account=account,
+        provider=of.provider,
+        rule=account_rule(settings, account),
+        lease=settings.worker.lease,
+        owner=owner,
+        horizon=HORIZON,
+        ahead=EVENTS_AHEAD,
+        alone=ALONE,
+        reissue_at=provider.reissue_at,
+        hours=hours_of(settings),
+        lifetime=provider.lifetime,
+        senders={channel: sender_rule(settings, channel) for channel in channels},
+        keeps=_least_keeps(settings, account, provider),
+        reminders=settings.invitations.reminders if "sms" in channels else (),
+        fallback=delivery_terms(settings, channels=channels).fallback,
+        look_up_after=_look_up_after(of.on_unknown, provider, of.timeout),
+    )
+
+
+def invitation_terms(
+    settings: Settings, channel: str, sender: Sender, *, channels: Collection[str], owner: str
+) -> InvitationTerms:
+    """`channels` are those that messages are sent on, `owner` names the process."""
+    sending = settings.sms if channel == "sms" else settings.email
+    on_unknown = sending.on_unknown if sending else "hold"
+    return InvitationTerms(
+        channel=channel,
+        rule=sender_rule(settings, channel),
+        lease=settings.worker.lease,
+        owner=owner,
+        horizon=HORIZON,
+        ahead=EVENTS_AHEAD,
+        most_reissues=settings.reissue.most,
+        hours=hours_of(settings),
+        caps=caps_of(settings),
+        reminders=settings.invitations.reminders,
+        look_up_after=_look_up_after(on_unknown, sender, sender_timeout(settings, channel)),
+        delivery=delivery_terms(settings, channels=channels),
+    )
+
+
+def delivery_terms(settings: Settings, *, channels: Collection[str]) -> DeliveryTerms:
+    """What becomes of messages that come back."""
+    invitations = settings.invitations
+    return DeliveryTerms(
+        fallback=invitations.fallback if invitations.fallback in channels else None,
+        hours=hours_of(settings),
+        pause=PauseRule(invitations.pause_over, invitations.pause_from) if invitations.pause_over < 100 else None,
+    )
+
+
+def expiry_terms(settings: Settings, providers: Mapping[str, Provider], *, channels: Collection[str]) -> ExpiryTerms:
+    """What becomes of sessions that ended unused; `providers` by account."""
+    return ExpiryTerms(
+        caps=caps_of(settings),
+        spacing=settings.reissue.spacing,
+        per_day=settings.reissue.per_day,
+        lifetimes={name: provider.lifetime for name, provider in providers.items()},
+        reissue_at={name: provider.reissue_at for name, provider in providers.items()},
+        hours=hours_of(settings),
+        fallback=delivery_terms(settings, channels=channels).fallback,
+    )
+
+
+def _least_keeps(settings: Settings, account: str, provider: Provider) -> timedelta:
+    """How old a link of the account may be when it leaves, on the route that asks for the freshest links."""
+    lifetime = provider.lifetime or ASSUMED_LIFETIME
+    asked = [route.freshness for route in settings.routes if account in route.accounts] or [None]
+    return keeps_for(lifetime, floor=max(floor_of(freshness, lifetime=provider.lifetime) for freshness in asked))
+
+
+def _look_up_after(on_unknown: str, other_side: Provider | Sender, timeout: timedelta) -> timedelta | None:
+    """From the lease's end until nothing can arrive any more, not even from a worker that was stopped meanwhile."""
+    return timeout + MARGIN if on_unknown == "reconcile" and not other_side.no_look_up else None

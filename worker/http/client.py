@@ -1,0 +1,180 @@
+"""One HTTP call, with one deadline, that knows whether the request may have been carried out.
+
+    call(request) -> HttpAnswer          whatever the status
+                  -> Broken(sent=False)  no connection was ever there: nothing has happened
+                  -> Broken(sent=True)   the request was, or may have been, written
+
+When in doubt it says sent: a call that is taken for not made is made again, and may be paid for twice.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+from aiohttp.connector import Connection
+from yarl import URL
+
+from worker.foundation.version import __version__
+from worker.http.messages import Broken, HttpAnswer, HttpRequest
+
+# Answers are a few hundred bytes, FrankieOne's with vendor parameters a few thousand.
+LARGEST_ANSWER = 1024 * 1024
+# Servers and load balancers close idle connections, many after 60 s. A request that is written while that
+# happens is in doubt, and in doubt means held: so ours closes first, with room to spare.
+KEEP_IDLE = timedelta(seconds=15)
+
+# Raised before there is a connection, whatever the session traces.
+NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+
+
+class _Phase:
+    """How far one request has come, as the connector tells."""
+
+    def __init__(self) -> None:
+        self.told = False  # whether the session's connector tells us anything at all
+        self.connected = False  # from here on bytes may have left
+
+
+_phase: ContextVar[_Phase | None] = ContextVar("phase", default=None)
+
+
+class _TellingConnector(aiohttp.TCPConnector):
+    """Tells the request that is being made, in its task's context, how far it has come.
+
+    Having a connection, new (TLS done) or kept, is the last moment that is surely before the first byte. The
+    session's own tracing says the same, and took a tenth of all that a call costs.
+    """
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
+    ) -> Connection:
+        phase = _phase.get()
+        if phase is None:
+            return await super().connect(req, traces, timeout)
+        phase.told = True
+        connection = await super().connect(req, traces, timeout)
+        phase.connected = True
+        return connection
+
+
+@asynccontextmanager
+async def open_http_session(*, connections_per_host: int = 0) -> AsyncIterator[aiohttp.ClientSession]:
+    """The one session of a process's loop. `connections_per_host` 0: the callers bound their calls themselves."""
+    async with _new_session(connections_per_host) as session:
+        yield session
+
+
+def _new_session(connections_per_host: int) -> aiohttp.ClientSession:
+    connector = _TellingConnector(
+        limit=0, limit_per_host=connections_per_host, keepalive_timeout=KEEP_IDLE.total_seconds()
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        # One account's cookies must not travel with another's calls to the same host.
+        cookie_jar=aiohttp.DummyCookieJar(),
+        # Answers are small; without compression the bound on the body is a bound on memory too.
+        headers={"User-Agent": f"onboarding-worker/{__version__}", "Accept-Encoding": "identity"},
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # the deadline is the call's
+        raise_for_status=False,
+        trust_env=False,
+    )
+
+
+class Http:
+    """Makes calls through a session that `open_http_session` made (any other works; it then errs to sent)."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    # The deadline is an argument because it decides the outcome: how far the call had come when it passed.
+    async def call(
+        self,
+        request: HttpRequest,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109
+        reads_body: bool = True,
+    ) -> HttpAnswer | Broken:
+        """Make the call; `timeout` covers connecting, writing and reading. Raises nothing but CancelledError.
+
+        Without `reads_body` the status is the whole answer: a body that is endless, or never ends, is nobody's concern.
+        """
+        phase = _Phase()
+        _phase.set(phase)
+        try:
+            async with asyncio.timeout(timeout.total_seconds()):
+                return await self._exchange(request, reads_body)
+        except NEVER_CONNECTED as error:
+            return Broken(sent=False, detail=_name(error, phase))
+        except Exception as error:
+            return Broken(sent=phase.connected or not phase.told, detail=_name(error, phase))
+
+    async def _exchange(self, request: HttpRequest, reads_body: bool) -> HttpAnswer | Broken:
+        async with self._session.request(
+            request.method,
+            URL(request.url, encoded=True),  # what the adapter built is what is sent
+            headers=request.headers,
+            data=request.body or None,
+            allow_redirects=False,  # never carry the credential elsewhere
+        ) as response:
+            headers: dict[str, str] = {}
+            for name, value in response.headers.items():
+                headers.setdefault(name.lower(), value)
+            body = bytearray()
+            if not reads_body:  # what has not come already closes the connection
+                return HttpAnswer(response.status, headers)
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > LARGEST_ANSWER:
+                    response.close()
+                    return Broken(sent=True, detail=f"answer larger than {LARGEST_ANSWER} bytes")
+            return HttpAnswer(response.status, headers, bytes(body))
+
+
+class OwnHttp:
+    """As `Http`, with a session of its own: opened by the first call, on its loop, and ended by `close`."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken:  # noqa: ASYNC109
+        self._session = self._session or _new_session(0)
+        return await Http(self._session).call(request, timeout=timeout)
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+def _name(error: Exception, phase: _Phase) -> str:
+    """What broke, in words that hold no address: exception texts of aiohttp name hosts and URLs."""
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return "host name not found"
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+            return "TLS handshake failed"
+        case aiohttp.ClientConnectorError():
+            return "connection refused or not possible"
+        case aiohttp.InvalidURL():
+            return "address not valid"
+        case TimeoutError() if phase.connected:
+            return "time-out before the answer was complete"
+        case TimeoutError():
+            return "time-out" if not phase.told else "time-out before there was a connection"
+        case aiohttp.ServerDisconnectedError():
+            return "connection closed without an answer"
+        case aiohttp.ClientPayloadError():
+            return "answer cut off"
+        case aiohttp.ClientResponseError():
+            return "answer is not HTTP"
+        case aiohttp.ClientOSError() | ConnectionError():
+            return "connection reset"
+        case _:
+            return type(error).__name__

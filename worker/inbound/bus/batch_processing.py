@@ -1,0 +1,79 @@
+"""A lot of messages worked off: read, taken into the database in one transaction, the refused ones named."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from worker.domain.events.cloudevents import Unreadable
+from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt, Received
+from worker.inbound.bus.dead_lettering import Refusal
+from worker.inbound.bus.messages import event_in
+
+log = logging.getLogger(__name__)
+
+
+class Inbox(Protocol):
+    """Where events go."""
+
+    def receive(self, events: Sequence[Event]) -> Received:
+        """Take them in, in one transaction. Raises sqlalchemy.exc.OperationalError when the database is away."""
+
+    def why_not_ready(self) -> str | None:
+        """Why nothing can be taken in now; None when it can."""
+
+    def outdated(self) -> str | None:
+        """Why this release may not go on; None when it may. Raises sqlalchemy.exc.OperationalError."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of a lot: an outcome for each message, and those to be put into the dead queue."""
+
+    outcomes: list[Outcome]
+    refused: list[tuple[Any, Refusal]]
+    due: frozenset[tuple[str, str]]
+
+
+def take(inbox: Inbox, lot: Sequence[Any], plain: EventKind | None) -> Taken:
+    """Take a lot of messages in. When it returns, what was taken is committed.
+
+    Raises sqlalchemy.exc.OperationalError when the database is away: then none of it may be acknowledged.
+    """
+    read = [event_in(message, plain) for message in lot]
+    events = [event for event in read if isinstance(event, Event)]
+    received = _received(inbox, events) if events else Received([])
+    receipts = iter(received.receipts)
+    outcomes: list[Outcome] = []
+    refused: list[tuple[Any, Refusal]] = []
+    for message, one in zip(lot, read, strict=True):
+        refusal: Refusal | None = None
+        if isinstance(one, Unreadable):
+            refusal, outcome = Refusal(one.reason), Outcome.REFUSED
+        else:
+            receipt = next(receipts)
+            outcome = receipt.outcome
+            if outcome is Outcome.REFUSED:
+                refusal = Refusal(receipt.reason, receipt.problems)
+        outcomes.append(outcome)
+        if refusal is not None:
+            refused.append((message, refusal))
+    return Taken(outcomes, refused, received.due)
+
+
+def _received(inbox: Inbox, events: Sequence[Event]) -> Received:
+    """Events at which the code stumbles are found one by one, and refused: they would come again for ever."""
+    try:
+        return inbox.receive(events)
+    except sa.exc.OperationalError:
+        raise
+    except Exception as error:
+        log.error("a bug: %d events taken in together ended with %s", len(events), type(error).__name__)
+        if len(events) == 1:
+            return Received([Receipt(Outcome.REFUSED, reason=f"a bug of ours ({type(error).__name__}): report it")])
+    alone = [_received(inbox, [event]) for event in events]
+    return Received(
+        [receipt for one in alone for receipt in one.receipts], frozenset().union(*(one.due for one in alone))
+    )

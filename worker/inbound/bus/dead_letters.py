@@ -1,0 +1,255 @@
+"""A queue of refused messages, looked at and put back. Nothing leaves it before the broker has it elsewhere.
+
+RabbitMQ cannot show a message without handing it out: what is looked at is held, and goes back, in its order, when the
+connection ends, however it ends. Meanwhile nobody else sees it. A list of Redis can simply be read.
+"""
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import uuid4
+
+from amqp.exceptions import NotFound
+from kombu.entity import Queue
+
+from worker.domain.events.cloudevents import LARGEST
+from worker.domain.events.incoming import EventKind
+from worker.foundation.strict_json import read_object
+from worker.inbound.bus.connection import BusConnection
+from worker.inbound.bus.dead_lettering import KEPT, PROBLEMS, REASON, REFUSED_AT, live_headers, publish
+from worker.inbound.bus.messages import Message, attributes_of
+from worker.inbound.bus.payload_shape import shape_of
+from worker.inbound.bus.redis_entry import Entry, enveloped, opened
+from worker.inbound.bus.topology import Topology
+
+# As many are looked through for one of them: RabbitMQ has to keep in mind that they are handed out.
+MOST_SEARCHED = 10_000
+LONGEST_SHOWN = 2000  # as long as a reason is kept
+# How long RabbitMQ is waited for to have back what was looked at; somebody else may have taken it meanwhile.
+GIVEN_BACK_TRIES, GIVEN_BACK_SECONDS = 100, 0.02
+_CHUNK = 100
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_MEDIA = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,60}")
+_KINDS = frozenset(kind.value for kind in EventKind)
+
+PUT_BACK = """
+if redis.call('LREM', KEYS[1], -1, ARGV[1]) == 0 then return 0 end
+redis.call('LPUSH', KEYS[2], ARGV[2])
+return 1
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A queue in which refused messages lie. `again` makes of one what goes `back` to the queue that it came from."""
+
+    dead: str
+    back: str
+    on_amqp: bool
+    again: Callable[[Message], Entry]
+
+
+def place_of(topology: Topology) -> Place:
+    """Where the bus has its refused events."""
+    return Place(topology.dead, topology.queue, topology.on_amqp, as_it_came)
+
+
+def as_it_came(message: Message) -> Entry:
+    """The message before it was refused."""
+    kept = {name: message.properties[name] for name in KEPT if message.properties.get(name)}
+    headers = live_headers(message.headers)
+    return Entry(message.body, message.content_type, message.content_encoding, headers, kept)
+
+
+@dataclass(frozen=True)
+class Dead:
+    """One refused message, for people: nothing that it says, but how it looks."""
+
+    queue: str
+    id: str
+    reason: str
+    problems: str
+    refused_at: str
+    type: str
+    event: str
+    size: int
+
+
+class DeadQueue(Protocol):
+    def count(self) -> int:
+        """How many there are."""
+
+    def look(self, most: int) -> Iterator[Any]:
+        """The oldest first; none of them leaves the queue."""
+
+    def put_back(self, which: str | None, most: int) -> int:
+        """Back to the queue that it came from: the one of this id, or `most`, the oldest first; how many went."""
+
+
+def id_of(message: Message) -> str:
+    """The same for the same message, wherever it lies: made from what was sent, not from why it was refused."""
+    headers = json.dumps(live_headers(message.headers), sort_keys=True, default=str)
+    parts = (message.body, str(message.content_type or "").encode(), headers.encode())
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def dead_from(message: Message, queue: str) -> Dead:
+    body, attributes = read_object(message.body[: LARGEST + 1]), attributes_of(message)
+    event = {**(body if isinstance(body, dict) else {}), **attributes}
+    kind, name = event.get("type"), event.get("id")
+    return Dead(
+        queue=queue,
+        id=id_of(message),
+        reason=_line(message.headers.get(REASON)) or _death(message.headers.get("x-death")),
+        problems=_line(message.headers.get(PROBLEMS)),
+        refused_at=_line(message.headers.get(REFUSED_AT))[:25],
+        type=kind if kind in _KINDS else "",
+        event=name if isinstance(name, str) and _UUID.fullmatch(name) else "",
+        size=len(message.body),
+    )
+
+
+def shown(message: Message) -> dict[str, Any]:
+    """The form of what was sent: keys, and of values the kind and size."""
+    body = read_object(message.body) if len(message.body) <= LARGEST else None
+    media = str(message.content_type or "").partition(";")[0].strip().lower()
+    return {
+        "content_type": media if _MEDIA.fullmatch(media) else "",
+        "headers": shape_of(live_headers(message.headers)),
+        "body": shape_of(body) if isinstance(body, dict) else f"{len(message.body):,} bytes that are no JSON object",
+    }
+
+
+def _line(value: Any) -> str:
+    """One line of a header that we wrote, or somebody else did."""
+    text = value if isinstance(value, str) else ""
+    return "".join(one if one.isprintable() else " " for one in text[:LONGEST_SHOWN])
+
+
+def _death(deaths: Any) -> str:
+    """Why RabbitMQ itself moved a message here."""
+    latest = deaths[0] if isinstance(deaths, list) and deaths else {}
+    why = latest.get("reason") if isinstance(latest, dict) else None
+    if why == "delivery_limit":
+        return "it was taken again and again, and never settled"
+    return f"RabbitMQ: {_line(why)}" if why else ""
+
+
+class AmqpDead:
+    """On RabbitMQ."""
+
+    def __init__(self, connection: BusConnection, place: Place) -> None:
+        self._connection = connection
+        self._place = place
+        self._held = 0
+
+    def count(self) -> int:
+        try:
+            with self._connection.channel() as channel:
+                return int(Queue(self._place.dead).bind(channel).queue_declare(passive=True).message_count)
+        except NotFound:  # it is made with the first that is refused
+            return 0
+
+    def look(self, most: int) -> Iterator[Any]:
+        most = min(most, self.count())
+        with self._channel() as channel:
+            yield from self._handed_out(channel, most)
+
+    def put_back(self, which: str | None, most: int) -> int:
+        # No more than there are now: what is refused again at once is not put back again and again.
+        most, went = min(most, self.count()), 0
+        with self._channel() as channel, self._connection.channel() as publisher:
+            for message in self._handed_out(channel, most):
+                if which not in (None, id_of(message)):
+                    continue
+                again = self._place.again(message)
+                publish(publisher, again, exchange="", key=self._place.back, headers=again.headers)
+                message.ack()
+                self._held -= 1
+                went += 1
+                if which is not None:
+                    break
+        return went
+
+    @contextmanager
+    def _channel(self) -> Iterator[Any]:
+        """A channel that gives back at its end what it was handed and did not acknowledge: in its order.
+
+        Given back one by one, or by a recover, it would come to the queue's other end. RabbitMQ does it a little after
+        the channel is closed; whoever looks before that finds the rest, and changes the order. So that is waited for.
+        """
+        self._held = 0
+        with self._connection.channel() as channel:
+            yield channel
+            there = self.count() + self._held
+        for _ in range(GIVEN_BACK_TRIES):
+            if self.count() >= there:
+                return
+            time.sleep(GIVEN_BACK_SECONDS)
+
+    def _handed_out(self, channel: Any, most: int) -> Iterator[Any]:
+        queue = Queue(self._place.dead).bind(channel)
+        for _ in range(most):
+            message = queue.get(no_ack=False, accept=[])
+            if message is None:
+                return
+            self._held += 1
+            yield message
+
+
+class RedisDead:
+    """On Redis."""
+
+    def __init__(self, connection: BusConnection, place: Place) -> None:
+        channel: Any = connection.default_channel
+        self._client = channel.client
+        self._place = place
+
+    def count(self) -> int:
+        return int(self._client.llen(self._place.dead))
+
+    def look(self, most: int) -> Iterator[Entry]:
+        for raw in self._raw(most):
+            yield opened(raw, largest=None)
+
+    def put_back(self, which: str | None, most: int) -> int:
+        most = min(most, self.count())  # as above
+        if which is None:
+            return sum(self._back(raw) for raw in self._ends(most))
+        for raw in self._raw(most):
+            if which == id_of(opened(raw, largest=None)):
+                return self._back(raw)
+        return 0
+
+    def _back(self, raw: bytes) -> int:
+        """In one step, so that it is always in one of the two lists; 0 where somebody else was quicker."""
+        again = self._place.again(opened(raw, largest=None))
+        keys = [self._place.dead, self._place.back]
+        envelope = enveloped(again, self._place.back, str(uuid4()))
+        return int(self._client.register_script(PUT_BACK)(keys=keys, args=[raw, envelope]))
+
+    def _ends(self, most: int) -> Iterator[bytes]:
+        for _ in range(most):
+            raw = self._client.lindex(self._place.dead, -1)
+            if raw is None:
+                return
+            yield raw
+
+    def _raw(self, most: int) -> Iterator[bytes]:
+        """From the right end, where the oldest are."""
+        for first in range(0, most, _CHUNK):
+            some: Sequence[bytes] = self._client.lrange(self._place.dead, -min(first + _CHUNK, most), -first - 1)
+            yield from reversed(some)
+            if len(some) < _CHUNK:
+                return
+
+
+@contextmanager
+def dead_queue(connection: BusConnection, place: Place) -> Iterator[DeadQueue]:
+    """What is refused in this place, over an open connection."""
+    yield AmqpDead(connection, place) if place.on_amqp else RedisDead(connection, place)

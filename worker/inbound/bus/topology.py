@@ -1,0 +1,166 @@
+"""Exchanges and queues: what they are called, how they are made, and how somebody else's are looked at.
+
+    source exchange (topic) ──#──▶ queue ──┬─ what we refuse, with x-reason ─────▶ dead exchange ──#──▶ dead queue
+                                           └─ what was taken too often: x-death ─▶
+
+On Redis a queue is a list: there is nothing to declare but the binding that other users of kombu read.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
+from kombu.entity import Exchange, Queue
+
+from worker.foundation.broker_faults import NEVER
+from worker.settings.outside import Bus
+
+# A message that was handed out so often and never settled goes to the dead queue: it may be what kills consumers.
+DELIVERY_LIMIT = 20
+OLDEST_REDIS = (6, 2)  # BLMOVE
+
+
+class Unfit(Exception):
+    """The bus is not as it is needed. The text says what is missing or differs, and what to do."""
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The names of one bus, and the arguments of its queues on RabbitMQ."""
+
+    source: str
+    queue: str
+    on_amqp: bool
+
+    @property
+    def dead(self) -> str:
+        """The dead queue, and on RabbitMQ the exchange before it."""
+        return f"{self.queue}.dead"
+
+    @property
+    def dead_exchange(self) -> str:
+        """Where refused messages are published to: on Redis straight to the list."""
+        return self.dead if self.on_amqp else ""
+
+    @property
+    def dead_key(self) -> str:
+        return self.queue if self.on_amqp else self.dead
+
+    @property
+    def queue_arguments(self) -> dict[str, Any]:
+        return {
+            "x-queue-type": "quorum",
+            "x-delivery-limit": DELIVERY_LIMIT,
+            "x-dead-letter-exchange": self.dead,
+            "x-dead-letter-routing-key": self.queue,
+            # Else a message that goes to the dead queue is lost where that cannot take it just then.
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        }
+
+    @property
+    def dead_arguments(self) -> dict[str, Any]:
+        return {"x-queue-type": "quorum", "x-delivery-limit": NEVER}
+
+
+def topology_of(bus: Bus) -> Topology:
+    return Topology(bus.source_exchange, bus.queue, bus.url.startswith("amqp"))
+
+
+def prepare(connection: Any, topology: Topology, *, declare: bool, warn: Callable[[str], None]) -> None:
+    """Make what is missing, or without `declare` look whether all is there. Raises Unfit.
+
+    `warn` is told where the queues are there and differ from what `declare` would make.
+    """
+    if topology.on_amqp:
+        _declare_amqp(connection, topology) if declare else _check_amqp(connection, topology, warn)
+        return
+    _check_redis(connection)
+    if declare:
+        with connection.channel() as channel:
+            exchange = Exchange(topology.source, type="topic", durable=True)
+            Queue(topology.queue, exchange, routing_key="#").bind(channel).declare()
+
+
+def _declare_amqp(connection: Any, topology: Topology) -> None:
+    exchanges = [(topology.dead, topology.dead, topology.dead_arguments)]
+    exchanges += [(topology.source, topology.queue, topology.queue_arguments)]
+    for exchange_name, queue_name, arguments in exchanges:
+        exchange = Exchange(exchange_name, type="topic", durable=True)
+        with _explained("exchange", exchange_name), connection.channel() as channel:
+            exchange.bind(channel).declare()
+        queue = Queue(queue_name, exchange, routing_key="#", durable=True, queue_arguments=arguments)
+        with _explained("queue", queue_name), connection.channel() as channel:
+            queue.bind(channel).queue_declare()
+            queue.bind(channel).queue_bind()
+
+
+def _check_amqp(connection: Any, topology: Topology, warn: Callable[[str], None]) -> None:
+    exchanges, queues = (topology.source, topology.dead), (topology.queue, topology.dead)
+    missing = [f"the exchange {name}" for name in exchanges if not _has_exchange(connection, name)]
+    missing += [f"the queue {name}" for name in queues if not _has_queue(connection, name)]
+    if missing:
+        raise Unfit(
+            f"bus: RabbitMQ has not {', '.join(missing)}, and bus.declare is false:"
+            " declare them as docs/bus.md says, or set bus.declare = true"
+        )
+    for name, arguments in ((topology.queue, topology.queue_arguments), (topology.dead, topology.dead_arguments)):
+        # It is there, so nothing is made by this; who may not configure is not told of differences.
+        try:
+            with connection.channel() as channel:
+                Queue(name, durable=True, queue_arguments=arguments).bind(channel).queue_declare()
+        except PreconditionFailed as error:
+            warn(f"bus: the queue {name} differs from what docs/bus.md says{_where(error)}; it is used as it is")
+        except AccessRefused:
+            pass
+
+
+def _has_exchange(connection: Any, name: str) -> bool:
+    try:
+        with connection.channel() as channel:
+            Exchange(name).bind(channel).declare(passive=True)
+    except NotFound:
+        return False
+    return True
+
+
+def _has_queue(connection: Any, name: str) -> bool:
+    try:
+        with connection.channel() as channel:
+            Queue(name).bind(channel).queue_declare(passive=True)
+    except NotFound:
+        return False
+    return True
+
+
+def _check_redis(connection: Any) -> None:
+    with connection.channel() as channel:
+        if not hasattr(channel, "ack_all"):
+            return  # kombu's own memory, in tests
+        version = str(channel.client.info("server").get("redis_version", "0"))
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST_REDIS:
+        raise Unfit(f"bus: Redis {version} is too old; it needs {'.'.join(map(str, OLDEST_REDIS))}")
+
+
+@contextmanager
+def _explained(what: str, name: str) -> Iterator[None]:
+    try:
+        yield
+    except PreconditionFailed as error:
+        raise Unfit(
+            f"bus: the {what} {name} is there already and differs{_where(error)}. RabbitMQ cannot change it: delete it"
+            " once it is empty, name another in [bus], or set bus.declare = false to use it as it is"
+        ) from None
+    except AccessRefused:
+        raise Unfit(
+            f"bus: RabbitMQ does not let this user declare the {what} {name}:"
+            " let it configure, or declare by hand and set bus.declare = false"
+        ) from None
+
+
+def _where(error: PreconditionFailed) -> str:
+    found = re.search(r"inequivalent arg '([\w-]+)'", str(error))
+    return f" ({found[1]})" if found else ""

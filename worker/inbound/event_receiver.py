@@ -1,0 +1,74 @@
+"""Takes events in, wherever they came from: judged, then noted and carried out, all in one transaction.
+
+The bus, HTTP and the library share it. docs/events.md says what becomes of which event.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from worker.domain.events.incoming import Event, Outcome, Receipt, Received
+from worker.engine.container import Parts
+from worker.foundation.keyring import CannotOpen
+from worker.inbound.event_validation import Judging
+from worker.store.inbox.inbox import Inboxes
+from worker.store.inbox.incoming_events import Arrival
+
+log = logging.getLogger(__name__)
+
+
+class Receiver:
+    """Takes events in by one configuration. Not to be carried over a fork, as its parts are not. Safe for threads."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._judging = Judging(parts)
+        self._inboxes = Inboxes(parts.database, parts.keyring)
+
+    def receive(self, events: Sequence[Event]) -> Received:
+        """Take events in one transaction, and commit it; a receipt for each, in their order.
+
+        One that the database cannot hold is refused, and keeps no other from being taken: then each has a transaction
+        of its own. Raises sqlalchemy.exc.OperationalError when the database is away: nothing was taken, or what was
+        is told as a duplicate, with the same receipt, when it comes again.
+        """
+        judged = self._judge(events)
+        try:
+            return self._take(judged)
+        except sa.exc.OperationalError:
+            raise
+        except (sa.exc.SQLAlchemyError, CannotOpen):
+            log.warning("a lot of %d events was not taken: each is tried alone", len(events))
+        alone = [self._alone(one) for one in judged]
+        due = frozenset(name for one in alone for name in one.due)
+        return Received([one.receipts[0] for one in alone], due)
+
+    def receive_within(self, connection: sa.Connection, events: Sequence[Event]) -> Received:
+        """Take events in the caller's transaction, with which they appear or vanish.
+
+        Raises whatever the database raises: the transaction is then of no more use.
+        """
+        return self._take(self._judge(events), within=connection)
+
+    def _judge(self, events: Sequence[Event]) -> list[Arrival | Receipt]:
+        now = self._parts.clock()
+        return [self._judging.judge(event, now=now) for event in events]
+
+    def _alone(self, one: Arrival | Receipt) -> Received:
+        try:
+            return self._take([one])
+        except sa.exc.OperationalError:
+            raise
+        except (sa.exc.SQLAlchemyError, CannotOpen) as error:
+            # Its text is not repeated: what a database says of a value may hold the value.
+            log.error("an event is refused because it cannot be kept: %s", type(error).__name__)
+            return Received([Receipt(Outcome.REFUSED, reason=f"it cannot be kept ({type(error).__name__})")])
+
+    def _take(self, judged: Sequence[Arrival | Receipt], within: sa.Connection | None = None) -> Received:
+        arrivals = [one for one in judged if isinstance(one, Arrival)]
+        taken = Received([])
+        if arrivals:
+            taken = self._inboxes.take(arrivals, now=self._parts.clock(), within=within)
+        receipts = iter(taken.receipts)
+        return Received([one if isinstance(one, Receipt) else next(receipts) for one in judged], taken.due)

@@ -1,0 +1,211 @@
+"""Whether an event's data is good: judged as a row of a list is, before anything is written. Reads no database."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from worker.domain.events.cloudevents import LARGEST, LONGEST
+from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt
+from worker.domain.events.ordering import UPDATABLE, columns_of
+from worker.domain.intake import ListOptions, Objects, Rejected, accept, judge_line
+from worker.domain.model.customers import FieldProblem
+from worker.engine.container import Parts
+from worker.foundation.strict_json import MOST_LEVELS, has_unstorable_text, read_object
+from worker.inbound.list_import import judge, options_of
+from worker.settings.durations import parse_duration, show_duration
+from worker.store.inbox.incoming_events import Arrival
+from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
+
+INVITE_AFTER = "invite_after"
+DEFAULT_PURPOSE = "onboarding"
+# Longer than this no invitation waits, not even where the vendor decides how long links live.
+LONGEST_WAIT = timedelta(days=30)
+_ALLOWED = {
+    EventKind.CANCELLED: ("customer_id", "purpose"),
+    EventKind.UPDATED: ("customer_id", *UPDATABLE),
+    EventKind.ERASED: ("customer_id",),
+}
+_WHY_NOT = {
+    EventKind.CANCELLED: ("an onboarding.cancelled does not take it", "leave it out"),
+    EventKind.UPDATED: (
+        "a customer.updated cannot change it",
+        "leave it out; how a customer is served is said by onboarding.requested",
+    ),
+    EventKind.ERASED: ("a customer.erased does not take it", "leave it out"),
+}
+_BAD_DATA = "its data is refused"
+_NO_JSON = (
+    f"its data is not an object of JSON values, at most {MOST_LEVELS} levels deep and {LARGEST:,} characters long,"
+    " without NUL characters"
+)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How data is read on one day: births after it are refused."""
+
+    options: ListOptions
+    objects: Objects
+
+
+class Judging:
+    """Judges events by this configuration."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._reading: _Reading | None = None
+
+    def judge(self, event: Event, *, now: datetime) -> Arrival | Receipt:
+        """The event as it may be taken, or why it is refused; no text of a refusal names a value."""
+        for name, word in (("source", event.source), ("id", event.id)):
+            problem = _wrong_word(word)
+            if problem:
+                return _refused(f"its {name} {problem}")
+        if event.occurred_at is not None and event.occurred_at.tzinfo is None:
+            return _refused("its time has no time zone")
+        plain = _plain(event.data)
+        data = read_object(plain.encode()) if plain is not None else None
+        if plain is None or not isinstance(data, dict) or has_unstorable_text(data):
+            return _refused(_NO_JSON)
+        # A time that lies ahead would win over everything that is still to come.
+        occurred_at = min(event.occurred_at.astimezone(UTC), now) if event.occurred_at is not None else now
+        found = self._arrival(event, data, occurred_at, self._parts.keyring.digests(_said(event, plain)))
+        if isinstance(found, Arrival):
+            return found
+        return _refused(_BAD_DATA, *map(_without_flags, found))
+
+    def _arrival(
+        self, event: Event, data: dict[str, Any], occurred_at: datetime, digests: tuple[str, ...]
+    ) -> Arrival | list[FieldProblem]:
+        if event.kind is EventKind.REQUESTED:
+            return self._request(event, data, occurred_at, digests)
+        raw = self._read().objects.cells(0, data)
+        if isinstance(raw.cells, FieldProblem):
+            return [raw.cells]
+        problems = list(raw.problems)
+        allowed = _ALLOWED[event.kind]
+        problems += [FieldProblem(name, *_WHY_NOT[event.kind]) for name in raw.cells if name not in allowed]
+        given = {name: cell for name, cell in raw.cells.items() if name in allowed}
+        line = accept(0, given | {"channel": "none"}, self._read().options)
+        if isinstance(line, Rejected):
+            return [*problems, *line.problems]
+        customer = line.customer
+        columns: dict[str, Any] = {}
+        if event.kind is EventKind.UPDATED:
+            names = [name for name in given if name in UPDATABLE]
+            columns = columns_of(customer, names)
+            problems += [
+                FieldProblem(name, "it is empty", "an update cannot take a value away: leave it out")
+                for name, value in columns.items()
+                if not value
+            ]
+            if not names and not problems:
+                problems.append(FieldProblem("", "it has no column that is new", f"give one of {', '.join(UPDATABLE)}"))
+        if problems:
+            return problems
+        purpose = customer.purpose if event.kind is EventKind.CANCELLED else ""
+        return Arrival(
+            event.source, event.id, event.kind, customer.customer_id, purpose, occurred_at, digests, columns=columns
+        )
+
+    def _request(
+        self, event: Event, data: dict[str, Any], occurred_at: datetime, digests: tuple[str, ...]
+    ) -> Arrival | list[FieldProblem]:
+        asked = data.pop(INVITE_AFTER, None)
+        judged = judge(self._parts, judge_line(self._read().objects.cells(0, data), self._read().options))
+        account = judged.account if isinstance(judged, AcceptedLine) else None
+        floor = timedelta(seconds=judged.floor_seconds) if isinstance(judged, AcceptedLine) else timedelta()
+        wait = self._wait(asked, account, floor)
+        problems = [wait] if isinstance(wait, FieldProblem) else []
+        if isinstance(judged, RefusedLine):
+            return [*judged.problems, *problems]
+        if isinstance(wait, FieldProblem):
+            return problems
+        customer = judged.customer
+        return Arrival(
+            event.source,
+            event.id,
+            event.kind,
+            customer.customer_id,
+            customer.purpose,
+            occurred_at,
+            digests,
+            line=judged,
+            invite_after=wait,
+        )
+
+    def _wait(self, asked: Any, account: str | None, floor: timedelta) -> timedelta | FieldProblem | None:
+        """How long the invitation waits for the app."""
+        if asked is None:
+            return None
+        try:
+            wait = parse_duration(asked)
+        except ValueError as error:
+            return FieldProblem(INVITE_AFTER, "not a duration", str(error))
+        lifetime = self._parts.providers[account].lifetime if account is not None else None
+        longest = min(LONGEST_WAIT, lifetime - floor) if lifetime is not None else LONGEST_WAIT
+        if wait > longest:
+            return FieldProblem(
+                INVITE_AFTER,
+                "it leaves the link too little life",
+                f"at most {show_duration(longest)}: the link's life less its freshness floor",
+            )
+        return wait
+
+    def _read(self) -> _Reading:
+        today = self._parts.clock().date()
+        if self._reading is None or self._reading.options.today != today:
+            options = options_of(self._parts)
+            self._reading = _Reading(options, Objects(options))
+        return self._reading
+
+
+def _refused(reason: str, *problems: FieldProblem) -> Receipt:
+    return Receipt(Outcome.REFUSED, reason=reason, problems=problems)
+
+
+def _wrong_word(word: str) -> str:
+    if not isinstance(word, str) or not word:
+        return "is missing"
+    if len(word) > LONGEST:
+        return f"has {len(word):,} characters, more than {LONGEST}"
+    if not word.isprintable():
+        return "has a character that cannot be shown"
+    return ""
+
+
+def _plain(data: Any) -> str | None:
+    """The data in one form, however its keys are ordered; None where it is no JSON, or too long."""
+    # JSON would make a text of any key.
+    if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in data):
+        return None
+    try:
+        plain = json.dumps(dict(data), sort_keys=True, allow_nan=False, default=_date, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError):  # their texts may hold what the data does
+        return None
+    return plain if len(plain) <= LARGEST else None
+
+
+def _said(event: Event, plain: str) -> str:
+    """All that an event says, to know it again by."""
+    at = event.occurred_at.astimezone(UTC).isoformat() if event.occurred_at is not None else ""
+    return f"{event.kind} {at} {plain}"
+
+
+def _date(value: Any) -> str:
+    """From Python a date of birth may come as what it is."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError
+
+
+def _without_flags(problem: FieldProblem) -> FieldProblem:
+    """The problem without what only a command's options could do about it: who sends an event has none."""
+    hint, flag, _ = problem.hint.partition("--")
+    if not flag:
+        return problem
+    for end in ("; or use ", ", or use ", ", or leave it out with ", "rename it with ", "leave it out with "):
+        hint = hint.removesuffix(end)
+    return replace(problem, hint=hint.strip() or "leave it out, or check its name")

@@ -1,0 +1,130 @@
+"""The web application: its routes, and what lives as long as it does."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from worker.domain.events.incoming import Event, Receipt
+from worker.engine.container import Parts
+from worker.engine.maintenance.sweep import hear
+from worker.inbound.event_receiver import Receiver
+from worker.inbound.web.batching import Lots, Receive, Ring
+from worker.inbound.web.events import ADDRESS, Events
+from worker.inbound.web.link_waiters import Waiting
+from worker.inbound.web.problems import PROBLEM, problem
+from worker.inbound.web.readiness import Readiness
+from worker.inbound.web.request_body import BODY_SECONDS, ROOM
+from worker.inbound.web.webhooks import WebhookRoutes, WorkingOff
+from worker.store.inbox.event_status import Fates
+from worker.store.webhooks.webhooks import Arrived, Kept
+
+log = logging.getLogger(__name__)
+
+# For the database: a lot of events and one of webhooks, one that works webhooks off, a look for links, and two for what
+# is asked.
+THREADS = 6
+LOTS, READINESS, WAITING = web.AppKey("lots", Lots), web.AppKey("ready", Readiness), web.AppKey("waiting", Waiting)
+ROUTE = web.RequestKey("route", str)  # where a request keeps which route it took, for the log
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def no_bell(_step: str, _name: str) -> None:
+    """Where nobody can be rung: the sweep finds what is due, within a second."""
+
+
+def app(
+    parts: Parts,
+    *,
+    ring: Ring = no_bell,
+    receive: Receive[Event, Receipt] | None = None,
+    body_seconds: float = BODY_SECONDS,
+    room: int = ROOM,
+) -> web.Application:
+    """An aiohttp application with POST /events, GET /events/ID, POST /webhooks/ACCOUNT, POST /callbacks/SENDER,
+    /healthz and /readyz, to run or to mount.
+
+    `parts` stay the caller's to close. `ring(step, name)` is told what is due once it is committed, on the loop, and
+    must return at once: `worker.bells.ring_soon`. `body_seconds` bounds how long one body may take, `room` how many
+    bytes of large ones are held at a time: of webhooks, and of events that only say that they are signed. The database
+    may be away, or not yet upgraded, when it starts.
+    """
+    threads = ThreadPoolExecutor(THREADS, thread_name_prefix="web")
+
+    async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
+
+    fates = Fates(parts.database, parts.keyring)
+    waiting = Waiting(lambda job_ids: fates.hand_out(job_ids, now=parts.clock()), in_thread)
+    lots = Lots(receive or Receiver(parts).receive, ring, in_thread)
+    readiness = Readiness(parts)
+    worked_off = WorkingOff(lambda: hear(parts) if readiness.why_not is None else set(), ring, in_thread)
+
+    def keep(lot: Sequence[Arrived]) -> Kept:
+        return parts.webhooks.keep(lot, now=parts.clock())
+
+    webhooks = WebhookRoutes(
+        parts, Lots(keep, ring, in_thread), readiness, in_thread, worked_off, body_seconds=body_seconds, room=room
+    )
+    events = Events(parts, lots, waiting, fates, readiness, in_thread, body_seconds=body_seconds, room=room)
+
+    async def ready(_request: web.Request) -> web.Response:
+        if readiness.why_not is not None:
+            return problem(503, readiness.why_not)
+        return web.json_response({"ready": True}, headers={"Cache-Control": "no-store"})
+
+    async def alive(_request: web.Request) -> web.Response:
+        return web.json_response({"alive": True}, headers={"Cache-Control": "no-store"})
+
+    async def lifetime(_application: web.Application) -> AsyncIterator[None]:
+        await in_thread(readiness.look)
+        beside = [
+            asyncio.create_task(readiness.keep_looking(in_thread)),
+            asyncio.create_task(worked_off.keep_working()),
+        ]
+        yield
+        for task in beside:
+            task.cancel()
+        for task in beside:
+            with suppress(asyncio.CancelledError):
+                await task
+        threads.shutdown()
+
+    async def answer_those_who_wait(_application: web.Application) -> None:
+        waiting.close()
+
+    made = web.Application(middlewares=[_as_problems])
+    made[LOTS], made[READINESS], made[WAITING] = lots, readiness, waiting
+    made.cleanup_ctx.append(lifetime)
+    made.on_shutdown.append(answer_those_who_wait)
+    made.router.add_post("/events", events.post)
+    made.router.add_get("/events/{id}", events.get, name=ADDRESS)
+    made.router.add_post("/webhooks/{account}", webhooks.provider)
+    # FrankieOne appends its request's id to the address that was registered, which may end in a secret.
+    made.router.add_post("/webhooks/{account}/{rest:.*}", webhooks.provider)
+    made.router.add_post("/callbacks/{sender}", webhooks.sender)
+    made.router.add_get("/healthz", alive)
+    made.router.add_get("/readyz", ready)
+    return made
+
+
+@web.middleware
+async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What aiohttp itself refuses (an unknown path, another method), and bugs, are told in the same form."""
+    resource = request.match_info.route.resource
+    request[ROUTE] = resource.canonical if resource is not None else "-"
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < HTTPStatus.BAD_REQUEST or error.content_type == PROBLEM:
+            raise
+        allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+        return problem(error.status, HTTPStatus(error.status).phrase.lower(), headers=allowed)
+    except Exception:
+        log.exception("a request ended with a bug of ours")  # of which the log shows the kind and the place only
+        return problem(500, "a bug of ours; the log names it")

@@ -1,0 +1,219 @@
+"""POST /events and GET /events/ID: events over HTTP, and what became of them."""
+
+import logging
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from aiohttp import web
+
+from worker.domain.events.cloudevents import LARGEST, Unreadable, read
+from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt
+from worker.engine.container import Parts
+from worker.foundation.clock import monotonic
+from worker.foundation.outage_log import Outage
+from worker.inbound.web import credentials
+from worker.inbound.web.batching import InThread, Lots, TooMany
+from worker.inbound.web.credentials import Stranger
+from worker.inbound.web.link_waiters import Waiting
+from worker.inbound.web.preferences import preferred_wait
+from worker.inbound.web.problems import problem
+from worker.inbound.web.rate_limit import Allowance
+from worker.inbound.web.readiness import Readiness
+from worker.inbound.web.request_body import Room, Unacceptable, attributes, body, bounded_body, check_before_the_body
+from worker.store.base.database import reason
+from worker.store.inbox.event_status import Fate, Fates, Standing
+from worker.store.inbox.inbox import CONFLICT
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 2  # what is told to those who come while the database is away
+ADDRESS = "event"  # the name of the route of one event
+
+
+class Events:
+    def __init__(
+        self,
+        parts: Parts,
+        lots: Lots[Event, Receipt],
+        waiting: Waiting,
+        fates: Fates,
+        readiness: Readiness,
+        in_thread: InThread,
+        *,
+        body_seconds: float,
+        room: int,
+    ) -> None:
+        """`room` is how many bytes of large bodies are held at a time of who has not shown a key."""
+        self._keys = parts.settings.web.event_keys
+        self._allowance = Allowance(parts.settings.web.event_limit)
+        self._clock = parts.clock
+        self._lots, self._waiting, self._fates = lots, waiting, fates
+        self._readiness = readiness
+        self._in_thread = in_thread
+        self._body_seconds = body_seconds
+        self._room = Room(room)
+        self._away = Outage(log)
+
+    async def post(self, request: web.Request) -> web.Response:
+        """Take an event in, and answer with its address, or with the link where the sender waits for it."""
+        try:
+            return await self._post(request)
+        except Unacceptable as error:
+            answer = problem(error.status, error.args[0], retry_after=RETRY_SECONDS if error.status == 503 else None)
+            # What is left of the body is not waited for.
+            answer.force_close()
+            return answer
+
+    async def _post(self, request: web.Request) -> web.Response:
+        key = self._recognised(request)
+        if isinstance(key, web.Response):
+            return key
+        if self._readiness.why_not is not None:
+            return problem(503, self._readiness.why_not, retry_after=RETRY_SECONDS)
+        if key is not None and (refused := self._too_often(key)):
+            return refused
+        check_before_the_body(request)
+        beside = attributes(request)
+        if key is not None:
+            content = await body(request, seconds=self._body_seconds)
+        else:
+            if beside:
+                # The same data cancels a customer and erases one: who has a copy must not choose.
+                raise Unacceptable(400, "a signed event is all in its body, without ce- headers, which are not signed")
+            content = await bounded_body(request, self._room, largest=LARGEST, seconds=self._body_seconds)
+            signer = credentials.signature(request.headers, content, self._secrets(), self._clock())
+            if isinstance(signer, Stranger):
+                return _stranger(signer)
+            if refused := self._too_often(signer):
+                return refused
+        event = read(content, content_type=request.headers.get("Content-Type", ""), attributes=beside)
+        if isinstance(event, Unreadable):
+            return problem(400, event.reason, hint="docs/http.md shows how an event is posted")
+        try:
+            receipt = await self._lots.take_in(event)
+            self._away.over("the database is there again: events are taken")
+            if receipt.outcome is Outcome.REFUSED or receipt.id is None:
+                return problem(409 if receipt.reason == CONFLICT else 422, receipt.reason, problems=receipt.problems)
+            wait = preferred_wait(request.headers.getall("Prefer", [])) if event.kind is EventKind.REQUESTED else 0
+            return await self._answered(request, receipt, wait, signed=key is None)
+        except TooMany:
+            return problem(503, "more events come than can be taken", retry_after=RETRY_SECONDS)
+        except sa.exc.OperationalError as error:
+            self._away.lasts(f"the database is away, events are refused: {reason(error)}", monotonic())
+            # Whether it was taken is not known where the commit's answer was lost; the same event again does no harm.
+            return problem(503, "the database is away; send the same event again", retry_after=RETRY_SECONDS)
+
+    async def get(self, request: web.Request) -> web.Response:
+        """What became of an event."""
+        key = self._recognised(request)
+        if isinstance(key, web.Response):
+            return key
+        if key is None:  # signed, so without a body
+            signer = credentials.signature(request.headers, b"", self._secrets(), self._clock())
+            if isinstance(signer, Stranger):
+                return _stranger(signer)
+        try:
+            event_id = uuid.UUID(request.match_info["id"])
+        except ValueError:
+            return problem(404, "there is no such event")
+        try:
+            fate = await self._in_thread(self._fates.of, event_id)
+        except sa.exc.OperationalError:
+            return problem(503, "the database is away", retry_after=RETRY_SECONDS)
+        if fate is None:
+            return problem(404, "there is no such event", hint="of an event that was refused nothing is kept")
+        return web.json_response(_told(fate, _address(request, event_id)), headers={"Cache-Control": "no-store"})
+
+    def _secrets(self) -> Sequence[str]:
+        return [key.reveal() for key in self._keys]
+
+    def _recognised(self, request: web.Request) -> int | web.Response | None:
+        """Which key the request came with; None: it is signed, which its body will tell; or the refusal."""
+        if not self._keys:
+            return problem(403, "no event_keys are configured", hint="add event_keys to [web] in onboarding.toml")
+        if "Authorization" not in request.headers and "webhook-signature" in request.headers:
+            stranger = credentials.signed_recently(request.headers, self._clock())
+            return _stranger(stranger) if stranger else None
+        if "Authorization" not in request.headers:
+            return _stranger(Stranger("neither an Authorization header nor a signature"))
+        found = credentials.bearer(request.headers["Authorization"], self._secrets())
+        return _stranger(found) if isinstance(found, Stranger) else found
+
+    def _too_often(self, key: int) -> web.Response | None:
+        seconds = self._allowance.take(key, monotonic())
+        return problem(429, "more events than event_limit allows this key", retry_after=seconds) if seconds else None
+
+    async def _answered(self, request: web.Request, receipt: Receipt, wait: int, *, signed: bool) -> web.Response:
+        assert receipt.id is not None  # noqa: S101 -- the caller has looked; for the type checker
+        address = _address(request, receipt.id)
+        told: dict[str, Any] = {"id": str(receipt.id), "state": receipt.outcome.value, "href": address}
+        if receipt.reason:
+            told["detail"] = receipt.reason
+        headers = {"Location": address, "Cache-Control": "no-store"}
+        if receipt.outcome is Outcome.DUPLICATE:
+            fate = await self._in_thread(self._fates.of, receipt.id)
+            told |= {"state": fate.outcome.value if fate else Outcome.TAKEN.value, "duplicate": True}
+            if signed and (fate is None or credentials.signed_at(request.headers) <= fate.received_at):
+                # The very message, or a copy: that somebody waits for the link is not signed, and who has but a copy of
+                # the message is not to be given it.
+                wait = 0
+        standing: Standing | None = None
+        if wait and receipt.job_id is not None:
+            standing = await self._waiting.wait(receipt.job_id, wait)
+            headers["Preference-Applied"] = f"wait={wait}"
+        if standing is not None:
+            told["job"] = {"id": receipt.job_id, "state": standing.state.value, "reason": standing.reason}
+        if standing is not None and standing.link:
+            expires = {"expires_at": _written(standing.expires_at)}
+            return web.json_response(told | {"link": standing.link} | expires, headers=headers)
+        return web.json_response(told, status=202, headers=headers)
+
+
+def _address(request: web.Request, event_id: uuid.UUID) -> str:
+    # With the path that this application is mounted under, if it is.
+    return str(request.app.router[ADDRESS].url_for(id=str(event_id)))
+
+
+def _stranger(stranger: Stranger) -> web.Response:
+    return problem(401, stranger.reason, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _told(fate: Fate, address: str) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "id": str(fate.id),
+        "href": address,
+        "type": fate.kind.value,
+        "state": fate.outcome.value,
+        "detail": fate.detail,
+        "occurred_at": _written(fate.occurred_at),
+        "received_at": _written(fate.received_at),
+        "job": None,
+    }
+    job = fate.job
+    if job is not None:
+        told["job"] = {
+            "id": job.id,
+            "batch": job.batch_id,
+            "state": job.state.value,
+            "reason": job.reason,
+            "result": job.result,
+            "created_at": _written(job.created_at),
+            "changed_at": _written(job.changed_at),
+            "due_at": _written(job.due_at),
+            "session": job.session
+            and {
+                "state": job.session.value,
+                "issued_at": _written(job.issued_at),
+                "expires_at": _written(job.expires_at),
+            },
+        }
+    elif fate.job_id is not None:
+        told["job"] = {"id": fate.job_id, "state": "purged"}
+    return told
+
+
+def _written(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat().replace("+00:00", "Z")

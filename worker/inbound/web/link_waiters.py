@@ -1,0 +1,80 @@
+"""Those who wait for a link: one look for all of them, some dozens of times a second and only while somebody waits."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+import sqlalchemy as sa
+
+from worker.foundation.clock import monotonic
+from worker.foundation.outage_log import Outage
+from worker.inbound.web.batching import InThread
+from worker.store.base.database import reason
+from worker.store.inbox.event_status import Standing
+
+log = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 0.03
+MOST = 1000  # who come later are answered at once, without the link
+
+Look = Callable[[Sequence[int]], dict[int, Standing]]  # job ids, one for each who waits; blocking
+
+
+class Waiting:
+    """Belongs to one loop."""
+
+    def __init__(self, look: Look, in_thread: InThread, *, pause: float = PAUSE_SECONDS) -> None:
+        self._look = look
+        self._in_thread = in_thread
+        self._pause = pause
+        self._waiters: dict[asyncio.Future[Standing | None], int] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self._closed = False
+        self._away = Outage(log)
+
+    async def wait(self, job_id: int, seconds: float) -> Standing | None:
+        """Where the job stands once that is decided; None when it was not within so many seconds."""
+        if self._closed or len(self._waiters) >= MOST:
+            return None
+        decided: asyncio.Future[Standing | None] = asyncio.get_running_loop().create_future()
+        self._waiters[decided] = job_id
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look_again_and_again())
+        try:
+            async with asyncio.timeout(seconds):
+                return await decided
+        except TimeoutError:
+            return None
+        finally:
+            self._waiters.pop(decided, None)
+
+    def close(self) -> None:
+        """Have nobody wait any longer."""
+        self._closed = True
+        for decided in list(self._waiters):
+            if not decided.done():
+                decided.set_result(None)
+
+    async def _look_again_and_again(self) -> None:
+        try:
+            while self._waiters:
+                await self._look_once()
+                await asyncio.sleep(self._pause)
+        finally:
+            self._looking = None
+
+    async def _look_once(self) -> None:
+        waiters = dict(self._waiters)
+        try:
+            standings = await self._in_thread(self._look, list(waiters.values()))
+        except sa.exc.OperationalError as error:
+            self._away.lasts(f"the database is away, links are waited for: {reason(error)}", monotonic())
+            return
+        except Exception:  # whoever waits is answered without a link, and the next one is looked for all the same
+            log.exception("looking for links ended with a bug of ours")
+            standings = {}
+        self._away.over("the database is there again: links are looked for")
+        for decided, job_id in waiters.items():
+            standing = standings.get(job_id)
+            if not decided.done() and (standing is None or standing.decided):
+                decided.set_result(standing)

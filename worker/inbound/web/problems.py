@@ -1,0 +1,36 @@
+"""Answers that say what is wrong (RFC 9457): by column, what to do, and never a value that was sent."""
+
+import math
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from aiohttp import web
+
+from worker.domain.model.customers import FieldProblem
+
+PROBLEM = "application/problem+json"
+
+
+def problem(
+    status: int,
+    detail: str,
+    *,
+    problems: Sequence[FieldProblem] = (),
+    hint: str = "",
+    retry_after: float | None = None,
+    headers: dict[str, str] | None = None,
+) -> web.Response:
+    """The answer. Where there are no problems by column, `detail` and `hint` are the only one. `retry_after` is in
+    seconds."""
+    given = dict(headers or {})
+    if retry_after is not None:
+        given["Retry-After"] = str(max(1, math.ceil(retry_after)))
+    named = problems or [FieldProblem("", detail, hint)]
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "problems": [{"column": one.column, "problem": one.problem, "hint": one.hint} for one in named],
+    }
+    return web.json_response(body, status=status, content_type=PROBLEM, headers={"Cache-Control": "no-store", **given})

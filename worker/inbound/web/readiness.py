@@ -1,0 +1,67 @@
+"""Whether events can be taken: the database is there and at this release's schema. Looked at again and again."""
+
+import asyncio
+import logging
+
+import sqlalchemy as sa
+
+from worker.engine.container import Parts
+from worker.foundation.clock import monotonic
+from worker.foundation.outage_log import Outage
+from worker.inbound.web.batching import InThread
+from worker.settings import SettingsError
+from worker.store.base import schema
+from worker.store.base.database import reason
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 2.0
+# What strangers may read: the driver's own words name the server and its user.
+AWAY = "the database cannot be reached"
+
+
+class Readiness:
+    """`why_not` says what is missing, for everybody to read; None when nothing is."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._prepared = False
+        self._outage = Outage(log)
+        self.why_not: str | None = "it has not looked at the database yet"
+
+    def look(self) -> None:
+        """Look now. Blocks for as long as a connection may take; raises nothing that passes."""
+        told, logged = self._find_out()
+        self.why_not = told
+        if logged:
+            self._outage.lasts(f"no events are taken: {logged}", monotonic())
+        else:
+            self._outage.over("the database is ready: events are taken")
+
+    async def keep_looking(self, in_thread: InThread, *, every: float = LOOK_SECONDS) -> None:
+        while True:
+            await asyncio.sleep(every)
+            await in_thread(self.look)
+
+    def _find_out(self) -> tuple[str | None, str | None]:
+        """What is missing, for strangers and for the log."""
+        database = self._parts.database
+        try:
+            not_ready = schema.why_not_ready(database)
+            if not_ready is None:
+                self._prepare()
+        except sa.exc.OperationalError as error:
+            return AWAY, f"{AWAY}: {reason(error)}"
+        except SettingsError as error:
+            return "the encryption keys do not open what the database holds", str(error)
+        if not_ready is not None and not_ready.startswith(AWAY):
+            return AWAY, not_ready
+        return not_ready, not_ready
+
+    def _prepare(self) -> None:
+        if not self._prepared:
+            self._parts.check_keys()
+            self._parts.ready()
+            self._prepared = True
+        else:
+            self._parts.set_clock()

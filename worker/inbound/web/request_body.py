@@ -1,0 +1,120 @@
+"""An event out of an HTTP request: bounded in size and in time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import unquote
+
+from aiohttp import web
+from aiohttp.http_exceptions import PayloadEncodingError
+
+from worker.domain.events.cloudevents import LARGEST, is_json
+
+BODY_SECONDS = 10.0  # for all of it: who sends it drop by drop must not keep a place
+# Of bodies larger than nearly all: memory for the rest of them, whoever sends them.
+FREE, ROOM = 64 * 1024, 64 * 1024 * 1024
+# Who sends it has hung up in the middle, or lost count of it: no bug of ours, and often nobody reads an answer.
+BROKEN_OFF = (ConnectionError, PayloadEncodingError, web.RequestPayloadError)
+_PREFIX = "ce-"
+
+
+class Unacceptable(Exception):
+    """The request cannot be read; `status` is what to answer, `args[0]` says why in our own words."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def attributes(request: web.Request) -> dict[str, str]:
+    """The CloudEvents attributes in the headers, by their names without the prefix. Raises Unacceptable."""
+    found: dict[str, str] = {}
+    for header, value in request.headers.items():
+        name = header.lower()
+        if not name.startswith(_PREFIX):
+            continue
+        if name.removeprefix(_PREFIX) in found:
+            raise Unacceptable(400, "a ce- header comes twice")
+        # Percent-encoded, as CloudEvents has it for HTTP. What is not UTF-8 then is refused where the text is judged.
+        found[name.removeprefix(_PREFIX)] = unquote(value, errors="surrogateescape")
+    return found
+
+
+def check_before_the_body(request: web.Request) -> None:
+    """Raises Unacceptable for what the headers alone refuse."""
+    if not is_json(request.headers.get("Content-Type", "")):
+        raise Unacceptable(415, "the Content-Type is neither application/cloudevents+json nor application/json")
+    check_not_compressed(request)
+    if request.content_length is not None and request.content_length > LARGEST:
+        raise Unacceptable(413, f"the event has more than {LARGEST:,} bytes")
+
+
+def check_not_compressed(request: web.Request) -> None:
+    """Raises Unacceptable for a body that would have to be unpacked. Of several headers each counts: which of them a
+    server believes, and unpacks by, is its own affair."""
+    if any(one.strip().lower() != "identity" for one in request.headers.getall("Content-Encoding", [])):
+        raise Unacceptable(415, "the body is compressed; send it as it is")
+
+
+@asynccontextmanager
+async def _as_it_comes(seconds: float) -> AsyncIterator[None]:
+    """Raises Unacceptable where a body takes longer, or its sender goes away or loses count in the middle of it."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise Unacceptable(408, f"the body did not come within {seconds:g} seconds") from None
+    except BROKEN_OFF:
+        raise Unacceptable(400, "the body broke off") from None
+
+
+class Room:
+    """How many bytes of large bodies may be held at the same time: who is not known yet must not fill the memory."""
+
+    def __init__(self, bytes_: int, *, free: int = FREE) -> None:
+        """The first `free` bytes of each body count for nothing, so that large ones keep no small one out."""
+        self._left = bytes_
+        self.free = free
+
+    def take(self, count: int) -> bool:
+        if count > self._left:
+            return False
+        self._left -= count
+        return True
+
+    def give_back(self, count: int) -> None:
+        self._left += count
+
+
+async def bounded_body(request: web.Request, room: Room, *, largest: int, seconds: float) -> bytes:
+    """All of the body, as `body`; where there is no room for it, raises Unacceptable with 503."""
+    taken = 0
+    read = bytearray()
+    try:
+        async with _as_it_comes(seconds):
+            async for part in request.content.iter_any():
+                read += part
+                if len(read) > largest:
+                    raise Unacceptable(413, f"it has more than {largest:,} bytes")
+                more = len(read) - room.free - taken
+                if more > 0:
+                    if not room.take(more):
+                        raise Unacceptable(503, "too much is being sent at the same time")
+                    taken += more
+    finally:
+        room.give_back(taken)
+    return bytes(read)
+
+
+async def body(request: web.Request, *, seconds: float) -> bytes:
+    """All of the body. Raises Unacceptable where it is too large, or too slow.
+
+    Not by `request.read`: its bound is that of the application which this one may be mounted in.
+    """
+    read = bytearray()
+    async with _as_it_comes(seconds):
+        async for part in request.content.iter_any():
+            read += part
+            if len(read) > LARGEST:
+                raise Unacceptable(413, f"the event has more than {LARGEST:,} bytes")
+    return bytes(read)

@@ -1,0 +1,23 @@
+"""The targets of a configuration."""
+
+from worker.domain.events.published import BUS, SUBSCRIBER
+from worker.publishers.bus import AmqpBus
+from worker.publishers.contract import Target
+from worker.publishers.stream import RedisStream
+from worker.publishers.subscriber import HttpSubscriber
+from worker.settings import Settings, SettingsError
+
+
+def build_targets(settings: Settings) -> dict[str, Target]:
+    """By the names that rows of the outbox have. Connects to nobody. Raises SettingsError."""
+    targets: dict[str, Target] = {}
+    bus = settings.bus
+    if bus is not None and bus.url.startswith("redis"):
+        targets[BUS] = RedisStream(bus.url, bus.exchange)
+    elif bus is not None and bus.url.startswith("amqp"):
+        targets[BUS] = AmqpBus(bus.url, bus.exchange, declare=bus.declare)
+    elif bus is not None:
+        raise SettingsError(["bus.url: expected amqp://…, amqps://…, redis://… or rediss://…"])
+    for name, subscriber in settings.subscribers.items():
+        targets[f"{SUBSCRIBER}{name}"] = HttpSubscriber(subscriber.url, subscriber.keys, timeout=subscriber.timeout)
+    return targets

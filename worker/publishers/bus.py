@@ -1,0 +1,130 @@
+"""Our events on RabbitMQ: a durable topic exchange, the routing key is the event's type, and the broker confirms.
+
+A lot is published in one go and its confirms are waited for together: one by one they cost a disk's write each.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from amqp.exceptions import AMQPError
+from kombu.connection import Connection
+from kombu.entity import Exchange
+from kombu.exceptions import OperationalError
+
+from worker.domain.events.published import CONTENT_TYPE, OutgoingEvent, cloud_event
+from worker.domain.model.endings import Kind, Problem
+from worker.foundation.clock import Clock, monotonic
+from worker.publishers.contract import GoesOn, Reply
+
+log = logging.getLogger(__name__)
+AWAY = (OperationalError, AMQPError, OSError)
+CONNECT_SECONDS = 5
+SILENT_SECONDS = 10
+# How long a lot may take to be confirmed, after which what is not confirmed counts as not taken.
+CONFIRM_SECONDS = 10
+# A connection that nobody used for longer may have been cut without a word, by a firewall say.
+KEPT_SECONDS = 15.0
+# How often it is looked whether to go on, while confirms are waited for.
+LOOK_SECONDS = 0.5
+
+
+class AmqpBus:
+    """One exchange. Not for several threads at once."""
+
+    longest = timedelta(seconds=2 * CONNECT_SECONDS + 2 * SILENT_SECONDS + CONFIRM_SECONDS)
+
+    def __init__(self, url: str, exchange: str, *, declare: bool) -> None:
+        self._url = url
+        self._exchange = exchange
+        self._declare = declare
+        self._connection: Any = None
+        self._channel: Any = None
+        self._used_at = 0.0
+        # What the broker has said of the messages of this channel, which it counts from 1.
+        self._published = 0
+        self._confirmed: set[int] = set()
+        self._refused: set[int] = set()
+
+    def tell(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
+        began_at = clock()
+        tags: dict[int, OutgoingEvent] = {}
+        away: Problem | None = None
+        try:
+            self._open()
+            for event in events:
+                if not goes_on():
+                    break
+                tags[self._publish(event)] = event
+            self._wait_for(tags, goes_on)
+        except AWAY as error:
+            # The name alone: texts of these errors hold addresses.
+            away = Problem(Kind.TRANSIENT, f"the broker is away ({type(error).__name__})", unreachable=True)
+            self.close()
+        return self._replies(events, tags, away, began_at)
+
+    def _replies(
+        self, events: Sequence[OutgoingEvent], tags: dict[int, OutgoingEvent], away: Problem | None, began_at: datetime
+    ) -> list[Reply]:
+        replies = [Reply(event.number, began_at) for tag, event in tags.items() if tag in self._confirmed]
+        refused = Problem(Kind.TRANSIENT, "the broker did not take it")
+        replies += [Reply(event.number, began_at, refused) for tag, event in tags.items() if tag in self._refused]
+        told = {reply.number for reply in replies}
+        left = [event for event in events if event.number not in told]
+        if away is not None and left:
+            replies.append(Reply(left[0].number, began_at, away))  # the first stands for all
+        return replies
+
+    def _open(self) -> None:
+        if self._connection is not None and monotonic() - self._used_at > KEPT_SECONDS:
+            self.close()
+        if self._connection is None:
+            options = {"read_timeout": SILENT_SECONDS, "write_timeout": SILENT_SECONDS}
+            self._connection = Connection(self._url, connect_timeout=CONNECT_SECONDS, transport_options=options)
+            self._connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+            self._channel = self._connection.channel()
+            # Declared where that is ours to do; else only checked, so that nothing is published into nowhere.
+            Exchange(self._exchange, type="topic", durable=True, passive=not self._declare)(self._channel).declare()
+            self._channel.events["basic_ack"].add(self._on_ack)
+            self._channel.events["basic_nack"].add(self._on_nack)
+            self._channel.confirm_select()
+            self._published = 0
+        self._confirmed, self._refused = set(), set()
+        self._used_at = monotonic()
+
+    def _publish(self, event: OutgoingEvent) -> int:
+        message = self._channel.prepare_message(
+            cloud_event(event),
+            content_type=CONTENT_TYPE,
+            content_encoding="utf-8",
+            properties={"delivery_mode": 2, "message_id": str(event.event_id), "type": event.kind},
+        )
+        self._channel.basic_publish(message, exchange=self._exchange, routing_key=event.kind)
+        self._published += 1
+        return self._published
+
+    def _wait_for(self, tags: dict[int, OutgoingEvent], goes_on: GoesOn) -> None:
+        """Wait until the broker has said what it did with each. Raises TimeoutError."""
+        until = monotonic() + CONFIRM_SECONDS
+        while any(tag not in self._confirmed and tag not in self._refused for tag in tags):
+            try:
+                self._connection.drain_events(timeout=LOOK_SECONDS)
+            except TimeoutError:
+                if monotonic() >= until or not goes_on():
+                    raise
+        self._used_at = monotonic()
+
+    def _on_ack(self, tag: int, multiple: bool) -> None:
+        self._confirmed |= set(range(1, tag + 1)) if multiple else {tag}
+
+    def _on_nack(self, tag: int, multiple: bool) -> None:
+        self._refused |= set(range(1, tag + 1)) - self._confirmed if multiple else {tag}
+
+    def close(self) -> None:
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None:
+            try:
+                connection.collect(socket_timeout=1)
+            except AWAY as error:
+                log.debug("closing the bus's connection: %s", type(error).__name__)

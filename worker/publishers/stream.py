@@ -1,0 +1,71 @@
+"""Our events on Redis: a stream, which any client can read, from where it left off and in groups.
+
+Not kombu's exchange: on Redis that is a list for each queue that was ever bound, without a bound on its length, and
+nothing for those who come later.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import redis
+
+from worker.domain.events.published import OutgoingEvent, cloud_event
+from worker.domain.model.endings import Kind, Problem
+from worker.foundation.clock import Clock
+from worker.publishers.contract import GoesOn, Reply
+
+CONNECT_SECONDS = 5
+SILENT_SECONDS = 10
+# The stream's length, about: some 100 MB. A reader who is further behind has missed the oldest.
+MOST_EVENTS = 100_000
+
+
+class RedisStream:
+    """One stream. With several nodes, with ; between, the next one is tried at each failure."""
+
+    longest = timedelta(seconds=CONNECT_SECONDS + 2 * SILENT_SECONDS)
+
+    def __init__(self, url: str, name: str) -> None:
+        self._urls = url.split(";")
+        self._name = name
+        self._client: redis.Redis | None = None
+
+    def tell(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
+        began_at = clock()
+        try:
+            return self._add(events if goes_on() else (), began_at)
+        except (redis.RedisError, OSError) as error:
+            self.close()
+            self._urls.append(self._urls.pop(0))
+            away = Problem(Kind.TRANSIENT, f"the broker is away ({type(error).__name__})", unreachable=True)
+            return [Reply(events[0].number, began_at, away)]
+
+    def _add(self, events: Sequence[OutgoingEvent], began_at: datetime) -> list[Reply]:
+        if not events:
+            return []
+        if self._client is None:
+            self._client = redis.Redis.from_url(
+                self._urls[0],
+                socket_timeout=SILENT_SECONDS,
+                socket_connect_timeout=CONNECT_SECONDS,
+                health_check_interval=SILENT_SECONDS,
+            )
+        lot = self._client.pipeline(transaction=False)
+        for event in events:
+            fields = {"type": event.kind, "customer_id": event.customer_id, "event": cloud_event(event)}
+            lot.xadd(self._name, fields, maxlen=MOST_EVENTS, approximate=True)  # type: ignore[arg-type]
+        replies = []
+        for event, answer in zip(events, lot.execute(raise_on_error=False), strict=True):
+            # Out of memory, a replica that may not be written to, another kind of key under this name.
+            problem = (
+                Problem(Kind.TRANSIENT, f"the broker did not take it ({type(answer).__name__})", unreachable=True)
+                if isinstance(answer, Exception)
+                else None
+            )
+            replies.append(Reply(event.number, began_at, problem))
+        return replies
+
+    def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()

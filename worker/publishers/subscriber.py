@@ -1,0 +1,121 @@
+"""Our events by HTTP: a signed POST each, to one address. What it answers is its status, and nothing else is read."""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from worker.domain.events.published import CONTENT_TYPE, OutgoingEvent, cloud_event
+from worker.domain.model.endings import Kind, Problem
+from worker.foundation.clock import Clock, monotonic
+from worker.foundation.standard_webhooks import ID, SIGNATURE, TIMESTAMP, signature
+from worker.http.client import Http, open_http_session
+from worker.http.messages import Broken, HttpAnswer, HttpRequest, retry_after
+from worker.publishers.contract import GoesOn, Reply
+from worker.settings import Secret
+
+# POSTs at a time, each of another customer.
+IN_FLIGHT = 8
+# Failures in a row after which no more is sent of a lot: whoever is down must not be asked once for each customer.
+ENOUGH = 3
+# No POST is begun later than this after its lot was.
+LOT_TIME = timedelta(seconds=20)
+# The longest that a subscriber may ask us to stay away.
+LONGEST_WAIT = timedelta(hours=1)
+LOOK_SECONDS = 0.25
+
+
+def read(answer: HttpAnswer | Broken, *, clock: Clock) -> Problem | None:
+    """What an answer means; None: it was taken."""
+    if isinstance(answer, Broken):
+        return Problem(Kind.TRANSIENT, answer.detail, unreachable=not answer.sent)
+    status, wait = answer.status, retry_after(answer.headers, clock())
+    if 200 <= status < 300:
+        return None
+    detail = f"HTTP {status}"
+    if status == 410:
+        return Problem(Kind.BAD_INPUT, f"{detail}: it wants none", status=status)
+    if status == 429 or (status == 503 and wait is not None):
+        bounded = min(wait, LONGEST_WAIT) if wait is not None else None
+        return Problem(Kind.RATE_LIMITED, detail, status=status, retry_after=bounded)
+    if 300 <= status < 400:
+        detail = f"{detail}, a redirect: those are not followed"
+    return Problem(Kind.TRANSIENT, detail, status=status)
+
+
+class HttpSubscriber:
+    """One subscriber. Not for several threads at once."""
+
+    def __init__(self, url: str, keys: Sequence[Secret], *, timeout: timedelta) -> None:
+        self._url = url
+        self._keys = keys
+        self._timeout = timeout
+        self.longest = LOT_TIME + timeout
+
+    def tell(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
+        return asyncio.run(self._tell(events, clock, goes_on))
+
+    async def _tell(self, events: Sequence[OutgoingEvent], clock: Clock, goes_on: GoesOn) -> list[Reply]:
+        async with open_http_session(connections_per_host=IN_FLIGHT) as session:
+            lot = _Lot(iter(events))
+            posting = {asyncio.ensure_future(self._post_all(lot, Http(session), clock)) for _ in range(IN_FLIGHT)}
+            until = monotonic() + LOT_TIME.total_seconds()
+            while posting:
+                done, posting = await asyncio.wait(posting, timeout=LOOK_SECONDS)
+                for task in done:
+                    task.result()
+                lot.over = lot.over or monotonic() >= until
+                if not goes_on() and posting:
+                    # Whether they were taken is not known: they are told again.
+                    for task in posting:
+                        task.cancel()
+                    await asyncio.wait(posting)
+                    break
+        return lot.replies
+
+    async def _post_all(self, lot: "_Lot", http: Http, clock: Clock) -> None:
+        for event in lot.events:  # of all that post: each takes the next
+            began_at, body = clock(), cloud_event(event)
+            keys = [key.reveal() for key in self._keys]
+            request = HttpRequest("POST", self._url, _signed(event, body, keys, now=began_at), body)
+            problem = read(await http.call(request, timeout=self._timeout, reads_body=False), clock=clock)
+            if problem is not None and problem.status in (401, 403):
+                for key in self._keys:  # it may have been rotated; the next try signs with what is there now
+                    key.reload()
+            lot.add(Reply(event.number, began_at, problem))
+            if lot.over:
+                return
+
+    def close(self) -> None:
+        """Nothing is kept between lots."""
+
+
+def _signed(event: OutgoingEvent, body: bytes, keys: Iterable[str], *, now: datetime) -> dict[str, str]:
+    """The headers by which the receiver knows who sent it, with a signature by each key."""
+    sent, stamp = str(event.event_id), int(now.timestamp())
+    return {
+        "content-type": CONTENT_TYPE,
+        ID: sent,
+        TIMESTAMP: str(stamp),
+        SIGNATURE: " ".join(signature(key, sent, stamp, body) for key in keys),
+    }
+
+
+@dataclass
+class _Lot:
+    """What is left of a lot, and what came of the rest."""
+
+    events: Iterator[OutgoingEvent]
+    replies: list[Reply] = field(default_factory=list)
+    failures: int = 0  # in a row
+    over: bool = False  # nothing more of it is to be begun
+
+    def add(self, reply: Reply) -> None:
+        self.replies.append(reply)
+        problem = reply.problem
+        if problem is None or problem.kind is Kind.BAD_INPUT:
+            self.failures = 0
+            return
+        self.failures += 1
+        if self.failures >= ENOUGH or problem.unreachable or problem.kind is Kind.RATE_LIMITED:
+            self.over = True

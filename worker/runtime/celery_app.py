@@ -1,0 +1,56 @@
+"""The Celery application: `celery -A worker.app worker` and `celery -A worker.app beat`, with ONBOARDING_CONFIG.
+
+Its settings come from onboarding.toml through `celery_settings`; a celeryconfig.py of a host project beside it
+is not read.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+from celery.signals import beat_init, celeryd_init, setup_logging
+
+from worker.foundation.log_setup import set_up
+from worker.runtime.celery_settings import celery_settings, why_not_with_workers
+from worker.settings import SettingsError, load
+
+
+def pool_typed(arguments: Sequence[str]) -> str | None:
+    """The pool that a command line asks for. Celery takes a typed `prefork` for its own default, and would use ours."""
+    for index, argument in enumerate(arguments):
+        if argument in ("-P", "--pool"):
+            return arguments[index + 1] if index + 1 < len(arguments) else None
+        if argument.startswith(("--pool=", "-P")):
+            return argument.removeprefix("--pool=").removeprefix("-P")
+    return None
+
+
+def _configuration() -> dict[str, Any]:
+    try:
+        return celery_settings(load(), pool=pool_typed(sys.argv) or "threads")
+    except SettingsError as error:
+        # Celery would show a traceback of its own machinery around it.
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from None
+
+
+app = Celery("onboarding", include=["worker.runtime.celery_tasks"], set_as_current=False)
+app.add_defaults(_configuration)
+
+
+@celeryd_init.connect  # type: ignore[untyped-decorator]
+@beat_init.connect  # type: ignore[untyped-decorator]
+def _refuse_what_cannot_work(**_signal: Any) -> None:
+    # A worker beside `onboard run` on one SQLite file would not know of its lock.
+    if reason := why_not_with_workers(load()):
+        sys.stderr.write(f"{reason}\n")
+        raise SystemExit(2)
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def _own_the_log(loglevel: int | str | None = None, **_signal: Any) -> None:
+    file = os.environ.get("ONBOARDING_LOG_FILE")
+    set_up(os.environ.get("ONBOARDING_LOG_LEVEL", "info"), Path(file) if file else None)

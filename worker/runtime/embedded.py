@@ -1,0 +1,177 @@
+"""Working inside a command: the same shifts over the same rows, rung in the process, no broker.
+
+For a list on a laptop, or beside other workers. A bell is a call to the same runner that Celery's tasks use. What a
+command works towards is its own: `one_batch`, `all_in_one`.
+"""
+
+import asyncio
+import fcntl
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import sqlalchemy as sa
+
+from worker.engine.container import Parts
+from worker.engine.maintenance.retention import Retention
+from worker.engine.maintenance.sweep import look_after, return_leases, ringable
+from worker.engine.runner import Runner
+from worker.foundation.clock import monotonic
+from worker.foundation.outage_log import Outage
+from worker.publishers.contract import Target
+from worker.runtime.outbox_threads import Beside
+from worker.store.base import schema
+from worker.store.base.database import reason
+
+log = logging.getLogger(__name__)
+
+TICK = timedelta(milliseconds=250)
+LOOK_EVERY = timedelta(seconds=2)  # at the schema, which somebody may upgrade meanwhile
+
+
+class AlreadyWorking(Exception):
+    """Another process works on the same SQLite database."""
+
+
+class Outdated(Exception):
+    """Somebody upgraded the database to a newer release's schema; the text says so."""
+
+
+@contextmanager
+def sole_worker(parts: Parts) -> Iterator[None]:
+    """On SQLite, keep out a second working process. Raises AlreadyWorking. The system undoes it after a kill."""
+    path = parts.database.engine.url.database if parts.database.is_sqlite else None
+    if not path or path == ":memory:":
+        yield
+        return
+    with Path(f"{path}.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise AlreadyWorking(
+                "another process is working on this database: `onboard import` gives it a list;"
+                " or wait for it, or use PostgreSQL for several workers"
+            ) from None
+        yield
+
+
+class Embedded:
+    """Works what is due while it is entered: on the loop that runs then, which it must not outlive."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        targets: Mapping[str, Target] | None = None,
+        *,
+        open_runner: Callable[..., Awaitable[Runner]] = Runner.open,
+    ) -> None:
+        """`targets` are those who are told of what happens; none: what is to be told waits for somebody who does.
+
+        `open_runner` is for whoever makes the calls in another way than over HTTP; called as `Runner.open` is.
+        """
+        self._parts = parts
+        self._targets = targets or {}
+        self._open_runner = open_runner
+        self._retention = Retention(parts)
+        self._tasks: dict[str, asyncio.Task[bool]] = {}
+        self._interrupted = asyncio.Event()
+        # On SQLite nobody else can be working: at the first tick, the leases of a process that died are nobody's.
+        self._all_of_them = parts.database.is_sqlite
+        self._looked_at = parts.clock()
+        self._away = Outage(log, logging.WARNING)
+        self._exits = AsyncExitStack()
+
+    def interrupt(self) -> None:
+        """Take no more rows; end once the calls in flight are written."""
+        self._interrupted.set()
+
+    @property
+    def interrupted(self) -> bool:
+        return self._interrupted.is_set()
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+
+        def ring_invite(channel: str, for_events: bool) -> None:  # called from the database's threads
+            loop.call_soon_threadsafe(self.ring, "invite", channel, for_events)
+
+        self._exits.push_async_callback(self._gather)
+        self.runner = await self._open_runner(self._parts, ring_invite=ring_invite)
+        self._exits.push_async_callback(self.runner.close)
+        self.beside = Beside(self._parts, self._targets)
+        self._exits.push_async_callback(self.beside.close)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._exits.aclose()
+
+    async def _gather(self) -> None:
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def tick(self) -> bool:
+        """Begin what is due; whether the database was there. Raises Outdated."""
+        try:
+            await self._tick()
+            await self.beside.tick()
+            now = self._parts.clock()
+            if now - self._looked_at >= LOOK_EVERY:
+                self._looked_at = now
+                if outdated := await self.runner.in_thread(schema.outdated, self._parts.database):
+                    raise Outdated(outdated)
+        except sa.exc.OperationalError as error:
+            self.say_away(error)
+            return False
+        return True
+
+    def say_away(self, error: sa.exc.OperationalError) -> None:
+        self._away.lasts(f"the database is away; trying again: {reason(error)}", monotonic())
+
+    def say_there(self) -> None:
+        self._away.over("the database is there again")
+
+    async def rest(self) -> None:
+        """Until the next tick, or until it is interrupted."""
+        try:
+            async with asyncio.timeout(TICK.total_seconds()):
+                await self._interrupted.wait()
+        except TimeoutError:
+            pass
+
+    async def _tick(self) -> None:
+        in_thread = self.runner.in_thread
+        await in_thread(lambda: return_leases(self._parts, all_of_them=self._all_of_them))
+        self._all_of_them = False
+        await in_thread(look_after, self._parts)
+        for step, name in await in_thread(ringable, self._parts):
+            self.ring(step, name)
+        await in_thread(self._retention.step)
+
+    def ring(self, step: str, name: str, for_events: bool = True) -> None:
+        """Say that something is due for an account (`issue`) or a channel (`invite`). On the loop; returns at once.
+
+        `for_events`: as for `Runner.serve`.
+        """
+        key = f"{step}:{name}"
+        running = self._tasks.get(key)
+        if running is not None and not running.done():
+            again = self.runner.serve(key, for_events=for_events)  # only tells the shift to look again
+            task = asyncio.ensure_future(again)
+            self._tasks[f"bell {key}"] = task
+            return
+        self._tasks[key] = asyncio.ensure_future(self.runner.serve(key))
+        self._tasks[key].add_done_callback(lambda task: self._ended(step, name, task))
+
+    def _ended(self, step: str, name: str, task: "asyncio.Task[bool]") -> None:
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            log.error("%s:%s ended with %s; it is tried again at the next tick", step, name, type(error).__name__)
+        elif task.result():
+            self.ring(step, name)

@@ -1,0 +1,176 @@
+"""One asyncio loop for each worker process, and a runner on it: the one seam between Celery's tasks and coroutines.
+
+Made when the process first needs it, and keyed by its id: a loop, a connection or a lock from before a fork would
+hang the child for ever.
+"""
+
+import asyncio
+import logging
+import mmap
+import os
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import ExitStack
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from worker.engine.maintenance.retention import Retention
+from worker.engine.opening import opened
+from worker.engine.outbox_publisher import Teller
+from worker.engine.runner import Runner
+from worker.foundation.clock import monotonic
+from worker.inbound.event_receiver import Receiver
+from worker.publishers.contract import Target
+from worker.settings import Settings, load
+from worker.store.base import schema
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+# How long a task that is being ended by force is waited for: an abandoned coroutine would go on sending.
+CANCEL_SECONDS = 10.0
+
+
+# How often a process looks whether somebody upgraded the database: one small query.
+LOOK_SECONDS = 5.0
+# How soon a child of the prefork pool, which hears no signal, notices that its worker is told to end.
+NOTICE_SECONDS = 0.25
+# One byte that the children forked from this process share with it: whether the worker is told to end.
+_ending = mmap.mmap(-1, 1)
+
+
+def nobody(_settings: Settings) -> Mapping[str, Target]:
+    """For a process that tells nobody."""
+    return {}
+
+
+class Process:
+    """This process's parts, loop and runner."""
+
+    def __init__(
+        self,
+        *,
+        ring_invite: Callable[[str, bool], None],
+        longest: timedelta,
+        on_outdated: Callable[[str], None] = lambda _reason: None,
+        targets: Callable[[Settings], Mapping[str, Target]] = nobody,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
+        """Raises NotReady, SettingsError. The next bell tries again, so nothing may be left behind then.
+
+        `on_outdated(reason)` is called once, from another thread, when the database was upgraded to a newer
+        release's schema: by then no more rows are taken, and what is called is being finished and written.
+        """
+        with ExitStack() as exits:
+            self.parts = exits.enter_context(opened(load()))
+            self.retention = Retention(self.parts)
+            self.receiver = Receiver(self.parts)
+            self.teller = Teller(self.parts, targets(self.parts.settings), stopping=lambda: self.runner.stopping)
+            exits.callback(self.teller.close)
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
+            self._thread.start()
+            exits.callback(self._end_loop)
+            opening = Runner.open(self.parts, ring_invite=ring_invite, longest=longest)
+            self.runner = asyncio.run_coroutine_threadsafe(opening, self._loop).result()
+            watching = self._watch(on_outdated, look_seconds)
+            self._watching = asyncio.run_coroutine_threadsafe(watching, self._loop)
+            self._exits = exits.pop_all()
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop and wait for it in this thread.
+
+        When the thread is told to end meanwhile (Celery's soft time limit), the coroutine is cancelled and
+        waited for, a bounded time.
+        """
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            if future.cancel():
+                self._settle()
+            raise
+
+    def _settle(self) -> None:
+        idle = asyncio.run_coroutine_threadsafe(self.runner.wait_until_idle(), self._loop)
+        try:
+            idle.result(CANCEL_SECONDS)
+        except TimeoutError:
+            log.error("a shift did not end within %g s of being told to", CANCEL_SECONDS)
+
+    def ring_here(self, key: str, *, for_events: bool = True) -> bool:
+        """Tell a shift that this process is at to look again; False when it is not at it."""
+        if not self.runner.is_working(key):
+            return False
+        asyncio.run_coroutine_threadsafe(self.runner.serve(key, for_events=for_events), self._loop)
+        return True
+
+    def stop(self) -> None:
+        """Begin to end: shifts take no more rows."""
+        self._loop.call_soon_threadsafe(self.runner.stop)
+
+    def close(self) -> None:
+        """End shifts, connections and the loop."""
+        with self._exits:
+            self.wait_for(self.runner.close())
+            self._watching.result()
+
+    async def _watch(self, on_outdated: Callable[[str], None], look_seconds: float) -> None:
+        look_at = monotonic() + look_seconds
+        while not await self.runner.is_stopped_within(min(NOTICE_SECONDS, look_seconds)):
+            if _ending[0]:
+                self.runner.stop()
+            elif monotonic() >= look_at:
+                look_at = monotonic() + look_seconds
+                await self._look_at_the_schema(on_outdated)
+
+    async def _look_at_the_schema(self, on_outdated: Callable[[str], None]) -> None:
+        try:
+            outdated = await self.runner.in_thread(schema.outdated, self.parts.database)
+        except sa.exc.OperationalError:
+            return  # its work says so
+        if outdated:
+            self.runner.stop()
+            await self.runner.in_thread(on_outdated, outdated)
+
+    def _end_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+_processes: dict[int, Process] = {}
+_making = threading.Lock()
+
+
+def current(make: Callable[[], Process]) -> Process:
+    """This process's, made by `make` the first time."""
+    with _making:
+        process = _processes.get(os.getpid())
+        if process is None:
+            process = _processes[os.getpid()] = make()
+    return process
+
+
+def existing() -> Process | None:
+    """This process's, if it was made."""
+    return _processes.get(os.getpid())
+
+
+def forget() -> Process | None:
+    """Take this process's out, for whoever closes it."""
+    return _processes.pop(os.getpid(), None)
+
+
+def is_ending() -> bool:
+    """Whether this process, or the worker that it was forked from, was told to end."""
+    return _ending[0] == 1
+
+
+def end_shifts() -> None:
+    """Have this process, and the children that were forked from it, take no more rows. May be called by a signal."""
+    _ending[0] = 1
+    here = existing()
+    if here is not None:
+        here.stop()

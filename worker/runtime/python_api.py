@@ -1,0 +1,187 @@
+"""Events from Python: for a project that has customers in its own code, and may run Celery of its own.
+
+`from worker import request_onboarding` gives what is here. It sets up nothing of Celery's and nothing of the log in the
+process that calls it.
+"""
+
+import os
+import threading
+import uuid
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from datetime import datetime
+from functools import cached_property, partial
+from typing import Any
+
+import sqlalchemy as sa
+from celery import Celery
+from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy.orm import Session
+
+from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt
+from worker.domain.model.customers import FieldProblem
+from worker.engine.container import Parts
+from worker.engine.opening import NotReady, opened
+from worker.foundation.clock import monotonic
+from worker.inbound.event_receiver import Receiver
+from worker.runtime.celery_settings import celery_settings
+from worker.runtime.wakeup_sender import Ringer, ring_by
+from worker.settings import Settings, SettingsError, load
+
+__all__ = ["EventRefused", "NotReady", "SettingsError", "request_onboarding", "take_event"]
+
+SET_CLOCK_EVERY = 60.0  # seconds
+
+
+class EventRefused(Exception):
+    """An event that cannot be taken as it is. `reason` and `problems` say why, and hold nothing of what it said."""
+
+    def __init__(self, reason: str, problems: Iterable[FieldProblem] = ()) -> None:
+        self.reason = reason
+        self.problems = tuple(problems)
+        found = "; ".join(f"{one.column}: {one.problem}" if one.column else one.problem for one in self.problems)
+        super().__init__(f"{reason}: {found}" if found else reason)
+
+
+def request_onboarding(
+    data: Mapping[str, Any],
+    *,
+    source: str,
+    id: str | None = None,
+    connection: sa.Connection | Session | None = None,
+    time: datetime | None = None,
+) -> Receipt:
+    """Have a customer verified: a session is opened, and its link sent. `data` is one row of a list, as an object.
+
+    `source` names the caller and `id` the event among the caller's, each at most 200 characters: the same two again
+    are the same event, so give your own sign-up's id, and a call that is made twice makes one job. Without an id each
+    call is a new event. `time` is when it happened, aware; without one, now.
+
+    With a `connection`, or an ORM session, of yours on the worker's database, the job appears or vanishes with your
+    transaction, and workers hear of it once an ORM session is committed (of a bare connection, within a second).
+    Without one it is committed here.
+
+    Returns what became of it: taken, ignored because something newer is known, or a duplicate. Raises EventRefused
+    for data that is refused, SettingsError and NotReady where the worker's configuration or database cannot be used,
+    sqlalchemy.exc.OperationalError when the database is away; of your transaction, whatever the database raises.
+    """
+    return take_event(EventKind.REQUESTED, data, source=source, id=id, connection=connection, time=time)
+
+
+def take_event(
+    kind: EventKind | str,
+    data: Mapping[str, Any],
+    *,
+    source: str,
+    id: str | None = None,
+    connection: sa.Connection | Session | None = None,
+    time: datetime | None = None,
+) -> Receipt:
+    """As `request_onboarding`, for an event of any kind: "onboarding.cancelled", "customer.updated", …"""
+    try:
+        kind = EventKind(kind)
+    except ValueError:
+        raise EventRefused(f"its type is none of {', '.join(EventKind)}") from None
+    event = Event(source, str(uuid.uuid4()) if id is None else id, kind, data, time)
+    here = _here()
+    if connection is None:
+        received = here.receiver.receive([event])
+        here.ring(received.due)
+    elif isinstance(connection, Session):
+        received = here.receiver.receive_within(connection.connection(), [event])
+        _ring_after_commit(connection, received.due)
+    else:
+        received = here.receiver.receive_within(connection, [event])
+    (receipt,) = received.receipts
+    if receipt.outcome is Outcome.REFUSED:
+        raise EventRefused(receipt.reason, receipt.problems)
+    return receipt
+
+
+class _Here:
+    """What this process takes events with: its own connections, which no other process may use."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises NotReady, SettingsError."""
+        self._settings = settings
+        with ExitStack() as exits:
+            # Nothing is written to get ready: on SQLite it would wait for the caller's own transaction.
+            self._parts = exits.enter_context(opened(settings, prepare=Parts.set_clock))
+            self.receiver = Receiver(self._parts)
+            self._exits = exits.pop_all()
+        self._clock_set_at = monotonic()
+
+    def keep_time(self) -> None:
+        """Set the clock by the database's now and then, as workers do."""
+        if monotonic() - self._clock_set_at > SET_CLOCK_EVERY:
+            self._clock_set_at = monotonic()
+            self._parts.set_clock()
+
+    @cached_property
+    def _ringer(self) -> Ringer:
+        # An app of its own: the workers' brings along what a worker's process is set up with.
+        app = Celery("onboarding", set_as_current=False)
+        app.add_defaults(lambda: celery_settings(self._settings))
+        return Ringer(partial(ring_by, app))
+
+    def ring(self, due: Iterable[tuple[str, str]]) -> None:
+        """Say that something is due, without waiting for the broker; a worker in one process looks by itself."""
+        if not self._settings.broker.url.startswith("memory"):
+            for step, name in due:
+                self._ringer.ring(step, name)
+
+    def close(self) -> None:
+        self._exits.close()
+
+
+_processes: dict[int, _Here] = {}
+_making = threading.Lock()
+
+
+def _here() -> _Here:
+    """This process's, made at the first event from the file that ONBOARDING_CONFIG names."""
+    with _making:
+        here = _processes.get(os.getpid())
+        if here is None:
+            here = _processes[os.getpid()] = _Here(load())
+        here.keep_time()
+    return here
+
+
+def close() -> None:
+    """Close this process's connections, where it took events; the next event opens new ones."""
+    with _making:
+        here = _processes.pop(os.getpid(), None)
+    if here is not None:
+        here.close()
+
+
+def _in_a_child() -> None:
+    # A thread that is no more may have held it when the process was forked.
+    global _making
+    _making = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_in_a_child)
+
+
+_DUE = "onboarding_due"  # in a session's `info`: whom to ring for once it is committed
+
+
+def _ring_after_commit(session: Session, due: Iterable[tuple[str, str]]) -> None:
+    if _DUE not in session.info:
+        sqlalchemy_event.listen(session, "after_commit", _committed)
+        sqlalchemy_event.listen(session, "after_rollback", _rolled_back)
+    session.info.setdefault(_DUE, set()).update(due)
+
+
+def _committed(session: Session) -> None:
+    if session.in_nested_transaction():  # a savepoint's end: nobody else sees anything of it yet
+        return
+    due = session.info.get(_DUE, set())
+    _here().ring(due)
+    due.clear()
+
+
+def _rolled_back(session: Session) -> None:
+    session.info.get(_DUE, set()).clear()

@@ -1,0 +1,200 @@
+"""A call, whoever it goes to: its attempt, written down before it is made and closed once it is known what came of it.
+
+To a provider for a job, or to a sender for a message: what is written, and what that teaches, is the same.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
+
+import sqlalchemy as sa
+
+from worker.domain.limits.budgets import Lesson
+from worker.domain.model.endings import Done, Ending, Hold, Kind, LookUp, Problem, Retry, Snooze
+from worker.domain.model.reconciliation import Doubt, Found, More, Strangers
+from worker.store.attempts.unknown_outcomes import MORE
+from worker.store.base import bulk as lots
+from worker.store.base.leases import NOT_SENT
+from worker.store.tables import Attempt
+
+DONE = "done"
+UNREACHABLE = "unreachable"  # nothing was sent: certainly not carried out either
+LATE = "late"  # the lease was lost before the result came
+
+
+class Taken(Protocol):
+    """A job or a message under our lease."""
+
+    @property
+    def batch_id(self) -> int: ...
+    @property
+    def fence(self) -> int: ...
+    @property
+    def due_at(self) -> datetime: ...
+    @property
+    def lease_until(self) -> datetime: ...
+    @property
+    def doubt(self) -> Doubt | None: ...
+
+
+class Opened(Protocol):
+    """A call that may be made, once its attempt is written down."""
+
+    @property
+    def attempt_id(self) -> uuid.UUID: ...
+    @property
+    def repeatable(self) -> bool: ...
+    @property
+    def look_up_at(self) -> datetime | None: ...
+
+
+class Result(Protocol):
+    """What came of one of them."""
+
+    @property
+    def opened(self) -> Opened: ...
+
+
+R = TypeVar("R", bound=Result)
+
+
+def if_unknown(row: Taken, look_up_after: timedelta | None, *, repeatable: bool) -> tuple[bool, datetime | None]:
+    """Should its outcome stay unknown: whether the call may be made again, and when it may be looked up, if it may.
+
+    A look-up asks for nothing new: it is always made again.
+    """
+    if row.doubt is not None:
+        return True, None
+    if repeatable or look_up_after is None:
+        return repeatable, None
+    return repeatable, row.lease_until + look_up_after
+
+
+def opening(opened: Opened, row: Taken, job_id: int, account: str, *, now: datetime) -> dict[str, Any]:
+    """The values of a new attempt."""
+    return {
+        "id": opened.attempt_id,
+        "batch_id": row.batch_id,
+        "job_id": job_id,
+        "account": account,
+        "fence": row.fence,
+        "repeatable": opened.repeatable,
+        "look_up_at": opened.look_up_at,
+        "looks_up": row.doubt.attempt_id if row.doubt else None,
+        "opened_at": now,
+        "detail": "",
+    }
+
+
+def outcomes_of(connection: sa.Connection, attempt_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str | None]:
+    """How these attempts were closed, None for those that are open; locked until the transaction ends."""
+    rows = connection.execute(_OUTCOMES, {"ids": lots.keys(attempt_ids)})
+    return {row.id: row.outcome for row in rows}
+
+
+def new_and_late(
+    results: Sequence[R], outcomes: Mapping[uuid.UUID, str | None], says_more: Callable[[R], bool]
+) -> tuple[list[R], list[R]]:
+    """The results of attempts that are open; and those of calls that were given up as unknown, where they say more.
+
+    What else is closed was written before, and only the answer to that was lost: it must not count twice.
+    """
+    return (
+        [item for item in results if outcomes[item.opened.attempt_id] is None],
+        [item for item in results if outcomes[item.opened.attempt_id] == Kind.UNKNOWN and says_more(item)],
+    )
+
+
+_OUTCOMES = (
+    sa.select(Attempt.id, Attempt.outcome).where(lots.among(Attempt.id, "ids")).order_by(Attempt.id).with_for_update()
+)
+CLOSE = lots.Change(
+    Attempt.id,
+    {
+        "closed_at": sa.bindparam("at"),
+        "outcome": sa.bindparam("new_outcome"),
+        "status": sa.bindparam("new_status"),
+        "code": sa.bindparam("new_code"),
+        "detail": sa.bindparam("new_detail"),
+        "found": sa.bindparam("new_found"),
+    },
+    by="attempt_id",
+)
+
+
+def closing(
+    attempt_id: uuid.UUID, *, called: bool, problem: Problem | None, now: datetime, found: Found | None = None
+) -> dict[str, Any]:
+    """The values that close an attempt, for `CLOSE`. `found`: what a look-up found."""
+    outcome: str = (problem.kind.value if problem else DONE) if called else NOT_SENT
+    if problem is not None and problem.unreachable:
+        outcome = UNREACHABLE
+    if isinstance(found, More):
+        outcome = MORE
+    strangers = found if isinstance(found, Strangers) else None
+    return {
+        "attempt_id": attempt_id,
+        "at": now,
+        "new_outcome": outcome,
+        "new_status": problem.status if problem else None,
+        "new_code": problem.code[:64] if problem and problem.code else None,
+        "new_detail": (problem.detail if problem else strangers.detail if strangers else "")[:400],
+        "new_found": references(strangers.references if strangers else ()),
+    }
+
+
+def references(found: Sequence[str]) -> str:
+    """As many of them, whole, as the column holds."""
+    text = " ".join(found)
+    return text if len(text) <= 400 else text[:400].rpartition(" ")[0]
+
+
+def in_doubt_after(ending: Ending | None, *, attempt_id: uuid.UUID, doubt: uuid.UUID | None) -> uuid.UUID | None:
+    """The attempt that a row is in doubt about once a step of it ended so. `doubt`: the one that the step looked up."""
+    match ending:
+        case LookUp():
+            return doubt or attempt_id
+        case Hold() if ending.reason == Kind.UNKNOWN:
+            return doubt or attempt_id
+        case None | Snooze():
+            return doubt
+        case _:
+            return None
+
+
+def after_call(ending: Ending | None, opened: Opened, row: Taken, *, counted: bool) -> dict[str, Any]:
+    """What a call's ending makes of its row: when it is due again, what counts, why, and whether it is in doubt.
+
+    None: it was not made, and the row has not lost its place. `counted`: its attempt was, when it was given up; a
+    look-up's never is.
+    """
+    doubt = row.doubt.attempt_id if row.doubt else None
+    one = 0 if counted or doubt else 1
+    move: dict[str, Any] = {
+        "new_due_at": None,
+        "more_attempts": 0,
+        "more_waits": 0,
+        "new_reason": "",
+        "new_detail": "",
+        "new_in_doubt": in_doubt_after(ending, attempt_id=opened.attempt_id, doubt=doubt),
+    }
+    match ending:
+        case None:
+            return move | {"new_due_at": row.due_at}
+        case Done():
+            return move | {"more_attempts": one}
+        case Snooze():
+            move |= {"new_due_at": ending.until, "more_waits": 1}
+        case Retry() | LookUp():
+            move |= {"new_due_at": ending.at, "more_attempts": one}
+        case _:
+            move["more_attempts"] = one
+    return move | {"new_reason": ending.reason, "new_detail": ending.detail[:400]}
+
+
+def lesson_of(began_at: datetime, problem: Problem | None) -> Lesson:
+    """What a call teaches about its account."""
+    if problem is None:
+        return Lesson(began_at)
+    return Lesson(began_at, problem.kind, problem.detail, problem.retry_after, problem.unreachable)

@@ -1,0 +1,88 @@
+"""What is encrypted at rest, and how it is laid out inside. Each value is bound to its row by its context."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from worker.domain.model.customers import Customer, Person
+from worker.domain.model.sessions import Session
+from worker.foundation.keyring import Keyring
+
+# What stands where a value that cannot be NULL, or where NULL says that there never was one, was erased.
+ERASED = b""
+
+
+class Erased(Exception):
+    """The personal data of a row was erased: nothing can be done for it any more. The text names no value."""
+
+
+@dataclass(frozen=True, repr=False)
+class Line:
+    """What of a list's line is neither a column of its own nor personal for all of the customer's jobs."""
+
+    external_ref: str
+    tags: tuple[str, ...]
+    parameters: dict[str, dict[str, Any]]
+
+
+def seal_person(keyring: Keyring, customer_id: str, person: Person) -> bytes:
+    known = {name: value for name, value in vars(person).items() if value}
+    if person.date_of_birth:
+        known["date_of_birth"] = person.date_of_birth.isoformat()
+    return keyring.seal(known, context=f"customer {customer_id}")
+
+
+def open_person(keyring: Keyring, customer_id: str, sealed: bytes | None) -> Person:
+    """The person. Raises keyring.CannotOpen, Erased."""
+    if sealed is None:
+        raise Erased("the customer's personal data was erased")
+    known = keyring.open(sealed, context=f"customer {customer_id}")
+    if "date_of_birth" in known:
+        known["date_of_birth"] = date.fromisoformat(known["date_of_birth"])
+    return Person(**known)
+
+
+def seal_line(keyring: Keyring, batch_id: int, row: int, customer: Customer) -> bytes | None:
+    """None when there is nothing to keep, as for most lines: it saves a cipher a row."""
+    if not (customer.external_ref or customer.tags or customer.parameters):
+        return None
+    line = {"external_ref": customer.external_ref, "tags": customer.tags, "parameters": dict(customer.parameters)}
+    return keyring.seal(line, context=f"line {batch_id}:{row}")
+
+
+def open_line(keyring: Keyring, batch_id: int, row: int, sealed: bytes | None) -> Line:
+    """Raises keyring.CannotOpen, Erased."""
+    if sealed is None:
+        return Line("", (), {})
+    if sealed == ERASED:
+        raise Erased("what the list's line said was erased with the customer's personal data")
+    line = keyring.open(sealed, context=f"line {batch_id}:{row}")
+    return Line(line["external_ref"], tuple(line["tags"]), line["parameters"])
+
+
+def seal_session(keyring: Keyring, session_id: uuid.UUID, session: Session) -> bytes:
+    secrets = {"token": session.token, "link": session.link}
+    if session.digit_string:
+        secrets["digit_string"] = session.digit_string
+    kept: dict[str, Any] = {**secrets, "vendor_parameters": dict(session.vendor_parameters)}
+    return keyring.seal(kept, context=f"session {session_id.hex}")
+
+
+def open_link(keyring: Keyring, session_id: uuid.UUID, sealed: bytes) -> str:
+    """The session's link. Raises keyring.CannotOpen, Erased."""
+    if sealed == ERASED:
+        raise Erased("the session's link was erased with the customer's personal data")
+    link: str = keyring.open(sealed, context=f"session {session_id.hex}")["link"]
+    return link
+
+
+def seal_update(keyring: Keyring, event_id: uuid.UUID, columns: Mapping[str, Any]) -> bytes:
+    """The columns that an update brought, as JSON has them."""
+    return keyring.seal(dict(columns), context=f"event {event_id.hex}")
+
+
+def open_update(keyring: Keyring, event_id: uuid.UUID, sealed: bytes) -> dict[str, Any]:
+    """Raises keyring.CannotOpen."""
+    return keyring.open(sealed, context=f"event {event_id.hex}")

@@ -1,0 +1,180 @@
+"""What those are told who sent an event: what became of it, and the link, while they wait for it."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.events.incoming import EventKind, Outcome
+from worker.domain.model.sessions import is_stale
+from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
+from worker.foundation.keyring import CannotOpen, Keyring
+from worker.store.base.database import Database, fetch
+from worker.store.base.sealed_values import Erased, open_link
+from worker.store.operators.counts import LEAD, RESULT, STATE
+from worker.store.tables import Audit, Inbox, Job, SessionRow
+
+_ON_ITS_WAY = (JobState.WAITING, JobState.WORKING)
+# A joined job has no call of its own that could have a reason.
+_REASON = sa.func.coalesce(sa.func.nullif(LEAD.reason, ""), Job.reason)
+
+
+@dataclass(frozen=True)
+class JobFate:
+    """Where an event's job stands: that of the job which it joined, if it did. No link and nothing personal."""
+
+    id: int
+    batch_id: int
+    state: JobState
+    reason: str
+    result: str
+    created_at: datetime
+    changed_at: datetime
+    due_at: datetime | None
+    session: SessionState | None
+    issued_at: datetime | None
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of an event that was taken or ignored. `job` is None where it has none any more, or never had."""
+
+    id: uuid.UUID
+    kind: EventKind
+    outcome: Outcome
+    detail: str
+    occurred_at: datetime
+    received_at: datetime
+    job_id: int | None
+    job: JobFate | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a job stands whose link somebody waits for. `decided`: waiting longer brings nothing new soon."""
+
+    state: JobState
+    reason: str
+    decided: bool
+    link: str = field(default="", repr=False)
+    expires_at: datetime | None = None
+
+
+class Fates:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+
+    def of(self, event_id: uuid.UUID) -> Fate | None:
+        """What became of the event with this address; None when there is none."""
+        query = (
+            sa.select(
+                Inbox.kind,
+                Inbox.outcome,
+                Inbox.detail,
+                Inbox.occurred_at,
+                Inbox.received_at,
+                Inbox.job_id,
+                Job.id.label("kept_job_id"),
+                Job.batch_id,
+                STATE.label("state"),
+                _REASON.label("reason"),
+                RESULT.label("result"),
+                Job.created_at,
+                sa.func.coalesce(LEAD.changed_at, Job.changed_at, type_=Job.changed_at.type).label("changed_at"),
+                sa.case((LEAD.id.is_(None), Job.due_at), else_=LEAD.due_at).label("due_at"),
+                SessionRow.state.label("session"),
+                SessionRow.issued_at,
+                SessionRow.expires_at,
+            )
+            .join(Job, Job.id == Inbox.job_id, isouter=True)
+            .join(LEAD, LEAD.id == Job.joins, isouter=True)
+            .join(SessionRow, SessionRow.id == sa.func.coalesce(LEAD.session_id, Job.session_id), isouter=True)
+            .where(Inbox.id == event_id)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            return None
+        return Fate(
+            id=event_id,
+            kind=row.kind,
+            outcome=row.outcome,
+            detail=row.detail,
+            occurred_at=row.occurred_at,
+            received_at=row.received_at,
+            job_id=row.job_id,
+            job=None if row.kept_job_id is None else _job_fate(row),
+        )
+
+    def hand_out(self, job_ids: Sequence[int], *, now: datetime) -> dict[int, Standing]:
+        """Where these jobs stand, with the links of those that have a fresh one: an id for each who waits.
+
+        Links that are handed out are noted before they are. A job that is not in the answer was purged.
+        """
+        with self._database.read() as connection:
+            rows = fetch(connection, _STANDINGS, {"job_ids": list(set(job_ids))})
+        standings = {row.id: self._standing(row, now) for row in rows}
+        audit = [
+            {"at": now, "actor": "events", "action": "link", "subject": str(job_id)}
+            for job_id in job_ids
+            if job_id in standings and standings[job_id].link
+        ]
+        if audit:
+            with self._database.write() as connection:
+                connection.execute(sa.insert(Audit), audit)
+        return standings
+
+    def _standing(self, row: sa.Row[Any], now: datetime) -> Standing:
+        if row.session_id is not None and not is_stale(
+            row.expires_at, floor=timedelta(seconds=row.floor_seconds), now=now
+        ):
+            try:
+                link = open_link(self._keyring, row.session_id, row.sealed)
+                return Standing(row.state, row.reason, True, link, row.expires_at)
+            except (CannotOpen, Erased):
+                # What is told is what is without a link: `report` and the invitation's own shift say why.
+                return Standing(row.state, row.reason, True)
+        return Standing(row.state, row.reason, row.state not in _ON_ITS_WAY)
+
+
+_STANDINGS = (
+    sa.select(
+        Job.id,
+        STATE.label("state"),
+        _REASON.label("reason"),
+        sa.func.coalesce(LEAD.floor_seconds, Job.floor_seconds).label("floor_seconds"),
+        SessionRow.id.label("session_id"),
+        SessionRow.sealed,
+        SessionRow.expires_at,
+    )
+    .join(LEAD, LEAD.id == Job.joins, isouter=True)
+    .join(
+        SessionRow,
+        sa.and_(
+            SessionRow.id == sa.func.coalesce(LEAD.session_id, Job.session_id), SessionRow.state.in_(LIVE_SESSIONS)
+        ),
+        isouter=True,
+    )
+    .where(Job.id.in_(sa.bindparam("job_ids", expanding=True)))
+)
+
+
+def _job_fate(row: sa.Row[Any]) -> JobFate:
+    return JobFate(
+        id=row.job_id,
+        batch_id=row.batch_id,
+        state=row.state,
+        reason=row.reason,
+        result=row.result,
+        created_at=row.created_at,
+        changed_at=row.changed_at,
+        due_at=row.due_at,
+        session=row.session,
+        issued_at=row.issued_at,
+        expires_at=row.expires_at,
+    )

@@ -1,0 +1,51 @@
+"""Events on their way into the database: what came in, and what each has come to so far."""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from worker.domain.events.incoming import EventKind
+from worker.domain.events.ordering import Columns, Known
+from worker.store.onboarding.new_rows import AcceptedLine
+
+
+@dataclass(frozen=True, repr=False)
+class Arrival:
+    """An event whose data is good. `digests`: see `Keyring.digests`. Personal, so no repr.
+
+    `occurred_at` is not after it was received. A request has its `line`, whose row is given out when it is taken; an
+    update the `columns` that are new.
+    """
+
+    source: str
+    event_id: str
+    kind: EventKind
+    customer_id: str
+    purpose: str
+    occurred_at: datetime
+    digests: tuple[str, ...]
+    line: AcceptedLine | None = None
+    invite_after: timedelta | None = None
+    columns: Columns = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.source, self.event_id
+
+
+@dataclass
+class NewEvent:
+    """An event that was never seen before, on its way through one round."""
+
+    id: uuid.UUID
+    arrival: Arrival
+    known: Known = field(default_factory=Known)
+    ignored: str = ""
+    job_id: int | None = None
+    sealed: bytes | None = None
+
+
+def of_kind(new: Iterable[NewEvent], kind: EventKind) -> list[NewEvent]:
+    """Those of this kind that are not ignored."""
+    return [taken for taken in new if taken.arrival.kind is kind and not taken.ignored]

@@ -1,0 +1,76 @@
+"""Ending a customer's jobs because an event says so, and erasing a customer whom an event names.
+
+What nobody has ends at once. What somebody is at is marked, and ends when that is done: a session that was being opened
+is kept as the customer's, since it is open at the provider, but nothing is sent of it.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from worker.domain.events.incoming import EventKind
+from worker.domain.events.ordering import Known, spares_newer
+from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState
+from worker.store.base import bulk as lots
+from worker.store.base.customer_keys import Key
+from worker.store.base.database import fetch
+from worker.store.onboarding.cancellation import cancel_jobs
+from worker.store.privacy.erasure import erase, erase_jobs, erase_updates
+from worker.store.tables import CustomerRow, Inbox, InvitationRow, Job
+
+_OPEN = sa.select(Job.id, Job.customer_id, Job.purpose, Job.joins).where(
+    lots.among(Job.customer_id, "customers"), Job.state.in_(OPEN_JOBS)
+)
+
+
+def withdraw(connection: sa.Connection, keys: Collection[Key], *, now: datetime) -> dict[Key, int]:
+    """End the open jobs of these customers for these purposes, whichever list or event they came by.
+
+    Returns the job that served each; one who had none is left out. The customers must be locked.
+    """
+    rows = fetch(connection, _OPEN, {"customers": lots.keys({customer_id for customer_id, _ in keys})})
+    rows = [row for row in rows if (row.customer_id, row.purpose) in keys]
+    _end(connection, [row.id for row in rows], now=now)
+    # The one that led is the last to be said.
+    return {(row.customer_id, row.purpose): row.id for row in sorted(rows, key=lambda row: row.joins is None)}
+
+
+def _end(connection: sa.Connection, ids: list[int], *, now: datetime) -> None:
+    if not ids:
+        return
+    # Messages before their jobs, as those who send them lock them: else each could wait for the other.
+    messages = sa.select(InvitationRow.id).where(
+        InvitationRow.job_id.in_(ids), InvitationRow.state == InvitationState.WAITING
+    )
+    fetch(connection, messages.order_by(InvitationRow.id).with_for_update())
+    jobs = sa.select(Job.id, Job.state).where(Job.id.in_(ids), Job.state.in_(OPEN_JOBS)).order_by(Job.id)
+    rows = fetch(connection, jobs.with_for_update(key_share=True))
+    marked = sa.update(Job).where(Job.id.in_([row.id for row in rows]))
+    connection.execute(marked.values(cancelled_at=now))
+    cancel_jobs(connection, [row.id for row in rows if row.state is not JobState.WORKING], now=now)
+
+
+def erase_customer(connection: sa.Connection, customer_id: str, at: datetime, known: Known, *, now: datetime) -> None:
+    """Forget a customer who was erased at `at`, but for what a later request made known again; the row is locked."""
+    jobs = sa.select(Job.id, Job.state).where(Job.customer_id == customer_id)
+    if spares_newer(at, known):
+        asked_at = (
+            sa.select(Inbox.occurred_at)
+            .where(Inbox.job_id == Job.id, Inbox.kind == EventKind.REQUESTED)
+            .limit(1)
+            .scalar_subquery()
+        )
+        jobs = jobs.where(sa.func.coalesce(asked_at, Job.created_at) <= at)
+    rows = fetch(connection, jobs)
+    _end(connection, [row.id for row in rows if row.state in OPEN_JOBS], now=now)
+    erase_updates(connection, [customer_id], until=at)
+    if known.details_at is None or known.details_at <= at:
+        gone = {"sealed": None, "country": "", "locale": "", "timezone": "", "details_at": at, "changed_at": now}
+        somebody = sa.or_(CustomerRow.sealed.is_not(None), CustomerRow.details_at.is_not(None))
+        person = sa.update(CustomerRow).where(CustomerRow.customer_id == customer_id, somebody)
+        connection.execute(person.values(gone))
+    if spares_newer(at, known):
+        erase_jobs(connection, [row.id for row in rows])
+    else:
+        erase(connection, [customer_id], now=now)

@@ -1,0 +1,414 @@
+"""Taking jobs: reserve calls from the account's budget and lease as many due jobs, in one transaction."""
+
+import random
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.contact.contact_times import Hours
+from worker.domain.contact.send_decision import WAITS_FOR_SENDER, Later
+from worker.domain.limits.budgets import BudgetRule, credits_left, grant
+from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PLACE
+from worker.domain.limits.event_share import share_out
+from worker.domain.limits.rate_limits import ask_at
+from worker.domain.model.customers import Channel, Customer, Person, invitation_channels
+from worker.domain.model.reconciliation import Doubt
+from worker.domain.model.sessions import SessionRequest
+from worker.domain.model.states import JobState
+from worker.foundation.keyring import CannotOpen, Keyring
+from worker.store.attempts.unknown_outcomes import calls_to_look_up
+from worker.store.base import bulk as lots
+from worker.store.base.database import Database, fetch
+from worker.store.base.leases import Leases
+from worker.store.base.priorities import BATCH, EVENT, PRIORITIES
+from worker.store.base.sealed_values import Erased, open_line, open_person
+from worker.store.issuing import deferral as postponing
+from worker.store.issuing import unreachable
+from worker.store.issuing.sender_backlog import Backlogs, Rooms
+from worker.store.limits import budgets
+from worker.store.limits.concurrency import Places
+from worker.store.onboarding import in_review as reviewing
+from worker.store.onboarding import sessions
+from worker.store.onboarding.cancellation import cancel_jobs
+from worker.store.outbox.outbox import tell_of_jobs
+from worker.store.tables import Attempt, Batch, CustomerRow, Job
+
+# The names that others know these by.
+__all__ = ["JobTerms", "Jobs", "TakenJob", "TakenJobs"]
+
+
+@dataclass(frozen=True)
+class JobTerms:
+    """How one account's jobs are taken and their results kept. Durations in real time, `owner` names the process."""
+
+    account: str
+    provider: str
+    rule: BudgetRule
+    lease: timedelta
+    owner: str
+    horizon: timedelta  # how far ahead calls are reserved
+    reissue_at: Callable[[datetime], datetime]  # the adapter's: from the old session's expiry
+    # From the lease's end until a call whose outcome is not known may be looked up; None: it is not looked up.
+    look_up_after: timedelta | None = None
+    ahead: timedelta = timedelta(0)  # … and so much further for events, which then change slots with batches' rows
+    alone: timedelta | None = None  # the horizon while no other shift has places of the account's; None: the same
+    hours: Hours = field(default_factory=Hours)
+    lifetime: timedelta | None = None  # of the account's links; None: the vendor decides
+    # By channel, the senders that its messages wait for; and how old its links may be when they leave, on the route
+    # that asks for most.
+    senders: Mapping[str, BudgetRule] = field(default_factory=dict)
+    keeps: timedelta = timedelta(0)
+    reminders: tuple[timedelta, ...] = ()  # after a text that the provider sends itself; none where we send no texts
+    fallback: str | None = None  # the channel that stands in for one on which messages came back
+
+    def horizon_of(self, *, alone: bool) -> timedelta:
+        return self.alone if alone and self.alone is not None else self.horizon
+
+    @property
+    def place_owner(self) -> str:
+        """Who holds places: several accounts of one process may share a budget."""
+        return f"{self.owner} {self.account}"
+
+
+@dataclass(frozen=True, repr=False)
+class TakenJob:
+    """A job under our lease. `slot` is the earliest time of its call; None where the account has no limit."""
+
+    id: int
+    batch_id: int
+    fence: int
+    attempts: int
+    priority: int
+    purpose: str
+    channel: Channel
+    due_at: datetime  # what it goes back to when no call is made: it must not lose its place
+    lease_until: datetime
+    slot: datetime | None
+    probe: bool  # the single call that goes first after a pause
+    session_id: uuid.UUID | None  # the session that a new one replaces
+    request: SessionRequest
+    doubt: Doubt | None = None  # not to be called for, but to have this call looked up
+
+    @property
+    def is_event(self) -> bool:
+        return self.priority == EVENT
+
+
+@dataclass(frozen=True)
+class TakenJobs:
+    """What was taken. `again_at`: when there may be more; None: nothing is due, or a person must act."""
+
+    jobs: list[TakenJob]
+    again_at: datetime | None = None
+    places: int | None = None  # calls that may be in flight from now on
+    # Jobs were moved on to sessions that live already: these channels may have invitations due.
+    adopted_channels: frozenset[str] = frozenset()
+
+
+class Jobs:
+    def __init__(self, database: Database, keyring: Keyring, *, jitter: Callable[[], float] = random.random) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._jitter = jitter
+        self._places = Places()
+        self._backlogs = Backlogs()
+
+    def take(
+        self,
+        terms: JobTerms,
+        *,
+        most: int,
+        now: datetime,
+        busy: int = 0,
+        events: int = 0,
+        beside: Callable[[sa.Connection, list[TakenJob]], None] = lambda _connection, _jobs: None,
+    ) -> TakenJobs:
+        """Lease up to `most` due jobs that may be called for within the terms' horizon; of events up to `events`.
+
+        The budget's row is locked meanwhile, so exactly what is taken is reserved. A job whose customer has a
+        live session already is moved on to it without a call. `busy` is how many calls are in flight. What `beside`
+        does with the jobs is of the same transaction.
+        """
+        with self._database.write() as connection:
+            places = self._places.hold(connection, terms.rule, terms.place_owner, lease=terms.lease, busy=busy, now=now)
+            if places is not None and places < max(busy, 1):
+                return TakenJobs([], again_at=now + ASK_AGAIN, places=places)
+            if places is not None:
+                most, events = min(most, ROWS_PER_PLACE * places), min(events, ROWS_PER_PLACE * places)
+            state, lanes = budgets.read_beside(connection, terms.rule, terms.senders)
+            horizon = terms.horizon_of(alone=self._places.alone(terms.rule, terms.place_owner))
+            reach: dict[str, Any] = {"horizon": horizon, "ahead": terms.ahead, "probe_for": terms.lease}
+            granted = grant(state, terms.rule, most=max(most, events), now=now, **reach)
+            capped = not granted.slots.count and credits_left(state, terms.rule) == 0
+            if capped and _is_due(connection, terms, Job.in_doubt.is_not(None), now=now):
+                # A look-up costs no credit, and may find that one was not spent.
+                rule = replace(terms.rule, credits=None)
+                granted = grant(state, rule, most=max(most, events), now=now, **reach)
+            if not granted.slots.count:
+                if capped and _is_due(connection, terms, Job.in_doubt.is_(None), now=now):
+                    budgets.stop_at_cap(connection, terms.rule, now=now)
+                return TakenJobs([], again_at=granted.again_at, places=places)
+            shared = share_out(
+                granted.slots.count,
+                self._jitter(),
+                soon=min(granted.slots.until(now + horizon), most),
+                events=lambda most: _take(connection, terms, EVENT, most, in_doubt_only=capped, now=now),
+                batches=lambda most: _take(connection, terms, BATCH, most, in_doubt_only=capped, now=now),
+            )
+            rows = shared.rows
+            around = _around(connection, [row.id for row in rows])
+            cancelled = [row.id for row in rows if around[row.id].cancelled_at is not None]
+            if cancelled:
+                cancel_jobs(connection, cancelled, now=now)
+                rows = [row for row in rows if around[row.id].cancelled_at is None]
+            with_session = [row for row in rows if around[row.id].live_session is not None]
+            live = sessions.live(connection, [(row.customer_id, row.purpose) for row in with_session], now=now)
+            due = [
+                row
+                for row in rows
+                if not (session := live.get((row.customer_id, row.purpose)))
+                or not sessions.adopt(connection, row, session, reissue_at=terms.reissue_at, now=now)
+            ]
+            reviewed = reviewing.put_back(connection, due, now=now)
+            due = [row for row in due if row.id not in reviewed]
+            concerned = [row for row in due if around[row.id].any_suppressed and unreachable.may_end(row, now=now)]
+            people = self._people(concerned, around)
+            nobody = unreachable.unreachable(connection, self._keyring, concerned, people, fallback=terms.fallback)
+            unreachable.end(connection, due, nobody, now=now)
+            due = [row for row in due if row.id not in nobody]
+            rooms = self._backlogs.rooms(connection, lanes, keeps=terms.keeps, now=now)
+            later = self._later(terms, due, around, rooms, now=now)
+            postponing.put_back(connection, later, now=now)
+            if shared.more:
+                full = {row.channel: why for row in due if (why := later.get(row.id)) and row.priority == BATCH}
+                crowded = {channel: why for channel, why in full.items() if why.reason == WAITS_FOR_SENDER}
+                postponing.put_off(connection, terms.account, crowded, now=now)
+            due = [row for row in due if row.id not in later]
+            current = {key: session.id for key, session in live.items()}
+            budgets.reserve(connection, terms.rule, state, granted, len(due), now=now, probe_for=terms.lease)
+            doubts = calls_to_look_up(connection, due, now=now)
+            slots = granted.slots
+            jobs, closed = [], []
+            for index, row in enumerate(due):
+                slot = slots.at(index) if slots.interval else None
+                session_id = current.get((row.customer_id, row.purpose), row.session_id)
+                try:
+                    known = people.get(row.customer_id)
+                    job = self._job(row, around[row.id], known, terms.provider, slot=slot, session_id=session_id)
+                    jobs.append(replace(job, probe=granted.probe, doubt=doubts.get(row.id)))
+                except CannotOpen as error:
+                    closed.append((row, _CANNOT_OPEN | {"detail": str(error)[:400]}))
+                except Erased as error:
+                    closed.append((row, _ERASED | {"detail": str(error)}))
+            beside(connection, jobs)
+        if closed:
+            self._close(terms, closed, probe=granted.probe, now=now)
+        free_from = slots.at(len(due)) if slots.interval else now
+        again_at = ask_at(free_from, horizon=horizon, now=now) if shared.more else None
+        stayed = {row.id for row in due} | later.keys() | nobody.keys() | reviewed
+        moved_on = [row for row in rows if row.id not in stayed]
+        adopted = {channel for row in moved_on for channel in invitation_channels(row.channel)}
+        return TakenJobs(jobs, again_at=again_at, places=places, adopted_channels=frozenset(adopted))
+
+    def _people(self, rows: Sequence[sa.Row[Any]], around: Mapping[int, sa.Row[Any]]) -> dict[str, Person]:
+        """The customers of these jobs, but for those that are held, or ended, where they are opened to be worked."""
+        people: dict[str, Person] = {}
+        for row in rows:
+            with suppress(CannotOpen, Erased):
+                people[row.customer_id] = open_person(self._keyring, row.customer_id, around[row.id].sealed)
+        return people
+
+    def _later(
+        self,
+        terms: JobTerms,
+        rows: Sequence[sa.Row[Any]],
+        around: Mapping[int, sa.Row[Any]],
+        rooms: Rooms,
+        *,
+        now: datetime,
+    ) -> dict[int, Later]:
+        """Those of the taken jobs that are not to be called for yet."""
+        later = postponing.quiet(
+            self._keyring, terms.hours, rows, around, lifetime=terms.lifetime, rooms=rooms, now=now
+        )
+        return later | postponing.crowded([row for row in rows if row.id not in later], rooms, now=now)
+
+    def put_forward(self, *, now: datetime) -> None:
+        """Look again at once at what waits for a sender."""
+        after: int | None = 0
+        while after is not None:
+            # Lot by lot: they may be a million, and others are to take what is due meanwhile.
+            with self._database.write() as connection:
+                after = postponing.put_forward(connection, after, now=now)
+
+    def leave(self, terms: JobTerms) -> None:
+        """Give back the account's places: nothing more is called for."""
+        with self._database.write() as connection:
+            self._places.give_back(connection, terms.rule, terms.place_owner)
+
+    def _close(
+        self, terms: JobTerms, closed: Sequence[tuple[sa.Row[Any], dict[str, Any]]], *, probe: bool, now: datetime
+    ) -> None:
+        """Hold rows that no key opens, and end those that were erased: neither may keep others from being worked."""
+        with self._database.write() as connection:
+            if probe:
+                budgets.end_probe(connection, terms.rule)  # no call is made that could end it
+            ours = LEASES.still_ours(connection, [(row.id, row.fence) for row, _ in closed])
+            for row, told in closed:
+                if row.id in ours:
+                    over = {"lease_until": None, "due_at": None, "changed_at": now}
+                    connection.execute(sa.update(Job).where(Job.id == row.id).values(told | over))
+            tell_of_jobs(connection, ours, now=now)
+
+    def release(
+        self, rule: BudgetRule, jobs: Iterable[TakenJob], *, now: datetime, within: sa.Connection | None = None
+    ) -> None:
+        """Give back jobs for which no call was made: they are due as before, and nothing is counted."""
+        jobs = list(jobs)
+        with self._database.write(within) as connection:
+            if any(job.probe for job in jobs):
+                budgets.end_probe(connection, rule)
+            unmade = LEASES.give_back(connection, [(job.id, job.fence, job.lease_until) for job in jobs], now=now)
+            budgets.give_back(connection, rule, [job.slot for job in jobs])
+            budgets.refund_credits(connection, rule, unmade)
+
+    def _job(
+        self,
+        row: sa.Row[Any],
+        person: sa.Row[Any],
+        known: Person | None,
+        provider: str,
+        *,
+        slot: datetime | None,
+        session_id: uuid.UUID | None,
+    ) -> TakenJob:
+        line = open_line(self._keyring, row.batch_id, row.row, row.sealed)
+        customer = Customer(
+            customer_id=row.customer_id,
+            kind=person.kind,
+            purpose=row.purpose,
+            person=known or open_person(self._keyring, row.customer_id, person.sealed),
+            country=person.country,
+            locale=person.locale,
+            timezone=person.timezone,
+            channel=row.channel,
+            entity_id=row.entity_id,
+            external_ref=line.external_ref,
+            tags=line.tags,
+            template=row.template,
+            consent=row.consent,
+            parameters=line.parameters,
+        )
+        request = SessionRequest(
+            customer=customer,
+            external_ref=line.external_ref or str(row.id),
+            entity_id=row.entity_id,
+            parameters=line.parameters.get(provider, {}),
+        )
+        return TakenJob(
+            id=row.id,
+            batch_id=row.batch_id,
+            fence=row.fence,
+            attempts=row.attempts,
+            priority=row.priority,
+            purpose=row.purpose,
+            channel=row.channel,
+            due_at=row.due_at,
+            lease_until=row.lease_until,
+            slot=slot,
+            probe=False,
+            session_id=session_id,
+            request=request,
+        )
+
+
+_CANNOT_OPEN: dict[str, Any] = {"state": JobState.HELD, "reason": "cannot_open"}
+_ERASED: dict[str, Any] = {"state": JobState.FAILED, "reason": "erased"}
+
+
+# What a job is worked from. Not all columns: converting those that nobody reads cost more than the query.
+_WORKED_FROM = (
+    Job.id,
+    Job.batch_id,
+    Job.row,
+    Job.customer_id,
+    Job.purpose,
+    Job.channel,
+    Job.template,
+    Job.entity_id,
+    Job.consent,
+    Job.sealed,
+    Job.floor_seconds,
+    Job.due_at,
+    Job.priority,
+    Job.lease_until,
+    Job.fence,
+    Job.attempts,
+    Job.session_id,
+    Job.in_doubt,
+    Job.invite_at,
+)
+
+
+LEASES: Leases[int, int] = Leases(
+    Job,
+    JobState,
+    of=Job.account,
+    conditions=(Job.joins.is_(None),),
+    worked_from=_WORKED_FROM,
+    keeps=Job.priority,  # again, because the batch may have been paused since they were taken
+    changes=("changed_at",),
+    attempts=(
+        lots.among(Attempt.job_id, "ids"),
+        Attempt.invitation_id.is_(None),
+        Attempt.fence == sa.select(Job.fence).where(Job.id == Attempt.job_id).scalar_subquery(),
+    ),
+)
+
+
+def _take(
+    connection: sa.Connection, terms: JobTerms, priority: int, most: int, *, in_doubt_only: bool, now: datetime
+) -> list[sa.Row[Any]]:
+    return LEASES.take(
+        connection,
+        terms.account,
+        priority,
+        most,
+        lease=terms.lease,
+        owner=terms.owner,
+        now=now,
+        in_doubt_only=in_doubt_only,
+    )
+
+
+def _is_due(connection: sa.Connection, terms: JobTerms, which: sa.ColumnElement[bool], *, now: datetime) -> bool:
+    return LEASES.is_due(connection, terms.account, Job.priority.in_(PRIORITIES), which, now=now)
+
+
+_AROUND = (
+    sa.select(
+        Job.id,
+        CustomerRow.kind,
+        CustomerRow.country,
+        CustomerRow.locale,
+        CustomerRow.timezone,
+        CustomerRow.sealed,
+        sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
+        sessions.LIVE_SESSION.label("live_session"),
+        unreachable.ANY_SUPPRESSED.label("any_suppressed"),
+    )
+    .join(CustomerRow, CustomerRow.customer_id == Job.customer_id)
+    .join(Batch, Batch.id == Job.batch_id)
+    .where(lots.among(Job.id, "ids"))
+)
+
+
+def _around(connection: sa.Connection, ids: Sequence[int]) -> dict[int, sa.Row[Any]]:
+    """What decides about taken jobs besides themselves: the customer, whether they were cancelled, a live session, and
+    whether any address is suppressed."""
+    return {row.id: row for row in fetch(connection, _AROUND, {"ids": lots.keys(ids)})} if ids else {}

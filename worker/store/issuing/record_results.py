@@ -1,0 +1,286 @@
+"""Calls to providers: written down before they are made, and their results once they are known."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.contact.contact_times import Hours
+from worker.domain.model.customers import Channel, Customer, invitation_channels
+from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem
+from worker.domain.model.reconciliation import Found, Nothing
+from worker.domain.model.sessions import Session
+from worker.domain.model.states import JobState, job_state_after
+from worker.foundation.ids import new_id
+from worker.foundation.keyring import Keyring
+from worker.store.attempts.attempt_log import (
+    CLOSE,
+    LATE,
+    after_call,
+    closing,
+    if_unknown,
+    lesson_of,
+    new_and_late,
+    opening,
+    outcomes_of,
+)
+from worker.store.attempts.late_results import LateAnswer, jobs_answered
+from worker.store.base import bulk as lots
+from worker.store.base.database import Database
+from worker.store.issuing import claim_jobs as jobs
+from worker.store.issuing.claim_jobs import JobTerms, TakenJob
+from worker.store.limits import budgets
+from worker.store.messages import reminders as reminding
+from worker.store.onboarding import sessions
+from worker.store.onboarding.cancellation import cancel_jobs
+from worker.store.outbox.outbox import TELLING, tell_of_jobs
+from worker.store.tables import Attempt, Job
+
+
+@dataclass(frozen=True, repr=False)
+class OpenedJob:
+    """A job whose attempt is written down: its call may be made, once. `look_up_at`: see the attempt's column."""
+
+    job: TakenJob
+    attempt_id: uuid.UUID
+    repeatable: bool
+    look_up_at: datetime | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class IssueResult:
+    """What came of one opened attempt. `ending` None: the call was not made. A Done has its `session`.
+
+    `found` is what a look-up found, where it was one and worked.
+    """
+
+    opened: OpenedJob
+    began_at: datetime
+    ending: Ending | None
+    problem: Problem | None = None
+    session: Session | None = None
+    found: Found | None = None
+
+
+class Attempts:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+
+    def open(
+        self,
+        terms: JobTerms,
+        due: Sequence[tuple[TakenJob, bool]],
+        *,
+        now: datetime,
+        within: sa.Connection | None = None,
+        granted: bool = False,
+    ) -> list[OpenedJob]:
+        """Write down the calls that are about to be made: (job, whether it may be repeated).
+
+        A look-up costs no credit.
+
+        Returns those that may be made: none when the account was paused or stopped since they were taken,
+        fewer when the cap on credits ends. `granted`: the budget was asked just now, in the same transaction.
+        """
+        with self._database.write(within) as connection:
+            if not granted and not budgets.may_call(connection, terms.rule.name, now=now):
+                return []
+            calls = sum(job.doubt is None for job, _ in due)
+            allowed = budgets.spend_credits(connection, terms.rule, calls, now=now)
+            opened = [_opened(terms, *item, now=now) for item in _allowed(due, allowed)]
+            if opened:
+                rows = [opening(item, item.job, item.job.id, terms.account, now=now) for item in opened]
+                lots.add(connection, Attempt, rows)
+        return opened
+
+    def finish(
+        self, terms: JobTerms, results: Sequence[IssueResult], *, now: datetime, within: sa.Connection | None = None
+    ) -> set[str]:
+        """Write results, all in one transaction; returns the channels that have invitations due now.
+
+        The attempt is closed, the session and its invitations are added, the job moves on. A result whose
+        lease was lost changes nothing but its attempt: somebody else owns the job.
+        """
+        with self._database.write(within) as connection:
+            outcomes = outcomes_of(connection, [item.opened.attempt_id for item in results])
+            results, late = new_and_late(results, outcomes, _says_more)
+            ours = jobs.LEASES.still_ours(connection, [(item.opened.job.id, item.opened.job.fence) for item in results])
+            if late:
+                answered = jobs_answered(connection, [_late_answer(item) for item in late])
+                ours |= answered
+                results += [item for item in late if item.opened.job.id in answered]
+                late = [item for item in late if item.opened.job.id not in answered]
+            kept = [result for result in results if result.opened.job.id in ours]
+            added = sessions.add(
+                connection, self._keyring, _new_sessions(terms, kept, ours), quiet=terms.hours.quiet, now=now
+            )
+            if terms.reminders:
+                reminding.add(connection, terms.reminders, terms.hours, _texted(kept, added), now=now)
+            moves, closings = [], [_closing(result, late=True, now=now) for result in late]
+            for result in results:
+                job = result.opened.job
+                ending = result.ending
+                if result.session is not None and job.id in ours and job.id not in added.sessions:
+                    found = f"the provider opened {result.session.reference} beside a session that still lives"
+                    ending = Hold("second_session", found)
+                if job.id in ours:
+                    counted = outcomes[result.opened.attempt_id] is not None
+                    moves.append(_move(result, ending, added, counted=counted, now=now))
+                closings.append(_closing(result, late=job.id not in ours, now=now))
+            _MOVE.run(connection, moves)
+            tell_of_jobs(connection, [move["job_id"] for move in moves if move["new_state"] in TELLING], now=now)
+            if added.cancelled:
+                cancel_jobs(connection, sorted(added.cancelled), now=now)
+            CLOSE.run(connection, closings)
+            made = [item for item in results if item.ending]
+            lessons = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.doubt is None]
+            budgets.learn(connection, terms.rule, lessons, now=now)
+            if len(lessons) < len(made):
+                looked_up = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.doubt]
+                # Whatever they were answered, they had cost no credit that could be given back.
+                budgets.learn(connection, replace(terms.rule, credits=None), looked_up, now=now)
+            not_made = [item for item in results if item.ending is None]
+            if any(item.opened.job.probe for item in not_made):
+                budgets.end_probe(connection, terms.rule)
+            budgets.give_back(connection, terms.rule, [item.opened.job.slot for item in not_made])
+            budgets.refund_credits(connection, terms.rule, sum(map(_cost_nothing, results)))
+        return added.channels
+
+
+def _says_more(result: IssueResult) -> bool:
+    """Whether a result tells what became of a call that nobody knew about any more; that it was not made, too."""
+    return (
+        result.ending is None
+        or result.session is not None
+        or (result.problem is not None and result.problem.kind is not Kind.UNKNOWN)
+    )
+
+
+def _late_answer(result: IssueResult) -> LateAnswer:
+    job = result.opened.job
+    return LateAnswer(job.id, result.opened.attempt_id, job.fence, result.session is not None, job.session_id)
+
+
+def _cost_nothing(result: IssueResult) -> bool:
+    """Whether a credit that was counted for a call turned out not to be spent: not made, or found not carried out."""
+    doubt = result.opened.job.doubt
+    if doubt is None:
+        return result.ending is None
+    return isinstance(result.found, Nothing) and doubt.kind is Kind.UNKNOWN
+
+
+def _allowed(due: Sequence[tuple[TakenJob, bool]], calls: int) -> list[tuple[TakenJob, bool]]:
+    """All look-ups, and as many of the calls, in their order."""
+    kept = []
+    for job, repeatable in due:
+        if job.doubt is None:
+            if not calls:
+                continue
+            calls -= 1
+        kept.append((job, repeatable))
+    return kept
+
+
+def _opened(terms: JobTerms, job: TakenJob, repeatable: bool, *, now: datetime) -> OpenedJob:
+    repeatable, look_up_at = if_unknown(job, terms.look_up_after, repeatable=repeatable)
+    return OpenedJob(job, new_id(now), repeatable, look_up_at)
+
+
+def _new_sessions(
+    terms: JobTerms, results: Sequence[IssueResult], priorities: Mapping[int, int]
+) -> list[sessions.NewSession]:
+    return [
+        sessions.NewSession(
+            job_id=result.opened.job.id,
+            batch_id=result.opened.job.batch_id,
+            customer_id=result.opened.job.request.customer.customer_id,
+            purpose=result.opened.job.purpose,
+            channel=result.opened.job.channel,
+            priority=priorities[result.opened.job.id],
+            account=terms.account,
+            issued_at=result.began_at,
+            replaces=result.opened.job.session_id,
+            session=result.session,
+            zones=_zones(terms.hours, result.opened.job.request.customer),
+        )
+        for result in results
+        if result.session is not None
+    ]
+
+
+def _zones(hours: Hours, customer: Customer) -> tuple[str, ...]:
+    if not hours.concern(invitation_channels(customer.channel)):
+        return ()
+    return hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
+
+
+def _texted(results: Sequence[IssueResult], added: sessions.Added) -> list[reminding.Sent]:
+    """The customers to whom the provider has texted the link itself: what reminders by text follow."""
+    return [
+        reminding.Sent(
+            added.sessions[item.opened.job.id],
+            item.opened.job.id,
+            item.opened.job.batch_id,
+            Channel.SMS.value,
+            item.opened.job.request.customer,
+            item.session.expires_at,
+        )
+        for item in results
+        if item.session is not None and item.opened.job.id in added.invited
+    ]
+
+
+_MOVE = lots.Change(
+    Job.id,
+    {
+        "state": sa.bindparam("new_state"),
+        "due_at": sa.bindparam("new_due_at"),
+        "lease_until": None,
+        "attempts": Job.attempts + sa.bindparam("more_attempts"),
+        "waits": Job.waits + sa.bindparam("more_waits"),
+        "reissues": Job.reissues + sa.bindparam("more_reissues"),
+        "reason": sa.bindparam("new_reason"),
+        "detail": sa.bindparam("new_detail"),
+        "session_id": sa.bindparam("new_session_id"),
+        "entity_id": sa.bindparam("new_entity_id"),
+        "in_doubt": sa.bindparam("new_in_doubt"),
+        "changed_at": sa.bindparam("at"),
+    },
+    by="job_id",
+)
+
+
+def _move(
+    result: IssueResult, ending: Ending | None, added: sessions.Added, *, counted: bool, now: datetime
+) -> dict[str, Any]:
+    """The values of the job. `counted`: its attempt was, when it was given up."""
+    job = result.opened.job
+    move = after_call(ending, result.opened, job, counted=counted) | {
+        "job_id": job.id,
+        "new_state": JobState.WAITING if ending is None else job_state_after(ending),
+        "more_reissues": 0,
+        "new_session_id": added.sessions.get(job.id, job.session_id),
+        # An entity that the provider made for the customer is used from now on: without it, it makes another.
+        "new_entity_id": (result.session.references.get("entityId") if result.session else None)
+        or job.request.entity_id,
+        "at": now,
+    }
+    if isinstance(ending, Done):
+        if job.id in added.invited:
+            move["new_state"] = JobState.INVITED
+        move["more_reissues"] = int(job.session_id is not None)
+    return move
+
+
+def _closing(result: IssueResult, *, late: bool, now: datetime) -> dict[str, Any]:
+    called = result.ending is not None
+    values = closing(result.opened.attempt_id, called=called, problem=result.problem, now=now, found=result.found)
+    if late and result.session is not None:
+        # The only trace of a session that was opened and paid for: what the provider calls it.
+        found = f"the result came after the lease; the provider opened {result.session.reference}"
+        values |= {"new_outcome": LATE, "new_detail": found[:400], "new_found": result.session.reference[:100]}
+    return values

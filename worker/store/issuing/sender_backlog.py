@@ -1,0 +1,126 @@
+"""How long the senders' queues are, for those who ask for the sessions: counted now and then, not at each taking."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.limits.backpressure import SHARE, Lane, room
+from worker.domain.model.customers import invitation_channels
+from worker.domain.model.states import InvitationState
+from worker.store.base import bulk as lots
+from worker.store.base.database import fetch
+from worker.store.base.priorities import BATCH, EVENT
+from worker.store.tables import InvitationRow
+
+# What was counted holds so long, with what this process has asked for since: meanwhile others ask for more, and the
+# sender sends some of it. Counted again at once where it says that there is no room.
+HOLDS = timedelta(seconds=10)
+TRUSTED = timedelta(seconds=1)
+
+
+@dataclass
+class _Queue:
+    """A channel's messages that are due, by priority."""
+
+    counted_at: datetime
+    waiting: dict[int, int]
+
+    def ahead_of(self, priority: int) -> int:
+        """How many leave before a new one of this priority."""
+        return sum(number for kind, number in self.waiting.items() if kind <= priority)
+
+
+class Rooms:
+    """For how many more messages there is room on each channel, in one taking of one account's jobs."""
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        queues: dict[str, _Queue],
+        lanes: Mapping[str, Lane],
+        keeps: timedelta,
+        now: datetime,
+    ) -> None:
+        self._connection = connection
+        self._queues = queues
+        self._lanes = lanes
+        self._now = now
+        self.keeps = keeps
+
+    def delay(self, row: sa.Row[Any]) -> timedelta:
+        """How long the job's message will wait in its channel's queue, as things are; of several the longest."""
+        return max((self._delay(channel, row.priority) for channel in self._slow(row)), default=timedelta(0))
+
+    def shut_out(self, row: sa.Row[Any]) -> Lane | None:
+        """The sender that has no room for the job's message; None: there is room, which the job has from now on."""
+        channels = [channel for channel in invitation_channels(row.channel) if channel in self._lanes]
+        for channel in channels:
+            if self._room(channel, row.priority) == 0:
+                return self._lanes[channel]
+        for channel in self._slow(row):
+            waiting = self._queue(channel).waiting
+            waiting[row.priority] = waiting.get(row.priority, 0) + 1
+        return None
+
+    def _slow(self, row: sa.Row[Any]) -> list[str]:
+        return [name for name in invitation_channels(row.channel) if name in self._lanes and self._lanes[name].interval]
+
+    def _delay(self, channel: str, priority: int) -> timedelta:
+        lane = self._lanes[channel]
+        return self._queue(channel).ahead_of(priority) * lane.interval + lane.pause(self._now)
+
+    def _room(self, channel: str, priority: int) -> int | None:
+        lane = self._lanes[channel]
+        if lane.is_shut(self._now) or not lane.interval:
+            return room(keeps=self.keeps, lane=lane, waiting=0, now=self._now)
+        left = room(keeps=self.keeps, lane=lane, waiting=self._queue(channel).ahead_of(priority), now=self._now)
+        if left == 0 and self._queue(channel).counted_at < self._now - TRUSTED:
+            self._queues.pop(channel, None)  # another thread may have been faster
+            left = room(keeps=self.keeps, lane=lane, waiting=self._queue(channel).ahead_of(priority), now=self._now)
+        return left
+
+    def _queue(self, channel: str) -> _Queue:
+        known = self._queues.get(channel)
+        if known is None or not self._now - HOLDS < known.counted_at <= self._now:
+            most = int(self.keeps * SHARE / self._lanes[channel].interval) + 1
+            known = self._queues[channel] = _Queue(self._now, _waiting(self._connection, channel, most, now=self._now))
+        return known
+
+
+class Backlogs:
+    """One process's knowledge of the senders' queues. Its threads may get in each other's way: a count is then a
+    little out of date, as any is."""
+
+    def __init__(self) -> None:
+        self._queues: dict[str, _Queue] = {}
+
+    def rooms(self, connection: sa.Connection, lanes: Mapping[str, Lane], *, keeps: timedelta, now: datetime) -> Rooms:
+        """Asks the database nothing before a job is asked about whose sender has a limit."""
+        return Rooms(connection, self._queues, lanes, keeps, now)
+
+
+def _count(priority: int) -> sa.Select[int, int]:
+    first = (
+        sa.select(sa.literal(1))
+        .where(
+            InvitationRow.channel == sa.bindparam("channel_"),
+            InvitationRow.priority == priority,
+            InvitationRow.state == lots.fixed(InvitationState.WAITING),
+            InvitationRow.due_at <= sa.bindparam("now"),
+        )
+        .limit(sa.bindparam("most", type_=sa.Integer()))
+        .subquery()
+    )
+    return sa.select(sa.literal(priority).label("priority"), sa.func.count().label("waiting")).select_from(first)
+
+
+_WAITING = sa.union_all(_count(EVENT), _count(BATCH))
+
+
+def _waiting(connection: sa.Connection, channel: str, most: int, *, now: datetime) -> dict[int, int]:
+    """The channel's messages that are due, by priority, as far as `most` of each."""
+    rows = fetch(connection, _WAITING, {"channel_": channel, "now": now, "most": most})
+    return {row.priority: row.waiting for row in rows}

@@ -1,0 +1,241 @@
+"""What the timer looks for: work that is due, and leases of workers that are gone."""
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.model.endings import Cancel, Ending, Hold, Kind, LookUp, Problem, Retry, RetryPolicy, ending_for
+from worker.domain.model.states import InvitationState, JobState, invitation_state_after, job_state_after
+from worker.store.attempts.attempt_log import in_doubt_after
+from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.priorities import PRIORITIES
+from worker.store.onboarding.job_from_messages import move_jobs
+from worker.store.outbox.outbox import TELLING, tell_of_jobs
+from worker.store.tables import Attempt, InvitationRow, Job
+
+UNKNOWN = Problem(Kind.UNKNOWN, "the worker ended while the call was out; it may have been carried out")
+LOOK_UP_LOST = "the worker ended while it looked the call up; it is looked up again"
+# Rows returned in one transaction: a long one would hold up the workers that take from the same tables.
+LOT = 500
+
+
+@dataclass(frozen=True)
+class Due:
+    """Accounts and channels that have something due now, and when the next of each waiting row comes."""
+
+    accounts: set[str]
+    channels: set[str]
+
+
+@dataclass(frozen=True)
+class Returned:
+    """Leases that had run out: rows given back, repeated, to be looked up, and held or failed."""
+
+    free: int = 0
+    repeated: int = 0
+    held: int = 0
+    in_doubt: int = 0
+
+    def __add__(self, other: "Returned") -> "Returned":
+        return Returned(
+            self.free + other.free,
+            self.repeated + other.repeated,
+            self.held + other.held,
+            self.in_doubt + other.in_doubt,
+        )
+
+
+class Sweeps:
+    def __init__(self, database: Database, *, jitter: Callable[[], float] = random.random) -> None:
+        self._database = database
+        self._jitter = jitter
+
+    def due(self, *, accounts: Iterable[str], channels: Iterable[str], now: datetime) -> Due:
+        """Which of these have rows due now: one query, whose cost does not grow with the rows that are not."""
+        parts = [
+            sa.select(sa.literal("account").label("what"), sa.literal(account).label("name")).where(
+                sa.exists().where(
+                    Job.account == account,
+                    Job.priority.in_(PRIORITIES),
+                    Job.state == JobState.WAITING,
+                    Job.joins.is_(None),
+                    Job.due_at <= now,
+                )
+            )
+            for account in accounts
+        ] + [
+            sa.select(sa.literal("channel").label("what"), sa.literal(channel).label("name")).where(
+                sa.exists().where(
+                    InvitationRow.channel == channel,
+                    InvitationRow.priority.in_(PRIORITIES),
+                    InvitationRow.state == InvitationState.WAITING,
+                    InvitationRow.due_at <= now,
+                )
+            )
+            for channel in channels
+        ]
+        if not parts:
+            return Due(set(), set())
+        with self._database.read() as connection:
+            found = [tuple(row) for row in connection.execute(sa.union_all(*parts))]
+        return Due(
+            {name for what, name in found if what == "account"}, {name for what, name in found if what == "channel"}
+        )
+
+    def return_leases(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool = False) -> Returned:
+        """End leases that have run out. `all_of_them`: on SQLite, where no other process can be working.
+
+        A row without an open attempt goes back free. One with an open attempt may have been carried out: it is
+        repeated where its attempt says that it may be, else looked up when its attempt says so, else held.
+        """
+        total = Returned()
+        if not self._any(now=now, all_of_them=all_of_them):
+            return total  # as nearly always: a look costs no lock
+        for one_lot in (self._jobs, self._invitations):
+            # A lot locks rows in no order of its own: those who write results may lock the same in another.
+            lot = partial(one_lot, policy, now=now, all_of_them=all_of_them)
+            while (returned := outlive_deadlocks(lot)) != Returned():
+                total += returned
+        return total
+
+    def _any(self, *, now: datetime, all_of_them: bool) -> bool:
+        jobs = sa.select(Job.id).where(Job.state == JobState.WORKING)
+        messages = sa.select(InvitationRow.id).where(InvitationRow.state == InvitationState.WORKING)
+        if not all_of_them:
+            jobs, messages = jobs.where(Job.lease_until < now), messages.where(InvitationRow.lease_until < now)
+        with self._database.read() as connection:
+            return any(connection.execute(query.limit(1)).first() is not None for query in (jobs, messages))
+
+    def _jobs(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> Returned:
+        with self._database.write() as connection:
+            columns = (Job.id, Job.fence, Job.attempts, Job.due_at, Job.in_doubt)
+            query = sa.select(*columns).where(Job.state == JobState.WORKING)
+            rows = _lot(connection, query if all_of_them else query.where(Job.lease_until < now))
+            open_attempts = _open_attempts(
+                connection, Attempt.job_id.in_([row.id for row in rows]), Attempt.invitation_id.is_(None)
+            )
+            by_owner = {(attempt.job_id, attempt.fence): attempt for attempt in open_attempts}
+            moves, counted = self._moves(policy, rows, by_owner, job_state_after, JobState.WAITING, now=now)
+            if moves:
+                values: dict[str, Any] = {**_MOVE, "attempts": Job.attempts + sa.bindparam("more_attempts")}
+                by_id = sa.update(Job).where(Job.id == sa.bindparam("row_id"))
+                connection.execute(by_id.values(**values, changed_at=now), moves)
+                tell_of_jobs(connection, [move["row_id"] for move in moves if move["new_state"] in TELLING], now=now)
+            _close(connection, open_attempts, now=now)
+        return counted
+
+    def _invitations(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> Returned:
+        with self._database.write() as connection:
+            columns = (InvitationRow.id, InvitationRow.fence, InvitationRow.attempts, InvitationRow.job_id)
+            query = sa.select(*columns, InvitationRow.due_at, InvitationRow.in_doubt).where(
+                InvitationRow.state == InvitationState.WORKING
+            )
+            rows = _lot(connection, query if all_of_them else query.where(InvitationRow.lease_until < now))
+            open_attempts = _open_attempts(
+                connection,
+                Attempt.job_id.in_([row.job_id for row in rows]),
+                Attempt.invitation_id.in_([row.id for row in rows]),
+            )
+            by_owner = {(attempt.invitation_id, attempt.fence): attempt for attempt in open_attempts}
+            moves, counted = self._moves(
+                policy, rows, by_owner, invitation_state_after, InvitationState.WAITING, now=now
+            )
+            if moves:
+                values: dict[str, Any] = {**_MOVE, "attempts": InvitationRow.attempts + sa.bindparam("more_attempts")}
+                by_id = sa.update(InvitationRow).where(InvitationRow.id == sa.bindparam("row_id"))
+                connection.execute(by_id.values(values), moves)
+                move_jobs(connection, [row.job_id for row in rows], now=now)
+            _close(connection, open_attempts, now=now)
+        return counted
+
+    def _moves(
+        self,
+        policy: RetryPolicy,
+        rows: Iterable[sa.Row[Any]],
+        open_attempts: dict[tuple[Any, int], sa.Row[Any]],
+        state_after: Callable[[Ending], Any],
+        waiting: Any,
+        *,
+        now: datetime,
+    ) -> tuple[list[dict[str, Any]], Returned]:
+        moves, counted = [], Returned()
+        for row in rows:
+            attempt = open_attempts.get((row.id, row.fence))
+            move: dict[str, Any] = {
+                "row_id": row.id,
+                "new_state": waiting,
+                "new_due_at": row.due_at,  # a row that no call was made for does not lose its place
+                "more_attempts": 0,
+                "new_reason": "",
+                "new_detail": "",
+                "new_in_doubt": row.in_doubt,
+            }
+            if attempt is None:
+                counted += Returned(free=1)
+            elif attempt.looks_up is not None:
+                # It asked for nothing new: the row is as it was, and looked up again.
+                wait = policy.first * self._jitter()
+                move |= {"new_due_at": now + wait, "new_reason": UNKNOWN.kind.value, "new_detail": LOOK_UP_LOST}
+                counted += Returned(in_doubt=1)
+            else:
+                ending = ending_for(
+                    UNKNOWN,
+                    attempt=row.attempts + 1,
+                    repeatable=attempt.repeatable,
+                    policy=policy,
+                    resume_at=now,
+                    now=now,
+                    jitter=self._jitter(),
+                    look_up_at=attempt.look_up_at,
+                )
+                move |= {"new_state": state_after(ending), "more_attempts": 1}
+                if isinstance(ending, Retry | LookUp | Hold | Cancel):
+                    move |= {"new_reason": ending.reason, "new_detail": ending.detail[:400]}
+                move["new_due_at"] = ending.at if isinstance(ending, Retry | LookUp) else None
+                move["new_in_doubt"] = in_doubt_after(ending, attempt_id=attempt.id, doubt=None)
+                counted += _counted(ending)
+            moves.append(move)
+        return moves, counted
+
+
+def _counted(ending: Ending) -> Returned:
+    match ending:
+        case Retry():
+            return Returned(repeated=1)
+        case LookUp():
+            return Returned(in_doubt=1)
+        case _:
+            return Returned(held=1)
+
+
+_MOVE: dict[str, Any] = {
+    "state": sa.bindparam("new_state"),
+    "due_at": sa.bindparam("new_due_at"),
+    "lease_until": None,
+    "reason": sa.bindparam("new_reason"),
+    "detail": sa.bindparam("new_detail"),
+    "in_doubt": sa.bindparam("new_in_doubt"),
+}
+
+
+def _lot(connection: sa.Connection, query: sa.Select[*tuple[Any, ...]]) -> list[sa.Row[Any]]:
+    # Another sweep may be at it (two beats by mistake): it skips what this one holds.
+    return fetch(connection, query.limit(LOT).with_for_update(skip_locked=True))
+
+
+def _open_attempts(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[sa.Row[Any]]:
+    columns = (Attempt.id, Attempt.job_id, Attempt.invitation_id, Attempt.fence, Attempt.repeatable)
+    query = sa.select(*columns, Attempt.look_up_at, Attempt.looks_up)
+    return fetch(connection, query.where(Attempt.closed_at.is_(None), *conditions))
+
+
+def _close(connection: sa.Connection, attempts: Iterable[sa.Row[Any]], *, now: datetime) -> None:
+    ids = [attempt.id for attempt in attempts]
+    if ids:
+        close = sa.update(Attempt).where(Attempt.id.in_(ids))
+        connection.execute(close.values(closed_at=now, outcome=UNKNOWN.kind.value, detail=UNKNOWN.detail))

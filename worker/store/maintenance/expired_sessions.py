@@ -1,0 +1,338 @@
+"""Sessions that ended unused: found when they are due to be looked at, and replaced, or their customers let be.
+
+What becomes of each is decided by `reissue.decide`; here it is asked with what the rows say, and written, in lots. A
+lot is one transaction: whoever is killed in it has changed nothing, and of two sweeps side by side the second finds
+that the first has moved what it looked for.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.contact.caps import Caps
+from worker.domain.contact.contact_times import Hours
+from worker.domain.contact.fallback_channel import writable
+from worker.domain.events.published import Happened
+from worker.domain.model.customers import Person, invitation_channels
+from worker.domain.model.sessions import keeps_for
+from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
+from worker.domain.verification.reissue import (
+    SETTLES,
+    Decision,
+    Lapsed,
+    Leave,
+    Reissue,
+    ReissueRule,
+    Standing,
+    Wait,
+    Why,
+    decide,
+)
+from worker.domain.verification.session_updates import Result
+from worker.foundation.keyring import CannotOpen, Keyring
+from worker.store.base import bulk as lots
+from worker.store.base.customer_keys import among_keys, rows_of
+from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.priorities import BATCH, EVENT, PAUSED
+from worker.store.base.sealed_values import Erased, open_person
+from worker.store.maintenance import reissue_counts as reissued
+from worker.store.messages.suppression_check import reachable
+from worker.store.onboarding import usage as spending
+from worker.store.outbox.outbox import tell_of_sessions
+from worker.store.tables import CustomerRow, Job, SessionRow
+
+LOT = 500
+# Lots at one tick: what else is due is rung for only after them.
+LOTS = 4
+EXPIRED = "session_expired"  # the reason of a job that waits for another session
+
+
+@dataclass(frozen=True)
+class ExpiryTerms:
+    """What the configuration and the adapters say. `lifetimes` and `reissue_at` are by account; an account that was
+    taken out of the configuration is in neither."""
+
+    caps: Caps
+    spacing: timedelta
+    per_day: int | None
+    lifetimes: Mapping[str, timedelta | None] = field(default_factory=dict)
+    reissue_at: Mapping[str, Callable[[datetime], datetime]] = field(default_factory=dict)
+    hours: Hours = field(default_factory=Hours)
+    fallback: str | None = None  # the channel to try where nobody is reached on the job's
+
+
+@dataclass(frozen=True)
+class LookedAt:
+    """What became of sessions that were due to be looked at: replaced, their customers given up, put off to tomorrow by
+    their account's cap of a day, or let be."""
+
+    reissued: int = 0
+    lapsed: int = 0
+    others: int = 0
+    put_off: int = 0
+
+    @property
+    def sessions(self) -> int:
+        return self.reissued + self.lapsed + self.others + self.put_off
+
+    def __add__(self, other: "LookedAt") -> "LookedAt":
+        return LookedAt(
+            self.reissued + other.reissued,
+            self.lapsed + other.lapsed,
+            self.others + other.others,
+            self.put_off + other.put_off,
+        )
+
+
+class Expiring:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+
+    def look(self, terms: ExpiryTerms, *, now: datetime) -> LookedAt:
+        """Look at what is due, a few lots at most; what is left is due at the next look as well."""
+        total = LookedAt()
+        with self._database.read() as connection:
+            # As nearly always nothing is there: a look costs no lock.
+            if not fetch(connection, _DUE, {"now": now, "most": 1}):
+                return total
+        for _ in range(LOTS):
+            looked = outlive_deadlocks(partial(self._lot, terms, now=now))
+            total += looked
+            if looked.sessions < LOT:
+                break
+        return total
+
+    def _lot(self, terms: ExpiryTerms, *, now: datetime) -> LookedAt:
+        with self._database.write() as connection:
+            due = fetch(connection, _DUE, {"now": now, "most": LOT})
+            if not due:
+                return LookedAt()
+            served = {(row.customer_id, row.purpose) for row in due}
+            # The job that leads, not the one that the session was opened for: another list's may have adopted it.
+            # Jobs before sessions, as those do who write what was issued.
+            leaders = {(row.customer_id, row.purpose): row for row in rows_of(connection, _LEADING, served)}
+            ids = {"ids": lots.keys(row.id for row in due), "now": now}
+            # Looked at again under the locks: another sweep, or a webhook, may have been faster.
+            rows = fetch(connection, _SESSIONS, ids)
+            lot = _Lot(connection, self._keyring, terms, now)
+            # A job that serves the customer by another session by now decides nothing about this one.
+            current = [
+                (row, job)
+                for row in rows
+                if (job := leaders.get((row.customer_id, row.purpose))) is not None and job.session_id == row.id
+            ]
+            return lot.write(rows, lot.decide(current))
+
+
+@dataclass
+class _Lot:
+    """One lot, within its transaction."""
+
+    connection: sa.Connection
+    keyring: Keyring
+    terms: ExpiryTerms
+    now: datetime
+
+    def decide(self, current: list[tuple[Any, Any]]) -> dict[Any, tuple[Any, Decision]]:
+        """By session its job, and what becomes of the two."""
+        if not current:
+            return {}
+        customer_ids = {row.customer_id for row, _ in current}
+        customers = {
+            row.customer_id: row for row in fetch(self.connection, _CUSTOMERS, {"customers": lots.keys(customer_ids)})
+        }
+        sessions = spending.sessions_of(self.connection, customer_ids)
+        messages = spending.messages_of(self.connection, customer_ids)
+        people = {customer_id: self._person(row) for customer_id, row in customers.items()}
+        open_channels = self._open_channels(people, current)
+        today = self.now.astimezone(UTC).date()
+        accounts = {job.account for _, job in current if job.state is JobState.INVITED}
+        so_far = Counter(reissued.so_far(self.connection, accounts, today))
+        before = Counter(so_far)
+        decided: dict[Any, tuple[Any, Decision]] = {}
+        for row, job in current:
+            customer, person = customers[row.customer_id], people[row.customer_id]
+            standing = Standing(
+                job=job.state,
+                session=row.state,
+                issued_at=row.issued_at,
+                expires_at=row.expires_at,
+                allowed_from=self._allowed_from(row),
+                channels=open_channels[row.id],
+                reissues=sessions[row.customer_id, row.purpose] - 1,
+                messages=messages[row.customer_id].all,
+                reissued_today=so_far[job.account],
+                in_doubt=job.in_doubt is not None,
+                in_review=row.result == Result.REVIEW,
+                erased=customer.sealed is None,
+            )
+            hours = self.terms.hours
+            zones = hours.zones_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
+            decision = decide(self._rule(job), standing, zones, hours.quiet, self.now)
+            so_far[job.account] += isinstance(decision, Reissue)
+            decided[row.id] = (job, decision)
+        reissued.count(self.connection, so_far - before, today)
+        return decided
+
+    def write(self, rows: list[Any], decided: Mapping[Any, tuple[Any, Decision]]) -> LookedAt:
+        changes, jobs, ended = [], [], []
+        replaced = 0
+        for row in rows:
+            job, decision = decided.get(row.id, (None, None))
+            over = isinstance(decision, Reissue | Lapsed) or self._ended_unused(row, decision)
+            if over and row.state is not SessionState.EXPIRED:
+                ended.append(row.id)
+            changes.append(
+                {
+                    "session_id": row.id,
+                    "new_state": SessionState.EXPIRED if over else row.state,
+                    "new_look_at": decision.until if isinstance(decision, Wait) else None,
+                }
+            )
+            if isinstance(decision, Reissue):
+                jobs.append(_waits_again(job, decision, now=self.now))
+                replaced += 1
+            elif isinstance(decision, Lapsed):
+                jobs.append(_lapses(job, decision, now=self.now))
+        # The jobs' reminders stay: they are found to be of no use when their time comes, and lock nothing here.
+        _MOVE_JOBS.run(self.connection, jobs)
+        _MOVE_SESSIONS.run(self.connection, changes)
+        tell_of_sessions(self.connection, ended, Happened.SESSION_EXPIRED, now=self.now)
+        decisions = [decision for _, decision in decided.values()]
+        put_off = sum(isinstance(one, Wait) and one.why is Why.DAY_CAP for one in decisions)
+        return LookedAt(replaced, len(jobs) - replaced, len(rows) - len(jobs) - put_off, put_off)
+
+    def _ended_unused(self, row: Any, decision: Decision | None) -> bool:
+        """Whether the link of a customer who is left alone has ended: nobody asks about this session any more."""
+        left_alone = decision is None or (isinstance(decision, Leave) and decision.why in (Why.ENDED, Why.ERASED))
+        unused = row.state in LIVE_SESSIONS and row.result != Result.REVIEW
+        return left_alone and unused and row.expires_at + SETTLES <= self.now
+
+    def _allowed_from(self, row: Any) -> datetime:
+        by_adapter = self.terms.reissue_at.get(row.account)
+        return by_adapter(row.expires_at) if by_adapter else max(row.expires_at, self.now)
+
+    def _rule(self, job: Any) -> ReissueRule:
+        """`keeps` is that of the account that is to open the next one."""
+        lifetime = self.terms.lifetimes.get(job.account)
+        keeps = keeps_for(lifetime, floor=timedelta(seconds=job.floor_seconds))
+        return ReissueRule(self.terms.caps, self.terms.spacing, self.terms.per_day, keeps)
+
+    def _person(self, customer: Any) -> Person:
+        """Nobody where it was erased, or no key opens it: the job is held for that when it is taken."""
+        try:
+            return open_person(self.keyring, customer.customer_id, customer.sealed)
+        except (CannotOpen, Erased):
+            return Person()
+
+    def _open_channels(
+        self, people: Mapping[str, Person], current: list[tuple[Any, Any]]
+    ) -> dict[Any, tuple[str, ...]]:
+        """By session, the channels that the customer may be written to on: its job's, or what stands in for them."""
+        found = reachable(self.connection, self.keyring, people)
+        return {
+            row.id: writable(invitation_channels(job.channel), self.terms.fallback, found[row.customer_id])
+            if found[row.customer_id]
+            else invitation_channels(job.channel)  # nothing can be said of it: who takes the job says why
+            for row, job in current
+        }
+
+
+def _waits_again(job: Any, decision: Reissue, *, now: datetime) -> dict[str, Any]:
+    # Who has an app open waits for an event's first link, not for this one: new sign-ups go before it.
+    priority = job.priority + BATCH - EVENT if job.priority in (EVENT, EVENT + PAUSED) else job.priority
+    return {
+        "job_id": job.id,
+        "new_state": JobState.WAITING,
+        "new_due_at": decision.due_at,
+        "new_priority": priority,
+        "new_attempts": 0,
+        "new_reason": EXPIRED,
+        "new_detail": "the customer's session ended unused",
+        "at": now,
+    }
+
+
+def _lapses(job: Any, decision: Lapsed, *, now: datetime) -> dict[str, Any]:
+    return {
+        "job_id": job.id,
+        "new_state": JobState.LAPSED,
+        "new_due_at": None,
+        "new_priority": job.priority,
+        "new_attempts": job.attempts,
+        "new_reason": decision.reason.value,
+        "new_detail": decision.detail,
+        "at": now,
+    }
+
+
+_DUE = (
+    sa.select(SessionRow.id, SessionRow.customer_id, SessionRow.purpose)
+    .where(SessionRow.look_at <= sa.bindparam("now"))
+    .order_by(SessionRow.look_at, SessionRow.id)
+    .limit(sa.bindparam("most", type_=sa.Integer()))
+)
+# In the very words of uq_job_leads.
+_LEADS = ("waiting", "working", "issued", "invited", "held")
+_LEADING = (
+    sa.select(
+        Job.id,
+        Job.customer_id,
+        Job.purpose,
+        Job.account,
+        Job.channel,
+        Job.floor_seconds,
+        Job.state,
+        Job.priority,
+        Job.attempts,
+        Job.session_id,
+        Job.in_doubt,
+    )
+    .where(
+        *among_keys(Job),
+        Job.joins.is_(None),
+        Job.state.in_([lots.fixed(JobState(word)) for word in _LEADS]),
+    )
+    .order_by(Job.id)
+    .with_for_update(key_share=True)
+)
+_SESSIONS = (
+    sa.select(
+        SessionRow.id,
+        SessionRow.customer_id,
+        SessionRow.purpose,
+        SessionRow.account,
+        SessionRow.state,
+        SessionRow.result,
+        SessionRow.issued_at,
+        SessionRow.expires_at,
+    )
+    .where(lots.among(SessionRow.id, "ids"), SessionRow.look_at <= sa.bindparam("now"))
+    .order_by(SessionRow.id)
+    .with_for_update(key_share=True)
+)
+_CUSTOMERS = sa.select(CustomerRow.customer_id, CustomerRow.timezone, CustomerRow.country, CustomerRow.sealed).where(
+    lots.among(CustomerRow.customer_id, "customers")
+)
+_MOVE_JOBS = lots.Change(
+    Job.id,
+    {
+        "state": sa.bindparam("new_state"),
+        "due_at": sa.bindparam("new_due_at"),
+        "priority": sa.bindparam("new_priority"),
+        "attempts": sa.bindparam("new_attempts"),
+        "reason": sa.bindparam("new_reason"),
+        "detail": sa.bindparam("new_detail"),
+        "changed_at": sa.bindparam("at"),
+    },
+    by="job_id",
+)
+_MOVE_SESSIONS = lots.Change(
+    SessionRow.id, {"state": sa.bindparam("new_state"), "look_at": sa.bindparam("new_look_at")}, by="session_id"
+)

@@ -1,0 +1,41 @@
+"""How many sessions each account has opened today in place of others: the cap of the day is held against it."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.store.base import bulk as lots
+from worker.store.base.database import fetch
+from worker.store.tables import Reissued
+
+_LOCKED = (
+    sa.select(Reissued.account, Reissued.count.label("number"))
+    .where(lots.among(Reissued.account, "accounts"), Reissued.day == sa.bindparam("day"))
+    .order_by(Reissued.account)
+    .with_for_update()
+)
+_COUNT = (
+    sa.update(Reissued)
+    .where(Reissued.account == sa.bindparam("of_account"), Reissued.day == sa.bindparam("on_day"))
+    .values(count=Reissued.count + sa.bindparam("more"))
+)
+
+
+def so_far(connection: sa.Connection, accounts: Iterable[str], day: date) -> dict[str, int]:
+    """The counts of these accounts on a day; nobody else counts for them until the transaction ends."""
+    names = sorted(set(accounts))
+    if not names:
+        return {}
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    rows = [{"account": name, "day": day, "count": 0} for name in names]
+    connection.execute(insert(Reissued).on_conflict_do_nothing(), rows)
+    return {row.account: row.number for row in fetch(connection, _LOCKED, {"accounts": lots.keys(names), "day": day})}
+
+
+def count(connection: sa.Connection, more: Mapping[str, int], day: date) -> None:
+    """Count so many more for each account; their rows are there, and locked."""
+    rows = [{"of_account": name, "on_day": day, "more": number} for name, number in sorted(more.items()) if number]
+    if rows:
+        connection.execute(_COUNT, rows)

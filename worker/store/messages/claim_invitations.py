@@ -1,0 +1,212 @@
+"""Taking invitations: reserve hand-overs from the sender's budget and lease as many due ones."""
+
+import random
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.contact.send_decision import Never
+from worker.domain.limits.budgets import BudgetRule, grant
+from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PLACE
+from worker.domain.limits.event_share import share_out
+from worker.domain.limits.rate_limits import ask_at
+from worker.domain.model.states import InvitationState, JobState
+from worker.foundation.keyring import Keyring
+from worker.store.attempts.unknown_outcomes import messages_to_look_up
+from worker.store.base import bulk as lots
+from worker.store.base.database import Database, fetch
+from worker.store.base.leases import Leases
+from worker.store.base.priorities import BATCH, EVENT
+from worker.store.limits import budgets
+from worker.store.limits.concurrency import Places
+from worker.store.messages import send_checks as leaving
+from worker.store.messages.fallback import fall_back
+from worker.store.messages.message_context import InvitationTerms, TakenInvitation, letters_of
+from worker.store.onboarding.cancellation import cancel_jobs
+from worker.store.onboarding.sessions import FIRST
+from worker.store.onboarding.usage import sessions_of
+from worker.store.tables import Attempt, InvitationRow, Job
+
+
+@dataclass(frozen=True)
+class TakenInvitations:
+    """What was taken. `again_at`: when there may be more; None: nothing is due, or a person must act."""
+
+    invitations: list[TakenInvitation]
+    again_at: datetime | None = None
+    places: int | None = None  # hand-overs that may be in flight from now on
+
+
+class Invitations:
+    def __init__(self, database: Database, keyring: Keyring, *, jitter: Callable[[], float] = random.random) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._jitter = jitter
+        self._places = Places()
+
+    def take(
+        self,
+        terms: InvitationTerms,
+        *,
+        most: int,
+        now: datetime,
+        busy: int = 0,
+        events: int = 0,
+        beside: Callable[[sa.Connection, list[TakenInvitation]], None] = lambda _connection, _taken: None,
+        within: sa.Connection | None = None,
+    ) -> TakenInvitations:
+        """Lease up to `most` due invitations that may be sent within the terms' horizon; of events up to `events`.
+
+        One whose session has ended meanwhile, or whose job or batch was cancelled, is superseded: nobody is sent a link
+        that is of no use. `busy` is how many hand-overs are in flight.
+        """
+        with self._database.write(within) as connection:
+            places = self._places.hold(connection, terms.rule, terms.place_owner, lease=terms.lease, busy=busy, now=now)
+            if places is not None and places < max(busy, 1):
+                return TakenInvitations([], again_at=now + ASK_AGAIN, places=places)
+            if places is not None:
+                most, events = min(most, ROWS_PER_PLACE * places), min(events, ROWS_PER_PLACE * places)
+            state = budgets.read_to_take(connection, terms.rule)
+            reach: dict[str, Any] = {"horizon": terms.horizon, "ahead": terms.ahead, "probe_for": terms.lease}
+            granted = grant(state, terms.rule, most=max(most, events), now=now, **reach)
+            if not granted.slots.count:
+                return TakenInvitations([], again_at=granted.again_at, places=places)
+            shared = share_out(
+                granted.slots.count,
+                self._jitter(),
+                soon=min(granted.slots.until(now + terms.horizon), most),
+                events=lambda most: _take(connection, terms, EVENT, most, now=now),
+                batches=lambda most: _take(connection, terms, BATCH, most, now=now),
+            )
+            rows = shared.rows
+            letters = letters_of(connection, [row.id for row in rows])
+            cancelled = [row.job_id for row in rows if letters[row.id].cancelled_at is not None]
+            cancel_jobs(connection, cancelled, now=now)
+            useless = leaving.of_no_use(rows, letters)
+            of_use = [row for row in rows if row.id not in useless]
+            customers = {row.id: letters[row.id].customer_id for row in of_use}
+            doubts = messages_to_look_up(connection, of_use, customers, now=now)
+            found = leaving.sort_out(connection, self._keyring, terms, of_use, letters, doubts, now=now)
+            unreached = [row_id for row_id, why in found.stay.items() if isinstance(why, Never) and why.unreached]
+            fall_back(connection, self._keyring, terms.delivery, unreached, now=now)
+            leaving.keep_back(connection, rows, useless | found.stay, now=now)
+            budgets.reserve(connection, terms.rule, state, granted, len(found.leave), now=now, probe_for=terms.lease)
+            slots = granted.slots
+            taken = [
+                replace(item, slot=slots.at(index) if slots.interval else None, probe=granted.probe)
+                for index, item in enumerate(found.leave)
+            ]
+            beside(connection, taken)
+        free_from = slots.at(len(found.leave)) if slots.interval else now
+        again_at = ask_at(free_from, horizon=terms.horizon, now=now) if shared.more else None
+        return TakenInvitations(taken, again_at=again_at, places=places)
+
+    def leave(self, terms: InvitationTerms) -> None:
+        """Give back the sender's places: nothing more is handed over."""
+        with self._database.write() as connection:
+            self._places.give_back(connection, terms.rule, terms.place_owner)
+
+    def release(
+        self,
+        rule: BudgetRule,
+        invitations: Iterable[TakenInvitation],
+        *,
+        now: datetime,
+        within: sa.Connection | None = None,
+    ) -> None:
+        """Give back invitations that were not handed over: they are due as before, and nothing is counted."""
+        invitations = list(invitations)
+        with self._database.write(within) as connection:
+            if any(item.probe for item in invitations):
+                budgets.end_probe(connection, rule)
+            leases = [(item.id, item.fence, item.lease_until) for item in invitations]
+            LEASES.give_back(connection, leases, now=now)
+            budgets.give_back(connection, rule, [item.slot for item in invitations])
+
+    def replace(
+        self,
+        terms: InvitationTerms,
+        stale: Sequence[tuple[TakenInvitation, datetime]],
+        *,
+        now: datetime,
+        within: sa.Connection | None = None,
+    ) -> None:
+        """Put the jobs of invitations whose links are too old back to waiting for a new session.
+
+        With each comes the time at which a new session makes sense. Once the cap on sessions is used up the
+        job has lapsed instead: a queue that is longer than a link's life must not buy sessions for ever.
+        """
+        with self._database.write(within) as connection:
+            if any(item.probe for item, _ in stale):
+                budgets.end_probe(connection, terms.rule)
+            ours = LEASES.still_ours(connection, [(item.id, item.fence) for item, _ in stale])
+            budgets.give_back(connection, terms.rule, [item.slot for item, _ in stale])
+            if not ours:
+                return
+            # A reminder whose link has become too old just does not leave.
+            firsts = [(item, due_at) for item, due_at in stale if item.id in ours and item.kind == FIRST]
+            due = {ours[item.id]: due_at for item, due_at in firsts}
+            sessions = [item.session_id for item, _ in firsts]
+            over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": "stale_link"}
+            # A reminder that waits is another question's: it repeats a link that was sent.
+            first = InvitationRow.session_id.in_(sessions) & (InvitationRow.kind == FIRST)
+            others = InvitationRow.id.in_(list(ours)) | (first & (InvitationRow.state == InvitationState.WAITING))
+            connection.execute(sa.update(InvitationRow).where(others).values(over))
+            query = sa.select(Job.id, Job.customer_id, Job.purpose)
+            # Not one that has another session by now: its message on another channel was found too old before.
+            query = query.where(Job.id.in_(due), Job.state == JobState.ISSUED, Job.session_id.in_(sessions))
+            query = query.order_by(Job.id)
+            jobs = fetch(connection, query.with_for_update())
+            had = sessions_of(connection, [row.customer_id for row in jobs])
+            moves = [
+                _wait_for_session(
+                    row.id,
+                    max(due[row.id], now),
+                    spent=had[row.customer_id, row.purpose] > terms.most_reissues,
+                    now=now,
+                )
+                for row in jobs
+            ]
+            if moves:
+                by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
+                names = ("state", "due_at", "attempts", "reason", "detail", "changed_at")
+                connection.execute(by_id.values({name: sa.bindparam(f"new_{name}") for name in names}), moves)
+
+
+_MESSAGES = sa.select(InvitationRow.job_id).where(lots.among(InvitationRow.id, "ids"))
+LEASES: Leases[uuid.UUID, int] = Leases(
+    InvitationRow,
+    InvitationState,
+    of=InvitationRow.channel,
+    worked_from=tuple(InvitationRow.__table__.columns),
+    keeps=InvitationRow.job_id,  # again, because another list's may have adopted the session since they were taken
+    attempts=(
+        Attempt.job_id.in_(_MESSAGES),
+        lots.among(Attempt.invitation_id, "ids"),
+        Attempt.fence
+        == sa.select(InvitationRow.fence).where(InvitationRow.id == Attempt.invitation_id).scalar_subquery(),
+    ),
+)
+
+
+def _take(
+    connection: sa.Connection, terms: InvitationTerms, priority: int, most: int, *, now: datetime
+) -> list[sa.Row[Any]]:
+    return LEASES.take(connection, terms.channel, priority, most, lease=terms.lease, owner=terms.owner, now=now)
+
+
+def _wait_for_session(job_id: int, due_at: datetime, *, spent: bool, now: datetime) -> dict[str, Any]:
+    detail = "the link was too old to send before its turn came"
+    return {
+        "job_id": job_id,
+        "new_state": JobState.LAPSED if spent else JobState.WAITING,
+        "new_due_at": None if spent else due_at,
+        "new_attempts": 0,
+        "new_reason": "reissues_spent" if spent else "stale_link",
+        "new_detail": f"{detail}, and no more sessions are allowed for the customer" if spent else detail,
+        "new_changed_at": now,
+    }

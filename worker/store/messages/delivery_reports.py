@@ -1,0 +1,251 @@
+"""What senders tell of messages after they were handed over, as it changes rows.
+
+messages      --lock-->     theirs and their jobs' rows, in the order in which those who send them lock them
+DeliveryNews  --deliver-->  the message delivered or bounced; its address suppressed, or released; another channel
+Delivered     --count-->    its batch's tally
+"""
+
+import re
+import uuid
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.contact.auto_pause import Tally
+from worker.domain.contact.delivery_reports import DeliveryNews, Stop, invitation_state_told, reason_to_suppress
+from worker.domain.contact.suppression import Reason
+from worker.domain.model.states import InvitationState, JobState
+from worker.foundation.keyring import CannotOpen, Keyring
+from worker.store.base import bulk as lots
+from worker.store.base.database import fetch
+from worker.store.base.sealed_values import Erased, open_person
+from worker.store.messages import bounce_counts as tallies
+from worker.store.messages.fallback import BOUNCED, DeliveryTerms, address_of, fall_back
+from worker.store.messages.suppressions import release, suppress
+from worker.store.onboarding.job_from_messages import move_jobs
+from worker.store.onboarding.sessions import ABOUT_A_MESSAGE, FIRST, look_again
+from worker.store.outbox.outbox import tell_of_invitations
+from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
+
+SENDER = "sender/"
+_KEY = re.compile(r"[0-9a-f]{32}")
+
+
+class Told(StrEnum):
+    """What became of a piece of news."""
+
+    APPLIED = "applied"
+    NOTHING_NEW = "nothing_new"
+    UNKNOWN = "unknown"  # it names a message that is not ours; or one whose receipt is not written down yet
+    LATER = "later"  # the message is being handed over: what comes of that must be written first
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """`invitation_id`: the message, where the news names one of ours. `channel`: one on which something is due now.
+    `bounced`: the batch of which a message came back."""
+
+    told: Told
+    invitation_id: uuid.UUID | None = None
+    channel: str | None = None
+    bounced: int | None = None
+
+
+def lock(connection: sa.Connection, said: Iterable[tuple[str, str]]) -> None:
+    """Lock the messages that senders mean, by (source, reference), and their jobs, before any of them is changed.
+
+    Messages by id and then jobs by id, as `Handovers.finish` does: whoever works off some hundred one after the other
+    would else cross with it again and again.
+    """
+    texts, keys = set(), set()
+    for source, reference in said:
+        if source == f"{SENDER}sms":
+            texts.add(reference)
+        elif (key := _key(reference)) is not None:
+            keys.add(key)
+    ids: dict[uuid.UUID, int] = {}
+    if texts:
+        ids |= {row.id: row.job_id for row in fetch(connection, _TEXTS, {"references": lots.keys(texts)})}
+    if keys:
+        ids |= {row.id: row.job_id for row in fetch(connection, _MAILS, {"ids": lots.keys(keys)})}
+    if ids:
+        fetch(connection, _LOCK_MESSAGES, {"ids": lots.keys(ids)})
+        fetch(connection, _LOCK_JOBS, {"ids": lots.keys(set(ids.values()))})
+
+
+def count(connection: sa.Connection, delivered: Iterable[Delivered], terms: DeliveryTerms, *, now: datetime) -> None:
+    """Add what came back to the batches' tallies.
+
+    Last in the transaction: all who write results of a batch write its one row of the minute, and must find all else
+    of theirs locked by then.
+    """
+    bounced = Counter(one.bounced for one in delivered if one.bounced is not None)
+    if bounced:
+        tallies.count(connection, {batch: Tally(0, 0, many) for batch, many in bounced.items()}, terms.pause, now=now)
+
+
+def deliver(
+    connection: sa.Connection,
+    keyring: Keyring,
+    terms: DeliveryTerms,
+    source: str,
+    news: DeliveryNews,
+    *,
+    received_at: datetime,
+    now: datetime,
+) -> Delivered:
+    """Apply what a sender tells; the same news twice changes nothing the second time.
+
+    `source` is `sender/sms` or `sender/email`. A text is known by the sender's reference for it, which is written a
+    moment after the sender has it, or, where the receipt was lost, once it was looked up: UNKNOWN news is worth another
+    try for some minutes, and LATER some seconds on. To be repeated where it crosses with others (`outlive_deadlocks`).
+    What it returns is to be given to `count` at the end of the transaction.
+    """
+    channel = source.removeprefix(SENDER)
+    row = _message(connection, channel, news.reference)
+    if row is not None and row.state is InvitationState.WORKING:
+        return Delivered(Told.LATER, row.id)
+    state = invitation_state_told(row.state, news) if row is not None else None
+    falls_to: set[str] = set()
+    if row is not None and state is not None:
+        _told(connection, row, state, news, at=min(news.happened_at or received_at, received_at), now=now)
+    changed = _address(connection, keyring, channel, row, news, source, now=now)
+    if row is not None and state is not None:
+        if state is InvitationState.BOUNCED:
+            falls_to = fall_back(connection, keyring, terms, [row.id], now=now)
+        move_jobs(connection, [row.job_id], now=now)
+        if row.state in (InvitationState.HELD, InvitationState.WAITING):
+            look_again(connection, [row.job_id], now=now)  # it was in doubt until now
+    if row is None and news.reference:
+        return Delivered(Told.UNKNOWN)
+    told = Told.APPLIED if changed or state is not None else Told.NOTHING_NEW
+    bounced = row.batch_id if row is not None and state is InvitationState.BOUNCED else None
+    return Delivered(told, row.id if row is not None else None, next(iter(falls_to), None), bounced)
+
+
+_COLUMNS = (
+    InvitationRow.id,
+    InvitationRow.job_id,
+    InvitationRow.session_id,
+    InvitationRow.batch_id,
+    InvitationRow.kind,
+    InvitationRow.state,
+    InvitationRow.sent_at,
+    CustomerRow.customer_id,
+    CustomerRow.sealed.label("person"),
+    CustomerRow.changed_at.label("person_changed_at"),
+)
+_ANY = (
+    sa.select(*_COLUMNS)
+    .join(SessionRow, SessionRow.id == InvitationRow.session_id)
+    .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
+    # The message before its job, as those who send it lock them.
+    .with_for_update(of=InvitationRow, key_share=True)
+)
+# In the very words of the partial index.
+_IS_TEXT = InvitationRow.channel == sa.literal_column("'sms'")
+_BY_REFERENCE = _ANY.where(
+    _IS_TEXT, InvitationRow.reference != sa.literal_column("''"), InvitationRow.reference == sa.bindparam("reference")
+)
+_BY_KEY = _ANY.where(InvitationRow.id == sa.bindparam("key"), InvitationRow.channel == "email")
+_WHICH = sa.select(InvitationRow.id, InvitationRow.job_id)
+_TEXTS = _WHICH.where(
+    _IS_TEXT, InvitationRow.reference != sa.literal_column("''"), lots.among(InvitationRow.reference, "references")
+)
+_MAILS = _WHICH.where(lots.among(InvitationRow.id, "ids"))
+_LOCK_MESSAGES = (
+    sa.select(InvitationRow.id)
+    .where(lots.among(InvitationRow.id, "ids"))
+    .order_by(InvitationRow.id)
+    .with_for_update(key_share=True)
+)
+_LOCK_JOBS = sa.select(Job.id).where(lots.among(Job.id, "ids")).order_by(Job.id).with_for_update(key_share=True)
+
+
+def _message(connection: sa.Connection, channel: str, reference: str) -> sa.Row[Any] | None:
+    """The message that the sender means, locked."""
+    if channel == "sms":
+        rows = fetch(connection, _BY_REFERENCE, {"reference": reference}) if reference else []
+    else:
+        key = _key(reference)
+        rows = fetch(connection, _BY_KEY, {"key": key}) if key is not None else []
+    return rows[0] if rows else None
+
+
+def _key(reference: str) -> uuid.UUID | None:
+    """The message whose number is the left part of a Message-ID; None where it is not one of ours."""
+    return uuid.UUID(reference.lower()) if _KEY.fullmatch(reference.lower()) else None
+
+
+def _told(
+    connection: sa.Connection,
+    row: sa.Row[Any],
+    state: InvitationState,
+    news: DeliveryNews,
+    *,
+    at: datetime,
+    now: datetime,
+) -> None:
+    """Write the message's new state."""
+    values: dict[str, Any] = {"state": state, "told_at": at, "due_at": None, "in_doubt": None}
+    values |= {"reason": "", "detail": ""}
+    if state is InvitationState.BOUNCED:
+        code = f" ({news.code})" if news.code else ""
+        values |= {"reason": BOUNCED, "detail": f"the sender told that the message did not arrive{code}"}
+    if row.sent_at is None:
+        values["sent_at"] = at
+    connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(values))
+    if row.sent_at is None:
+        tell_of_invitations(connection, [row.id], now=now)
+    if row.state is InvitationState.HELD and row.kind == FIRST:
+        # The question that it was held for is answered.
+        its_own = (Job.id == row.job_id, Job.session_id == row.session_id, *ABOUT_A_MESSAGE)
+        held = sa.update(Job).where(*its_own, Job.state == JobState.HELD)
+        connection.execute(held.values(state=JobState.ISSUED, reason="", detail="", changed_at=now))
+
+
+def _address(
+    connection: sa.Connection,
+    keyring: Keyring,
+    channel: str,
+    row: sa.Row[Any] | None,
+    news: DeliveryNews,
+    source: str,
+    *,
+    now: datetime,
+) -> bool:
+    """Suppress the address that the news is about, or release it; whether there was one."""
+    reason = reason_to_suppress(news.stop)
+    if reason is None and not news.resume:
+        return False
+    address = _whose(keyring, channel, row, news)
+    try:
+        if reason is not None:
+            suppress(connection, keyring, channel, address, reason, source, now=now)
+            return True
+        return release(connection, keyring, channel, address, only={Reason.STOP}) is not None
+    except ValueError:
+        return False  # none that could be written to
+
+
+def _whose(keyring: Keyring, channel: str, row: sa.Row[Any] | None, news: DeliveryNews) -> str:
+    """The address that the news is about; empty where that cannot be told.
+
+    Ours, as it was written to: what a mail system names may be where the mail was forwarded to. Not if the customer's
+    row was changed since, for then it may have another address, unless nothing else is known and the customer wants no
+    messages: whoever complains is not to be written to at the new one either.
+    """
+    if row is None:
+        return news.address
+    try:
+        ours = address_of(open_person(keyring, row.customer_id, row.person), channel)
+    except (CannotOpen, Erased):
+        return news.address
+    if row.sent_at is not None and row.person_changed_at <= row.sent_at:
+        return ours
+    return news.address or ("" if news.stop is Stop.BOUNCED else ours)

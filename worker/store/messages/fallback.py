@@ -1,0 +1,126 @@
+"""Writing to customers on another channel, because a message did not reach them on the first one."""
+
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.domain.contact.auto_pause import PauseRule
+from worker.domain.contact.contact_times import Hours, message_at
+from worker.domain.contact.fallback_channel import instead_of
+from worker.domain.model.customers import Person
+from worker.domain.model.states import JobState
+from worker.foundation.keyring import CannotOpen, Keyring
+from worker.store.base import bulk as lots
+from worker.store.base.database import fetch
+from worker.store.base.sealed_values import Erased, open_person
+from worker.store.messages.suppressions import suppressed
+from worker.store.onboarding.message_rows import waiting_message
+from worker.store.onboarding.sessions import FIRST, IS_LIVE
+from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
+
+BOUNCED = "bounced"  # the reason of messages that came back, and of jobs of which all did
+
+
+@dataclass(frozen=True)
+class DeliveryTerms:
+    """What the configuration says of messages that come back.
+
+    `fallback` is the channel to try then, where it is another, one that messages are sent on. `pause` None: no batch
+    pauses itself.
+    """
+
+    fallback: str | None = None
+    hours: Hours = field(default_factory=Hours)
+    pause: PauseRule | None = None
+
+
+def address_of(person: Person, channel: str) -> str:
+    """Where the person is written to on the channel; empty where that is not known. Personal."""
+    return person.email if channel == "email" else person.phone
+
+
+def fall_back(
+    connection: sa.Connection,
+    keyring: Keyring,
+    terms: DeliveryTerms,
+    invitations: Collection[uuid.UUID],
+    *,
+    now: datetime,
+) -> set[str]:
+    """Add the first message on the other channel for sessions whose message did not reach the customer on this one.
+
+    None for who has no address there, or one that may not be written to, or was written to for this session already;
+    none once the session or the job is over. Returns the channel, where something is due on it at once.
+    """
+    if terms.fallback is None or not invitations:
+        return set()
+    people: dict[uuid.UUID, tuple[sa.Row[Any], str, Person]] = {}
+    for row in fetch(connection, _UNREACHED, {"ids": lots.keys(invitations)}):
+        channel = instead_of(row.channel, terms.fallback)
+        if channel is None:
+            continue
+        try:
+            person = open_person(keyring, row.customer_id, row.person)
+        except (CannotOpen, Erased):
+            continue
+        if address_of(person, channel):
+            people[row.session_id] = (row, channel, person)
+    wanted = [(channel, address_of(person, channel)) for _, channel, person in people.values()]
+    not_to = suppressed(connection, keyring, wanted) if wanted else {}
+    rows = [
+        _message(row, channel, person, terms, now=now)
+        for row, channel, person in people.values()
+        if (channel, address_of(person, channel)) not in not_to
+    ]
+    if not rows:
+        return set()
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    # Whoever was faster has written to the customer there already.
+    connection.execute(insert(InvitationRow).on_conflict_do_nothing(), rows)
+    return {row["channel"] for row in rows if row["due_at"] <= now}
+
+
+_UNREACHED = (
+    sa.select(
+        InvitationRow.session_id,
+        InvitationRow.channel,
+        Job.id.label("job_id"),
+        Job.batch_id,
+        Job.priority,
+        Job.invite_at,
+        CustomerRow.customer_id,
+        CustomerRow.sealed.label("person"),
+        CustomerRow.country,
+        CustomerRow.timezone,
+    )
+    .join(SessionRow, SessionRow.id == InvitationRow.session_id)
+    .join(Job, Job.id == InvitationRow.job_id)
+    .join(Batch, Batch.id == Job.batch_id)
+    .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
+    .where(
+        lots.among(InvitationRow.id, "ids"),
+        IS_LIVE,
+        Job.state.in_([JobState.ISSUED, JobState.INVITED]),
+        Job.session_id == SessionRow.id,
+        sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).is_(None),
+    )
+)
+
+
+def _message(row: sa.Row[Any], channel: str, person: Person, terms: DeliveryTerms, *, now: datetime) -> dict[str, Any]:
+    zones = terms.hours.zones_of(timezone=row.timezone, phone=person.phone, country=row.country)
+    return waiting_message(
+        session_id=row.session_id,
+        job_id=row.job_id,
+        batch_id=row.batch_id,
+        channel=channel,
+        kind=FIRST,
+        due_at=message_at(channel, zones, terms.hours.quiet, invite_at=row.invite_at, now=now),
+        priority=row.priority,
+        now=now,
+    )

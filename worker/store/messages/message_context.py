@@ -1,0 +1,149 @@
+"""Letters: what an invitation is written from, opened for whoever is to send it."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.contact.caps import Caps
+from worker.domain.contact.contact_times import Hours
+from worker.domain.limits.budgets import BudgetRule
+from worker.domain.model.customers import Customer
+from worker.domain.model.reconciliation import Doubt
+from worker.domain.model.states import SessionState
+from worker.foundation.keyring import Keyring
+from worker.store.base import bulk as lots
+from worker.store.base.database import fetch
+from worker.store.base.priorities import BATCH, EVENT
+from worker.store.base.sealed_values import open_link, open_person
+from worker.store.messages.fallback import DeliveryTerms
+from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
+
+
+@dataclass(frozen=True)
+class InvitationTerms:
+    """How one channel's invitations are taken and their results kept."""
+
+    channel: str
+    rule: BudgetRule
+    lease: timedelta
+    owner: str
+    horizon: timedelta
+    most_reissues: int  # sessions after the first, per customer and purpose
+    look_up_after: timedelta | None = None  # as for jobs
+    ahead: timedelta = timedelta(0)  # as for jobs
+    delivery: DeliveryTerms = field(default_factory=DeliveryTerms)
+    hours: Hours = field(default_factory=Hours)
+    caps: Caps | None = None  # None: not asked
+    reminders: tuple[timedelta, ...] = ()  # counted from the first message
+
+    @property
+    def place_owner(self) -> str:
+        return f"{self.owner} {self.channel}"
+
+
+@dataclass(frozen=True, repr=False)
+class TakenInvitation:
+    """An invitation under our lease, with all that is needed to write it: personal and secret, so no repr."""
+
+    id: uuid.UUID
+    session_id: uuid.UUID
+    job_id: int
+    batch_id: int
+    kind: str
+    fence: int
+    attempts: int
+    due_at: datetime  # what it goes back to when it is not handed over: it must not lose its place
+    lease_until: datetime
+    slot: datetime | None
+    probe: bool  # the single hand-over that goes first after a pause
+    account: str  # the provider account that opened its session
+    customer: Customer
+    link: str
+    expires_at: datetime
+    floor: timedelta
+    doubt: Doubt | None = None  # not to be handed over, but to have this hand-over looked up
+    priority: int = BATCH
+    ended: bool = False  # its provider has ended the session: the link is not to be sent, however long it was to live
+
+    @property
+    def is_event(self) -> bool:
+        return self.priority == EVENT
+
+
+_LETTERS = (
+    sa.select(
+        InvitationRow.id,
+        InvitationRow.kind,
+        SessionRow.sealed.label("session"),
+        SessionRow.id.label("session_id"),
+        SessionRow.state.label("session_state"),
+        SessionRow.result,
+        SessionRow.expires_at,
+        SessionRow.replaces,
+        SessionRow.account,
+        CustomerRow.customer_id,
+        CustomerRow.kind.label("customer_kind"),
+        CustomerRow.sealed.label("person"),
+        CustomerRow.country,
+        CustomerRow.locale,
+        CustomerRow.timezone,
+        Job.purpose,
+        Job.state.label("job_state"),
+        Job.session_id.label("job_session_id"),
+        Job.reissues,
+        Job.channel.label("job_channel"),
+        Job.template,
+        Job.floor_seconds,
+        sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
+    )
+    .join(SessionRow, SessionRow.id == InvitationRow.session_id)
+    .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
+    .join(Job, Job.id == InvitationRow.job_id)
+    .join(Batch, Batch.id == InvitationRow.batch_id)
+    .where(lots.among(InvitationRow.id, "ids"))
+)
+
+
+def letters_of(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, sa.Row[Any]]:
+    """What each invitation is written from, still sealed: its session, customer and job."""
+    return {row.id: row for row in fetch(connection, _LETTERS, {"ids": lots.keys(ids)})} if ids else {}
+
+
+def opened(keyring: Keyring, row: sa.Row[Any], letter: sa.Row[Any], doubt: Doubt | None) -> TakenInvitation:
+    """A taken row with its letter, without a slot yet. Raises keyring.CannotOpen, sealing.Erased."""
+    customer = Customer(
+        customer_id=letter.customer_id,
+        kind=letter.customer_kind,
+        purpose=letter.purpose,
+        person=open_person(keyring, letter.customer_id, letter.person),
+        country=letter.country,
+        locale=letter.locale,
+        timezone=letter.timezone,
+        channel=letter.job_channel,
+        template=letter.template,
+    )
+    return TakenInvitation(
+        id=row.id,
+        session_id=row.session_id,
+        job_id=row.job_id,
+        batch_id=row.batch_id,
+        kind=row.kind,
+        fence=row.fence,
+        attempts=row.attempts,
+        due_at=row.due_at,
+        lease_until=row.lease_until,
+        slot=None,
+        probe=False,
+        account=letter.account,
+        customer=customer,
+        link=open_link(keyring, row.session_id, letter.session),
+        expires_at=letter.expires_at,
+        floor=timedelta(seconds=letter.floor_seconds),
+        doubt=doubt,
+        priority=row.priority,
+        ended=letter.session_state is SessionState.EXPIRED,
+    )

@@ -1,0 +1,30 @@
+"""Whether it is quiet where a taken message goes: then it waits until it may leave."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.contact.contact_times import message_at
+from worker.domain.contact.send_decision import QUIET, Later
+from worker.foundation.keyring import Keyring
+from worker.store.messages.message_context import InvitationTerms
+
+
+def quiet(
+    connection: sa.Connection, keyring: Keyring, terms: InvitationTerms, candidates: Sequence[Any], now: datetime
+) -> Mapping[uuid.UUID, Later]:
+    """Of these `leaving.Candidate`s those that may not leave before a later time."""
+    hours, channel = terms.hours, terms.channel
+    if not hours.concern((channel,)):
+        return {}
+    found = {}
+    for one in candidates:
+        customer = one.item.customer
+        zones = hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
+        at = message_at(channel, zones, hours.quiet, invite_at=None, now=now)
+        if at > now:
+            found[one.item.id] = Later(at, QUIET)
+    return found

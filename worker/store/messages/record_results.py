@@ -1,0 +1,216 @@
+"""Hand-overs to senders: written down before they are made, and their results once they are known."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.model.endings import Done, Ending, Kind, Problem
+from worker.domain.model.reconciliation import Found
+from worker.domain.model.states import InvitationState, JobState, invitation_state_after
+from worker.foundation.ids import new_id
+from worker.foundation.keyring import Keyring
+from worker.store.attempts.attempt_log import (
+    CLOSE,
+    LATE,
+    after_call,
+    closing,
+    if_unknown,
+    lesson_of,
+    new_and_late,
+    opening,
+    outcomes_of,
+)
+from worker.store.attempts.late_results import LateAnswer, invitations_answered
+from worker.store.base import bulk as lots
+from worker.store.base.database import Database
+from worker.store.limits import budgets
+from worker.store.messages import bounce_counts as tallies
+from worker.store.messages import refusals
+from worker.store.messages import reminders as reminding
+from worker.store.messages.claim_invitations import LEASES
+from worker.store.messages.message_context import InvitationTerms, TakenInvitation
+from worker.store.onboarding.job_from_messages import move_jobs
+from worker.store.onboarding.sessions import FIRST, HELD_FIRST, look_again
+from worker.store.outbox.outbox import tell_of_invitations
+from worker.store.tables import Attempt, InvitationRow, Job
+
+
+@dataclass(frozen=True, repr=False)
+class OpenedInvitation:
+    """An invitation whose hand-over is written down: it may be made, once."""
+
+    invitation: TakenInvitation
+    attempt_id: uuid.UUID
+    repeatable: bool
+    look_up_at: datetime | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class InviteResult:
+    """What came of one opened hand-over. `ending` None: it was not made. `reference` is the sender's id of it."""
+
+    opened: OpenedInvitation
+    began_at: datetime
+    ending: Ending | None
+    problem: Problem | None = None
+    reference: str = ""
+    found: Found | None = None  # what a look-up found, where it was one and did not find the message
+
+
+class Handovers:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+
+    def open(
+        self,
+        terms: InvitationTerms,
+        due: Sequence[TakenInvitation],
+        *,
+        repeatable: bool,
+        now: datetime,
+        within: sa.Connection | None = None,
+        granted: bool = False,
+    ) -> list[OpenedInvitation]:
+        """Write down the hand-overs that are about to be made; none when the sender was paused or stopped.
+
+        `granted`: its budget was asked just now, in the same transaction.
+        """
+        with self._database.write(within) as connection:
+            if not granted and not budgets.may_call(connection, terms.rule.name, now=now):
+                return []
+            opened = [_opened(terms, item, repeatable, now=now) for item in due]
+            rows = [
+                opening(item, item.invitation, item.invitation.job_id, terms.channel, now=now)
+                | {"invitation_id": item.invitation.id}
+                for item in opened
+            ]
+            lots.add(connection, Attempt, rows)
+        return opened
+
+    def finish(
+        self,
+        terms: InvitationTerms,
+        results: Sequence[InviteResult],
+        *,
+        now: datetime,
+        within: sa.Connection | None = None,
+    ) -> None:
+        """Write results, all in one transaction: the attempt, the invitation, and what its job makes of it."""
+        with self._database.write(within) as connection:
+            outcomes = outcomes_of(connection, [item.opened.attempt_id for item in results])
+            results, late = new_and_late(results, outcomes, _says_more)
+            leases = [(item.opened.invitation.id, item.opened.invitation.fence) for item in results]
+            ours = LEASES.still_ours(connection, leases)
+            if late:
+                answered = invitations_answered(connection, [_late_answer(item) for item in late])
+                _open_again(connection, answered)
+                ours |= answered
+                results += [item for item in late if item.opened.invitation.id in answered]
+                late = [item for item in late if item.opened.invitation.id not in answered]
+            kept = [item for item in results if item.opened.invitation.id in ours]
+            if kept:
+                counted = {key: outcome is not None for key, outcome in outcomes.items()}
+                _MOVE.run(connection, [_move(item, counted=counted[item.opened.attempt_id], now=now) for item in kept])
+                sent = [item.opened.invitation.id for item in kept if isinstance(item.ending, Done)]
+                tell_of_invitations(connection, sent, now=now)
+                refusals.follow_up(connection, self._keyring, terms, kept, now=now)
+                move_jobs(connection, ours.values(), now=now)
+                settled = [item.opened.invitation for item in kept if _ends_a_doubt(item, counted)]
+                if terms.reminders:
+                    reminding.add(connection, terms.reminders, terms.hours, _first_messages(kept, ours, terms), now=now)
+                look_again(connection, {ours[item.id] for item in settled}, now=now)
+            closings = [_closing(item, late=False, now=now) for item in results]
+            CLOSE.run(connection, closings + [_closing(item, late=True, now=now) for item in late])
+            lessons = [lesson_of(item.began_at, item.problem) for item in results if item.ending]
+            budgets.learn(connection, terms.rule, lessons, now=now)
+            not_made = [item.opened.invitation for item in results if item.ending is None]
+            if any(item.probe for item in not_made):
+                budgets.end_probe(connection, terms.rule)
+            budgets.give_back(connection, terms.rule, [item.slot for item in not_made])
+            tallies.count(connection, refusals.tallies_of(kept), terms.delivery.pause, now=now)
+
+
+def _first_messages(
+    results: Sequence[InviteResult], jobs: Mapping[uuid.UUID, int], terms: InvitationTerms
+) -> list[reminding.Sent]:
+    """The first messages that have left: what reminders follow."""
+    items = [result.opened.invitation for result in results if isinstance(result.ending, Done)]
+    return [
+        reminding.Sent(item.session_id, jobs[item.id], item.batch_id, terms.channel, item.customer, item.expires_at)
+        for item in items
+        if item.kind == FIRST
+    ]
+
+
+def _ends_a_doubt(result: InviteResult, given_up: Mapping[uuid.UUID, bool]) -> bool:
+    """Whether the message, and so its job, was in doubt until this came: looked up, or answered late."""
+    return result.opened.invitation.doubt is not None or given_up[result.opened.attempt_id]
+
+
+def _says_more(result: InviteResult) -> bool:
+    """As of a call: that it was not made, too."""
+    if result.ending is None or isinstance(result.ending, Done):
+        return True
+    return result.problem is not None and result.problem.kind is not Kind.UNKNOWN
+
+
+def _late_answer(result: InviteResult) -> LateAnswer:
+    item = result.opened.invitation
+    return LateAnswer(item.id, result.opened.attempt_id, item.fence, isinstance(result.ending, Done))
+
+
+def _open_again(connection: sa.Connection, answered: dict[uuid.UUID, int]) -> None:
+    """Let jobs that are held for these messages become what the messages make of them."""
+    held = sa.select(InvitationRow.job_id).join(Job, HELD_FIRST).where(InvitationRow.id.in_(answered))
+    again = sa.update(Job).where(Job.id.in_(held), Job.state == JobState.HELD)
+    connection.execute(again.values(state=JobState.ISSUED, reason="", detail=""))
+
+
+def _closing(result: InviteResult, *, late: bool, now: datetime) -> dict[str, Any]:
+    called = result.ending is not None
+    values = closing(result.opened.attempt_id, called=called, problem=result.problem, now=now, found=result.found)
+    if late and result.reference:
+        values |= {"new_outcome": LATE, "new_detail": "the receipt came after the lease"}
+        values |= {"new_found": result.reference[:100]}
+    return values
+
+
+def _opened(terms: InvitationTerms, item: TakenInvitation, repeatable: bool, *, now: datetime) -> OpenedInvitation:
+    repeatable, look_up_at = if_unknown(item, terms.look_up_after, repeatable=repeatable)
+    return OpenedInvitation(item, new_id(now), repeatable, look_up_at)
+
+
+_MOVE = lots.Change(
+    InvitationRow.id,
+    {
+        "state": sa.bindparam("new_state"),
+        "due_at": sa.bindparam("new_due_at"),
+        "lease_until": None,
+        "told_at": None,  # of one that came back and is sent again, what was told is of before
+        "attempts": InvitationRow.attempts + sa.bindparam("more_attempts"),
+        "waits": InvitationRow.waits + sa.bindparam("more_waits"),
+        "reason": sa.bindparam("new_reason"),
+        "detail": sa.bindparam("new_detail"),
+        "reference": sa.bindparam("new_reference"),
+        "sent_at": sa.bindparam("new_sent_at"),
+        "in_doubt": sa.bindparam("new_in_doubt"),
+    },
+    by="invitation_id",
+)
+
+
+def _move(result: InviteResult, *, counted: bool, now: datetime) -> dict[str, Any]:
+    """The values of the invitation. `counted`: its attempt was, when it was given up."""
+    ending = result.ending
+    move = after_call(ending, result.opened, result.opened.invitation, counted=counted) | {
+        "invitation_id": result.opened.invitation.id,
+        "new_state": InvitationState.WAITING if ending is None else invitation_state_after(ending),
+        "new_reference": result.reference[:100],
+        "new_sent_at": now if isinstance(ending, Done) else None,
+    }
+    return move | refusals.told_of(result)

@@ -1,0 +1,161 @@
+"""Reminders: written with the invitation that they follow, each due in its time, and judged again at that time.
+
+So nothing looks for customers who are to be reminded: their rows lie among the messages that are due, at no cost until
+they are. What has become of the customer, the link and the configuration meanwhile is asked when one is about to leave.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from worker.domain.contact.caps import Caps
+from worker.domain.contact.contact_times import Hours
+from worker.domain.contact.quiet_hours import QuietHours
+from worker.domain.contact.reminders import Invited, NoReminder, Reminder, kind_of, next_reminder
+from worker.domain.contact.send_decision import Later, Never, NotNow
+from worker.domain.model.customers import Customer
+from worker.domain.model.states import InvitationState, JobState, SessionState
+from worker.domain.verification.session_updates import Result
+from worker.foundation.keyring import Keyring
+from worker.store.base import bulk as lots
+from worker.store.base.database import fetch
+from worker.store.base.priorities import BATCH, PAUSED, PRIORITIES
+from worker.store.messages.message_context import InvitationTerms, TakenInvitation
+from worker.store.onboarding.message_rows import waiting_message
+from worker.store.onboarding.sessions import FIRST
+from worker.store.tables import InvitationRow, Job
+
+PASSED_OVER = "passed_over"  # the reason of a reminder whose successor was due by the time that it could leave
+_NO_CAP = Caps(0, 1)  # for what is asked of the caps elsewhere, just before
+
+
+@dataclass(frozen=True, repr=False)
+class Sent:
+    """A first message that has left, and to whom."""
+
+    session_id: uuid.UUID
+    job_id: int
+    batch_id: int
+    channel: str
+    customer: Customer
+    expires_at: datetime
+
+
+class About(Protocol):
+    """A message that may be about to leave, and the row that it was opened from."""
+
+    @property
+    def item(self) -> TakenInvitation: ...
+
+    @property
+    def letter(self) -> Any: ...
+
+
+def add(
+    connection: sa.Connection, after: Sequence[timedelta], hours: Hours, sent: Sequence[Sent], *, now: datetime
+) -> None:
+    """Write the reminders of messages that left `now`. Those that are there already stay as they are."""
+    if not after or not sent:
+        return
+    jobs = {row.id: row for row in fetch(connection, _JOBS, {"ids": lots.keys({item.job_id for item in sent})})}
+    rows = [
+        _row(item, reminder, jobs[item.job_id], now=now)
+        for item in sent
+        for reminder in _all_of(item, jobs[item.job_id], after, hours, now=now)
+    ]
+    lots.add_new(connection, InvitationRow, rows)
+
+
+def _all_of(item: Sent, job: sa.Row[Any], after: Sequence[timedelta], hours: Hours, *, now: datetime) -> list[Reminder]:
+    made: list[Reminder] = []
+    zones, quiet = _hours_of(hours, item.customer, item.channel)
+    while True:
+        invited = Invited(
+            job=JobState.INVITED,
+            session=SessionState.WAITING,
+            invitation=InvitationState.SENT,
+            invited_at=now,
+            expires_at=item.expires_at,
+            floor=timedelta(seconds=job.floor_seconds),
+            made=[reminder.kind for reminder in made],
+            messages=0,
+        )
+        found = next_reminder(after, _NO_CAP, invited, zones, quiet, now)
+        if not isinstance(found, Reminder):
+            return made
+        made.append(found)
+
+
+def still_right(
+    connection: sa.Connection, keyring: Keyring, terms: InvitationTerms, messages: Sequence[About], now: datetime
+) -> Mapping[uuid.UUID, NotNow]:
+    """Of these messages the reminders that are not to leave, or not yet."""
+    reminders = [one for one in messages if one.item.kind != FIRST]
+    if not reminders:
+        return {}
+    given = {"sessions": lots.keys({one.letter.session_id for one in reminders}), "channel": terms.channel}
+    firsts = {row.session_id: row for row in fetch(connection, _FIRSTS, given)}
+    found = {one.item.id: _judged(one, firsts.get(one.letter.session_id), terms, now=now) for one in reminders}
+    return {id_: why for id_, why in found.items() if why is not None}
+
+
+def _judged(one: About, first: sa.Row[Any] | None, terms: InvitationTerms, *, now: datetime) -> NotNow | None:
+    if first is None or first.sent_at is None:
+        return Never(InvitationState.SUPERSEDED, NoReminder.NOT_REACHED.value)
+    item = one.item
+    kinds = [kind_of(index) for index in range(len(set(terms.reminders)))]
+    if item.kind not in kinds:
+        return Never(InvitationState.SUPERSEDED, NoReminder.NONE_LEFT.value)
+    zones, quiet = _hours_of(terms.hours, item.customer, terms.channel)
+    invited = Invited(
+        job=one.letter.job_state,
+        session=one.letter.session_state,
+        invitation=first.state,
+        invited_at=first.sent_at,
+        expires_at=item.expires_at,
+        floor=item.floor,
+        made=kinds[: kinds.index(item.kind)],
+        messages=0,
+        in_review=one.letter.result == Result.REVIEW,
+    )
+    match next_reminder(terms.reminders, _NO_CAP, invited, zones, quiet, now):
+        case Reminder(kind=item.kind, due_at=due_at):
+            return Later(due_at, "reminder") if due_at > now else None
+        case Reminder():
+            return Never(InvitationState.SUPERSEDED, PASSED_OVER)
+        case NoReminder() as why:
+            return Never(InvitationState.SUPERSEDED, why.value)
+
+
+def _hours_of(hours: Hours, customer: Customer, channel: str) -> tuple[tuple[str, ...], QuietHours | None]:
+    """The zones that the customer may be in, and the hours that are quiet there; no zones where none are."""
+    if not hours.concern([channel]):
+        return (), None
+    zones = hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
+    return zones, hours.quiet[channel]
+
+
+def _row(item: Sent, reminder: Reminder, job: sa.Row[Any], *, now: datetime) -> dict[str, Any]:
+    return waiting_message(
+        session_id=item.session_id,
+        job_id=item.job_id,
+        batch_id=item.batch_id,
+        channel=item.channel,
+        kind=reminder.kind,
+        due_at=reminder.due_at,
+        # An event's, too: nobody waits for it. Of now, since the batch may have been paused while the message left.
+        priority=BATCH if job.priority in PRIORITIES else BATCH + PAUSED,
+        now=now,
+    )
+
+
+_JOBS = sa.select(Job.id, Job.priority, Job.floor_seconds).where(lots.among(Job.id, "ids"))
+_FIRSTS = sa.select(InvitationRow.session_id, InvitationRow.state, InvitationRow.sent_at).where(
+    lots.among(InvitationRow.session_id, "sessions"),
+    InvitationRow.channel == sa.bindparam("channel"),
+    InvitationRow.kind == FIRST,
+)

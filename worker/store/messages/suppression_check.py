@@ -1,0 +1,58 @@
+"""Whether messages that are about to leave go to addresses that may not be written to."""
+
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import sqlalchemy as sa
+
+from worker.domain.contact.fallback_channel import UNREACHED
+from worker.domain.contact.send_decision import SUPPRESSED, Never
+from worker.domain.contact.suppression import DETAILS, Reason
+from worker.domain.model.customers import Person
+from worker.domain.model.states import InvitationState
+from worker.foundation.keyring import Keyring
+from worker.store.messages.fallback import address_of
+from worker.store.messages.message_context import InvitationTerms, TakenInvitation
+from worker.store.messages.suppressions import suppressed
+
+CHANNELS = ("email", "sms")
+
+
+class About(Protocol):
+    """A message that may be about to leave."""
+
+    @property
+    def item(self) -> TakenInvitation: ...
+
+
+def reachable(
+    connection: sa.Connection, keyring: Keyring, people: Mapping[str, Person], channels: Collection[str] = CHANNELS
+) -> dict[str, dict[str, Reason | None]]:
+    """Of each of these people, by customer, those of the channels of which there is an address; with the reason, where
+    it may not be written to. One statement for all of them."""
+    addresses = {
+        (customer_id, channel): address
+        for customer_id, person in people.items()
+        for channel in channels
+        if (address := address_of(person, channel))
+    }
+    found = suppressed(connection, keyring, [(channel, address) for (_, channel), address in addresses.items()])
+    ways: dict[str, dict[str, Reason | None]] = {customer_id: {} for customer_id in people}
+    for (customer_id, channel), address in addresses.items():
+        ways[customer_id][channel] = found.get((channel, address))
+    return ways
+
+
+def to_suppressed_addresses(
+    connection: sa.Connection, keyring: Keyring, terms: InvitationTerms, messages: Sequence[About], now: datetime
+) -> Mapping[uuid.UUID, Never]:
+    """Those of these messages whose addresses were suppressed, when they were written or since."""
+    to = {one.item.id: (terms.channel, address_of(one.item.customer.person, terms.channel)) for one in messages}
+    found = suppressed(connection, keyring, to.values())
+    return {
+        id_: Never(InvitationState.SUPPRESSED, SUPPRESSED, DETAILS[reason], unreached=reason in UNREACHED)
+        for id_, address in to.items()
+        if (reason := found.get(address)) is not None
+    }

@@ -1,0 +1,197 @@
+"""Addresses that are not to be written to, as keyed hashes: nobody can read from the table who is in it.
+
+A hash is known again only with the key that made it. So an address that is asked for and was hashed by an older key of
+the ring is kept by the newest from then on, and `keys_gone` tells which keys were taken out too early.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.domain.contact.suppression import Reason, stronger, text_of
+from worker.foundation.keyring import Keyring
+from worker.store.base import bulk as lots
+from worker.store.base.database import fetch
+from worker.store.tables import Suppression
+
+Address = tuple[str, str]  # channel and address, as intake gives it: personal
+
+_AMONG = lots.among(Suppression.digest, "digests")
+_FOUND = sa.select(Suppression.digest, Suppression.reason).where(_AMONG)
+_ALL_OF_IT = sa.select(*Suppression.__table__.columns).where(_AMONG)
+# In one order, so that two who keep the same address cannot lock each other out.
+_KEPT = _ALL_OF_IT.order_by(Suppression.digest).with_for_update()
+_KEPT_AND_FREE = _KEPT.with_for_update(skip_locked=True)
+_DELETE = sa.delete(Suppression).where(_AMONG)
+
+
+def suppress(
+    connection: sa.Connection,
+    keyring: Keyring,
+    channel: str,
+    address: str,
+    reason: Reason,
+    source: str,
+    *,
+    now: datetime,
+) -> Reason:
+    """Keep that this address must not be written to; returns the reason that is kept: of several, the strongest, and
+    beneath it what a person entered.
+
+    `source` is who said so: `sender/sms`, or a person's name. Raises ValueError, without the address in it, on what
+    `suppression.text_of` cannot read.
+    """
+    digests = keyring.digests(text_of(channel, address))
+    newest = {"digest": digests[0], "key_id": keyring.digest_ids[0]}
+    for row in fetch(connection, _KEPT, {"digests": lots.keys(digests)}):
+        if row.digest != digests[0]:
+            _keep(connection, dict(row._mapping) | newest)
+    connection.execute(_DELETE, {"digests": lots.keys(digests[1:])})
+    said: dict[str, Any] = {"channel": channel, "reason": reason.value, "source": source[:80], "created_at": now}
+    return _keep(connection, said | {"manual_by": None, "manual_at": None} | newest)
+
+
+def release(
+    connection: sa.Connection,
+    keyring: Keyring,
+    channel: str,
+    address: str,
+    *,
+    only: Collection[Reason] = frozenset(Reason),
+) -> Reason | None:
+    """Let the address be written to again, where it is kept for one of these reasons; returns the reason, or None.
+
+    What a person entered beneath it is kept from then on, unless that is one of them.
+
+    Raises ValueError as `suppress` does.
+    """
+    digests = keyring.digests(text_of(channel, address))
+    rows = fetch(connection, _KEPT, {"digests": lots.keys(digests)})
+    reasons = [Reason(row.reason) for row in rows]
+    if not reasons or any(reason not in only for reason in reasons):
+        return None
+    connection.execute(_DELETE, {"digests": lots.keys(digests)})
+    if Reason.MANUAL not in only:
+        for row in rows:
+            if row.manual_by is not None:
+                manual = {"reason": Reason.MANUAL.value, "source": row.manual_by, "created_at": row.manual_at}
+                _keep(connection, dict(row._mapping) | manual | {"manual_by": None, "manual_at": None})
+    return reduce(stronger, reasons)
+
+
+def suppressed(
+    connection: sa.Connection, keyring: Keyring, addresses: Iterable[Address], *, renew: bool = True
+) -> dict[Address, Reason]:
+    """Those of these addresses that must not be written to, with the reason; one statement for all of them.
+
+    What no address can be is never suppressed: its sender refuses it. `renew`: keep what was found by an older key of
+    the ring under the newest, which writes.
+    """
+    whose: dict[str, Address] = {}
+    newest: dict[Address, str] = {}
+    for address in set(addresses):
+        try:
+            digests = keyring.digests(text_of(*address))
+        except ValueError:
+            continue
+        whose |= dict.fromkeys(digests, address)
+        newest[address] = digests[0]
+    if not whose:
+        return {}
+    found: dict[Address, Reason] = {}
+    old: dict[str, str] = {}
+    for row in fetch(connection, _FOUND, {"digests": lots.keys(whose)}):
+        address, reason = whose[row.digest], Reason(row.reason)
+        found[address] = stronger(found.get(address, reason), reason)
+        if row.digest != newest[address]:
+            old[row.digest] = newest[address]
+    if old and renew:
+        _renew(connection, keyring.digest_ids[0], old)
+    return found
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of a suppressed address. `manual_by`: whose entry is beneath a stronger reason."""
+
+    reason: Reason
+    source: str
+    since: datetime
+    manual_by: str | None = None
+
+
+def kept_of(connection: sa.Connection, keyring: Keyring, channel: str, address: str) -> Kept | None:
+    """Why, since when and by whom the address is suppressed; None: it is not. Raises ValueError as `suppress` does."""
+    digests = keyring.digests(text_of(channel, address))
+    rows = fetch(connection, _ALL_OF_IT, {"digests": lots.keys(digests)})
+    kept = [Kept(Reason(row.reason), row.source, row.created_at, row.manual_by) for row in rows]
+    reasons = [one.reason for one in kept]
+    return next((one for one in kept if one.reason is reduce(stronger, reasons)), None)
+
+
+def counts(connection: sa.Connection) -> list[tuple[str, Reason, int]]:
+    """How many addresses are suppressed, by channel and reason: which they are, nobody can tell."""
+    query = sa.select(Suppression.channel, Suppression.reason, sa.func.count().label("addresses"))
+    rows = fetch(connection, query.group_by(Suppression.channel, Suppression.reason))
+    return sorted((str(row.channel.value), Reason(row.reason), row.addresses) for row in rows)
+
+
+def by_older_keys(connection: sa.Connection, keyring: Keyring) -> int:
+    """How many suppressed addresses are known by keys of the ring that are not its newest."""
+    return _count(connection, Suppression.key_id.in_(keyring.digest_ids[1:]))
+
+
+def keys_gone(connection: sa.Connection, keyring: Keyring) -> int:
+    """How many suppressed addresses were hashed by keys that are not in the ring: they are never found again."""
+    return _count(connection, _is_gone(keyring))
+
+
+def forget_gone(connection: sa.Connection, keyring: Keyring) -> int:
+    """Remove those of `keys_gone`; how many they were."""
+    return connection.execute(sa.delete(Suppression).where(_is_gone(keyring))).rowcount
+
+
+def _is_gone(keyring: Keyring) -> sa.ColumnElement[bool]:
+    return Suppression.key_id.not_in(keyring.digest_ids)
+
+
+def _count(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
+    return connection.execute(sa.select(sa.func.count()).select_from(Suppression).where(which)).scalar_one()
+
+
+def _renew(connection: sa.Connection, key_id: str, old: Mapping[str, str]) -> None:
+    """Keep these under the newest key, which made the digests that are given for theirs.
+
+    One that somebody else is just changing is left for the next time: who asks holds rows that the other may wait for.
+    """
+    for row in fetch(connection, _KEPT_AND_FREE, {"digests": lots.keys(old)}):
+        _keep(connection, dict(row._mapping) | {"digest": old[row.digest], "key_id": key_id})
+        connection.execute(_DELETE, {"digests": lots.keys([row.digest])})
+
+
+def _keep(connection: sa.Connection, row: Mapping[str, Any]) -> Reason:
+    """Add the row; where there is one already, the one with the stronger reason stays, and beneath it what a person
+    entered, by either."""
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    statement = insert(Suppression).values(row)
+    new, old = statement.excluded, Suppression.__table__.c
+    outranks = _rank(new.reason) > _rank(old.reason)
+    changed = {name: sa.case((outranks, new[name]), else_=old[name]) for name in ("reason", "source", "created_at")}
+    manual = {"manual_by": "source", "manual_at": "created_at"}
+    # The reason that stays is that very entry, where neither is stronger.
+    is_it = sa.and_(*(_rank(each.reason) <= list(Reason).index(Reason.MANUAL) for each in (new, old)))
+    for name, of_it in manual.items():
+        entered = [sa.case((each.reason == Reason.MANUAL.value, each[of_it]), else_=each[name]) for each in (old, new)]
+        changed[name] = sa.case((is_it, None), else_=sa.func.coalesce(*entered))
+    connection.execute(statement.on_conflict_do_update(index_elements=["digest"], set_=changed))
+    kept = sa.select(Suppression.reason).where(Suppression.digest == row["digest"])
+    return Reason(connection.execute(kept).scalar_one())
+
+
+def _rank(reason: Any) -> sa.ColumnElement[int]:
+    return sa.case({each.value: rank for rank, each in enumerate(Reason)}, value=reason, else_=-1)

@@ -1,0 +1,200 @@
+"""Batches: one for each list, and the jobs and refusals that its lines become."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.domain.model.customers import Customer
+from worker.foundation.keyring import Keyring
+from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.priorities import PAUSED
+from worker.store.onboarding.admission import following
+from worker.store.onboarding.new_rows import CANCELLED, AcceptedLine, RefusedLine, customer_row, job_row, refusal_row
+from worker.store.outbox.outbox import TELLING, tell_of_rows
+from worker.store.tables import Batch, CustomerRow, Job, Refusal
+
+# Somebody else's import of the same customers may win the unique index a few times, not for ever.
+TRIES = 5
+
+
+@dataclass(frozen=True)
+class BatchFacts:
+    """A batch as it stands. `imported_at` None: its import was cut off, or is still going on."""
+
+    id: int
+    name: str
+    created_at: datetime
+    imported_at: datetime | None
+    paused_at: datetime | None
+    cancelled_at: datetime | None
+    purged_at: datetime | None = None  # its rows are gone, or going; its totals stay
+    pause_reason: str = ""  # why it paused itself, or is about to
+
+    @property
+    def is_paused(self) -> bool:
+        return self.paused_at is not None or bool(self.pause_reason)
+
+
+class Batches:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+
+    def find(self, which: str) -> BatchFacts | None:
+        """The batch of an id, or `latest`."""
+        query = sa.select(*_FACTS).order_by(Batch.id.desc()).limit(1)
+        if which != "latest":
+            if not which.isdecimal() or len(which) > 18:
+                return None
+            query = query.where(Batch.id == int(which))
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        return BatchFacts(**row._mapping) if row else None
+
+    def all(self) -> list[BatchFacts]:
+        """Newest first."""
+        with self._database.read() as connection:
+            rows = fetch(connection, sa.select(*_FACTS).order_by(Batch.id.desc()))
+        return [BatchFacts(**row._mapping) for row in rows]
+
+    def open(self, *, name: str, digest: str, again: bool, now: datetime) -> tuple[BatchFacts, bool]:
+        """The batch of the list with this digest, and whether it is new. `again` always makes a new one."""
+        for _ in range(TRIES):
+            try:
+                return outlive_deadlocks(partial(self._open, name=name, digest=digest, again=again, now=now))
+            except sa.exc.IntegrityError:
+                continue  # another import of the same list was first: its batch is this one's
+        raise RuntimeError("the batch could not be made: other imports of the same list keep being first")
+
+    def _open(self, *, name: str, digest: str, again: bool, now: datetime) -> tuple[BatchFacts, bool]:
+        with self._database.write() as connection:
+            query = sa.select(*_FACTS, Batch.generation).where(Batch.digest == digest)
+            rows = fetch(connection, query.order_by(Batch.generation.desc()).limit(1))
+            if rows and not again:
+                facts = {name: value for name, value in rows[0]._mapping.items() if name != "generation"}
+                return BatchFacts(**facts), False
+            values = {
+                "name": name[:255],
+                "digest": digest,
+                "generation": rows[0].generation + 1 if rows else 1,
+                "created_at": now,
+            }
+            batch_id = connection.execute(sa.insert(Batch).values(values).returning(Batch.id)).scalar_one()
+        return BatchFacts(batch_id, name[:255], now, None, None, None), True
+
+    def last_row(self, batch_id: int) -> int:
+        """The last row that is in; lines come in order, so an import that was cut off goes on after it."""
+        with self._database.read() as connection:
+            last = [
+                connection.execute(sa.select(sa.func.max(table.row)).where(table.batch_id == batch_id)).scalar()
+                for table in (Job, Refusal)
+            ]
+        return max(last[0] or 0, last[1] or 0)
+
+    def imported(self, batch_id: int, *, now: datetime) -> None:
+        """Note that the last line is in."""
+        with self._database.write() as connection:
+            connection.execute(sa.update(Batch).where(Batch.id == batch_id).values(imported_at=now))
+
+    def add(
+        self,
+        batch_id: int,
+        accepted: Sequence[AcceptedLine],
+        refused: Sequence[RefusedLine],
+        *,
+        priority: int,
+        now: datetime,
+    ) -> None:
+        """Add the next lines of a list, all or none; those that are in already are passed over.
+
+        A customer whose job of another list is still open joins that one: no call and no message of its own.
+        One who has finished for this purpose is skipped; one for whom a call is in doubt is held.
+        """
+        for attempt in range(TRIES):
+            try:
+                return outlive_deadlocks(partial(self._add, batch_id, accepted, refused, priority=priority, now=now))
+            except sa.exc.IntegrityError:
+                # A job of the same customer came in from elsewhere since we looked: look again, and join it.
+                if attempt == TRIES - 1:
+                    raise
+        return None
+
+    def _add(
+        self,
+        batch_id: int,
+        accepted: Sequence[AcceptedLine],
+        refused: Sequence[RefusedLine],
+        *,
+        priority: int,
+        now: datetime,
+    ) -> None:
+        with self._database.write() as connection:
+            # Locked against `pause` and `cancel`, since what they do not see must know of them; and against
+            # another import of the same list, which may have been faster.
+            is_paused = sa.or_(Batch.paused_at.is_not(None), Batch.pause_reason != "")
+            batch = sa.select(is_paused, Batch.cancelled_at).where(Batch.id == batch_id)
+            paused, cancelled_at = connection.execute(batch.with_for_update(key_share=True)).one()
+            numbers = [line.row for line in accepted] + [line.row for line in refused]
+            there = _rows_in(connection, batch_id, numbers)
+            accepted = [line for line in accepted if line.row not in there]
+            refused = [line for line in refused if line.row not in there]
+            if paused:
+                priority += PAUSED
+            if accepted:
+                self._keep_customers(connection, [line.customer for line in accepted], now=now)
+                keys = {(line.customer.customer_id, line.customer.purpose) for line in accepted}
+                followed = following(connection, keys, now=now)
+                rows = [
+                    job_row(self._keyring, batch_id, line, followed, priority=priority, now=now) for line in accepted
+                ]
+                if cancelled_at is not None:
+                    rows = [row | CANCELLED for row in rows]
+                connection.execute(sa.insert(Job), rows)
+                stopped = [row["row"] for row in rows if row["state"] in TELLING]
+                tell_of_rows(connection, batch_id, stopped, now=now)
+            if refused:
+                connection.execute(sa.insert(Refusal), [refusal_row(batch_id, line) for line in refused])
+
+    def _keep_customers(self, connection: sa.Connection, customers: Sequence[Customer], *, now: datetime) -> None:
+        """Add customers; the newest list's details hold for one who is known already."""
+        insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+        statement = insert(CustomerRow)
+        newest = {name: statement.excluded[name] for name in _NEWEST}
+        # A list says how things are when it is imported.
+        rows = {
+            customer.customer_id: customer_row(self._keyring, customer, details_at=now, now=now)
+            for customer in customers
+        }
+        # In one order everywhere, so that two imports of the same customers cannot lock each other out.
+        ordered = [rows[customer_id] for customer_id in sorted(rows)]
+        connection.execute(statement.on_conflict_do_update(index_elements=["customer_id"], set_=newest), ordered)
+
+
+_FACTS = (
+    Batch.id,
+    Batch.name,
+    Batch.created_at,
+    Batch.imported_at,
+    Batch.paused_at,
+    Batch.cancelled_at,
+    Batch.purged_at,
+    Batch.pause_reason,
+)
+_NEWEST = ("kind", "country", "locale", "timezone", "sealed", "details_at", "changed_at")
+
+
+def _rows_in(connection: sa.Connection, batch_id: int, rows: Sequence[int]) -> set[int]:
+    """Those of these rows of the list that are in."""
+    if not rows:
+        return set()
+    return {
+        row
+        for table in (Job, Refusal)
+        for row in connection.execute(
+            sa.select(table.row).where(table.batch_id == batch_id, table.row.between(min(rows), max(rows)))
+        ).scalars()
+    }

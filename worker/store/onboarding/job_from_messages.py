@@ -1,0 +1,73 @@
+"""What the messages with a job's link make of the job."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.contact.caps import Lapse
+from worker.domain.model.states import JobState, job_state_from_invitations
+from worker.store.base import bulk as lots
+from worker.store.base.database import fetch
+from worker.store.onboarding.sessions import OF_ITS_SESSION
+from worker.store.outbox.outbox import TELLING, tell_of_jobs
+from worker.store.tables import InvitationRow, Job
+
+# An invited job's second message may still turn out to be in doubt. Not `IN`: that cannot go with a lot of rows.
+FROM = (JobState.ISSUED, JobState.INVITED)
+MOVED = sa.or_(*(Job.state == state for state in FROM))
+# Without the key, here and wherever results are written: else whoever adds a call or a message of one of these jobs,
+# which only names it, would wait as well, and that while holding rows that are waited for here.
+_LOCKED = sa.select(Job.id, Job.state).where(lots.among(Job.id, "ids")).order_by(Job.id).with_for_update(key_share=True)
+_MESSAGES = (
+    sa.select(InvitationRow.job_id, InvitationRow.state, InvitationRow.reason, InvitationRow.detail)
+    .join(Job, OF_ITS_SESSION)
+    .where(lots.among(InvitationRow.job_id, "ids"))
+    .order_by(InvitationRow.created_at)
+)
+_MOVE = lots.Change(
+    Job.id,
+    {
+        "state": sa.bindparam("new_state"),
+        "reason": sa.bindparam("new_reason"),
+        "detail": sa.bindparam("new_detail"),
+        "changed_at": sa.bindparam("at"),
+    },
+    MOVED,
+    by="job_id",
+)
+
+
+def move_jobs(connection: sa.Connection, job_ids: Iterable[int], *, now: datetime) -> None:
+    """Bring jobs to what their invitations make of them; the reason is that of the last one that explains it."""
+    ids = lots.keys(sorted(set(job_ids)))
+    # Else two who write a job's email and its text at once would each see the other's message still on its way, and
+    # nobody would move the job. In a statement of its own: what waits for a lock reads what was there before.
+    before = {row.id: row.state for row in fetch(connection, _LOCKED, {"ids": ids})}
+    by_job: dict[int, list[sa.Row[Any]]] = {}
+    for row in fetch(connection, _MESSAGES, {"ids": ids}):
+        by_job.setdefault(row.job_id, []).append(row)
+    moves: list[dict[str, Any]] = []
+    for job_id, rows in by_job.items():
+        state = job_state_from_invitations([row.state for row in rows])
+        if state is None:
+            continue
+        # The same words name a message's state and its job's: a held job is held for its held message's reason.
+        why = [row for row in rows if row.reason and row.state.value == state.value]
+        if state is JobState.FAILED and not why:
+            why = [row for row in rows if row.reason]
+        if state is JobState.FAILED and (spent := [row for row in rows if row.reason == Lapse.MESSAGES_SPENT]):
+            state, why = JobState.LAPSED, spent  # to try again would come to the same
+        moves.append(
+            {
+                "job_id": job_id,
+                "new_state": state,
+                "new_reason": why[-1].reason if why else "",
+                "new_detail": why[-1].detail if why else "",
+                "at": now,
+            }
+        )
+    _MOVE.run(connection, moves)
+    stopped = [move["job_id"] for move in moves if move["new_state"] in TELLING and before[move["job_id"]] in FROM]
+    tell_of_jobs(connection, stopped, now=now)

@@ -1,0 +1,127 @@
+"""What an accepted, or refused, line becomes: the rows of its customer and of its job."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from worker.domain.contact.send_decision import QUIET
+from worker.domain.limits.failover import joined
+from worker.domain.model.customers import Customer, FieldProblem
+from worker.domain.model.states import JobState
+from worker.foundation.keyring import Keyring
+from worker.store.base.customer_keys import Key
+from worker.store.base.sealed_values import seal_line, seal_person
+
+
+@dataclass(frozen=True)
+class AcceptedLine:
+    """A line that becomes a job: where it goes and why, and the least life its link may leave with.
+
+    `others` could serve it too, in order of preference. `freshness_seconds` is what its route asks for, where it does:
+    the floor at any of them. `quiet_until`: its session is not asked for before then; None: at once.
+    """
+
+    row: int
+    customer: Customer
+    account: str
+    route: str
+    floor_seconds: int
+    others: tuple[str, ...] = ()
+    freshness_seconds: int | None = None
+    quiet_until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class RefusedLine:
+    """A line that becomes no job. `duplicate_of` is the earlier row of the same customer; None: rejected."""
+
+    row: int
+    customer_id: str
+    problems: tuple[FieldProblem, ...] = ()
+    duplicate_of: int | None = None
+
+
+def customer_row(keyring: Keyring, customer: Customer, *, details_at: datetime | None, now: datetime) -> dict[str, Any]:
+    """`details_at` is of when its details are; None: nobody has kept that."""
+    return {
+        "customer_id": customer.customer_id,
+        "kind": customer.kind,
+        "country": customer.country,
+        "locale": customer.locale,
+        "timezone": customer.timezone,
+        "sealed": seal_person(keyring, customer.customer_id, customer.person),
+        "details_at": details_at,
+        "created_at": now,
+        "changed_at": now,
+    }
+
+
+def job_row(
+    keyring: Keyring,
+    batch_id: int,
+    line: AcceptedLine,
+    followed: Mapping[Key, Mapping[str, Any]],
+    *,
+    priority: int,
+    now: datetime,
+    invite_at: datetime | None = None,
+) -> dict[str, Any]:
+    """A new job. `followed` has what it becomes where its customer is served already; see `leading.following`."""
+    customer = line.customer
+    # Who is in the app is to have the link there, whatever the hour.
+    in_app = invite_at is not None and invite_at > now
+    quiet_until = None if line.quiet_until is None or in_app else line.quiet_until
+    quiet = quiet_until is not None and quiet_until > now
+    job: dict[str, Any] = {
+        "batch_id": batch_id,
+        "row": line.row,
+        "customer_id": customer.customer_id,
+        "purpose": customer.purpose,
+        "channel": customer.channel,
+        "template": customer.template,
+        "entity_id": customer.entity_id,
+        "consent": customer.consent,
+        "sealed": seal_line(keyring, batch_id, line.row, customer),
+        "account": line.account,
+        "route": line.route[:200],
+        "floor_seconds": line.floor_seconds,
+        "others": joined(line.account, line.others),
+        "freshness_seconds": line.freshness_seconds,
+        "invite_at": invite_at,
+        "state": JobState.WAITING,
+        "due_at": quiet_until if quiet else now,
+        "priority": priority,
+        "lease_owner": "",
+        "fence": 0,
+        "attempts": 0,
+        "waits": 0,
+        "reissues": 0,
+        "reason": QUIET if quiet else "",
+        "detail": "",
+        "result": "",
+        "joins": None,
+        "created_at": now,
+        "changed_at": now,
+    }
+    return job | dict(followed.get((customer.customer_id, customer.purpose), {}))
+
+
+CANCELLED: dict[str, Any] = {
+    "state": JobState.CANCELLED,
+    "due_at": None,
+    "joins": None,
+    "result": "",
+    "reason": "cancelled",
+    "detail": "",
+}
+
+
+def refusal_row(batch_id: int, line: RefusedLine) -> dict[str, Any]:
+    return {
+        "batch_id": batch_id,
+        "row": line.row,
+        "duplicate_of": line.duplicate_of,
+        "customer_id": line.customer_id or None,
+        "problems": [asdict(problem) for problem in line.problems],
+    }

@@ -1,0 +1,414 @@
+"""Sessions and their invitations, as they come into being: each customer and purpose has one live session."""
+
+import uuid
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.contact.contact_times import message_at
+from worker.domain.contact.quiet_hours import QuietHours
+from worker.domain.contact.send_decision import QUIET
+from worker.domain.events.published import Happened
+from worker.domain.model.customers import Channel, invitation_channels
+from worker.domain.model.sessions import Session, is_stale
+from worker.domain.model.states import (
+    LIVE_SESSIONS,
+    InvitationState,
+    JobState,
+    SessionState,
+    job_state_from_invitations,
+)
+from worker.domain.verification.reissue import SETTLES
+from worker.domain.verification.session_chain import ABOUT_ANOTHER
+from worker.foundation.ids import new_id
+from worker.foundation.keyring import Keyring
+from worker.store.base import bulk as lots
+from worker.store.base.customer_keys import Key, among_keys, rows_of
+from worker.store.base.database import fetch
+from worker.store.base.sealed_values import ERASED, seal_session
+from worker.store.onboarding.message_rows import waiting_message
+from worker.store.outbox.outbox import session_facts, tell_of_invitations, tell_of_jobs, tell_of_sessions, told
+from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
+
+FIRST = "invitation"  # the kind of a session's first message, as opposed to its reminders
+# An invitation in one of these did not reach anybody: a later job of the same customer may send it after all.
+UNSENT = (
+    InvitationState.FAILED,
+    InvitationState.SUPERSEDED,
+    InvitationState.BOUNCED,
+    InvitationState.SUPPRESSED,
+)
+# In the very words of the partial index: SQLite uses it for no others.
+IS_LIVE = SessionRow.state.in_([lots.fixed(SessionState.WAITING), lots.fixed(SessionState.STARTED)])
+NO_QUIET_HOURS: Mapping[str, QuietHours] = MappingProxyType({})
+# The messages that a job's state is made of: a reminder says nothing of it, nor does one with a link that was replaced.
+OF_ITS_SESSION = sa.and_(
+    InvitationRow.job_id == Job.id, InvitationRow.session_id == Job.session_id, InvitationRow.kind == FIRST
+)
+# A held job asks about its messages, unless a call of its own is in doubt, or what that found.
+ABOUT_A_MESSAGE = (Job.in_doubt.is_(None), Job.reason.not_in(ABOUT_ANOTHER))
+# In doubt, and what their held job asks a person about: never a reminder, nor a message of an earlier session.
+HELD_FIRST = sa.and_(OF_ITS_SESSION, InvitationRow.state == InvitationState.HELD, *ABOUT_A_MESSAGE)
+CANCELLED = "cancelled"  # the reason of messages that ended with their job
+ABANDONED = "abandoned"  # the reason of a message in doubt that a person gave up
+
+
+@dataclass(frozen=True, repr=False)
+class NewSession:
+    """A session to keep, and the job it was opened for."""
+
+    job_id: int
+    batch_id: int
+    customer_id: str
+    purpose: str
+    channel: Channel
+    priority: int
+    account: str
+    issued_at: datetime
+    replaces: uuid.UUID | None  # the session that this one is to replace, even if its link still opens
+    session: Session
+    zones: tuple[str, ...] = ()  # that the customer may be in; none where there are no quiet hours on its channels
+
+
+@dataclass(frozen=True)
+class Added:
+    """The sessions kept, by job; the jobs that the provider has invited by itself; channels with messages due.
+
+    `cancelled` are the jobs that an event has ended while they were called for: they keep what was opened, unsent.
+    """
+
+    sessions: dict[int, uuid.UUID]
+    invited: set[int]
+    channels: set[str]
+    cancelled: set[int]
+
+
+def live(connection: sa.Connection, keys: Sequence[Key], *, now: datetime) -> dict[Key, sa.Row[Any]]:
+    """The live sessions of these whose links still open, locked."""
+    # Not asked of the database: by statistics from before a list it finds few sessions that have not expired, and
+    # reads all those that the list has opened by now.
+    return {key: row for key, row in _not_ended(connection, keys).items() if row.expires_at > now}
+
+
+def adopt(
+    connection: sa.Connection,
+    job: sa.Row[Any],
+    session: sa.Row[Any],
+    *,
+    reissue_at: Callable[[datetime], datetime],
+    now: datetime,
+) -> bool:
+    """Move a leased job on to the session that its customer has: no call, and no second message.
+
+    With a link too old to send, or erased with what its customer was before, the job waits until a new session makes
+    sense; if that is now, it is not moved: returns False, and the job is the caller's to work.
+    """
+    moved: dict[str, Any] = {"session_id": session.id, "lease_until": None, "changed_at": now}
+    erased = session.sealed == ERASED
+    if erased or is_stale(session.expires_at, floor=timedelta(seconds=job.floor_seconds), now=now):
+        due_at = reissue_at(session.expires_at)
+        if due_at <= now:
+            return False
+        why = "its link was erased" if erased else "its link is too old to send"
+        moved |= {
+            "state": JobState.WAITING,
+            "due_at": due_at,
+            "reason": "session_ends_first",
+            "detail": f"the customer's session lives, but {why}; a new one follows its end",
+        }
+    else:
+        states = _take_over(connection, job, session.id, now=now)
+        if session.look_at is None and (at := look_at(job.channel, session.expires_at)) is not None:
+            # Its first list asked for no message, or had ended: now there is somebody to tell of another link.
+            connection.execute(sa.update(SessionRow).where(SessionRow.id == session.id).values(look_at=at))
+        moved |= {
+            "state": job_state_from_invitations(states) or JobState.ISSUED,
+            "due_at": None,
+            "in_doubt": None,  # whatever that call did, the customer is served
+            "reason": "joined_session",
+            "detail": "the customer had a live session; none was asked for",
+        }
+    connection.execute(sa.update(Job).where(Job.id == job.id).values(moved))
+    tell_of_jobs(connection, [job.id], now=now)
+    return True
+
+
+def _take_over(
+    connection: sa.Connection, job: sa.Row[Any], session_id: uuid.UUID, *, now: datetime
+) -> list[InvitationState]:
+    """The states of the session's first invitations once this job owns what of them has not left."""
+    columns = (
+        InvitationRow.id,
+        InvitationRow.channel,
+        InvitationRow.state,
+        InvitationRow.reason,
+        InvitationRow.in_doubt,
+    )
+    query = sa.select(*columns).where(InvitationRow.session_id == session_id, InvitationRow.kind == FIRST)
+    # Locked: what comes of one that is being sent is either seen here, or is this job's already when it is written.
+    locked = query.order_by(InvitationRow.id).with_for_update()
+    existing = {row.channel: row for row in connection.execute(locked)}
+    states = []
+    for channel in invitation_channels(job.channel):
+        row = existing.get(channel)
+        if row is None:
+            connection.execute(
+                sa.insert(InvitationRow), [_invitation(job, session_id, channel, job.invite_at, now=now)]
+            )
+            states.append(InvitationState.WAITING)
+        elif row.state is InvitationState.WAITING and row.in_doubt is not None:
+            # To be looked up, and not before its time: what comes of that is this job's.
+            owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
+            connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(owner))
+            states.append(InvitationState.WAITING)
+        elif row.state is InvitationState.HELD or row.reason == ABANDONED or _gone_in_doubt(row.state, row.in_doubt):
+            # Nobody knows whether it has arrived, given up or not: this job's list decides for itself.
+            owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
+            held = owner | {"state": InvitationState.HELD}
+            connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(held))
+            states.append(InvitationState.HELD)
+        elif row.state in UNSENT or row.state is InvitationState.WAITING:
+            again = {
+                "job_id": job.id,
+                "batch_id": job.batch_id,
+                "priority": job.priority,
+                "state": InvitationState.WAITING,
+                "due_at": _invite_at(job.invite_at, now=now),
+                "attempts": 0,
+            }
+            connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(again))
+            states.append(InvitationState.WAITING)
+        elif row.state is InvitationState.WORKING:
+            # It is being sent for a job that has ended meanwhile: what comes of it is this job's.
+            owner = {"job_id": job.id, "batch_id": job.batch_id}
+            connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(owner))
+            states.append(InvitationState.WAITING)
+        else:
+            states.append(row.state)
+            _take_reminders_over(connection, job, session_id, channel)
+    return states
+
+
+def _take_reminders_over(connection: sa.Connection, job: sa.Row[Any], session_id: uuid.UUID, channel: str) -> None:
+    """Let the reminders of a message that is out go on for this job, where they ended with the job before it."""
+    ended = sa.update(InvitationRow).where(
+        InvitationRow.session_id == session_id,
+        InvitationRow.channel == channel,
+        InvitationRow.kind != FIRST,
+        InvitationRow.state == InvitationState.SUPERSEDED,
+        InvitationRow.reason == CANCELLED,
+        InvitationRow.due_at.is_not(None),  # its time had come as the list was cancelled, and is over
+    )
+    owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
+    connection.execute(ended.values(**owner, state=InvitationState.WAITING, reason=""))
+
+
+def _gone_in_doubt(state: InvitationState, in_doubt: uuid.UUID | None) -> bool:
+    """Whether the batch was cancelled while the message waited to be looked up."""
+    return in_doubt is not None and state in UNSENT
+
+
+def add(
+    connection: sa.Connection,
+    keyring: Keyring,
+    new: Sequence[NewSession],
+    *,
+    quiet: Mapping[str, QuietHours] = NO_QUIET_HOURS,
+    now: datetime,
+) -> Added:
+    """Keep new sessions, end those that they replace, and add their invitations.
+
+    A customer who has another session whose link still opens keeps that one: the new one is left out of
+    `Added.sessions`, and its job must be held with what was found.
+    """
+    added = Added({}, set(), set(), set())
+    if not new:
+        return added
+    jobs = {job.id: job for job in fetch(connection, _JOBS_OF, {"ids": lots.keys(item.job_id for item in new)})}
+    live_ones = ((job.customer_id, job.purpose) for job in jobs.values() if job.session_id is not None)
+    before = _not_ended(connection, live_ones)
+    added.cancelled.update(job.id for job in jobs.values() if job.cancelled_at is not None)
+    erased = _erased(connection, [job.customer_id for job in jobs.values() if job.id in added.cancelled])
+    rows, invitations, ended, issued, texted = [], [], [], [], []
+    for item in new:
+        old = before.get((item.customer_id, item.purpose))
+        if old is not None:
+            if old.expires_at > now and old.id != item.replaces:
+                continue
+            end = SessionState.SUPERSEDED if old.expires_at > now else SessionState.EXPIRED
+            ended.append({"session_id": old.id, "end": end})
+        session_id = new_id(now)
+        # One that has ended already is not among those that live, and is replaced all the same: they are a chain.
+        row = _session(item, session_id, replaces=old.id if old else item.replaces, keyring=keyring)
+        # What comes of a call for somebody who was erased meanwhile must not bring them back.
+        rows.append(row | {"sealed": ERASED} if item.customer_id in erased else row)
+        added.sessions[item.job_id] = session_id
+        invite_at = jobs[item.job_id].invite_at
+        issued.append(_issued(item, jobs[item.job_id].row))
+        for channel in invitation_channels(item.channel):
+            invitation = _invitation(item, session_id, channel, invite_at, now=now)
+            due_at = message_at(channel, item.zones, quiet, invite_at=invite_at, now=now)
+            if due_at > invitation["due_at"]:
+                invitation |= {"due_at": due_at, "reason": QUIET}
+            if channel == Channel.SMS and item.session.sms_sent:
+                # The provider has texted the link itself: a second text would be one too many.
+                invitation |= {"state": InvitationState.SENT, "reason": "sent_by_provider", "sent_at": now}
+                added.invited.add(item.job_id)
+                texted.append(invitation["id"])
+            elif item.job_id in added.cancelled:
+                continue
+            elif invitation["due_at"] <= now:
+                added.channels.add(channel)
+            invitations.append(invitation)
+    if ended:
+        by_id = sa.update(SessionRow).where(SessionRow.id == sa.bindparam("session_id"))
+        connection.execute(by_id.values(state=sa.bindparam("end"), look_at=None), ended)
+        expired = [item["session_id"] for item in ended if item["end"] is SessionState.EXPIRED]
+        tell_of_sessions(connection, expired, Happened.SESSION_EXPIRED, now=now)
+    lots.add(connection, SessionRow, rows)
+    lots.add(connection, InvitationRow, invitations)
+    told(connection).write(connection, Happened.SESSION_ISSUED, issued, now=now)
+    tell_of_invitations(connection, texted, now=now)
+    return added
+
+
+def _issued(item: NewSession, row: int) -> dict[str, Any]:
+    """What others are told of a new session; as `tell_of_sessions` does, without asking the database again."""
+    return {
+        "job_id": item.job_id,
+        "batch_id": item.batch_id,
+        "row": row,
+        "customer_id": item.customer_id,
+        "purpose": item.purpose,
+        "account": item.account,
+        **session_facts(item.session.reference, item.issued_at, item.session.expires_at),
+        "state": SessionState.WAITING.value,
+    }
+
+
+# As nearly always there is none, which is to be found out cheaply: through the unique index, row by row. A planner that
+# has seen no sessions yet reads all of them otherwise, and goes on to while they become many.
+LIVE_SESSION = (
+    sa.select(SessionRow.id)
+    .where(SessionRow.customer_id == Job.customer_id, SessionRow.purpose == Job.purpose, IS_LIVE)
+    .scalar_subquery()
+)
+_JOBS_OF = sa.select(
+    Job.id, Job.row, Job.customer_id, Job.purpose, Job.invite_at, Job.cancelled_at, LIVE_SESSION.label("session_id")
+).where(lots.among(Job.id, "ids"))
+# By purpose too, since to lock another purpose's session could cross with who writes that one's result.
+_NOT_ENDED = (
+    sa.select(*SessionRow.__table__.columns)
+    .where(*among_keys(SessionRow), IS_LIVE)
+    .order_by(SessionRow.id)
+    .with_for_update()
+)
+
+
+def _not_ended(connection: sa.Connection, keys: Iterable[Key]) -> dict[Key, sa.Row[Any]]:
+    """The sessions of these that count as live, whether or not their links still open; locked."""
+    return {(row.customer_id, row.purpose): row for row in rows_of(connection, _NOT_ENDED, set(keys))}
+
+
+def _erased(connection: sa.Connection, customer_ids: Sequence[str]) -> set[str]:
+    """Those of these customers of whom nothing is known any more."""
+    if not customer_ids:
+        return set()
+    gone = sa.select(CustomerRow.customer_id).where(
+        CustomerRow.customer_id.in_(customer_ids), CustomerRow.sealed.is_(None)
+    )
+    return set(connection.execute(gone).scalars())
+
+
+def look_at(channel: Channel, expires_at: datetime) -> datetime | None:
+    """When to look whether a session ended unused; None where nobody could be told of another link."""
+    return expires_at + SETTLES if invitation_channels(channel) else None
+
+
+def look_again(connection: sa.Connection, job_ids: Collection[int], *, now: datetime) -> None:
+    """Have the sessions of those of these jobs that are invited looked at when it is time.
+
+    For whoever ends a doubt: while it lasted, the sweep may have found that nothing could be decided, and look no more.
+    """
+    if not job_ids:
+        return
+    found = fetch(connection, _LOOKED_AT_NO_MORE, {"ids": lots.keys(job_ids)})
+    again = [
+        {"session_id": row.id, "at": now if row.state is SessionState.EXPIRED else at}
+        for row in found
+        if (at := look_at(row.channel, row.expires_at)) is not None
+    ]
+    if again:
+        by_id = sa.update(SessionRow).where(SessionRow.id == sa.bindparam("session_id"))
+        connection.execute(by_id.values(look_at=sa.bindparam("at")), again)
+
+
+_LOOKED_AT_NO_MORE = (
+    sa.select(SessionRow.id, SessionRow.state, SessionRow.expires_at, Job.channel)
+    .join(Job, Job.session_id == SessionRow.id)
+    .where(
+        lots.among(Job.id, "ids"),
+        Job.state == JobState.INVITED,
+        SessionRow.look_at.is_(None),
+        SessionRow.state.in_([*LIVE_SESSIONS, SessionState.EXPIRED]),
+    )
+    .order_by(SessionRow.id)
+    .with_for_update(of=SessionRow)
+)
+
+
+def _invite_at(invite_at: datetime | None, *, now: datetime) -> datetime:
+    """When a first invitation is due: the customer may have the link in the app until then."""
+    return now if invite_at is None else max(now, invite_at)
+
+
+def _session(
+    item: NewSession, session_id: uuid.UUID, *, replaces: uuid.UUID | None, keyring: Keyring
+) -> dict[str, Any]:
+    session = item.session
+    return {
+        "id": session_id,
+        "customer_id": item.customer_id,
+        "purpose": item.purpose,
+        "job_id": item.job_id,
+        "account": item.account,
+        "reference": session.reference[:100],
+        "references": dict(session.references),
+        "vendor": session.vendor[:64],
+        "sealed": seal_session(keyring, session_id, session),
+        "sms_sent": session.sms_sent,
+        "state": SessionState.WAITING,
+        "issued_at": item.issued_at,
+        "expires_at": session.expires_at,
+        "expiry_source": session.expiry_source,
+        "replaces": replaces,
+        # By what later events may name it, where they name nothing else: a company's.
+        "company_id": session.references.get("companyId", "")[:100],
+        "token_digest": keyring.digests(session.token)[0] if _named_by_token(session) else None,
+        "look_at": look_at(item.channel, session.expires_at),
+    }
+
+
+def _named_by_token(session: Session) -> bool:
+    """Whether the provider may name a session by its token: of iDenfy's, those of a company's form."""
+    return not session.references.keys() & {"scanRef", "entityId", "applicantId"}
+
+
+def _invitation(
+    job: Any, session_id: uuid.UUID, channel: str, invite_at: datetime | None, *, now: datetime
+) -> dict[str, Any]:
+    """A new invitation of a NewSession, or of a job's row."""
+    return waiting_message(
+        session_id=session_id,
+        job_id=job.job_id if isinstance(job, NewSession) else job.id,
+        batch_id=job.batch_id,
+        channel=channel,
+        kind=FIRST,
+        due_at=_invite_at(invite_at, now=now),
+        priority=job.priority,
+        now=now,
+    )

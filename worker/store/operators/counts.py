@@ -1,0 +1,252 @@
+"""A batch in numbers, counted from its rows; of one that was purged, from the totals that were kept."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+
+from worker.domain.contact.send_decision import IN_REVIEW, QUIET, SUPPRESSED, WAITS_FOR_SENDER
+from worker.domain.model.customers import Channel, invitation_channels
+from worker.domain.model.endings import Kind
+from worker.domain.model.states import REACHED_JOBS, InvitationState, JobState
+from worker.store.attempts.attempt_log import DONE, LATE
+from worker.store.attempts.unknown_outcomes import MORE
+from worker.store.base.database import fetch
+from worker.store.base.leases import NOT_SENT
+from worker.store.onboarding.sessions import FIRST, OF_ITS_SESSION
+from worker.store.tables import Attempt, Batch, InvitationRow, Job, Refusal
+
+
+@dataclass(frozen=True)
+class AccountFacts:
+    """What one account did for a batch. `requests` counts every call made, refused ones too."""
+
+    requests: int = 0
+    issued: int = 0
+    rate_limited: int = 0
+    errors: int = 0
+    late: int = 0  # sessions that were opened, and whose answers came when their jobs had gone on without them
+
+
+@dataclass
+class Waits:
+    """What of a batch waits for the same: jobs by the account that is then called, messages by channel; and when."""
+
+    rows: int = 0
+    calls: dict[str, int] = field(default_factory=dict)
+    messages: dict[str, int] = field(default_factory=dict)
+    first: datetime | None = None
+    last: datetime | None = None
+
+    def add(
+        self, rows: int, first: datetime | None, last: datetime | None, *, account: str, channels: Iterable[str]
+    ) -> None:
+        """More jobs, or messages of jobs that have their session: then `account` is empty."""
+        self.rows += rows
+        if account:
+            self.calls[account] = self.calls.get(account, 0) + rows
+        for channel in channels:
+            self.messages[channel] = self.messages.get(channel, 0) + rows
+        self.first = min((at for at in (self.first, first) if at is not None), default=None)
+        self.last = _later(self.last, last)
+
+
+@dataclass
+class BatchCounts:
+    """A batch in numbers. `issued_only`: jobs in state issued that ask for no message."""
+
+    jobs: dict[JobState, int] = field(default_factory=dict)
+    issued_only: int = 0
+    rejected: int = 0
+    duplicate: int = 0
+    results: dict[str, int] = field(default_factory=dict)
+    invitations: dict[InvitationState, int] = field(default_factory=dict)
+    accounts: dict[str, AccountFacts] = field(default_factory=dict)
+    waiting: dict[str, int] = field(default_factory=dict)  # jobs that still need a call, by account
+    unsent: dict[str, int] = field(default_factory=dict)  # invitations that have not left, by channel
+    to_come: dict[str, int] = field(default_factory=dict)  # invitations of jobs that still need a call, by channel
+    last_due: datetime | None = None  # before then, not all of the messages may be sent
+    waits: dict[str, Waits] = field(default_factory=dict)  # by reason: quiet hours, a sender, a provider's decision
+
+    @property
+    def out(self) -> int:
+        """The rows whose first invitation is out, or whose session is there where none was asked for."""
+        return sum(self.jobs.get(state, 0) for state in REACHED_JOBS) + self.issued_only
+
+
+REASONS = (QUIET, WAITS_FOR_SENDER)
+# A joined job's state is that of the job that it joins: read, never copied, so that they cannot differ.
+LEAD = aliased(Job)
+STATE = sa.func.coalesce(LEAD.state, Job.state)
+ACCOUNT = sa.func.coalesce(LEAD.account, Job.account)
+RESULT = sa.func.coalesce(LEAD.result, Job.result)
+LEAD_CHANNEL = sa.func.coalesce(LEAD.channel, Job.channel)
+REASON = sa.func.coalesce(LEAD.reason, Job.reason)
+# What a waiting job waits for, where it is neither a call's outcome nor its turn.
+WAITS_FOR = sa.case((sa.and_(STATE == JobState.WAITING, REASON.in_(REASONS)), REASON), else_="")
+
+# Ended since nobody could be told of a link: before a session was asked for, or as its message was about to leave.
+_UNREACHABLE = sa.case(
+    (sa.and_(Job.joins.is_(None), Job.state == JobState.FAILED, Job.reason == SUPPRESSED), 1), else_=0
+)
+_UNWRITTEN = (
+    sa.select(Job.channel, sa.func.count().label("jobs"))
+    .where(
+        Job.batch_id == sa.bindparam("batch"),
+        _UNREACHABLE == 1,
+        ~sa.exists().where(OF_ITS_SESSION, InvitationRow.state != InvitationState.SUPERSEDED),
+    )
+    .group_by(Job.channel)
+)
+
+_LATE = sa.case(
+    (
+        sa.and_(InvitationRow.state == InvitationState.WAITING, InvitationRow.reason.in_((QUIET, IN_REVIEW))),
+        InvitationRow.reason,
+    ),
+    else_="",
+)
+
+
+def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
+    """The batch in numbers, as it stands; of one that was purged, as it stood then."""
+    counts = BatchCounts()
+    totals = connection.execute(sa.select(Batch.totals).where(Batch.id == batch_id)).scalar()
+    if totals is not None:
+        return _from_totals(totals)
+    query = (
+        sa.select(
+            STATE.label("state"),
+            Job.channel,
+            ACCOUNT.label("account"),
+            RESULT.label("result"),
+            WAITS_FOR.label("waits_for"),
+            _UNREACHABLE.label("unreachable"),
+            sa.func.count().label("jobs"),
+            sa.func.max(Job.invite_at).label("last_due"),
+            sa.func.min(sa.func.coalesce(LEAD.due_at, Job.due_at)).label("waits_from"),
+            sa.func.max(sa.func.coalesce(LEAD.due_at, Job.due_at)).label("waits_until"),
+        )
+        .select_from(Job)
+        .join(LEAD, LEAD.id == Job.joins, isouter=True)
+        .where(Job.batch_id == batch_id)
+        .group_by(STATE, Job.channel, ACCOUNT, RESULT, WAITS_FOR, _UNREACHABLE)
+    )
+    jobs = fetch(connection, query)
+    for row in jobs:
+        _count_jobs(counts, row)
+    refusals = sa.select(sa.func.count(), sa.func.count(Refusal.duplicate_of))
+    rejected, duplicate = connection.execute(refusals.where(Refusal.batch_id == batch_id)).one()
+    messages = (
+        sa.select(
+            InvitationRow.state,
+            InvitationRow.channel,
+            sa.func.count().label("messages"),
+            _LATE.label("waits_for"),
+            sa.func.min(InvitationRow.due_at).label("first_due"),
+            sa.func.max(InvitationRow.due_at).label("last_due"),
+        )
+        # Not the reminders: nobody waits for them, and they may lie here for weeks.
+        .where(InvitationRow.batch_id == batch_id, InvitationRow.kind == FIRST)
+        .group_by(InvitationRow.state, InvitationRow.channel, _LATE)
+    )
+    for row in fetch(connection, messages):
+        counts.invitations[row.state] = counts.invitations.get(row.state, 0) + row.messages
+        if row.state in (InvitationState.WAITING, InvitationState.WORKING):
+            counts.unsent[row.channel] = counts.unsent.get(row.channel, 0) + row.messages
+            counts.last_due = _later(counts.last_due, row.last_due)
+        if row.waits_for:
+            waits = counts.waits.setdefault(row.waits_for, Waits())
+            waits.add(row.messages, row.first_due, row.last_due, account="", channels=[row.channel])
+    if any(row.unreachable for row in jobs):
+        _count_unwritten(counts, connection, batch_id)
+    calls = (
+        sa.select(
+            Attempt.account,
+            Attempt.outcome,
+            Attempt.looks_up.is_not(None).label("look_up"),
+            sa.func.count().label("calls"),
+        )
+        .join(Job, Job.id == Attempt.job_id)
+        .where(Job.batch_id == batch_id, Attempt.invitation_id.is_(None))
+        .group_by(Attempt.account, Attempt.outcome, Attempt.looks_up.is_not(None))
+    )
+    for row in fetch(connection, calls):
+        before = counts.accounts.get(row.account, AccountFacts())
+        counts.accounts[row.account] = _count_calls(before, row.outcome, row.calls, look_up=row.look_up)
+    counts.rejected, counts.duplicate = rejected - duplicate, duplicate
+    return counts
+
+
+def _count_unwritten(counts: BatchCounts, connection: sa.Connection, batch_id: int) -> None:
+    """Count as suppressed those messages that were not even written, since it was known that they would be."""
+    for row in fetch(connection, _UNWRITTEN, {"batch": batch_id}):
+        messages = row.jobs * len(invitation_channels(row.channel))
+        suppressed = counts.invitations.get(InvitationState.SUPPRESSED, 0)
+        counts.invitations[InvitationState.SUPPRESSED] = suppressed + messages
+
+
+def totals_of(counts: BatchCounts) -> dict[str, Any]:
+    """The numbers of a batch whose jobs have ended, to keep when its rows go."""
+    return {
+        "jobs": dict(counts.jobs),
+        "issued_only": counts.issued_only,
+        "rejected": counts.rejected,
+        "duplicate": counts.duplicate,
+        "results": counts.results,
+        "invitations": dict(counts.invitations),
+        "accounts": {name: asdict(facts) for name, facts in counts.accounts.items()},
+    }
+
+
+def _from_totals(totals: dict[str, Any]) -> BatchCounts:
+    return BatchCounts(
+        jobs={JobState(state): number for state, number in totals["jobs"].items()},
+        issued_only=totals["issued_only"],
+        rejected=totals["rejected"],
+        duplicate=totals["duplicate"],
+        results=totals["results"],
+        invitations={InvitationState(state): number for state, number in totals["invitations"].items()},
+        accounts={name: AccountFacts(**facts) for name, facts in totals["accounts"].items()},
+    )
+
+
+def _count_jobs(counts: BatchCounts, row: sa.Row[Any]) -> None:
+    counts.jobs[row.state] = counts.jobs.get(row.state, 0) + row.jobs
+    counts.accounts.setdefault(row.account, AccountFacts())
+    if row.state is JobState.ISSUED and row.channel is Channel.NONE:
+        counts.issued_only += row.jobs
+    if row.result:
+        counts.results[row.result] = counts.results.get(row.result, 0) + row.jobs
+    if row.waits_for:
+        waits = counts.waits.setdefault(row.waits_for, Waits())
+        channels = invitation_channels(row.channel)
+        waits.add(row.jobs, row.waits_from, row.waits_until, account=row.account, channels=channels)
+    if row.state in (JobState.WAITING, JobState.WORKING):
+        counts.waiting[row.account] = counts.waiting.get(row.account, 0) + row.jobs
+        counts.last_due = _later(counts.last_due, row.last_due)
+        for channel in invitation_channels(row.channel):
+            counts.to_come[channel] = counts.to_come.get(channel, 0) + row.jobs
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max((time for time in (one, other) if time is not None), default=None)
+
+
+def _count_calls(facts: AccountFacts, outcome: str | None, calls: int, *, look_up: bool) -> AccountFacts:
+    """A look-up is a call that was made; what it found was opened by another."""
+    if outcome == NOT_SENT:
+        return facts
+    issued = outcome in (DONE, LATE) and not look_up
+    limited = outcome == Kind.RATE_LIMITED
+    well = issued or limited or outcome is None or (look_up and outcome in (DONE, MORE))
+    return AccountFacts(
+        requests=facts.requests + calls,
+        issued=facts.issued + (calls if issued else 0),
+        rate_limited=facts.rate_limited + (calls if limited else 0),
+        errors=facts.errors + (0 if well else calls),
+        late=facts.late + (calls if outcome == LATE else 0),
+    )

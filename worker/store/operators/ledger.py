@@ -1,0 +1,196 @@
+"""A customer's sessions, one after the other: what each came to, why the next one was opened, and at what cost."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+
+from worker.domain.limits.budgets import FREE
+from worker.domain.model.states import SessionState
+from worker.store.attempts.attempt_log import DONE, UNREACHABLE
+from worker.store.base.database import Database, fetch
+from worker.store.base.leases import NOT_SENT
+from worker.store.onboarding.usage import messages_of
+from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
+
+STALE = "stale_link"  # the reason of messages that were too old to send
+FIRST_SESSION = "first"
+# Outcomes of calls that cost nothing, as credits are counted.
+_COST_NOTHING = (*(kind.value for kind in FREE), NOT_SENT, UNREACHABLE)
+_LEAD = aliased(Job)
+
+
+@dataclass(frozen=True)
+class MessageFacts:
+    """A message with a session's link."""
+
+    channel: str
+    kind: str
+    state: str
+    reason: str
+    due_at: datetime | None
+    sent_at: datetime | None
+
+
+@dataclass(frozen=True)
+class SessionFacts:
+    """A session. `because`: why it was opened, in the word for how the one before it ended."""
+
+    id: uuid.UUID
+    purpose: str
+    account: str
+    reference: str
+    state: str
+    result: str
+    because: str
+    issued_at: datetime
+    expires_at: datetime
+    look_at: datetime | None
+    messages: list[MessageFacts] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """A row of a list, or an event's, of the customer. `state` is that of the job that it joined, if it did."""
+
+    batch_id: int
+    row: int
+    purpose: str
+    state: str
+    result: str
+    reason: str
+    detail: str
+    account: str
+    due_at: datetime | None
+    joined: bool
+
+
+@dataclass(frozen=True)
+class CustomerFacts:
+    """A customer; no personal data, token or link. `lost_calls`: by account, calls that cost a credit, or may have, and
+    brought no session that is used. `messages` are those that count against the cap."""
+
+    customer_id: str
+    erased: bool
+    jobs: list[JobFacts]
+    sessions: list[SessionFacts]
+    lost_calls: dict[str, int]
+    messages: int
+
+
+class Ledger:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of(self, customer_id: str) -> CustomerFacts | None:
+        """What there is of a customer; None: nobody of that id was ever imported."""
+        with self._database.read() as connection:
+            query = sa.select(CustomerRow.sealed.is_(None).label("erased"))
+            customer = connection.execute(query.where(CustomerRow.customer_id == customer_id)).first()
+            if customer is None:
+                return None
+            return CustomerFacts(
+                customer_id=customer_id,
+                erased=customer.erased,
+                jobs=_jobs(connection, customer_id),
+                sessions=_sessions(connection, customer_id),
+                lost_calls=_lost_calls(connection, customer_id),
+                messages=messages_of(connection, [customer_id])[customer_id].all,
+            )
+
+
+def _jobs(connection: sa.Connection, customer_id: str) -> list[JobFacts]:
+    of = sa.func.coalesce
+    query = (
+        sa.select(
+            Job.batch_id,
+            Job.row,
+            Job.purpose,
+            of(_LEAD.state, Job.state).label("state"),
+            of(_LEAD.result, Job.result).label("result"),
+            of(_LEAD.account, Job.account).label("account"),
+            sa.case((_LEAD.id.is_(None), Job.due_at), else_=_LEAD.due_at).label("due_at"),
+            of(_LEAD.reason, Job.reason).label("reason"),
+            of(_LEAD.detail, Job.detail).label("detail"),
+            Job.joins,
+        )
+        .join(_LEAD, _LEAD.id == Job.joins, isouter=True)
+        .where(Job.customer_id == customer_id)
+        .order_by(Job.id)
+    )
+    return [
+        JobFacts(
+            row.batch_id,
+            row.row,
+            row.purpose,
+            row.state.value,
+            row.result,
+            row.reason,
+            row.detail,
+            row.account,
+            row.due_at,
+            row.joins is not None,
+        )
+        for row in fetch(connection, query)
+    ]
+
+
+def _sessions(connection: sa.Connection, customer_id: str) -> list[SessionFacts]:
+    query = sa.select(SessionRow.__table__).where(SessionRow.customer_id == customer_id)
+    rows = fetch(connection, query.order_by(SessionRow.issued_at, SessionRow.id))
+    messages = _messages(connection, [row.id for row in rows])
+    by_id = {row.id: row for row in rows}
+    return [
+        SessionFacts(
+            row.id,
+            row.purpose,
+            row.account,
+            row.reference,
+            row.state.value,
+            row.result,
+            _because(by_id.get(row.replaces), messages.get(row.replaces, ())) if row.replaces else FIRST_SESSION,
+            row.issued_at,
+            row.expires_at,
+            row.look_at,
+            messages.get(row.id, []),
+        )
+        for row in rows
+    ]
+
+
+def _because(before: sa.Row[Any] | None, messages: Sequence[MessageFacts]) -> str:
+    """Why a session was replaced. Kept nowhere else: it can be read from what has become of it."""
+    if any(message.reason == STALE for message in messages) and not any(message.sent_at for message in messages):
+        return STALE
+    ended = before is None or before.state is not SessionState.SUPERSEDED  # None: purged with its batch
+    return "session_expired" if ended else "session_superseded"
+
+
+def _messages(connection: sa.Connection, sessions: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[MessageFacts]]:
+    query = sa.select(InvitationRow.__table__).where(InvitationRow.session_id.in_(sessions))
+    found: dict[uuid.UUID, list[MessageFacts]] = {}
+    for row in fetch(connection, query.order_by(InvitationRow.channel, InvitationRow.kind)) if sessions else ():
+        message = MessageFacts(row.channel, row.kind, row.state.value, row.reason, row.due_at, row.sent_at)
+        found.setdefault(row.session_id, []).append(message)
+    return found
+
+
+def _lost_calls(connection: sa.Connection, customer_id: str) -> dict[str, int]:
+    query = (
+        sa.select(Attempt.account, sa.func.count().label("calls"))
+        .join(Job, Job.id == Attempt.job_id)
+        .where(
+            Job.customer_id == customer_id,
+            Attempt.invitation_id.is_(None),
+            Attempt.looks_up.is_(None),
+            Attempt.closed_at.is_not(None),
+            Attempt.outcome.not_in([*_COST_NOTHING, DONE]),
+        )
+        .group_by(Attempt.account)
+        .order_by(Attempt.account)
+    )
+    return {row.account: row.calls for row in fetch(connection, query)}

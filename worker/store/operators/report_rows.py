@@ -1,0 +1,281 @@
+"""What people ask: how a batch stands, and what became of each of its lines. Counted from the rows themselves."""
+
+import uuid
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from worker.domain.contact.send_decision import QUIET, SUPPRESSED, WAITS_FOR_SENDER
+from worker.domain.model.customers import Channel
+from worker.domain.model.states import InvitationState, JobState
+from worker.foundation.keyring import Keyring
+from worker.store.attempts.unknown_outcomes import InDoubt, opened_late, waiting_to_be_looked_up
+from worker.store.base.database import Database, fetch
+from worker.store.base.priorities import PRIORITIES
+from worker.store.base.sealed_values import ERASED, open_link
+from worker.store.onboarding.sessions import FIRST
+from worker.store.operators.counts import (
+    ACCOUNT,
+    LEAD,
+    LEAD_CHANNEL,
+    REASON,
+    RESULT,
+    STATE,
+    WAITS_FOR,
+    BatchCounts,
+    count,
+)
+from worker.store.tables import Audit, CustomerRow, InvitationRow, Job, Refusal, SessionRow
+
+K = TypeVar("K", bound=Hashable)
+LOT = 1000  # report lines read at a time: a million of them must not be in memory at once
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """When what is left of a batch is due: by account, by channel. `under_way`: some of it is being worked.
+
+    `for_senders` are jobs that wait for their senders, by account and channels; they are in `accounts` no more.
+    `quiet_until`: when the first of what waits for the end of quiet hours is due.
+    """
+
+    accounts: dict[str, datetime]
+    channels: dict[str, datetime]
+    under_way: bool
+    for_senders: dict[tuple[str, Channel], datetime] = field(default_factory=dict)
+    quiet_until: datetime | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class LineFacts:
+    """What became of one line. `link` is set only when asked for."""
+
+    row: int
+    customer_id: str
+    state: str
+    result: str = ""
+    account: str = ""
+    route: str = ""
+    reference: str = ""
+    issued_at: datetime | None = None
+    expires_at: datetime | None = None
+    invitation: str = "none"
+    attempts: int = 0
+    waits: int = 0
+    due_at: datetime | None = None
+    reason: str = ""
+    detail: str = ""
+    late: str = ""  # references of sessions that the provider opened for it, and nobody holds the tokens of
+    link: str = ""
+
+
+class Facts:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+
+    def counts(self, batch_id: int) -> BatchCounts:
+        """The batch in numbers, as it stands; of one that was purged, as it stood then."""
+        with self._database.read() as connection:
+            return count(connection, batch_id)
+
+    def in_doubt(self, batch_id: int) -> InDoubt:
+        """What of a batch waits to be looked up."""
+        with self._database.read() as connection:
+            return waiting_to_be_looked_up(connection, batch_id)
+
+    def outlook(self, batch_id: int) -> Outlook:
+        """When what is left of a batch is due, by account and by channel; rows of the jobs that its own join too."""
+        lead_due, lead_priority = (
+            sa.func.coalesce(LEAD.due_at, Job.due_at),
+            sa.func.coalesce(LEAD.priority, Job.priority),
+        )
+        waiting = sa.and_(STATE == JobState.WAITING, lead_priority.in_(PRIORITIES))
+        jobs = (
+            sa.select(
+                ACCOUNT.label("name"),
+                WAITS_FOR.label("waits_for"),
+                LEAD_CHANNEL.label("channel"),
+                sa.func.min(lead_due).label("due_at"),
+            )
+            .select_from(Job)
+            .join(LEAD, LEAD.id == Job.joins, isouter=True)
+            .where(Job.batch_id == batch_id, waiting)
+            .group_by(ACCOUNT, WAITS_FOR, LEAD_CHANNEL)
+        )
+        unsent = sa.and_(InvitationRow.state == InvitationState.WAITING, InvitationRow.priority.in_(PRIORITIES))
+        letters = (
+            sa.select(
+                InvitationRow.channel.label("name"),
+                InvitationRow.reason.label("waits_for"),
+                sa.func.min(InvitationRow.due_at).label("due_at"),
+            )
+            .join(Job, sa.func.coalesce(Job.joins, Job.id) == InvitationRow.job_id)
+            .where(Job.batch_id == batch_id, unsent, InvitationRow.kind == FIRST)
+            .group_by(InvitationRow.channel, InvitationRow.reason)
+        )
+        under_way = (
+            sa.select(sa.literal(1))
+            .select_from(Job)
+            .join(LEAD, LEAD.id == Job.joins, isouter=True)
+            .join(
+                InvitationRow,
+                sa.and_(InvitationRow.job_id == sa.func.coalesce(Job.joins, Job.id), InvitationRow.kind == FIRST),
+                isouter=True,
+            )
+            .where(
+                Job.batch_id == batch_id,
+                sa.or_(STATE == JobState.WORKING, InvitationRow.state == InvitationState.WORKING),
+            )
+            .limit(1)
+        )
+        with self._database.read() as connection:
+            asked, unsent_rows = fetch(connection, jobs), fetch(connection, letters)
+            working = connection.execute(under_way).first() is not None
+        return Outlook(
+            _first(asked, lambda row: row.name if row.waits_for != WAITS_FOR_SENDER else None),
+            _first(unsent_rows, lambda row: row.name),
+            working,
+            _first(asked, lambda row: (row.name, row.channel) if row.waits_for == WAITS_FOR_SENDER else None),
+            min((row.due_at for row in [*asked, *unsent_rows] if row.waits_for == QUIET), default=None),
+        )
+
+    def lines(self, batch_id: int, *, with_links: bool = False) -> Iterator[LineFacts]:
+        """Each line of the batch in order, refused ones too, read in lots."""
+        after = 0
+        while True:
+            with self._database.read() as connection:
+                jobs = list(self._job_lines(connection, batch_id, after, with_links=with_links))
+                refusals = list(_refused_lines(connection, batch_id, after))
+            lot = sorted([*jobs, *refusals], key=lambda line: line.row)[:LOT]
+            if not lot:
+                return
+            yield from lot
+            after = lot[-1].row
+
+    def _job_lines(
+        self, connection: sa.Connection, batch_id: int, after: int, *, with_links: bool
+    ) -> Iterable[LineFacts]:
+        query = (
+            sa.select(
+                Job.id,
+                Job.row,
+                Job.customer_id,
+                STATE.label("state"),
+                RESULT.label("result"),
+                Job.account,
+                Job.route,
+                Job.attempts,
+                Job.waits,
+                Job.due_at,
+                Job.reason,
+                Job.detail,
+                REASON.label("ended_for"),
+                SessionRow.id.label("session_id"),
+                SessionRow.reference,
+                SessionRow.issued_at,
+                SessionRow.expires_at,
+                SessionRow.sealed,
+            )
+            .join(LEAD, LEAD.id == Job.joins, isouter=True)
+            .join(SessionRow, SessionRow.id == sa.func.coalesce(LEAD.session_id, Job.session_id), isouter=True)
+            .where(Job.batch_id == batch_id, Job.row > after)
+            .order_by(Job.row)
+            .limit(LOT)
+        )
+        rows = fetch(connection, query)
+        invitations = _invitation_words(connection, {row.session_id for row in rows if row.session_id})
+        late = opened_late(connection, [row.id for row in rows])
+        for row in rows:
+            # One that was erased has none: what is told of it is that it was there.
+            has_link = with_links and row.session_id is not None and row.sealed != ERASED
+            link = open_link(self._keyring, row.session_id, row.sealed) if has_link else ""
+            yield LineFacts(
+                row=row.row,
+                customer_id=row.customer_id,
+                state=row.state.value,
+                result=row.result,
+                account=row.account,
+                route=row.route,
+                reference=row.reference or "",
+                issued_at=row.issued_at,
+                expires_at=row.expires_at,
+                invitation=invitations.get(row.session_id, _without_message(row)),
+                attempts=row.attempts,
+                waits=row.waits,
+                due_at=row.due_at,
+                reason=row.reason,
+                detail=row.detail,
+                late=", ".join(late.get(row.id, ())),
+                link=link,
+            )
+
+    def any_sealed(self) -> tuple[str, bytes] | None:
+        """The newest customer's id and sealed person, to try the keys on; None while there is none."""
+        query = sa.select(CustomerRow.customer_id, CustomerRow.sealed).where(CustomerRow.sealed.is_not(None))
+        with self._database.read() as connection:
+            row = connection.execute(query.order_by(CustomerRow.changed_at.desc()).limit(1)).first()
+        return (row.customer_id, row.sealed) if row is not None and row.sealed is not None else None
+
+    def audit(self, *, actor: str, action: str, subject: str, now: datetime) -> None:
+        """Note who looked at, or changed, what is not everybody's to see."""
+        row = {"at": now, "actor": actor[:64], "action": action, "subject": subject[:200]}
+        with self._database.write() as connection:
+            connection.execute(sa.insert(Audit).values(row))
+
+
+def _first(rows: Iterable[sa.Row[Any]], key: Callable[[sa.Row[Any]], K | None]) -> dict[K, datetime]:
+    """The earliest time of each key's rows; those without a key are left out."""
+    found: dict[K, datetime] = {}
+    for row in rows:
+        name = key(row)
+        if name is not None:
+            found[name] = min(found.get(name, row.due_at), row.due_at)
+    return found
+
+
+# Of several messages of one session the report names the one that got furthest.
+_FURTHEST = ["delivered", "sent", "held", "waiting", "working", "bounced", "suppressed", "failed", "superseded"]
+
+
+def _invitation_words(connection: sa.Connection, sessions: set[uuid.UUID]) -> dict[uuid.UUID, str]:
+    if not sessions:
+        return {}
+    query = sa.select(InvitationRow.session_id, InvitationRow.state)
+    query = query.where(InvitationRow.session_id.in_(sessions), InvitationRow.kind == FIRST)
+    furthest: dict[uuid.UUID, str] = {}
+    for row in fetch(connection, query):
+        words = [row.state.value, *([furthest[row.session_id]] if row.session_id in furthest else [])]
+        furthest[row.session_id] = min(words, key=_FURTHEST.index)
+    spoken = {"working": "waiting"}
+    return {session_id: spoken.get(word, word) for session_id, word in furthest.items() if word != "superseded"}
+
+
+def _without_message(row: sa.Row[Any]) -> str:
+    """What is said of the invitation of a job that has none; it would have been suppressed, where it was not written
+    for that."""
+    return SUPPRESSED if row.state is JobState.FAILED and row.ended_for == SUPPRESSED else "none"
+
+
+def _refused_lines(connection: sa.Connection, batch_id: int, after: int) -> Iterable[LineFacts]:
+    query = (
+        sa.select(Refusal.row, Refusal.customer_id, Refusal.duplicate_of, Refusal.problems)
+        .where(Refusal.batch_id == batch_id, Refusal.row > after)
+        .order_by(Refusal.row)
+        .limit(LOT)
+    )
+    for row in fetch(connection, query):
+        if row.duplicate_of is not None:
+            detail = f"the same customer as row {row.duplicate_of}"
+        else:
+            detail = "; ".join(f"{item['column']}: {item['problem']}" for item in row.problems)
+        yield LineFacts(
+            row=row.row,
+            customer_id=row.customer_id or "",
+            state="rejected" if row.duplicate_of is None else "duplicate",
+            reason="rejected" if row.duplicate_of is None else "duplicate",
+            detail=detail,
+        )

@@ -1,0 +1,186 @@
+"""Purging a batch that is over: its rows go in lots, its totals stay, and so does what promises rest on.
+
+That a customer has finished is kept as a row of its own. A row of another batch that joined one of these, or was
+given its session, inherits it. Calls in doubt are as old as that no session can live of them (see `leading`).
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import aliased
+
+from worker.domain.model.endings import Kind
+from worker.domain.model.states import LIVE_SESSIONS, JobState
+from worker.store.attempts.attempt_log import LATE
+from worker.store.base.database import Database, fetch
+from worker.store.onboarding.admission import IN_DOUBT_FOR
+from worker.store.operators.counts import BatchCounts, totals_of
+from worker.store.privacy.erasure import over
+from worker.store.tables import Attempt, Batch, Finished, InvitationRow, Job, Refusal, SessionRow, Tally
+
+LOT = 500
+_Lead = aliased(Job)
+
+
+class Purging:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def why_not(self, batch_id: int, *, since: datetime, now: datetime) -> str | None:
+        """What keeps a batch from being purged: something happened `since` then, or may still; None: nothing."""
+        batch = sa.select(Batch).where(Batch.id == batch_id)
+        rows = sa.select(Job.row).join(_Lead, _Lead.id == Job.joins, isouter=True).where(Job.batch_id == batch_id)
+        with self._database.read() as connection:
+            (row,) = fetch(connection, batch)
+            ended_at = row.cancelled_at or row.imported_at
+            if row.purged_at is not None:
+                return "it was purged"
+            if ended_at is None:
+                return "its import was cut off"
+            if ended_at > since:
+                return "it is not old enough"
+            for condition, words in (
+                (~_is_over(since), "is not over"),
+                (_opens(now), "has a session that still opens"),
+                (_in_doubt(now), "has a call of the last 30 days whose outcome nobody knows"),
+            ):
+                found = connection.execute(rows.where(condition).limit(1)).scalar()
+                if found is not None:
+                    return f"row {found} {words}"
+        return None
+
+    def candidate(self, *, after: int, since: datetime) -> int | None:
+        """The next batch, by number, that is old enough to be asked about; None: there is no other."""
+        ended_at = sa.func.coalesce(Batch.cancelled_at, Batch.imported_at)
+        query = sa.select(Batch.id).where(Batch.id > after, Batch.purged_at.is_(None), ended_at <= since)
+        with self._database.read() as connection:
+            return connection.execute(query.order_by(Batch.id).limit(1)).scalar()
+
+    def begin(self, batch_id: int, counts: BatchCounts, *, now: datetime) -> bool:
+        """Mark the batch as purged and keep what it came to. False: somebody else has."""
+        mark = sa.update(Batch).where(Batch.id == batch_id, Batch.purged_at.is_(None)).returning(Batch.id)
+        with self._database.write() as connection:
+            values = {"purged_at": now, "totals": totals_of(counts)}
+            begun = connection.execute(mark.values(values)).first() is not None
+            connection.execute(sa.delete(Tally).where(Tally.batch_id == batch_id))
+            return begun
+
+    def under_way(self) -> list[int]:
+        """The batches that were begun and still have rows."""
+        left = sa.or_(sa.exists().where(Job.batch_id == Batch.id), sa.exists().where(Refusal.batch_id == Batch.id))
+        query = sa.select(Batch.id).where(Batch.purged_at.is_not(None), left).order_by(Batch.id)
+        with self._database.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def lot(self, batch_id: int, *, now: datetime) -> int:
+        """Remove the next rows of a batch whose purge has begun; returns how many. 0: none are left that may go now.
+
+        A row that was put back to waiting after the purge began, or whose leader was, stays until it is over.
+        """
+        with self._database.write() as connection:
+            if connection.execute(sa.select(Batch.purged_at).where(Batch.id == batch_id)).scalar_one() is None:
+                raise ValueError(f"the purge of batch {batch_id} was not begun")
+            jobs = _may_go(now).where(Job.batch_id == batch_id).order_by(Job.row).limit(LOT)
+            ids = [row.id for row in fetch(connection, jobs.with_for_update(skip_locked=True, of=Job))]
+            # Asked again once they are locked: a leader of another batch, or a call, may have come in between.
+            ids = list(connection.execute(_may_go(now).where(Job.id.in_(ids))).scalars()) if ids else []
+            if ids:
+                _inherit(connection, ids)
+                _keep_who_finished(connection, ids)
+                _remove(connection, ids)
+                return len(ids)
+            refusals = sa.select(Refusal.row).where(Refusal.batch_id == batch_id).limit(LOT)
+            rows = list(connection.execute(refusals).scalars())
+            gone = sa.delete(Refusal).where(Refusal.batch_id == batch_id, Refusal.row.in_(rows))
+            return connection.execute(gone).rowcount if rows else 0
+
+
+def _may_go(now: datetime) -> sa.Select[int]:
+    """Jobs whose rows nothing needs any more."""
+    query = sa.select(Job.id).join(_Lead, _Lead.id == Job.joins, isouter=True)
+    return query.where(_is_over(now), ~_opens(now), ~_in_doubt(now))
+
+
+def _is_over(since: datetime) -> sa.ColumnElement[bool]:
+    """Whether a job, or the one that it joined, has been over since then."""
+    return sa.or_(
+        sa.and_(Job.joins.is_(None), over(Job, since=since)),
+        sa.and_(Job.joins.is_not(None), over(_Lead, since=since)),
+    )
+
+
+def _opens(now: datetime) -> sa.ColumnElement[bool]:
+    """Whether a session of the job may still be used."""
+    return sa.exists().where(
+        SessionRow.job_id == Job.id, SessionRow.state.in_(LIVE_SESSIONS), SessionRow.expires_at > now
+    )
+
+
+def _in_doubt(now: datetime) -> sa.ColumnElement[bool]:
+    """Whether a call for the job may have opened a session that still lives."""
+    return sa.exists().where(
+        Attempt.job_id == Job.id,
+        Attempt.invitation_id.is_(None),
+        sa.or_(Attempt.outcome.is_(None), Attempt.outcome.in_((Kind.UNKNOWN.value, LATE))),
+        Attempt.opened_at > now - IN_DOUBT_FOR,
+    )
+
+
+# What a row of another batch had from the one that it joined, and must have itself once that is gone.
+_INHERITED = ("state", "account", "result", "reason", "detail", "session_id", "attempts", "reissues", "changed_at")
+
+
+def _inherit(connection: sa.Connection, ids: Collection[int]) -> None:
+    """Let the first of those who joined one of these jobs stand in its place, and the others join that one."""
+    query = sa.select(Job.id, Job.joins).where(Job.joins.in_(ids), Job.id.not_in(ids)).order_by(Job.id)
+    heirs: dict[int, int] = {}
+    others: dict[int, int] = {}
+    for row in fetch(connection, query.with_for_update()):
+        if heirs.setdefault(row.joins, row.id) != row.id:
+            others[row.id] = heirs[row.joins]
+    if heirs:
+        leaders = sa.select(Job.id, *(getattr(Job, name) for name in _INHERITED)).where(Job.id.in_(heirs))
+        values = {row.id: {name: getattr(row, name) for name in _INHERITED} for row in fetch(connection, leaders)}
+        # Only one of them may lead, and the leader is still there.
+        connection.execute(sa.update(Job).where(Job.id.in_(heirs)).values(state=JobState.CANCELLED))
+        for before, heir in heirs.items():
+            told = values[before] | {"joins": None, "due_at": None}
+            connection.execute(sa.update(Job).where(Job.id == heir).values(told))
+        for job_id, heir in others.items():
+            connection.execute(sa.update(Job).where(Job.id == job_id).values(joins=heir))
+    _pass_sessions_on(connection, ids)
+
+
+def _pass_sessions_on(connection: sa.Connection, ids: Collection[int]) -> None:
+    """Give sessions that another batch's job was given, and their messages, to that job."""
+    query = (
+        sa.select(SessionRow.id, SessionRow.job_id, Job.id.label("heir"), Job.batch_id)
+        .join(Job, sa.and_(Job.customer_id == SessionRow.customer_id, Job.session_id == SessionRow.id))
+        .where(SessionRow.job_id.in_(ids), Job.id.not_in(ids))
+        .order_by(Job.id.desc())  # the first of several is written last
+    )
+    for row in fetch(connection, query):
+        connection.execute(sa.update(SessionRow).where(SessionRow.id == row.id).values(job_id=row.heir))
+        theirs = sa.update(InvitationRow).where(InvitationRow.session_id == row.id, InvitationRow.job_id == row.job_id)
+        connection.execute(theirs.values(job_id=row.heir, batch_id=row.batch_id))
+
+
+def _keep_who_finished(connection: sa.Connection, ids: Collection[int]) -> None:
+    columns = (Job.customer_id, Job.purpose, Job.result, Job.batch_id, Job.row)
+    finished = sa.select(*columns).where(Job.id.in_(ids), Job.joins.is_(None), Job.state == JobState.COMPLETED)
+    rows: list[dict[str, Any]] = [dict(row._mapping) for row in fetch(connection, finished.order_by(Job.customer_id))]
+    if rows:
+        insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+        connection.execute(insert(Finished).on_conflict_do_nothing(), rows)
+
+
+def _remove(connection: sa.Connection, ids: Collection[int]) -> None:
+    sessions = list(connection.execute(sa.select(SessionRow.id).where(SessionRow.job_id.in_(ids))).scalars())
+    messages = sa.or_(InvitationRow.job_id.in_(ids), InvitationRow.session_id.in_(sessions))
+    connection.execute(sa.delete(InvitationRow).where(messages))
+    connection.execute(sa.delete(SessionRow).where(SessionRow.id.in_(sessions)))
+    connection.execute(sa.delete(Attempt).where(Attempt.job_id.in_(ids)))
+    connection.execute(sa.delete(Job).where(Job.id.in_(ids)))

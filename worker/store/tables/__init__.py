@@ -1,0 +1,35 @@
+"""The tables. What must happen next, and when, is a row with `due_at`: the database is the truth and the schedule.
+
+Three promises are held by unique indexes here, not by care elsewhere: one leading job and one live session for
+each customer and purpose, and one invitation for each session, channel and kind.
+"""
+
+from worker.store.tables.accounts import Budget, Place, Reissued
+from worker.store.tables.base import Base
+from worker.store.tables.customers import CustomerRow, Finished, Suppression
+from worker.store.tables.events import Inbox, Outbox, Webhook
+from worker.store.tables.lists import Batch, Refusal, Tally
+from worker.store.tables.operating import Audit, Leftover
+from worker.store.tables.work import Attempt, InvitationRow, Job, SessionRow
+
+__all__ = [
+    "Attempt",
+    "Audit",
+    "Base",
+    "Batch",
+    "Budget",
+    "CustomerRow",
+    "Finished",
+    "Inbox",
+    "InvitationRow",
+    "Job",
+    "Leftover",
+    "Outbox",
+    "Place",
+    "Refusal",
+    "Reissued",
+    "SessionRow",
+    "Suppression",
+    "Tally",
+    "Webhook",
+]

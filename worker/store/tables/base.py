@@ -1,0 +1,33 @@
+"""What all tables have in common: how their columns' types are written."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase
+
+from worker.domain.events.incoming import EventKind, Outcome
+from worker.domain.model.customers import Channel, CustomerKind
+from worker.domain.model.sessions import ExpirySource
+from worker.domain.model.states import InvitationState, JobState, SessionState
+from worker.store.tables.types import NAMING, UtcDateTime, words
+
+
+class Base(DeclarativeBase):
+    metadata = sa.MetaData(naming_convention=NAMING)
+    type_annotation_map = {  # noqa: RUF012 -- read by SQLAlchemy when the classes are made
+        datetime: UtcDateTime(),
+        dict[str, Any]: sa.JSON(),
+        list[dict[str, Any]]: sa.JSON(),
+        bytes: sa.LargeBinary(),
+        uuid.UUID: sa.Uuid(),
+        JobState: words(JobState),
+        InvitationState: words(InvitationState),
+        SessionState: words(SessionState),
+        CustomerKind: words(CustomerKind),
+        Channel: words(Channel, 8),
+        ExpirySource: words(ExpirySource),
+        EventKind: words(EventKind, 32),
+        Outcome: words(Outcome),
+    }

@@ -1,0 +1,127 @@
+"""What people see of webhooks, and have worked off again; and letting go of them after their time."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.verification.session_updates import Key, news_of
+from worker.foundation.keyring import CannotOpen, Keyring
+from worker.store.base.database import Database, fetch
+from worker.store.tables import SessionRow, Webhook
+from worker.store.webhooks.webhooks import ACCOUNT, LISTED, RETRIED, WebhookState, context
+
+LOT = 1000
+# How much of an id is shown: enough to find it in the provider's dashboard.
+SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One that a person should see. `ids` are what it names, masked; none where that is no more kept. `customer` is
+    whose session of ours it turned out to be about, if any."""
+
+    id: uuid.UUID
+    source: str
+    event: str
+    state: WebhookState
+    received_at: datetime
+    due_at: datetime | None
+    attempts: int
+    detail: str
+    ids: tuple[str, ...]
+    customer: str | None = None
+
+
+class WebhookList:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+
+    def count(self) -> dict[WebhookState, int]:
+        """How many there are in each state that a person is shown."""
+        # In the very words of the partial index.
+        query = sa.select(Webhook.state, sa.func.count().label("rows")).where(_IS_LISTED).group_by(Webhook.state)
+        with self._database.read() as connection:
+            found = {row.state: row.rows for row in fetch(connection, query)}
+        return {state: found.get(state.value, 0) for state in LISTED}
+
+    def newest(self, states: Sequence[WebhookState], *, most: int) -> list[Listed]:
+        """The newest in these states, `most` at most."""
+        query = (
+            sa.select(Webhook.__table__, SessionRow.customer_id)
+            .join(SessionRow, SessionRow.id == Webhook.session_id, isouter=True)
+            .where(Webhook.state.in_([state.value for state in states]))
+        )
+        if set(states) <= set(LISTED):
+            query = query.where(_IS_LISTED)
+        with self._database.read() as connection:
+            rows = fetch(connection, query.order_by(Webhook.received_at.desc(), Webhook.id.desc()).limit(most))
+        return [
+            Listed(
+                row.id,
+                row.source,
+                row.event,
+                WebhookState(row.state),
+                row.received_at,
+                row.due_at,
+                row.attempts,
+                row.detail,
+                self._ids(row.id, row.source, row.sealed),
+                row.customer_id,
+            )
+            for row in rows
+        ]
+
+    def _ids(self, id_: uuid.UUID, source: str, sealed: bytes | None) -> tuple[str, ...]:
+        if not sealed or not source.startswith(ACCOUNT):
+            return ()
+        try:
+            news = news_of(self._keyring.open(sealed, context=context(id_)))
+        except CannotOpen:
+            return ()
+        return tuple(f"{key.value} {masked(value)}" for key, value in news.match if key is not Key.TOKEN)
+
+    def again(self, *, id_: uuid.UUID | None, now: datetime) -> int:
+        """Have those that are nobody's, or broken, worked off again: all of them, or one; how many.
+
+        One that was doubted only by its id: a person has looked, and vouches for it.
+        """
+        kept = sa.update(Webhook).where(
+            _IS_LISTED, Webhook.state.in_([state.value for state in RETRIED]), Webhook.sealed.is_not(None)
+        )
+        if id_ is not None:
+            kept = kept.where(Webhook.id == id_)
+        again = {"state": WebhookState.WAITING.value, "due_at": now, "attempts": 0, "detail": ""}
+        with self._database.write() as connection:
+            vouched = self._vouch(connection, id_, again) if id_ is not None else 0
+            return vouched + connection.execute(kept.values(again)).rowcount
+
+    def _vouch(self, connection: sa.Connection, id_: uuid.UUID, again: dict[str, Any]) -> int:
+        doubted = sa.select(Webhook.sealed).where(
+            Webhook.id == id_, Webhook.state == WebhookState.ALERT.value, Webhook.sealed.is_not(None)
+        )
+        sealed = connection.execute(doubted.with_for_update()).scalar()
+        if sealed is None:
+            return 0
+        said = self._keyring.open(sealed, context=context(id_)) | {"vouched": True}
+        kept = again | {"sealed": self._keyring.seal(said, context=context(id_))}
+        return connection.execute(sa.update(Webhook).where(Webhook.id == id_).values(kept)).rowcount
+
+    def remove(self, *, since: datetime) -> int:
+        """Remove those that were received until then: the next of them; returns how many."""
+        ids = sa.select(Webhook.id).where(Webhook.received_at <= since).order_by(Webhook.received_at).limit(LOT)
+        with self._database.write() as connection:
+            return connection.execute(sa.delete(Webhook).where(Webhook.id.in_(ids))).rowcount
+
+
+_IS_LISTED = sa.text("webhook.state IN ('unknown', 'alert', 'broken')")
+
+
+def masked(value: str) -> str:
+    """The ends of an id; of a short one less than half."""
+    ends = min(SHOWN, len(value) // 4)
+    return f"{value[:ends]}…{value[-ends:]}" if ends else "…"

@@ -1,0 +1,300 @@
+"""What providers and senders tell us, kept once and worked off afterwards.
+
+What is kept is what was read: ids, a state, a result, a time. It stays encrypted for as long as it may still be needed.
+"""
+
+import logging
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.foundation.ids import new_id
+from worker.foundation.keyring import Keyring
+from worker.store.base import bulk as lots
+from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.tables import Webhook
+
+log = logging.getLogger(__name__)
+
+LOT = 100
+# When one that names nobody is looked at again: it may have overtaken our own commit, by seconds; or the database of
+# those who open sessions was away, for longer. About a day in all.
+UNKNOWN_WAITS = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 2 * 60, 10 * 60, 3600, 6 * 3600, 17 * 3600))
+# After a bug of ours: a release that is put right, or a key that is put back, finds it within the hour.
+BROKEN_WAITS = tuple(timedelta(seconds=seconds) for seconds in (5, 60, 10 * 60, 3600))
+ACCOUNT, SENDER = "account/", "sender/"
+
+
+class WebhookState(StrEnum):
+    WAITING = "waiting"
+    APPLIED = "applied"
+    IGNORED = "ignored"  # it says nothing new
+    UNKNOWN = "unknown"  # nobody's
+    ALERT = "alert"  # applied, and a person should look at it
+    BROKEN = "broken"
+
+
+# Which a person is shown.
+LISTED = (WebhookState.UNKNOWN, WebhookState.ALERT, WebhookState.BROKEN)
+RETRIED = (WebhookState.UNKNOWN, WebhookState.BROKEN)
+
+
+@dataclass(frozen=True, repr=False)
+class Arrived:
+    """One that is genuine. `digests` are those of its bytes, by each key of the ring. `told` is what was read of it, as
+    JSON has it; None: it says nothing, and `detail` may say why."""
+
+    source: str
+    digests: tuple[str, ...]
+    event: str
+    told: Mapping[str, Any] | None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Whether each was new, in their order; and, as of events, what is due."""
+
+    receipts: list[bool]
+    due: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True, repr=False)
+class Told:
+    """One to be worked off."""
+
+    id: uuid.UUID
+    source: str
+    received_at: datetime
+    attempts: int  # how often it was too early for it
+    said: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Became:
+    """What became of one. `again_after`: it is too early for it, and how much later to try once more. `keeps`: what it
+    says is kept, so that a person may have it applied."""
+
+    state: WebhookState
+    detail: str = ""
+    session_id: uuid.UUID | None = None
+    invitation_id: uuid.UUID | None = None
+    again_after: timedelta | None = None
+    keeps: bool = False
+
+
+@dataclass
+class Worked:
+    """What came of a look: how many were worked off, those that a person should hear of, and what is due now."""
+
+    count: int = 0
+    listed: list[tuple[str, str, WebhookState, str]] = field(default_factory=list)  # source, event, state, detail
+    due: set[tuple[str, str]] = field(default_factory=set)
+
+
+# Applies what several say, within the transaction; for each what became of it. What is due now is added to the set.
+Apply = Callable[[sa.Connection, Sequence[Told], set[tuple[str, str]], datetime], Mapping[uuid.UUID, Became]]
+
+
+class Webhooks:
+    def __init__(self, database: Database, keyring: Keyring, apply: Mapping[str, Apply]) -> None:
+        """`apply` by what sources begin with: `ACCOUNT`, `SENDER`."""
+        self._database = database
+        self._keyring = keyring
+        self._apply = apply
+
+    def keep(self, arrived: Sequence[Arrived], *, now: datetime) -> Kept:
+        """Keep those that were not kept before, in one transaction."""
+        rows = [self._row(one, now=now) for one in arrived]
+        with self._database.write() as connection:
+            known = self._known(connection, arrived)
+            fresh = [row for one, row in zip(arrived, rows, strict=True) if not _is_known(one, known)]
+            kept: set[uuid.UUID] = set()
+            if fresh:
+                insert = (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(Webhook)
+                statement = insert.on_conflict_do_nothing().returning(Webhook.id)
+                # In one order everywhere, so that two who are brought the same cannot lock each other out.
+                ordered = sorted(fresh, key=lambda row: (row["source"], row["digest"]))
+                kept = set(connection.execute(statement, ordered).scalars())
+        return Kept([row["id"] in kept for row in rows])
+
+    def _row(self, one: Arrived, *, now: datetime) -> dict[str, Any]:
+        id_ = new_id(now)
+        waits = one.told is not None
+        return {
+            "id": id_,
+            "source": one.source,
+            "digest": one.digests[0],
+            "event": one.event[:64],
+            "received_at": now,
+            "state": WebhookState.WAITING if waits else WebhookState.IGNORED,
+            "due_at": now if waits else None,
+            "attempts": 0,
+            "detail": one.detail[:400],
+            "sealed": self._keyring.seal(dict(one.told), context=context(id_)) if one.told is not None else None,
+            "session_id": None,
+            "invitation_id": None,
+        }
+
+    def _known(self, connection: sa.Connection, arrived: Sequence[Arrived]) -> Collection[tuple[str, str]]:
+        """Those kept by the digest of an older key; by the newest the unique index knows them."""
+        older = [digest for one in arrived for digest in one.digests[1:]]
+        if not older:
+            return ()
+        given = {"sources": lots.keys({one.source for one in arrived}), "digests": lots.keys(older)}
+        return {(row.source, row.digest) for row in fetch(connection, _KNOWN, given)}
+
+    def any_due(self, *, now: datetime) -> bool:
+        with self._database.read() as connection:
+            return connection.execute(_ANY, {"now": now}).first() is not None
+
+    def work(self, *, now: datetime) -> Worked:
+        """Work off the next that are due, a lot of each kind at most. Rows that somebody else is at are passed by.
+
+        Each kind in a transaction of its own: what providers tell locks jobs before messages, what senders tell the
+        other way round. One that uncovers a bug keeps no other from being worked off: each is then taken alone, and
+        that one again later, until it is `broken`.
+        """
+        worked = Worked()
+        for kind in (ACCOUNT, SENDER):
+            _add(worked, self._work(kind, now=now))
+        return worked
+
+    def _work(self, kind: str, *, now: datetime) -> Worked:
+        try:
+            return outlive_deadlocks(partial(self._lot, kind, None, now=now))
+        except sa.exc.OperationalError:
+            raise
+        except Exception:
+            with self._database.read() as connection:
+                ids = [row.id for row in fetch(connection, _DUE, {"now": now, "most": LOT, "kind": kind})]
+        worked = Worked()
+        for id_ in ids:
+            try:
+                one = outlive_deadlocks(partial(self._lot, kind, id_, now=now))
+            except sa.exc.OperationalError:
+                raise
+            except Exception as error:
+                log.exception("working off a webhook ended with a bug of ours")
+                one = outlive_deadlocks(partial(self._broke, kind, id_, type(error).__name__, now=now))
+            _add(worked, one)
+        return worked
+
+    def _lot(self, kind: str, id_: uuid.UUID | None, *, now: datetime) -> Worked:
+        worked = Worked()
+        with self._database.write() as connection:
+            query = _DUE if id_ is None else _DUE.where(Webhook.id == id_)
+            given = {"now": now, "most": LOT, "kind": kind}
+            rows = fetch(connection, query.with_for_update(skip_locked=True), given)
+            told = [Told(row.id, row.source, row.received_at, row.attempts, self._open(row)) for row in rows]
+            apply = self._apply.get(kind)
+            became = apply(connection, told, worked.due, now) if told and apply else {}
+            self._note(connection, rows, became, worked, now=now)
+        return worked
+
+    def _open(self, row: sa.Row[Any]) -> dict[str, Any]:
+        return self._keyring.open(row.sealed, context=context(row.id))
+
+    def _note(
+        self,
+        connection: sa.Connection,
+        rows: Sequence[sa.Row[Any]],
+        became: Mapping[uuid.UUID, Became],
+        worked: Worked,
+        *,
+        now: datetime,
+    ) -> None:
+        done, later = [], []
+        for row in rows:
+            # Of a kind that this release does not apply: as one that is nobody's.
+            one = became.get(row.id, Became(WebhookState.UNKNOWN, "nothing here reads it"))
+            wait = one.again_after
+            if one.state is WebhookState.UNKNOWN and wait is None and row.attempts < len(UNKNOWN_WAITS):
+                wait = UNKNOWN_WAITS[row.attempts]
+            values = {"id_": row.id, "new_detail": one.detail[:400], "new_session_id": one.session_id}
+            values |= {"new_invitation_id": one.invitation_id}
+            if wait is not None:
+                later.append({"id_": row.id, "new_due_at": now + wait, "new_detail": one.detail[:400]})
+            else:
+                # A person may have one that is nobody's worked off again; what a sender told may hold an address.
+                keeps = one.keeps or (one.state is WebhookState.UNKNOWN and row.source.startswith(ACCOUNT))
+                done.append(values | {"new_state": one.state.value, "new_sealed": row.sealed if keeps else None})
+                if one.state in LISTED:
+                    worked.listed.append((row.source, row.event, one.state, one.detail))
+        _DONE.run(connection, done)
+        _LATER.run(connection, later)
+        worked.count += len(rows)
+
+    def _broke(self, of: str, id_: uuid.UUID, kind: str, *, now: datetime) -> Worked:
+        """Note that working one `of` these off ended with a bug, whose exception is of this kind."""
+        worked = Worked()
+        with self._database.write() as connection:
+            query = _DUE.where(Webhook.id == id_).with_for_update(skip_locked=True)
+            for row in fetch(connection, query, {"now": now, "most": 1, "kind": of}):
+                detail = f"working it off ended with {kind}"
+                worked.count += 1
+                if row.attempts < len(BROKEN_WAITS):
+                    again = {"id_": id_, "new_due_at": now + BROKEN_WAITS[row.attempts], "new_detail": detail}
+                    _LATER.run(connection, [again])
+                    continue
+                over: dict[str, Any] = {"state": WebhookState.BROKEN.value, "due_at": None, "detail": detail}
+                if not row.source.startswith(ACCOUNT):
+                    over["sealed"] = None
+                connection.execute(sa.update(Webhook).where(Webhook.id == id_).values(over))
+                worked.listed.append((row.source, row.event, WebhookState.BROKEN, detail))
+        return worked
+
+
+def _add(worked: Worked, more: Worked) -> None:
+    worked.count += more.count
+    worked.listed += more.listed
+    worked.due |= more.due
+
+
+def _is_known(one: Arrived, known: Collection[tuple[str, str]]) -> bool:
+    return any((one.source, digest) in known for digest in one.digests[1:])
+
+
+def context(id_: uuid.UUID) -> str:
+    return f"webhook {id_.hex}"
+
+
+_KNOWN = sa.select(Webhook.source, Webhook.digest).where(
+    lots.among(Webhook.source, "sources"), lots.among(Webhook.digest, "digests")
+)
+_ANY = sa.select(Webhook.id).where(Webhook.due_at <= sa.bindparam("now")).limit(1)
+_DUE = (
+    sa.select(Webhook.id, Webhook.source, Webhook.event, Webhook.received_at, Webhook.attempts, Webhook.sealed)
+    .where(Webhook.due_at <= sa.bindparam("now"), Webhook.source.startswith(sa.bindparam("kind")))
+    .order_by(Webhook.due_at, Webhook.id)
+    .limit(sa.bindparam("most", type_=sa.Integer()))
+)
+_DONE = lots.Change(
+    Webhook.id,
+    {
+        "state": sa.bindparam("new_state"),
+        "due_at": None,
+        "attempts": Webhook.attempts + 1,
+        "detail": sa.bindparam("new_detail"),
+        "sealed": sa.bindparam("new_sealed"),
+        "session_id": sa.bindparam("new_session_id"),
+        "invitation_id": sa.bindparam("new_invitation_id"),
+    },
+    by="id_",
+)
+_LATER = lots.Change(
+    Webhook.id,
+    {
+        "due_at": sa.bindparam("new_due_at"),
+        "attempts": Webhook.attempts + 1,
+        "detail": sa.bindparam("new_detail"),
+    },
+    by="id_",
+)

@@ -1,5 +1,0 @@
-"""Events over HTTP (docs/http.md). `app(parts)` is an aiohttp application, to run or to mount in one's own."""
-
-from worker.web.application import app, no_bell
-
-__all__ = ["app", "no_bell"]
