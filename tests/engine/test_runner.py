@@ -1,4 +1,5 @@
-"""One shift for each account and channel on a loop, bells that coalesce, and an end that is quick and loses nothing."""
+"""One dispatcher for each account and channel on a loop, bells that coalesce, and an end that is quick and loses
+nothing."""
 
 import asyncio
 from datetime import timedelta

@@ -83,7 +83,7 @@ class Works:
         )
 
     async def work(self, *customers: Customer) -> None:
-        """Add the customers, then do what is due now, as the timer and its shifts would, until nothing is."""
+        """Add the customers, then do what is due now, as the timer and its dispatchers would, until nothing is."""
         if customers:
             self.add(*customers)
         runner = self.runner()

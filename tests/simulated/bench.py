@@ -1,4 +1,4 @@
-"""A shift over rows in memory and a database whose calls take time."""
+"""A dispatcher over rows in memory and a database whose calls take time."""
 
 import asyncio
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ from worker.domain.limits.concurrency import ASK_AGAIN
 from worker.domain.limits.event_share import share_out
 from worker.domain.limits.rate_limits import Limit, ask_at, offer, spacing
 from worker.engine.dispatch.contract import TakenRows, Unsure
-from worker.engine.dispatch.dispatcher import EVENTS_AHEAD, HORIZON, Shift
+from worker.engine.dispatch.dispatcher import EVENTS_AHEAD, HORIZON, Dispatcher
 
 MINUTE = timedelta(minutes=1)
 EVENTS = 1000  # rows with this number and above are events
@@ -201,12 +201,14 @@ class Bench:
     def rows(self, count, **how):
         return Rows(self.clock, list(range(count)), **how)
 
-    def shift(self, rows, *, longest=MINUTE, **how):
-        return Shift(rows, clock=self.clock, in_thread=self.in_thread, stopping=self.stopping, longest=longest, **how)
+    def dispatcher(self, rows, *, longest=MINUTE, **how):
+        return Dispatcher(
+            rows, clock=self.clock, in_thread=self.in_thread, stopping=self.stopping, longest=longest, **how
+        )
 
     async def in_thread(self, function, *arguments):
         await asyncio.sleep(self.database_seconds)
         return function(*arguments)
 
     async def run(self, rows, **how):
-        return await self.shift(rows, **how).run()
+        return await self.dispatcher(rows, **how).run()

@@ -44,7 +44,7 @@ async def make_on_both(
 
 @pytest.fixture
 async def bench(clock: VirtualClock) -> Bench:
-    """For a shift over rows in memory."""
+    """For a dispatcher over rows in memory."""
     return Bench(clock, asyncio.Event())
 
 

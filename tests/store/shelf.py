@@ -1,4 +1,4 @@
-"""The whole store over one database, and the steps that a shift takes over it, one by one."""
+"""The whole store over one database, and the steps that a dispatcher takes over it, one by one."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -32,7 +32,7 @@ from trials.month.setting import configured, id_of, number_of, write_list
 from worker.domain.contact.caps import COUNTED
 from worker.domain.model.states import InvitationState, JobState
 from worker.engine.container import Parts
-from worker.engine.runner import LONGEST_SHIFT, Runner
+from worker.engine.runner import LONGEST_DISPATCH, Runner
 from worker.inbound.list_import import import_list, options_of
 from worker.inbound.web import app
 from worker.runtime.embedded import Embedded
@@ -186,7 +186,7 @@ class _Playing:
         import_list(self._parts, self._list, options_of(self._parts), name="month.csv", strict=True)
 
     async def _runner(self, parts: Parts, *, ring_invite: Callable[[str], None]) -> Runner:
-        return Runner(parts, self._providers, AsyncExitStack(), ring_invite=ring_invite, longest=LONGEST_SHIFT)  # type: ignore[arg-type]
+        return Runner(parts, self._providers, AsyncExitStack(), ring_invite=ring_invite, longest=LONGEST_DISPATCH)  # type: ignore[arg-type]
 
     async def _through(self, embedded: Embedded) -> None:
         """From the beginning to the end, from one time at which something is due to the next."""

@@ -1,6 +1,6 @@
-"""Keeps at most one shift going for each account and channel on one asyncio loop.
+"""Keeps at most one dispatcher going for each account and channel on one asyncio loop.
 
-Bells coalesce here: one for an account whose shift is going only tells that shift to look again. Both ways of
+Bells coalesce here: one for an account whose dispatcher is going only tells that dispatcher to look again. Both ways of
 running use it: Celery's tasks (one loop a process, `tasks`) and the worker that runs inside a command
 (`embedded`).
 """
@@ -20,7 +20,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.engine.container import Parts
-from worker.engine.dispatch.dispatcher import Shift
+from worker.engine.dispatch.dispatcher import Dispatcher
 from worker.engine.dispatch.shared_claim import LentTaking
 from worker.foundation.clock import SharedClock
 from worker.http.client import Http, open_http_session
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 # Long enough that a slow account's calls overlap from one lot to the next; far shorter than a broker waits for
 # an acknowledgement (RabbitMQ 30 minutes, Redis the five of `celery_settings`).
-LONGEST_SHIFT = timedelta(seconds=60)
+LONGEST_DISPATCH = timedelta(seconds=60)
 SET_CLOCK_EVERY = timedelta(seconds=10)
 # Collect garbage after this many new objects, and the older ones rarely: most of what a lot of rows is made of lives
 # until the lot is written, so that looking for garbage among it takes time and finds nothing.
@@ -70,7 +70,7 @@ class Runner:
         threads = 1 if parts.database.is_sqlite else parts.database_threads
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="database")
         self._stopping = asyncio.Event()
-        self._shifts: dict[str, Shift[Any, Any, Any]] = {}
+        self._dispatchers: dict[str, Dispatcher[Any, Any, Any]] = {}
         self._idle = asyncio.Event()
         self._idle.set()
         self._clock: asyncio.Task[None] | None = None
@@ -84,7 +84,7 @@ class Runner:
 
     @classmethod
     async def open(
-        cls, parts: Parts, *, ring_invite: Callable[[str, bool], None], longest: timedelta = LONGEST_SHIFT
+        cls, parts: Parts, *, ring_invite: Callable[[str, bool], None], longest: timedelta = LONGEST_DISPATCH
     ) -> "Runner":
         """A runner on the loop that is running now. `ring_invite(channel, for_events)` is called from other threads."""
         calm_collector()
@@ -98,10 +98,10 @@ class Runner:
 
     @property
     def busy(self) -> bool:
-        return bool(self._shifts)
+        return bool(self._dispatchers)
 
     def is_working(self, key: str) -> bool:
-        return key in self._shifts
+        return key in self._dispatchers
 
     async def serve(self, key: str, *, for_events: bool = True) -> bool:
         """Work what is due for `issue:ACCOUNT` or `invite:CHANNEL`; whether there was more when that was over.
@@ -109,8 +109,8 @@ class Runner:
         Returns at once when this process is at it already, or does not know the name. `for_events`: something of an
         event may be due, which does not wait for rows of batches to come together.
         """
-        if key in self._shifts:
-            self._shifts[key].ring(for_events=for_events)
+        if key in self._dispatchers:
+            self._dispatchers[key].ring(for_events=for_events)
             return False
         work = self._work.get(key)
         if work is None:
@@ -118,7 +118,7 @@ class Runner:
             return False
         if self._stopping.is_set():
             return False
-        shift = Shift(
+        dispatcher = Dispatcher(
             work,
             clock=self._parts.clock,
             in_thread=self.in_thread,
@@ -126,25 +126,25 @@ class Runner:
             longest=self._longest,
             borrow=self._lent,
         )
-        self._shifts[key] = shift
+        self._dispatchers[key] = dispatcher
         self._idle.clear()
         try:
-            return await shift.run()
+            return await dispatcher.run()
         finally:
-            del self._shifts[key]
-            if not self._shifts:
+            del self._dispatchers[key]
+            if not self._dispatchers:
                 self._idle.set()
 
     def _lent(self) -> dict[str, LentTaking]:
-        """The takings of messages, by channel, that the shifts of this process can lend now."""
+        """The takings of messages, by channel, that the dispatchers of this process can lend now."""
         lent = {}
         for channel, (key, work) in self._invites.items():
-            if key in self._shifts and (taking := self._shifts[key].lend(work.take_within)) is not None:
+            if key in self._dispatchers and (taking := self._dispatchers[key].lend(work.take_within)) is not None:
                 lent[channel] = taking
         return lent
 
     async def wait_until_idle(self) -> None:
-        """Wait until no shift is going."""
+        """Wait until no dispatcher is going."""
         await self._idle.wait()
 
     async def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -182,7 +182,7 @@ class Runner:
             return False
 
     async def close(self) -> None:
-        """End the shifts, each bounded by its calls' time-outs, then the connections."""
+        """End the dispatchers, each bounded by its calls' time-outs, then the connections."""
         self.stop()
         await self._idle.wait()
         if self._clock is not None:

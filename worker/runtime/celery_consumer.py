@@ -1,15 +1,16 @@
 """Celery's consumer, made to outlive the loss of its broker, and to end in order when it is told to end at once.
 
-Over Redis, Celery 5.7 with kombu 5.7 ends the worker when the connection is lost while a shift goes on. Both ways are
-an AttributeError of kombu's `Channel._connparams`, which asks a transport that is closed already for its host name:
+Over Redis, Celery 5.7 with kombu 5.7 ends the worker when the connection is lost while a dispatcher goes on. Both ways
+are an AttributeError of kombu's `Channel._connparams`, which asks a transport that is closed already for its host name:
 
 - closing the lost connection gives back what is unacknowledged, over that connection;
-- when the shift is over, its bell is acknowledged over that connection.
+- when the dispatcher is over, its bell is acknowledged over that connection.
 
 Neither is any use: the broker hands the bell out again by itself, and the sweep rings for what is due.
 
 On SIGQUIT Celery ends the tasks by force, which its threads pool cannot: the worker would die of NotImplementedError
-with its calls out and nothing given back. There, nothing is forced: the shifts end as on SIGTERM, and are waited for.
+with its calls out and nothing given back. There, nothing is forced: the dispatchers end as on SIGTERM, and are waited
+for.
 
 A login that RabbitMQ refuses ends Celery's worker, and a virtual host that is not there has it try five times a second.
 """
@@ -39,7 +40,7 @@ warnings.filterwarnings("ignore", message="\nIn Celery 5.1 we introduced", categ
 
 
 class Consumer(CelerysConsumer):  # type: ignore[misc]
-    """Leaves alone what came over a connection that is gone, and ends threads' shifts instead of the threads."""
+    """Leaves alone what came over a connection that is gone, and ends threads' dispatchers instead of the threads."""
 
     def connect(self) -> Any:
         while True:
@@ -62,7 +63,7 @@ class Consumer(CelerysConsumer):  # type: ignore[misc]
         super().on_connection_error_after_connected(exc)
 
     def stop(self) -> None:
-        process.end_shifts()  # however it was told to end, by remote control too
+        process.end_dispatchers()  # however it was told to end, by remote control too
         super().stop()
 
     def cancel_active_requests(self) -> None:

@@ -36,7 +36,7 @@ SWEEP_SECONDS = 1.0
 # Bells wait while no worker runs. Far more than there are accounts and channels: what is dropped rings again.
 MOST_BELLS = 1000
 # Redis hands a message to another worker after this long without an acknowledgement. Longer than the longest
-# shift with its calls; short enough that a dead worker's bells are not missed for long (the sweep rings anyway).
+# dispatcher with its calls; short enough that a dead worker's bells are not missed for long (the sweep rings anyway).
 VISIBILITY_SECONDS = 300
 # How long RabbitMQ may take to confirm a bell; without a bound, who rings at a broker that hangs waits with it.
 CONFIRM_SECONDS = 5.0
@@ -62,7 +62,7 @@ def celery_settings(settings: Settings, *, pool: str = "threads") -> dict[str, A
     """What Celery is configured with. Pure: no connection is made and no file is read."""
     url = settings.broker.url
     targets = len(settings.subscribers) + (settings.bus is not None)
-    # A shift for each account and channel, one who tells for each target, bells, and the sweep.
+    # A dispatcher for each account and channel, one who tells for each target, bells, and the sweep.
     threads = 2 * (len(settings.accounts) + 2 + targets) + 2
     return {
         "broker_url": url,
@@ -79,7 +79,7 @@ def celery_settings(settings: Settings, *, pool: str = "threads") -> dict[str, A
         "result_backend": None,
         "task_ignore_result": True,
         "task_store_errors_even_if_ignored": False,
-        # A bell is acknowledged when its shift is over, and rings again if the worker was lost in between.
+        # A bell is acknowledged when its dispatcher is over, and rings again if the worker was lost in between.
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
@@ -87,8 +87,8 @@ def celery_settings(settings: Settings, *, pool: str = "threads") -> dict[str, A
         # All accounts and channels of a process go side by side on its loop; `--pool prefork` works too.
         "worker_pool": pool,
         "worker_concurrency": max(threads, 10) if pool == "threads" else os.cpu_count() or 1,
-        # Time limits are neither set nor needed: a shift takes no rows for longer than `runner.LONGEST_SHIFT`, and each
-        # call in it ends by its own time-out. The threads pool would not keep them.
+        # Time limits are neither set nor needed: a dispatcher takes no rows for longer than `runner.LONGEST_DISPATCH`,
+        # and each call in it ends by its own time-out. The threads pool would not keep them.
         #
         # SIGQUIT on prefork gives the children so long to write what they have, and always takes it; the threads pool
         # cannot end a task by force, so it takes as long as its calls (see `consumer`).
@@ -113,7 +113,7 @@ def celery_settings(settings: Settings, *, pool: str = "threads") -> dict[str, A
 
 
 def _longest_end(settings: Settings) -> float:
-    """Seconds in which a shift that was told to end has ended: its calls, and the flush after them."""
+    """Seconds in which a dispatcher that was told to end has ended: its calls, and the flush after them."""
     timeouts = [account.timeout for account in settings.accounts.values()]
     timeouts += [sender.timeout for sender in (settings.email, settings.sms) if sender is not None]
     timeouts += [timedelta(seconds=CONFIRM_SECONDS)] if settings.bus is not None else []

@@ -34,7 +34,7 @@ from worker.domain.events.cloudevents import Unreadable
 from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt
 from worker.engine.maintenance.sweep import look_after, return_leases, ringable, tellable, untold, untold_in_words
 from worker.engine.opening import NotReady, Outdated, opened
-from worker.engine.runner import LONGEST_SHIFT
+from worker.engine.runner import LONGEST_DISPATCH
 from worker.foundation.clock import monotonic, system_clock
 from worker.foundation.outage_log import Outage
 from worker.foundation.timestamps import written
@@ -60,8 +60,8 @@ from worker.settings import SettingsError, load
 from worker.store.base.database import reason
 
 log = logging.getLogger(__name__)
-# A child of the prefork pool works one shift at a time: another account must not wait long for its turn.
-LONGEST_SHIFT_OF_A_CHILD = timedelta(seconds=5)
+# A child of the prefork pool works one dispatcher at a time: another account must not wait long for its turn.
+LONGEST_DISPATCH_OF_A_CHILD = timedelta(seconds=5)
 # Bells come faster than a database that is away can say so: one try in so many seconds for each process.
 TRY_SECONDS = 2.0
 MOST_REASON = 2000  # characters: a row of a list may have something wrong in each of its columns
@@ -134,7 +134,7 @@ def tell(target: str) -> None:
     if here is None:
         return
     with _a_database_that_may_be_away():
-        if here.teller.tell(target, longest=_longest_shift()):
+        if here.teller.tell(target, longest=_longest_dispatch()):
             ring_soon(TELL, target)
 
 
@@ -242,7 +242,7 @@ def _declare(connection: Any, queue: Queue) -> None:
 
 
 def ring_invite(channel: str, for_events: bool) -> None:
-    """Say that invitations are due: to this process's shift if it is at it, else to any worker."""
+    """Say that invitations are due: to this process's dispatcher if it is at it, else to any worker."""
     here = process.existing()
     if here is None or not here.ring_here(f"{INVITE}:{channel}", for_events=for_events):
         ring_soon(INVITE, channel)
@@ -283,14 +283,16 @@ def _process() -> Process | None:
 def _make() -> Process:
     _tries.begin(monotonic())
     try:
-        return Process(ring_invite=ring_invite, longest=_longest_shift(), on_outdated=_outdated, targets=build_targets)
+        return Process(
+            ring_invite=ring_invite, longest=_longest_dispatch(), on_outdated=_outdated, targets=build_targets
+        )
     except (NotReady, SettingsError) as error:
         _tries.failed(error, monotonic())
         raise
 
 
-def _longest_shift() -> timedelta:
-    return LONGEST_SHIFT_OF_A_CHILD if _is_child else LONGEST_SHIFT
+def _longest_dispatch() -> timedelta:
+    return LONGEST_DISPATCH_OF_A_CHILD if _is_child else LONGEST_DISPATCH
 
 
 def _outdated(why: str) -> None:
@@ -344,12 +346,12 @@ def _say_what_is_left_to_others(**_signal: Any) -> None:
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
-def _end_shifts_before_force(**_signal: Any) -> None:
+def _end_dispatchers_before_force(**_signal: Any) -> None:
     # Celery waits (on prefork, `worker_soft_shutdown_timeout`) before it says that it is shutting down.
     celerys = signal.getsignal(signal.SIGQUIT)
 
     def end(number: int, frame: FrameType | None) -> None:
-        process.end_shifts()
+        process.end_dispatchers()
         if callable(celerys):
             celerys(number, frame)
 
@@ -358,8 +360,8 @@ def _end_shifts_before_force(**_signal: Any) -> None:
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _stop(**_signal: Any) -> None:
-    # End the shifts now, so that a warm shutdown is quick.
-    process.end_shifts()
+    # End the dispatchers now, so that a warm shutdown is quick.
+    process.end_dispatchers()
 
 
 @worker_shutdown.connect  # type: ignore[untyped-decorator]

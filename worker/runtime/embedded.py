@@ -1,4 +1,4 @@
-"""Working inside a command: the same shifts over the same rows, rung in the process, no broker.
+"""Working inside a command: the same dispatchers over the same rows, rung in the process, no broker.
 
 For a list on a laptop, or beside other workers. A bell is a call to the same runner that Celery's tasks use. What a
 command works towards is its own: `one_batch`, `all_in_one`.
@@ -160,7 +160,7 @@ class Embedded:
         key = f"{step}:{name}"
         running = self._tasks.get(key)
         if running is not None and not running.done():
-            again = self.runner.serve(key, for_events=for_events)  # only tells the shift to look again
+            again = self.runner.serve(key, for_events=for_events)  # only tells the dispatcher to look again
             task = asyncio.ensure_future(again)
             self._tasks[f"bell {key}"] = task
             return

@@ -97,21 +97,21 @@ class Process:
         try:
             idle.result(CANCEL_SECONDS)
         except TimeoutError:
-            log.error("a shift did not end within %g s of being told to", CANCEL_SECONDS)
+            log.error("a dispatcher did not end within %g s of being told to", CANCEL_SECONDS)
 
     def ring_here(self, key: str, *, for_events: bool = True) -> bool:
-        """Tell a shift that this process is at to look again; False when it is not at it."""
+        """Tell a dispatcher that this process is at to look again; False when it is not at it."""
         if not self.runner.is_working(key):
             return False
         asyncio.run_coroutine_threadsafe(self.runner.serve(key, for_events=for_events), self._loop)
         return True
 
     def stop(self) -> None:
-        """Begin to end: shifts take no more rows."""
+        """Begin to end: dispatchers take no more rows."""
         self._loop.call_soon_threadsafe(self.runner.stop)
 
     def close(self) -> None:
-        """End shifts, connections and the loop."""
+        """End dispatchers, connections and the loop."""
         with self._exits:
             self.wait_for(self.runner.close())
             self._watching.result()
@@ -168,7 +168,7 @@ def is_ending() -> bool:
     return _ending[0] == 1
 
 
-def end_shifts() -> None:
+def end_dispatchers() -> None:
     """Have this process, and the children that were forked from it, take no more rows. May be called by a signal."""
     _ending[0] = 1
     here = existing()

@@ -34,7 +34,7 @@ def ring_by(app: Celery, step: str, name: str) -> bool:
 
 
 class Ringer:
-    """Rings from a thread of its own: a shift has rows under a lease, and must not wait for a broker that hangs.
+    """Rings from a thread of its own: a dispatcher has rows under a lease, and must not wait for a broker that hangs.
 
     A name that waits to be rung for is rung for once, however often it is said.
     """

@@ -1,7 +1,7 @@
 """Workers that share a budget, and a server that enforces a limit by itself, in simulated time: minutes in no time.
 
-The workers do what a shift does (take, open, call, flush; halt at a 429), over the same pure functions and a list of
-events; what a call takes, and which ones a server refuses whatever their rate, is drawn from a seeded generator.
+The workers do what a dispatcher does (take, open, call, flush; halt at a 429), over the same pure functions and a list
+of events; what a call takes, and which ones a server refuses whatever their rate, is drawn from a seeded generator.
 """
 
 import heapq

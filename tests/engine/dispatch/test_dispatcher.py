@@ -1,4 +1,5 @@
-"""A shift's order of things: what is taken, written down, called and kept, in how many places and in which slots."""
+"""A dispatcher's order of things: what is taken, written down, called and kept, in how many places and in which
+slots."""
 
 import asyncio
 from datetime import timedelta
@@ -137,7 +138,7 @@ async def test_under_a_limit_the_rows_of_a_batch_cost_a_transaction_for_each_flu
 
 
 async def test_waiting_for_places_takes_no_time_of_the_processor(bench):
-    """Rows with slots are ready and a place or two is free: the shift sleeps until there are more."""
+    """Rows with slots are ready and a place or two is free: the dispatcher sleeps until there are more."""
     rows = bench.rows(200, places=8, limit=Limit.parse("1000/second"), latency=dict.fromkeys(range(200), 1.0))
     rows.latency |= {number: 0.9 + number % 8 / 50 for number in range(200)}
     await bench.run(rows, longest=timedelta(seconds=10))

@@ -1,4 +1,4 @@
-"""In a shift, events go before the rows of batches."""
+"""In a dispatcher, events go before the rows of batches."""
 
 import asyncio
 import random
@@ -18,12 +18,12 @@ from worker.engine.dispatch.dispatcher import ALONE, FLUSH_EVERY, FLUSH_LEAST, H
 async def test_an_event_has_the_next_slot_though_rows_of_a_batch_had_reserved_all_of_them(bench, horizon):
     limit, latency = Limit.parse("100/second"), dict.fromkeys(range(500), 0.01)
     rows = bench.rows(500, limit=limit, horizon=horizon, places=30, latency=latency)
-    going, shift = begun(bench, rows)
+    going, dispatcher = begun(bench, rows)
     for number in range(EVENTS, EVENTS + 10):
         await asyncio.sleep(0.137)
         rang_at = bench.clock()
         rows.waiting.append(number)
-        shift.ring()
+        dispatcher.ring()
         await asyncio.sleep(0.137)
         # One transaction, which may wait for another, then at most the time between two slots.
         assert rows.begun[rows.numbers("call").index(number)] - rang_at < timedelta(milliseconds=35)
@@ -36,11 +36,11 @@ async def test_slots_that_change_hands_are_used_once_and_neither_before_their_ti
     draw = random.Random(seed)  # noqa: S311 -- no secret
     rows = bench.rows(400, limit=Limit.parse("100/second"))
     rows.latency = {number: draw.uniform(0.001, 0.2) for number in [*range(400), *range(EVENTS, EVENTS + 100)]}
-    going, shift = begun(bench, rows)
+    going, dispatcher = begun(bench, rows)
     for number in range(EVENTS, EVENTS + 100):
         await asyncio.sleep(draw.expovariate(60))
         rows.waiting.append(number)
-        shift.ring()
+        dispatcher.ring()
     await going
     assert sorted(rows.numbers("done")) == [*range(400), *range(EVENTS, EVENTS + 100)]
     assert all(timedelta(0) <= delay <= LAPSE for delay in rows.delays)
@@ -60,11 +60,11 @@ async def test_while_events_keep_coming_the_batch_keeps_its_share_of_the_calls(b
 
 async def test_where_places_are_short_an_event_has_the_next_one_that_is_free(bench):
     rows = bench.rows(400, places=4, latency=dict.fromkeys(range(400), 0.02))
-    going, shift = begun(bench, rows)
+    going, dispatcher = begun(bench, rows)
     await asyncio.sleep(0.5)
     rang_at = bench.clock()
     rows.waiting.append(EVENTS)
-    shift.ring()
+    dispatcher.ring()
     await going
     called_at = rows.begun[rows.numbers("call").index(EVENTS)]
     assert called_at - rang_at <= timedelta(milliseconds=60)  # of 400 ms that the rows ahead of it take
@@ -73,11 +73,11 @@ async def test_where_places_are_short_an_event_has_the_next_one_that_is_free(ben
 async def test_what_came_of_an_event_is_written_alone_and_the_batchs_with_their_flush(bench):
     limit, latency = Limit.parse("200/second"), dict.fromkeys(range(400), 0.01)
     rows = bench.rows(400, limit=limit, horizon=ALONE, places=50, latency=latency)
-    going, shift = begun(bench, rows)
+    going, dispatcher = begun(bench, rows)
     for number in range(EVENTS, EVENTS + 10):
         await asyncio.sleep(0.11)
         rows.waiting.append(number)
-        shift.ring()
+        dispatcher.ring()
     await going
     lots = Counter(rows.written.values())
     with_events = [lots[rows.written[number]] for number in range(EVENTS, EVENTS + 10)]
@@ -106,10 +106,10 @@ async def test_events_whose_taking_was_not_answered_are_given_back_and_not_calle
 async def test_an_event_whose_attempt_was_being_written_when_the_account_had_to_wait_is_not_called_for(bench):
     bench.database_seconds = 0.03
     rows = bench.rows(1, answers={0: "halt"}, latency={0: 0.02})
-    going, shift = begun(bench, rows)
+    going, dispatcher = begun(bench, rows)
     await asyncio.sleep(0.07)  # the call is out, and comes to nothing while the event is being taken
     rows.waiting.append(EVENTS)
-    shift.ring()
+    dispatcher.ring()
     await going
     assert rows.numbers("open") == [0, EVENTS]
     assert set(rows.numbers("not made")) == {EVENTS}
@@ -128,10 +128,10 @@ async def test_what_came_of_an_event_is_written_at_once(bench):
 async def test_bells_for_more_events_than_there_is_room_for_take_no_time_of_the_processor(bench):
     rows = bench.rows(0, places=2, limit=Limit.parse("1/second"))
     rows.waiting += range(EVENTS, EVENTS + 50)
-    going, shift = begun(bench, rows)
+    going, dispatcher = begun(bench, rows)
     for _ in range(50):
         await asyncio.sleep(0.1)
-        shift.ring()
+        dispatcher.ring()
     bench.stopping.set()
     await going
     assert len(rows.takes) < 120
@@ -139,10 +139,10 @@ async def test_bells_for_more_events_than_there_is_room_for_take_no_time_of_the_
 
 async def test_a_bell_for_each_flush_has_rows_of_batches_taken_in_lots(bench):
     rows = bench.rows(0, latency=dict.fromkeys(range(300), 0.01))
-    going, shift = begun(bench, rows)
+    going, dispatcher = begun(bench, rows)
     for number in range(300):
         rows.waiting.append(number)
-        shift.ring()
+        dispatcher.ring()
         await asyncio.sleep(0.01)
     await going
     assert len([took for took in rows.takes if took]) < 80  # each 50 ms in 3 s
@@ -151,10 +151,10 @@ async def test_a_bell_for_each_flush_has_rows_of_batches_taken_in_lots(bench):
 
 async def test_a_bell_that_is_for_no_event_takes_rows_in_lots_and_looks_for_events_in_none(bench):
     rows = bench.rows(0, latency=dict.fromkeys(range(300), 0.01))
-    going, shift = begun(bench, rows)
+    going, dispatcher = begun(bench, rows)
     for number in range(300):
         rows.waiting.append(number)
-        shift.ring(for_events=False)
+        dispatcher.ring(for_events=False)
         await asyncio.sleep(0.01)
     await going
     assert len(rows.numbers("done")) == 300
@@ -165,15 +165,15 @@ async def test_a_bell_that_is_for_no_event_takes_rows_in_lots_and_looks_for_even
 async def test_a_bell_for_a_row_that_rings_while_rows_are_taken_is_answered_soon(bench, milliseconds):
     bench.database_seconds = 0.05
     rows = bench.rows(1, latency={0: 0.01, 1: 0.01})
-    going, shift = begun(bench, rows)
+    going, dispatcher = begun(bench, rows)
     await asyncio.sleep(milliseconds / 1000)
     rows.waiting.append(1)
-    shift.ring(for_events=False)
+    dispatcher.ring(for_events=False)
     await going
     assert rows.numbers("done") == [0, 1]
     assert rows.begun[1] - START < TAKE_EVERY + timedelta(milliseconds=200)
 
 
 def begun(bench, rows):
-    shift = bench.shift(rows)
-    return asyncio.create_task(shift.run()), shift
+    dispatcher = bench.dispatcher(rows)
+    return asyncio.create_task(dispatcher.run()), dispatcher

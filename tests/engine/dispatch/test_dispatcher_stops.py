@@ -1,4 +1,5 @@
-"""What a shift does not call for: under a lease or a slot that passes, after a halt, at its end, while things break."""
+"""What a dispatcher does not call for: under a lease or a slot that passes, after a halt, at its end, while things
+break."""
 
 import asyncio
 from datetime import timedelta
@@ -51,11 +52,11 @@ async def test_the_lease_is_looked_at_again_immediately_before_the_call(bench):
 async def test_who_stood_still_makes_none_of_the_calls_that_waited_for_their_slots(bench, seconds):
     """As a process does that was stopped (SIGSTOP), or whose machine was: the clock jumps, and nothing else says so."""
     rows = bench.rows(20, limit=Limit.parse("50/second"), lease=timedelta(seconds=30), latency={0: 0.01})
-    shift = asyncio.create_task(bench.run(rows))
+    dispatcher = asyncio.create_task(bench.run(rows))
     await asyncio.sleep(0.15)
     waited = set(rows.numbers("open")) - set(rows.numbers("call"))
     bench.clock.advance(seconds=seconds)
-    await shift
+    await dispatcher
     assert len(waited) > 1
     assert set(rows.numbers("not made")) == waited
 
@@ -92,21 +93,21 @@ async def test_a_call_that_waits_for_its_slot_is_not_made_once_the_account_must_
 @pytest.mark.parametrize("gap", [4, 8, 12, 16])
 @pytest.mark.parametrize("first", range(10, 110, 10))
 async def test_after_two_answers_that_told_it_to_wait_slots_are_kept_to_as_before(bench, first, gap):
-    """The second comes while the first is being dealt with: it must not leave the shift in a hurry."""
+    """The second comes while the first is being dealt with: it must not leave the dispatcher in a hurry."""
     rows = bench.rows(60, limit=Limit.parse("20/second"), answers={1: "halt", 2: "halt"})
     rows.latency = {0: 3, 1: 0.05 + first / 1000, 2: (first + gap) / 1000}
-    shift = bench.shift(rows)
-    going = asyncio.create_task(shift.run())
+    dispatcher = bench.dispatcher(rows)
+    going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(0.5)
     rows.halted = False  # the pause was a short one
-    shift.ring()
+    dispatcher.ring()
     await going
     assert sorted(rows.numbers("done") + rows.waiting + rows.numbers("halt")) == list(range(60))
     assert all(timedelta(0) <= delay <= LAPSE for delay in rows.delays)
     assert len(rows.delays) > 30
 
 
-# The end of a shift.
+# The end of a dispatcher.
 
 
 async def test_after_its_longest_time_a_shift_takes_no_more_and_says_that_there_was_more(bench):
@@ -148,11 +149,11 @@ async def test_a_shift_that_has_stopped_before_it_began_takes_nothing(bench):
 
 async def test_a_bell_makes_a_shift_look_again_before_it_ends(bench):
     rows = bench.rows(1, latency={0: 0.5})
-    shift = bench.shift(rows)
-    going = asyncio.create_task(shift.run())
+    dispatcher = bench.dispatcher(rows)
+    going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(0.2)
     rows.waiting.append(7)
-    shift.ring()
+    dispatcher.ring()
     await going
     assert rows.numbers("done") == [7, 0]
 
@@ -206,11 +207,11 @@ async def test_no_call_begins_while_results_cannot_be_written(bench):
 
 async def test_nothing_is_taken_while_results_cannot_be_written(bench):
     rows = bench.rows(4, places=10, finish_errors=[AWAY] * 5)
-    shift = bench.shift(rows)
-    going = asyncio.create_task(shift.run())
+    dispatcher = bench.dispatcher(rows)
+    going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(1)
     rows.waiting += [10, 11]
-    shift.ring()
+    dispatcher.ring()
     await asyncio.sleep(2)
     assert sorted(rows.numbers("take")) == [0, 1, 2, 3]
     await going
@@ -274,25 +275,25 @@ async def test_a_shift_that_is_cancelled_without_a_place_leaves_nothing_in_doubt
 
 async def test_a_bell_that_rings_while_a_shift_gives_back_its_places_is_not_lost(bench):
     rows = bench.rows(1)
-    shift = bench.shift(rows)
-    rows.leave = shift.ring
-    assert await shift.run()
+    dispatcher = bench.dispatcher(rows)
+    rows.leave = dispatcher.ring
+    assert await dispatcher.run()
 
 
 async def test_nor_one_that_rings_while_the_last_calls_of_a_long_shift_are_waited_for(bench):
     rows = bench.rows(1, latency={0: 5})
-    shift = bench.shift(rows, longest=timedelta(seconds=3))
-    going = asyncio.create_task(shift.run())
+    dispatcher = bench.dispatcher(rows, longest=timedelta(seconds=3))
+    going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(4)
-    shift.ring(for_events=False)
+    dispatcher.ring(for_events=False)
     assert await going
 
 
 async def test_a_process_that_ends_leaves_a_bell_to_others(bench):
     rows = bench.rows(1, latency={0: 5})
-    shift = bench.shift(rows)
-    going = asyncio.create_task(shift.run())
+    dispatcher = bench.dispatcher(rows)
+    going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(1)
     bench.stopping.set()
-    shift.ring()
+    dispatcher.ring()
     assert not await going

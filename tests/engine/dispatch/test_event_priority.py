@@ -1,4 +1,4 @@
-"""The order in which a shift's rows are called for, and which slots they have."""
+"""The order in which a dispatcher's rows are called for, and which slots they have."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta

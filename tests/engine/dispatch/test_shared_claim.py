@@ -1,4 +1,5 @@
-"""What an event's result leads on to is taken in the result's own transaction, by a shift that lends its taking."""
+"""What an event's result leads on to is taken in the result's own transaction, by a dispatcher that lends its
+taking."""
 
 import asyncio
 from contextlib import contextmanager
@@ -25,12 +26,12 @@ def rows_of(bench, *numbers):
 
 @pytest.fixture
 async def lender(bench):
-    """A shift that is at it, with one call that takes long."""
+    """A dispatcher that is at it, with one call that takes long."""
     rows = bench.rows(1, latency={0: 5})
-    shift = bench.shift(rows)
-    going = asyncio.create_task(shift.run())
+    dispatcher = bench.dispatcher(rows)
+    going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(1)
-    yield shift, rows, going
+    yield dispatcher, rows, going
     bench.stopping.set()
     await going
 
@@ -40,14 +41,14 @@ def take_none(_connection, _room, _now):
 
 
 async def test_a_shift_lends_the_taking_of_events_and_calls_for_what_was_taken(bench, lender):
-    shift, rows, _ = lender
+    dispatcher, rows, _ = lender
     asked = []
 
     def take(_connection, room, _now):
         asked.append(room)
         return TakenRows([], opened=[Opened(row) for row in rows_of(bench, EVENTS)])
 
-    lent = shift.lend(take)
+    lent = dispatcher.lend(take)
     lent.take(None, bench.clock())
     await asyncio.sleep(0.2)
     assert rows.numbers("call") == [0]  # nobody knows yet whether it was kept
@@ -58,12 +59,12 @@ async def test_a_shift_lends_the_taking_of_events_and_calls_for_what_was_taken(b
 
 
 async def test_meanwhile_it_takes_nothing_itself_and_looks_again_for_a_bell_that_rang(bench, lender):
-    shift, rows, _ = lender
+    dispatcher, rows, _ = lender
     taken = len(rows.takes)
-    lent = shift.lend(take_none)
-    assert shift.lend(take_none) is None
+    lent = dispatcher.lend(take_none)
+    assert dispatcher.lend(take_none) is None
     rows.waiting.append(EVENTS)
-    shift.ring()
+    dispatcher.ring()
     await asyncio.sleep(0.5)
     assert len(rows.takes) == taken
     lent.end(kept=True)
@@ -72,8 +73,8 @@ async def test_meanwhile_it_takes_nothing_itself_and_looks_again_for_a_bell_that
 
 
 async def test_what_may_have_been_taken_is_given_back_and_taken_again_before_it_is_called_for(bench, lender):
-    shift, rows, _ = lender
-    lent = shift.lend(lambda *_: TakenRows([], opened=[Opened(row) for row in rows_of(bench, EVENTS)]))
+    dispatcher, rows, _ = lender
+    lent = dispatcher.lend(lambda *_: TakenRows([], opened=[Opened(row) for row in rows_of(bench, EVENTS)]))
     lent.take(None, bench.clock())
     lent.end(kept=False)
     await asyncio.sleep(0.1)
@@ -82,14 +83,14 @@ async def test_what_may_have_been_taken_is_given_back_and_taken_again_before_it_
 
 
 async def test_what_a_limit_did_not_let_it_take_is_taken_when_it_may_be(bench, lender):
-    shift, rows, _ = lender
+    dispatcher, rows, _ = lender
     rows.waiting.append(EVENTS)
-    lent = shift.lend(take_none)
+    lent = dispatcher.lend(take_none)
     lent.end(kept=True)
     await asyncio.sleep(0.5)
     assert rows.numbers("call") == [0]
     soon = bench.clock() + timedelta(seconds=0.5)
-    lent = shift.lend(lambda *_: TakenRows([], again_at=soon))
+    lent = dispatcher.lend(lambda *_: TakenRows([], again_at=soon))
     lent.take(None, bench.clock())
     lent.end(kept=True)
     await asyncio.sleep(0.4)
@@ -99,18 +100,18 @@ async def test_what_a_limit_did_not_let_it_take_is_taken_when_it_may_be(bench, l
 
 
 async def test_a_shift_that_is_ending_or_is_not_at_it_lends_nothing(bench, lender):
-    shift, _, going = lender
+    dispatcher, _, going = lender
     bench.stopping.set()
     await asyncio.sleep(2)  # it has looked since
-    assert shift.lend(take_none) is None
+    assert dispatcher.lend(take_none) is None
     await going
-    assert shift.lend(take_none) is None
-    assert bench.shift(bench.rows(1)).lend(take_none) is None
+    assert dispatcher.lend(take_none) is None
+    assert bench.dispatcher(bench.rows(1)).lend(take_none) is None
 
 
 async def test_a_shift_waits_for_what_it_has_lent_before_it_ends(bench, lender):
-    shift, rows, going = lender
-    lent = shift.lend(lambda *_: TakenRows([], opened=[Opened(row) for row in rows_of(bench, EVENTS)]))
+    dispatcher, rows, going = lender
+    lent = dispatcher.lend(lambda *_: TakenRows([], opened=[Opened(row) for row in rows_of(bench, EVENTS)]))
     lent.take(None, bench.clock())
     bench.stopping.set()
     await asyncio.sleep(20)
@@ -123,8 +124,8 @@ async def test_a_shift_waits_for_what_it_has_lent_before_it_ends(bench, lender):
 
 async def test_without_a_place_for_an_attempt_nothing_is_lent(bench):
     rows = bench.rows(200, places=1, latency=dict.fromkeys(range(200), 0.0))
-    shift = bench.shift(rows)
-    going = asyncio.create_task(shift.run())
+    dispatcher = bench.dispatcher(rows)
+    going = asyncio.create_task(dispatcher.run())
     rooms = []
 
     def take(_connection, room, _now):
@@ -133,7 +134,7 @@ async def test_without_a_place_for_an_attempt_nothing_is_lent(bench):
 
     while not going.done():
         await asyncio.sleep(0.003)
-        if (lent := shift.lend(take)) is not None:
+        if (lent := dispatcher.lend(take)) is not None:
             lent.take(None, bench.clock())
             lent.end(kept=True)
     assert rooms
@@ -206,7 +207,7 @@ async def test_of_a_transaction_that_is_made_again_only_the_last_taking_counts()
 
 
 class SlowFirst(FakeSender):
-    """Keeps the shift of the mails at it: the first takes some seconds."""
+    """Keeps the dispatcher of the mails at it: the first takes some seconds."""
 
     async def send(self, message):
         receipt = await super().send(message)
@@ -228,7 +229,7 @@ def sign_up(world, *names):
 
 
 async def worked_beside_a_slow_mail(world):
-    """Ona's mail keeps the mails' shift at it while Jonas signs up."""
+    """Ona's mail keeps the mails' dispatcher at it while Jonas signs up."""
     world.set(Job, Job.customer_id == "Jonas", priority=EVENT, due_at=world.clock() + timedelta(seconds=2))
     await world.issue()
     runner = world.start()
@@ -245,7 +246,7 @@ async def test_an_events_mail_is_written_down_in_the_transaction_that_keeps_its_
     (job,) = (row for row in world.rows(Job) if row.customer_id == "Jonas")
     asked, mailed = sorted(world.rows(Attempt, job_id=job.id), key=lambda row: row.opened_at)
     assert mailed.opened_at == asked.closed_at
-    assert world.rung == ["email"]  # for Ona's, which no shift was there to take
+    assert world.rung == ["email"]  # for Ona's, which no dispatcher was there to take
     assert [row.state.value for row in world.rows(InvitationRow)] == ["sent", "sent"]
 
 

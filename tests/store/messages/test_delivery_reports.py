@@ -324,7 +324,7 @@ def test_a_lot_locks_its_messages_and_then_its_jobs_and_counts_what_came_back_la
     with statements(shelf.database) as made, shelf.database.write() as connection:
         became = Delivers(keyring, lambda: terms)(connection, told, set(), now)
     assert {one.state for one in became.values()} == {WebhookState.APPLIED}
-    # Else two lots, or a lot and a shift that writes its results, would wait for each other.
+    # Else two lots, or a lot and a dispatcher that writes its results, would wait for each other.
     locks = [one for one in made if "ORDER BY invitation.id" in one or "ORDER BY job.id" in one]
     assert ["ORDER BY invitation.id" in one for one in locks[:2]] == [True, False]
     assert made.index(locks[1]) < min(number for number, one in enumerate(made) if one.startswith("UPDATE"))

@@ -291,7 +291,7 @@ def test_whoever_would_send_the_last_message_does_not_while_another_is_about_to_
     shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
     with shelf.database.write() as other:
-        # The shift of texts has counted, and has not committed yet.
+        # The dispatcher of texts has counted, and has not committed yet.
         leading.lock_customers(other, ["Ona"])
         assert shelf.take_letters() == []
     shelf.clock.advance(minutes=1)

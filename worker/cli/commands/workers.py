@@ -23,7 +23,7 @@ from worker.settings import Settings
     type=click.Choice(["threads", "prefork"]),
     default="threads",
     show_default=True,
-    help="threads: all accounts side by side on one loop. prefork: a process for each shift at a time.",
+    help="threads: all accounts side by side on one loop. prefork: a process for each dispatcher at a time.",
 )
 @click.option("--concurrency", type=click.IntRange(1), help="Threads or processes.  [default: fits the accounts]")
 @click.pass_obj

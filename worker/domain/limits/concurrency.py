@@ -1,9 +1,9 @@
-"""How many of an account's calls each shift may have in flight, so that all together never pass its concurrency.
+"""How many of an account's calls each dispatcher may have in flight, so that all together never pass its concurrency.
 
-Pure: `store.places` keeps a row for each shift, and applies this under the lock on the account's budget row. A shift
-that more share with than before opens no more calls until it is down to its share; what it has in flight meanwhile
-stays counted as its own, and becomes another's only as it ends. Nobody holds many more than it fills: a shift that
-waits for one slow call must not keep the others' customers waiting.
+Pure: `store.places` keeps a row for each dispatcher, and applies this under the lock on the account's budget row. A
+dispatcher that more share with than before opens no more calls until it is down to its share; what it has in flight
+meanwhile stays counted as its own, and becomes another's only as it ends. Nobody holds many more than it fills: a
+dispatcher that waits for one slow call must not keep the others' customers waiting.
 """
 
 from collections.abc import Iterable
@@ -11,20 +11,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 ROWS_PER_PLACE = 2  # rows taken at once: more would wait with their worker until their leases were over
-ASK_AGAIN = timedelta(milliseconds=200)  # how soon a shift looks at what the others hold
-# How old what a shift holds may become before it is renewed. A call under the lease of a row taken then is over this
-# long before that lease is (`FLUSH_MARGIN`), so its place is never another's while it is out, however long it takes.
+ASK_AGAIN = timedelta(milliseconds=200)  # how soon a dispatcher looks at what the others hold
+# How old what a dispatcher holds may become before it is renewed. A call under the lease of a row taken then is over
+# this long before that lease is (`FLUSH_MARGIN`), so its place is never another's while it is out, however long it
+# takes.
 RENEW_AFTER = timedelta(seconds=5)
-# A shift begins with a fourth of all places, or so many, and doubles what it has once that is nearly filled.
+# A dispatcher begins with a fourth of all places, or so many, and doubles what it has once that is nearly filled.
 BEGINS_WITH = 8
-# Where there are more shifts than places, each has a turn: accounts that share a budget must all get on.
+# Where there are more dispatchers than places, each has a turn: accounts that share a budget must all get on.
 TURN = timedelta(seconds=5)
 _DAY_ONE = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Held:
-    """What one shift holds; nothing after `until`, unless it says so again."""
+    """What one dispatcher holds; nothing after `until`, unless it says so again."""
 
     owner: str
     places: int
@@ -35,7 +36,7 @@ class Held:
 class Share:
     """`use` bounds the calls that may be in flight before another is opened; `keep` is what counts as the owner's.
 
-    `alone`: no other shift holds any.
+    `alone`: no other dispatcher holds any.
     """
 
     use: int

@@ -1,4 +1,4 @@
-"""What a shift works on, in the words that `shift` orders and `onboarding` fills in."""
+"""What a dispatcher works on, in the words that `dispatcher` orders and `onboarding` fills in."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 @dataclass(frozen=True)
 class Room:
-    """What a shift has room for: so many rows, of events this many where that is more. `busy` calls are in flight.
+    """What a dispatcher has room for: so many rows, of events this many where that is more. `busy` calls are in flight.
 
     Of the events `attempts` at most may be given with their attempts written down, in the transaction that takes them.
     """
@@ -67,7 +67,8 @@ class Along(Protocol):
 
 
 class Work(Protocol[I, O, R]):
-    """What a shift works on. `take`, `turn`, `release` and `leave` are blocking database calls, made in threads."""
+    """What a dispatcher works on. `take`, `turn`, `release` and `leave` are blocking database calls, made in
+    threads."""
 
     name: str
     places: int  # calls in flight, until the first taking says how many
@@ -90,7 +91,7 @@ class Work(Protocol[I, O, R]):
     async def call(self, opened: O) -> R: ...
     def item(self, opened: O) -> I: ...
     def at(self, item: I, slot: datetime) -> I:
-        """The row with another of the shift's slots."""
+        """The row with another of the dispatcher's slots."""
 
     def opened_at(self, opened: O, slot: datetime) -> O: ...
     def not_made(self, opened: O) -> R: ...
@@ -104,4 +105,4 @@ class Work(Protocol[I, O, R]):
         """Give rows back for which no call was made, whether or not their attempts were written."""
 
     def leave(self) -> None:
-        """The shift has ended: its places are free."""
+        """The dispatcher has ended: its places are free."""

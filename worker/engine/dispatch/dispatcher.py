@@ -1,4 +1,4 @@
-"""A shift: one coroutine that works what is due for one account or channel, until nothing more may be done now.
+"""A dispatcher: one coroutine that works what is due for one account or channel, until nothing more may be done now.
 
     take rows under a lease → write down the attempts of as many as there are free places → make the calls
     → write their results, and the next attempts with them, while other calls go on
@@ -47,8 +47,8 @@ TAKE_MOST = 200
 # How far ahead calls are reserved, a fourth of it at a time (`pacing.ask_at`). Short, so that an event that comes to
 # one worker need not wait for what another has reserved; long enough for the timer and a transaction or two.
 HORIZON = timedelta(milliseconds=100)
-# … and where no other shift works on the account: an event changes slots with this shift's rows, however far ahead they
-# are reserved, so that nobody waits for what is taken in larger lots.
+# … and where no other dispatcher works on the account: an event changes slots with this dispatcher's rows, however far
+# ahead they are reserved, so that nobody waits for what is taken in larger lots.
 ALONE = timedelta(milliseconds=500)
 # How long before the slot of a row that is ready attempts are written down, for that one and all those of a flush
 # behind it: once in a flush so early that a slow database makes no call late, and at the latest with time for a turn.
@@ -59,13 +59,13 @@ EVENTS_AHEAD = timedelta(milliseconds=400)
 # How many events at most have their attempts written down in the transaction that takes them; more than that wait for a
 # turn. Few, since as many places are kept for them while it goes on.
 OPEN_AT_ONCE = 5
-LINGER = timedelta(seconds=1)  # a shift ends when nothing may be done for longer than this
+LINGER = timedelta(seconds=1)  # a dispatcher ends when nothing may be done for longer than this
 
 
 T = TypeVar("T")
 
 
-class Shift(Generic[I, O, R]):
+class Dispatcher(Generic[I, O, R]):
     def __init__(
         self,
         work: Work[I, O, R],
@@ -78,8 +78,8 @@ class Shift(Generic[I, O, R]):
     ) -> None:
         """`in_thread(function, *arguments)` awaits a blocking call; `stopping` is set when the process is to end.
 
-        After `longest` the shift takes no more rows, so that its task is acknowledged and others get their turn.
-        `borrow` gives the takings of the shifts that an event's results lead on to, as far as they can be had.
+        After `longest` the dispatcher takes no more rows, so that its task is acknowledged and others get their turn.
+        `borrow` gives the takings of the dispatchers that an event's results lead on to, as far as they can be had.
         """
         self._work = work
         self._clock = clock
@@ -136,7 +136,7 @@ class Shift(Generic[I, O, R]):
         self._take_at = when if self._take_at is None else min(self._take_at, when)
 
     async def run(self) -> bool:
-        """Work until nothing more may be done now; whether there was more when the shift was over."""
+        """Work until nothing more may be done now; whether there was more when the dispatcher was over."""
         try:
             more = await self._work_off()
         finally:
@@ -155,7 +155,7 @@ class Shift(Generic[I, O, R]):
             ending = self._stopping.is_set() or now >= ends_at
             self._lends = not ending
             if ending and self._taking is None and self._ready:
-                self._take_at = now  # what is given back is there for the next shift
+                self._take_at = now  # what is given back is there for the next dispatcher
                 await self._give_back()
             if self._turning is None:
                 await self._begin_turn(ending=ending)
@@ -417,7 +417,7 @@ class Shift(Generic[I, O, R]):
         self._wake.set()
 
     def _beside(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-        """Begin something that goes on beside the calls, and wakes the shift at its end."""
+        """Begin something that goes on beside the calls, and wakes the dispatcher at its end."""
         task = asyncio.create_task(work)
         task.add_done_callback(lambda _: self._wake.set())
         return task
@@ -471,7 +471,7 @@ class Shift(Generic[I, O, R]):
             await asyncio.wait([*self._calls, *beside])
             beside = []  # a turn may have written down more, which is not called any more
         if self._turning is not None:
-            self._turning.exception()  # seen: the shift is ending with one already
+            self._turning.exception()  # seen: the dispatcher is ending with one already
         if self._taking is not None and self._taking.exception() is None:
             taken = self._taking.result()
             self._ready.extend(taken.items)

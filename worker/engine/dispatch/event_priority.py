@@ -1,7 +1,7 @@
-"""In which order a shift's rows are called for, and in which of its slots: events first. Pure.
+"""In which order a dispatcher's rows are called for, and in which of its slots: events first. Pure.
 
 A batch's rows hold their slots before an event comes, up to a horizon ahead. The event's row is taken with a later
-slot, and the two change slots: so it waits for the next call of this shift, not behind all that were reserved. The
+slot, and the two change slots: so it waits for the next call of this dispatcher, not behind all that were reserved. The
 slots stay the same ones, each is one row's, and batches keep as many of them as they were given when rows were taken
 (`shares`): only which of their rows comes when has changed.
 """

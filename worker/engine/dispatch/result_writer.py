@@ -19,7 +19,7 @@ STOP_PATIENCE = timedelta(seconds=30)  # how long an ending process waits for a 
 
 
 class Results(Generic[I, O, R]):
-    """Writes what one shift's calls came to."""
+    """Writes what one dispatcher's calls came to."""
 
     def __init__(
         self, work: Work[I, O, R], *, clock: Clock, in_thread: Callable[..., Any], stopping: asyncio.Event

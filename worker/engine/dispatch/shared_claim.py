@@ -1,7 +1,7 @@
-"""A shift's taking that is made in another's transaction: the one that makes its rows due.
+"""A dispatcher's taking that is made in another's transaction: the one that makes its rows due.
 
 So the mail to somebody who has just signed up needs neither a transaction of its own nor a bell before it leaves. The
-shift that lends takes nothing meanwhile; what was taken comes to it as if it had taken it itself.
+dispatcher that lends takes nothing meanwhile; what was taken comes to it as if it had taken it itself.
 """
 
 import asyncio

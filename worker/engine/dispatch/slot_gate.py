@@ -1,4 +1,4 @@
-"""When a shift's next call may go: one after the other, each in its slot, no closer than the limit lets."""
+"""When a dispatcher's next call may go: one after the other, each in its slot, no closer than the limit lets."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How fast a shift's calls end, by which it is decided how many rows to take, and to write down, ahead of them."""
+"""How fast a dispatcher's calls end, by which it is decided how many rows to take, and to write down, ahead of them."""
 
 from collections import deque
 from datetime import datetime, timedelta

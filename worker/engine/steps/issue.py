@@ -1,7 +1,7 @@
 """Asking a provider for a customer's session, or what became of a call for one whose answer was lost.
 
-A kind of work for a shift. Each step ends in one of the ways of `endings`; which state that leads to is `states`' and
-which rows change is `store`'s.
+A kind of work for a dispatcher. Each step ends in one of the ways of `endings`; which state that leads to is `states`'
+and which rows change is `store`'s.
 """
 
 import asyncio

@@ -56,7 +56,7 @@ class JobTerms:
     # From the lease's end until a call whose outcome is not known may be looked up; None: it is not looked up.
     look_up_after: timedelta | None = None
     ahead: timedelta = timedelta(0)  # … and so much further for events, which then change slots with batches' rows
-    alone: timedelta | None = None  # the horizon while no other shift has places of the account's; None: the same
+    alone: timedelta | None = None  # the horizon while no other dispatcher has places of the account's; None: the same
     hours: Hours = field(default_factory=Hours)
     lifetime: timedelta | None = None  # of the account's links; None: the vendor decides
     # By channel, the senders that its messages wait for; and how old its links may be when they leave, on the route

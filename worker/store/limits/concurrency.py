@@ -1,4 +1,4 @@
-"""The places of each account: a row for each shift that works on it, written under the lock on the budget's row.
+"""The places of each account: a row for each dispatcher that works on it, written under the lock on the budget's row.
 
 Mostly nothing changes, and then looking costs one short query a few times a second, and no lock. The places of a
 worker that was killed are nobody's once their time is over.
@@ -17,7 +17,7 @@ from worker.store.tables import Place
 
 
 class Places:
-    """What this process's shifts hold, remembered between two looks at the table."""
+    """What this process's dispatchers hold, remembered between two looks at the table."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], tuple[Share, datetime]] = {}
@@ -50,12 +50,12 @@ class Places:
         return granted.use
 
     def alone(self, rule: BudgetRule, owner: str) -> bool:
-        """Whether no other shift held places when `owner` was last told of its own; False where nobody knows."""
+        """Whether no other dispatcher held places when `owner` was last told of its own; False where nobody knows."""
         known = self._known.get((rule.name, owner))
         return known is not None and known[0].alone
 
     def give_back(self, connection: sa.Connection, rule: BudgetRule, owner: str) -> None:
-        """Give back all places of a shift that has ended."""
+        """Give back all places of a dispatcher that has ended."""
         if self._known.pop((rule.name, owner), None) is not None:
             connection.execute(sa.delete(Place).where(Place.budget == rule.name, Place.owner == owner))
 

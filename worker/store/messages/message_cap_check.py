@@ -1,7 +1,7 @@
 """Whether a customer who is about to be written to has had all the messages that it may have.
 
-Counted at that moment, the messages that others are just sending it among them. Two shifts, of email and of texts, may
-each be about to send the last one: whoever would use it up locks the customer, and counts once more.
+Counted at that moment, the messages that others are just sending it among them. Two dispatchers, of email and of texts,
+may each be about to send the last one: whoever would use it up locks the customer, and counts once more.
 """
 
 import uuid

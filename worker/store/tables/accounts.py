@@ -45,7 +45,7 @@ class Budget(Base):
 
 
 class Place(Base):
-    """How many of an account's calls one shift may have in flight, and until when it may without asking again."""
+    """How many of an account's calls one dispatcher may have in flight, and until when it may without asking again."""
 
     __tablename__ = "place"
 
