@@ -191,13 +191,13 @@ async def test_sent_messages_outlive_it_too_and_are_not_sent_again(make):
 async def test_a_database_that_is_away_at_the_taking_ends_the_shift_and_nothing_is_lost(make):
     world = make()
     world.add_many(5)
-    real = world.parts.jobs.take
-    world.parts.jobs.take = lambda *_, **__: (_ for _ in ()).throw(
+    real = world.parts.jobs.claim
+    world.parts.jobs.claim = lambda *_, **__: (_ for _ in ()).throw(
         sa.exc.OperationalError("SELECT", None, Exception("the connection was closed"))
     )
     with pytest.raises(sa.exc.OperationalError):
         await world.issue()
-    world.parts.jobs.take = real
+    world.parts.jobs.claim = real
     await world.work()
     assert world.states() == {"invited": 5}
 
@@ -250,7 +250,7 @@ async def test_the_leases_of_a_worker_that_is_gone_come_back_and_are_told(make, 
     world = make()
     world.add_many(2)
     work = world.parts.issue_work("kyc", world.http, ring_invite=lambda channel, _: world.rung.append(channel))
-    work.take(Room(10, 10, 0), world.clock())
+    work.claim(Room(10, 10, 0), world.clock())
     assert return_leases(world.parts) == Returned()
     world.clock.advance(seconds=61)
     assert return_leases(world.parts) == Returned(free=2)

@@ -10,7 +10,7 @@ from tests.simulated.virtual_time import VirtualClock
 from worker.domain.limits.concurrency import ASK_AGAIN
 from worker.domain.limits.event_share import share_out
 from worker.domain.limits.rate_limits import Limit, ask_at, offer, spacing
-from worker.engine.dispatch.contract import TakenRows, Unsure
+from worker.engine.dispatch.contract import ClaimedRows, Unsure
 from worker.engine.dispatch.dispatcher import EVENTS_AHEAD, HORIZON, Dispatcher
 
 MINUTE = timedelta(minutes=1)
@@ -54,7 +54,7 @@ class Rows:
     latency: dict[int, float] = field(default_factory=dict)  # seconds; of the others 0.05
     answers: dict[int, str] = field(default_factory=dict)  # "halt", "break"; of the others "done"
     finish_errors: list[Exception] = field(default_factory=list)
-    lost_answers: list[type[Unsure]] = field(default_factory=list)  # of takings that wrote attempts down
+    lost_answers: list[type[Unsure]] = field(default_factory=list)  # of claims that wrote attempts down
     bad_rows: set[int] = field(default_factory=set)  # whose results the database refuses
     log: list[tuple[str, int]] = field(default_factory=list)
     begun: list[datetime] = field(default_factory=list)
@@ -70,20 +70,20 @@ class Rows:
     lots: list[int] = field(default_factory=list)
     takes: list[int] = field(default_factory=list)
     left: int = 0
-    along: list[object] = field(default_factory=list)  # what each turn was given to take what follows
+    shared_claims: list[object] = field(default_factory=list)  # what each turn was given to take what follows
     shares: list[tuple[float, int]] = field(default_factory=list)  # places from so many seconds on
 
     @property
     def spacing(self):
         return spacing([self.limit] if self.limit else [])
 
-    def take(self, room, now):
+    def claim(self, room, now):
         busy = room.busy
         if self.halted:
-            return TakenRows([], now + MINUTE)
+            return ClaimedRows([], now + MINUTE)
         places = next((share for since, share in reversed(self.shares) if since <= self.clock.elapsed), None)
         if places is not None and places < max(busy, 1):
-            return TakenRows([], now + ASK_AGAIN, places)
+            return ClaimedRows([], now + ASK_AGAIN, places)
         limits = [self.limit] if self.limit else []
         most = max(room.rows, room.events)
         slots = offer(limits, next_at=self.next_at, most=most, now=now, horizon=self.horizon + EVENTS_AHEAD)
@@ -92,7 +92,7 @@ class Rows:
         slots = replace(slots, count=len(numbers))
         if self.limit:
             self.next_at = slots.end
-        self.log += [("take", number) for number in numbers]
+        self.log += [("claim", number) for number in numbers]
         self.takes.append(len(numbers))
         rows = [
             Row(number, now + self.lease, slots.at(index) if self.limit else None, number >= EVENTS)
@@ -104,7 +104,7 @@ class Rows:
         if self.lost_answers and opened:
             self.log.append(("lost", opened[0].row.number))
             raise self.lost_answers.pop(0)([item.row for item in opened])
-        return TakenRows([row for row in rows if row not in first], again_at, places, opened)
+        return ClaimedRows([row for row in rows if row not in first], again_at, places, opened)
 
     def pick(self, events):
         def some(most):
@@ -164,8 +164,8 @@ class Rows:
     def leave(self):
         self.left += 1
 
-    def turn(self, results, items, now, along=None):
-        self.along.append(along)
+    def turn(self, results, items, now, shared_claims=None):
+        self.shared_claims.append(shared_claims)
         if results:
             self.finish(results, now)
         return self.open(items, now) if items else []

@@ -25,7 +25,7 @@ def names(jobs) -> list[str]:
 
 def fail(shelf: Shelf, *, ending=None, **how) -> None:
     """Take everything that is due; each call ends so."""
-    opened = shelf.open(shelf.take(**how))
+    opened = shelf.open(shelf.claim(**how))
     shelf.finish(*(shelf.failed(item, Kind.BAD_INPUT, ending or Cancel("bad_input", "no")) for item in opened))
 
 

@@ -19,7 +19,7 @@ def lookable(terms):
 def call(shelf, terms, *customers):
     """Rows whose calls are out; the batch and what was opened."""
     batch = shelf.add(*(customers or [customer("Ona")]))
-    return batch, shelf.open(shelf.take(terms=terms), terms=terms)
+    return batch, shelf.open(shelf.claim(terms=terms), terms=terms)
 
 
 def drop(shelf, terms, *customers):
@@ -40,6 +40,6 @@ def sweep(shelf):
 
 def look_up(shelf, terms):
     """The look-up that is due, written down."""
-    (opened,) = shelf.open(shelf.take(terms=terms), terms=terms)
+    (opened,) = shelf.open(shelf.claim(terms=terms), terms=terms)
     assert opened.job.doubt is not None
     return opened

@@ -82,8 +82,8 @@ class Shelf:
 
     # Its customers' sessions are asked for.
 
-    def take(self, most=100, terms=None):
-        return self.jobs.take(terms or self.terms, most=most, now=self.clock()).jobs
+    def claim(self, most=100, terms=None):
+        return self.jobs.claim(terms or self.terms, most=most, now=self.clock()).jobs
 
     def open(self, jobs, *, repeatable=False, terms=None):
         due = [(job, repeatable) for job in jobs]
@@ -113,7 +113,7 @@ class Shelf:
 
     def issue(self, *, terms=None, **session):
         """Take everything that is due and open a session for each; returns the jobs."""
-        jobs = self.take(terms=terms)
+        jobs = self.claim(terms=terms)
         opened = self.open(jobs, terms=terms)
         self.finish(*(self.got(item, self.session(**session)) for item in opened), terms=terms)
         return jobs
@@ -121,7 +121,7 @@ class Shelf:
     # Their invitations are sent.
 
     def take_letters(self, most=100, channel="email"):
-        return self.invitations.take(self.on(channel), most=most, now=self.clock()).invitations
+        return self.invitations.claim(self.on(channel), most=most, now=self.clock()).invitations
 
     def on(self, channel):
         rule = replace(self.letters.rule, name=f"sender/{channel}")

@@ -5,15 +5,15 @@ from datetime import timedelta
 from tests.store.shelf import customer
 from worker.domain.limits.budgets import BudgetRule
 from worker.store.base.priorities import BATCH
-from worker.store.maintenance.takeover import TakeOver
+from worker.store.maintenance.takeover import Takeover
 from worker.store.onboarding.batches import AcceptedLine
 from worker.store.tables import Budget, Job
 
 HALF_AN_HOUR = timedelta(minutes=30)
 
 
-def what(target="au", *, source="kyc", well=("au",), sharing=(), **rule) -> TakeOver:
-    return TakeOver(
+def what(target="au", *, source="kyc", well=("au",), sharing=(), **rule) -> Takeover:
+    return Takeover(
         source=source,
         source_budget=source,
         target=target,

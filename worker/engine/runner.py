@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from worker.engine.container import Parts
 from worker.engine.dispatch.dispatcher import Dispatcher
-from worker.engine.dispatch.shared_claim import LentTaking
+from worker.engine.dispatch.shared_claim import SharedClaim
 from worker.foundation.clock import SharedClock
 from worker.http.client import Http, open_http_session
 from worker.store.base.database import outlive_deadlocks
@@ -124,7 +124,7 @@ class Runner:
             in_thread=self.in_thread,
             stopping=self._stopping,
             longest=self._longest,
-            borrow=self._lent,
+            claims_to_share=self._shared_claims,
         )
         self._dispatchers[key] = dispatcher
         self._idle.clear()
@@ -135,13 +135,16 @@ class Runner:
             if not self._dispatchers:
                 self._idle.set()
 
-    def _lent(self) -> dict[str, LentTaking]:
-        """The takings of messages, by channel, that the dispatchers of this process can lend now."""
-        lent = {}
+    def _shared_claims(self) -> dict[str, SharedClaim]:
+        """The claims of messages, by channel, that the dispatchers of this process can lend now."""
+        shared = {}
         for channel, (key, work) in self._invites.items():
-            if key in self._dispatchers and (taking := self._dispatchers[key].lend(work.take_within)) is not None:
-                lent[channel] = taking
-        return lent
+            if (
+                key in self._dispatchers
+                and (claiming := self._dispatchers[key].share_claim(work.claim_within)) is not None
+            ):
+                shared[channel] = claiming
+        return shared
 
     async def wait_until_idle(self) -> None:
         """Wait until no dispatcher is going."""

@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from worker.domain.limits.budgets import BudgetRule, BudgetState, Lesson, after_taking, grant, learned
+from worker.domain.limits.budgets import BudgetRule, BudgetState, Lesson, after_claim, grant, learned
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.endings import Kind, RetryPolicy
 
@@ -102,7 +102,7 @@ class World:
         granted = grant(self.state, self.rule, most=free, now=self.now, horizon=HORIZON, probe_for=LEASE)
         slots = granted.slots
         before = self.state.pace.rate
-        self.state = after_taking(self.state, self.rule, granted, slots.count, now=self.now, probe_for=LEASE)
+        self.state = after_claim(self.state, self.rule, granted, slots.count, now=self.now, probe_for=LEASE)
         if self.state.pace.rate != before:
             self.rates.append((self.now, self.state.pace.rate))
         worker.out += slots.count

@@ -14,7 +14,7 @@ from worker.domain.limits.budgets import (
     BudgetRule,
     BudgetState,
     Lesson,
-    after_taking,
+    after_claim,
     at_cap,
     given_back,
     grant,
@@ -108,7 +108,7 @@ def test_after_a_pause_one_call_goes_first_and_the_others_wait_for_it():
     later = state.blocked_until
     first = granted(state, now=later)
     assert (first.slots.count, first.probe) == (1, True)
-    state = after_taking(state, RULE, first, 1, now=later, probe_for=MINUTE)
+    state = after_claim(state, RULE, first, 1, now=later, probe_for=MINUTE)
     second = granted(state, now=later)
     assert second.slots.count == 0
     assert later < second.again_at <= later + MINUTE
@@ -119,7 +119,7 @@ def test_after_a_pause_one_call_goes_first_and_the_others_wait_for_it():
 def test_where_no_row_was_found_for_the_first_call_another_worker_may_make_it():
     state = learn(WELL, told_to_wait())
     later = state.blocked_until
-    assert after_taking(state, RULE, granted(state, now=later), 0, now=later, probe_for=MINUTE) == state
+    assert after_claim(state, RULE, granted(state, now=later), 0, now=later, probe_for=MINUTE) == state
 
 
 def test_a_first_call_that_never_comes_back_is_waited_for_no_longer_than_a_lease():
@@ -279,16 +279,16 @@ def slots_of(grant):
 
 def test_slots_that_turned_out_unused_are_free_again():
     first = granted(WELL, rule=PACED)
-    state = after_taking(WELL, PACED, first, 10, now=NOW, probe_for=MINUTE)
+    state = after_claim(WELL, PACED, first, 10, now=NOW, probe_for=MINUTE)
     assert given_back(state, PACED, slots_of(first)[4:]).next_at == slots_of(first)[4]
     assert given_back(state, PACED, slots_of(first)).next_at == NOW
 
 
 def test_an_unused_slot_that_somebody_has_reserved_behind_is_not_given_twice():
     first = granted(WELL, most=3, rule=PACED)
-    state = after_taking(WELL, PACED, first, 3, now=NOW, probe_for=MINUTE)
+    state = after_claim(WELL, PACED, first, 3, now=NOW, probe_for=MINUTE)
     second = granted(state, most=3, rule=PACED)
-    state = after_taking(state, PACED, second, 3, now=NOW, probe_for=MINUTE)
+    state = after_claim(state, PACED, second, 3, now=NOW, probe_for=MINUTE)
     assert given_back(state, PACED, slots_of(first)) == state
     assert given_back(state, PACED, [slots_of(second)[0], slots_of(second)[2], None]).next_at == slots_of(second)[2]
 
@@ -324,9 +324,9 @@ class Account(RuleBasedStateMachine):
             assert given.slots.count <= (1 if self.state.pauses else most)
         else:
             assert given.again_at is not None or self.state.stopped_at is not None
-        taken = min(given.slots.count, found)
-        self.out += [self.now] * taken
-        self.state = after_taking(self.state, self.rule, given, taken, now=self.now, probe_for=MINUTE)
+        claimed = min(given.slots.count, found)
+        self.out += [self.now] * claimed
+        self.state = after_claim(self.state, self.rule, given, claimed, now=self.now, probe_for=MINUTE)
 
     @precondition(lambda self: self.out)
     @rule(data=st.data(), kind=KINDS, after=st.none() | st.timedeltas(timedelta(0), timedelta(minutes=5)))

@@ -18,9 +18,9 @@ def shared(slots, jitter, events, batches):
         def some(most):
             assert most > 0
             asked[kind] += 1
-            taken = min(most, queues[kind])
-            queues[kind] -= taken
-            return [kind] * taken
+            claimed = min(most, queues[kind])
+            queues[kind] -= claimed
+            return [kind] * claimed
 
         return some
 
@@ -60,9 +60,9 @@ def test_of_the_slots_further_ahead_batches_have_only_their_share_and_only_besid
 
     def take(kind):
         def some(most):
-            taken = min(most, queues[kind])
-            queues[kind] -= taken
-            return [kind] * taken
+            claimed = min(most, queues[kind])
+            queues[kind] -= claimed
+            return [kind] * claimed
 
         return some
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.domain.limits.budgets import BudgetRule, BudgetState, after_taking, grant
+from worker.domain.limits.budgets import BudgetRule, BudgetState, after_claim, grant
 from worker.domain.limits.rate_limits import LAPSE, UNITS, Limit, lapsed, offer, pause_until, spacing, tightest
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -33,9 +33,9 @@ def reserved(rule, sequence, horizon=HORIZON):
     for step, most, found in sequence:
         now += step
         granted = grant(state, rule, most=most, now=now, horizon=horizon, probe_for=timedelta(seconds=60))
-        taken = min(found, granted.slots.count)
-        slots += [(granted.slots.at(index), now) for index in range(taken)]
-        state = after_taking(state, rule, granted, taken, now=now, probe_for=timedelta(seconds=60))
+        claimed = min(found, granted.slots.count)
+        slots += [(granted.slots.at(index), now) for index in range(claimed)]
+        state = after_claim(state, rule, granted, claimed, now=now, probe_for=timedelta(seconds=60))
     return slots
 
 
@@ -73,7 +73,7 @@ def test_an_unhurried_worker_gets_every_slot_that_the_limit_has(limit, wanted):
 def test_what_was_not_taken_is_there_for_the_next_worker():
     rule = BudgetRule("kyc", (Limit.parse("10/second"),))
     first = grant(BudgetState(), rule, most=10, now=NOW, horizon=timedelta(seconds=1), probe_for=HORIZON)
-    state = after_taking(BudgetState(), rule, first, 3, now=NOW, probe_for=HORIZON)
+    state = after_claim(BudgetState(), rule, first, 3, now=NOW, probe_for=HORIZON)
     second = grant(state, rule, most=10, now=NOW, horizon=timedelta(seconds=1), probe_for=HORIZON)
     assert (first.slots.count, second.slots.first) == (10, NOW + timedelta(milliseconds=300))
 

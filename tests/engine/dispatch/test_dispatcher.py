@@ -16,7 +16,7 @@ async def test_every_row_is_taken_opened_called_and_written_in_that_order(bench)
     rows = bench.rows(500)
     assert await bench.run(rows) is False
     for number in range(500):
-        assert [what for what, of in rows.log if of == number] == ["take", "open", "call", "answer", "done"]
+        assert [what for what, of in rows.log if of == number] == ["claim", "open", "call", "answer", "done"]
 
 
 async def test_no_more_calls_are_out_than_there_are_places(bench):

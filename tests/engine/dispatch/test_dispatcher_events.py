@@ -11,7 +11,7 @@ from tests.simulated.bench import EVENTS
 from tests.simulated.virtual_time import START
 from worker.domain.limits.rate_limits import LAPSE, Limit
 from worker.engine.dispatch.contract import Unsure
-from worker.engine.dispatch.dispatcher import ALONE, FLUSH_EVERY, FLUSH_LEAST, HORIZON, OPEN_AT_ONCE, TAKE_EVERY
+from worker.engine.dispatch.dispatcher import ALONE, CLAIM_EVERY, FLUSH_EVERY, FLUSH_LEAST, HORIZON, OPEN_AT_ONCE
 
 
 @pytest.mark.parametrize("horizon", [HORIZON, ALONE])
@@ -100,7 +100,7 @@ async def test_events_whose_taking_was_not_answered_are_given_back_and_not_calle
     rows.waiting.append(EVENTS)
     await bench.run(rows)
     of_it = [what for what, _ in rows.log]
-    assert of_it == ["take", "open", "lost", "release", "take", "open", "call", "answer", "done"]
+    assert of_it == ["claim", "open", "lost", "release", "claim", "open", "call", "answer", "done"]
 
 
 async def test_an_event_whose_attempt_was_being_written_when_the_account_had_to_wait_is_not_called_for(bench):
@@ -171,7 +171,7 @@ async def test_a_bell_for_a_row_that_rings_while_rows_are_taken_is_answered_soon
     dispatcher.ring(for_events=False)
     await going
     assert rows.numbers("done") == [0, 1]
-    assert rows.begun[1] - START < TAKE_EVERY + timedelta(milliseconds=200)
+    assert rows.begun[1] - START < CLAIM_EVERY + timedelta(milliseconds=200)
 
 
 def begun(bench, rows):

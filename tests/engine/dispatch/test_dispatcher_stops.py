@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from tests.simulated.bench import AWAY
 from worker.domain.limits.rate_limits import LAPSE, Limit
-from worker.engine.dispatch.contract import TakenRows
-from worker.engine.dispatch.dispatcher import HORIZON, LINGER, TAKE_EVERY
+from worker.engine.dispatch.contract import ClaimedRows
+from worker.engine.dispatch.dispatcher import CLAIM_EVERY, HORIZON, LINGER
 
 # Leases.
 
@@ -36,7 +36,7 @@ async def test_rows_are_taken_for_as_many_calls_as_can_be_made_soon(bench):
     assert max(rows.takes) == 6
     rows = bench.rows(100, places=3, latency=dict.fromkeys(range(100), 0.05))
     await bench.run(rows)
-    assert 9 <= max(rows.takes) <= 3 + 60 * TAKE_EVERY.total_seconds()
+    assert 9 <= max(rows.takes) <= 3 + 60 * CLAIM_EVERY.total_seconds()
 
 
 async def test_the_lease_is_looked_at_again_immediately_before_the_call(bench):
@@ -200,7 +200,7 @@ async def test_no_call_begins_while_results_cannot_be_written(bench):
     rows.finish_errors += [AWAY, AWAY, AWAY]
     await going
     away, *_, back = (index for index, (what, _) in enumerate(rows.log) if what == "away")
-    assert {what for what, _ in rows.log[away:back]} <= {"away", "answer", "not made", "take"}
+    assert {what for what, _ in rows.log[away:back]} <= {"away", "answer", "not made", "claim"}
     assert sorted(rows.numbers("done")) == list(range(300))
     assert sorted(rows.numbers("call")) == list(range(300))
 
@@ -213,7 +213,7 @@ async def test_nothing_is_taken_while_results_cannot_be_written(bench):
     rows.waiting += [10, 11]
     dispatcher.ring()
     await asyncio.sleep(2)
-    assert sorted(rows.numbers("take")) == [0, 1, 2, 3]
+    assert sorted(rows.numbers("claim")) == [0, 1, 2, 3]
     await going
     assert sorted(rows.numbers("done")) == [0, 1, 2, 3, 10, 11]
 
@@ -227,17 +227,17 @@ async def test_a_result_that_cannot_be_written_does_not_take_the_others_with_it(
 
 async def test_a_shift_that_breaks_while_taking_still_writes_what_was_called(bench):
     rows = bench.rows(4, places=2, latency={1: 2})
-    took = rows.take
+    took = rows.claim
 
-    def take(room, now):
+    def claim(room, now):
         if rows.log:
             raise AWAY
         rows.waiting, kept = rows.waiting[:2], rows.waiting[2:]
-        taken = took(room, now)
+        claimed = took(room, now)
         rows.waiting = kept
-        return TakenRows(taken.items, now)
+        return ClaimedRows(claimed.items, now)
 
-    rows.take = take
+    rows.claim = claim
     with pytest.raises(sa.exc.OperationalError):
         await bench.run(rows)
     assert sorted(rows.numbers("done")) == [0, 1]

@@ -23,24 +23,24 @@ def dealt(rows):
 
 
 @st.composite
-def taken(draw):
+def claimed(draw):
     """Rows as they were taken, one lot after the other, each with the next slot."""
     kinds = draw(st.lists(st.booleans(), max_size=40))
     return [Row(number, kind, NOON + timedelta(milliseconds=5 * number)) for number, kind in enumerate(kinds)]
 
 
-@given(taken())
+@given(claimed())
 def test_events_come_first_and_each_kind_keeps_its_order(rows):
     numbers = [row.number for row in dealt(rows)]
     assert numbers == [row.number for row in rows if row.is_event] + [row.number for row in rows if not row.is_event]
 
 
-@given(taken())
+@given(claimed())
 def test_the_slots_stay_the_same_ones_and_in_their_order(rows):
     assert [row.slot for row in dealt(rows)] == [row.slot for row in rows]
 
 
-@given(taken(), taken())
+@given(claimed(), claimed())
 def test_no_event_waits_behind_a_row_of_a_batch_however_often_rows_come_to_those_that_wait(rows, more):
     later = [replace(row, slot=row.slot + timedelta(seconds=1)) for row in more]
     both = dealt([*dealt(rows), *later])

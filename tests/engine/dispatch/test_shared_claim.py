@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from tests.simulated.bench import EVENTS, MINUTE, Opened, Row
 from tests.simulated.world import World, customer
 from worker.domain.model.customers import Channel
-from worker.engine.dispatch.contract import Room, TakenRows, Unsure
-from worker.engine.dispatch.shared_claim import LentTaking, ending
+from worker.engine.dispatch.contract import ClaimedRows, Room, Unsure
+from worker.engine.dispatch.shared_claim import SharedClaim, ending
 from worker.senders.fake import FakeSender
 from worker.store.base.priorities import EVENT
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
@@ -37,19 +37,19 @@ async def lender(bench):
 
 
 def take_none(_connection, _room, _now):
-    return TakenRows([])
+    return ClaimedRows([])
 
 
 async def test_a_shift_lends_the_taking_of_events_and_calls_for_what_was_taken(bench, lender):
     dispatcher, rows, _ = lender
     asked = []
 
-    def take(_connection, room, _now):
+    def claim(_connection, room, _now):
         asked.append(room)
-        return TakenRows([], opened=[Opened(row) for row in rows_of(bench, EVENTS)])
+        return ClaimedRows([], opened=[Opened(row) for row in rows_of(bench, EVENTS)])
 
-    lent = dispatcher.lend(take)
-    lent.take(None, bench.clock())
+    lent = dispatcher.share_claim(claim)
+    lent.claim(None, bench.clock())
     await asyncio.sleep(0.2)
     assert rows.numbers("call") == [0]  # nobody knows yet whether it was kept
     lent.end(kept=True)
@@ -60,13 +60,13 @@ async def test_a_shift_lends_the_taking_of_events_and_calls_for_what_was_taken(b
 
 async def test_meanwhile_it_takes_nothing_itself_and_looks_again_for_a_bell_that_rang(bench, lender):
     dispatcher, rows, _ = lender
-    taken = len(rows.takes)
-    lent = dispatcher.lend(take_none)
-    assert dispatcher.lend(take_none) is None
+    claimed = len(rows.takes)
+    lent = dispatcher.share_claim(take_none)
+    assert dispatcher.share_claim(take_none) is None
     rows.waiting.append(EVENTS)
     dispatcher.ring()
     await asyncio.sleep(0.5)
-    assert len(rows.takes) == taken
+    assert len(rows.takes) == claimed
     lent.end(kept=True)
     await asyncio.sleep(0.1)
     assert rows.numbers("call") == [0, EVENTS]
@@ -74,24 +74,24 @@ async def test_meanwhile_it_takes_nothing_itself_and_looks_again_for_a_bell_that
 
 async def test_what_may_have_been_taken_is_given_back_and_taken_again_before_it_is_called_for(bench, lender):
     dispatcher, rows, _ = lender
-    lent = dispatcher.lend(lambda *_: TakenRows([], opened=[Opened(row) for row in rows_of(bench, EVENTS)]))
-    lent.take(None, bench.clock())
+    lent = dispatcher.share_claim(lambda *_: ClaimedRows([], opened=[Opened(row) for row in rows_of(bench, EVENTS)]))
+    lent.claim(None, bench.clock())
     lent.end(kept=False)
     await asyncio.sleep(0.1)
     happened = [what for what, number in rows.log if number == EVENTS]
-    assert happened[:4] == ["release", "take", "open", "call"]  # and nobody has rung
+    assert happened[:4] == ["release", "claim", "open", "call"]  # and nobody has rung
 
 
 async def test_what_a_limit_did_not_let_it_take_is_taken_when_it_may_be(bench, lender):
     dispatcher, rows, _ = lender
     rows.waiting.append(EVENTS)
-    lent = dispatcher.lend(take_none)
+    lent = dispatcher.share_claim(take_none)
     lent.end(kept=True)
     await asyncio.sleep(0.5)
     assert rows.numbers("call") == [0]
     soon = bench.clock() + timedelta(seconds=0.5)
-    lent = dispatcher.lend(lambda *_: TakenRows([], again_at=soon))
-    lent.take(None, bench.clock())
+    lent = dispatcher.share_claim(lambda *_: ClaimedRows([], again_at=soon))
+    lent.claim(None, bench.clock())
     lent.end(kept=True)
     await asyncio.sleep(0.4)
     assert rows.numbers("call") == [0]
@@ -103,16 +103,16 @@ async def test_a_shift_that_is_ending_or_is_not_at_it_lends_nothing(bench, lende
     dispatcher, _, going = lender
     bench.stopping.set()
     await asyncio.sleep(2)  # it has looked since
-    assert dispatcher.lend(take_none) is None
+    assert dispatcher.share_claim(take_none) is None
     await going
-    assert dispatcher.lend(take_none) is None
-    assert bench.dispatcher(bench.rows(1)).lend(take_none) is None
+    assert dispatcher.share_claim(take_none) is None
+    assert bench.dispatcher(bench.rows(1)).share_claim(take_none) is None
 
 
 async def test_a_shift_waits_for_what_it_has_lent_before_it_ends(bench, lender):
     dispatcher, rows, going = lender
-    lent = dispatcher.lend(lambda *_: TakenRows([], opened=[Opened(row) for row in rows_of(bench, EVENTS)]))
-    lent.take(None, bench.clock())
+    lent = dispatcher.share_claim(lambda *_: ClaimedRows([], opened=[Opened(row) for row in rows_of(bench, EVENTS)]))
+    lent.claim(None, bench.clock())
     bench.stopping.set()
     await asyncio.sleep(20)
     assert not going.done()
@@ -128,14 +128,14 @@ async def test_without_a_place_for_an_attempt_nothing_is_lent(bench):
     going = asyncio.create_task(dispatcher.run())
     rooms = []
 
-    def take(_connection, room, _now):
+    def claim(_connection, room, _now):
         rooms.append(room)
-        return TakenRows([])
+        return ClaimedRows([])
 
     while not going.done():
         await asyncio.sleep(0.003)
-        if (lent := dispatcher.lend(take)) is not None:
-            lent.take(None, bench.clock())
+        if (lent := dispatcher.share_claim(claim)) is not None:
+            lent.claim(None, bench.clock())
             lent.end(kept=True)
     assert rooms
     assert all(room.attempts > 0 for room in rooms)
@@ -146,15 +146,15 @@ async def test_only_what_an_event_came_to_borrows(bench):
     rows.waiting = [0, 1, EVENTS]
     borrowed = []
 
-    def borrow():
-        lent = LentTaking(take_none, Room(0, 1, 0, 1), item=lambda opened: opened)
+    def claims_to_share():
+        lent = SharedClaim(take_none, Room(0, 1, 0, 1), item=lambda opened: opened)
         borrowed.append(lent)
         return {"email": lent}
 
-    await bench.run(rows, borrow=borrow)
+    await bench.run(rows, claims_to_share=claims_to_share)
     assert len(borrowed) == 1
-    assert [list(along) for along in rows.along if along] == [["email"]]
-    assert await borrowed[0].taken() == TakenRows([])
+    assert [list(shared_claims) for shared_claims in rows.shared_claims if shared_claims] == [["email"]]
+    assert await borrowed[0].claimed() == ClaimedRows([])
 
 
 async def test_a_bug_in_what_was_lent_does_not_cost_what_the_calls_came_to(bench):
@@ -162,45 +162,45 @@ async def test_a_bug_in_what_was_lent_does_not_cost_what_the_calls_came_to(bench
     rows.waiting = [0, EVENTS]
     turn = rows.turn
 
-    def turn_and_take(results, items, now, along=None):
-        for lent in (along or {}).values():
-            lent.take(None, now)
-        return turn(results, items, now, along)
+    def turn_and_take(results, items, now, shared_claims=None):
+        for lent in (shared_claims or {}).values():
+            lent.claim(None, now)
+        return turn(results, items, now, shared_claims)
 
     def broken(*_):
         raise ZeroDivisionError("a bug")
 
     rows.turn = turn_and_take
-    await bench.run(rows, borrow=lambda: {"email": LentTaking(broken, Room(0, 1, 0, 1), item=rows.item)})
+    await bench.run(rows, claims_to_share=lambda: {"email": SharedClaim(broken, Room(0, 1, 0, 1), item=rows.item)})
     assert sorted(rows.written) == [0, EVENTS]
     assert rows.numbers("call") == [EVENTS, 0]
 
 
 @pytest.mark.parametrize("error", [AWAY, ZeroDivisionError("a bug")], ids=["away", "a bug"])
 async def test_however_a_transaction_ends_what_was_lent_for_it_is_given_back(error):
-    both = TakenRows(["another"], opened=["row"])
-    lent = LentTaking(lambda *_: both, Room(0, 1, 0, 1), item=lambda opened: opened)
+    both = ClaimedRows(["another"], opened=["row"])
+    lent = SharedClaim(lambda *_: both, Room(0, 1, 0, 1), item=lambda opened: opened)
 
     def broken():
         with ending({"email": lent}):
-            lent.take(None, None)
+            lent.claim(None, None)
             raise error
 
     with pytest.raises(type(error)):
         broken()
     with pytest.raises(Unsure) as caught:
-        await lent.taken()
+        await lent.claimed()
     assert caught.value.items == ["row", "another"]
 
 
 async def test_of_a_transaction_that_is_made_again_only_the_last_taking_counts():
-    takings = iter([TakenRows([], opened=["first"]), TakenRows([], opened=["second"])])
-    lent = LentTaking(lambda *_: next(takings), Room(0, 1, 0, 1), item=lambda opened: opened)
+    takings = iter([ClaimedRows([], opened=["first"]), ClaimedRows([], opened=["second"])])
+    lent = SharedClaim(lambda *_: next(takings), Room(0, 1, 0, 1), item=lambda opened: opened)
     lent.begin()
-    lent.take(None, None)
+    lent.claim(None, None)
     lent.begin()
     lent.end(kept=True)
-    assert (await lent.taken()).opened == ()
+    assert (await lent.claimed()).opened == ()
 
 
 # With real rows.
@@ -272,16 +272,16 @@ async def test_a_bell_is_rung_for_what_was_not_taken_along(world, events, lent, 
     sign_up(world, *events)
     bells = []
     work = world.parts.issue_work("kyc", world.http, ring_invite=lambda *bell: bells.append(bell))
-    taken = work.take(Room(10, 10, 0, 5), world.clock())
-    opened = [*taken.opened, *work.turn([], taken.items, world.clock())]
+    claimed = work.claim(Room(10, 10, 0, 5), world.clock())
+    opened = [*claimed.opened, *work.turn([], claimed.items, world.clock())]
     results = [await work.call(one) for one in opened]
     mails = world.parts.invite_work("email")
-    along = {"email": LentTaking(mails.take_within, Room(0, 10, 0, 5), item=mails.item)} if lent else {}
-    with ending(along):
-        work.turn(results, [], world.clock(), along)
+    shared_claims = {"email": SharedClaim(mails.claim_within, Room(0, 10, 0, 5), item=mails.item)} if lent else {}
+    with ending(shared_claims):
+        work.turn(results, [], world.clock(), shared_claims)
     assert bells == rung
-    for one in along.values():
-        mailed = (await one.taken()).opened
+    for one in shared_claims.values():
+        mailed = (await one.claimed()).opened
         assert {mails.item(opened).customer.customer_id for opened in mailed} == set(events)
 
 
@@ -291,15 +291,15 @@ async def test_messages_on_both_channels_are_taken_in_the_order_that_all_process
     world.add(customer("Rasa", channel=Channel.BOTH))
     work = world.parts.issue_work("kyc", world.http, ring_invite=lambda *_: None)
     now = world.clock()
-    results = [await work.call(one) for one in work.turn([], work.take(Room(9, 9, 0, 0), now).items, now)]
+    results = [await work.call(one) for one in work.turn([], work.claim(Room(9, 9, 0, 0), now).items, now)]
     held = []
 
     def take_on(channel):
-        return lambda *_: held.append(channel) or TakenRows([])
+        return lambda *_: held.append(channel) or ClaimedRows([])
 
-    along = {channel: LentTaking(take_on(channel), Room(0, 9, 0, 5), item=work.item) for channel in order}
-    with ending(along):
-        work.turn(results, [], now, along)
+    shared_claims = {channel: SharedClaim(take_on(channel), Room(0, 9, 0, 5), item=work.item) for channel in order}
+    with ending(shared_claims):
+        work.turn(results, [], now, shared_claims)
     assert held == order
 
 

@@ -31,21 +31,21 @@ def works(world):
 
 
 async def carried_out(work, world):
-    taken = work.take(ROOM, world.clock())
-    results = [await work.call(opened) for opened in taken.opened]
-    results += [await work.call(opened) for opened in work.turn([], taken.items, world.clock())]
+    claimed = work.claim(ROOM, world.clock())
+    results = [await work.call(opened) for opened in claimed.opened]
+    results += [await work.call(opened) for opened in work.turn([], claimed.items, world.clock())]
     work.turn(results, [], world.clock())
 
 
 async def test_the_attempt_of_an_event_is_written_as_it_is_taken_and_that_of_a_batchs_row_is_not(world):
     for work in works(world):
         before = len(world.rows(Attempt))
-        taken = work.take(ROOM, world.clock())
-        assert [work.item(opened).is_event for opened in taken.opened] == [True]
-        assert [item.is_event for item in taken.items] == [False]
+        claimed = work.claim(ROOM, world.clock())
+        assert [work.item(opened).is_event for opened in claimed.opened] == [True]
+        assert [item.is_event for item in claimed.items] == [False]
         assert len(world.rows(Attempt)) == before + 1
-        results = [await work.call(opened) for opened in taken.opened]
-        work.release(taken.items, world.clock())
+        results = [await work.call(opened) for opened in claimed.opened]
+        work.release(claimed.items, world.clock())
         work.turn(results, [], world.clock())
         await carried_out(work, world)
     assert world.states() == {"invited": 2}
@@ -53,8 +53,8 @@ async def test_the_attempt_of_an_event_is_written_as_it_is_taken_and_that_of_a_b
 
 async def test_without_room_for_attempts_none_is_written_as_rows_are_taken(world):
     work = next(works(world))
-    taken = work.take(Room(10, 10, 0), world.clock())
-    assert (len(taken.items), taken.opened, world.rows(Attempt)) == (2, [], [])
+    claimed = work.claim(Room(10, 10, 0), world.clock())
+    assert (len(claimed.items), claimed.opened, world.rows(Attempt)) == (2, [], [])
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["committed", "not committed"])
@@ -75,7 +75,7 @@ async def test_where_the_answer_to_a_taking_is_lost_its_rows_are_given_back_and_
         with monkeypatch.context() as patched:
             patched.setattr(world.parts.database, "write", lost)
             with pytest.raises(Unsure) as caught:
-                work.take(ROOM, world.clock())
+                work.claim(ROOM, world.clock())
         assert "Ona" not in repr(caught.value)
         work.release(caught.value.items, world.clock())
         assert [row.state.value for row in world.rows(model) if row.priority == EVENT] == ["waiting"]

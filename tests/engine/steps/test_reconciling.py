@@ -55,7 +55,7 @@ async def test_a_dropped_answer_is_looked_up_not_before_a_call_that_leaves_late_
     await world.work()
     row = world.job("Ona")
     assert (row.state, row.reason, row.attempts) == (JobState.WAITING, "unknown", 1)
-    assert row.due_at == began_at + WAIT  # the lease begins with the taking
+    assert row.due_at == began_at + WAIT  # the lease begins with the claim
     assert row.in_doubt == world.row(Attempt).id
 
     world.clock.advance(seconds=(row.due_at - world.clock()).total_seconds() - 0.5)
@@ -224,8 +224,8 @@ async def test_a_worker_that_died_while_it_looked_up_leaves_the_row_to_be_looked
     await world.work()
     world.clock.advance(seconds=WAIT.total_seconds())
     work = world.parts.issue_work("kyc", world.http, ring_invite=lambda *_: None)
-    taken = work.take(Room(10, 10, 0), world.clock()).items
-    assert work.turn([], taken, world.clock())  # and then it died
+    claimed = work.claim(Room(10, 10, 0), world.clock()).items
+    assert work.turn([], claimed, world.clock())  # and then it died
     await wait_and_work(world, seconds=61)
     await wait_and_work(world, seconds=2)
     assert world.states() == {"invited": 1}

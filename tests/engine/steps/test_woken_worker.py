@@ -25,11 +25,11 @@ async def test_the_late_answer_of_a_woken_worker_does_not_overwrite_its_successo
     world.clock.advance(seconds=2)
     second = asyncio.create_task(successor.serve("issue:au"))
     await world.http.received(2)
-    taken = world.job("Ona")
+    claimed = world.job("Ona")
 
     answered[0].set()
     await first
-    assert world.job("Ona") == taken
+    assert world.job("Ona") == claimed
     assert (world.rows(SessionRow), world.rows(InvitationRow)) == ([], [])
 
     answered[1].set()
@@ -59,12 +59,12 @@ async def test_a_woken_worker_does_not_give_back_the_row_that_its_successor_is_c
     return_leases(world.parts)
     second = asyncio.create_task(successor.serve("issue:kyc"))
     await world.http.received(2)
-    taken = world.job("Jonas")
-    assert taken.state is JobState.WORKING
+    claimed = world.job("Jonas")
+    assert claimed.state is JobState.WORKING
 
     answered[0].set()
     await first
-    assert world.job("Jonas") == taken
+    assert world.job("Jonas") == claimed
     answered[1].set()
     await second
     assert world.job("Jonas").state is JobState.ISSUED

@@ -40,7 +40,7 @@ def repeat(shelf, decide, batch):
 def call(shelf, *, kind=Kind.UNKNOWN, ending=UNKNOWN, repeatable=False):
     """The call of each due job ends so."""
     shelf.clock.advance(minutes=1)
-    opened = shelf.open(shelf.take(), repeatable=repeatable)
+    opened = shelf.open(shelf.claim(), repeatable=repeatable)
     shelf.finish(*(shelf.failed(item, kind, ending) for item in opened))
     shelf.clock.advance(minutes=1)
 
@@ -64,7 +64,7 @@ def test_a_customer_whose_call_is_in_doubt_is_held_when_imported_anew(shelf, giv
     assert (row.state, row.reason, row.due_at, row.joins) == (JobState.HELD, "unknown", None, None)
     assert row.detail.startswith(f"a call for batch {batch}, row 7 may have opened a session")
     assert "resolve --repeat" in row.detail
-    assert [job.request.customer.customer_id for job in shelf.take()] == ["Jonas"]
+    assert [job.request.customer.customer_id for job in shelf.claim()] == ["Jonas"]
 
 
 def test_a_person_may_have_the_call_made_all_the_same(shelf, decide, give_up):
@@ -93,12 +93,12 @@ def test_a_failed_row_that_is_retried_is_held_for_a_call_in_doubt_of_a_later_lis
     decided = decide.retry(Which(failed), now=shelf.clock())
     assert (decided.rows, decided.accounts) == (1, frozenset())
     assert (of(shelf, failed).state, of(shelf, failed).reason) == (JobState.HELD, "unknown")
-    assert shelf.take() == []
+    assert shelf.claim() == []
 
 
 def test_a_result_that_came_after_its_lease_is_in_doubt_too(shelf, give_up):
     batch = shelf.add(customer("Ona"))
-    opened = shelf.open(shelf.take())
+    opened = shelf.open(shelf.claim())
     shelf.clock.advance(minutes=5)
     assert shelf.sweeps.return_leases(shelf.terms.rule.policy, now=shelf.clock()).held == 1
     give_up(batch)
@@ -109,7 +109,7 @@ def test_a_result_that_came_after_its_lease_is_in_doubt_too(shelf, give_up):
 
 def test_a_call_that_a_worker_took_to_its_end_is_in_doubt_too(shelf, give_up):
     batch = shelf.add(customer("Ona"))
-    shelf.open(shelf.take())
+    shelf.open(shelf.claim())
     shelf.clock.advance(minutes=5)
     shelf.sweeps.return_leases(shelf.terms.rule.policy, now=shelf.clock())
     give_up(batch)
@@ -133,7 +133,7 @@ def test_one_whose_call_was_refused_is_called_again(shelf, give_up, kind):
 def test_another_customer_and_another_purpose_are_not_in_doubt(shelf, give_up):
     give_up(in_doubt(shelf))
     shelf.add(customer("Jonas"), customer("Ona", purpose="renewal"))
-    assert len(shelf.take()) == 2
+    assert len(shelf.claim()) == 2
 
 
 def test_a_message_in_doubt_is_no_call_in_doubt(shelf, give_up):

@@ -58,7 +58,7 @@ def test_a_late_refusal_is_the_answer_too(shelf, terms):
 
 def test_a_late_refusal_of_a_call_that_is_about_to_be_repeated_is_the_answer_too(shelf):
     shelf.add(customer("Ona"))
-    (opened,) = shelf.open(shelf.take(), repeatable=True)
+    (opened,) = shelf.open(shelf.claim(), repeatable=True)
     later(shelf, seconds=61)
     assert sweep(shelf) == Returned(repeated=1)
     shelf.finish(shelf.failed(opened, Kind.BAD_INPUT, Cancel("bad_input", "HTTP 400")))
@@ -98,7 +98,7 @@ def test_a_session_that_comes_after_the_look_up_found_nothing_is_used_before_the
     shelf.finish(nothing, terms=terms)
     shelf.finish(shelf.got(opened), terms=terms)
     assert shelf.job("Ona").state is JobState.ISSUED
-    assert shelf.take(terms=terms) == []
+    assert shelf.claim(terms=terms) == []
 
 
 def test_once_the_call_is_made_again_a_late_session_is_named_and_changes_nothing(shelf, terms):
@@ -108,7 +108,7 @@ def test_once_the_call_is_made_again_a_late_session_is_named_and_changes_nothing
     later(shelf)
     nothing = IssueResult(look_up(shelf, terms), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
     shelf.finish(nothing, terms=terms)
-    (again,) = shelf.open(shelf.take(terms=terms), terms=terms)
+    (again,) = shelf.open(shelf.claim(terms=terms), terms=terms)
     before = shelf.job("Ona")
     shelf.finish(shelf.got(opened, shelf.session(reference="scan-late")), terms=terms)
     assert shelf.job("Ona") == before
@@ -195,6 +195,6 @@ def test_a_call_that_was_not_made_changes_nothing_for_who_has_the_row_now(shelf,
     later(shelf)
     nothing = IssueResult(look_up(shelf, terms), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
     shelf.finish(nothing, terms=terms)
-    shelf.open(shelf.take(terms=terms), terms=terms)
+    shelf.open(shelf.claim(terms=terms), terms=terms)
     shelf.finish(IssueResult(opened, shelf.clock(), None), terms=terms)
     assert shelf.job("Ona").state is JobState.WORKING

@@ -42,9 +42,9 @@ def test_an_attempt_says_when_it_may_be_looked_up(shelf, terms):
 
 def test_an_attempt_that_may_be_repeated_or_cannot_be_looked_up_is_never(shelf, terms):
     shelf.add(customer("Ona"))
-    shelf.open(shelf.take(), repeatable=True, terms=terms)
+    shelf.open(shelf.claim(), repeatable=True, terms=terms)
     shelf.add(customer("Jonas"))
-    shelf.open(shelf.take())
+    shelf.open(shelf.claim())
     assert [row.look_up_at for row in shelf.rows(Attempt)] == [None, None]
 
 
@@ -60,10 +60,10 @@ def test_a_call_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says(shel
         attempt.id,
         1,
     )
-    assert shelf.take(terms=terms) == []
+    assert shelf.claim(terms=terms) == []
     later(shelf)
-    (taken,) = shelf.take(terms=terms)
-    assert (taken.doubt.attempt_id, taken.doubt.opened_at) == (attempt.id, attempt.opened_at)
+    (claimed,) = shelf.claim(terms=terms)
+    assert (claimed.doubt.attempt_id, claimed.doubt.opened_at) == (attempt.id, attempt.opened_at)
 
 
 def test_a_hand_over_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says(shelf, texts):
@@ -83,7 +83,7 @@ def test_a_row_that_was_only_taken_for_its_look_up_is_still_in_doubt(shelf, term
     drop(shelf, terms)
     before = shelf.job("Ona").in_doubt
     later(shelf)
-    shelf.take(terms=terms)
+    shelf.claim(terms=terms)
     later(shelf, seconds=61)
     assert sweep(shelf) == Returned(free=1)
     assert shelf.job("Ona").in_doubt == before
@@ -163,8 +163,8 @@ def test_a_person_settles_what_is_held_with_what_was_found(shelf, terms, decide,
     decide.resolve(Which(batch), verdict, now=shelf.clock())
     row = shelf.job("Ona")
     if verdict is Verdict.REPEAT:
-        (taken,) = shelf.take(terms=terms)
-        assert (taken.doubt, row.attempts) == (None, 0)
+        (claimed,) = shelf.claim(terms=terms)
+        assert (claimed.doubt, row.attempts) == (None, 0)
     else:
         assert row.state is JobState.CANCELLED
         later(shelf)
@@ -175,8 +175,8 @@ def test_a_row_in_doubt_that_no_key_opens_is_looked_up_once_the_key_is_back(shel
     batch = drop(shelf, terms)
     shelf.set(Job, state=JobState.HELD, reason="cannot_open", due_at=None)
     decide.resolve(Which(batch), Verdict.REPEAT, now=shelf.clock())
-    (taken,) = shelf.take(terms=terms)
-    assert taken.doubt is not None
+    (claimed,) = shelf.claim(terms=terms)
+    assert claimed.doubt is not None
 
 
 def test_a_session_that_appears_meanwhile_is_used_and_ends_the_doubt(shelf, terms):
@@ -185,7 +185,7 @@ def test_a_session_that_appears_meanwhile_is_used_and_ends_the_doubt(shelf, term
     shelf.issue()
     shelf.set(SessionRow, purpose="onboarding")
     later(shelf)
-    assert shelf.take(terms=terms) == []
+    assert shelf.claim(terms=terms) == []
     row = shelf.job("Ona", purpose="onboarding")
     assert (row.state, row.reason, row.in_doubt) == (JobState.ISSUED, "joined_session", None)
 
@@ -207,7 +207,7 @@ def test_a_text_that_waits_for_its_look_up_keeps_its_time_when_another_list_take
     before = shelf.row(InvitationRow)
     shelf.set(Job, state=JobState.FAILED)  # its other message failed, say
     heir = shelf.add(customer("Ona", channel=Channel.SMS))
-    assert shelf.take() == []
+    assert shelf.claim() == []
     letter = shelf.row(InvitationRow)
     assert (letter.due_at, letter.in_doubt, letter.state) == (before.due_at, before.in_doubt, before.state)
     assert letter.job_id == shelf.job("Ona", batch_id=heir).id

@@ -26,9 +26,9 @@ def test_sessions_of_the_customer_are_known_and_others_are_not(shelf, terms):
     mine, other = (shelf.row(SessionRow, customer_id=name).reference for name in ("Ona", "Jonas"))
     drop(shelf, terms)
     later(shelf)
-    (taken,) = shelf.take(terms=terms)
-    assert mine in taken.doubt.known
-    assert other not in taken.doubt.known
+    (claimed,) = shelf.claim(terms=terms)
+    assert mine in claimed.doubt.known
+    assert other not in claimed.doubt.known
 
 
 def test_what_a_look_up_found_and_a_person_decided_about_is_known_to_the_next_doubt_alone(shelf, terms, decide):
@@ -40,17 +40,17 @@ def test_what_a_look_up_found_and_a_person_decided_about_is_known_to_the_next_do
     assert shelf.job("Ona").in_doubt is not None
     assert decide.resolve(Which(batch), Verdict.REPEAT, now=shelf.clock()).rows == 1
     assert shelf.job("Ona").in_doubt is None
-    (again,) = shelf.open(shelf.take(terms=terms), terms=terms)
+    (again,) = shelf.open(shelf.claim(terms=terms), terms=terms)
     shelf.finish(IssueResult(again, shelf.clock(), LookUp(shelf.clock(), "unknown", "lost"), LOST), terms=terms)
-    (taken,) = shelf.take(terms=terms)
-    assert taken.doubt.known == {"scan-lost"}
+    (claimed,) = shelf.claim(terms=terms)
+    assert claimed.doubt.known == {"scan-lost"}
 
 
 def test_of_two_calls_that_were_out_at_once_neither_is_called_again_for_what_a_look_up_found(shelf, terms):
     """The provider lists by customer, not by purpose: whose a stranger is, nobody knows."""
     drop(shelf, terms, customer("Ona"), customer("Ona", purpose="renewal"))
     later(shelf)
-    first, second = shelf.take(terms=terms, most=1), shelf.take(terms=terms, most=1)
+    first, second = shelf.claim(terms=terms, most=1), shelf.claim(terms=terms, most=1)
     (opened,) = shelf.open(first, terms=terms)
     shelf.finish(
         IssueResult(opened, shelf.clock(), Hold("unknown", "two"), found=Strangers(("one", "two"), "two")), terms=terms
@@ -58,7 +58,7 @@ def test_of_two_calls_that_were_out_at_once_neither_is_called_again_for_what_a_l
     assert second[0].doubt.known == frozenset()
     later(shelf, seconds=61)
     sweep(shelf)
-    (again,) = shelf.take(terms=terms)
+    (again,) = shelf.claim(terms=terms)
     assert again.doubt.known == frozenset()
 
 
@@ -76,8 +76,8 @@ def test_pages_and_failures_of_the_look_ups_so_far_are_counted(shelf, terms):
     ):
         shelf.finish(IssueResult(look_up(shelf, terms), now, again, **end), terms=terms)
         later(shelf, minutes=30)
-    (taken,) = shelf.take(terms=terms)
-    assert (taken.doubt.page, taken.doubt.failures) == (2, 2)
+    (claimed,) = shelf.claim(terms=terms)
+    assert (claimed.doubt.page, claimed.doubt.failures) == (2, 2)
 
 
 def test_a_row_in_doubt_whose_attempt_is_gone_is_still_not_called_plainly(shelf, terms):
@@ -85,8 +85,8 @@ def test_a_row_in_doubt_whose_attempt_is_gone_is_still_not_called_plainly(shelf,
     with shelf.database.write() as connection:
         connection.execute(sa.delete(Attempt))
     later(shelf)
-    (taken,) = shelf.take(terms=terms)
-    assert taken.doubt is not None
+    (claimed,) = shelf.claim(terms=terms)
+    assert claimed.doubt is not None
 
 
 def test_a_look_up_counts_as_a_request_and_not_as_a_session(shelf, terms):
@@ -122,6 +122,6 @@ def test_at_the_cap_on_credits_what_is_in_doubt_is_looked_up_and_nothing_else_is
     nothing = IssueResult(opened, shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
     shelf.finish(nothing, terms=terms)
     # The credit that the lost call did not cost is there again.
-    assert len(shelf.open(shelf.take(terms=terms), terms=terms)) == 1
-    assert shelf.take(terms=terms) == []
+    assert len(shelf.open(shelf.claim(terms=terms), terms=terms)) == 1
+    assert shelf.claim(terms=terms) == []
     assert shelf.budgets.all()["kyc"].stopped_at is not None

@@ -62,7 +62,7 @@ SECRETS = [
 def all_the_way(shelf: Shelf) -> Shelf:
     """A customer all the way through: imported, asked for, in doubt, issued, sent."""
     shelf.add(MARIA, customer("C-2"), refused=[RefusedLine(9, "C-3")])
-    maria, other = shelf.open(shelf.take())
+    maria, other = shelf.open(shelf.claim())
     session = shelf.session(
         token="t0ken-of-hers",
         link="https://verify.test/t0ken-of-hers",
@@ -118,7 +118,7 @@ def test_the_sqlite_file_and_its_log_hold_none_of_it(sqlite_url, keyring, clock)
 def test_another_key_opens_nothing_and_the_row_is_held_with_whose_it_was(full):
     full.add(replace(MARIA, purpose="renewal"))
     stranger = Jobs(full.database, Keyring([new_key()]))
-    assert stranger.take(full.terms, most=10, now=full.clock()).jobs == []
+    assert stranger.claim(full.terms, most=10, now=full.clock()).jobs == []
     held = full.job("C-1", purpose="renewal")
     assert (held.state, held.reason, held.lease_until) == (JobState.HELD, "cannot_open", None)
     assert "older key missing" in held.detail
@@ -131,7 +131,7 @@ def test_a_customers_fields_copied_to_another_customer_do_not_open_there_and_hol
         stolen = connection.execute(sa.select(CustomerRow.sealed).where(CustomerRow.customer_id == "C-1")).scalar_one()
     full.add(customer("C-5"), customer("C-6"))
     full.set(CustomerRow, CustomerRow.customer_id == "C-5", sealed=stolen)
-    assert [job.request.customer.customer_id for job in full.take()] == ["C-6"]
+    assert [job.request.customer.customer_id for job in full.claim()] == ["C-6"]
     assert "C-5 was changed or belongs to another row" in full.job("C-5").detail
 
 

@@ -18,7 +18,7 @@ def sweep(shelf, *, policy=POLICY, **how):
 
 def test_a_lease_that_has_not_run_out_is_left_alone(shelf):
     shelf.add(customer("Ona"))
-    shelf.take()
+    shelf.claim()
     shelf.clock.advance(seconds=60)
     assert sweep(shelf) == Returned()
     assert shelf.job("Ona").state is JobState.WORKING
@@ -41,9 +41,9 @@ def test_whoever_does_not_know_of_its_taking_gives_back_nothing_that_somebody_el
         raise CutOff  # as where the connection breaks at the commit, which nothing comes of
 
     with pytest.raises(CutOff):
-        store.take(terms, most=10, now=shelf.clock(), beside=break_off)
+        store.claim(terms, most=10, now=shelf.clock(), beside=break_off)
     shelf.clock.advance(milliseconds=1)
-    (theirs,) = shelf.take() if what == "job" else shelf.take_letters()
+    (theirs,) = shelf.claim() if what == "job" else shelf.take_letters()
     assert theirs.fence == lost[0].fence
     if what == "job":
         (opened,) = shelf.open([theirs])
@@ -58,17 +58,17 @@ def test_whoever_does_not_know_of_its_taking_gives_back_nothing_that_somebody_el
 def test_a_row_that_was_only_taken_goes_back_free(shelf):
     shelf.add(customer("Ona"))
     was_due_at = shelf.clock()
-    shelf.take()
+    shelf.claim()
     shelf.clock.advance(seconds=61)
     assert sweep(shelf) == Returned(free=1)
     row = shelf.job("Ona")  # it has lost nothing, its place in the queue neither
     assert (row.state, row.due_at, row.attempts, row.waits) == (JobState.WAITING, was_due_at, 0, 0)
-    assert len(shelf.take()) == 1
+    assert len(shelf.claim()) == 1
 
 
 def test_a_call_that_may_have_been_made_is_held_where_repeating_costs(shelf):
     shelf.add(customer("Ona"))
-    shelf.open(shelf.take(), repeatable=False)
+    shelf.open(shelf.claim(), repeatable=False)
     shelf.clock.advance(seconds=61)
     assert sweep(shelf) == Returned(held=1)
     row = shelf.job("Ona")
@@ -76,12 +76,12 @@ def test_a_call_that_may_have_been_made_is_held_where_repeating_costs(shelf):
     assert "may have been carried out" in row.detail
     attempt = shelf.row(Attempt)
     assert (attempt.outcome, attempt.closed_at) == ("unknown", shelf.clock())
-    assert shelf.take() == []
+    assert shelf.claim() == []
 
 
 def test_a_call_that_may_have_been_made_is_repeated_where_that_is_safe(shelf):
     shelf.add(customer("Ona"))
-    shelf.open(shelf.take(), repeatable=True)
+    shelf.open(shelf.claim(), repeatable=True)
     shelf.clock.advance(seconds=61)
     assert sweep(shelf) == Returned(repeated=1)
     row = shelf.job("Ona")
@@ -92,7 +92,7 @@ def test_a_call_that_may_have_been_made_is_repeated_where_that_is_safe(shelf):
 
 def test_even_a_safe_call_is_not_repeated_for_ever(shelf):
     shelf.add(customer("Ona"))
-    shelf.open(shelf.take(), repeatable=True)
+    shelf.open(shelf.claim(), repeatable=True)
     shelf.clock.advance(seconds=61)
     assert sweep(shelf, policy=RetryPolicy(attempts=1)) == Returned(held=1)
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.FAILED, "attempts_spent")
@@ -100,21 +100,21 @@ def test_even_a_safe_call_is_not_repeated_for_ever(shelf):
 
 def test_where_nobody_else_can_be_working_all_leases_are_returned_at_once(shelf):
     shelf.add(customer("Ona"), customer("Jonas"))
-    ona, _ = shelf.take()
+    ona, _ = shelf.claim()
     shelf.open([ona])
     assert sweep(shelf, all_of_them=True) == Returned(free=1, held=1)
 
 
 def test_more_leases_than_one_transaction_returns_all_come_back(shelf):
     shelf.add(*(customer(f"C{number}") for number in range(1100)))
-    assert len(shelf.take(most=1100, terms=shelf.ruled(concurrency=4400))) == 1100
+    assert len(shelf.claim(most=1100, terms=shelf.ruled(concurrency=4400))) == 1100
     shelf.clock.advance(seconds=61)
     assert sweep(shelf) == Returned(free=1100)
 
 
 def test_doing_it_twice_changes_nothing_more(shelf):
     shelf.add(customer("Ona"), customer("Jonas"))
-    ona, _ = shelf.take()
+    ona, _ = shelf.claim()
     shelf.open([ona])
     shelf.clock.advance(seconds=61)
     sweep(shelf)
@@ -125,10 +125,10 @@ def test_doing_it_twice_changes_nothing_more(shelf):
 
 def test_an_attempt_of_an_earlier_taking_does_not_hold_a_row_that_was_taken_again(shelf):
     shelf.add(customer("Ona"))
-    (opened,) = shelf.open(shelf.take(), repeatable=True)
+    (opened,) = shelf.open(shelf.claim(), repeatable=True)
     retry = Retry(shelf.clock(), "transient", "HTTP 500")
     shelf.finish(shelf.failed(opened, Kind.TRANSIENT, retry))
-    shelf.take()
+    shelf.claim()
     shelf.clock.advance(seconds=61)
     assert sweep(shelf) == Returned(free=1)
 
@@ -139,7 +139,7 @@ def test_an_attempt_of_an_earlier_taking_does_not_hold_a_row_that_was_taken_agai
 def lose(shelf, name="Ona"):
     """A call is out, and its lease has run out and was returned by the sweep."""
     shelf.add(customer(name))
-    (opened,) = shelf.open(shelf.take(), repeatable=True)
+    (opened,) = shelf.open(shelf.claim(), repeatable=True)
     shelf.clock.advance(seconds=61)
     sweep(shelf)
     return opened
@@ -148,7 +148,7 @@ def lose(shelf, name="Ona"):
 def test_a_result_under_a_lease_that_another_has_taken_over_changes_nothing_but_its_attempt(shelf):
     opened = lose(shelf)
     shelf.clock.advance(seconds=1)
-    shelf.take()
+    shelf.claim()
     before = shelf.job("Ona")
     shelf.finish(shelf.got(opened, shelf.session(reference="scan-77")))
     assert shelf.job("Ona") == before
@@ -162,7 +162,7 @@ def test_a_result_under_a_lease_that_another_has_taken_over_changes_nothing_but_
 def test_a_result_under_a_lost_lease_leaves_the_new_owners_row_alone(shelf):
     lost = lose(shelf)
     shelf.clock.advance(seconds=1)
-    (mine,) = shelf.open(shelf.take())
+    (mine,) = shelf.open(shelf.claim())
     assert mine.job.fence > lost.job.fence
     shelf.finish(shelf.got(lost))
     row = shelf.job("Ona")
@@ -175,7 +175,7 @@ def test_a_result_under_a_lost_lease_leaves_the_new_owners_row_alone(shelf):
 def test_a_failure_under_a_lost_lease_does_not_count_against_the_row(shelf):
     lost = lose(shelf)
     shelf.clock.advance(seconds=1)
-    shelf.take()
+    shelf.claim()
     before = shelf.job("Ona")
     late = shelf.failed(lost, Kind.TRANSIENT, Retry(shelf.clock(), "transient", "HTTP 500"), status=500, code="E1")
     shelf.finish(late)
@@ -186,7 +186,7 @@ def test_a_failure_under_a_lost_lease_does_not_count_against_the_row(shelf):
 
 def test_one_lost_lease_in_a_flush_does_not_take_the_others_with_it(shelf):
     shelf.add(customer("Ona"), customer("Jonas"))
-    ona, jonas = shelf.open(shelf.take())
+    ona, jonas = shelf.open(shelf.claim())
     shelf.set(Job, Job.customer_id == "Ona", fence=7)
     shelf.finish(shelf.got(ona), shelf.got(jonas))
     assert (shelf.job("Ona").state, shelf.job("Jonas").state) == (JobState.WORKING, JobState.ISSUED)
@@ -287,6 +287,6 @@ def test_jobs_that_join_or_are_held_ring_for_nobody(shelf):
 
 def test_a_lease_is_returned_by_the_time_of_its_own_row_not_of_its_taking(shelf):
     shelf.add(customer("Ona"))
-    shelf.take(terms=replace(shelf.terms, lease=timedelta(minutes=10)))
+    shelf.claim(terms=replace(shelf.terms, lease=timedelta(minutes=10)))
     shelf.clock.advance(seconds=61)
     assert sweep(shelf) == Returned()

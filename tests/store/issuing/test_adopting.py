@@ -34,13 +34,13 @@ def served(shelf):
     return serve
 
 
-def taken(shelf, terms=None):
-    return shelf.jobs.take(terms or shelf.terms, most=10, now=shelf.clock())
+def claimed(shelf, terms=None):
+    return shelf.jobs.claim(terms or shelf.terms, most=10, now=shelf.clock())
 
 
 def test_a_job_moves_on_to_the_session_that_its_customer_has(shelf, served):
     batch = served()
-    found = taken(shelf)
+    found = claimed(shelf)
     assert (found.jobs, found.adopted_channels) == ([], {"email"})
     row = shelf.job("Ona", batch_id=batch)
     assert (row.state, row.session_id, row.reason) == (JobState.ISSUED, shelf.row(SessionRow).id, "joined_session")
@@ -50,7 +50,7 @@ def test_a_job_moves_on_to_the_session_that_its_customer_has(shelf, served):
 
 def test_what_has_not_left_yet_goes_out_once_for_the_new_job(shelf, served):
     batch = served()
-    taken(shelf)
+    claimed(shelf)
     (letter,) = shelf.send()
     assert (letter.job_id, letter.batch_id) == (shelf.job("Ona", batch_id=batch).id, batch)
     assert shelf.job("Ona", batch_id=batch).state is JobState.INVITED
@@ -60,7 +60,7 @@ def test_what_has_not_left_yet_goes_out_once_for_the_new_job(shelf, served):
 @pytest.mark.parametrize("state", [InvitationState.SENT, InvitationState.DELIVERED])
 def test_one_who_has_been_sent_the_link_is_invited_without_a_second_message(shelf, served, state):
     batch = served(sent=True, invitation=state)
-    taken(shelf)
+    claimed(shelf)
     assert shelf.job("Ona", batch_id=batch).state is JobState.INVITED
     assert shelf.take_letters() == []
     assert len(shelf.rows(InvitationRow)) == 1
@@ -73,7 +73,7 @@ REACHED_NOBODY = ("failed", "bounced", "superseded", "suppressed")
 def test_a_message_that_reached_nobody_is_sent_again_under_the_same_id(shelf, served, state):
     batch = served(invitation=state)
     before = shelf.row(InvitationRow)
-    taken(shelf)
+    claimed(shelf)
     (letter,) = shelf.send()
     assert letter.id == before.id
     assert shelf.job("Ona", batch_id=batch).state is JobState.INVITED
@@ -91,21 +91,21 @@ def test_a_retry_asks_again_whether_an_address_is_suppressed(shelf, keyring):
             with shelf.database.write() as connection:
                 release(connection, keyring, "email", "ona@example.org")
         Decisions(shelf.database).retry(Which(batch), now=shelf.clock())
-        taken(shelf)
+        claimed(shelf)
         assert len(shelf.send()) == released
     assert shelf.job("Ona").state is JobState.INVITED
 
 
 def test_a_message_in_doubt_is_not_sent_again(shelf, served):
     batch = served(invitation=InvitationState.HELD)
-    taken(shelf)
+    claimed(shelf)
     assert shelf.job("Ona", batch_id=batch).state is JobState.HELD
     assert shelf.take_letters() == []
 
 
 def test_a_channel_that_the_session_was_not_sent_on_gets_its_first_message(shelf, served):
     batch = served(sent=True, channel=Channel.BOTH)
-    assert taken(shelf).adopted_channels == {"email", "sms"}
+    assert claimed(shelf).adopted_channels == {"email", "sms"}
     assert shelf.take_letters(channel="email") == []
     (text,) = shelf.take_letters(channel="sms")
     assert text.batch_id == batch
@@ -113,14 +113,14 @@ def test_a_channel_that_the_session_was_not_sent_on_gets_its_first_message(shelf
 
 def test_a_job_that_asks_for_no_message_is_issued(shelf, served):
     batch = served(sent=True, channel=Channel.NONE)
-    assert taken(shelf).adopted_channels == frozenset()
+    assert claimed(shelf).adopted_channels == frozenset()
     assert shelf.job("Ona", batch_id=batch).state is JobState.ISSUED
     assert shelf.facts.counts(batch).issued_only == 1
 
 
 def test_with_a_link_too_old_to_send_the_job_waits_for_the_sessions_end(shelf, served):
     batch = served(lifetime=timedelta(hours=6))  # below its floor of twelve hours
-    assert taken(shelf).jobs == []
+    assert claimed(shelf).jobs == []
     row, session = shelf.job("Ona", batch_id=batch), shelf.row(SessionRow)
     assert (row.state, row.due_at, row.reason) == (JobState.WAITING, session.expires_at, "session_ends_first")
     shelf.clock.now = session.expires_at
@@ -131,21 +131,21 @@ def test_with_a_link_too_old_to_send_the_job_waits_for_the_sessions_end(shelf, s
 def test_with_a_link_too_old_to_send_a_provider_that_takes_it_is_asked_at_once(shelf, served):
     at_once = replace(shelf.terms, reissue_at=lambda expires_at: expires_at - WEEK)
     batch = served(lifetime=timedelta(hours=6))
-    (job,) = taken(shelf, at_once).jobs
+    (job,) = claimed(shelf, at_once).jobs
     assert (job.batch_id, job.session_id) == (batch, shelf.row(SessionRow).id)
 
 
 def test_a_session_whose_link_no_longer_opens_is_no_reason_not_to_call(shelf, served):
     served(lifetime=timedelta(hours=20))
     shelf.clock.advance(hours=21)
-    assert len(taken(shelf).jobs) == 1
+    assert len(claimed(shelf).jobs) == 1
 
 
 def test_a_job_that_needs_no_call_takes_no_slot(shelf, served):
     served()
     shelf.add(customer("Jonas"))
     terms = replace(shelf.ruled(limits=(Limit.parse("10/second"),)), horizon=timedelta(seconds=5))
-    (jonas,) = taken(shelf, terms).jobs
+    (jonas,) = claimed(shelf, terms).jobs
     assert jonas.slot == shelf.clock()
     assert shelf.row(Budget, name="kyc").next_at == shelf.clock() + timedelta(milliseconds=100)
 
@@ -153,7 +153,7 @@ def test_a_job_that_needs_no_call_takes_no_slot(shelf, served):
 def test_another_customers_session_is_not_adopted(shelf, served):
     served()
     shelf.add(customer("Jonas"), customer("Ona", purpose="renewal"))
-    assert len(taken(shelf).jobs) == 2
+    assert len(claimed(shelf).jobs) == 2
 
 
 def test_a_message_that_failed_is_sent_again_with_its_attempts_at_zero(shelf, served):
@@ -162,7 +162,7 @@ def test_a_message_that_failed_is_sent_again_with_its_attempts_at_zero(shelf, se
     shelf.hand_over(shelf.take_letters(), Cancel("bad_input", "550 no such user"))
     assert (shelf.job("Jonas").state, shelf.row(InvitationRow).attempts) == (JobState.FAILED, 1)
     batch = shelf.add(customer("Jonas"))
-    taken(shelf)
+    claimed(shelf)
     (letter,) = shelf.send()
     assert letter.attempts == 0
     assert shelf.job("Jonas", batch_id=batch).state is JobState.INVITED

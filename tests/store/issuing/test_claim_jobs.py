@@ -25,7 +25,7 @@ def ids(jobs):
 
 def test_a_taken_job_is_ours_for_the_length_of_a_lease(shelf):
     shelf.add(customer("Ona"))
-    (job,) = shelf.take()
+    (job,) = shelf.claim()
     row = shelf.job("Ona")
     assert (row.state, row.lease_until, row.lease_owner, row.fence) == (
         JobState.WORKING,
@@ -34,14 +34,14 @@ def test_a_taken_job_is_ours_for_the_length_of_a_lease(shelf):
         1,
     )
     assert (job.lease_until, job.fence) == (row.lease_until, row.fence)
-    assert shelf.take() == []
+    assert shelf.claim() == []
 
 
 def test_a_taken_job_holds_all_that_its_call_is_made_from(shelf):
     parameters = {"idenfy-kyc": {"documents": ["PASSPORT"]}, "frankieone-v2": {"other": "x"}}
     known = customer("Ona", external_ref="crm-7", tags=("vip",), parameters=parameters, consent=True, template="gold")
     batch = shelf.add(known, replace(customer("Jonas"), entity_id="e-1"))
-    first, second = shelf.take()
+    first, second = shelf.claim()
     assert (first.batch_id, first.purpose, first.channel, first.slot) == (batch, "onboarding", "email", None)
     assert first.request.external_ref == "crm-7"
     assert first.request.parameters == {"documents": ["PASSPORT"]}
@@ -57,56 +57,56 @@ def test_an_event_goes_before_a_batch_and_the_longest_due_before_the_others(shel
     shelf.clock.advance(seconds=1)
     shelf.add(customer("Fourth"), priority=BATCH)
     shelf.add(customer("First"), priority=EVENT)
-    assert ids(shelf.take(most=2)) == ["First", "Second"]
-    assert ids(shelf.take(most=2)) == ["Third", "Fourth"]
+    assert ids(shelf.claim(most=2)) == ["First", "Second"]
+    assert ids(shelf.claim(most=2)) == ["Third", "Fourth"]
 
 
 def test_no_more_than_asked_for_are_taken(shelf):
     shelf.add(*(customer(f"C{number}") for number in range(5)))
-    taken = shelf.jobs.take(shelf.terms, most=3, now=shelf.clock())
-    assert ids(taken.jobs) == ["C0", "C1", "C2"]
-    assert taken.again_at == shelf.clock()  # a full lot: there may be more behind it
-    rest = shelf.jobs.take(shelf.terms, most=3, now=shelf.clock())
+    claimed = shelf.jobs.claim(shelf.terms, most=3, now=shelf.clock())
+    assert ids(claimed.jobs) == ["C0", "C1", "C2"]
+    assert claimed.again_at == shelf.clock()  # a full lot: there may be more behind it
+    rest = shelf.jobs.claim(shelf.terms, most=3, now=shelf.clock())
     assert (ids(rest.jobs), rest.again_at) == (["C3", "C4"], None)
 
 
 def test_what_is_not_due_is_not_taken(shelf):
     shelf.add(customer("Ona"))
     shelf.set(Job, due_at=shelf.clock() + timedelta(seconds=1))
-    assert shelf.take() == []
+    assert shelf.claim() == []
     shelf.clock.advance(seconds=1)
-    assert ids(shelf.take()) == ["Ona"]
+    assert ids(shelf.claim()) == ["Ona"]
 
 
 @pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.WAITING])
 def test_a_job_in_any_other_state_is_not_taken(shelf, state):
     shelf.add(customer("Ona"))
     shelf.set(Job, state=state)
-    assert shelf.take() == []
+    assert shelf.claim() == []
 
 
 def test_the_jobs_of_another_account_are_left_alone(shelf):
     shelf.add(customer("Ona"), account="au")
-    assert shelf.take() == []
+    assert shelf.claim() == []
 
 
 def test_a_job_that_joins_another_is_not_taken(shelf):
     shelf.add(customer("Ona"))
     shelf.add(customer("Ona"))
-    assert len(shelf.take()) == 1
-    assert shelf.take() == []
+    assert len(shelf.claim()) == 1
+    assert shelf.claim() == []
 
 
 def test_exactly_what_is_taken_is_reserved(shelf):
     terms = replace(shelf.ruled(limits=(Limit.parse("10/second"),)), horizon=timedelta(seconds=10))
     shelf.add(*(customer(f"C{number}") for number in range(3)))
-    slots = [job.slot - shelf.clock() for job in shelf.take(terms=terms)]
+    slots = [job.slot - shelf.clock() for job in shelf.claim(terms=terms)]
     assert slots == [timedelta(milliseconds=100) * number for number in range(3)]
     assert shelf.row(Budget, name="kyc").next_at == shelf.clock() + timedelta(milliseconds=300)
 
 
 def test_where_nothing_is_due_nothing_is_reserved(shelf):
-    shelf.take(terms=shelf.ruled(limits=(Limit.parse("10/second"),)))
+    shelf.claim(terms=shelf.ruled(limits=(Limit.parse("10/second"),)))
     assert shelf.row(Budget, name="kyc").next_at is None
 
 
@@ -116,17 +116,17 @@ def test_two_accounts_that_share_a_budget_share_its_slots(shelf):
     kyb = replace(kyc, account="kyb")
     shelf.add(customer("Ona"), customer("Jonas"))
     shelf.add(customer("Firma"), account="kyb")
-    (firma,) = shelf.take(terms=kyb)
-    ona, jonas = shelf.take(terms=kyc)
+    (firma,) = shelf.claim(terms=kyb)
+    ona, jonas = shelf.claim(terms=kyc)
     assert firma.slot < ona.slot < jonas.slot
 
 
 def test_with_no_slot_within_the_horizon_nothing_is_taken_and_it_says_when_to_ask_again(shelf):
     terms = shelf.ruled(limits=(Limit.parse("1/second"),))
     shelf.add(customer("Ona"), customer("Jonas"))
-    assert ids(shelf.take(terms=terms)) == ["Ona"]
-    taken = shelf.jobs.take(terms, most=10, now=shelf.clock())
-    assert (taken.jobs, taken.again_at) == ([], shelf.clock() + timedelta(seconds=0.925))
+    assert ids(shelf.claim(terms=terms)) == ["Ona"]
+    claimed = shelf.jobs.claim(terms, most=10, now=shelf.clock())
+    assert (claimed.jobs, claimed.again_at) == ([], shelf.clock() + timedelta(seconds=0.925))
     assert shelf.job("Jonas").fence == 0
 
 
@@ -134,18 +134,18 @@ def test_a_paused_account_takes_nothing_until_the_pause_is_over(shelf):
     shelf.add(customer("Ona"), customer("Jonas"))
     until = shelf.clock() + timedelta(seconds=30)
     shelf.set(Budget, Budget.name == "kyc", blocked_until=until, pauses=1)
-    taken = shelf.jobs.take(shelf.terms, most=10, now=shelf.clock())
-    assert (taken.jobs, taken.again_at) == ([], until)
+    claimed = shelf.jobs.claim(shelf.terms, most=10, now=shelf.clock())
+    assert (claimed.jobs, claimed.again_at) == ([], until)
     shelf.clock.now = until
-    assert ids(shelf.take()) == ["Ona"]  # one call goes first
-    assert shelf.take() == []
+    assert ids(shelf.claim()) == ["Ona"]  # one call goes first
+    assert shelf.claim() == []
 
 
 def test_a_stopped_account_takes_nothing_and_its_rows_wait(shelf):
     shelf.add(customer("Ona"))
     shelf.set(Budget, Budget.name == "kyc", stopped_at=shelf.clock(), stop_reason="HTTP 401")
-    taken = shelf.jobs.take(shelf.terms, most=10, now=shelf.clock())
-    assert (taken.jobs, taken.again_at) == ([], None)
+    claimed = shelf.jobs.claim(shelf.terms, most=10, now=shelf.clock())
+    assert (claimed.jobs, claimed.again_at) == ([], None)
     assert shelf.job("Ona").state is JobState.WAITING
 
 
@@ -153,28 +153,28 @@ def test_an_account_without_a_budget_row_is_not_an_account_without_limits(shelf)
     terms = replace(shelf.terms, rule=replace(shelf.terms.rule, name="never made"))
     shelf.add(customer("Ona"))
     with pytest.raises(LookupError, match="never made"):
-        shelf.take(terms=terms)
+        shelf.claim(terms=terms)
     assert shelf.job("Ona").state is JobState.WAITING
 
 
 def test_what_is_given_back_is_due_as_before_and_nothing_is_counted(shelf):
     shelf.add(customer("Ona"))
     before = shelf.job("Ona")
-    jobs = shelf.take()
+    jobs = shelf.claim()
     shelf.clock.advance(seconds=1)
     shelf.jobs.release(shelf.terms.rule, jobs, now=shelf.clock())
     after = shelf.job("Ona")
     assert (after.state, after.due_at, after.lease_until) == (JobState.WAITING, before.due_at, None)
     assert (after.attempts, after.waits) == (0, 0)
-    assert ids(shelf.take()) == ["Ona"]
+    assert ids(shelf.claim()) == ["Ona"]
 
 
 def test_what_somebody_else_has_taken_since_cannot_be_given_back(shelf):
     shelf.add(customer("Ona"))
-    lost = shelf.take()
+    lost = shelf.claim()
     shelf.clock.advance(minutes=2)
     shelf.sweeps.return_leases(shelf.terms.rule.policy, now=shelf.clock())
-    (theirs,) = shelf.take()
+    (theirs,) = shelf.claim()
     shelf.jobs.release(shelf.terms.rule, lost, now=shelf.clock())
     row = shelf.job("Ona")
     assert (row.state, row.fence) == (JobState.WORKING, theirs.fence)
@@ -194,8 +194,8 @@ def together(*works):
 
 def take_all(jobs: Jobs, terms, most, now):
     found = []
-    while taken := jobs.take(terms, most=most, now=now).jobs:
-        found += taken
+    while claimed := jobs.claim(terms, most=most, now=now).jobs:
+        found += claimed
     return found
 
 
@@ -224,7 +224,7 @@ def test_of_workers_that_find_a_pause_over_only_one_sends_the_call_that_goes_fir
     shelf.add(*(customer(f"C{number}") for number in range(20)))
     shelf.set(Budget, Budget.name == "kyc", pauses=3, blocked_until=shelf.clock())
     workers = [Jobs(shelf.database, shelf.keyring) for _ in range(4)]
-    found = together(*(lambda jobs=jobs: jobs.take(shelf.terms, most=5, now=shelf.clock()).jobs for jobs in workers))
+    found = together(*(lambda jobs=jobs: jobs.claim(shelf.terms, most=5, now=shelf.clock()).jobs for jobs in workers))
     assert sorted(len(part) for part in found) == [0, 0, 0, 1]
 
 
@@ -244,7 +244,7 @@ def test_workers_that_learn_at_once_lose_nothing_that_was_learned(shelf):
 def test_workers_that_open_at_once_never_open_more_than_the_credits(shelf):
     capped = shelf.ruled(credits=7)
     shelf.add(*(customer(f"C{number}") for number in range(20)))
-    lots = [shelf.take(most=5) for _ in range(4)]
+    lots = [shelf.claim(most=5) for _ in range(4)]
     opened = together(*(lambda jobs=jobs: shelf.open(jobs, terms=capped) for jobs in lots))
     assert sum(len(part) for part in opened) == len(shelf.rows(Attempt)) == 7
 
@@ -258,5 +258,5 @@ def test_workers_that_start_at_once_make_each_budget_once(shelf):
 def test_a_customer_whose_details_were_erased_is_not_called_for(shelf):
     shelf.add(customer("Ona"))
     shelf.set(CustomerRow, sealed=None)
-    assert shelf.take() == []
+    assert shelf.claim() == []
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.FAILED, "erased")

@@ -19,7 +19,7 @@ from worker.store.tables import Attempt, Budget, InvitationRow, Job, SessionRow
 
 def test_the_attempt_is_written_before_there_is_a_result(shelf):
     shelf.add(customer("Ona"))
-    (job,) = shelf.take()
+    (job,) = shelf.claim()
     shelf.open([job], repeatable=True)
     attempt = shelf.row(Attempt)
     assert (attempt.job_id, attempt.fence, attempt.account, attempt.repeatable) == (job.id, job.fence, "kyc", True)
@@ -28,7 +28,7 @@ def test_the_attempt_is_written_before_there_is_a_result(shelf):
 
 def test_a_session_comes_with_its_invitation_and_the_job_moves_on(shelf):
     batch = shelf.add(customer("Ona"))
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     session = shelf.session(references={"scanRef": "s-1"}, vendor="onfido", expiry_source=ExpirySource.FALLBACK)
     shelf.clock.advance(milliseconds=30)
     assert shelf.finish(shelf.got(opened, session)) == {"email"}
@@ -60,7 +60,7 @@ def break_at(shelf, table):
 @pytest.mark.parametrize("table", ["invitation", "session", "attempt", "job"])
 def test_a_failure_in_the_middle_leaves_nothing_of_the_result(shelf, table):
     shelf.add(customer("Ona"), customer("Jonas"))
-    results = [shelf.got(opened) for opened in shelf.open(shelf.take())]
+    results = [shelf.got(opened) for opened in shelf.open(shelf.claim())]
     mend = break_at(shelf, table)
     before = shelf.rows(Job), shelf.rows(Attempt)
     with pytest.raises(RuntimeError, match=table):
@@ -77,14 +77,14 @@ def test_a_failure_while_taking_leaves_no_lease_and_no_reservation(shelf):
     shelf.add(customer("Ona"))
     mend = break_at(shelf, "budget")
     with pytest.raises(RuntimeError, match="budget"):
-        shelf.take(terms=shelf.ruled(limits=(Limit.parse("1/second"),)))
+        shelf.claim(terms=shelf.ruled(limits=(Limit.parse("1/second"),)))
     mend()
     assert (shelf.job("Ona").state, shelf.job("Ona").fence) == (JobState.WAITING, 0)
 
 
 def test_a_row_that_is_told_to_wait_waits_and_no_failure_is_counted(shelf):
     shelf.add(customer("Ona"))
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     until = shelf.clock() + timedelta(seconds=30)
     snooze = Snooze(until, "rate_limited", "HTTP 429")
     shelf.finish(shelf.failed(opened, Kind.RATE_LIMITED, snooze, status=429, retry_after=timedelta(seconds=30)))
@@ -104,7 +104,7 @@ def test_a_row_that_is_told_to_wait_waits_and_no_failure_is_counted(shelf):
 )
 def test_a_failure_is_counted_and_explained(shelf, ending, state, due):
     shelf.add(customer("Ona"))
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     how = ending(shelf.clock())
     shelf.finish(shelf.failed(opened, Kind.TRANSIENT, how, status=500, code="E-17"))
     row, attempt = shelf.job("Ona"), shelf.row(Attempt)
@@ -116,7 +116,7 @@ def test_a_failure_is_counted_and_explained(shelf, ending, state, due):
 
 def test_an_explanation_of_any_length_is_kept_as_far_as_there_is_room(shelf):
     shelf.add(customer("Ona"))
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     long = "é" * 5000
     shelf.finish(shelf.failed(opened, Kind.BAD_INPUT, Cancel("bad_input", long), detail=long, code="E" * 500))
     assert shelf.job("Ona").detail == "é" * 400
@@ -131,7 +131,7 @@ def test_a_reference_of_any_length_does_not_lose_the_session(shelf):
 
 def test_a_call_that_was_not_made_is_given_back_and_not_counted(shelf):
     shelf.add(customer("Ona"))
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     shelf.finish(IssueResult(opened, shelf.clock(), None))
     row, attempt = shelf.job("Ona"), shelf.row(Attempt)
     assert (row.state, row.due_at, row.attempts, row.waits) == (JobState.WAITING, shelf.clock(), 0, 0)
@@ -149,7 +149,7 @@ def test_a_call_that_was_not_made_is_given_back_and_not_counted(shelf):
 )
 def test_each_channel_gets_one_invitation(shelf, channel, channels):
     shelf.add(customer("Ona", channel=channel))
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     assert shelf.finish(shelf.got(opened)) == channels
     assert {row.channel for row in shelf.rows(InvitationRow)} == channels
     assert shelf.job("Ona").state is JobState.ISSUED
@@ -160,7 +160,7 @@ def test_each_channel_gets_one_invitation(shelf, channel, channels):
 )
 def test_where_the_provider_has_texted_the_link_no_second_text_is_sent(shelf, channel, left):
     shelf.add(customer("Ona", channel=channel))
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     assert shelf.finish(shelf.got(opened, shelf.session(sms_sent=True))) == left
     texts = [row for row in shelf.rows(InvitationRow) if row.channel == "sms"]
     assert {(row.state, row.reason, row.sent_at) for row in texts} <= {
@@ -225,7 +225,7 @@ def test_the_database_itself_refuses_a_second_invitation_for_a_session_channel_a
 
 def test_a_session_that_appears_beside_a_live_one_is_held_and_both_references_are_kept(shelf):
     shelf.add(customer("Ona"))
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     # meanwhile another session of this customer has come into being (an operator's repair, say)
     shelf.add(customer("Jonas"))
     shelf.issue(reference="scan-first")
@@ -260,12 +260,12 @@ def used(shelf):
 def test_with_a_cap_of_n_call_n_plus_one_is_never_opened(shelf):
     capped = shelf.ruled(credits=3)
     shelf.add(*(customer(f"C{number}") for number in range(5)))
-    jobs = shelf.take()  # taken before anybody knew of the cap
+    jobs = shelf.claim()  # taken before anybody knew of the cap
     opened = shelf.open(jobs, terms=capped)
     assert len(opened) == len(shelf.rows(Attempt)) == 3
     assert used(shelf) == (3, shelf.clock(), "its cap of 3 credits is used up")
     shelf.jobs.release(shelf.terms.rule, jobs[3:], now=shelf.clock())
-    assert shelf.take(terms=capped) == []
+    assert shelf.claim(terms=capped) == []
     assert shelf.open(jobs[3:], terms=capped) == []
     assert len(shelf.rows(Attempt)) == 3
 
@@ -274,7 +274,7 @@ def test_an_account_whose_cap_ends_with_its_rows_is_not_stopped(shelf):
     capped = shelf.ruled(credits=2)
     shelf.add(customer("Ona"), customer("Jonas"))
     shelf.issue(terms=capped)
-    assert shelf.take(terms=capped) == []
+    assert shelf.claim(terms=capped) == []
     assert used(shelf) == (2, None, "")
 
 
@@ -282,7 +282,7 @@ def test_an_account_whose_cap_ends_before_its_rows_stops_with_the_reason(shelf):
     capped = shelf.ruled(credits=2)
     shelf.add(customer("Ona"), customer("Jonas"), customer("Rūta"))
     shelf.issue(terms=capped)
-    assert shelf.take(terms=capped) == []
+    assert shelf.claim(terms=capped) == []
     assert used(shelf) == (2, shelf.clock(), "its cap of 2 credits is used up")
     assert shelf.job("Rūta").state is JobState.WAITING
 
@@ -294,7 +294,7 @@ FREE = [Kind.RATE_LIMITED, Kind.BAD_INPUT, Kind.CONFLICT, Kind.AUTH, Kind.OUT_OF
 def test_only_a_call_that_the_provider_refused_gives_its_credit_back(shelf, kind):
     capped = shelf.ruled(credits=5)
     shelf.add(customer("Ona"), customer("Jonas"))
-    opened = shelf.open(shelf.take(), terms=capped)
+    opened = shelf.open(shelf.claim(), terms=capped)
     shelf.finish(*(shelf.failed(item, kind, Hold("unknown", "")) for item in opened), terms=capped)
     assert used(shelf)[0] == (0 if kind in FREE else 2)
 
@@ -302,7 +302,7 @@ def test_only_a_call_that_the_provider_refused_gives_its_credit_back(shelf, kind
 def test_a_call_that_was_not_made_gives_its_credit_back(shelf):
     capped = shelf.ruled(credits=5)
     shelf.add(customer("Ona"), customer("Jonas"))
-    ona, jonas = shelf.open(shelf.take(), terms=capped)
+    ona, jonas = shelf.open(shelf.claim(), terms=capped)
     shelf.finish(IssueResult(ona, shelf.clock(), None), shelf.got(jonas), terms=capped)
     assert used(shelf)[0] == 1
 
@@ -310,18 +310,18 @@ def test_a_call_that_was_not_made_gives_its_credit_back(shelf):
 def test_a_credit_that_comes_back_ends_the_stop_that_its_lack_made(shelf):
     capped = shelf.ruled(credits=1)
     shelf.add(customer("Ona"), customer("Jonas"))
-    (ona,) = shelf.open(shelf.take(most=1), terms=capped)
-    assert shelf.take(terms=capped) == []
+    (ona,) = shelf.open(shelf.claim(most=1), terms=capped)
+    assert shelf.claim(terms=capped) == []
     assert used(shelf)[1] is not None
     shelf.finish(shelf.failed(ona, Kind.BAD_INPUT, Cancel("bad_input", "")), terms=capped)
     assert used(shelf) == (0, None, "")
-    assert len(shelf.open(shelf.take(terms=capped), terms=capped)) == 1
+    assert len(shelf.open(shelf.claim(terms=capped), terms=capped)) == 1
 
 
 def test_a_credit_that_comes_back_does_not_end_a_stop_for_another_reason(shelf):
     capped = shelf.ruled(credits=5)
     shelf.add(customer("Ona"), customer("Jonas"))
-    ona, jonas = shelf.open(shelf.take(), terms=capped)
+    ona, jonas = shelf.open(shelf.claim(), terms=capped)
     snooze = Snooze(shelf.clock(), "auth", "HTTP 401")
     shelf.finish(shelf.failed(ona, Kind.AUTH, snooze, detail="HTTP 401"), terms=capped)
     shelf.finish(shelf.failed(jonas, Kind.BAD_INPUT, Cancel("bad_input", "")), terms=capped)
@@ -331,12 +331,12 @@ def test_a_credit_that_comes_back_does_not_end_a_stop_for_another_reason(shelf):
 def test_a_raised_cap_lets_a_resumed_account_go_on(shelf):
     shelf.add(*(customer(f"C{number}") for number in range(3)))
     shelf.issue(terms=shelf.ruled(credits=1))
-    shelf.take(terms=shelf.ruled(credits=1))
+    shelf.claim(terms=shelf.ruled(credits=1))
     assert shelf.budgets.resume("kyc")
-    assert shelf.take(terms=shelf.ruled(credits=1)) == []
+    assert shelf.claim(terms=shelf.ruled(credits=1)) == []
     assert used(shelf)[1] is not None  # the cap is as it was: stopped again
     assert shelf.budgets.resume("kyc")
-    assert len(shelf.take(terms=shelf.ruled(credits=3))) == 1  # one goes first
+    assert len(shelf.claim(terms=shelf.ruled(credits=3))) == 1  # one goes first
 
 
 # Between taking and calling, another worker may have learned something.
@@ -344,7 +344,7 @@ def test_a_raised_cap_lets_a_resumed_account_go_on(shelf):
 
 def test_a_pause_that_came_since_the_taking_is_seen_before_the_call(shelf):
     shelf.add(customer("Ona"))
-    jobs = shelf.take()
+    jobs = shelf.claim()
     shelf.set(Budget, Budget.name == "kyc", blocked_until=shelf.clock() + timedelta(seconds=1))
     assert shelf.open(jobs) == []
     assert shelf.rows(Attempt) == []
@@ -354,7 +354,7 @@ def test_a_pause_that_came_since_the_taking_is_seen_before_the_call(shelf):
 
 def test_a_stop_that_came_since_the_taking_is_seen_before_the_call(shelf):
     shelf.add(customer("Ona"))
-    jobs = shelf.take()
+    jobs = shelf.claim()
     shelf.set(Budget, Budget.name == "kyc", stopped_at=shelf.clock())
     assert shelf.open(jobs) == []
     assert shelf.rows(Attempt) == []
@@ -362,7 +362,7 @@ def test_a_stop_that_came_since_the_taking_is_seen_before_the_call(shelf):
 
 def test_what_a_call_taught_is_in_the_budget_with_its_result(shelf):
     shelf.add(customer("Ona"), customer("Jonas"))
-    ona, jonas = shelf.open(shelf.take())
+    ona, jonas = shelf.open(shelf.claim())
     limited = shelf.failed(
         ona,
         Kind.RATE_LIMITED,
@@ -394,11 +394,11 @@ def test_where_a_new_session_makes_sense_at_once_it_replaces_the_one_that_still_
 
 def test_a_row_that_fails_while_the_breaker_opens_has_its_own_attempt_counted(shelf):
     shelf.add(*(customer(f"C{number}") for number in range(6)))
-    opened = shelf.open(shelf.take(most=5))
+    opened = shelf.open(shelf.claim(most=5))
     again = Retry(shelf.clock() + timedelta(seconds=1), "transient", "HTTP 500")
     shelf.finish(*(shelf.failed(item, Kind.TRANSIENT, again) for item in opened))
     state = shelf.budgets.all()["kyc"]
     assert (state.failures, state.opened_at) == (5, shelf.clock())
     assert state.pause_reason == "5 calls in a row failed, the last with HTTP 500"
-    assert shelf.take() == []
+    assert shelf.claim() == []
     assert [row.attempts for row in shelf.rows(Job)] == [1] * 5 + [0]

@@ -24,20 +24,20 @@ def closed(shelf):
 
 
 def test_a_job_whose_customer_does_not_open_is_held_and_the_others_go_on(shelf, closed):
-    (job,) = shelf.take()
+    (job,) = shelf.claim()
     assert job.request.customer.customer_id == "Jonas"
     row = shelf.job("Ona")
     assert (row.state, row.reason, row.due_at, row.lease_until) == (JobState.HELD, "cannot_open", None, None)
     assert "customer Ona" in row.detail
     assert "keys" in row.detail
-    assert shelf.take() == []
+    assert shelf.claim() == []
     assert shelf.facts.counts(closed).jobs == {JobState.HELD: 1, JobState.WORKING: 1}
 
 
 def test_a_job_whose_line_does_not_open_is_held_too(shelf):
     shelf.add(customer("Ona", tags=("vip",)), customer("Jonas", tags=("vip",)))
     shelf.set(Job, Job.customer_id == "Ona", sealed=CLOSED)
-    assert [job.request.customer.customer_id for job in shelf.take()] == ["Jonas"]
+    assert [job.request.customer.customer_id for job in shelf.claim()] == ["Jonas"]
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.HELD, "cannot_open")
 
 
@@ -45,7 +45,7 @@ def test_a_value_that_belongs_to_another_row_does_not_open(shelf, closed):
     with shelf.database.write() as connection:
         theirs = sa.select(CustomerRow.sealed).where(CustomerRow.customer_id == "Jonas").scalar_subquery()
         connection.execute(sa.update(CustomerRow).where(CustomerRow.customer_id == "Ona").values(sealed=theirs))
-    shelf.take()
+    shelf.claim()
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.HELD, "cannot_open")
 
 
@@ -53,8 +53,8 @@ def test_a_job_that_alone_is_due_and_does_not_open_does_not_stop_the_probe_of_it
     shelf.budgets.ensure(["kyc"])
     with shelf.database.write() as connection:
         connection.execute(sa.text("UPDATE budget SET pauses = 1 WHERE name = 'kyc'"))
-    assert shelf.take() == []  # Ona's goes first, alone, and is held
-    assert [job.request.customer.customer_id for job in shelf.take()] == ["Jonas"]
+    assert shelf.claim() == []  # Ona's goes first, alone, and is held
+    assert [job.request.customer.customer_id for job in shelf.claim()] == ["Jonas"]
 
 
 @pytest.mark.parametrize("sealed", ["customer", "session"])
@@ -77,9 +77,9 @@ def test_a_message_that_does_not_open_is_held_with_its_job_and_the_others_go_on(
 def test_with_the_key_back_what_was_held_is_settled_and_goes_on(shelf, database, clock):
     other = Shelf(database, Keyring([new_key()]), clock)
     batch = shelf.add(customer("Ona"), customer("Jonas"))
-    (first,) = shelf.open(shelf.take(most=1))
+    (first,) = shelf.open(shelf.claim(most=1))
     shelf.finish(shelf.got(first))
-    assert (other.take(), other.take_letters()) == ([], [])
+    assert (other.claim(), other.take_letters()) == ([], [])
     assert shelf.facts.counts(batch).jobs == {JobState.HELD: 2}
     decided = Decisions(database).resolve(Which(batch), Verdict.REPEAT, now=clock())
     assert (decided.rows, decided.accounts, decided.channels) == (2, {"kyc"}, {"email"})
@@ -89,7 +89,7 @@ def test_with_the_key_back_what_was_held_is_settled_and_goes_on(shelf, database,
 
 
 def test_a_report_tells_of_a_held_row_without_opening_it(shelf, closed):
-    shelf.take()
+    shelf.claim()
     lines = {line.customer_id: (line.state, line.reason) for line in shelf.facts.lines(closed)}
     assert lines["Ona"] == ("held", "cannot_open")
 

@@ -62,13 +62,13 @@ FAILED, LAPSED = (JobState.FAILED, "suppressed"), (JobState.LAPSED, "suppressed"
 def test_a_customer_who_may_not_be_written_to_is_not_called_for_and_the_others_are(shelf, keep):
     keep(email=Reason.MANUAL)
     shelf.add(customer("Ona"), JONAS)
-    taken = shelf.jobs.take(shelf.terms, most=10, now=shelf.clock())
-    assert (ids(taken.jobs), taken.adopted_channels) == (["Jonas"], frozenset())
+    claimed = shelf.jobs.claim(shelf.terms, most=10, now=shelf.clock())
+    assert (ids(claimed.jobs), claimed.adopted_channels) == (["Jonas"], frozenset())
     row = shelf.job("Ona")
     assert (end(shelf), row.detail) == (FAILED, "somebody here put the address on the list")
     assert (row.due_at, row.lease_until, row.attempts, row.waits) == (None, None, 0, 0)
     assert shelf.rows(Attempt) == []
-    assert shelf.take() == []
+    assert shelf.claim() == []
 
 
 BOTH = customer("Ona", channel=Channel.BOTH)
@@ -91,7 +91,7 @@ NO_PHONE = customer("Ona", person=Person(email=EMAIL[1]))
 def test_nobody_could_be_told_where_no_channel_is_left(shelf, keep, who, fallback, reasons):
     keep(**reasons)
     shelf.add(who)
-    assert shelf.take(terms=replace(shelf.terms, fallback=fallback)) == []
+    assert shelf.claim(terms=replace(shelf.terms, fallback=fallback)) == []
     assert end(shelf) == FAILED
 
 
@@ -108,14 +108,14 @@ def test_nobody_could_be_told_where_no_channel_is_left(shelf, keep, who, fallbac
 def test_who_may_be_told_is_called_for(shelf, keep, who, fallback, reasons):
     keep(**reasons)
     shelf.add(who)
-    assert ids(shelf.take(terms=replace(shelf.terms, fallback=fallback))) == ["Ona"]
+    assert ids(shelf.claim(terms=replace(shelf.terms, fallback=fallback))) == ["Ona"]
 
 
 def test_who_is_in_the_app_is_to_have_the_link_there(shelf, keep):
     keep(email=Reason.BOUNCE)
     shelf.add(customer("Ona"), priority=EVENT)
     shelf.set(Job, invite_at=shelf.clock() + timedelta(hours=1))
-    assert ids(shelf.take()) == ["Ona"]
+    assert ids(shelf.claim()) == ["Ona"]
 
 
 def test_the_first_session_of_an_event_may_be_what_its_sender_waits_for_and_another_is_not(shelf, keep):
@@ -127,21 +127,21 @@ def test_the_first_session_of_an_event_may_be_what_its_sender_waits_for_and_anot
     shelf.clock.advance(days=2)
     shelf.set(SessionRow, state=SessionState.EXPIRED, look_at=None)
     shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), reason="")
-    assert shelf.take() == []
+    assert shelf.claim() == []
     assert end(shelf) == FAILED
 
 
 def test_a_call_in_doubt_is_looked_up_all_the_same_and_not_made_again(shelf, keep):
     shelf.add(customer("Ona"))
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     shelf.finish(shelf.failed(opened, Kind.UNKNOWN, LookUp(shelf.clock(), "unknown", "")))
     keep(email=Reason.MANUAL)
-    (job,) = shelf.take()
+    (job,) = shelf.claim()
     assert job.doubt.attempt_id == opened.attempt_id
     (look_up,) = shelf.open([job])
     shelf.finish(shelf.failed(look_up, Kind.TRANSIENT, Retry(shelf.clock(), "unknown", "")))
     shelf.set(Job, in_doubt=None)  # it was found not to have been carried out
-    assert shelf.take() == []
+    assert shelf.claim() == []
     assert end(shelf) == FAILED
 
 
@@ -155,7 +155,7 @@ def quiet(shelf):
 def test_it_does_not_wait_for_the_morning_to_say_so(shelf, keep, quiet):
     keep(email=Reason.MANUAL)
     shelf.add(customer("Ona"), JONAS)
-    assert shelf.take(terms=quiet) == []
+    assert shelf.claim(terms=quiet) == []
     assert (end(shelf), end(shelf, "Jonas")) == (FAILED, (JobState.WAITING, "quiet_hours"))
 
 
@@ -163,7 +163,7 @@ def test_it_takes_no_slot_and_no_credit(shelf, keep):
     keep(email=Reason.MANUAL)
     shelf.add(customer("Ona"), JONAS)
     terms = shelf.ruled(limits=(Limit.parse("10/second"),), credits=5)
-    (job,) = shelf.take(terms=terms)
+    (job,) = shelf.claim(terms=terms)
     assert job.slot == shelf.clock()
     budget = shelf.row(Budget, name="kyc")
     assert (budget.next_at, budget.credits_used) == (shelf.clock() + timedelta(milliseconds=100), 0)
@@ -173,9 +173,9 @@ def test_the_call_that_goes_first_after_a_pause_is_anothers(shelf, keep):
     keep(email=Reason.MANUAL)
     shelf.add(customer("Ona"), JONAS)
     shelf.set(Budget, pauses=1)
-    taken = shelf.jobs.take(shelf.terms, most=10, now=shelf.clock())
-    assert (taken.jobs, taken.again_at) == ([], shelf.clock())
-    assert ids(shelf.take()) == ["Jonas"]
+    claimed = shelf.jobs.claim(shelf.terms, most=10, now=shelf.clock())
+    assert (claimed.jobs, claimed.again_at) == ([], shelf.clock())
+    assert ids(shelf.claim()) == ["Jonas"]
 
 
 def test_a_link_that_ended_unused_is_not_replaced_once_nobody_could_be_told_of_a_new_one(shelf, keep, keyring):
@@ -185,7 +185,7 @@ def test_a_link_that_ended_unused_is_not_replaced_once_nobody_could_be_told_of_a
     assert shelf.job("Ona").state is JobState.WAITING
     keep(email=Reason.STOP)  # while it waits for its new session
     shelf.clock.advance(days=2)
-    assert shelf.take() == []
+    assert shelf.claim() == []
     assert (end(shelf), shelf.job("Ona").detail) == (LAPSED, "none of the customer's addresses may be written to")
     assert len(shelf.rows(SessionRow)) == 1
 
@@ -198,7 +198,7 @@ def test_one_who_was_never_told_of_the_link_that_ended_has_failed(shelf, keep):
     shelf.set(InvitationRow, state=InvitationState.SUPERSEDED, due_at=None)
     shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), session_id=session.id)
     keep(email=Reason.MANUAL)
-    assert shelf.take() == []
+    assert shelf.claim() == []
     assert end(shelf) == FAILED
 
 
@@ -208,7 +208,7 @@ def test_one_whom_a_person_puts_back_once_more_may_be_put_back_again(shelf, keep
     shelf.set(Job, state=JobState.FAILED, reason="session_failed")
     keep(email=Reason.MANUAL)
     Decisions(shelf.database).retry(Which(batch), now=shelf.clock())
-    assert shelf.take() == []
+    assert shelf.claim() == []
     assert end(shelf) == FAILED
 
 
@@ -218,8 +218,8 @@ def test_a_session_that_lives_already_is_told_of_or_not_as_its_message_leaves(sh
     Decisions(shelf.database).cancel(first, now=shelf.clock())
     keep(email=Reason.MANUAL)
     second = shelf.add(customer("Ona"))
-    taken = shelf.jobs.take(shelf.terms, most=10, now=shelf.clock())
-    assert (taken.jobs, taken.adopted_channels) == ([], {"email"})
+    claimed = shelf.jobs.claim(shelf.terms, most=10, now=shelf.clock())
+    assert (claimed.jobs, claimed.adopted_channels) == ([], {"email"})
     assert shelf.take_letters() == []
     assert shelf.job("Ona", batch_id=second).reason == "suppressed"
 
@@ -227,10 +227,10 @@ def test_a_session_that_lives_already_is_told_of_or_not_as_its_message_leaves(sh
 def test_once_the_address_is_released_a_retry_asks_for_the_session(shelf, keep):
     keep(email=Reason.MANUAL)
     batch = shelf.add(customer("Ona"))
-    shelf.take()
+    shelf.claim()
     decisions = Decisions(shelf.database)
     assert decisions.retry(Which(batch), now=shelf.clock()).rows == 1
-    assert shelf.take() == []  # not before it is
+    assert shelf.claim() == []  # not before it is
     assert end(shelf) == FAILED
     let_go(shelf, EMAIL)
     assert decisions.retry(Which(batch), now=shelf.clock()).accounts == {"kyc"}
@@ -247,7 +247,7 @@ def test_whom_no_key_opens_is_held_and_not_given_up(shelf, keep, database, clock
     keep(email=Reason.MANUAL)
     shelf.add(customer("Ona"))
     other = Shelf(database, Keyring([new_key()]), clock)
-    assert other.take() == []
+    assert other.claim() == []
     assert end(shelf) == (JobState.HELD, "cannot_open")
 
 
@@ -259,14 +259,14 @@ def taking(shelf):
 
 
 def test_as_long_as_nothing_is_suppressed_nothing_is_asked_and_then_one_statement_a_taking(shelf, keep):
-    shelf.take()
+    shelf.claim()
     shelf.add(*(customer(f"C{number}") for number in range(3)))
     with taking(shelf) as without:
-        assert len(shelf.take()) == 3
+        assert len(shelf.claim()) == 3
     keep(email=Reason.MANUAL)
     shelf.add(*(customer(f"D{number}") for number in range(3)))
     with taking(shelf) as asked:
-        assert len(shelf.take()) == 3
+        assert len(shelf.claim()) == 3
     assert len(asked) == len(without) + 1
     assert not any("FROM suppression WHERE" in one for one in without)
 
@@ -277,7 +277,7 @@ def test_an_address_that_an_older_key_hashed_is_known_and_kept_by_the_newest(she
     before.add(customer("Ona"))
     with database.write() as connection:
         suppress(connection, before.keyring, *EMAIL, Reason.STOP, "vita", now=clock())
-    assert after.take() == []
+    assert after.claim() == []
     with database.read() as connection:
         (row,) = connection.execute(sa.select(Suppression.__table__))
     assert row.key_id == after.keyring.digest_ids[0]
@@ -291,7 +291,7 @@ def test_it_is_reported_and_counted_as_suppressed_once_whichever_way_it_ended(sh
     late = shelf.add(customer("Vita", person=Person(email=EMAIL[1])), BOTH_SUPPRESSED, batch=batch, first_row=4)
     keep(sms=Reason.STOP)
     assert late == batch
-    assert shelf.take() == []
+    assert shelf.claim() == []
     shelf.send()
     counts = shelf.facts.counts(batch)
     assert counts.jobs == {JobState.FAILED: 3, JobState.INVITED: 1}
@@ -308,7 +308,7 @@ def test_who_joined_one_of_whom_nothing_was_written_is_reported_alike(shelf, kee
     shelf.add(customer("Ona"))
     second = shelf.add(customer("Ona"))
     keep(email=Reason.MANUAL)
-    shelf.take()
+    shelf.claim()
     (joined,) = shelf.facts.lines(second)
     assert (joined.state, joined.invitation) == ("failed", "suppressed")
     assert shelf.facts.counts(second).invitations == {}  # it is the other list's

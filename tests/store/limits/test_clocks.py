@@ -32,8 +32,8 @@ def test_two_machines_that_are_minutes_apart_agree_on_leases_and_slots(shelf):
     shelf.add(*(customer(f"C{number}") for number in range(6)))
     terms = replace(shelf.ruled(limits=(Limit.parse("10/second"),)), horizon=timedelta(seconds=20))
     workers = [(Jobs(shelf.database, shelf.keyring), clock) for clock in (ahead, behind, ahead)]
-    taken = [job for jobs, clock in workers for job in jobs.take(terms, most=2, now=clock()).jobs]
-    slots = [job.slot for job in taken]
+    claimed = [job for jobs, clock in workers for job in jobs.claim(terms, most=2, now=clock()).jobs]
+    slots = [job.slot for job in claimed]
     assert all(later - earlier >= timedelta(milliseconds=100) for earlier, later in pairwise(slots))
     assert slots[-1] - slots[0] < timedelta(seconds=15)  # not the minutes that the clocks are apart
     # nor does the one that is ahead take the other's lease for one that is over

@@ -109,7 +109,7 @@ def test_what_a_shift_gives_back_is_there_for_the_others_at_once(shelf):
     jobs, other = Jobs(shelf.database, shelf.keyring), Places()
     terms = shelf.ruled(concurrency=10)
     shelf.add(customer("Ona"))
-    assert len(jobs.take(terms, most=10, now=shelf.clock()).jobs) == 1
+    assert len(jobs.claim(terms, most=10, now=shelf.clock()).jobs) == 1
     assert hold(shelf, other, "b") == 2
     jobs.leave(terms)
     assert ask(shelf, other, "b", busy=2) == 8
@@ -119,16 +119,16 @@ def test_a_worker_without_places_takes_nothing_and_asks_again_soon(shelf):
     rule = replace(shelf.terms.rule, concurrency=4)
     hold(shelf, Places(), "other", cap=4)
     shelf.add(customer("Ona"))
-    taken = shelf.jobs.take(replace(shelf.terms, rule=rule), most=10, now=shelf.clock())
-    assert (taken.jobs, taken.places) == ([], 0)
-    assert shelf.clock() < taken.again_at < shelf.clock() + timedelta(seconds=1)
+    claimed = shelf.jobs.claim(replace(shelf.terms, rule=rule), most=10, now=shelf.clock())
+    assert (claimed.jobs, claimed.places) == ([], 0)
+    assert shelf.clock() < claimed.again_at < shelf.clock() + timedelta(seconds=1)
 
 
 def test_texts_share_their_places_and_mails_have_those_of_their_process(shelf):
     letters = Invitations(shelf.database, shelf.keyring)
     text = replace(shelf.on("sms"), rule=replace(shelf.on("sms").rule, concurrency=10, each_process=False))
-    assert letters.take(text, most=5, now=shelf.clock()).places == 8
-    assert letters.take(shelf.letters, most=5, now=shelf.clock()).places is None
+    assert letters.claim(text, most=5, now=shelf.clock()).places == 8
+    assert letters.claim(shelf.letters, most=5, now=shelf.clock()).places is None
     assert {row.budget for row in shelf.rows(Place)} == {"sender/sms"}
     letters.leave(text)
     letters.leave(shelf.letters)

@@ -17,7 +17,7 @@ def spent(shelf):
 def test_a_result_whose_writing_was_not_acknowledged_is_written_once(shelf):
     shelf.add(customer("Ona"), customer("Jonas"))
     terms = shelf.ruled(credits=10)
-    ona, jonas = shelf.open(shelf.take(terms=terms), terms=terms)
+    ona, jonas = shelf.open(shelf.claim(terms=terms), terms=terms)
     results = [
         shelf.got(ona, shelf.session()),
         shelf.failed(jonas, Kind.RATE_LIMITED, Retry(shelf.clock(), "x", "x")),
@@ -33,7 +33,7 @@ def test_a_result_whose_writing_was_not_acknowledged_is_written_once(shelf):
 def test_a_call_that_never_connected_costs_no_credit(shelf):
     shelf.add(customer("Ona"))
     terms = shelf.ruled(credits=10)
-    (opened,) = shelf.open(shelf.take(terms=terms), terms=terms)
+    (opened,) = shelf.open(shelf.claim(terms=terms), terms=terms)
     assert spent(shelf) == 1
     away = shelf.failed(opened, Kind.TRANSIENT, Retry(shelf.clock(), "unreachable", "refused"), unreachable=True)
     shelf.finish(away, terms=terms)
@@ -43,7 +43,7 @@ def test_a_call_that_never_connected_costs_no_credit(shelf):
 def test_a_call_that_was_not_made_keeps_its_rows_place_in_the_queue(shelf):
     shelf.add(customer("Ona"))
     was_due_at = shelf.job("Ona").due_at
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     shelf.clock.advance(seconds=5)
     shelf.finish(IssueResult(opened, shelf.clock(), None))
     assert (shelf.job("Ona").state, shelf.job("Ona").due_at) == (JobState.WAITING, was_due_at)
@@ -51,9 +51,9 @@ def test_a_call_that_was_not_made_keeps_its_rows_place_in_the_queue(shelf):
 
 def test_only_the_row_that_carries_the_first_call_after_a_pause_can_end_the_wait_for_it(shelf):
     shelf.add(customer("Ona"), customer("Jonas"))
-    (before,) = shelf.take(most=1)
+    (before,) = shelf.claim(most=1)
     shelf.set(Budget, Budget.name == "kyc", pauses=1)
-    (probe,) = shelf.take()
+    (probe,) = shelf.claim()
     assert (before.probe, probe.probe) == (False, True)
     waited_for = shelf.row(Budget, name="kyc").probe_until
     shelf.jobs.release(shelf.terms.rule, [before], now=shelf.clock())
@@ -64,7 +64,7 @@ def test_only_the_row_that_carries_the_first_call_after_a_pause_can_end_the_wait
 
 def test_a_late_result_still_says_what_became_of_the_call(shelf):
     shelf.add(customer("Ona"))
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     shelf.set(Attempt, outcome="unknown", closed_at=shelf.clock() + timedelta(seconds=61))
     shelf.set(Job, state=JobState.HELD, fence=9)
     shelf.finish(shelf.got(opened, replace(shelf.session(), reference="scan-7")))
@@ -76,13 +76,13 @@ def test_a_late_result_still_says_what_became_of_the_call(shelf):
 def test_a_row_whose_attempt_was_not_acknowledged_is_given_back_without_it(shelf):
     shelf.add(customer("Ona"), customer("Jonas"))
     terms = shelf.ruled(credits=10)
-    jobs = shelf.take(terms=terms)
+    jobs = shelf.claim(terms=terms)
     shelf.open(jobs[:1], terms=terms)  # written, but the answer to that was lost
     shelf.jobs.release(terms.rule, jobs, now=shelf.clock())
     assert [job.state for job in shelf.rows(Job)] == [JobState.WAITING, JobState.WAITING]
     assert (shelf.row(Attempt).outcome, shelf.row(Attempt).closed_at) == ("not_sent", shelf.clock())
     assert spent(shelf) == 0
-    assert len(shelf.take(terms=terms)) == 2
+    assert len(shelf.claim(terms=terms)) == 2
 
 
 def test_a_message_whose_hand_over_was_not_acknowledged_is_given_back_without_it(shelf):

@@ -28,24 +28,24 @@ def count(names):
 
 def test_while_events_wait_a_share_of_the_slots_stays_for_batches(shelf):
     crowd(shelf)
-    taken = [job.request.customer.customer_id for job in shelf.take(most=10)]
-    assert count(taken) == {"E": 8, "B": 2}
-    assert taken[:8] == [f"E{number}" for number in range(8)]
+    claimed = [job.request.customer.customer_id for job in shelf.claim(most=10)]
+    assert count(claimed) == {"E": 8, "B": 2}
+    assert claimed[:8] == [f"E{number}" for number in range(8)]
 
 
 def test_what_events_leave_goes_to_batches_and_the_other_way_about(shelf):
     crowd(shelf, events=3, batches=9)
-    assert count(job.request.customer.customer_id for job in shelf.take(most=10)) == {"E": 3, "B": 7}
+    assert count(job.request.customer.customer_id for job in shelf.claim(most=10)) == {"E": 3, "B": 7}
     shelf.add(*(customer(f"E{number}") for number in range(100, 120)), priority=EVENT)
-    assert count(job.request.customer.customer_id for job in shelf.take(most=10)) == {"E": 8, "B": 2}
-    assert count(job.request.customer.customer_id for job in shelf.take(most=10)) == {"E": 10, "B": 0}
+    assert count(job.request.customer.customer_id for job in shelf.claim(most=10)) == {"E": 8, "B": 2}
+    assert count(job.request.customer.customer_id for job in shelf.claim(most=10)) == {"E": 10, "B": 0}
 
 
 def test_single_slots_go_to_batches_as_often_as_their_share_says(shelf):
     jobs = Jobs(shelf.database, shelf.keyring, jitter=iter([0.0, 0.3, 0.6, 0.85, 0.5]).__next__)
     crowd(shelf)
-    taken = [jobs.take(shelf.terms, most=1, now=shelf.clock()).jobs[0] for _ in range(5)]
-    assert count(job.request.customer.customer_id for job in taken) == {"E": 4, "B": 1}
+    claimed = [jobs.claim(shelf.terms, most=1, now=shelf.clock()).jobs[0] for _ in range(5)]
+    assert count(job.request.customer.customer_id for job in claimed) == {"E": 4, "B": 1}
 
 
 def test_invitations_share_as_jobs_do(shelf):
@@ -53,8 +53,8 @@ def test_invitations_share_as_jobs_do(shelf):
     while shelf.issue():
         pass
     letters = Invitations(shelf.database, shelf.keyring, jitter=lambda: 0.0)
-    taken = letters.take(shelf.letters, most=10, now=shelf.clock()).invitations
-    assert count(item.customer.customer_id for item in taken) == {"E": 8, "B": 2}
+    claimed = letters.claim(shelf.letters, most=10, now=shelf.clock()).invitations
+    assert count(item.customer.customer_id for item in claimed) == {"E": 8, "B": 2}
     assert {row.state for row in shelf.rows(InvitationRow)} == {"waiting", "working"}
 
 
@@ -62,7 +62,7 @@ def test_with_only_batches_due_no_more_is_asked_than_once_for_each_kind(shelf):
     crowd(shelf, events=0)
     asked = []
     sa.event.listen(shelf.database.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
-    shelf.take(most=10)
+    shelf.claim(most=10)
     assert sum("UPDATE job" in text for text in asked) == 2
 
 
@@ -73,16 +73,16 @@ def next_at(shelf):
 def test_slots_of_rows_that_are_given_back_are_free_again(shelf):
     terms = replace(shelf.ruled(limits=TEN), horizon=timedelta(seconds=10))
     crowd(shelf, events=0, batches=5)
-    jobs = shelf.take(terms=terms)
+    jobs = shelf.claim(terms=terms)
     shelf.jobs.release(terms.rule, jobs[2:], now=shelf.clock())
     assert next_at(shelf) == shelf.clock() + timedelta(milliseconds=200)
-    assert [job.slot for job in shelf.take(terms=terms)] == [job.slot for job in jobs[2:]]
+    assert [job.slot for job in shelf.claim(terms=terms)] == [job.slot for job in jobs[2:]]
 
 
 def test_a_slot_that_somebody_has_reserved_behind_stays_lost(shelf):
     terms = replace(shelf.ruled(limits=TEN), horizon=timedelta(seconds=10))
     crowd(shelf, events=0, batches=4)
-    first, second = shelf.take(most=2, terms=terms), shelf.take(most=2, terms=terms)
+    first, second = shelf.claim(most=2, terms=terms), shelf.claim(most=2, terms=terms)
     before = next_at(shelf)
     shelf.jobs.release(terms.rule, first, now=shelf.clock())
     assert next_at(shelf) == before
@@ -93,7 +93,7 @@ def test_a_slot_that_somebody_has_reserved_behind_stays_lost(shelf):
 def test_the_slot_of_a_call_that_was_not_made_is_free_again(shelf):
     terms = replace(shelf.ruled(limits=TEN), horizon=timedelta(seconds=10))
     crowd(shelf, events=0, batches=3)
-    opened = shelf.open(shelf.take(terms=terms), terms=terms)
+    opened = shelf.open(shelf.claim(terms=terms), terms=terms)
     made, *not_made = opened
     results = [shelf.got(made), *(IssueResult(item, shelf.clock(), None) for item in not_made)]
     shelf.finish(*results, terms=terms)
@@ -105,7 +105,7 @@ def test_slots_of_invitations_that_are_given_back_are_free_again(shelf):
     shelf.issue()
     rule = replace(shelf.letters.rule, limits=TEN)
     terms = replace(shelf.letters, rule=rule, horizon=timedelta(seconds=10))
-    letters = shelf.invitations.take(terms, most=10, now=shelf.clock()).invitations
+    letters = shelf.invitations.claim(terms, most=10, now=shelf.clock()).invitations
     shelf.invitations.release(rule, letters, now=shelf.clock())
     assert shelf.row(Budget, name="sender/email").next_at == shelf.clock()
 
@@ -114,7 +114,7 @@ def test_a_limit_that_was_found_spaces_the_slots_and_is_kept_with_the_budget(she
     terms = replace(shelf.ruled(limits=TEN), horizon=timedelta(seconds=10))
     shelf.set(Budget, Budget.name == "kyc", pace_rate=5.0)
     crowd(shelf, events=0, batches=3)
-    slots = [job.slot - shelf.clock() for job in shelf.take(terms=terms)]
+    slots = [job.slot - shelf.clock() for job in shelf.claim(terms=terms)]
     assert slots == [timedelta(milliseconds=200) * number for number in range(3)]
     assert shelf.budgets.all()["kyc"].pace.rate == 5.0
     assert shelf.budgets.all()["kyc"].pace.granted == 3
@@ -123,29 +123,29 @@ def test_a_limit_that_was_found_spaces_the_slots_and_is_kept_with_the_budget(she
 def test_an_event_is_taken_though_all_within_the_horizon_is_reserved_and_rows_of_batches_are_not(shelf):
     terms = replace(shelf.ruled(limits=TEN), ahead=timedelta(milliseconds=400))
     crowd(shelf, events=0, batches=9)
-    assert [job.slot - shelf.clock() for job in shelf.take(terms=terms)] == [timedelta(0), timedelta(milliseconds=100)]
-    assert shelf.take(terms=terms) == []
+    assert [job.slot - shelf.clock() for job in shelf.claim(terms=terms)] == [timedelta(0), timedelta(milliseconds=100)]
+    assert shelf.claim(terms=terms) == []
     crowd(shelf, events=1, batches=0)
-    (job,) = shelf.take(terms=terms)
+    (job,) = shelf.claim(terms=terms)
     assert (job.is_event, job.slot - shelf.clock()) == (True, timedelta(milliseconds=200))
 
 
 def test_for_an_event_there_is_room_where_there_is_none_for_batches(shelf):
     crowd(shelf, events=3, batches=9)
-    (job,) = shelf.jobs.take(shelf.terms, most=0, events=1, now=shelf.clock()).jobs
+    (job,) = shelf.jobs.claim(shelf.terms, most=0, events=1, now=shelf.clock()).jobs
     assert job.is_event
     shelf.issue()
     shelf.finish(shelf.got(*shelf.open([job])))
-    letters = shelf.invitations.take(shelf.letters, most=0, events=2, now=shelf.clock()).invitations
+    letters = shelf.invitations.claim(shelf.letters, most=0, events=2, now=shelf.clock()).invitations
     assert [letter.is_event for letter in letters] == [True, True]
 
 
 def test_slots_are_reserved_a_fourth_of_the_horizon_at_a_time(shelf):
     terms = replace(shelf.ruled(limits=(Limit.parse("100/second"),)), horizon=timedelta(milliseconds=100))
     crowd(shelf, events=0, batches=30)
-    first = shelf.jobs.take(terms, most=100, now=shelf.clock())
+    first = shelf.jobs.claim(terms, most=100, now=shelf.clock())
     assert first.again_at == first.jobs[-1].slot + timedelta(milliseconds=10) - terms.horizon * 3 / 4
-    full = shelf.jobs.take(terms, most=100, now=shelf.clock())
+    full = shelf.jobs.claim(terms, most=100, now=shelf.clock())
     assert (full.jobs, full.again_at) == ([], first.again_at)
 
 
@@ -153,8 +153,8 @@ def test_a_shift_that_is_alone_reserves_further_ahead_than_one_of_several(shelf)
     terms = replace(shelf.terms, rule=replace(shelf.terms.rule, limits=TEN), alone=timedelta(seconds=1))
     mine, other = (Jobs(shelf.database, shelf.keyring, jitter=lambda: 0.0) for _ in range(2))
     shelf.add(*(customer(f"B{number}") for number in range(40)), priority=BATCH)
-    assert len(mine.take(terms, most=20, now=shelf.clock()).jobs) == 11  # of a second, and the one that is due
+    assert len(mine.claim(terms, most=20, now=shelf.clock()).jobs) == 11  # of a second, and the one that is due
     shelf.clock.advance(seconds=1.1)
-    other.take(replace(terms, owner="there:1"), most=1, now=shelf.clock())
+    other.claim(replace(terms, owner="there:1"), most=1, now=shelf.clock())
     shelf.clock.advance(seconds=1)
-    assert len(mine.take(terms, most=20, now=shelf.clock()).jobs) == 2
+    assert len(mine.claim(terms, most=20, now=shelf.clock()).jobs) == 2

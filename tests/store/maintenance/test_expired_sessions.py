@@ -65,8 +65,8 @@ def test_a_session_that_ended_unused_is_replaced_and_the_customer_invited_again(
     assert (old.state, old.look_at, job.session_id) == (SessionState.EXPIRED, None, old.id)
     assert [row.kind for row in shelf.rows(Outbox)][-1] == "session.expired"
 
-    (taken,) = shelf.issue()
-    assert taken.session_id == old.id
+    (claimed,) = shelf.issue()
+    assert claimed.session_id == old.id
     new = session(shelf, SessionState.WAITING)
     assert (new.replaces, new.look_at) == (old.id, new.expires_at + SETTLES)
     (letter,) = shelf.send()
@@ -216,7 +216,7 @@ def test_links_that_are_only_fetched_are_never_looked_at(shelf, scan):
     # … until a list asks for a message.
     shelf.set(Job, state=JobState.CANCELLED)
     shelf.add(customer("Ona"))
-    shelf.take()
+    shelf.claim()
     shelf.send()
     let_expire(shelf)
     assert scan() == LookedAt(reissued=1)
@@ -267,9 +267,9 @@ def test_what_a_paused_batch_is_due_waits_with_it(shelf, scan):
     Decisions(shelf.database).pause(batch, now=shelf.clock())
     let_expire(shelf)
     assert scan() == LookedAt(reissued=1)
-    assert shelf.take() == []
+    assert shelf.claim() == []
     Decisions(shelf.database).resume(batch, now=shelf.clock())
-    assert len(shelf.take()) == 1
+    assert len(shelf.claim()) == 1
 
 
 def test_more_than_a_lot_is_looked_at_lot_by_lot(shelf, scan, monkeypatch):

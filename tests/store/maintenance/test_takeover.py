@@ -151,7 +151,7 @@ def test_what_a_worker_is_taking_is_passed_over(shelf, failover, database):
 
 def test_looking_reads_indexes_and_no_whole_table(shelf, failover, database):
     add_many(shelf, 500, "D", others=())
-    shelf.finish(*(shelf.got(opened) for opened in shelf.open(shelf.take(500))))
+    shelf.finish(*(shelf.got(opened) for opened in shelf.open(shelf.claim(500))))
     add_many(shelf, 300)
     stop(shelf)
     if not database.is_sqlite:

@@ -48,25 +48,25 @@ def test_a_row_that_joined_another_stays_with_it(shelf, failover):
 
 def call(shelf, kind=Kind.TRANSIENT, *, repeatable=False, ending=None, most=100, **problem):
     """The call of the due row ends so, and the row waits to be called again."""
-    (opened,) = shelf.open(shelf.take(most), repeatable=repeatable)
+    (opened,) = shelf.open(shelf.claim(most), repeatable=repeatable)
     again = ending or Retry(shelf.clock(), kind.value, "")
     shelf.finish(shelf.failed(opened, kind, again, **problem))
     return opened
 
 
 def expired_lease(shelf):
-    shelf.open(shelf.take())
+    shelf.open(shelf.claim())
     shelf.clock.advance(minutes=5)
     shelf.sweeps.return_leases(shelf.terms.rule.policy, now=shelf.clock())
 
 
 def open_attempt_of_a_row_that_is_free(shelf):
-    shelf.open(shelf.take())
+    shelf.open(shelf.claim())
     shelf.set(Job, state=JobState.WAITING, lease_until=None)
 
 
 def being_called(shelf):
-    shelf.open(shelf.take())
+    shelf.open(shelf.claim())
 
 
 def unknown(shelf):
@@ -84,7 +84,7 @@ def held_and_repeated_by_a_person(shelf):
 
 
 def late(shelf):
-    (opened,) = shelf.open(shelf.take(), repeatable=True)
+    (opened,) = shelf.open(shelf.claim(), repeatable=True)
     shelf.clock.advance(minutes=5)
     shelf.sweeps.return_leases(shelf.terms.rule.policy, now=shelf.clock())
     shelf.finish(shelf.got(opened))
@@ -181,12 +181,12 @@ def not_reached(shelf):
 
 
 def not_sent(shelf):
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     shelf.finish(replace(shelf.got(opened), ending=None, session=None))
 
 
 def taken_and_given_back(shelf):
-    shelf.jobs.release(shelf.terms.rule, shelf.take(), now=shelf.clock())
+    shelf.jobs.release(shelf.terms.rule, shelf.claim(), now=shelf.clock())
 
 
 def customer_whose_last_session_is_over(shelf):

@@ -82,17 +82,17 @@ def test_its_rows_are_taken_no_more_until_it_is_resumed_and_is_counted_anew(shel
     assert decide.finish_pauses(now=shelf.clock()) == {batch: reason(shelf, batch)}
     assert shelf.row(Batch, id=batch).paused_at == shelf.clock()
     assert [letter.customer.customer_id for letter in shelf.take_letters()] == ["Rasa"]
-    assert shelf.take() == []
+    assert shelf.claim() == []
     assert decide.finish_pauses(now=shelf.clock()) == {}
     shelf.add(customer("Latest"), batch=batch, first_row=10)
-    assert shelf.take() == []
+    assert shelf.claim() == []
 
     decided = decide.resume(batch, now=shelf.clock.advance(minutes=5))
     row = shelf.row(Batch, id=batch)
     assert (row.paused_at, row.pause_reason, row.resumed_at) == (None, "", shelf.clock())
     assert decided.channels == {"email"}
     assert len(shelf.take_letters()) == 2
-    assert len(shelf.take()) == 2
+    assert len(shelf.claim()) == 2
     shelf.clock.advance(minutes=1)
     count(batch, tried=49, bounced=49)
     assert reason(shelf, batch) == ""

@@ -263,7 +263,7 @@ def test_a_newer_list_sends_again_what_came_back_and_nothing_is_told_of_it_yet(p
     reference = post.send()
     post.tell(reference, Fate.BOUNCED)
     post.shelf.add(customer("Ona"))
-    assert post.shelf.take() == []  # it gets the session that the customer has
+    assert post.shelf.claim() == []  # it gets the session that the customer has
     assert [letter.id.hex for letter in post.shelf.send()] == [reference]
     assert (post.message().state, post.message().told_at) == (InvitationState.SENT, None)
     post.tell(reference, Fate.DELIVERED)

@@ -118,8 +118,8 @@ def test_letters_take_slots_from_their_senders_budget(shelf):
     issued(shelf, customer("Ona"), customer("Jonas"))
     rule = replace(shelf.letters.rule, limits=(Limit.parse("1/second"),))
     terms = replace(shelf.letters, rule=rule, horizon=timedelta(seconds=5))
-    taken = shelf.invitations.take(terms, most=10, now=shelf.clock())
-    assert [letter.slot - shelf.clock() for letter in taken.invitations] == [timedelta(0), timedelta(seconds=1)]
+    claimed = shelf.invitations.claim(terms, most=10, now=shelf.clock())
+    assert [letter.slot - shelf.clock() for letter in claimed.invitations] == [timedelta(0), timedelta(seconds=1)]
     assert shelf.row(Budget, name="sender/email").next_at == shelf.clock() + timedelta(seconds=2)
 
 

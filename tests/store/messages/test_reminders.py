@@ -211,7 +211,7 @@ def test_for_a_customer_whom_another_list_waits_for_they_go_on_for_that_one(shel
     batch = invited(shelf)
     other = shelf.add(customer("Ona"))
     Decisions(shelf.database).cancel(batch, now=shelf.clock())
-    shelf.take()
+    shelf.claim()
     assert shelf.job("Ona", batch_id=other).state is JobState.INVITED
     assert after(shelf, 2 * DAY) == ["reminder-1"]
     assert shelf.row(InvitationRow, kind="reminder-1").batch_id == other
@@ -223,7 +223,7 @@ def test_one_that_was_taken_as_its_list_was_cancelled_does_not_wait_without_a_ti
     other = shelf.add(customer("Ona"))
     shelf.set(Batch, Batch.id == batch, cancelled_at=shelf.clock())  # and cut off there, or not that far yet
     assert after(shelf, 2 * DAY) == []
-    shelf.take()
+    shelf.claim()
     assert shelf.job("Ona", batch_id=other).state is JobState.INVITED
     assert [row for row in shelf.rows(InvitationRow, state=InvitationState.WAITING) if row.due_at is None] == []
 
@@ -304,14 +304,14 @@ def test_two_senders_at_once_do_not_both_send_the_last_message(shelf, reminding)
     shelf.letters = replace(shelf.letters, caps=Caps(3, 1))
     shelf.add(*(customer(f"C{number}", channel=Channel.BOTH) for number in range(20)))
     shelf.issue()
-    taken = []
+    claimed = []
 
-    def take(channel):
-        taken.extend(letter.customer.customer_id for letter in shelf.take_letters(channel=channel))
+    def claim(channel):
+        claimed.extend(letter.customer.customer_id for letter in shelf.take_letters(channel=channel))
 
-    threads = [threading.Thread(target=take, args=[channel]) for channel in ("email", "sms")]
+    threads = [threading.Thread(target=claim, args=[channel]) for channel in ("email", "sms")]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(taken) == len(set(taken))
+    assert len(claimed) == len(set(claimed))

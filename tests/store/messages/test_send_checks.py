@@ -74,8 +74,8 @@ def test_what_does_not_leave_uses_no_slot_of_the_sender(shelf, answer):
     answer(Ona=soon, Jonas=soon)
     terms = shelf.on("email")
     limited = replace(terms, rule=replace(terms.rule, limits=(Limit.parse("50/second"),)))
-    taken = shelf.invitations.take(limited, most=10, now=shelf.clock()).invitations
-    assert [letter.slot for letter in taken] == [shelf.clock()]
+    claimed = shelf.invitations.claim(limited, most=10, now=shelf.clock()).invitations
+    assert [letter.slot for letter in claimed] == [shelf.clock()]
     (budget,) = shelf.rows(Budget, name=limited.rule.name)
     assert budget.next_at == shelf.clock() + timedelta(milliseconds=20)
 

@@ -82,7 +82,7 @@ def test_one_who_has_finished_is_skipped_with_the_result(shelf):
     row = shelf.job("Ona", batch_id=second)
     assert (row.state, row.result, row.reason) == (JobState.COMPLETED, "approved", "already_finished")
     assert row.detail == f"the customer finished in batch {first}, row 2"
-    assert shelf.take() == []
+    assert shelf.claim() == []
 
 
 def test_a_customer_with_an_open_job_and_a_finished_one_joins_the_open_one(shelf):
@@ -124,7 +124,7 @@ def test_of_lists_that_come_in_at_once_one_leads_for_each_customer_and_the_other
     joined = [row for row in shelf.rows(Job) if row.joins is not None]
     assert len(joined) == 90
     assert all(row.joins == leaders[row.customer_id] for row in joined)
-    assert len(shelf.take()) == 30
+    assert len(shelf.claim()) == 30
 
 
 # Batches.

@@ -38,7 +38,7 @@ def test_a_row_that_nobody_has_ends_at_once(shelf, cancel, state):
     row = shelf.job("Ona")
     assert (row.state, row.due_at, row.lease_until, row.reason) == (JobState.CANCELLED, None, None, "cancelled")
     assert shelf.row(Batch).cancelled_at == shelf.clock()
-    assert shelf.take() == []
+    assert shelf.claim() == []
 
 
 @pytest.mark.parametrize("state", sorted(ENDED_JOBS))
@@ -72,29 +72,29 @@ def test_a_message_that_has_not_left_is_not_sent_and_its_session_stays_open(shel
 @pytest.mark.parametrize("ending", [None, Retry], ids=["not made", "failed"])
 def test_what_is_being_called_for_ends_at_its_next_taking(shelf, cancel, ending):
     batch = shelf.add(customer("Ona"))
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     assert cancel(batch) == Decided(0)
     assert states(shelf, batch) == {"working": 1}
     shelf.finish(shelf.failed(opened, Why.TRANSIENT, ending and ending(shelf.clock(), "transient", "")))
     assert states(shelf, batch) == {"waiting": 1}
-    assert shelf.take() == []
+    assert shelf.claim() == []
     assert states(shelf, batch) == {"cancelled": 1}
     assert len(shelf.rows(Attempt)) == 1
 
 
 def test_ending_a_row_at_its_taking_uses_no_call(shelf, cancel):
     batch = shelf.add(customer("Ona"))
-    taken = shelf.take()
+    claimed = shelf.claim()
     cancel(batch)
-    shelf.jobs.release(shelf.terms.rule, taken, now=shelf.clock())
+    shelf.jobs.release(shelf.terms.rule, claimed, now=shelf.clock())
     before = Budgets(shelf.database).all()
-    assert shelf.take(terms=shelf.ruled(credits=1)) == []
+    assert shelf.claim(terms=shelf.ruled(credits=1)) == []
     assert Budgets(shelf.database).all() == before
 
 
 def test_a_session_that_comes_after_it_is_kept_and_its_message_is_not_sent(shelf, cancel):
     batch = shelf.add(customer("Ona"))
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     cancel(batch)
     shelf.finish(shelf.got(opened))
     assert (states(shelf, batch), len(shelf.rows(SessionRow))) == ({"issued": 1}, 1)
@@ -130,25 +130,25 @@ def test_a_row_that_ended_meanwhile_is_not_ended_again_with_its_message(shelf, c
 
 def test_a_paused_batch_is_cancelled_with_what_was_in_flight_when_it_was_paused(shelf, decide, cancel):
     batch = shelf.add(customer("Ona"), customer("Jonas"), customer("Rasa"))
-    (ona, jonas) = shelf.open(shelf.take(most=2))
+    (ona, jonas) = shelf.open(shelf.claim(most=2))
     decide.pause(batch, now=shelf.clock())
     assert cancel(batch) == Decided(1)
     assert (shelf.row(Batch).paused_at, shelf.row(Batch).cancelled_at) == (None, shelf.clock())
     shelf.finish(shelf.failed(ona, Why.TRANSIENT, None), shelf.got(jonas))
     assert states(shelf, batch) == {"waiting": 1, "issued": 1, "cancelled": 1}
-    assert (shelf.take(), shelf.take_letters()) == ([], [])
+    assert (shelf.claim(), shelf.take_letters()) == ([], [])
     assert states(shelf, batch) == {"cancelled": 3}
 
 
 def test_a_cancelled_batch_is_not_paused_and_does_not_come_back_with_resume(shelf, decide, cancel):
     batch = shelf.add(customer("Ona"), customer("Jonas"))
-    taken = shelf.take(most=1)
+    claimed = shelf.claim(most=1)
     cancel(batch)
     assert decide.pause(batch, now=shelf.clock()) == Decided(0)
     assert shelf.row(Batch).paused_at is None
     assert decide.resume(batch, now=shelf.clock()).rows == 0
-    shelf.jobs.release(shelf.terms.rule, taken, now=shelf.clock())
-    assert shelf.take() == []
+    shelf.jobs.release(shelf.terms.rule, claimed, now=shelf.clock())
+    assert shelf.claim() == []
     assert states(shelf, batch) == {"cancelled": 2}
 
 
@@ -159,7 +159,7 @@ def test_cancelling_twice_is_cancelling_once(shelf, cancel):
 
 def test_what_became_held_after_it_is_given_up_by_cancelling_again(shelf, cancel):
     batch = shelf.add(customer("Ona"))
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     cancel(batch)
     shelf.finish(shelf.failed(opened, Why.UNKNOWN, UNKNOWN))
     assert states(shelf, batch) == {"held": 1}
@@ -207,7 +207,7 @@ def test_one_who_joined_takes_over_the_session_and_the_message_that_had_not_left
     other = shelf.add(customer("Ona"))
     shelf.issue()
     cancel(batch)
-    assert shelf.take() == []  # no second call: there is a session
+    assert shelf.claim() == []  # no second call: there is a session
     (letter,) = shelf.send()
     assert letter.batch_id == other
     assert (len(shelf.rows(SessionRow)), len(shelf.rows(InvitationRow)), len(shelf.rows(Attempt))) == (1, 1, 2)
@@ -220,7 +220,7 @@ def test_one_who_joined_takes_over_the_message_that_is_being_sent(shelf, cancel)
     shelf.issue()
     letters = shelf.take_letters()
     cancel(batch)
-    assert (shelf.take(), states(shelf, other)) == ([], {"issued": 1})
+    assert (shelf.claim(), states(shelf, other)) == ([], {"issued": 1})
     shelf.hand_over(letters)
     assert states(shelf, other) == {"invited": 1}
     assert shelf.take_letters() == []
@@ -232,18 +232,18 @@ def test_one_who_joined_and_has_been_invited_gets_no_second_message(shelf, cance
     shelf.issue()
     shelf.send()
     cancel(batch)
-    assert (shelf.take(), shelf.take_letters()) == ([], [])
+    assert (shelf.claim(), shelf.take_letters()) == ([], [])
     assert (states(shelf, batch), states(shelf, other)) == ({"cancelled": 1}, {"invited": 1})
 
 
 def test_one_who_joined_a_row_in_flight_is_served_once_that_has_ended(shelf, cancel):
     batch = shelf.add(customer("Ona"))
     other = shelf.add(customer("Ona"))
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     cancel(batch)
     shelf.finish(shelf.got(opened))
     assert shelf.take_letters() == []  # here the cancelled row ends
-    assert shelf.take() == []  # and here the other takes over the session
+    assert shelf.claim() == []  # and here the other takes over the session
     (letter,) = shelf.send()
     assert letter.batch_id == other
     assert (states(shelf, batch), states(shelf, other)) == ({"cancelled": 1}, {"invited": 1})
@@ -254,9 +254,9 @@ def test_one_who_joined_in_a_paused_batch_leads_and_waits_for_the_resume(shelf, 
     other = shelf.add(customer("Ona"))
     decide.pause(other, now=shelf.clock())
     cancel(batch)
-    assert shelf.take() == []
+    assert shelf.claim() == []
     decide.resume(other, now=shelf.clock())
-    assert [job.batch_id for job in shelf.take()] == [other]
+    assert [job.batch_id for job in shelf.claim()] == [other]
 
 
 def test_cancelling_the_list_of_one_who_joined_leaves_the_one_that_leads(shelf, cancel):
@@ -285,10 +285,10 @@ def test_what_is_in_doubt_stays_so_for_one_who_joined(shelf, decide, cancel, mes
         shelf.issue()
         shelf.hand_over(shelf.take_letters(), UNKNOWN)
     else:
-        (opened,) = shelf.open(shelf.take())
+        (opened,) = shelf.open(shelf.claim())
         shelf.finish(shelf.failed(opened, Why.UNKNOWN, UNKNOWN))
     cancel(batch)
-    assert (shelf.take(), shelf.take_letters()) == ([], [])
+    assert (shelf.claim(), shelf.take_letters()) == ([], [])
     assert (states(shelf, batch), states(shelf, other)) == ({"cancelled": 1}, {"held": 1})
     assert decide.resolve(Which(other), Verdict.REPEAT, now=shelf.clock()).rows == 1
     if not message:
@@ -301,10 +301,10 @@ def test_what_is_in_doubt_stays_so_for_one_who_joined(shelf, decide, cancel, mes
 def test_one_who_joined_a_row_that_failed_is_not_called_for_by_a_cancel(shelf, cancel):
     batch = shelf.add(customer("Ona"))
     other = shelf.add(customer("Ona"))
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     shelf.finish(shelf.failed(opened, Why.BAD_INPUT, Cancel("bad_input", "no")))
     assert cancel(batch) == Decided(0)
-    assert shelf.take() == []
+    assert shelf.claim() == []
     assert states(shelf, other) == {"failed": 1}
 
 

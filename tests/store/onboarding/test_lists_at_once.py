@@ -40,7 +40,7 @@ def test_a_job_that_adopts_a_session_sees_what_became_of_the_message_in_flight(s
     shelf.take_letters()
     shelf.set(Job, state=JobState.CANCELLED)
     batch = shelf.add(customer("Ona"))
-    with waiting(database, shelf.take) as sender:
+    with waiting(database, shelf.claim) as sender:
         sender.execute(sa.update(InvitationRow).values(state=becomes))
     assert shelf.job("Ona", batch_id=batch).state is leads_to
     assert shelf.take_letters() == []
@@ -88,7 +88,7 @@ def test_of_a_hand_over_and_an_adoption_at_once_the_job_is_invited(shelf):
 
         def adopt(both=both):
             both.wait()
-            shelf.take()
+            shelf.claim()
 
         with ThreadPoolExecutor(2) as threads:
             for done in [threads.submit(send), threads.submit(adopt)]:
@@ -108,7 +108,7 @@ def test_a_row_does_not_join_a_job_that_is_being_cancelled(shelf, database):
         cancel_jobs(canceller, [leader], now=shelf.clock())
     assert joined(shelf, first) == (False, JobState.CANCELLED)
     assert joined(shelf, second) == (False, JobState.WAITING)
-    assert [job.batch_id for job in shelf.take()] == [second]
+    assert [job.batch_id for job in shelf.claim()] == [second]
 
 
 @on_postgresql
@@ -120,7 +120,7 @@ def test_a_row_joins_the_heir_of_a_job_that_is_being_cancelled(shelf, database):
     with waiting(database, lambda: shelf.add(customer("Ona"), batch=third)) as canceller:
         cancel_jobs(canceller, [leader], now=shelf.clock())
     assert shelf.job("Ona", batch_id=third).joins == shelf.job("Ona", batch_id=heir).id
-    assert [job.batch_id for job in shelf.take()] == [heir]
+    assert [job.batch_id for job in shelf.claim()] == [heir]
 
 
 @on_postgresql
@@ -194,7 +194,7 @@ def test_a_list_that_comes_in_while_another_is_cancelled_is_served(shelf, databa
         with ThreadPoolExecutor(2) as threads:
             for done in [threads.submit(cancel), threads.submit(bring_in)]:
                 done.result()
-        assert [job.batch_id for job in shelf.take()] == [second] * 5
+        assert [job.batch_id for job in shelf.claim()] == [second] * 5
 
 
 # The same list comes in twice at once.

@@ -78,7 +78,7 @@ class Month:
     def work(self) -> None:
         shelf = self.shelf
         self.scan.look(self.terms, now=shelf.clock())
-        opened = shelf.open(shelf.take())
+        opened = shelf.open(shelf.claim())
         names = [item.job.request.customer.customer_id for item in opened]
         lifetimes = [self.customers[name].endpoint.lifetime for name in names]
         shelf.finish(

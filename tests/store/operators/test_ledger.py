@@ -17,7 +17,7 @@ def test_a_customers_sessions_are_a_chain_with_the_reason_of_each(shelf):
     ledger, scan = Ledger(shelf.database), Expiring(shelf.database, shelf.keyring)
     assert ledger.of("Ona") is None
     batch = shelf.add(customer("Ona"), customer("Rasa"))
-    jobs = shelf.take()
+    jobs = shelf.claim()
     (opened, other) = shelf.open(jobs)
     shelf.finish(shelf.got(opened, shelf.session(lifetime=timedelta(hours=13))), shelf.got(other))
     by_name = {letter.customer.customer_id: letter for letter in shelf.take_letters()}
@@ -29,7 +29,7 @@ def test_a_customers_sessions_are_a_chain_with_the_reason_of_each(shelf):
     shelf.send()
     shelf.clock.now += WEEK + SETTLES
     scan.look(ExpiryTerms(Caps(3, 6), timedelta(0), None), now=shelf.clock())
-    opened = {item.job.request.customer.customer_id: item for item in shelf.open(shelf.take())}
+    opened = {item.job.request.customer.customer_id: item for item in shelf.open(shelf.claim())}
     no_answer = Hold("unknown", "no answer")
     shelf.finish(shelf.failed(opened["Ona"], Kind.UNKNOWN, no_answer), shelf.got(opened["Rasa"]))
 

@@ -23,7 +23,7 @@ def test_nothing_of_a_paused_batch_is_taken_and_all_of_the_others(shelf, decide)
     paused = shelf.add(customer("Ona"), customer("Jonas"))
     shelf.add(customer("Rasa"))
     assert pause(shelf, decide, paused) == Decided(2)
-    assert names(shelf.take()) == ["Rasa"]
+    assert names(shelf.claim()) == ["Rasa"]
     assert shelf.sweeps.due(accounts=["kyc"], channels=["email"], now=shelf.clock()).accounts == set()
     adds_up(shelf, paused, 2)
 
@@ -40,7 +40,7 @@ def test_no_message_of_a_paused_batch_is_taken_and_all_of_the_others(shelf, deci
 @pytest.mark.parametrize("priority", [EVENT, BATCH])
 def test_resuming_restores_exactly_what_was_paused(shelf, decide, priority):
     batch = shelf.add(customer("Ona"), customer("Jonas"), customer("Rasa"), priority=priority)
-    first, second = shelf.take(most=2)
+    first, second = shelf.claim(most=2)
     (opened,) = shelf.open([first])
     shelf.finish(shelf.got(opened))
     before = shelf.rows(Job), shelf.rows(InvitationRow)
@@ -50,7 +50,7 @@ def test_resuming_restores_exactly_what_was_paused(shelf, decide, priority):
     assert (decided.rows, decided.accounts, decided.channels) == (3, {"kyc"}, {"email"})
     assert (shelf.rows(Job), shelf.rows(InvitationRow)) == before
     assert shelf.row(Batch).paused_at is None
-    assert names(shelf.take()) == ["Rasa"]
+    assert names(shelf.claim()) == ["Rasa"]
     assert second.fence == shelf.job("Jonas").fence  # still its worker's
 
 
@@ -76,30 +76,30 @@ def test_resuming_a_batch_that_is_not_paused_changes_nothing(shelf, decide):
 )
 def test_what_is_in_flight_at_the_pause_comes_back_and_is_not_taken(shelf, decide, ending):
     batch = shelf.add(customer("Ona"))
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     pause(shelf, decide, batch)
     shelf.finish(shelf.failed(opened, Kind.TRANSIENT, ending))
     shelf.clock.advance(minutes=1)
     assert shelf.job("Ona").state is JobState.WAITING
-    assert shelf.take() == []
+    assert shelf.claim() == []
     decide.resume(batch, now=shelf.clock())
-    assert names(shelf.take()) == ["Ona"]
+    assert names(shelf.claim()) == ["Ona"]
 
 
 def test_what_is_given_back_or_lost_after_the_pause_is_not_taken(shelf, decide):
     batch = shelf.add(customer("Ona"), customer("Jonas"))
-    given_back, lost = shelf.take()
+    given_back, lost = shelf.claim()
     pause(shelf, decide, batch)
     shelf.jobs.release(shelf.terms.rule, [given_back], now=shelf.clock())
     shelf.clock.advance(minutes=5)
     assert shelf.sweeps.return_leases(shelf.terms.rule.policy, now=shelf.clock()).free == 1
     assert shelf.job(lost.request.customer.customer_id).state is JobState.WAITING
-    assert shelf.take() == []
+    assert shelf.claim() == []
 
 
 def test_a_session_that_comes_after_the_pause_is_kept_and_its_message_waits(shelf, decide):
     batch = shelf.add(customer("Ona"))
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     pause(shelf, decide, batch)
     shelf.finish(shelf.got(opened))
     assert (shelf.job("Ona").state, len(shelf.rows(SessionRow))) == (JobState.ISSUED, 1)
@@ -125,9 +125,9 @@ def test_lines_that_come_into_a_paused_batch_wait_with_it(shelf, decide):
     batch = shelf.add(customer("Ona"))
     pause(shelf, decide, batch)
     shelf.add(customer("Jonas"), batch=batch, first_row=3)
-    assert shelf.take() == []
+    assert shelf.claim() == []
     assert decide.resume(batch, now=shelf.clock()).rows == 2
-    assert names(shelf.take()) == ["Jonas", "Ona"]
+    assert names(shelf.claim()) == ["Jonas", "Ona"]
 
 
 def test_a_row_that_failed_before_the_pause_and_is_retried_in_it_waits(shelf, decide):
@@ -135,19 +135,19 @@ def test_a_row_that_failed_before_the_pause_and_is_retried_in_it_waits(shelf, de
     fail(shelf)
     assert pause(shelf, decide, batch).rows == 0  # it had ended: nothing of it waits
     assert retry(shelf, decide, batch).rows == 1
-    assert shelf.take() == []
+    assert shelf.claim() == []
     decide.resume(batch, now=shelf.clock())
-    assert names(shelf.take()) == ["Ona"]
+    assert names(shelf.claim()) == ["Ona"]
 
 
 def test_a_row_that_failed_in_the_pause_and_is_retried_after_it_is_taken(shelf, decide):
     batch = shelf.add(customer("Ona"))
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     pause(shelf, decide, batch)
     shelf.finish(shelf.failed(opened, Kind.BAD_INPUT, Cancel("bad_input", "no")))
     decide.resume(batch, now=shelf.clock())
     retry(shelf, decide, batch)
-    assert names(shelf.take()) == ["Ona"]
+    assert names(shelf.claim()) == ["Ona"]
 
 
 @pytest.mark.parametrize("of_message", [False, True])
@@ -160,17 +160,17 @@ def test_a_held_row_that_is_settled_in_a_pause_waits(shelf, decide, of_message):
         fail(shelf, ending=IN_DOUBT)
     pause(shelf, decide, batch)
     assert resolve(shelf, decide, batch, Verdict.REPEAT).rows == 1
-    assert (shelf.take(), shelf.take_letters()) == ([], [])
+    assert (shelf.claim(), shelf.take_letters()) == ([], [])
     decide.resume(batch, now=shelf.clock())
-    assert (len(shelf.take()), len(shelf.take_letters())) == (int(not of_message), int(of_message))
+    assert (len(shelf.claim()), len(shelf.take_letters())) == (int(not of_message), int(of_message))
 
 
 def test_more_rows_than_a_lot_are_paused_resumed_and_cancelled(shelf, decide, monkeypatch):
     monkeypatch.setattr(module, "LOT", 3)
     batch = shelf.add(*(customer(f"C{number}") for number in range(10)))
-    shelf.jobs.release(shelf.terms.rule, shelf.take(most=4), now=shelf.clock())
+    shelf.jobs.release(shelf.terms.rule, shelf.claim(most=4), now=shelf.clock())
     assert pause(shelf, decide, batch).rows == 10
-    assert shelf.take() == []
+    assert shelf.claim() == []
     assert decide.resume(batch, now=shelf.clock()).rows == 10
     shelf.issue()
     assert pause(shelf, decide, batch).rows == 10
@@ -190,7 +190,7 @@ def test_a_pause_waits_for_the_worker_that_holds_a_row(shelf, decide, database):
         connection.execute(sa.select(Job.id).where(Job.customer_id == "Jonas").with_for_update())
         thread.start()
         wait_until_blocked(database, thread)
-        assert shelf.take() == []  # Ona's row is the pause's by now: a worker passes over it, and waits for nobody
+        assert shelf.claim() == []  # Ona's row is the pause's by now: a worker passes over it, and waits for nobody
     thread.join()
     assert {row.priority for row in shelf.rows(Job)} == {BATCH + PAUSED}
 

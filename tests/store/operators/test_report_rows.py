@@ -83,7 +83,7 @@ def test_one_batchs_numbers_hold_nothing_of_anothers(shelf):
 
 def test_requests_count_every_call_made_refused_ones_too(shelf):
     batch = shelf.add(*(customer(f"C{number}") for number in range(7)))
-    opened = shelf.open(shelf.take())
+    opened = shelf.open(shelf.claim())
     now = shelf.clock()
     shelf.finish(
         shelf.got(opened[0]),
@@ -99,7 +99,7 @@ def test_requests_count_every_call_made_refused_ones_too(shelf):
 
 def test_a_session_that_came_too_late_counts_as_opened(shelf):
     batch = shelf.add(customer("Ona"))
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     shelf.set(Job, fence=9)
     shelf.finish(shelf.got(opened))
     assert shelf.facts.counts(batch).accounts == {"kyc": AccountFacts(requests=1, issued=1, late=1)}
@@ -134,7 +134,7 @@ def test_a_line_tells_what_became_of_it(shelf):
     )
     duplicate = RefusedLine(5, "Ona", duplicate_of=2)
     batch = shelf.add(customer("Ona"), customer("Jonas"), refused=[refused, duplicate])
-    ona, jonas = shelf.open(shelf.take())
+    ona, jonas = shelf.open(shelf.claim())
     session = shelf.session(reference="scan-1")
     hold = Hold("unknown", "connection reset")
     shelf.finish(shelf.got(ona, session), shelf.failed(jonas, Kind.UNKNOWN, hold, detail="connection reset"))

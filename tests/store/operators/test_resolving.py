@@ -31,7 +31,7 @@ def test_a_call_in_doubt_that_is_given_up_is_never_made_again(shelf, decide):
     assert resolve(shelf, decide, batch, Verdict.ABANDON) == Decided(1)
     row = shelf.job("Ona")
     assert (row.state, row.due_at, row.reason) == (JobState.CANCELLED, None, "abandoned")
-    assert shelf.take() == []
+    assert shelf.claim() == []
     assert decide.count_held(Which(batch)) == 0
     adds_up(shelf, batch, 1)
 
@@ -43,7 +43,7 @@ def test_a_message_in_doubt_is_sent_again_under_its_id_when_a_person_says_so(she
     shelf.hand_over([first], IN_DOUBT)
     decided = resolve(shelf, decide, batch, Verdict.REPEAT)
     assert decided == Decided(1, frozenset(), frozenset({"email"}))
-    assert (shelf.job("Ona").state, shelf.take()) == (JobState.ISSUED, [])
+    assert (shelf.job("Ona").state, shelf.claim()) == (JobState.ISSUED, [])
     (again,) = shelf.send()
     assert (again.id, again.attempts) == (first.id, 0)
     assert shelf.job("Ona").state is JobState.INVITED
@@ -73,7 +73,7 @@ def test_one_whose_other_message_is_out_is_invited_when_the_one_in_doubt_is_give
     batch = both_with_the_text_in_doubt(shelf)
     resolve(shelf, decide, batch, Verdict.ABANDON)
     assert shelf.job("Ona").state is JobState.INVITED
-    assert (shelf.take(), shelf.take_letters(channel="sms")) == ([], [])
+    assert (shelf.claim(), shelf.take_letters(channel="sms")) == ([], [])
 
 
 def test_of_two_messages_only_the_one_in_doubt_is_sent_again(shelf, decide):
@@ -147,7 +147,7 @@ def test_a_message_given_up_for_one_list_is_not_sent_for_another_by_itself(shelf
     shelf.hand_over(shelf.take_letters(), IN_DOUBT)
     resolve(shelf, decide, batch, Verdict.ABANDON)
     other = other or shelf.add(customer("Ona"))
-    assert (shelf.take(), shelf.take_letters()) == ([], [])
+    assert (shelf.claim(), shelf.take_letters()) == ([], [])
     assert shelf.facts.counts(other).jobs == {JobState.HELD: 1}
     # and there it can be settled
     assert resolve(shelf, decide, other, Verdict.REPEAT).channels == {"email"}
@@ -161,7 +161,7 @@ def test_a_call_given_up_for_one_list_is_not_made_for_another_by_itself(shelf, d
     joined = [shelf.add(customer("Ona")) for _ in range(2)]
     fail(shelf, ending=IN_DOUBT)
     resolve(shelf, decide, batch, Verdict.ABANDON)
-    assert shelf.take() == []
+    assert shelf.claim() == []
     assert [shelf.facts.counts(one).jobs for one in joined] == [{JobState.HELD: 1}] * 2
     assert shelf.job("Ona", batch_id=joined[0]).reason == "unknown"
     resolve(shelf, decide, joined[0], Verdict.REPEAT)
@@ -178,14 +178,14 @@ def test_one_who_joined_a_row_held_for_its_data_is_served_once_that_is_given_up(
 
 def test_a_session_beside_a_live_one_is_settled_by_going_on_with_the_live_one(shelf, decide):
     batch = shelf.add(customer("Ona"))
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     shelf.add(customer("Jonas"))
     shelf.issue(reference="scan-first")
     shelf.set(SessionRow, customer_id="Ona")
     shelf.finish(shelf.got(opened, shelf.session(reference="scan-second")))
     assert shelf.job("Ona").reason == "second_session"
     resolve(shelf, decide, batch, Verdict.REPEAT)
-    assert shelf.take() == []
+    assert shelf.claim() == []
     row = shelf.job("Ona")
     assert (row.state, row.reason) == (JobState.ISSUED, "joined_session")
     assert [line.reference for line in shelf.facts.lines(batch)] == ["scan-first"]

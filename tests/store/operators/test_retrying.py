@@ -14,7 +14,7 @@ from worker.store.tables import InvitationRow, Job, SessionRow
 
 def test_a_row_whose_call_failed_is_called_for_again_with_its_attempts_at_zero(shelf, decide):
     batch = shelf.add(customer("Ona"), customer("Jonas"))
-    (ona, jonas) = shelf.open(shelf.take())
+    (ona, jonas) = shelf.open(shelf.claim())
     shelf.finish(shelf.failed(ona, Kind.TRANSIENT, Cancel("attempts_spent", "HTTP 500")), shelf.got(jonas))
     assert shelf.job("Ona").attempts == 1
     assert decide.count_failed(Which(batch)) == 1
@@ -33,7 +33,7 @@ def test_a_row_whose_message_failed_has_the_same_message_sent_again_without_a_ca
     shelf.hand_over([first], Cancel("bad_input", "550"))
     assert shelf.job("Ona").state is JobState.FAILED
     assert retry(shelf, decide, batch).rows == 1
-    assert shelf.take() == []  # moved on to the session that lives
+    assert shelf.claim() == []  # moved on to the session that lives
     (again,) = shelf.send()
     assert (again.id, again.attempts, again.link) == (first.id, 0, first.link)
     assert shelf.job("Ona").state is JobState.INVITED
@@ -99,7 +99,7 @@ def test_a_row_whose_customer_has_finished_for_another_list_meanwhile_is_complet
     row = shelf.job("Ona", batch_id=batch)
     assert (row.state, row.result, row.reason, row.due_at) == (JobState.COMPLETED, "approved", "already_finished", None)
     assert row.detail == f"the customer finished in batch {other}, row 2"
-    assert [job.purpose for job in shelf.take()] == ["renewal"]
+    assert [job.purpose for job in shelf.claim()] == ["renewal"]
     assert shelf.facts.counts(joined).results == {"approved": 1}
 
 
@@ -109,7 +109,7 @@ def test_a_row_whose_customer_finished_for_another_purpose_is_called_for_again(s
     batch = shelf.add(customer("Ona"))
     fail(shelf)
     retry(shelf, decide, batch)
-    assert [job.batch_id for job in shelf.take()] == [batch]
+    assert [job.batch_id for job in shelf.claim()] == [batch]
 
 
 @pytest.mark.parametrize(
@@ -147,4 +147,4 @@ def test_rows_retried_at_once_from_two_lists_have_one_leader_for_each_customer(s
         decided = list(threads.map(lambda batch: retry(shelf, decide, batch), batches))
     assert [item.rows for item in decided] == [20, 20]
     assert len(shelf.rows(Job, joins=None)) == 20
-    assert len(shelf.take()) == 20
+    assert len(shelf.claim()) == 20

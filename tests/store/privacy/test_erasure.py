@@ -148,7 +148,7 @@ def test_a_row_of_an_erased_customer_that_is_retried_fails_and_no_call_is_made(s
     shelf.clock.advance(days=91)
     assert erase() == 1
     Decisions(shelf.database).retry(Which(batch), now=shelf.clock())
-    assert [job.request.customer.customer_id for job in shelf.take()] == ["Jonas"]
+    assert [job.request.customer.customer_id for job in shelf.claim()] == ["Jonas"]
     row = shelf.job("Ona")
     assert (row.state, row.reason, row.due_at, row.lease_until) == (JobState.FAILED, "erased", None, None)
     assert shelf.rows(Attempt) == []
@@ -162,7 +162,7 @@ def test_a_line_that_was_erased_is_not_called_for_with_a_newer_lists_person(shel
     shelf.add(customer("Ona"))
     end(shelf, "Ona", JobState.FAILED)
     Decisions(shelf.database).retry(Which(batch), now=shelf.clock())
-    assert shelf.take() == []
+    assert shelf.claim() == []
     assert shelf.job("Ona", batch_id=batch).reason == "erased"
 
 
@@ -197,7 +197,7 @@ def test_an_erased_customer_of_a_new_list_is_served_with_what_it_says(shelf, era
     shelf.clock.advance(days=91)
     erase()
     shelf.add(customer("Ona"))
-    (job,) = shelf.take()
+    (job,) = shelf.claim()
     assert job.request.customer.person.first_name == "Ona"
 
 

@@ -119,7 +119,7 @@ def test_one_who_has_finished_is_skipped_in_a_later_list_all_the_same(shelf, pur
     assert (skipped.state, skipped.result, skipped.reason) == (JobState.COMPLETED, "approved", "already_finished")
     assert skipped.detail == f"the customer finished in batch {done}, row 2, which was purged"
     assert new.state is JobState.WAITING
-    assert [job.purpose for job in shelf.take()] == ["renewal"]
+    assert [job.purpose for job in shelf.claim()] == ["renewal"]
 
 
 def test_one_who_has_not_finished_is_asked_again_in_a_later_list(shelf, purge):
@@ -164,7 +164,7 @@ def test_a_session_that_a_later_list_was_given_stays_with_it(shelf, purge):
     shelf.send()
     shelf.set(Job, state=JobState.FAILED)
     second = listed(shelf, customer("Ona"))
-    shelf.take()  # which is moved on to the session that lives
+    shelf.claim()  # which is moved on to the session that lives
     assert shelf.job("Ona", batch_id=second).session_id is not None
     assert why_not(shelf, first) == "row 2 has a session that still opens"
     shelf.clock.advance(days=41)
@@ -204,7 +204,7 @@ def test_a_batch_whose_import_was_cut_off_stays(shelf):
 @pytest.mark.parametrize("kind", [Kind.UNKNOWN, None])
 def test_a_call_whose_outcome_nobody_knows_keeps_its_batch_as_long_as_it_may_have_left_a_session(shelf, kind):
     batch = listed(shelf, customer("Ona"))
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     if kind is not None:
         shelf.finish(shelf.failed(opened, kind, Retry(shelf.clock(), "unknown", "")))
     shelf.set(Job, state=JobState.CANCELLED, lease_until=None)
@@ -220,7 +220,7 @@ def test_a_row_that_was_put_back_after_the_purge_began_is_worked_before_it_goes(
     Decisions(shelf.database).retry(Which(batch, row=2), now=shelf.clock())
     assert purging.lot(batch, now=shelf.clock()) == 1
     assert purging.lot(batch, now=shelf.clock()) == 0
-    (job,) = shelf.take()
+    (job,) = shelf.claim()
     shelf.finish(shelf.got(*shelf.open([job])))
     assert shelf.job("Ona").state is JobState.ISSUED
 
@@ -249,7 +249,7 @@ def test_a_call_in_doubt_that_was_made_after_the_purge_began_keeps_its_row(shelf
     end(shelf, batch, JobState.FAILED)
     purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock())
     Decisions(shelf.database).retry(Which(batch), now=shelf.clock())
-    shelf.open(shelf.take())
+    shelf.open(shelf.claim())
     end(shelf, batch, JobState.CANCELLED)
     assert purging.lot(batch, now=shelf.clock()) == 0
     shelf.clock.advance(days=31)
@@ -281,4 +281,4 @@ def test_the_customers_of_a_purged_batch_stay_until_their_own_time(shelf, purge,
     purge(done)
     assert {row.customer_id for row in shelf.rows(CustomerRow)} == {"Ona", "Jonas"}
     assert shelf.row(Batch).name == "list.csv"
-    assert shelf.take() == []
+    assert shelf.claim() == []

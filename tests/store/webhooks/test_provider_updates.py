@@ -113,13 +113,13 @@ def test_a_verdict_on_an_old_link_ends_the_job_that_waits_for_a_new_one(ona, ear
     ear.tell(DENIED)
     job = ona.job("Ona")
     assert (job.state, job.due_at, job.result, job.reason) == (JobState.COMPLETED, None, "denied", "")
-    assert ona.take() == []
+    assert ona.claim() == []
 
 
 def test_a_verdict_ends_the_job_that_is_called_for_and_what_the_call_opens_is_nobodys(ona, ear):
     ona.set(SessionRow, state=EXPIRED)
     ona.set(Job, state=JobState.WAITING, due_at=ona.clock())
-    (opened,) = ona.open(ona.take())
+    (opened,) = ona.open(ona.claim())
     ear.tell(APPROVED)
     ona.finish(ona.got(opened))
     job = ona.job("Ona")
@@ -166,7 +166,7 @@ def called(ona):
     ona.clock.advance(days=8)
     ona.set(SessionRow, state=EXPIRED, look_at=None)
     ona.set(Job, state=JobState.WAITING, due_at=ona.clock(), reason="session_expired")
-    (opened,) = ona.open(ona.take())
+    (opened,) = ona.open(ona.claim())
     return opened
 
 
@@ -207,7 +207,7 @@ def test_however_long_the_review_takes_no_third_session_is_bought(ona, ear, call
     ona.finish(ona.got(called))
     ear.tell(news(EXPIRED, match=((Key.SCAN_REF, "scan-2"),)))
     ona.clock.advance(days=9)
-    assert (ona.take(), ona.take_letters(), ona.job("Ona").state) == ([], [], JobState.ISSUED)
+    assert (ona.claim(), ona.take_letters(), ona.job("Ona").state) == ([], [], JobState.ISSUED)
     ear.tell(OVER)
     ona.clock.advance(hours=1)
     (letter,) = ona.take_letters()
@@ -221,8 +221,8 @@ def test_a_call_that_failed_meanwhile_is_not_made_again(ona, ear, called, told):
     ear.tell(REVIEW)
     ona.finish(ona.failed(called, Kind.TRANSIENT, Retry(ona.clock(), "transient", "HTTP 503")))
     assert ona.job("Ona").state is JobState.WAITING
-    taken = ona.jobs.take(ona.terms, most=10, now=ona.clock())
-    assert (taken.jobs, taken.adopted_channels) == ([], frozenset())
+    claimed = ona.jobs.claim(ona.terms, most=10, now=ona.clock())
+    assert (claimed.jobs, claimed.adopted_channels) == ([], frozenset())
     job = ona.job("Ona")
     assert (job.state, job.result) == (JobState.INVITED if told else JobState.ISSUED, "review")
     assert (job.due_at, job.lease_until, job.reason) == (None, None, "")
@@ -242,7 +242,7 @@ def test_a_list_that_comes_later_invites_once_more_though_an_ended_link_of_befor
 def test_a_call_in_doubt_is_looked_up_though_the_customer_is_in_review(ona, ear, called):
     ona.finish(ona.failed(called, Kind.UNKNOWN, LookUp(ona.clock(), "unknown", "")))
     ear.tell(REVIEW)
-    (job,) = ona.take()
+    (job,) = ona.claim()
     assert job.doubt.attempt_id == called.attempt_id
 
 

@@ -155,15 +155,15 @@ def refunded(state: BudgetState, rule: BudgetRule, count: int) -> BudgetState:
     return state
 
 
-def after_taking(
-    state: BudgetState, rule: BudgetRule, granted: Grant, taken: int, *, now: datetime, probe_for: timedelta
+def after_claim(
+    state: BudgetState, rule: BudgetRule, granted: Grant, claimed: int, *, now: datetime, probe_for: timedelta
 ) -> BudgetState:
-    """The state once `taken` of the granted calls have rows to make them for; the rest was never reserved."""
-    if taken == 0:
+    """The state once `claimed` of the granted calls have rows to make them for; the rest was never reserved."""
+    if claimed == 0:
         return state
     next_at, pace = state.next_at, state.pace
     if granted.slots.interval:
-        next_at, pace = granted.slots.at(taken), counted(pace, rule.rate, granted=taken, now=now)
+        next_at, pace = granted.slots.at(claimed), counted(pace, rule.rate, granted=claimed, now=now)
     if granted.slots.interval or granted.probe:
         pace = adapted(pace, rule.rate, now=now)
     probe_until = now + probe_for if granted.probe else state.probe_until

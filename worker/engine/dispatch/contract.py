@@ -20,7 +20,7 @@ class Room:
 
 
 @dataclass(frozen=True)
-class TakenRows:
+class ClaimedRows:
     """Rows under our lease. `again_at`: when to ask again; None: nothing more is due.
 
     `places` is how many calls may be in flight from now on; None: as many as before. `opened` are those besides `items`
@@ -34,10 +34,10 @@ class TakenRows:
 
 
 class Unsure(Exception):
-    """The answer to a taking was lost that wrote attempts down: whether these rows are ours, nobody knows."""
+    """The answer to a claim was lost that wrote attempts down: whether these rows are ours, nobody knows."""
 
     def __init__(self, items: Sequence[Any]) -> None:
-        super().__init__("the answer to a taking was lost")
+        super().__init__("the answer to a claim was lost")
         self.items = items
 
 
@@ -56,18 +56,18 @@ O = TypeVar("O")  # noqa: E741 -- a row whose attempt is written down
 R = TypeVar("R")  # what came of it
 
 
-class Along(Protocol):
+class ClaimsInTransaction(Protocol):
     """Takes, in a transaction that is another's, what that makes due. For the thread of the transaction."""
 
     def begin(self) -> None:
         """Nothing is taken yet: a transaction that crossed with another is made again from its start."""
 
-    def take(self, connection: Any, now: datetime) -> None:
+    def claim(self, connection: Any, now: datetime) -> None:
         """Take what is due by now, within this transaction."""
 
 
 class Work(Protocol[I, O, R]):
-    """What a dispatcher works on. `take`, `turn`, `release` and `leave` are blocking database calls, made in
+    """What a dispatcher works on. `claim`, `turn`, `release` and `leave` are blocking database calls, made in
     threads."""
 
     name: str
@@ -76,16 +76,21 @@ class Work(Protocol[I, O, R]):
     leads_on: bool  # whether something waits for what came of a call to be written
     spacing: timedelta  # the least time between two calls; zero where the account has no limit
 
-    def take(self, room: Room, now: datetime) -> TakenRows:
+    def claim(self, room: Room, now: datetime) -> ClaimedRows:
         """Raises Unsure where rows may have been taken with their attempts: `release` gives back those that were."""
 
     def turn(
-        self, results: Sequence[R], items: Sequence[I], now: datetime, along: Mapping[str, Along] | None = None
+        self,
+        results: Sequence[R],
+        items: Sequence[I],
+        now: datetime,
+        shared_claims: Mapping[str, ClaimsInTransaction] | None = None,
     ) -> list[O]:
         """In one transaction, write results, and then the attempts of these items.
 
         What is not in the answer was given back or settled. So no call is made while results cannot be written.
-        `along`, by channel, is what takes the messages that follow from the results; only where the work leads on.
+        `shared_claims`, by channel, is what takes the messages that follow from the results; only where the work leads
+        on.
         """
 
     async def call(self, opened: O) -> R: ...

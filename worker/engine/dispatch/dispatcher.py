@@ -22,10 +22,10 @@ import sqlalchemy as sa
 
 from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PLACE
 from worker.domain.limits.rate_limits import lapsed
-from worker.engine.dispatch.contract import I, O, R, Room, TakenRows, Unsure, Work
+from worker.engine.dispatch.contract import ClaimedRows, I, O, R, Room, Unsure, Work
 from worker.engine.dispatch.event_priority import Rank, deal
 from worker.engine.dispatch.result_writer import Results
-from worker.engine.dispatch.shared_claim import LentTaking, TakeWithin, ending
+from worker.engine.dispatch.shared_claim import ClaimWithin, SharedClaim, ending
 from worker.engine.dispatch.slot_gate import Turnstile
 from worker.engine.dispatch.throughput import Tempo
 from worker.foundation.clock import Clock
@@ -41,9 +41,9 @@ FLUSH_MOST = 500
 # call or two would cost more than the calls.
 EMPTY_PLACES = 4
 # How often rows of batches are taken because a bell rang: one rings for each flush of results.
-TAKE_EVERY = timedelta(milliseconds=200)
+CLAIM_EVERY = timedelta(milliseconds=200)
 # Rows taken at once: larger lots made PostgreSQL read whole tables, smaller ones cost round trips.
-TAKE_MOST = 200
+CLAIM_MOST = 200
 # How far ahead calls are reserved, a fourth of it at a time (`pacing.ask_at`). Short, so that an event that comes to
 # one worker need not wait for what another has reserved; long enough for the timer and a transaction or two.
 HORIZON = timedelta(milliseconds=100)
@@ -74,31 +74,32 @@ class Dispatcher(Generic[I, O, R]):
         in_thread: Callable[..., Any],
         stopping: asyncio.Event,
         longest: timedelta,
-        borrow: Callable[[], Mapping[str, LentTaking]] = dict,
+        claims_to_share: Callable[[], Mapping[str, SharedClaim]] = dict,
     ) -> None:
         """`in_thread(function, *arguments)` awaits a blocking call; `stopping` is set when the process is to end.
 
         After `longest` the dispatcher takes no more rows, so that its task is acknowledged and others get their turn.
-        `borrow` gives the takings of the dispatchers that an event's results lead on to, as far as they can be had.
+        `claims_to_share` gives the claims of the dispatchers that an event's results lead on to, as far as they can be
+        had.
         """
         self._work = work
         self._clock = clock
         self._in_thread = in_thread
         self._stopping = stopping
         self._longest = longest
-        self._borrow = borrow
-        self._lends = False
-        self._places = work.places  # as many as each taking grants: the account's are shared by all workers
-        self._asks_at: datetime | None = None  # when to ask how many places there are, if no taking tells before
+        self._claims_to_share = claims_to_share
+        self._shares_claims = False
+        self._places = work.places  # as many as each claim grants: the account's are shared by all workers
+        self._asks_at: datetime | None = None  # when to ask how many places there are, if no claim tells before
         self._ready: deque[I] = deque()
         self._opened: deque[tuple[O, int]] = deque()  # with the number of halts when they were written down
         self._calls: set[asyncio.Task[None]] = set()  # one for each place that is taken; makes call after call
         self._done: list[R] = []
         self._tempo = Tempo(FLUSH_EVERY)
         self._urgent: list[R] = []  # what those of events came to, where more is to follow: not to wait for others
-        self._taking: asyncio.Task[TakenRows] | None = None
-        self._taking_opens = 0  # attempts that it may write down
-        self._taking_halts = 0  # the number of halts when it began
+        self._claiming: asyncio.Task[ClaimedRows] | None = None
+        self._claim_opens = 0  # attempts that it may write down
+        self._claim_halts = 0  # the number of halts when it began
         self._turning: asyncio.Task[None] | None = None
         self._turn_opens = 0  # attempts that it may write down
         self._wake = asyncio.Event()
@@ -110,9 +111,9 @@ class Dispatcher(Generic[I, O, R]):
         self._results = Results(work, clock=clock, in_thread=in_thread, stopping=stopping)
         self._rung = False
         self._rung_for_rows = False  # of batches alone
-        self._take_at: datetime | None = None
-        self._took_at = clock() - TAKE_EVERY
-        self._for_events: int | None = None  # how many the taking that goes on was for, where it was for events alone
+        self._claim_at: datetime | None = None
+        self._claimed_at = clock() - CLAIM_EVERY
+        self._for_events: int | None = None  # how many the claim that goes on was for, where it was for events alone
         self._flushed_at = clock()
 
     def ring(self, *, for_events: bool = True) -> None:
@@ -123,24 +124,24 @@ class Dispatcher(Generic[I, O, R]):
             self._rung_for_rows = True
         self._wake.set()
 
-    def lend(self, take: TakeWithin) -> LentTaking | None:
+    def share_claim(self, claim: ClaimWithin) -> SharedClaim | None:
         """Have the next taking, of events alone, made in another's transaction; None: not now, a bell is to be rung."""
         room = replace(self._room, rows=0)
-        if not (self._lends and self._may_take and room.events and room.attempts):
+        if not (self._shares_claims and self._may_claim and room.events and room.attempts):
             return None
-        lent = LentTaking(take, room, item=self._work.item)
-        self._begin(room, lent.taken())
-        return lent
+        shared = SharedClaim(claim, room, item=self._work.item)
+        self._begin(room, shared.claimed())
+        return shared
 
-    def _take_by(self, when: datetime) -> None:
-        self._take_at = when if self._take_at is None else min(self._take_at, when)
+    def _claim_by(self, when: datetime) -> None:
+        self._claim_at = when if self._claim_at is None else min(self._claim_at, when)
 
     async def run(self) -> bool:
         """Work until nothing more may be done now; whether there was more when the dispatcher was over."""
         try:
             more = await self._work_off()
         finally:
-            self._lends = False
+            self._shares_claims = False
             # Only an exception leaves anything here: what was taken is given back, what was called is written.
             await self._wind_up()
         # A bell that rang while it ended was told to nobody else.
@@ -148,34 +149,34 @@ class Dispatcher(Generic[I, O, R]):
 
     async def _work_off(self) -> bool:
         ends_at = self._clock() + self._longest
-        self._take_at = self._clock()
+        self._claim_at = self._clock()
         while True:
             await self._settle()
             now = self._clock()
             ending = self._stopping.is_set() or now >= ends_at
-            self._lends = not ending
-            if ending and self._taking is None and self._ready:
-                self._take_at = now  # what is given back is there for the next dispatcher
+            self._shares_claims = not ending
+            if ending and self._claiming is None and self._ready:
+                self._claim_at = now  # what is given back is there for the next dispatcher
                 await self._give_back()
             if self._turning is None:
                 await self._begin_turn(ending=ending)
             if not ending:
-                self._begin_taking(self._clock())
+                self._begin_claim(self._clock())
             self._fill(ending=ending)
-            busy = self._calls or self._taking is not None or self._turning is not None
+            busy = self._calls or self._claiming is not None or self._turning is not None
             if not (busy or self._ready or self._opened or self._done or self._urgent):
                 if ending:
-                    return not self._stopping.is_set() and self._take_at is not None
+                    return not self._stopping.is_set() and self._claim_at is not None
                 rung = self._rung or self._rung_for_rows
-                if not rung and (self._take_at is None or self._take_at - self._clock() > LINGER):
+                if not rung and (self._claim_at is None or self._claim_at - self._clock() > LINGER):
                     return False
             await self._sleep(ending=ending)
 
     @property
     def _room(self) -> Room:
-        most = min(TAKE_MOST, ROWS_PER_PLACE * max(self._places, 1))
+        most = min(CLAIM_MOST, ROWS_PER_PLACE * max(self._places, 1))
         # … and what is called for until rows are taken again: many calls go through few places where they are short.
-        lately = min(round(self._tempo.within(TAKE_EVERY, self._clock())), TAKE_MOST)
+        lately = min(round(self._tempo.within(CLAIM_EVERY, self._clock())), CLAIM_MOST)
         most = max(most, self._places + max(self._pace, lately))
         events = sum(item.is_event for item in self._ready)
         attempts = min(self._free_for_events, OPEN_AT_ONCE)
@@ -184,7 +185,7 @@ class Dispatcher(Generic[I, O, R]):
     @property
     def _free(self) -> int:
         """Places without a call, present or next."""
-        opened = len(self._opened) + self._taking_opens + self._turn_opens
+        opened = len(self._opened) + self._claim_opens + self._turn_opens
         return self._places - (len(self._calls) - self._turnstile.waiting) - opened
 
     @property
@@ -202,48 +203,48 @@ class Dispatcher(Generic[I, O, R]):
         return min(self._tempo.in_a_flush(self._clock()), self._flush_most)
 
     async def _settle(self) -> None:
-        """Take over what the taking and the turn that went on beside came to."""
-        if self._taking is not None and self._taking.done():
-            taking, self._taking, self._taking_opens = self._taking, None, 0
-            taken = taking.result()
-            self._ready = deque(deal([*self._ready, *taken.items], item=lambda item: item, at=self._work.at))
+        """Take over what the claim and the turn that went on beside came to."""
+        if self._claiming is not None and self._claiming.done():
+            claiming, self._claiming, self._claim_opens = self._claiming, None, 0
+            claimed = claiming.result()
+            self._ready = deque(deal([*self._ready, *claimed.items], item=lambda item: item, at=self._work.at))
             if self._for_events is None:
-                self._take_at = taken.again_at
+                self._claim_at = claimed.again_at
             else:
-                if taken.again_at is not None:  # no bell will ring for what was not to be had yet
-                    self._take_by(max(taken.again_at, self._took_at + TAKE_EVERY))
-                if 0 < self._for_events <= len(taken.items) + len(taken.opened):
+                if claimed.again_at is not None:  # no bell will ring for what was not to be had yet
+                    self._claim_by(max(claimed.again_at, self._claimed_at + CLAIM_EVERY))
+                if 0 < self._for_events <= len(claimed.items) + len(claimed.opened):
                     self._rung = True  # there may be more
-            if taken.places is not None:
-                self._places, self._asks_at = taken.places, self._clock() + ASK_AGAIN
-            if taken.opened:
-                self._call_first(taken.opened, self._taking_halts)
+            if claimed.places is not None:
+                self._places, self._asks_at = claimed.places, self._clock() + ASK_AGAIN
+            if claimed.opened:
+                self._call_first(claimed.opened, self._claim_halts)
         if self._turning is not None and self._turning.done():
             turning, self._turning, self._turn_opens = self._turning, None, 0
             turning.result()
 
     @property
-    def _may_take(self) -> bool:
+    def _may_claim(self) -> bool:
         # Not before what halted the account is written, nor while what was called for cannot be.
-        return self._taking is None and not self._halt.is_set() and not self._away
+        return self._claiming is None and not self._halt.is_set() and not self._away
 
     @property
-    def _takes_at(self) -> datetime | None:
+    def _next_claim_at(self) -> datetime | None:
         """When to take more, if no bell rings; None while nothing may be taken."""
-        if not self._may_take:
+        if not self._may_claim:
             return None
-        if len(self._ready) < max(self._places, self._pace, 1) or self._take_at is None:
-            return self._take_at
+        if len(self._ready) < max(self._places, self._pace, 1) or self._claim_at is None:
+            return self._claim_at
         # Where others share the places, only taking tells that there are more of them now, or fewer.
         return self._asks_at if len(self._calls) >= self._places else None
 
-    def _begin_taking(self, now: datetime) -> None:
-        if self._rung_for_rows and self._may_take:
+    def _begin_claim(self, now: datetime) -> None:
+        if self._rung_for_rows and self._may_claim:
             self._rung_for_rows = False
-            self._take_by(max(self._took_at + TAKE_EVERY, now))
-        takes_at = self._takes_at
-        due = takes_at is not None and takes_at <= now
-        if not due and not (self._rung and self._may_take):
+            self._claim_by(max(self._claimed_at + CLAIM_EVERY, now))
+        next_claim_at = self._next_claim_at
+        due = next_claim_at is not None and next_claim_at <= now
+        if not due and not (self._rung and self._may_claim):
             return
         room = self._room
         if not due:
@@ -251,26 +252,26 @@ class Dispatcher(Generic[I, O, R]):
                 return  # until some of those that are ready are called for
             # A bell may be for an event, which is taken however many rows of batches are ready. Those are taken in
             # lots: they wait a little where some were taken just before, for a bell rings for each flush of results.
-            rested_at = self._took_at + TAKE_EVERY
+            rested_at = self._claimed_at + CLAIM_EVERY
             if now < rested_at or not room.rows:
                 room = replace(room, rows=0)
-                self._take_by(max(rested_at, now))
+                self._claim_by(max(rested_at, now))
         self._rung = False
-        self._took_at = now if room.rows else self._took_at
-        self._begin(room, self._in_thread(self._work.take, room, now))
+        self._claimed_at = now if room.rows else self._claimed_at
+        self._begin(room, self._in_thread(self._work.claim, room, now))
 
-    def _begin(self, room: Room, taking: Awaitable[TakenRows]) -> None:
+    def _begin(self, room: Room, claiming: Awaitable[ClaimedRows]) -> None:
         self._for_events = room.events if not room.rows else None
-        self._taking_opens, self._taking_halts = room.attempts, self._halts
-        self._taking = self._beside(self._take(taking))
+        self._claim_opens, self._claim_halts = room.attempts, self._halts
+        self._claiming = self._beside(self._claim(claiming))
 
-    async def _take(self, taking: Awaitable[TakenRows]) -> TakenRows:
+    async def _claim(self, claiming: Awaitable[ClaimedRows]) -> ClaimedRows:
         try:
-            return await taking
+            return await claiming
         except Unsure as lost:
             # What of it is ours must go back before anything is called for: their attempts say that calls were made.
             await self._results.insist(len(lost.items), self._work.release, lost.items)
-            return TakenRows([], again_at=self._clock())
+            return ClaimedRows([], again_at=self._clock())
 
     async def _begin_turn(self, *, ending: bool) -> None:
         """Write results, and the attempts of what is called next, if either is due."""
@@ -283,8 +284,8 @@ class Dispatcher(Generic[I, O, R]):
         events = list(takewhile(lambda item: item.is_event, lot))
         lot_due = len(lot) > len(events) and (
             self._opens_at(lot[len(events)].slot, now) <= now
-            # Not counting the places that are kept for events of a taking.
-            and (self._free + self._taking_opens >= max(self._places // EMPTY_PLACES, 1) or not self._calls)
+            # Not counting the places that are kept for events of a claim.
+            and (self._free + self._claim_opens >= max(self._places // EMPTY_PLACES, 1) or not self._calls)
         )
         if not (results_due or lot_due or self._urgent or events):
             return
@@ -302,7 +303,7 @@ class Dispatcher(Generic[I, O, R]):
         self._halt.clear()  # what set it is among these; another call may set it anew while they are being written
         self._turn_opens = len(lot)
         # The halts as of now, not when the task begins: one meanwhile is one that these calls must not be made after.
-        self._turning = self._beside(self._turn(results, lot, self._halts, self._borrow() if urgent else {}))
+        self._turning = self._beside(self._turn(results, lot, self._halts, self._claims_to_share() if urgent else {}))
 
     def _opens_at(self, slot: datetime | None, now: datetime) -> datetime:
         """When to write down the attempts of rows of batches, the first of which has this slot."""
@@ -327,16 +328,16 @@ class Dispatcher(Generic[I, O, R]):
             lot.append(item)
         return lot
 
-    async def _turn(self, results: list[R], lot: list[I], halts: int, along: Mapping[str, LentTaking]) -> None:
+    async def _turn(self, results: list[R], lot: list[I], halts: int, shared_claims: Mapping[str, SharedClaim]) -> None:
         now = self._clock()
         too_late = [item for item in lot if not self._in_time(item, now)]
         lot = [item for item in lot if self._in_time(item, now)]
         try:
-            with ending(along):
-                opened = await self._in_thread(self._work.turn, results, lot, now, along)
+            with ending(shared_claims):
+                opened = await self._in_thread(self._work.turn, results, lot, now, shared_claims)
         except Exception as error:
             if not isinstance(error, sa.exc.SQLAlchemyError):
-                if not along:
+                if not shared_claims:
                     raise
                 # Perhaps a bug in what was lent, which must not cost what the calls came to.
                 log.error("%s: a turn with what follows from it ended with %s", self._work.name, type(error).__name__)
@@ -448,8 +449,8 @@ class Dispatcher(Generic[I, O, R]):
         times = [now + LINGER]
         if (self._done or self._urgent) and self._turning is None:
             times.append(self._flushed_at + FLUSH_EVERY)
-        if self._takes_at is not None and not ending:
-            times.append(self._takes_at)
+        if self._next_claim_at is not None and not ending:
+            times.append(self._next_claim_at)
         if self._ready and self._turning is None and self._free > 0:
             slot = self._ready[0].slot  # one whose time has come waits for more free places, which wake us
             opens_at = self._opens_at(slot, now)
@@ -466,16 +467,16 @@ class Dispatcher(Generic[I, O, R]):
     async def _wind_up(self) -> None:
         self._halts += 1
         self._halt.set()
-        beside = [task for task in (self._taking, self._turning) if task is not None]
+        beside = [task for task in (self._claiming, self._turning) if task is not None]
         while self._calls or beside:
             await asyncio.wait([*self._calls, *beside])
             beside = []  # a turn may have written down more, which is not called any more
         if self._turning is not None:
             self._turning.exception()  # seen: the dispatcher is ending with one already
-        if self._taking is not None and self._taking.exception() is None:
-            taken = self._taking.result()
-            self._ready.extend(taken.items)
-            self._done.extend(self._work.not_made(opened) for opened in taken.opened)
+        if self._claiming is not None and self._claiming.exception() is None:
+            claimed = self._claiming.result()
+            self._ready.extend(claimed.items)
+            self._done.extend(self._work.not_made(opened) for opened in claimed.opened)
         self._done.extend(self._work.not_made(opened) for opened, _ in self._opened)  # for want of a place
         self._opened.clear()
         if self._done or self._urgent:

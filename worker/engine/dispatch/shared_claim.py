@@ -12,51 +12,51 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.engine.dispatch.contract import Room, TakenRows, Unsure
+from worker.engine.dispatch.contract import ClaimedRows, Room, Unsure
 
 # In a transaction that is the caller's: (connection, room, now).
-TakeWithin = Callable[[sa.Connection, Room, datetime], TakenRows]
+ClaimWithin = Callable[[sa.Connection, Room, datetime], ClaimedRows]
 
 
-class LentTaking:
-    """A `work.Along`. Made on the loop, and ended there."""
+class SharedClaim:
+    """A `work.ClaimsInTransaction`. Made on the loop, and ended there."""
 
-    def __init__(self, take: TakeWithin, room: Room, *, item: Callable[[Any], Any]) -> None:
+    def __init__(self, claim: ClaimWithin, room: Room, *, item: Callable[[Any], Any]) -> None:
         """`item` gives the row of one whose attempt is written down."""
-        self._take = take
+        self._claim = claim
         self._room = room
         self._item = item
-        self._taken = TakenRows([])
-        self._end: asyncio.Future[TakenRows] = asyncio.get_running_loop().create_future()
+        self._claimed = ClaimedRows([])
+        self._end: asyncio.Future[ClaimedRows] = asyncio.get_running_loop().create_future()
 
     def begin(self) -> None:
-        self._taken = TakenRows([])
+        self._claimed = ClaimedRows([])
 
-    def take(self, connection: sa.Connection, now: datetime) -> None:
-        self._taken = self._take(connection, self._room, now)
+    def claim(self, connection: sa.Connection, now: datetime) -> None:
+        self._claimed = self._claim(connection, self._room, now)
 
     def end(self, *, kept: bool) -> None:
         """The transaction is over. Where it failed nobody may know whether it was kept all the same."""
-        maybe_ours = [*map(self._item, self._taken.opened), *self._taken.items]
+        maybe_ours = [*map(self._item, self._claimed.opened), *self._claimed.items]
         if kept:
-            self._end.set_result(self._taken)
+            self._end.set_result(self._claimed)
         elif maybe_ours:
             self._end.set_exception(Unsure(maybe_ours))
         else:
-            self._end.set_result(TakenRows([]))
+            self._end.set_result(ClaimedRows([]))
 
-    async def taken(self) -> TakenRows:
-        """What was taken, once that is known. Raises Unsure, as `Work.take` does."""
+    async def claimed(self) -> ClaimedRows:
+        """What was taken, once that is known. Raises Unsure, as `Work.claim` does."""
         return await self._end
 
 
 @contextmanager
-def ending(along: Mapping[str, LentTaking]) -> Iterator[None]:
+def ending(shared_claims: Mapping[str, SharedClaim]) -> Iterator[None]:
     """Give back what was lent for a transaction, however it ends: the lenders wait for it."""
     kept = False
     try:
         yield
         kept = True
     finally:
-        for lent in along.values():
-            lent.end(kept=kept)
+        for shared in shared_claims.values():
+            shared.end(kept=kept)

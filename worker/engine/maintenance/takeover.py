@@ -6,7 +6,7 @@ from worker.domain.limits.budgets import BudgetState
 from worker.domain.limits.failover import may_take_over, trouble
 from worker.domain.model.sessions import default_floor
 from worker.engine.container import Parts
-from worker.store.maintenance.takeover import TakeOver
+from worker.store.maintenance.takeover import Takeover
 
 
 def substitutes(parts: Parts) -> Mapping[str, tuple[str, ...]]:
@@ -22,7 +22,7 @@ def substitutes(parts: Parts) -> Mapping[str, tuple[str, ...]]:
     return {name: tuple(dict.fromkeys(others)) for name, others in beside.items() if others}
 
 
-def take_overs(parts: Parts, states: Mapping[str, BudgetState] | None = None) -> list[TakeOver]:
+def take_overs(parts: Parts, states: Mapping[str, BudgetState] | None = None) -> list[Takeover]:
     """Who may take over from whom now; `states` by budget, read where they are not given."""
     pairs = substitutes(parts)
     if not pairs:
@@ -32,7 +32,7 @@ def take_overs(parts: Parts, states: Mapping[str, BudgetState] | None = None) ->
     now = {name: states.get(rule.name, BudgetState()) for name, rule in rules.items()}
     well = tuple(name for name, rule in rules.items() if may_take_over(now[name], rule))
     return [
-        TakeOver(
+        Takeover(
             source=source,
             source_budget=rules[source].name,
             target=target,

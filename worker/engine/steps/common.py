@@ -45,7 +45,7 @@ def ending_of(
 
 @contextmanager
 def unsure_of(items: Callable[[], Sequence[Any]]) -> Iterator[None]:
-    """Say of a taking that failed that these rows, whose attempts it wrote, may be ours all the same.
+    """Say of a claim that failed that these rows, whose attempts it wrote, may be ours all the same.
 
     Where the connection broke at the commit nobody knows. PostgreSQL knows of those that it gave up for others.
     """

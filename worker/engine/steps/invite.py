@@ -15,13 +15,13 @@ from worker.domain.limits.rate_limits import spacing
 from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem
 from worker.domain.model.reconciliation import Doubt, ending_of_look_up
 from worker.domain.model.sessions import is_stale
-from worker.engine.dispatch.contract import Along, Room, TakenRows
+from worker.engine.dispatch.contract import ClaimedRows, ClaimsInTransaction, Room
 from worker.engine.steps.common import FLUSH_MARGIN, Transaction, ending_of, log_lot, unsure_of
 from worker.foundation.clock import Clock
 from worker.providers.contract import Provider
 from worker.senders.contract import Message, Receipt, Sender
 from worker.store.messages.claim_invitations import Invitations
-from worker.store.messages.message_context import InvitationTerms, TakenInvitation
+from worker.store.messages.message_context import ClaimedInvitation, InvitationTerms
 from worker.store.messages.record_results import Handovers, InviteResult, OpenedInvitation
 from worker.store.onboarding.sessions import FIRST
 
@@ -62,38 +62,38 @@ class InviteWork:
     def spacing(self) -> timedelta:
         return spacing(self.terms.rule.limits)
 
-    def take(self, room: Room, now: datetime) -> TakenRows:
+    def claim(self, room: Room, now: datetime) -> ClaimedRows:
         opened: list[OpenedInvitation] = []
         with unsure_of(lambda: [item.invitation for item in opened]):
-            return self._take(room, now, opened)
+            return self._claim(room, now, opened)
 
-    def take_within(self, connection: sa.Connection, room: Room, now: datetime) -> TakenRows:
-        """As `take`, in a transaction that is another's."""
-        return self._take(room, now, [], within=connection)
+    def claim_within(self, connection: sa.Connection, room: Room, now: datetime) -> ClaimedRows:
+        """As `claim`, in a transaction that is another's."""
+        return self._claim(room, now, [], within=connection)
 
-    def _take(
+    def _claim(
         self, room: Room, now: datetime, opened: list[OpenedInvitation], *, within: sa.Connection | None = None
-    ) -> TakenRows:
+    ) -> ClaimedRows:
         """`opened` is filled before the transaction ends."""
 
-        def open_events(connection: sa.Connection, items: list[TakenInvitation]) -> None:
+        def open_events(connection: sa.Connection, items: list[ClaimedInvitation]) -> None:
             # Those that must wait for a new session are left to a turn.
             fresh = [item for item in items if item.is_event and not _is_stale(item, now)][: room.attempts]
             opened[:] = self._open(fresh, now, connection, granted=True) if fresh else []
             for item in fresh:
                 items.remove(item)
 
-        taken = self.invitations.take(
+        claimed = self.invitations.claim(
             self.terms, most=room.rows, events=room.events, now=now, busy=room.busy, beside=open_events, within=within
         )
-        return TakenRows(taken.invitations, taken.again_at, taken.places, opened)
+        return ClaimedRows(claimed.invitations, claimed.again_at, claimed.places, opened)
 
     def turn(
         self,
         results: Sequence[InviteResult],
-        items: Sequence[TakenInvitation],
+        items: Sequence[ClaimedInvitation],
         now: datetime,
-        _along: Mapping[str, Along] | None = None,  # nothing follows from a message that was sent
+        _shared_claims: Mapping[str, ClaimsInTransaction] | None = None,  # nothing follows from a message that was sent
     ) -> list[OpenedInvitation]:
         opened: list[OpenedInvitation] = []
         with self.transaction() as connection:
@@ -106,7 +106,7 @@ class InviteWork:
         return opened
 
     def _open(
-        self, items: Sequence[TakenInvitation], now: datetime, connection: sa.Connection, *, granted: bool = False
+        self, items: Sequence[ClaimedInvitation], now: datetime, connection: sa.Connection, *, granted: bool = False
     ) -> list[OpenedInvitation]:
         """Write the hand-overs; a link that has become too old goes back for a new session instead."""
         # One in doubt is looked up first: it may have been sent while its link was fresh.
@@ -125,14 +125,14 @@ class InviteWork:
             self.invitations.release(self.terms.rule, fresh, now=now, within=connection)
         return opened
 
-    def _reissue_at(self, item: TakenInvitation, now: datetime) -> datetime:
+    def _reissue_at(self, item: ClaimedInvitation, now: datetime) -> datetime:
         provider = self.providers.get(item.account)  # None: the account was taken out of the configuration
         return provider.reissue_at(item.expires_at) if provider else max(item.expires_at, now)
 
-    def item(self, opened: OpenedInvitation) -> TakenInvitation:
+    def item(self, opened: OpenedInvitation) -> ClaimedInvitation:
         return opened.invitation
 
-    def at(self, item: TakenInvitation, slot: datetime) -> TakenInvitation:
+    def at(self, item: ClaimedInvitation, slot: datetime) -> ClaimedInvitation:
         return replace(item, slot=slot)
 
     def opened_at(self, opened: OpenedInvitation, slot: datetime) -> OpenedInvitation:
@@ -171,7 +171,7 @@ class InviteWork:
             return InviteResult(opened, began_at, ending, problem=found)
         return InviteResult(opened, began_at, ending, found=found)
 
-    def _message(self, item: TakenInvitation, *, now: datetime) -> Message:
+    def _message(self, item: ClaimedInvitation, *, now: datetime) -> Message:
         person = item.customer.person
         channel = self.terms.channel
         kind = "invitation" if item.kind == FIRST else "reminder"  # the words do not tell one reminder from another
@@ -206,17 +206,17 @@ class InviteWork:
     def halts(self, result: InviteResult) -> bool:
         return result.problem is not None and result.problem.concerns_account
 
-    def release(self, items: Sequence[TakenInvitation], now: datetime) -> None:
+    def release(self, items: Sequence[ClaimedInvitation], now: datetime) -> None:
         self.invitations.release(self.terms.rule, items, now=now)
 
     def leave(self) -> None:
         self.invitations.leave(self.terms)
 
 
-def _turn(item: TakenInvitation, now: datetime) -> datetime:
+def _turn(item: ClaimedInvitation, now: datetime) -> datetime:
     """When it is to leave: at its slot, where the sender has a limit."""
     return now if item.slot is None else max(item.slot, now)
 
 
-def _is_stale(item: TakenInvitation, now: datetime) -> bool:
+def _is_stale(item: ClaimedInvitation, now: datetime) -> bool:
     return item.ended or is_stale(item.expires_at, floor=item.floor, now=now)

@@ -18,12 +18,12 @@ from worker.domain.limits.rate_limits import spacing
 from worker.domain.model.endings import Done, Ending, Kind, Problem
 from worker.domain.model.reconciliation import Doubt, compare, ending_of_look_up
 from worker.domain.model.sessions import Session
-from worker.engine.dispatch.contract import Along, Room, TakenRows
+from worker.engine.dispatch.contract import ClaimedRows, ClaimsInTransaction, Room
 from worker.engine.steps.common import FLUSH_MARGIN, Ring, Transaction, ending_of, log_lot, unsure_of
 from worker.foundation.clock import Clock
 from worker.http.client import Http
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
-from worker.store.issuing.claim_jobs import Jobs, JobTerms, TakenJob
+from worker.store.issuing.claim_jobs import ClaimedJob, Jobs, JobTerms
 from worker.store.issuing.record_results import Attempts, IssueResult, OpenedJob
 
 Read = TypeVar("Read")
@@ -66,55 +66,55 @@ class IssueWork:
     def spacing(self) -> timedelta:
         return spacing(self.terms.rule.limits)
 
-    def take(self, room: Room, now: datetime) -> TakenRows:
+    def claim(self, room: Room, now: datetime) -> ClaimedRows:
         opened: list[OpenedJob] = []
 
-        def open_events(connection: sa.Connection, jobs: list[TakenJob]) -> None:
+        def open_events(connection: sa.Connection, jobs: list[ClaimedJob]) -> None:
             first = [job for job in jobs if job.is_event][: room.attempts]
             opened[:] = self._open(first, now, connection, granted=True) if first else []
             for job in first:
                 jobs.remove(job)
 
         with unsure_of(lambda: [item.job for item in opened]):
-            taken = self.jobs.take(
+            claimed = self.jobs.claim(
                 self.terms, most=room.rows, events=room.events, now=now, busy=room.busy, beside=open_events
             )
-        for channel in taken.adopted_channels:
+        for channel in claimed.adopted_channels:
             self.ring_invite(channel, True)
-        return TakenRows(taken.jobs, taken.again_at, taken.places, opened)
+        return ClaimedRows(claimed.jobs, claimed.again_at, claimed.places, opened)
 
     def turn(
         self,
         results: Sequence[IssueResult],
-        items: Sequence[TakenJob],
+        items: Sequence[ClaimedJob],
         now: datetime,
-        along: Mapping[str, Along] | None = None,
+        shared_claims: Mapping[str, ClaimsInTransaction] | None = None,
     ) -> list[OpenedJob]:
-        along = along or {}
+        shared_claims = shared_claims or {}
         channels: set[str] = set()
         opened: list[OpenedJob] = []
-        for lent in along.values():
-            lent.begin()
+        for shared in shared_claims.values():
+            shared.begin()
         with self.transaction() as connection:
             if results:
                 channels = self.attempts.finish(self.terms, results, now=now, within=connection)
             if items:
                 opened = self._open(items, now, connection)
             # In one order everywhere: each holds its sender's budget to the end.
-            for channel in along:
+            for channel in shared_claims:
                 if channel in channels:
-                    along[channel].take(connection, now)
+                    shared_claims[channel].claim(connection, now)
         if results:
             log_lot(self.name, [(r.opened.job.id, r.ending, r.problem, now - r.began_at) for r in results])
         of_events = [result.opened.job.is_event for result in results]
         for channel in channels:  # after the commit; the sweep rings again for a bell that is lost here
-            taken = channel in along
-            if not (taken and all(of_events)):
-                self.ring_invite(channel, any(of_events) and not taken)
+            claimed = channel in shared_claims
+            if not (claimed and all(of_events)):
+                self.ring_invite(channel, any(of_events) and not claimed)
         return opened
 
     def _open(
-        self, items: Sequence[TakenJob], now: datetime, connection: sa.Connection, *, granted: bool = False
+        self, items: Sequence[ClaimedJob], now: datetime, connection: sa.Connection, *, granted: bool = False
     ) -> list[OpenedJob]:
         due = [(job, self.repeat_unknown or self.provider.repeatable(job.request)) for job in items]
         opened = self.attempts.open(self.terms, due, now=now, within=connection, granted=granted)
@@ -124,10 +124,10 @@ class IssueWork:
             self.jobs.release(self.terms.rule, refused, now=now, within=connection)
         return opened
 
-    def item(self, opened: OpenedJob) -> TakenJob:
+    def item(self, opened: OpenedJob) -> ClaimedJob:
         return opened.job
 
-    def at(self, item: TakenJob, slot: datetime) -> TakenJob:
+    def at(self, item: ClaimedJob, slot: datetime) -> ClaimedJob:
         return replace(item, slot=slot)
 
     def opened_at(self, opened: OpenedJob, slot: datetime) -> OpenedJob:
@@ -220,7 +220,7 @@ class IssueWork:
     def halts(self, result: IssueResult) -> bool:
         return result.problem is not None and result.problem.concerns_account
 
-    def release(self, items: Sequence[TakenJob], now: datetime) -> None:
+    def release(self, items: Sequence[ClaimedJob], now: datetime) -> None:
         self.jobs.release(self.terms.rule, items, now=now)
 
     def leave(self) -> None:

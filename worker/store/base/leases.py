@@ -39,7 +39,7 @@ class Leases(Generic[Id, Kept]):
     ) -> None:
         """`of` says whose rows they are, an account's or a channel's, and `conditions` which of them are ever taken.
 
-        `worked_from` are the columns that a taking returns; `keeps` is what `still_ours` reads again; `changes` are
+        `worked_from` are the columns that a claim returns; `keeps` is what `still_ours` reads again; `changes` are
         the columns with the time of the last change; `attempts` tells the attempts of the rows whose ids are given.
         """
         self._due = (
@@ -49,17 +49,17 @@ class Leases(Generic[Id, Kept]):
             model.due_at <= sa.bindparam("now"),
         )
         self._model = model
-        taken: dict[str, Any] = {
+        claimed: dict[str, Any] = {
             "state": states.WORKING,
             "lease_until": sa.bindparam("until"),
             "lease_owner": sa.bindparam("owner"),
             "fence": model.fence + 1,
         }
         changed: dict[str, Any] = {name: sa.bindparam("now") for name in changes}
-        self._takes = {
+        self._claims = {
             doubts: sa.update(model)
             .where(lots.within(model.id, self._first(model.in_doubt.is_not(None) if doubts else sa.true())))
-            .values(taken | changed)
+            .values(claimed | changed)
             .returning(*worked_from)
             for doubts in (False, True)
         }
@@ -89,7 +89,7 @@ class Leases(Generic[Id, Kept]):
         query = sa.select(sa.exists().where(*self._due, *conditions))
         return bool(connection.execute(query, {"of_": of, "now": now}).scalar())
 
-    def take(
+    def claim(
         self,
         connection: sa.Connection,
         of: str,
@@ -103,7 +103,7 @@ class Leases(Generic[Id, Kept]):
     ) -> list[sa.Row[Any]]:
         """Lease up to `most` of the rows that are due, the oldest first; rows that others hold are passed by."""
         given = {"of_": of, "priority_": priority, "most": most, "owner": owner, "now": now, "until": now + lease}
-        rows = fetch(connection, self._takes[in_doubt_only], given)
+        rows = fetch(connection, self._claims[in_doubt_only], given)
         return sorted(rows, key=lambda row: (row.due_at, row.id))
 
     def still_ours(self, connection: sa.Connection, leases: Sequence[tuple[Id, int]]) -> dict[Id, Kept]:
@@ -119,7 +119,7 @@ class Leases(Generic[Id, Kept]):
     def give_back(self, connection: sa.Connection, leases: Sequence[tuple[Id, int, datetime]], *, now: datetime) -> int:
         """Let go of rows that no call was made for; how many calls, look-ups apart, had been written down for them.
 
-        By the lease's end as well as the fence: where nobody knows whether a taking was committed, it may not be,
+        By the lease's end as well as the fence: where nobody knows whether a claim was committed, it may not be,
         and somebody else may have taken the row under the same fence since, and be calling.
         """
         held = {(row.id, row.fence, row.lease_until) for row in self._leased(connection, [one[0] for one in leases])}

@@ -39,7 +39,7 @@ from worker.store.outbox.outbox import tell_of_jobs
 from worker.store.tables import Attempt, Batch, CustomerRow, Job
 
 # The names that others know these by.
-__all__ = ["JobTerms", "Jobs", "TakenJob", "TakenJobs"]
+__all__ = ["ClaimedJob", "ClaimedJobs", "JobTerms", "Jobs"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class JobTerms:
 
 
 @dataclass(frozen=True, repr=False)
-class TakenJob:
+class ClaimedJob:
     """A job under our lease. `slot` is the earliest time of its call; None where the account has no limit."""
 
     id: int
@@ -100,10 +100,10 @@ class TakenJob:
 
 
 @dataclass(frozen=True)
-class TakenJobs:
+class ClaimedJobs:
     """What was taken. `again_at`: when there may be more; None: nothing is due, or a person must act."""
 
-    jobs: list[TakenJob]
+    jobs: list[ClaimedJob]
     again_at: datetime | None = None
     places: int | None = None  # calls that may be in flight from now on
     # Jobs were moved on to sessions that live already: these channels may have invitations due.
@@ -118,7 +118,7 @@ class Jobs:
         self._places = Places()
         self._backlogs = Backlogs()
 
-    def take(
+    def claim(
         self,
         terms: JobTerms,
         *,
@@ -126,8 +126,8 @@ class Jobs:
         now: datetime,
         busy: int = 0,
         events: int = 0,
-        beside: Callable[[sa.Connection, list[TakenJob]], None] = lambda _connection, _jobs: None,
-    ) -> TakenJobs:
+        beside: Callable[[sa.Connection, list[ClaimedJob]], None] = lambda _connection, _jobs: None,
+    ) -> ClaimedJobs:
         """Lease up to `most` due jobs that may be called for within the terms' horizon; of events up to `events`.
 
         The budget's row is locked meanwhile, so exactly what is taken is reserved. A job whose customer has a
@@ -137,7 +137,7 @@ class Jobs:
         with self._database.write() as connection:
             places = self._places.hold(connection, terms.rule, terms.place_owner, lease=terms.lease, busy=busy, now=now)
             if places is not None and places < max(busy, 1):
-                return TakenJobs([], again_at=now + ASK_AGAIN, places=places)
+                return ClaimedJobs([], again_at=now + ASK_AGAIN, places=places)
             if places is not None:
                 most, events = min(most, ROWS_PER_PLACE * places), min(events, ROWS_PER_PLACE * places)
             state, lanes = budgets.read_beside(connection, terms.rule, terms.senders)
@@ -152,13 +152,13 @@ class Jobs:
             if not granted.slots.count:
                 if capped and _is_due(connection, terms, Job.in_doubt.is_(None), now=now):
                     budgets.stop_at_cap(connection, terms.rule, now=now)
-                return TakenJobs([], again_at=granted.again_at, places=places)
+                return ClaimedJobs([], again_at=granted.again_at, places=places)
             shared = share_out(
                 granted.slots.count,
                 self._jitter(),
                 soon=min(granted.slots.until(now + horizon), most),
-                events=lambda most: _take(connection, terms, EVENT, most, in_doubt_only=capped, now=now),
-                batches=lambda most: _take(connection, terms, BATCH, most, in_doubt_only=capped, now=now),
+                events=lambda most: _claim(connection, terms, EVENT, most, in_doubt_only=capped, now=now),
+                batches=lambda most: _claim(connection, terms, BATCH, most, in_doubt_only=capped, now=now),
             )
             rows = shared.rows
             around = _around(connection, [row.id for row in rows])
@@ -213,7 +213,7 @@ class Jobs:
         stayed = {row.id for row in due} | later.keys() | nobody.keys() | reviewed
         moved_on = [row for row in rows if row.id not in stayed]
         adopted = {channel for row in moved_on for channel in invitation_channels(row.channel)}
-        return TakenJobs(jobs, again_at=again_at, places=places, adopted_channels=frozenset(adopted))
+        return ClaimedJobs(jobs, again_at=again_at, places=places, adopted_channels=frozenset(adopted))
 
     def _people(self, rows: Sequence[sa.Row[Any]], around: Mapping[int, sa.Row[Any]]) -> dict[str, Person]:
         """The customers of these jobs, but for those that are held, or ended, where they are opened to be worked."""
@@ -266,7 +266,7 @@ class Jobs:
             tell_of_jobs(connection, ours, now=now)
 
     def release(
-        self, rule: BudgetRule, jobs: Iterable[TakenJob], *, now: datetime, within: sa.Connection | None = None
+        self, rule: BudgetRule, jobs: Iterable[ClaimedJob], *, now: datetime, within: sa.Connection | None = None
     ) -> None:
         """Give back jobs for which no call was made: they are due as before, and nothing is counted."""
         jobs = list(jobs)
@@ -286,7 +286,7 @@ class Jobs:
         *,
         slot: datetime | None,
         session_id: uuid.UUID | None,
-    ) -> TakenJob:
+    ) -> ClaimedJob:
         line = open_line(self._keyring, row.batch_id, row.row, row.sealed)
         customer = Customer(
             customer_id=row.customer_id,
@@ -310,7 +310,7 @@ class Jobs:
             entity_id=row.entity_id,
             parameters=line.parameters.get(provider, {}),
         )
-        return TakenJob(
+        return ClaimedJob(
             id=row.id,
             batch_id=row.batch_id,
             fence=row.fence,
@@ -371,10 +371,10 @@ LEASES: Leases[int, int] = Leases(
 )
 
 
-def _take(
+def _claim(
     connection: sa.Connection, terms: JobTerms, priority: int, most: int, *, in_doubt_only: bool, now: datetime
 ) -> list[sa.Row[Any]]:
-    return LEASES.take(
+    return LEASES.claim(
         connection,
         terms.account,
         priority,

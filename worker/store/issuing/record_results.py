@@ -31,7 +31,7 @@ from worker.store.attempts.late_results import LateAnswer, jobs_answered
 from worker.store.base import bulk as lots
 from worker.store.base.database import Database
 from worker.store.issuing import claim_jobs as jobs
-from worker.store.issuing.claim_jobs import JobTerms, TakenJob
+from worker.store.issuing.claim_jobs import ClaimedJob, JobTerms
 from worker.store.limits import budgets
 from worker.store.messages import reminders as reminding
 from worker.store.onboarding import sessions
@@ -44,7 +44,7 @@ from worker.store.tables import Attempt, Job
 class OpenedJob:
     """A job whose attempt is written down: its call may be made, once. `look_up_at`: see the attempt's column."""
 
-    job: TakenJob
+    job: ClaimedJob
     attempt_id: uuid.UUID
     repeatable: bool
     look_up_at: datetime | None = None
@@ -73,7 +73,7 @@ class Attempts:
     def open(
         self,
         terms: JobTerms,
-        due: Sequence[tuple[TakenJob, bool]],
+        due: Sequence[tuple[ClaimedJob, bool]],
         *,
         now: datetime,
         within: sa.Connection | None = None,
@@ -173,7 +173,7 @@ def _cost_nothing(result: IssueResult) -> bool:
     return isinstance(result.found, Nothing) and doubt.kind is Kind.UNKNOWN
 
 
-def _allowed(due: Sequence[tuple[TakenJob, bool]], calls: int) -> list[tuple[TakenJob, bool]]:
+def _allowed(due: Sequence[tuple[ClaimedJob, bool]], calls: int) -> list[tuple[ClaimedJob, bool]]:
     """All look-ups, and as many of the calls, in their order."""
     kept = []
     for job, repeatable in due:
@@ -185,7 +185,7 @@ def _allowed(due: Sequence[tuple[TakenJob, bool]], calls: int) -> list[tuple[Tak
     return kept
 
 
-def _opened(terms: JobTerms, job: TakenJob, repeatable: bool, *, now: datetime) -> OpenedJob:
+def _opened(terms: JobTerms, job: ClaimedJob, repeatable: bool, *, now: datetime) -> OpenedJob:
     repeatable, look_up_at = if_unknown(job, terms.look_up_after, repeatable=repeatable)
     return OpenedJob(job, new_id(now), repeatable, look_up_at)
 

@@ -1,4 +1,4 @@
-"""How long the senders' queues are, for those who ask for the sessions: counted now and then, not at each taking."""
+"""How long the senders' queues are, for those who ask for the sessions: counted now and then, not at each claim."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

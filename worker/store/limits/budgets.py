@@ -21,7 +21,7 @@ from worker.domain.limits.budgets import (
     BudgetState,
     Grant,
     Lesson,
-    after_taking,
+    after_claim,
     at_cap,
     credits_left,
     found_in_words,
@@ -102,7 +102,7 @@ def _read_with(senders: int, *, lock: bool) -> sa.Select[Any]:
 def read_beside(
     connection: sa.Connection, rule: BudgetRule, senders: Mapping[str, BudgetRule]
 ) -> tuple[BudgetState, dict[str, Lane]]:
-    """As `read_to_take`, and the senders of these channels as they are now, not locked."""
+    """As `read_to_claim`, and the senders of these channels as they are now, not locked."""
     names = {f"sender_{number}": sender.name for number, sender in enumerate(senders.values())}
     query = _read_with(len(senders), lock=bool(rule.limits))
     row = connection.execute(query, {"budget": rule.name, **names}).first()
@@ -119,7 +119,7 @@ def read_beside(
     return state, lanes
 
 
-def read_to_take(connection: sa.Connection, rule: BudgetRule) -> BudgetState:
+def read_to_claim(connection: sa.Connection, rule: BudgetRule) -> BudgetState:
     """The budget's state for whoever is to reserve calls from it; locked where there is something to reserve.
 
     The row of an account without limits stays unlocked, unless it is recovering, when only one worker may send the
@@ -132,10 +132,10 @@ def read_to_take(connection: sa.Connection, rule: BudgetRule) -> BudgetState:
 
 
 def reserve(
-    connection: sa.Connection, rule: BudgetRule, state: BudgetState, granted: Grant, taken: int, **how: Any
+    connection: sa.Connection, rule: BudgetRule, state: BudgetState, granted: Grant, claimed: int, **how: Any
 ) -> None:
-    """Keep what was reserved of the grant; `how` as for `after_taking`."""
-    after = after_taking(state, rule, granted, taken, **how)
+    """Keep what was reserved of the grant; `how` as for `after_claim`."""
+    after = after_claim(state, rule, granted, claimed, **how)
     if after == state:
         return
     save(connection, rule.name, after)

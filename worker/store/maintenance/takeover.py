@@ -29,7 +29,7 @@ _HAS_ENDED = sa.exists().where(SessionRow.id == Job.session_id, SessionRow.state
 
 
 @dataclass(frozen=True)
-class TakeOver:
+class Takeover:
     """Rows of `source` that `target` may be given. `well` are all accounts that could take some: one of them may be
     preferred. `sharing` are the accounts that the target's budget serves, itself among them."""
 
@@ -46,7 +46,7 @@ class Failover:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def move(self, what: TakeOver, *, now: datetime) -> int:
+    def move(self, what: Takeover, *, now: datetime) -> int:
         """Give the target what it can do soon, in lots; returns how many rows it was given.
 
         Nothing is given that may have a session at the source: not what is being called for, what is in doubt, nor what
@@ -65,13 +65,13 @@ class Failover:
                 break
         return moved
 
-    def count(self, what: TakeOver, batch_id: int, *, now: datetime) -> int:
+    def count(self, what: Takeover, batch_id: int, *, now: datetime) -> int:
         """How many rows of a batch, or that its own have joined, the target may be given sooner or later."""
         query = sa.select(sa.func.count()).where(*self._of_batch(what, batch_id, now), Job.priority.in_(PRIORITIES))
         with self._database.read() as connection:
             return connection.execute(query).scalar_one()
 
-    def first_due(self, what: TakeOver, batch_id: int, *, now: datetime) -> datetime | None:
+    def first_due(self, what: Takeover, batch_id: int, *, now: datetime) -> datetime | None:
         """When the first of those rows is due; None: there is none."""
         with self._database.read() as connection:
             dues = [
@@ -85,11 +85,11 @@ class Failover:
             ]
         return min((due_at for due_at in dues if due_at is not None), default=None)
 
-    def _of_batch(self, what: TakeOver, batch_id: int, now: datetime) -> list[sa.ColumnElement[bool] | sa.TextClause]:
+    def _of_batch(self, what: Takeover, batch_id: int, now: datetime) -> list[sa.ColumnElement[bool] | sa.TextClause]:
         follows = sa.exists().where(_Follower.joins == Job.id, _Follower.batch_id == batch_id)
         return [*self._may_go(what), *_unbound(now), sa.or_(Job.batch_id == batch_id, follows)]
 
-    def _lot(self, what: TakeOver, *, now: datetime) -> int:
+    def _lot(self, what: Takeover, *, now: datetime) -> int:
         with self._database.write() as connection:
             # The lock keeps a second timer from giving the same room away again, and the account as it was judged.
             # Whoever writes its results waits for it, and is not waited for: rows that they hold are passed over.
@@ -123,7 +123,7 @@ class Failover:
                 connection.execute(by_id.values(_moved(what, why, now=now)), moves)
         return len(moves)
 
-    def _due(self, what: TakeOver, priority: int, most: int, *, now: datetime) -> sa.Select[*tuple[Any, ...]]:
+    def _due(self, what: Takeover, priority: int, most: int, *, now: datetime) -> sa.Select[*tuple[Any, ...]]:
         """The next rows of the source that the target may be given, in the order in which they would be worked."""
         return (
             sa.select(Job.id, Job.others, Job.route)
@@ -132,7 +132,7 @@ class Failover:
             .limit(most)
         )
 
-    def _may_go(self, what: TakeOver) -> list[sa.ColumnElement[bool] | sa.TextClause]:
+    def _may_go(self, what: Takeover) -> list[sa.ColumnElement[bool] | sa.TextClause]:
         """That a row waits at the source, has no session there, and prefers the target to all others that are well.
 
         As `failover.taker` decides it, in the database's words: what goes elsewhere must not fill the lot.
@@ -159,7 +159,7 @@ class Failover:
             ),
         ]
 
-    def _due_at_target(self, connection: sa.Connection, what: TakeOver, *, now: datetime) -> int:
+    def _due_at_target(self, connection: sa.Connection, what: Takeover, *, now: datetime) -> int:
         """How many rows the target's budget has to do soon; counted no further than it could matter."""
         most = room(budgets.read(connection, what.rule.name), what.rule, due=0, now=now)
         soon = sa.select(sa.literal(1)).where(
@@ -203,7 +203,7 @@ def _still_unbound(connection: sa.Connection, ids: Sequence[int], *, now: dateti
     return set(connection.execute(query).scalars()) if ids else set()
 
 
-def _moved(what: TakeOver, why: str, *, now: datetime) -> dict[str, Any]:
+def _moved(what: Takeover, why: str, *, now: datetime) -> dict[str, Any]:
     return {
         "account": what.target,
         "others": sa.bindparam("new_others"),

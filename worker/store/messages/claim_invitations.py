@@ -25,7 +25,7 @@ from worker.store.limits import budgets
 from worker.store.limits.concurrency import Places
 from worker.store.messages import send_checks as leaving
 from worker.store.messages.fallback import fall_back
-from worker.store.messages.message_context import InvitationTerms, TakenInvitation, letters_of
+from worker.store.messages.message_context import ClaimedInvitation, InvitationTerms, letters_of
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.onboarding.sessions import FIRST
 from worker.store.onboarding.usage import sessions_of
@@ -33,10 +33,10 @@ from worker.store.tables import Attempt, InvitationRow, Job
 
 
 @dataclass(frozen=True)
-class TakenInvitations:
+class ClaimedInvitations:
     """What was taken. `again_at`: when there may be more; None: nothing is due, or a person must act."""
 
-    invitations: list[TakenInvitation]
+    invitations: list[ClaimedInvitation]
     again_at: datetime | None = None
     places: int | None = None  # hand-overs that may be in flight from now on
 
@@ -48,7 +48,7 @@ class Invitations:
         self._jitter = jitter
         self._places = Places()
 
-    def take(
+    def claim(
         self,
         terms: InvitationTerms,
         *,
@@ -56,9 +56,9 @@ class Invitations:
         now: datetime,
         busy: int = 0,
         events: int = 0,
-        beside: Callable[[sa.Connection, list[TakenInvitation]], None] = lambda _connection, _taken: None,
+        beside: Callable[[sa.Connection, list[ClaimedInvitation]], None] = lambda _connection, _taken: None,
         within: sa.Connection | None = None,
-    ) -> TakenInvitations:
+    ) -> ClaimedInvitations:
         """Lease up to `most` due invitations that may be sent within the terms' horizon; of events up to `events`.
 
         One whose session has ended meanwhile, or whose job or batch was cancelled, is superseded: nobody is sent a link
@@ -67,20 +67,20 @@ class Invitations:
         with self._database.write(within) as connection:
             places = self._places.hold(connection, terms.rule, terms.place_owner, lease=terms.lease, busy=busy, now=now)
             if places is not None and places < max(busy, 1):
-                return TakenInvitations([], again_at=now + ASK_AGAIN, places=places)
+                return ClaimedInvitations([], again_at=now + ASK_AGAIN, places=places)
             if places is not None:
                 most, events = min(most, ROWS_PER_PLACE * places), min(events, ROWS_PER_PLACE * places)
-            state = budgets.read_to_take(connection, terms.rule)
+            state = budgets.read_to_claim(connection, terms.rule)
             reach: dict[str, Any] = {"horizon": terms.horizon, "ahead": terms.ahead, "probe_for": terms.lease}
             granted = grant(state, terms.rule, most=max(most, events), now=now, **reach)
             if not granted.slots.count:
-                return TakenInvitations([], again_at=granted.again_at, places=places)
+                return ClaimedInvitations([], again_at=granted.again_at, places=places)
             shared = share_out(
                 granted.slots.count,
                 self._jitter(),
                 soon=min(granted.slots.until(now + terms.horizon), most),
-                events=lambda most: _take(connection, terms, EVENT, most, now=now),
-                batches=lambda most: _take(connection, terms, BATCH, most, now=now),
+                events=lambda most: _claim(connection, terms, EVENT, most, now=now),
+                batches=lambda most: _claim(connection, terms, BATCH, most, now=now),
             )
             rows = shared.rows
             letters = letters_of(connection, [row.id for row in rows])
@@ -96,14 +96,14 @@ class Invitations:
             leaving.keep_back(connection, rows, useless | found.stay, now=now)
             budgets.reserve(connection, terms.rule, state, granted, len(found.leave), now=now, probe_for=terms.lease)
             slots = granted.slots
-            taken = [
+            claimed = [
                 replace(item, slot=slots.at(index) if slots.interval else None, probe=granted.probe)
                 for index, item in enumerate(found.leave)
             ]
-            beside(connection, taken)
+            beside(connection, claimed)
         free_from = slots.at(len(found.leave)) if slots.interval else now
         again_at = ask_at(free_from, horizon=terms.horizon, now=now) if shared.more else None
-        return TakenInvitations(taken, again_at=again_at, places=places)
+        return ClaimedInvitations(claimed, again_at=again_at, places=places)
 
     def leave(self, terms: InvitationTerms) -> None:
         """Give back the sender's places: nothing more is handed over."""
@@ -113,7 +113,7 @@ class Invitations:
     def release(
         self,
         rule: BudgetRule,
-        invitations: Iterable[TakenInvitation],
+        invitations: Iterable[ClaimedInvitation],
         *,
         now: datetime,
         within: sa.Connection | None = None,
@@ -130,7 +130,7 @@ class Invitations:
     def replace(
         self,
         terms: InvitationTerms,
-        stale: Sequence[tuple[TakenInvitation, datetime]],
+        stale: Sequence[tuple[ClaimedInvitation, datetime]],
         *,
         now: datetime,
         within: sa.Connection | None = None,
@@ -193,10 +193,10 @@ LEASES: Leases[uuid.UUID, int] = Leases(
 )
 
 
-def _take(
+def _claim(
     connection: sa.Connection, terms: InvitationTerms, priority: int, most: int, *, now: datetime
 ) -> list[sa.Row[Any]]:
-    return LEASES.take(connection, terms.channel, priority, most, lease=terms.lease, owner=terms.owner, now=now)
+    return LEASES.claim(connection, terms.channel, priority, most, lease=terms.lease, owner=terms.owner, now=now)
 
 
 def _wait_for_session(job_id: int, due_at: datetime, *, spent: bool, now: datetime) -> dict[str, Any]:

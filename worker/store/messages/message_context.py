@@ -46,7 +46,7 @@ class InvitationTerms:
 
 
 @dataclass(frozen=True, repr=False)
-class TakenInvitation:
+class ClaimedInvitation:
     """An invitation under our lease, with all that is needed to write it: personal and secret, so no repr."""
 
     id: uuid.UUID
@@ -113,7 +113,7 @@ def letters_of(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid
     return {row.id: row for row in fetch(connection, _LETTERS, {"ids": lots.keys(ids)})} if ids else {}
 
 
-def opened(keyring: Keyring, row: sa.Row[Any], letter: sa.Row[Any], doubt: Doubt | None) -> TakenInvitation:
+def opened(keyring: Keyring, row: sa.Row[Any], letter: sa.Row[Any], doubt: Doubt | None) -> ClaimedInvitation:
     """A taken row with its letter, without a slot yet. Raises keyring.CannotOpen, sealing.Erased."""
     customer = Customer(
         customer_id=letter.customer_id,
@@ -126,7 +126,7 @@ def opened(keyring: Keyring, row: sa.Row[Any], letter: sa.Row[Any], doubt: Doubt
         channel=letter.job_channel,
         template=letter.template,
     )
-    return TakenInvitation(
+    return ClaimedInvitation(
         id=row.id,
         session_id=row.session_id,
         job_id=row.job_id,

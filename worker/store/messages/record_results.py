@@ -32,7 +32,7 @@ from worker.store.messages import bounce_counts as tallies
 from worker.store.messages import refusals
 from worker.store.messages import reminders as reminding
 from worker.store.messages.claim_invitations import LEASES
-from worker.store.messages.message_context import InvitationTerms, TakenInvitation
+from worker.store.messages.message_context import ClaimedInvitation, InvitationTerms
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST, look_again
 from worker.store.outbox.outbox import tell_of_invitations
@@ -43,7 +43,7 @@ from worker.store.tables import Attempt, InvitationRow, Job
 class OpenedInvitation:
     """An invitation whose hand-over is written down: it may be made, once."""
 
-    invitation: TakenInvitation
+    invitation: ClaimedInvitation
     attempt_id: uuid.UUID
     repeatable: bool
     look_up_at: datetime | None = None
@@ -69,7 +69,7 @@ class Handovers:
     def open(
         self,
         terms: InvitationTerms,
-        due: Sequence[TakenInvitation],
+        due: Sequence[ClaimedInvitation],
         *,
         repeatable: bool,
         now: datetime,
@@ -180,7 +180,7 @@ def _closing(result: InviteResult, *, late: bool, now: datetime) -> dict[str, An
     return values
 
 
-def _opened(terms: InvitationTerms, item: TakenInvitation, repeatable: bool, *, now: datetime) -> OpenedInvitation:
+def _opened(terms: InvitationTerms, item: ClaimedInvitation, repeatable: bool, *, now: datetime) -> OpenedInvitation:
     repeatable, look_up_at = if_unknown(item, terms.look_up_after, repeatable=repeatable)
     return OpenedInvitation(item, new_id(now), repeatable, look_up_at)
 

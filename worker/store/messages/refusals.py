@@ -13,13 +13,13 @@ from worker.domain.model.endings import Cancel, Done, Ending, Kind, Problem
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
 from worker.store.messages.fallback import BOUNCED, address_of, fall_back
-from worker.store.messages.message_context import InvitationTerms, TakenInvitation
+from worker.store.messages.message_context import ClaimedInvitation, InvitationTerms
 from worker.store.messages.suppressions import suppress
 
 
 class Opened(Protocol):
     @property
-    def invitation(self) -> TakenInvitation: ...
+    def invitation(self) -> ClaimedInvitation: ...
 
 
 class Result(Protocol):

@@ -24,7 +24,7 @@ from worker.foundation.keyring import Keyring
 from worker.store.base import bulk as lots
 from worker.store.base.database import fetch
 from worker.store.base.priorities import BATCH, PAUSED, PRIORITIES
-from worker.store.messages.message_context import InvitationTerms, TakenInvitation
+from worker.store.messages.message_context import ClaimedInvitation, InvitationTerms
 from worker.store.onboarding.message_rows import waiting_message
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import InvitationRow, Job
@@ -49,7 +49,7 @@ class About(Protocol):
     """A message that may be about to leave, and the row that it was opened from."""
 
     @property
-    def item(self) -> TakenInvitation: ...
+    def item(self) -> ClaimedInvitation: ...
 
     @property
     def letter(self) -> Any: ...

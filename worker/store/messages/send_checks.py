@@ -23,7 +23,7 @@ from worker.store.messages import message_cap_check as spent_messages
 from worker.store.messages import quiet_hours_check as quiet_messages
 from worker.store.messages import reminders as reminding
 from worker.store.messages import suppression_check as suppressing
-from worker.store.messages.message_context import InvitationTerms, TakenInvitation, opened
+from worker.store.messages.message_context import ClaimedInvitation, InvitationTerms, opened
 from worker.store.onboarding import in_review as reviewing
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import FIRST
@@ -37,7 +37,7 @@ ASK_AGAIN = timedelta(hours=1)
 class Candidate:
     """A message that may be about to leave, and the row of `letters_of` that it was opened from."""
 
-    item: TakenInvitation
+    item: ClaimedInvitation
     letter: sa.Row[Any]
 
 
@@ -80,7 +80,7 @@ QUESTIONS: tuple[Question, ...] = (
 class Sorted:
     """The taken messages: those that may leave, in the order in which they were taken, and why the others do not."""
 
-    leave: list[TakenInvitation]
+    leave: list[ClaimedInvitation]
     stay: dict[uuid.UUID, NotNow]
 
 

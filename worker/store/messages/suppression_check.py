@@ -14,7 +14,7 @@ from worker.domain.model.customers import Person
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
 from worker.store.messages.fallback import address_of
-from worker.store.messages.message_context import InvitationTerms, TakenInvitation
+from worker.store.messages.message_context import ClaimedInvitation, InvitationTerms
 from worker.store.messages.suppressions import suppressed
 
 CHANNELS = ("email", "sms")
@@ -24,7 +24,7 @@ class About(Protocol):
     """A message that may be about to leave."""
 
     @property
-    def item(self) -> TakenInvitation: ...
+    def item(self) -> ClaimedInvitation: ...
 
 
 def reachable(

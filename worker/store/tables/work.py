@@ -13,7 +13,7 @@ from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState,
 from worker.store.tables.base import Base
 from worker.store.tables.types import BigId, partial
 
-_TO_TAKE = "state = 'waiting' AND joins IS NULL"
+_CLAIMABLE = "state = 'waiting' AND joins IS NULL"
 
 
 class Job(Base):
@@ -45,7 +45,7 @@ class Job(Base):
     )
     lease_until: Mapped[datetime | None]
     lease_owner: Mapped[str] = mapped_column(sa.String(64), doc="host:process, for the person who looks.")
-    fence: Mapped[int] = mapped_column(doc="Counts the takings; a result written under an older one is refused.")
+    fence: Mapped[int] = mapped_column(doc="Counts the claims; a result written under an older one is refused.")
     attempts: Mapped[int] = mapped_column(
         doc="Calls that ended, waits apart, for this session; a person's retry begins anew."
     )
@@ -82,10 +82,10 @@ class Job(Base):
 
     __table_args__ = (
         sa.UniqueConstraint("batch_id", "row"),
-        partial("ix_job_due", "account", "priority", "due_at", "id", where=_TO_TAKE),
+        partial("ix_job_due", "account", "priority", "due_at", "id", where=_CLAIMABLE),
         # While an account cannot work, the timer looks again and again for what others could do of it. Of a million
         # rows that wait there, those that nobody else can serve must cost nothing then.
-        partial("ix_job_backed", "account", "priority", "due_at", "id", where=f"{_TO_TAKE} AND others <> ''"),
+        partial("ix_job_backed", "account", "priority", "due_at", "id", where=f"{_CLAIMABLE} AND others <> ''"),
         partial("ix_job_lease", "lease_until", where="state = 'working'"),
         partial(
             "uq_job_leads",

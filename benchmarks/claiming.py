@@ -1,4 +1,4 @@
-"""Taking while done rows pile up: `python -m benchmarks.taking`.
+"""Claiming while done rows pile up: `python -m benchmarks.claiming`.
 
 Two questions. Does a lot of a hundred cost the same beside a million done jobs as beside ten thousand? And does it
 go on costing that while rows move, between two vacuums? Time depends on the machine; the pages that a step looks
@@ -192,11 +192,11 @@ class Watched:
     def work(self, cost: Callable[[str, Callable[[], Any]], Any]) -> int:
         """One lot the whole way, each step through `cost`; returns the jobs taken."""
         now = system_clock()
-        jobs = cost("take jobs", lambda: self.jobs.take(TERMS, most=LOT, now=now)).jobs
+        jobs = cost("take jobs", lambda: self.jobs.claim(TERMS, most=LOT, now=now)).jobs
         opened = cost("open attempts", lambda: self.attempts.open(TERMS, [(job, False) for job in jobs], now=now))
         results = [IssueResult(item, now, Done(), session=_session(now)) for item in opened]
         cost("finish attempts", lambda: self.attempts.finish(TERMS, results, now=now))
-        letters = cost("take invitations", lambda: self.invitations.take(LETTERS, most=LOT, now=now)).invitations
+        letters = cost("take invitations", lambda: self.invitations.claim(LETTERS, most=LOT, now=now)).invitations
         handed = cost("open hand-overs", lambda: self.handovers.open(LETTERS, letters, repeatable=True, now=now))
         sent = [InviteResult(item, now, Done()) for item in handed]
         cost("finish hand-overs", lambda: self.handovers.finish(LETTERS, sent, now=now))
@@ -248,7 +248,7 @@ def at_size(done: int, *, plans: bool) -> dict[str, Looked]:
             cost("following, 1000 new", lambda now=now: _following(store, "N-", now))
             cost("following, 1000 known", lambda now=now: _following(store, "D-", now))
         for _ in range(5):
-            store.jobs.take(TERMS, most=LOT, now=system_clock())
+            store.jobs.claim(TERMS, most=LOT, now=system_clock())
         later = system_clock() + timedelta(hours=1)
         cost("leases, 500 lost", lambda: store.sweeps.return_leases(POLICY, now=later))
         for _ in range(3):
@@ -353,8 +353,8 @@ def churn(done: int, rows: int, *, reset: bool) -> None:
             return answer
 
         worked, began = 0, time.monotonic()
-        while taken := store.work(cost):
-            worked += taken
+        while claimed := store.work(cost):
+            worked += claimed
             if worked % (rows // 10) == 0:
                 cells = "".join(
                     f"{statistics.median(one.milliseconds for one in costs[name]):>12.2f} ms"
@@ -382,7 +382,7 @@ def _vacuums(store: Watched) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.taking", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.claiming", description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="10000,100000,1000000", help="Done jobs to measure beside.")
     parser.add_argument("--churn", type=int, default=100_000, help="Jobs to move the whole way; 0: none.")
     parser.add_argument("--beside", type=int, default=1_000_000, help="Done jobs beside those that move.")
