@@ -43,12 +43,12 @@ def upgrade() -> None:
         for name in _TIMES:
             budget.add_column(sa.Column(f"pace_{name}", sa.DateTime(timezone=True), nullable=True))
     op.create_table(
-        "place",
+        "permit",
         sa.Column("budget", sa.String(64), nullable=False),
         sa.Column("owner", sa.String(160), nullable=False),
-        sa.Column("places", sa.Integer(), nullable=False),
+        sa.Column("permits", sa.Integer(), nullable=False),
         sa.Column("until", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("budget", "owner", name="pk_place"),
+        sa.PrimaryKeyConstraint("budget", "owner", name="pk_permit"),
     )
     with op.batch_alter_table("job") as job:
         job.add_column(sa.Column("in_doubt", sa.Uuid(), nullable=True))
@@ -73,7 +73,7 @@ def downgrade() -> None:
         op.drop_column("attempt", name)
     for name in ("freshness_seconds", "others", "in_doubt"):
         op.drop_column("job", name)
-    op.drop_table("place")
+    op.drop_table("permit")
     for name in (*(f"pace_{name}" for name in (*_TIMES, *_COUNTS, *_RATES)), "opened_at", "failures"):
         op.drop_column("budget", name)
     _downgrade_attempt_indexes()

@@ -70,7 +70,7 @@ def test_the_places_in_use_are_shown_and_nobody_holds_any_after_a_run(desk: Desk
     assert (kyc["places_in_use"], kyc["concurrency"], email["places_in_use"]) == (0, 100, None)
     until = "2999-01-01 00:00:00.000000"
     with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
-        connection.execute("INSERT INTO place VALUES (?, 'other:1', 7, ?)", (kyc["budget"], until))
+        connection.execute("INSERT INTO permit VALUES (?, 'other:1', 7, ?)", (kyc["budget"], until))
     assert of(desk, "kyc")["places_in_use"] == 7
 
 

@@ -44,7 +44,7 @@ class Rows:
 
     clock: VirtualClock
     waiting: list[int]
-    places: int = 10
+    permits: int = 10
     name: str = "rows"
     longest_call: timedelta = timedelta(seconds=10)
     lease: timedelta = MINUTE
@@ -71,7 +71,7 @@ class Rows:
     takes: list[int] = field(default_factory=list)
     left: int = 0
     shared_claims: list[object] = field(default_factory=list)  # what each turn was given to take what follows
-    shares: list[tuple[float, int]] = field(default_factory=list)  # places from so many seconds on
+    shares: list[tuple[float, int]] = field(default_factory=list)  # permits from so many seconds on
 
     @property
     def spacing(self):
@@ -81,9 +81,9 @@ class Rows:
         busy = room.busy
         if self.halted:
             return ClaimedRows([], now + MINUTE)
-        places = next((share for since, share in reversed(self.shares) if since <= self.clock.elapsed), None)
-        if places is not None and places < max(busy, 1):
-            return ClaimedRows([], now + ASK_AGAIN, places)
+        permits = next((share for since, share in reversed(self.shares) if since <= self.clock.elapsed), None)
+        if permits is not None and permits < max(busy, 1):
+            return ClaimedRows([], now + ASK_AGAIN, permits)
         limits = [self.limit] if self.limit else []
         most = max(room.rows, room.events)
         slots = offer(limits, next_at=self.next_at, most=most, now=now, horizon=self.horizon + EVENTS_AHEAD)
@@ -104,7 +104,7 @@ class Rows:
         if self.lost_answers and opened:
             self.log.append(("lost", opened[0].row.number))
             raise self.lost_answers.pop(0)([item.row for item in opened])
-        return ClaimedRows([row for row in rows if row not in first], again_at, places, opened)
+        return ClaimedRows([row for row in rows if row not in first], again_at, permits, opened)
 
     def pick(self, events):
         def some(most):
@@ -161,7 +161,7 @@ class Rows:
     def halts(self, result):
         return result.what == "halt"
 
-    def leave(self):
+    def release_permits(self):
         self.left += 1
 
     def turn(self, results, items, now, shared_claims=None):

@@ -47,24 +47,24 @@ class Server:
 
 @dataclass
 class Worker:
-    places: int
+    permits: int
     out: int = 0
     halts: int = 0
-    wants: bool = False  # to take as soon as there is a free place
+    wants: bool = False  # to take as soon as there is a free permit
     lessons: list[Lesson] = field(default_factory=list)
     flushes_at: datetime | None = None
 
 
 class World:
     def __init__(
-        self, server: Server, *limits: str, workers: int = 3, places: int = 50, latency: float = 0.05, seed: int = 0
+        self, server: Server, *limits: str, workers: int = 3, permits: int = 50, latency: float = 0.05, seed: int = 0
     ) -> None:
         """`latency` in seconds: calls take between half and one and a half times as long."""
         self.server, self.latency = server, latency
         self.rule = BudgetRule("kyc", tuple(Limit.parse(text) for text in limits), policy=RetryPolicy())
         self.state, self.now = BudgetState(), START
         self.random = random.Random(seed)  # noqa: S311 -- a simulation that can be repeated
-        self.workers = [Worker(places) for _ in range(workers)]
+        self.workers = [Worker(permits) for _ in range(workers)]
         self.rates: list[tuple[datetime, float | None]] = []  # the rate found, each time that it changed
         self._order = itertools.count()
         self._events: list = []
@@ -92,7 +92,7 @@ class World:
         heapq.heappush(self._events, (when, next(self._order), what, arguments))
 
     def _take(self, worker: Worker) -> None:
-        free = worker.places - worker.out
+        free = worker.permits - worker.out
         if any(lesson.kind for lesson in worker.lessons):  # what told it to halt is written first
             self._at(self.now + STATEMENT, self._take, worker)
             return

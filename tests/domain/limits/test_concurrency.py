@@ -1,4 +1,5 @@
-"""An account's places: never more than its concurrency in all, fair among those who fill theirs, and all of it used."""
+"""An account's permits: never more than its concurrency in all, fair among those who fill theirs, and all of it
+used."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,8 +12,8 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=60)
 
 
-def held(**places):
-    return [Held(owner, count, LATER) for owner, count in places.items()]
+def held(**permits):
+    return [Held(owner, count, LATER) for owner, count in permits.items()]
 
 
 def settle(cap, owners, busy=None, rounds=40, rows=None):

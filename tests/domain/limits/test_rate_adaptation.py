@@ -93,7 +93,7 @@ def test_when_the_real_limit_is_raised_again_so_is_the_pace():
 
 
 def test_an_account_without_a_limit_finds_the_rate_that_is_accepted():
-    world = World(Server(40), latency=0.05, places=10)
+    world = World(Server(40), latency=0.05, permits=10)
     world.run(minutes=2)
     assert world.used() >= 0.9
     assert 30 <= world.state.pace.rate <= 60
@@ -102,7 +102,7 @@ def test_an_account_without_a_limit_finds_the_rate_that_is_accepted():
 
 
 def test_an_account_without_a_limit_that_is_never_refused_is_left_alone():
-    world = World(Server(1e6), latency=0.05, places=2, workers=1)
+    world = World(Server(1e6), latency=0.05, permits=2, workers=1)
     world.run(seconds=20)
     assert world.state.pace == Pace()
 

@@ -1,4 +1,4 @@
-"""A dispatcher's order of things: what is taken, written down, called and kept, in how many places and in which
+"""A dispatcher's order of things: what is taken, written down, called and kept, in how many permits and in which
 slots."""
 
 import asyncio
@@ -20,14 +20,14 @@ async def test_every_row_is_taken_opened_called_and_written_in_that_order(bench)
 
 
 async def test_no_more_calls_are_out_than_there_are_places(bench):
-    rows = bench.rows(100, places=7)
+    rows = bench.rows(100, permits=7)
     await bench.run(rows)
     assert rows.most_calls == 7
 
 
 async def test_a_shift_keeps_to_the_places_that_each_taking_tells(bench):
     latency = dict.fromkeys(range(200), 1.0)
-    rows = bench.rows(200, places=50, latency=latency, shares=[(0, 5), (3, 20), (6, 2)])
+    rows = bench.rows(200, permits=50, latency=latency, shares=[(0, 5), (3, 20), (6, 2)])
     going = asyncio.create_task(bench.run(rows))
     out = []
     for _ in range(9):
@@ -64,7 +64,7 @@ async def test_with_nothing_due_a_shift_ends_at_once(bench):
 
 
 async def test_a_slow_call_holds_up_neither_the_others_nor_what_they_came_to(bench):
-    rows = bench.rows(50, places=5, latency={0: 8})
+    rows = bench.rows(50, permits=5, latency={0: 8})
     await bench.run(rows)
     answered = rows.begun[0] + timedelta(seconds=8)
     assert rows.written[0] >= answered
@@ -73,7 +73,7 @@ async def test_a_slow_call_holds_up_neither_the_others_nor_what_they_came_to(ben
 
 
 async def test_results_are_written_within_a_flush_while_calls_go_on(bench):
-    rows = bench.rows(200, places=4, latency=dict.fromkeys(range(200), 0.03))
+    rows = bench.rows(200, permits=4, latency=dict.fromkeys(range(200), 0.03))
     await bench.run(rows)
     for number in range(200):
         answered = rows.begun[rows.numbers("call").index(number)] + timedelta(seconds=0.03)
@@ -81,32 +81,32 @@ async def test_results_are_written_within_a_flush_while_calls_go_on(bench):
 
 
 async def test_attempts_are_opened_in_lots_while_many_calls_are_out(bench):
-    rows = bench.rows(400, places=40, latency={number: 0.05 + number % 7 / 100 for number in range(400)})
+    rows = bench.rows(400, permits=40, latency={number: 0.05 + number % 7 / 100 for number in range(400)})
     await bench.run(rows)
     assert sum(rows.lots) == 400
     assert len(rows.lots) < 80  # five and more at once; one by one would cost more than the calls
 
 
-@pytest.mark.parametrize("places", [10, 40, 100])
-async def test_places_do_not_stand_empty_while_rows_are_taken_and_results_written(bench, places):
+@pytest.mark.parametrize("permits", [10, 40, 100])
+async def test_places_do_not_stand_empty_while_rows_are_taken_and_results_written(bench, permits):
     bench.database_seconds = 0.02
-    rows = bench.rows(places * 60, places=places)
-    rows.latency = {number: 0.03 + number % 41 / 1000 for number in range(places * 60)}
+    rows = bench.rows(permits * 60, permits=permits)
+    rows.latency = {number: 0.03 + number % 41 / 1000 for number in range(permits * 60)}
     await bench.run(rows)
     assert bench.clock.elapsed < 60 * 0.05 * 1.25  # one after the other it would take half as long again
 
 
 @pytest.mark.parametrize("seconds", [0, 0.001, 0.02, 0.4])
-@pytest.mark.parametrize("places", [3, 30, 100])
-async def test_a_kill_would_leave_in_doubt_the_calls_in_flight_and_one_flush_at_most(bench, places, seconds):
-    rows = bench.rows(places * 30, places=places, latency=dict.fromkeys(range(places * 30), seconds))
+@pytest.mark.parametrize("permits", [3, 30, 100])
+async def test_a_kill_would_leave_in_doubt_the_calls_in_flight_and_one_flush_at_most(bench, permits, seconds):
+    rows = bench.rows(permits * 30, permits=permits, latency=dict.fromkeys(range(permits * 30), seconds))
     await bench.run(rows)
-    assert rows.most_calls == places
-    assert rows.most_in_doubt <= places + max(places, FLUSH_LEAST)
+    assert rows.most_calls == permits
+    assert rows.most_in_doubt <= permits + max(permits, FLUSH_LEAST)
 
 
 async def test_behind_a_slow_provider_hardly_more_is_written_down_than_there_are_calls_in_flight(bench):
-    rows = bench.rows(400, places=40, latency={number: 1 + number % 40 / 40 for number in range(400)})
+    rows = bench.rows(400, permits=40, latency={number: 1 + number % 40 / 40 for number in range(400)})
     await bench.run(rows)
     assert rows.most_in_doubt <= 50
 
@@ -128,7 +128,7 @@ async def test_under_a_limit_the_rows_of_a_batch_cost_a_transaction_for_each_flu
     """Their attempts are written down, and their results, for as many as are called for in 100 ms."""
     bench.database_seconds = seconds
     limit, latency = Limit.parse("200/second"), dict.fromkeys(range(600), 0.01)
-    rows = bench.rows(600, limit=limit, horizon=ALONE, places=50, latency=latency)
+    rows = bench.rows(600, limit=limit, horizon=ALONE, permits=50, latency=latency)
     await bench.run(rows)
     assert bench.clock.elapsed < 3.5  # none of the slots was lost for it
     assert max(rows.delays[50:]) - min(rows.delays[50:]) < timedelta(milliseconds=10)  # nor any call late
@@ -138,15 +138,15 @@ async def test_under_a_limit_the_rows_of_a_batch_cost_a_transaction_for_each_flu
 
 
 async def test_waiting_for_places_takes_no_time_of_the_processor(bench):
-    """Rows with slots are ready and a place or two is free: the dispatcher sleeps until there are more."""
-    rows = bench.rows(200, places=8, limit=Limit.parse("1000/second"), latency=dict.fromkeys(range(200), 1.0))
+    """Rows with slots are ready and a permit or two is free: the dispatcher sleeps until there are more."""
+    rows = bench.rows(200, permits=8, limit=Limit.parse("1000/second"), latency=dict.fromkeys(range(200), 1.0))
     rows.latency |= {number: 0.9 + number % 8 / 50 for number in range(200)}
     await bench.run(rows, longest=timedelta(seconds=10))
     assert rows.most_calls == 8
 
 
 async def test_a_slot_that_lapsed_before_its_call_is_given_back(bench):
-    rows = bench.rows(6, places=3, limit=Limit.parse("100/second"), latency={0: 2, 1: 2, 2: 2})
+    rows = bench.rows(6, permits=3, limit=Limit.parse("100/second"), latency={0: 2, 1: 2, 2: 2})
     await bench.run(rows)
     assert rows.numbers("release") == [3, 4, 5]
     assert (rows.numbers("call"), rows.waiting) == ([0, 1, 2], [3, 4, 5])

@@ -17,7 +17,7 @@ from worker.engine.dispatch.dispatcher import ALONE, CLAIM_EVERY, FLUSH_EVERY, F
 @pytest.mark.parametrize("horizon", [HORIZON, ALONE])
 async def test_an_event_has_the_next_slot_though_rows_of_a_batch_had_reserved_all_of_them(bench, horizon):
     limit, latency = Limit.parse("100/second"), dict.fromkeys(range(500), 0.01)
-    rows = bench.rows(500, limit=limit, horizon=horizon, places=30, latency=latency)
+    rows = bench.rows(500, limit=limit, horizon=horizon, permits=30, latency=latency)
     going, dispatcher = begun(bench, rows)
     for number in range(EVENTS, EVENTS + 10):
         await asyncio.sleep(0.137)
@@ -45,7 +45,7 @@ async def test_slots_that_change_hands_are_used_once_and_neither_before_their_ti
     assert sorted(rows.numbers("done")) == [*range(400), *range(EVENTS, EVENTS + 100)]
     assert all(timedelta(0) <= delay <= LAPSE for delay in rows.delays)
     assert len(set(rows.slots)) == len(rows.slots)
-    assert rows.most_in_doubt <= rows.places + FLUSH_LEAST
+    assert rows.most_in_doubt <= rows.permits + FLUSH_LEAST
 
 
 async def test_while_events_keep_coming_the_batch_keeps_its_share_of_the_calls(bench):
@@ -59,7 +59,7 @@ async def test_while_events_keep_coming_the_batch_keeps_its_share_of_the_calls(b
 
 
 async def test_where_places_are_short_an_event_has_the_next_one_that_is_free(bench):
-    rows = bench.rows(400, places=4, latency=dict.fromkeys(range(400), 0.02))
+    rows = bench.rows(400, permits=4, latency=dict.fromkeys(range(400), 0.02))
     going, dispatcher = begun(bench, rows)
     await asyncio.sleep(0.5)
     rang_at = bench.clock()
@@ -72,7 +72,7 @@ async def test_where_places_are_short_an_event_has_the_next_one_that_is_free(ben
 
 async def test_what_came_of_an_event_is_written_alone_and_the_batchs_with_their_flush(bench):
     limit, latency = Limit.parse("200/second"), dict.fromkeys(range(400), 0.01)
-    rows = bench.rows(400, limit=limit, horizon=ALONE, places=50, latency=latency)
+    rows = bench.rows(400, limit=limit, horizon=ALONE, permits=50, latency=latency)
     going, dispatcher = begun(bench, rows)
     for number in range(EVENTS, EVENTS + 10):
         await asyncio.sleep(0.11)
@@ -86,7 +86,7 @@ async def test_what_came_of_an_event_is_written_alone_and_the_batchs_with_their_
 
 
 async def test_a_few_events_are_written_down_as_they_are_taken_and_more_of_them_wait_for_a_turn(bench):
-    rows = bench.rows(0, places=40)
+    rows = bench.rows(0, permits=40)
     rows.waiting += range(EVENTS, EVENTS + 30)
     await bench.run(rows)
     first, *more = rows.lots
@@ -126,7 +126,7 @@ async def test_what_came_of_an_event_is_written_at_once(bench):
 
 
 async def test_bells_for_more_events_than_there_is_room_for_take_no_time_of_the_processor(bench):
-    rows = bench.rows(0, places=2, limit=Limit.parse("1/second"))
+    rows = bench.rows(0, permits=2, limit=Limit.parse("1/second"))
     rows.waiting += range(EVENTS, EVENTS + 50)
     going, dispatcher = begun(bench, rows)
     for _ in range(50):

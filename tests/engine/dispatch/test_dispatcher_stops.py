@@ -22,7 +22,7 @@ async def test_no_call_is_made_that_could_outlive_its_lease(bench):
 
 
 async def test_a_row_that_waited_too_long_for_its_place_is_given_back(bench):
-    rows = bench.rows(3, places=2, lease=timedelta(seconds=15), latency={0: 6, 1: 6, 2: 1})
+    rows = bench.rows(3, permits=2, lease=timedelta(seconds=15), latency={0: 6, 1: 6, 2: 1})
     await bench.run(rows)
     assert rows.numbers("release") == [2]
     assert sorted(rows.numbers("done") + rows.waiting) == [0, 1, 2]
@@ -30,11 +30,11 @@ async def test_a_row_that_waited_too_long_for_its_place_is_given_back(bench):
 
 
 async def test_rows_are_taken_for_as_many_calls_as_can_be_made_soon(bench):
-    """Twice the places, and where calls are short, as many more as will be made until a bell has rows taken again."""
-    rows = bench.rows(100, places=3, latency=dict.fromkeys(range(100), 1.0))
+    """Twice the permits, and where calls are short, as many more as will be made until a bell has rows taken again."""
+    rows = bench.rows(100, permits=3, latency=dict.fromkeys(range(100), 1.0))
     await bench.run(rows)
     assert max(rows.takes) == 6
-    rows = bench.rows(100, places=3, latency=dict.fromkeys(range(100), 0.05))
+    rows = bench.rows(100, permits=3, latency=dict.fromkeys(range(100), 0.05))
     await bench.run(rows)
     assert 9 <= max(rows.takes) <= 3 + 60 * CLAIM_EVERY.total_seconds()
 
@@ -65,7 +65,7 @@ async def test_who_stood_still_makes_none_of_the_calls_that_waited_for_their_slo
 
 
 async def test_no_call_begins_once_it_is_known_that_the_account_must_wait(bench):
-    rows = bench.rows(100, places=10, answers={14: "halt"}, latency={14: 0.04})
+    rows = bench.rows(100, permits=10, answers={14: "halt"}, latency={14: 0.04})
     await bench.run(rows)
     known = rows.log.index(("answer", 14))
     assert "call" not in [what for what, _ in rows.log[known:]]
@@ -75,7 +75,7 @@ async def test_no_call_begins_once_it_is_known_that_the_account_must_wait(bench)
 @pytest.mark.parametrize("milliseconds", range(0, 60, 3))
 async def test_not_even_a_call_whose_attempt_was_being_written_when_it_became_known(bench, milliseconds):
     bench.database_seconds = 0.02
-    rows = bench.rows(40, places=4, latency={number: 0.03 for number in range(40)}, answers={1: "halt"})
+    rows = bench.rows(40, permits=4, latency={number: 0.03 for number in range(40)}, answers={1: "halt"})
     rows.latency[1] = 0.02 + milliseconds / 1000
     await bench.run(rows)
     known = rows.log.index(("answer", 1))
@@ -111,14 +111,14 @@ async def test_after_two_answers_that_told_it_to_wait_slots_are_kept_to_as_befor
 
 
 async def test_after_its_longest_time_a_shift_takes_no_more_and_says_that_there_was_more(bench):
-    rows = bench.rows(1000, places=2)
+    rows = bench.rows(1000, permits=2)
     assert await bench.run(rows, longest=timedelta(seconds=2)) is True
     assert 2 <= bench.clock.elapsed < 2.5
     assert sorted(rows.numbers("done") + rows.waiting) == list(range(1000))
 
 
 async def test_stopping_gives_back_what_was_not_called_and_waits_for_what_was(bench):
-    rows = bench.rows(300, places=5, latency={2: 4})
+    rows = bench.rows(300, permits=5, latency={2: 4})
     going = asyncio.create_task(bench.run(rows))
     await asyncio.sleep(0.2)
     bench.stopping.set()
@@ -131,7 +131,7 @@ async def test_stopping_gives_back_what_was_not_called_and_waits_for_what_was(be
 
 
 async def test_stopping_with_no_call_out_ends_within_a_moment(bench):
-    rows = bench.rows(300, places=5, limit=Limit.parse("1/second"))
+    rows = bench.rows(300, permits=5, limit=Limit.parse("1/second"))
     going = asyncio.create_task(bench.run(rows))
     await asyncio.sleep(1.5)
     bench.stopping.set()
@@ -194,7 +194,7 @@ async def test_results_wait_for_a_database_that_is_away(bench, caplog):
 
 async def test_no_call_begins_while_results_cannot_be_written(bench):
     """Neither one whose attempt is written down already, nor one whose attempt was to be written with them."""
-    rows = bench.rows(300, places=10, latency={number: 0.02 + number % 5 / 100 for number in range(300)})
+    rows = bench.rows(300, permits=10, latency={number: 0.02 + number % 5 / 100 for number in range(300)})
     going = asyncio.create_task(bench.run(rows))
     await asyncio.sleep(0.3)
     rows.finish_errors += [AWAY, AWAY, AWAY]
@@ -206,7 +206,7 @@ async def test_no_call_begins_while_results_cannot_be_written(bench):
 
 
 async def test_nothing_is_taken_while_results_cannot_be_written(bench):
-    rows = bench.rows(4, places=10, finish_errors=[AWAY] * 5)
+    rows = bench.rows(4, permits=10, finish_errors=[AWAY] * 5)
     dispatcher = bench.dispatcher(rows)
     going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(1)
@@ -226,7 +226,7 @@ async def test_a_result_that_cannot_be_written_does_not_take_the_others_with_it(
 
 
 async def test_a_shift_that_breaks_while_taking_still_writes_what_was_called(bench):
-    rows = bench.rows(4, places=2, latency={1: 2})
+    rows = bench.rows(4, permits=2, latency={1: 2})
     took = rows.claim
 
     def claim(room, now):
@@ -245,7 +245,7 @@ async def test_a_shift_that_breaks_while_taking_still_writes_what_was_called(ben
 
 
 async def test_a_shift_that_is_cancelled_still_writes_what_was_called_and_gives_back_the_rest(bench):
-    rows = bench.rows(100, places=5, latency=dict.fromkeys(range(100), 1.0))
+    rows = bench.rows(100, permits=5, latency=dict.fromkeys(range(100), 1.0))
     going = asyncio.create_task(bench.run(rows))
     await asyncio.sleep(0.5)
     going.cancel()
@@ -257,9 +257,9 @@ async def test_a_shift_that_is_cancelled_still_writes_what_was_called_and_gives_
 
 
 async def test_a_shift_that_is_cancelled_without_a_place_leaves_nothing_in_doubt(bench):
-    """Its places went to others while attempts were written down ahead: their calls were not made, and it says so."""
+    """Its permits went to others while attempts were written down ahead: their calls were not made, and it says so."""
     latency = {number: 0.7 + number % 5 / 20 for number in range(300)}
-    rows = bench.rows(300, places=20, latency=latency, shares=[(0, 20), (0.7, 0)])
+    rows = bench.rows(300, permits=20, latency=latency, shares=[(0, 20), (0.7, 0)])
     bench.database_seconds = 0.3
     going = asyncio.create_task(bench.run(rows))
     await asyncio.sleep(1.9)
@@ -276,7 +276,7 @@ async def test_a_shift_that_is_cancelled_without_a_place_leaves_nothing_in_doubt
 async def test_a_bell_that_rings_while_a_shift_gives_back_its_places_is_not_lost(bench):
     rows = bench.rows(1)
     dispatcher = bench.dispatcher(rows)
-    rows.leave = dispatcher.ring
+    rows.release_permits = dispatcher.ring
     assert await dispatcher.run()
 
 

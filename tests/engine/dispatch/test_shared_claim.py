@@ -123,7 +123,7 @@ async def test_a_shift_waits_for_what_it_has_lent_before_it_ends(bench, lender):
 
 
 async def test_without_a_place_for_an_attempt_nothing_is_lent(bench):
-    rows = bench.rows(200, places=1, latency=dict.fromkeys(range(200), 0.0))
+    rows = bench.rows(200, permits=1, latency=dict.fromkeys(range(200), 0.0))
     dispatcher = bench.dispatcher(rows)
     going = asyncio.create_task(dispatcher.run())
     rooms = []

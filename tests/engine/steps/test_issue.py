@@ -350,7 +350,7 @@ async def test_a_worker_that_died_in_the_middle_leaves_only_its_calls_in_doubt(m
     task = asyncio.create_task(world.start().serve("issue:kyc"))
     await world.http.received(3)
     dead = world.rows(Job)
-    assert sum(row.state is JobState.WORKING for row in dead) == 6  # two for each place
+    assert sum(row.state is JobState.WORKING for row in dead) == 6  # two for each permit
     world.clock.advance(seconds=61)
     assert world.parts.sweeps.return_leases(world.parts.settings.retry.policy, now=world.clock()).held == 3
     assert world.states() == {"held": 3, "waiting": 7}

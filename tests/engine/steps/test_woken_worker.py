@@ -53,7 +53,7 @@ async def test_a_woken_worker_does_not_give_back_the_row_that_its_successor_is_c
     world.add(customer("Ona"), customer("Jonas"))
     woken, successor = world.start(), world.start()
     first = asyncio.create_task(woken.serve("issue:kyc"))
-    await world.http.received(1)  # Jonas is taken as well, and waits for the place
+    await world.http.received(1)  # Jonas is taken as well, and waits for the permit
     assert world.states() == {"working": 2}
     world.clock.advance(seconds=61)
     return_leases(world.parts)

@@ -1,4 +1,4 @@
-"""The places of an account over all workers: never more than its concurrency, all of them used, none lost for good."""
+"""The permits of an account over all workers: never more than its concurrency, all of them used, none lost for good."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +12,10 @@ from tests.store.statements import statements
 from tests.store.two_at_once import on_postgresql
 from worker.engine.steps.common import FLUSH_MARGIN
 from worker.store.issuing.claim_jobs import Jobs
-from worker.store.limits import concurrency as places
-from worker.store.limits.concurrency import Places
+from worker.store.limits import concurrency as permits
+from worker.store.limits.concurrency import Permits
 from worker.store.messages.claim_invitations import Invitations
-from worker.store.tables import Place
+from worker.store.tables import Permit
 
 LEASE = timedelta(seconds=60)
 
@@ -33,7 +33,7 @@ def ask(shelf, worker, owner, **how):
 
 
 def test_two_workers_share_what_one_of_them_gives_up(shelf):
-    one, two = Places(), Places()
+    one, two = Permits(), Permits()
     assert hold(shelf, one, "a") == 8
     assert ask(shelf, one, "a", busy=8) == 10
     assert hold(shelf, two, "b") == 0
@@ -41,19 +41,19 @@ def test_two_workers_share_what_one_of_them_gives_up(shelf):
     assert ask(shelf, two, "b") == 3  # its seven are still out
     assert ask(shelf, one, "a", busy=5) == 5
     assert ask(shelf, two, "b", busy=3) == 5
-    assert places.in_use(shelf.database, now=shelf.clock()) == {"kyc": 10}
+    assert permits.in_use(shelf.database, now=shelf.clock()) == {"kyc": 10}
 
 
 def test_while_nothing_changes_nothing_is_locked_or_written_and_mostly_not_even_read(shelf):
-    one = Places()
+    one = Permits()
     hold(shelf, one, "a")
     with statements(shelf.database) as seen:
         hold(shelf, one, "a", busy=4)
-    assert [text for text in seen if "place" in text] == []
+    assert [text for text in seen if "permit" in text] == []
     shelf.clock.advance(seconds=1)
     with statements(shelf.database) as seen:
         hold(shelf, one, "a", busy=4)
-    assert [text.split()[0] for text in seen if "place" in text or "budget" in text] == ["SELECT"]
+    assert [text.split()[0] for text in seen if "permit" in text or "budget" in text] == ["SELECT"]
     assert not any("FOR UPDATE" in text for text in seen)
 
 
@@ -66,79 +66,79 @@ def given_up(shelf, worker, owner):
 
 def test_places_of_a_transaction_that_was_given_up_are_asked_for_again_as_it_is_made_anew(shelf):
     """Else the others, who were told of none, would use them as well."""
-    one = Places()
+    one = Permits()
     with pytest.raises(ZeroDivisionError):
         given_up(shelf, one, "a")
-    assert shelf.rows(Place) == []
+    assert shelf.rows(Permit) == []
     granted = hold(shelf, one, "a")
-    assert places.in_use(shelf.database, now=shelf.clock()) == {"kyc": granted}
+    assert permits.in_use(shelf.database, now=shelf.clock()) == {"kyc": granted}
 
 
 def test_what_was_held_before_that_is_given_back_at_the_end(shelf):
-    one = Places()
+    one = Permits()
     hold(shelf, one, "a")
     shelf.clock.advance(seconds=30)
     with pytest.raises(ZeroDivisionError):
         given_up(shelf, one, "a")
     with shelf.database.write() as connection:
         one.give_back(connection, shelf.terms.rule, "a")
-    assert shelf.rows(Place) == []
+    assert shelf.rows(Permit) == []
 
 
 def test_a_place_outlasts_every_call_of_a_row_that_is_taken_under_it(shelf):
-    one = Places()
+    one = Permits()
     hold(shelf, one, "a")
     for _ in range(20):
         shelf.clock.advance(seconds=1)
         hold(shelf, one, "a", busy=4)
-        assert shelf.row(Place, owner="a").until >= shelf.clock() + LEASE - FLUSH_MARGIN
+        assert shelf.row(Permit, owner="a").until >= shelf.clock() + LEASE - FLUSH_MARGIN
 
 
 def test_the_places_of_a_dead_worker_come_back_when_their_time_is_over(shelf):
-    dead, other = Places(), Places()
+    dead, other = Permits(), Permits()
     hold(shelf, dead, "dead")
     ask(shelf, dead, "dead", busy=8)
     assert hold(shelf, other, "b") == 0
     shelf.clock.advance(seconds=61)
     assert hold(shelf, other, "b") == 8
     assert ask(shelf, other, "b", busy=8) == 10
-    assert [row.owner for row in shelf.rows(Place)] == ["b"]
+    assert [row.owner for row in shelf.rows(Permit)] == ["b"]
 
 
 def test_what_a_shift_gives_back_is_there_for_the_others_at_once(shelf):
-    jobs, other = Jobs(shelf.database, shelf.keyring), Places()
+    jobs, other = Jobs(shelf.database, shelf.keyring), Permits()
     terms = shelf.ruled(concurrency=10)
     shelf.add(customer("Ona"))
     assert len(jobs.claim(terms, most=10, now=shelf.clock()).jobs) == 1
     assert hold(shelf, other, "b") == 2
-    jobs.leave(terms)
+    jobs.release_permits(terms)
     assert ask(shelf, other, "b", busy=2) == 8
 
 
 def test_a_worker_without_places_takes_nothing_and_asks_again_soon(shelf):
     rule = replace(shelf.terms.rule, concurrency=4)
-    hold(shelf, Places(), "other", cap=4)
+    hold(shelf, Permits(), "other", cap=4)
     shelf.add(customer("Ona"))
     claimed = shelf.jobs.claim(replace(shelf.terms, rule=rule), most=10, now=shelf.clock())
-    assert (claimed.jobs, claimed.places) == ([], 0)
+    assert (claimed.jobs, claimed.permits) == ([], 0)
     assert shelf.clock() < claimed.again_at < shelf.clock() + timedelta(seconds=1)
 
 
 def test_texts_share_their_places_and_mails_have_those_of_their_process(shelf):
     letters = Invitations(shelf.database, shelf.keyring)
     text = replace(shelf.on("sms"), rule=replace(shelf.on("sms").rule, concurrency=10, each_process=False))
-    assert letters.claim(text, most=5, now=shelf.clock()).places == 8
-    assert letters.claim(shelf.letters, most=5, now=shelf.clock()).places is None
-    assert {row.budget for row in shelf.rows(Place)} == {"sender/sms"}
-    letters.leave(text)
-    letters.leave(shelf.letters)
-    assert shelf.rows(Place) == []
+    assert letters.claim(text, most=5, now=shelf.clock()).permits == 8
+    assert letters.claim(shelf.letters, most=5, now=shelf.clock()).permits is None
+    assert {row.budget for row in shelf.rows(Permit)} == {"sender/sms"}
+    letters.release_permits(text)
+    letters.release_permits(shelf.letters)
+    assert shelf.rows(Permit) == []
 
 
 def test_where_no_other_process_can_be_working_all_places_are_cleared(shelf):
-    hold(shelf, Places(), "dead")
-    places.clear(shelf.database)
-    assert shelf.rows(Place) == []
+    hold(shelf, Permits(), "dead")
+    permits.clear(shelf.database)
+    assert shelf.rows(Permit) == []
 
 
 @on_postgresql
@@ -150,13 +150,13 @@ def test_workers_that_ask_at_once_never_hold_more_than_there_are_and_come_to_hol
 
     def note():
         with lock:
-            totals.append(sum(row.places for row in shelf.rows(Place)))
+            totals.append(sum(row.permits for row in shelf.rows(Permit)))
         shelf.clock.advance(seconds=0.2)
 
     barrier = threading.Barrier(workers, action=note)
 
     def work(owner):
-        mine, busy = Places(), 0
+        mine, busy = Permits(), 0
         for _ in range(12):
             use = hold(shelf, mine, owner, busy=busy, cap=cap)
             busy = use if use >= busy else max(use, busy - 3)  # calls end little by little

@@ -14,7 +14,7 @@ from worker.domain.limits.budgets import BudgetRule, BudgetState, credits_left, 
 from worker.engine.container import Parts
 from worker.engine.maintenance.takeover import take_overs
 from worker.foundation.timestamps import written_if_any
-from worker.store.limits import concurrency as places
+from worker.store.limits import concurrency
 
 WORKING = "working"
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
@@ -35,7 +35,7 @@ def list_accounts(invocation: Invocation, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"accounts": facts}))
         return
-    names = ("account", "provider", "limits", "places", "credits", "now")
+    names = ("account", "provider", "limits", "in flight", "credits", "now")
     table = Table(*(Column(name, overflow="fold") for name in names), box=None, padding=(0, 2, 0, 0))
     for item in facts:
         spent = f"{item['credits_used']:,} used" if item["credits_left"] is None else f"{item['credits_left']:,} left"
@@ -43,7 +43,7 @@ def list_accounts(invocation: Invocation, as_json: bool) -> None:
             item["account"],
             item["provider"],
             _limits(item),
-            _places(item),
+            _permits(item),
             spent,
             _standing(item).partition(" ")[0],
         )
@@ -92,7 +92,7 @@ def _facts(parts: Parts) -> list[dict[str, Any]]:
     takers: dict[str, list[str]] = {}
     for what in take_overs(parts, states):
         takers.setdefault(what.source, []).append(what.target)
-    in_use = places.in_use(parts.database, now=now)
+    in_use = concurrency.in_use(parts.database, now=now)
     return [
         {
             "account": name,
@@ -131,7 +131,7 @@ def _limits(item: dict[str, Any]) -> str:
     return f"{configured} configured, {item['limit_found']} found" if configured else f"{item['limit_found']} found"
 
 
-def _places(item: dict[str, Any]) -> str:
+def _permits(item: dict[str, Any]) -> str:
     if item["places_in_use"] is None:
         return f"{item['concurrency']} a process"
     return f"{item['places_in_use']} of {item['concurrency']}"

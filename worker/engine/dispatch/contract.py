@@ -23,13 +23,13 @@ class Room:
 class ClaimedRows:
     """Rows under our lease. `again_at`: when to ask again; None: nothing more is due.
 
-    `places` is how many calls may be in flight from now on; None: as many as before. `opened` are those besides `items`
-    whose attempts are written down.
+    `permits` is how many calls may be in flight from now on; None: as many as before. `opened` are those besides
+    `items` whose attempts are written down.
     """
 
     items: Sequence[Any]
     again_at: datetime | None = None
-    places: int | None = None
+    permits: int | None = None
     opened: Sequence[Any] = ()
 
 
@@ -67,11 +67,11 @@ class ClaimsInTransaction(Protocol):
 
 
 class Work(Protocol[I, O, R]):
-    """What a dispatcher works on. `claim`, `turn`, `release` and `leave` are blocking database calls, made in
+    """What a dispatcher works on. `claim`, `turn`, `release` and `release_permits` are blocking database calls, made in
     threads."""
 
     name: str
-    places: int  # calls in flight, until the first taking says how many
+    permits: int  # calls in flight, until the first taking says how many
     longest_call: timedelta  # from the last look at the lease to the result
     leads_on: bool  # whether something waits for what came of a call to be written
     spacing: timedelta  # the least time between two calls; zero where the account has no limit
@@ -109,5 +109,5 @@ class Work(Protocol[I, O, R]):
     def release(self, items: Sequence[I], now: datetime) -> None:
         """Give rows back for which no call was made, whether or not their attempts were written."""
 
-    def leave(self) -> None:
-        """The dispatcher has ended: its places are free."""
+    def release_permits(self) -> None:
+        """The dispatcher has ended: its permits are free."""

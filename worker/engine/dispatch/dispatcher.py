@@ -1,9 +1,9 @@
 """A dispatcher: one coroutine that works what is due for one account or channel, until nothing more may be done now.
 
-    take rows under a lease → write down the attempts of as many as there are free places → make the calls
+    take rows under a lease → write down the attempts of as many as there are free permits → make the calls
     → write their results, and the next attempts with them, while other calls go on
 
-Taking and writing go on beside the calls, one of each at a time, so that the places do not stand empty meanwhile.
+Taking and writing go on beside the calls, one of each at a time, so that the permits do not stand empty meanwhile.
 It knows nothing of providers or messages: a `Work` does. What it owns is the order of things, on which the
 promises rest: no call without its attempt in the database, none after its lease or its slot has passed, none
 while results cannot be written, and no result kept longer than a flush.
@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PLACE
+from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PERMIT
 from worker.domain.limits.rate_limits import lapsed
 from worker.engine.dispatch.contract import ClaimedRows, I, O, R, Room, Unsure, Work
 from worker.engine.dispatch.event_priority import Rank, deal
@@ -37,9 +37,9 @@ FLUSH_EVERY = timedelta(milliseconds=100)  # what a kill -9 may leave in doubt, 
 # stays about twice the concurrency, however fast a provider answers.
 FLUSH_LEAST = 50
 FLUSH_MOST = 500
-# Of the places, the share that may stand empty before attempts are written down for them alone: a transaction for a
+# Of the permits, the share that may stand empty before attempts are written down for them alone: a transaction for a
 # call or two would cost more than the calls.
-EMPTY_PLACES = 4
+EMPTY_PERMITS = 4
 # How often rows of batches are taken because a bell rang: one rings for each flush of results.
 CLAIM_EVERY = timedelta(milliseconds=200)
 # Rows taken at once: larger lots made PostgreSQL read whole tables, smaller ones cost round trips.
@@ -57,7 +57,7 @@ OPEN_BEFORE, OPEN_AT_LATEST = timedelta(milliseconds=100), timedelta(millisecond
 # the rows of batches that it was reserved for (`overtaking`).
 EVENTS_AHEAD = timedelta(milliseconds=400)
 # How many events at most have their attempts written down in the transaction that takes them; more than that wait for a
-# turn. Few, since as many places are kept for them while it goes on.
+# turn. Few, since as many permits are kept for them while it goes on.
 OPEN_AT_ONCE = 5
 LINGER = timedelta(seconds=1)  # a dispatcher ends when nothing may be done for longer than this
 
@@ -89,11 +89,11 @@ class Dispatcher(Generic[I, O, R]):
         self._longest = longest
         self._claims_to_share = claims_to_share
         self._shares_claims = False
-        self._places = work.places  # as many as each claim grants: the account's are shared by all workers
-        self._asks_at: datetime | None = None  # when to ask how many places there are, if no claim tells before
+        self._permits = work.permits  # as many as each claim grants: the account's are shared by all workers
+        self._asks_at: datetime | None = None  # when to ask how many permits there are, if no claim tells before
         self._ready: deque[I] = deque()
         self._opened: deque[tuple[O, int]] = deque()  # with the number of halts when they were written down
-        self._calls: set[asyncio.Task[None]] = set()  # one for each place that is taken; makes call after call
+        self._calls: set[asyncio.Task[None]] = set()  # one for each permit that is taken; makes call after call
         self._done: list[R] = []
         self._tempo = Tempo(FLUSH_EVERY)
         self._urgent: list[R] = []  # what those of events came to, where more is to follow: not to wait for others
@@ -104,7 +104,7 @@ class Dispatcher(Generic[I, O, R]):
         self._turn_opens = 0  # attempts that it may write down
         self._wake = asyncio.Event()
         self._halt = asyncio.Event()
-        # Places wait before it: what each will call for is still among what is written down.
+        # Permits wait before it: what each will call for is still among what is written down.
         self._turnstile = Turnstile(work.spacing, clock=clock, halt=self._halt)
         self._halts = 0  # calls that were opened before the last halt must not be made
         self._away = False  # the database is: nothing is taken until what came of the calls is written
@@ -174,19 +174,19 @@ class Dispatcher(Generic[I, O, R]):
 
     @property
     def _room(self) -> Room:
-        most = min(CLAIM_MOST, ROWS_PER_PLACE * max(self._places, 1))
-        # … and what is called for until rows are taken again: many calls go through few places where they are short.
+        most = min(CLAIM_MOST, ROWS_PER_PERMIT * max(self._permits, 1))
+        # … and what is called for until rows are taken again: many calls go through few permits where they are short.
         lately = min(round(self._tempo.within(CLAIM_EVERY, self._clock())), CLAIM_MOST)
-        most = max(most, self._places + max(self._pace, lately))
+        most = max(most, self._permits + max(self._pace, lately))
         events = sum(item.is_event for item in self._ready)
         attempts = min(self._free_for_events, OPEN_AT_ONCE)
         return Room(max(most - len(self._ready), 0), max(most - events, 0), len(self._calls), attempts)
 
     @property
     def _free(self) -> int:
-        """Places without a call, present or next."""
+        """Permits without a call, present or next."""
         opened = len(self._opened) + self._claim_opens + self._turn_opens
-        return self._places - (len(self._calls) - self._turnstile.waiting) - opened
+        return self._permits - (len(self._calls) - self._turnstile.waiting) - opened
 
     @property
     def _free_for_events(self) -> int:
@@ -195,7 +195,7 @@ class Dispatcher(Generic[I, O, R]):
 
     @property
     def _flush_most(self) -> int:
-        return min(max(self._places, FLUSH_LEAST), FLUSH_MOST)
+        return min(max(self._permits, FLUSH_LEAST), FLUSH_MOST)
 
     @property
     def _pace(self) -> int:
@@ -215,8 +215,8 @@ class Dispatcher(Generic[I, O, R]):
                     self._claim_by(max(claimed.again_at, self._claimed_at + CLAIM_EVERY))
                 if 0 < self._for_events <= len(claimed.items) + len(claimed.opened):
                     self._rung = True  # there may be more
-            if claimed.places is not None:
-                self._places, self._asks_at = claimed.places, self._clock() + ASK_AGAIN
+            if claimed.permits is not None:
+                self._permits, self._asks_at = claimed.permits, self._clock() + ASK_AGAIN
             if claimed.opened:
                 self._call_first(claimed.opened, self._claim_halts)
         if self._turning is not None and self._turning.done():
@@ -233,10 +233,10 @@ class Dispatcher(Generic[I, O, R]):
         """When to take more, if no bell rings; None while nothing may be taken."""
         if not self._may_claim:
             return None
-        if len(self._ready) < max(self._places, self._pace, 1) or self._claim_at is None:
+        if len(self._ready) < max(self._permits, self._pace, 1) or self._claim_at is None:
             return self._claim_at
-        # Where others share the places, only taking tells that there are more of them now, or fewer.
-        return self._asks_at if len(self._calls) >= self._places else None
+        # Where others share the permits, only taking tells that there are more of them now, or fewer.
+        return self._asks_at if len(self._calls) >= self._permits else None
 
     def _begin_claim(self, now: datetime) -> None:
         if self._rung_for_rows and self._may_claim:
@@ -284,8 +284,8 @@ class Dispatcher(Generic[I, O, R]):
         events = list(takewhile(lambda item: item.is_event, lot))
         lot_due = len(lot) > len(events) and (
             self._opens_at(lot[len(events)].slot, now) <= now
-            # Not counting the places that are kept for events of a claim.
-            and (self._free + self._claim_opens >= max(self._places // EMPTY_PLACES, 1) or not self._calls)
+            # Not counting the permits that are kept for events of a claim.
+            and (self._free + self._claim_opens >= max(self._permits // EMPTY_PERMITS, 1) or not self._calls)
         )
         if not (results_due or lot_due or self._urgent or events):
             return
@@ -312,10 +312,10 @@ class Dispatcher(Generic[I, O, R]):
         return min(max(slot - OPEN_BEFORE, self._flushed_at + FLUSH_EVERY), slot - OPEN_AT_LATEST)
 
     def _next(self, now: datetime) -> list[I]:
-        """The rows to be called next: for the free places, and ahead as many as will be within a flush.
+        """The rows to be called next: for the free permits, and ahead as many as will be within a flush.
 
         So what waits with its attempt written down is what will be called while the next turn is being written,
-        and what a kill leaves in doubt is never more than the places and one flush. Events have all of that, whatever
+        and what a kill leaves in doubt is never more than the permits and one flush. Events have all of that, whatever
         is written down already, and whenever their slots are: they change them with what is.
         """
         room = self._free + self._pace
@@ -383,20 +383,20 @@ class Dispatcher(Generic[I, O, R]):
         self._fill(ending=False)
 
     def _fill(self, *, ending: bool) -> None:
-        """Have a call made in each place that is free, while there are any to make."""
-        if ending and not self._places:  # it will be granted none any more
+        """Have a call made in each permit that is free, while there are any to make."""
+        if ending and not self._permits:  # it will be granted none any more
             self._done.extend(self._work.not_made(opened) for opened, _ in self._opened)
             self._opened.clear()
-        for _ in range(min(len(self._opened) - self._turnstile.waiting, self._places - len(self._calls))):
-            task = asyncio.create_task(self._place())
+        for _ in range(min(len(self._opened) - self._turnstile.waiting, self._permits - len(self._calls))):
+            task = asyncio.create_task(self._call_with_permit())
             self._calls.add(task)
-            task.add_done_callback(self._left)
+            task.add_done_callback(self._permit_freed)
 
-    async def _place(self) -> None:
-        """Make calls, one after the other, while there are any and this is a place of ours."""
-        while len(self._opened) > self._turnstile.waiting and len(self._calls) <= self._places:
+    async def _call_with_permit(self) -> None:
+        """Make calls, one after the other, while there are any and this is a permit of ours."""
+        while len(self._opened) > self._turnstile.waiting and len(self._calls) <= self._permits:
             await self._turnstile.wait(self._next_slot)
-            if not self._opened or len(self._calls) > self._places:
+            if not self._opened or len(self._calls) > self._permits:
                 return
             opened, halts = self._opened.popleft()
             result = await self._call(opened, halts)
@@ -413,8 +413,8 @@ class Dispatcher(Generic[I, O, R]):
     def _next_slot(self) -> datetime | None:
         return self._work.item(self._opened[0][0]).slot if self._opened else None
 
-    def _left(self, place: "asyncio.Task[None]") -> None:
-        self._calls.discard(place)
+    def _permit_freed(self, permit: "asyncio.Task[None]") -> None:
+        self._calls.discard(permit)
         self._wake.set()
 
     def _beside(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
@@ -452,7 +452,7 @@ class Dispatcher(Generic[I, O, R]):
         if self._next_claim_at is not None and not ending:
             times.append(self._next_claim_at)
         if self._ready and self._turning is None and self._free > 0:
-            slot = self._ready[0].slot  # one whose time has come waits for more free places, which wake us
+            slot = self._ready[0].slot  # one whose time has come waits for more free permits, which wake us
             opens_at = self._opens_at(slot, now)
             if opens_at > now:
                 times.append(opens_at)
@@ -477,13 +477,13 @@ class Dispatcher(Generic[I, O, R]):
             claimed = self._claiming.result()
             self._ready.extend(claimed.items)
             self._done.extend(self._work.not_made(opened) for opened in claimed.opened)
-        self._done.extend(self._work.not_made(opened) for opened, _ in self._opened)  # for want of a place
+        self._done.extend(self._work.not_made(opened) for opened, _ in self._opened)  # for want of a permit
         self._opened.clear()
         if self._done or self._urgent:
             results, self._done, self._urgent = [*self._urgent, *self._done], [], []
             await self._results.write(results)
         await self._give_back()
         try:
-            await self._in_thread(self._work.leave)
-        except sa.exc.SQLAlchemyError as error:  # its places are the others' when their time is over
-            log.warning("%s: its places could not be given back: %s", self._work.name, type(error).__name__)
+            await self._in_thread(self._work.release_permits)
+        except sa.exc.SQLAlchemyError as error:  # its permits are the others' when their time is over
+            log.warning("%s: its permits could not be given back: %s", self._work.name, type(error).__name__)

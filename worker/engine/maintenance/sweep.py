@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from worker.engine.container import Parts
 from worker.engine.maintenance.takeover import take_overs
-from worker.store.limits import concurrency as places
+from worker.store.limits import concurrency as permits
 from worker.store.maintenance.due_work import Returned
 from worker.store.maintenance.expired_sessions import LookedAt
 from worker.store.outbox import relay as telling
@@ -24,7 +24,7 @@ def return_leases(parts: Parts, *, all_of_them: bool = False) -> Returned:
     """Give back rows whose lease has run out. `all_of_them`: when no other process can be working."""
     returned = parts.sweeps.return_leases(parts.settings.retry.policy, now=parts.clock(), all_of_them=all_of_them)
     if all_of_them:
-        places.clear(parts.database)
+        permits.clear(parts.database)
     if returned != Returned():
         log.info(
             "leases of workers that are gone: %d rows given back, %d to be repeated, %d to be looked up,"

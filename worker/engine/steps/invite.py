@@ -47,7 +47,7 @@ class InviteWork:
         return f"invite({self.terms.channel})"
 
     @property
-    def places(self) -> int:
+    def permits(self) -> int:
         return self.terms.rule.concurrency
 
     @property
@@ -86,7 +86,7 @@ class InviteWork:
         claimed = self.invitations.claim(
             self.terms, most=room.rows, events=room.events, now=now, busy=room.busy, beside=open_events, within=within
         )
-        return ClaimedRows(claimed.invitations, claimed.again_at, claimed.places, opened)
+        return ClaimedRows(claimed.invitations, claimed.again_at, claimed.permits, opened)
 
     def turn(
         self,
@@ -143,7 +143,7 @@ class InviteWork:
         began_at = self.clock()
         if item.doubt is not None:
             return await self._look_up(opened, item.doubt)
-        if _is_stale(item, began_at):  # it has waited for its slot, or for a place, since that was looked at
+        if _is_stale(item, began_at):  # it has waited for its slot, or for a permit, since that was looked at
             return self.not_made(opened)
         try:
             message = self._message(item, now=began_at)
@@ -209,8 +209,8 @@ class InviteWork:
     def release(self, items: Sequence[ClaimedInvitation], now: datetime) -> None:
         self.invitations.release(self.terms.rule, items, now=now)
 
-    def leave(self) -> None:
-        self.invitations.leave(self.terms)
+    def release_permits(self) -> None:
+        self.invitations.release_permits(self.terms)
 
 
 def _turn(item: ClaimedInvitation, now: datetime) -> datetime:

@@ -51,7 +51,7 @@ class IssueWork:
         return f"issue({self.terms.account})"
 
     @property
-    def places(self) -> int:
+    def permits(self) -> int:
         return self.terms.rule.concurrency
 
     @property
@@ -81,7 +81,7 @@ class IssueWork:
             )
         for channel in claimed.adopted_channels:
             self.ring_invite(channel, True)
-        return ClaimedRows(claimed.jobs, claimed.again_at, claimed.places, opened)
+        return ClaimedRows(claimed.jobs, claimed.again_at, claimed.permits, opened)
 
     def turn(
         self,
@@ -223,5 +223,5 @@ class IssueWork:
     def release(self, items: Sequence[ClaimedJob], now: datetime) -> None:
         self.jobs.release(self.terms.rule, items, now=now)
 
-    def leave(self) -> None:
-        self.jobs.leave(self.terms)
+    def release_permits(self) -> None:
+        self.jobs.release_permits(self.terms)

@@ -23,7 +23,7 @@ from worker.store.maintenance.expired_sessions import ExpiryTerms
 from worker.store.messages.fallback import DeliveryTerms
 from worker.store.messages.message_context import InvitationTerms
 
-SMS_PLACES = 10  # calls in flight to the SMS provider
+SMS_PERMITS = 10  # calls in flight to the SMS provider
 
 
 def account_rule(settings: Settings, account: str) -> BudgetRule:
@@ -38,11 +38,11 @@ def sender_rule(settings: Settings, channel: str) -> BudgetRule:
     if channel == "sms":
         # The provider counts the messages of each From.
         name = f"sender/sms:{sms.from_}" if sms else "sender/sms"
-        return BudgetRule(name, sms.limits if sms else (), SMS_PLACES, None, policy, opens_after=None)
+        return BudgetRule(name, sms.limits if sms else (), SMS_PERMITS, None, policy, opens_after=None)
     limits = email.limits if email else ()
-    places = email.connections if email else 1
+    permits = email.connections if email else 1
     # A relay refuses recipients one by one, and connections are counted for each process: it keeps them.
-    return BudgetRule(f"sender/{channel}", limits, places, None, policy, opens_after=None, each_process=True)
+    return BudgetRule(f"sender/{channel}", limits, permits, None, policy, opens_after=None, each_process=True)
 
 
 def sender_timeout(settings: Settings, channel: str) -> timedelta:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.send_decision import WAITS_FOR_SENDER, Later
 from worker.domain.limits.budgets import BudgetRule, credits_left, grant
-from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PLACE
+from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PERMIT
 from worker.domain.limits.event_share import share_out
 from worker.domain.limits.rate_limits import ask_at
 from worker.domain.model.customers import Channel, Customer, Person, invitation_channels
@@ -31,7 +31,7 @@ from worker.store.issuing import deferral as postponing
 from worker.store.issuing import unreachable
 from worker.store.issuing.sender_backlog import Backlogs, Rooms
 from worker.store.limits import budgets
-from worker.store.limits.concurrency import Places
+from worker.store.limits.concurrency import Permits
 from worker.store.onboarding import in_review as reviewing
 from worker.store.onboarding import sessions
 from worker.store.onboarding.cancellation import cancel_jobs
@@ -56,7 +56,7 @@ class JobTerms:
     # From the lease's end until a call whose outcome is not known may be looked up; None: it is not looked up.
     look_up_after: timedelta | None = None
     ahead: timedelta = timedelta(0)  # … and so much further for events, which then change slots with batches' rows
-    alone: timedelta | None = None  # the horizon while no other dispatcher has places of the account's; None: the same
+    alone: timedelta | None = None  # the horizon while no other dispatcher has permits of the account's; None: the same
     hours: Hours = field(default_factory=Hours)
     lifetime: timedelta | None = None  # of the account's links; None: the vendor decides
     # By channel, the senders that its messages wait for; and how old its links may be when they leave, on the route
@@ -70,8 +70,8 @@ class JobTerms:
         return self.alone if alone and self.alone is not None else self.horizon
 
     @property
-    def place_owner(self) -> str:
-        """Who holds places: several accounts of one process may share a budget."""
+    def permit_owner(self) -> str:
+        """Who holds permits: several accounts of one process may share a budget."""
         return f"{self.owner} {self.account}"
 
 
@@ -105,7 +105,7 @@ class ClaimedJobs:
 
     jobs: list[ClaimedJob]
     again_at: datetime | None = None
-    places: int | None = None  # calls that may be in flight from now on
+    permits: int | None = None  # calls that may be in flight from now on
     # Jobs were moved on to sessions that live already: these channels may have invitations due.
     adopted_channels: frozenset[str] = frozenset()
 
@@ -115,7 +115,7 @@ class Jobs:
         self._database = database
         self._keyring = keyring
         self._jitter = jitter
-        self._places = Places()
+        self._permits = Permits()
         self._backlogs = Backlogs()
 
     def claim(
@@ -135,13 +135,15 @@ class Jobs:
         does with the jobs is of the same transaction.
         """
         with self._database.write() as connection:
-            places = self._places.hold(connection, terms.rule, terms.place_owner, lease=terms.lease, busy=busy, now=now)
-            if places is not None and places < max(busy, 1):
-                return ClaimedJobs([], again_at=now + ASK_AGAIN, places=places)
-            if places is not None:
-                most, events = min(most, ROWS_PER_PLACE * places), min(events, ROWS_PER_PLACE * places)
+            permits = self._permits.hold(
+                connection, terms.rule, terms.permit_owner, lease=terms.lease, busy=busy, now=now
+            )
+            if permits is not None and permits < max(busy, 1):
+                return ClaimedJobs([], again_at=now + ASK_AGAIN, permits=permits)
+            if permits is not None:
+                most, events = min(most, ROWS_PER_PERMIT * permits), min(events, ROWS_PER_PERMIT * permits)
             state, lanes = budgets.read_beside(connection, terms.rule, terms.senders)
-            horizon = terms.horizon_of(alone=self._places.alone(terms.rule, terms.place_owner))
+            horizon = terms.horizon_of(alone=self._permits.alone(terms.rule, terms.permit_owner))
             reach: dict[str, Any] = {"horizon": horizon, "ahead": terms.ahead, "probe_for": terms.lease}
             granted = grant(state, terms.rule, most=max(most, events), now=now, **reach)
             capped = not granted.slots.count and credits_left(state, terms.rule) == 0
@@ -152,7 +154,7 @@ class Jobs:
             if not granted.slots.count:
                 if capped and _is_due(connection, terms, Job.in_doubt.is_(None), now=now):
                     budgets.stop_at_cap(connection, terms.rule, now=now)
-                return ClaimedJobs([], again_at=granted.again_at, places=places)
+                return ClaimedJobs([], again_at=granted.again_at, permits=permits)
             shared = share_out(
                 granted.slots.count,
                 self._jitter(),
@@ -213,7 +215,7 @@ class Jobs:
         stayed = {row.id for row in due} | later.keys() | nobody.keys() | reviewed
         moved_on = [row for row in rows if row.id not in stayed]
         adopted = {channel for row in moved_on for channel in invitation_channels(row.channel)}
-        return ClaimedJobs(jobs, again_at=again_at, places=places, adopted_channels=frozenset(adopted))
+        return ClaimedJobs(jobs, again_at=again_at, permits=permits, adopted_channels=frozenset(adopted))
 
     def _people(self, rows: Sequence[sa.Row[Any]], around: Mapping[int, sa.Row[Any]]) -> dict[str, Person]:
         """The customers of these jobs, but for those that are held, or ended, where they are opened to be worked."""
@@ -246,10 +248,10 @@ class Jobs:
             with self._database.write() as connection:
                 after = postponing.put_forward(connection, after, now=now)
 
-    def leave(self, terms: JobTerms) -> None:
-        """Give back the account's places: nothing more is called for."""
+    def release_permits(self, terms: JobTerms) -> None:
+        """Give back the account's permits: nothing more is called for."""
         with self._database.write() as connection:
-            self._places.give_back(connection, terms.rule, terms.place_owner)
+            self._permits.give_back(connection, terms.rule, terms.permit_owner)
 
     def _close(
         self, terms: JobTerms, closed: Sequence[tuple[sa.Row[Any], dict[str, Any]]], *, probe: bool, now: datetime

@@ -1,6 +1,6 @@
-"""The places of each account: a row for each dispatcher that works on it, written under the lock on the budget's row.
+"""The permits of each account: a row for each dispatcher that works on it, written under the lock on the budget's row.
 
-Mostly nothing changes, and then looking costs one short query a few times a second, and no lock. The places of a
+Mostly nothing changes, and then looking costs one short query a few times a second, and no lock. The permits of a
 worker that was killed are nobody's once their time is over.
 """
 
@@ -13,10 +13,10 @@ from worker.domain.limits.budgets import BudgetRule
 from worker.domain.limits.concurrency import ASK_AGAIN, RENEW_AFTER, Held, Share, share
 from worker.store.base.database import Database, fetch
 from worker.store.limits import budgets
-from worker.store.tables import Place
+from worker.store.tables import Permit
 
 
-class Places:
+class Permits:
     """What this process's dispatchers hold, remembered between two looks at the table."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Places:
     ) -> int | None:
         """How many calls `owner` may have in flight, which has `busy`: renewed, raised or lowered where need be.
 
-        None where each process has places of its own.
+        None where each process has permits of its own.
         """
         if rule.each_process:
             return None
@@ -39,10 +39,10 @@ class Places:
             budgets.read(connection, rule.name, lock=True)
             granted, is_kept = _share(connection, rule, owner, lease=lease, busy=busy, now=now)
             if not is_kept:
-                old = sa.or_(Place.owner == owner, Place.until <= now)
-                connection.execute(sa.delete(Place).where(Place.budget == rule.name, old))
-                row = {"budget": rule.name, "owner": owner, "places": granted.keep, "until": now + lease}
-                connection.execute(sa.insert(Place).values(row))
+                old = sa.or_(Permit.owner == owner, Permit.until <= now)
+                connection.execute(sa.delete(Permit).where(Permit.budget == rule.name, old))
+                row = {"budget": rule.name, "owner": owner, "permits": granted.keep, "until": now + lease}
+                connection.execute(sa.insert(Permit).values(row))
                 # Nobody has been told then: whoever makes the transaction anew, at the same time, looks again.
                 outdated = {(rule.name, owner): (granted, now - ASK_AGAIN)}
                 sa.event.listen(connection, "rollback", lambda _: self._known.update(outdated))
@@ -50,35 +50,35 @@ class Places:
         return granted.use
 
     def alone(self, rule: BudgetRule, owner: str) -> bool:
-        """Whether no other dispatcher held places when `owner` was last told of its own; False where nobody knows."""
+        """Whether no other dispatcher held permits when `owner` was last told of its own; False where nobody knows."""
         known = self._known.get((rule.name, owner))
         return known is not None and known[0].alone
 
     def give_back(self, connection: sa.Connection, rule: BudgetRule, owner: str) -> None:
-        """Give back all places of a dispatcher that has ended."""
+        """Give back all permits of a dispatcher that has ended."""
         if self._known.pop((rule.name, owner), None) is not None:
-            connection.execute(sa.delete(Place).where(Place.budget == rule.name, Place.owner == owner))
+            connection.execute(sa.delete(Permit).where(Permit.budget == rule.name, Permit.owner == owner))
 
 
 def clear(database: Database) -> None:
     """Forget what everybody holds: where no other process can be working."""
     with database.write() as connection:
-        connection.execute(sa.delete(Place))
+        connection.execute(sa.delete(Permit))
 
 
 def in_use(database: Database, *, now: datetime) -> Mapping[str, int]:
-    """The places that are held now, by budget."""
-    query = sa.select(Place.budget, sa.func.sum(Place.places).label("places")).where(Place.until > now)
+    """The permits that are held now, by budget."""
+    query = sa.select(Permit.budget, sa.func.sum(Permit.permits).label("permits")).where(Permit.until > now)
     with database.read() as connection:
-        return {row.budget: row.places for row in fetch(connection, query.group_by(Place.budget))}
+        return {row.budget: row.permits for row in fetch(connection, query.group_by(Permit.budget))}
 
 
 def _share(
     connection: sa.Connection, rule: BudgetRule, owner: str, *, lease: timedelta, busy: int, now: datetime
 ) -> tuple[Share, bool]:
     """The owner's share, and whether its row says so already, for a while yet."""
-    query = sa.select(Place.owner, Place.places, Place.until).where(Place.budget == rule.name)
-    held = [Held(row.owner, row.places, row.until) for row in fetch(connection, query)]
+    query = sa.select(Permit.owner, Permit.permits, Permit.until).where(Permit.budget == rule.name)
+    held = [Held(row.owner, row.permits, row.until) for row in fetch(connection, query)]
     granted = share(rule.concurrency, held, owner, busy=busy, now=now)
     mine = next((item for item in held if item.owner == owner), None)
-    return granted, mine is not None and mine.places == granted.keep and mine.until - now > lease - RENEW_AFTER
+    return granted, mine is not None and mine.permits == granted.keep and mine.until - now > lease - RENEW_AFTER

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from worker.domain.contact.send_decision import Never
 from worker.domain.limits.budgets import BudgetRule, grant
-from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PLACE
+from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PERMIT
 from worker.domain.limits.event_share import share_out
 from worker.domain.limits.rate_limits import ask_at
 from worker.domain.model.states import InvitationState, JobState
@@ -22,7 +22,7 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.leases import Leases
 from worker.store.base.priorities import BATCH, EVENT
 from worker.store.limits import budgets
-from worker.store.limits.concurrency import Places
+from worker.store.limits.concurrency import Permits
 from worker.store.messages import send_checks as leaving
 from worker.store.messages.fallback import fall_back
 from worker.store.messages.message_context import ClaimedInvitation, InvitationTerms, letters_of
@@ -38,7 +38,7 @@ class ClaimedInvitations:
 
     invitations: list[ClaimedInvitation]
     again_at: datetime | None = None
-    places: int | None = None  # hand-overs that may be in flight from now on
+    permits: int | None = None  # hand-overs that may be in flight from now on
 
 
 class Invitations:
@@ -46,7 +46,7 @@ class Invitations:
         self._database = database
         self._keyring = keyring
         self._jitter = jitter
-        self._places = Places()
+        self._permits = Permits()
 
     def claim(
         self,
@@ -65,16 +65,18 @@ class Invitations:
         that is of no use. `busy` is how many hand-overs are in flight.
         """
         with self._database.write(within) as connection:
-            places = self._places.hold(connection, terms.rule, terms.place_owner, lease=terms.lease, busy=busy, now=now)
-            if places is not None and places < max(busy, 1):
-                return ClaimedInvitations([], again_at=now + ASK_AGAIN, places=places)
-            if places is not None:
-                most, events = min(most, ROWS_PER_PLACE * places), min(events, ROWS_PER_PLACE * places)
+            permits = self._permits.hold(
+                connection, terms.rule, terms.permit_owner, lease=terms.lease, busy=busy, now=now
+            )
+            if permits is not None and permits < max(busy, 1):
+                return ClaimedInvitations([], again_at=now + ASK_AGAIN, permits=permits)
+            if permits is not None:
+                most, events = min(most, ROWS_PER_PERMIT * permits), min(events, ROWS_PER_PERMIT * permits)
             state = budgets.read_to_claim(connection, terms.rule)
             reach: dict[str, Any] = {"horizon": terms.horizon, "ahead": terms.ahead, "probe_for": terms.lease}
             granted = grant(state, terms.rule, most=max(most, events), now=now, **reach)
             if not granted.slots.count:
-                return ClaimedInvitations([], again_at=granted.again_at, places=places)
+                return ClaimedInvitations([], again_at=granted.again_at, permits=permits)
             shared = share_out(
                 granted.slots.count,
                 self._jitter(),
@@ -103,12 +105,12 @@ class Invitations:
             beside(connection, claimed)
         free_from = slots.at(len(found.leave)) if slots.interval else now
         again_at = ask_at(free_from, horizon=terms.horizon, now=now) if shared.more else None
-        return ClaimedInvitations(claimed, again_at=again_at, places=places)
+        return ClaimedInvitations(claimed, again_at=again_at, permits=permits)
 
-    def leave(self, terms: InvitationTerms) -> None:
-        """Give back the sender's places: nothing more is handed over."""
+    def release_permits(self, terms: InvitationTerms) -> None:
+        """Give back the sender's permits: nothing more is handed over."""
         with self._database.write() as connection:
-            self._places.give_back(connection, terms.rule, terms.place_owner)
+            self._permits.give_back(connection, terms.rule, terms.permit_owner)
 
     def release(
         self,

@@ -41,7 +41,7 @@ class InvitationTerms:
     reminders: tuple[timedelta, ...] = ()  # counted from the first message
 
     @property
-    def place_owner(self) -> str:
+    def permit_owner(self) -> str:
         return f"{self.owner} {self.channel}"
 
 

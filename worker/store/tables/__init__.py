@@ -4,7 +4,7 @@ Three promises are held by unique indexes here, not by care elsewhere: one leadi
 each customer and purpose, and one invitation for each session, channel and kind.
 """
 
-from worker.store.tables.accounts import Budget, Place, Reissued
+from worker.store.tables.accounts import Budget, Permit, Reissued
 from worker.store.tables.base import Base
 from worker.store.tables.customers import CustomerRow, Finished, Suppression
 from worker.store.tables.events import Inbox, Outbox, Webhook
@@ -25,7 +25,7 @@ __all__ = [
     "Job",
     "Leftover",
     "Outbox",
-    "Place",
+    "Permit",
     "Refusal",
     "Reissued",
     "SessionRow",

@@ -44,14 +44,14 @@ class Budget(Base):
     pace_habit_at: Mapped[datetime | None]
 
 
-class Place(Base):
+class Permit(Base):
     """How many of an account's calls one dispatcher may have in flight, and until when it may without asking again."""
 
-    __tablename__ = "place"
+    __tablename__ = "permit"
 
     budget: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     owner: Mapped[str] = mapped_column(sa.String(160), primary_key=True, doc="The process and what it works on.")
-    places: Mapped[int]
+    permits: Mapped[int]
     until: Mapped[datetime]
 
 
