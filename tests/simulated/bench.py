@@ -70,7 +70,7 @@ class Rows:
     lots: list[int] = field(default_factory=list)
     takes: list[int] = field(default_factory=list)
     left: int = 0
-    shared_claims: list[object] = field(default_factory=list)  # what each turn was given to take what follows
+    shared_claims: list[object] = field(default_factory=list)  # what each flush was given to take what follows
     shares: list[tuple[float, int]] = field(default_factory=list)  # permits from so many seconds on
 
     @property
@@ -164,7 +164,7 @@ class Rows:
     def release_permits(self):
         self.left += 1
 
-    def turn(self, results, items, now, shared_claims=None):
+    def flush(self, results, items, now, shared_claims=None):
         self.shared_claims.append(shared_claims)
         if results:
             self.finish(results, now)

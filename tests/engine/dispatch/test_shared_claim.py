@@ -160,17 +160,17 @@ async def test_only_what_an_event_came_to_borrows(bench):
 async def test_a_bug_in_what_was_lent_does_not_cost_what_the_calls_came_to(bench):
     rows = bench.rows(0)
     rows.waiting = [0, EVENTS]
-    turn = rows.turn
+    flush = rows.flush
 
     def turn_and_take(results, items, now, shared_claims=None):
         for lent in (shared_claims or {}).values():
             lent.claim(None, now)
-        return turn(results, items, now, shared_claims)
+        return flush(results, items, now, shared_claims)
 
     def broken(*_):
         raise ZeroDivisionError("a bug")
 
-    rows.turn = turn_and_take
+    rows.flush = turn_and_take
     await bench.run(rows, claims_to_share=lambda: {"email": SharedClaim(broken, Room(0, 1, 0, 1), item=rows.item)})
     assert sorted(rows.written) == [0, EVENTS]
     assert rows.numbers("call") == [EVENTS, 0]
@@ -273,12 +273,12 @@ async def test_a_bell_is_rung_for_what_was_not_taken_along(world, events, lent, 
     bells = []
     work = world.parts.issue_work("kyc", world.http, ring_invite=lambda *bell: bells.append(bell))
     claimed = work.claim(Room(10, 10, 0, 5), world.clock())
-    opened = [*claimed.opened, *work.turn([], claimed.items, world.clock())]
+    opened = [*claimed.opened, *work.flush([], claimed.items, world.clock())]
     results = [await work.call(one) for one in opened]
     mails = world.parts.invite_work("email")
     shared_claims = {"email": SharedClaim(mails.claim_within, Room(0, 10, 0, 5), item=mails.item)} if lent else {}
     with ending(shared_claims):
-        work.turn(results, [], world.clock(), shared_claims)
+        work.flush(results, [], world.clock(), shared_claims)
     assert bells == rung
     for one in shared_claims.values():
         mailed = (await one.claimed()).opened
@@ -291,7 +291,7 @@ async def test_messages_on_both_channels_are_taken_in_the_order_that_all_process
     world.add(customer("Rasa", channel=Channel.BOTH))
     work = world.parts.issue_work("kyc", world.http, ring_invite=lambda *_: None)
     now = world.clock()
-    results = [await work.call(one) for one in work.turn([], work.claim(Room(9, 9, 0, 0), now).items, now)]
+    results = [await work.call(one) for one in work.flush([], work.claim(Room(9, 9, 0, 0), now).items, now)]
     held = []
 
     def take_on(channel):
@@ -299,7 +299,7 @@ async def test_messages_on_both_channels_are_taken_in_the_order_that_all_process
 
     shared_claims = {channel: SharedClaim(take_on(channel), Room(0, 9, 0, 5), item=work.item) for channel in order}
     with ending(shared_claims):
-        work.turn(results, [], now, shared_claims)
+        work.flush(results, [], now, shared_claims)
     assert held == order
 
 

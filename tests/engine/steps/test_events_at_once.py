@@ -33,8 +33,8 @@ def works(world):
 async def carried_out(work, world):
     claimed = work.claim(ROOM, world.clock())
     results = [await work.call(opened) for opened in claimed.opened]
-    results += [await work.call(opened) for opened in work.turn([], claimed.items, world.clock())]
-    work.turn(results, [], world.clock())
+    results += [await work.call(opened) for opened in work.flush([], claimed.items, world.clock())]
+    work.flush(results, [], world.clock())
 
 
 async def test_the_attempt_of_an_event_is_written_as_it_is_taken_and_that_of_a_batchs_row_is_not(world):
@@ -46,7 +46,7 @@ async def test_the_attempt_of_an_event_is_written_as_it_is_taken_and_that_of_a_b
         assert len(world.rows(Attempt)) == before + 1
         results = [await work.call(opened) for opened in claimed.opened]
         work.release(claimed.items, world.clock())
-        work.turn(results, [], world.clock())
+        work.flush(results, [], world.clock())
         await carried_out(work, world)
     assert world.states() == {"invited": 2}
 

@@ -67,8 +67,8 @@ class ClaimsInTransaction(Protocol):
 
 
 class Work(Protocol[I, O, R]):
-    """What a dispatcher works on. `claim`, `turn`, `release` and `release_permits` are blocking database calls, made in
-    threads."""
+    """What a dispatcher works on. `claim`, `flush`, `release` and `release_permits` are blocking database calls, made
+    in threads."""
 
     name: str
     permits: int  # calls in flight, until the first taking says how many
@@ -79,7 +79,7 @@ class Work(Protocol[I, O, R]):
     def claim(self, room: Room, now: datetime) -> ClaimedRows:
         """Raises Unsure where rows may have been taken with their attempts: `release` gives back those that were."""
 
-    def turn(
+    def flush(
         self,
         results: Sequence[R],
         items: Sequence[I],

@@ -26,8 +26,8 @@ from worker.engine.dispatch.contract import ClaimedRows, I, O, R, Room, Unsure, 
 from worker.engine.dispatch.event_priority import Rank, deal
 from worker.engine.dispatch.result_writer import Results
 from worker.engine.dispatch.shared_claim import ClaimWithin, SharedClaim, ending
-from worker.engine.dispatch.slot_gate import Turnstile
-from worker.engine.dispatch.throughput import Tempo
+from worker.engine.dispatch.slot_gate import SlotGate
+from worker.engine.dispatch.throughput import Throughput
 from worker.foundation.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -51,13 +51,13 @@ HORIZON = timedelta(milliseconds=100)
 # ahead they are reserved, so that nobody waits for what is taken in larger lots.
 ALONE = timedelta(milliseconds=500)
 # How long before the slot of a row that is ready attempts are written down, for that one and all those of a flush
-# behind it: once in a flush so early that a slow database makes no call late, and at the latest with time for a turn.
+# behind it: once in a flush so early that a slow database makes no call late, and at the latest with time for a flush.
 OPEN_BEFORE, OPEN_AT_LATEST = timedelta(milliseconds=100), timedelta(milliseconds=50)
 # How much further ahead for events: they are taken though all within the horizon is reserved, and change slots with
 # the rows of batches that it was reserved for (`overtaking`).
 EVENTS_AHEAD = timedelta(milliseconds=400)
 # How many events at most have their attempts written down in the transaction that takes them; more than that wait for a
-# turn. Few, since as many permits are kept for them while it goes on.
+# flush. Few, since as many permits are kept for them while it goes on.
 OPEN_AT_ONCE = 5
 LINGER = timedelta(seconds=1)  # a dispatcher ends when nothing may be done for longer than this
 
@@ -95,17 +95,17 @@ class Dispatcher(Generic[I, O, R]):
         self._opened: deque[tuple[O, int]] = deque()  # with the number of halts when they were written down
         self._calls: set[asyncio.Task[None]] = set()  # one for each permit that is taken; makes call after call
         self._done: list[R] = []
-        self._tempo = Tempo(FLUSH_EVERY)
+        self._throughput = Throughput(FLUSH_EVERY)
         self._urgent: list[R] = []  # what those of events came to, where more is to follow: not to wait for others
         self._claiming: asyncio.Task[ClaimedRows] | None = None
         self._claim_opens = 0  # attempts that it may write down
         self._claim_halts = 0  # the number of halts when it began
-        self._turning: asyncio.Task[None] | None = None
-        self._turn_opens = 0  # attempts that it may write down
+        self._flushing: asyncio.Task[None] | None = None
+        self._flush_opens = 0  # attempts that it may write down
         self._wake = asyncio.Event()
         self._halt = asyncio.Event()
         # Permits wait before it: what each will call for is still among what is written down.
-        self._turnstile = Turnstile(work.spacing, clock=clock, halt=self._halt)
+        self._slot_gate = SlotGate(work.spacing, clock=clock, halt=self._halt)
         self._halts = 0  # calls that were opened before the last halt must not be made
         self._away = False  # the database is: nothing is taken until what came of the calls is written
         self._results = Results(work, clock=clock, in_thread=in_thread, stopping=stopping)
@@ -158,12 +158,12 @@ class Dispatcher(Generic[I, O, R]):
             if ending and self._claiming is None and self._ready:
                 self._claim_at = now  # what is given back is there for the next dispatcher
                 await self._give_back()
-            if self._turning is None:
-                await self._begin_turn(ending=ending)
+            if self._flushing is None:
+                await self._begin_flush(ending=ending)
             if not ending:
                 self._begin_claim(self._clock())
             self._fill(ending=ending)
-            busy = self._calls or self._claiming is not None or self._turning is not None
+            busy = self._calls or self._claiming is not None or self._flushing is not None
             if not (busy or self._ready or self._opened or self._done or self._urgent):
                 if ending:
                     return not self._stopping.is_set() and self._claim_at is not None
@@ -176,7 +176,7 @@ class Dispatcher(Generic[I, O, R]):
     def _room(self) -> Room:
         most = min(CLAIM_MOST, ROWS_PER_PERMIT * max(self._permits, 1))
         # … and what is called for until rows are taken again: many calls go through few permits where they are short.
-        lately = min(round(self._tempo.within(CLAIM_EVERY, self._clock())), CLAIM_MOST)
+        lately = min(round(self._throughput.within(CLAIM_EVERY, self._clock())), CLAIM_MOST)
         most = max(most, self._permits + max(self._pace, lately))
         events = sum(item.is_event for item in self._ready)
         attempts = min(self._free_for_events, OPEN_AT_ONCE)
@@ -185,8 +185,8 @@ class Dispatcher(Generic[I, O, R]):
     @property
     def _free(self) -> int:
         """Permits without a call, present or next."""
-        opened = len(self._opened) + self._claim_opens + self._turn_opens
-        return self._permits - (len(self._calls) - self._turnstile.waiting) - opened
+        opened = len(self._opened) + self._claim_opens + self._flush_opens
+        return self._permits - (len(self._calls) - self._slot_gate.waiting) - opened
 
     @property
     def _free_for_events(self) -> int:
@@ -200,10 +200,10 @@ class Dispatcher(Generic[I, O, R]):
     @property
     def _pace(self) -> int:
         """How many calls ended within a flush of late, and will in the next one; as many as may be in doubt at most."""
-        return min(self._tempo.in_a_flush(self._clock()), self._flush_most)
+        return min(self._throughput.in_a_flush(self._clock()), self._flush_most)
 
     async def _settle(self) -> None:
-        """Take over what the claim and the turn that went on beside came to."""
+        """Take over what the claim and the flush that went on beside came to."""
         if self._claiming is not None and self._claiming.done():
             claiming, self._claiming, self._claim_opens = self._claiming, None, 0
             claimed = claiming.result()
@@ -219,9 +219,9 @@ class Dispatcher(Generic[I, O, R]):
                 self._permits, self._asks_at = claimed.permits, self._clock() + ASK_AGAIN
             if claimed.opened:
                 self._call_first(claimed.opened, self._claim_halts)
-        if self._turning is not None and self._turning.done():
-            turning, self._turning, self._turn_opens = self._turning, None, 0
-            turning.result()
+        if self._flushing is not None and self._flushing.done():
+            flushing, self._flushing, self._flush_opens = self._flushing, None, 0
+            flushing.result()
 
     @property
     def _may_claim(self) -> bool:
@@ -273,7 +273,7 @@ class Dispatcher(Generic[I, O, R]):
             await self._results.insist(len(lost.items), self._work.release, lost.items)
             return ClaimedRows([], again_at=self._clock())
 
-    async def _begin_turn(self, *, ending: bool) -> None:
+    async def _begin_flush(self, *, ending: bool) -> None:
         """Write results, and the attempts of what is called next, if either is due."""
         now = self._clock()
         halted = self._halt.is_set()
@@ -301,9 +301,9 @@ class Dispatcher(Generic[I, O, R]):
         for _ in lot:
             self._ready.popleft()
         self._halt.clear()  # what set it is among these; another call may set it anew while they are being written
-        self._turn_opens = len(lot)
+        self._flush_opens = len(lot)
         # The halts as of now, not when the task begins: one meanwhile is one that these calls must not be made after.
-        self._turning = self._beside(self._turn(results, lot, self._halts, self._claims_to_share() if urgent else {}))
+        self._flushing = self._beside(self._flush(results, lot, self._halts, self._claims_to_share() if urgent else {}))
 
     def _opens_at(self, slot: datetime | None, now: datetime) -> datetime:
         """When to write down the attempts of rows of batches, the first of which has this slot."""
@@ -314,7 +314,7 @@ class Dispatcher(Generic[I, O, R]):
     def _next(self, now: datetime) -> list[I]:
         """The rows to be called next: for the free permits, and ahead as many as will be within a flush.
 
-        So what waits with its attempt written down is what will be called while the next turn is being written,
+        So what waits with its attempt written down is what will be called while the next flush is being written,
         and what a kill leaves in doubt is never more than the permits and one flush. Events have all of that, whatever
         is written down already, and whenever their slots are: they change them with what is.
         """
@@ -328,19 +328,21 @@ class Dispatcher(Generic[I, O, R]):
             lot.append(item)
         return lot
 
-    async def _turn(self, results: list[R], lot: list[I], halts: int, shared_claims: Mapping[str, SharedClaim]) -> None:
+    async def _flush(
+        self, results: list[R], lot: list[I], halts: int, shared_claims: Mapping[str, SharedClaim]
+    ) -> None:
         now = self._clock()
         too_late = [item for item in lot if not self._in_time(item, now)]
         lot = [item for item in lot if self._in_time(item, now)]
         try:
             with ending(shared_claims):
-                opened = await self._in_thread(self._work.turn, results, lot, now, shared_claims)
+                opened = await self._in_thread(self._work.flush, results, lot, now, shared_claims)
         except Exception as error:
             if not isinstance(error, sa.exc.SQLAlchemyError):
                 if not shared_claims:
                     raise
                 # Perhaps a bug in what was lent, which must not cost what the calls came to.
-                log.error("%s: a turn with what follows from it ended with %s", self._work.name, type(error).__name__)
+                log.error("%s: a flush with what follows from it ended with %s", self._work.name, type(error).__name__)
             self._away = isinstance(error, sa.exc.OperationalError)
             if self._away:
                 # What is written down and not yet called must not be: nobody could keep what came of it.
@@ -387,15 +389,15 @@ class Dispatcher(Generic[I, O, R]):
         if ending and not self._permits:  # it will be granted none any more
             self._done.extend(self._work.not_made(opened) for opened, _ in self._opened)
             self._opened.clear()
-        for _ in range(min(len(self._opened) - self._turnstile.waiting, self._permits - len(self._calls))):
+        for _ in range(min(len(self._opened) - self._slot_gate.waiting, self._permits - len(self._calls))):
             task = asyncio.create_task(self._call_with_permit())
             self._calls.add(task)
             task.add_done_callback(self._permit_freed)
 
     async def _call_with_permit(self) -> None:
         """Make calls, one after the other, while there are any and this is a permit of ours."""
-        while len(self._opened) > self._turnstile.waiting and len(self._calls) <= self._permits:
-            await self._turnstile.wait(self._next_slot)
+        while len(self._opened) > self._slot_gate.waiting and len(self._calls) <= self._permits:
+            await self._slot_gate.wait(self._next_slot)
             if not self._opened or len(self._calls) > self._permits:
                 return
             opened, halts = self._opened.popleft()
@@ -405,7 +407,7 @@ class Dispatcher(Generic[I, O, R]):
                 self._halt.set()
             follows = self._work.leads_on and self._work.item(opened).is_event
             (self._urgent if follows else self._done).append(result)
-            self._tempo.add(self._clock())
+            self._throughput.add(self._clock())
             many = len(self._done) * 2 >= self._flush_most
             if self._urgent or self._halt.is_set() or len(self._done) == 1 or many:
                 self._wake.set()
@@ -447,11 +449,11 @@ class Dispatcher(Generic[I, O, R]):
         """Wait for a result, a bell, or the next time at which there is something to do."""
         now = self._clock()
         times = [now + LINGER]
-        if (self._done or self._urgent) and self._turning is None:
+        if (self._done or self._urgent) and self._flushing is None:
             times.append(self._flushed_at + FLUSH_EVERY)
         if self._next_claim_at is not None and not ending:
             times.append(self._next_claim_at)
-        if self._ready and self._turning is None and self._free > 0:
+        if self._ready and self._flushing is None and self._free > 0:
             slot = self._ready[0].slot  # one whose time has come waits for more free permits, which wake us
             opens_at = self._opens_at(slot, now)
             if opens_at > now:
@@ -467,12 +469,12 @@ class Dispatcher(Generic[I, O, R]):
     async def _wind_up(self) -> None:
         self._halts += 1
         self._halt.set()
-        beside = [task for task in (self._claiming, self._turning) if task is not None]
+        beside = [task for task in (self._claiming, self._flushing) if task is not None]
         while self._calls or beside:
             await asyncio.wait([*self._calls, *beside])
-            beside = []  # a turn may have written down more, which is not called any more
-        if self._turning is not None:
-            self._turning.exception()  # seen: the dispatcher is ending with one already
+            beside = []  # a flush may have written down more, which is not called any more
+        if self._flushing is not None:
+            self._flushing.exception()  # seen: the dispatcher is ending with one already
         if self._claiming is not None and self._claiming.exception() is None:
             claimed = self._claiming.result()
             self._ready.extend(claimed.items)

@@ -37,7 +37,7 @@ class Results(Generic[I, O, R]):
         if not results:
             return
         try:
-            await self.insist(len(results), self._work.turn, results, [])
+            await self.insist(len(results), self._work.flush, results, [])
         except sa.exc.SQLAlchemyError as error:
             if len(results) == 1:
                 # Its attempt stays open: after the lease the sweep holds the row, or repeats it where it may.

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from worker.foundation.clock import Clock
 
 
-class Turnstile:
+class SlotGate:
     """Lives on one loop. `waiting`: how many stand before it; what each will call for is not decided yet."""
 
     def __init__(self, spacing: timedelta, *, clock: Clock, halt: asyncio.Event) -> None:

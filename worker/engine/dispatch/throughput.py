@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 LATELY = timedelta(seconds=1)
 
 
-class Tempo:
+class Throughput:
     """Counts the ends of calls in the last `flush`, and in the last second: rows may come in lots, with gaps."""
 
     def __init__(self, flush: timedelta) -> None:

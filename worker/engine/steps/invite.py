@@ -77,7 +77,7 @@ class InviteWork:
         """`opened` is filled before the transaction ends."""
 
         def open_events(connection: sa.Connection, items: list[ClaimedInvitation]) -> None:
-            # Those that must wait for a new session are left to a turn.
+            # Those that must wait for a new session are left to a flush.
             fresh = [item for item in items if item.is_event and not _is_stale(item, now)][: room.attempts]
             opened[:] = self._open(fresh, now, connection, granted=True) if fresh else []
             for item in fresh:
@@ -88,7 +88,7 @@ class InviteWork:
         )
         return ClaimedRows(claimed.invitations, claimed.again_at, claimed.permits, opened)
 
-    def turn(
+    def flush(
         self,
         results: Sequence[InviteResult],
         items: Sequence[ClaimedInvitation],
@@ -110,11 +110,11 @@ class InviteWork:
     ) -> list[OpenedInvitation]:
         """Write the hand-overs; a link that has become too old goes back for a new session instead."""
         # One in doubt is looked up first: it may have been sent while its link was fresh.
-        stale = [item for item in items if item.doubt is None and _is_stale(item, _turn(item, now))]
+        stale = [item for item in items if item.doubt is None and _is_stale(item, _goes_at(item, now))]
         if stale:
             due = [(item, self._reissue_at(item, now)) for item in stale]
             self.invitations.replace(self.terms, due, now=now, within=connection)
-        fresh = [item for item in items if item.doubt is not None or not _is_stale(item, _turn(item, now))]
+        fresh = [item for item in items if item.doubt is not None or not _is_stale(item, _goes_at(item, now))]
         if not fresh:
             return []
         repeatable = self.sender.repeatable()
@@ -213,7 +213,7 @@ class InviteWork:
         self.invitations.release_permits(self.terms)
 
 
-def _turn(item: ClaimedInvitation, now: datetime) -> datetime:
+def _goes_at(item: ClaimedInvitation, now: datetime) -> datetime:
     """When it is to leave: at its slot, where the sender has a limit."""
     return now if item.slot is None else max(item.slot, now)
 

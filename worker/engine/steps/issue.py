@@ -83,7 +83,7 @@ class IssueWork:
             self.ring_invite(channel, True)
         return ClaimedRows(claimed.jobs, claimed.again_at, claimed.permits, opened)
 
-    def turn(
+    def flush(
         self,
         results: Sequence[IssueResult],
         items: Sequence[ClaimedJob],
