@@ -98,7 +98,7 @@ async def test_a_message_that_was_being_sent_is_not_tried_again_once_it_was_canc
     receiver.receive([requested("C-1")])
     await world.issue()
     terms = world.parts.invite_work("email").terms
-    taken = world.parts.invitations.take(terms, most=10, now=world.clock()).invitations
+    taken = world.parts.invitations.claim(terms, most=10, now=world.clock()).invitations
     receiver.receive([cancelled("C-1")])
     world.parts.invitations.release(terms.rule, taken, now=world.clock())
     assert world.letter().state is InvitationState.WAITING

@@ -106,7 +106,7 @@ async def test_one_who_joins_a_customer_whose_session_is_being_opened_waits_for_
 )
 async def test_who_waits_for_a_job_that_ends_without_a_link_is_told_at_once(site, shelf, kind, ending, state):
     task = await asking(site)
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     shelf.finish(shelf.failed(opened, kind, ending))
     answer = await task
     assert answer.status == 202
@@ -179,7 +179,7 @@ async def test_what_became_of_an_event_can_be_asked_for(site, shelf):
 async def test_a_job_that_joins_another_stands_where_that_one_stands(site, shelf):
     await site.post()
     joined = (await site.post(EVENT | {"id": "8"})).headers["Location"]
-    (opened,) = shelf.open(shelf.take())
+    (opened,) = shelf.open(shelf.claim())
     shelf.finish(shelf.failed(opened, Kind.UNKNOWN, Hold("unknown", "who knows")))
     job = (await site.get(joined)).body["job"]
     assert (job["state"], job["reason"]) == ("held", "unknown")
