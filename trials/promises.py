@@ -87,12 +87,12 @@ def nothing_is_sent_twice(case: Case) -> Iterator[str]:
         if len(ids) > 1:
             yield f"row {one.row} was sent {len(ids)} Message-IDs"
         messages = [message for message in case.invitations.get(one.row, ()) if message.channel == "email"]
-        doubts = sum(_in_doubt(case.handed.get(message.id, ())) for message in messages)
+        doubts = sum(_unknown_outcomes(case.handed.get(message.id, ())) for message in messages)
         if len(mails) - 1 > doubts:
             yield f"row {one.row} was mailed {len(mails)} times, with {doubts} hand-overs in doubt"
 
 
-def _in_doubt(hand_overs: Sequence[Attempt]) -> int:
+def _unknown_outcomes(hand_overs: Sequence[Attempt]) -> int:
     """How many were in doubt when the next one was made: those whose answer came after that were too."""
     return sum(
         one.outcome in DOUBTFUL or bool(after and (one.closed_at or "") > after.opened_at)

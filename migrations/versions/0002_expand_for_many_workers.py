@@ -51,7 +51,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("budget", "owner", name="pk_permit"),
     )
     with op.batch_alter_table("job") as job:
-        job.add_column(sa.Column("in_doubt", sa.Uuid(), nullable=True))
+        job.add_column(sa.Column("unknown_attempt", sa.Uuid(), nullable=True))
         job.add_column(sa.Column("others", sa.String(400), nullable=False, server_default=""))
         job.add_column(sa.Column("freshness_seconds", sa.Integer(), nullable=True))
     with op.batch_alter_table("attempt") as attempt:
@@ -59,7 +59,7 @@ def upgrade() -> None:
         attempt.add_column(sa.Column("looks_up", sa.Uuid(), nullable=True))
         attempt.add_column(sa.Column("found", sa.String(400), nullable=False, server_default=""))
     with op.batch_alter_table("invitation") as invitation:
-        invitation.add_column(sa.Column("in_doubt", sa.Uuid(), nullable=True))
+        invitation.add_column(sa.Column("unknown_attempt", sa.Uuid(), nullable=True))
 
     _upgrade_retention()
 
@@ -68,10 +68,10 @@ def downgrade() -> None:
     # Column by column, on SQLite too: a copy of the whole table cannot take the place of one that others refer to.
     _hold_what_is_in_doubt()
     _downgrade_retention()
-    op.drop_column("invitation", "in_doubt")
+    op.drop_column("invitation", "unknown_attempt")
     for name in ("found", "looks_up", "look_up_at"):
         op.drop_column("attempt", name)
-    for name in ("freshness_seconds", "others", "in_doubt"):
+    for name in ("freshness_seconds", "others", "unknown_attempt"):
         op.drop_column("job", name)
     op.drop_table("permit")
     for name in (*(f"pace_{name}" for name in (*_TIMES, *_COUNTS, *_RATES)), "opened_at", "failures"):
@@ -82,8 +82,8 @@ def downgrade() -> None:
 def _hold_what_is_in_doubt() -> None:
     """The release before would call plainly for rows that wait to be looked up: a second session, a second text."""
     for table in ("job", "invitation"):
-        rows = sa.table(table, *map(sa.column, ("state", "due_at", "lease_until", "reason", "in_doubt")))
-        doubtful = (rows.c.in_doubt.is_not(None), rows.c.state.in_(("waiting", "working")))
+        rows = sa.table(table, *map(sa.column, ("state", "due_at", "lease_until", "reason", "unknown_attempt")))
+        doubtful = (rows.c.unknown_attempt.is_not(None), rows.c.state.in_(("waiting", "working")))
         held = {"state": "held", "due_at": None, "lease_until": None, "reason": "unknown"}
         op.execute(sa.update(rows).where(*doubtful).values(held))
     # Where nothing else of a job is still to be sent, a message that is held holds it.
@@ -119,8 +119,8 @@ def _build_beside(name: str, rows: str) -> None:
 
 
 def _downgrade_attempt_indexes() -> None:
-    in_doubt, still_open = "invitation_id IS NULL AND outcome IN ('unknown', 'late')", "closed_at IS NULL"
-    _partial_index("ix_attempt_in_doubt", "attempt", ["job_id"], in_doubt)
+    unknown_attempt, still_open = "invitation_id IS NULL AND outcome IN ('unknown', 'late')", "closed_at IS NULL"
+    _partial_index("ix_attempt_in_doubt", "attempt", ["job_id"], unknown_attempt)
     _partial_index("ix_attempt_open", "attempt", ["job_id", "invitation_id"], still_open)
     op.create_index("ix_attempt_batch_id", "attempt", ["batch_id"])
     op.drop_index("ix_attempt_job_id", "attempt")

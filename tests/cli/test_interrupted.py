@@ -18,7 +18,7 @@ NUMBER = 120
 PLACES = 10  # calls in flight
 # Of calls that are done and not written yet there are at most as many again in one flush; twice that is
 # allowed here, for a machine that is busy with other tests.
-IN_DOUBT = 3 * PLACES
+OUTCOME_UNKNOWN = 3 * PLACES
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_killed_in_the_middle_only_the_calls_in_flight_are_in_doubt(busy: Desk, 
     again = busy.onboard("run", "customers.csv", "--json")
     everybody_once(slow, again.facts)
     held = again.facts["rows"]["held"]
-    assert held <= IN_DOUBT
+    assert held <= OUTCOME_UNKNOWN
     assert again.code == (1 if held else 0)
     for line in busy.onboard("report", "latest").table:
         if line["state"] == "held":

@@ -21,7 +21,7 @@ def first_run(desk: Desk) -> Ended:
 def later(desk: Desk) -> None:
     """The time of the look-ups has come."""
     with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
-        connection.execute("UPDATE job SET due_at = '2026-01-01 00:00:00.000000' WHERE in_doubt IS NOT NULL")
+        connection.execute("UPDATE job SET due_at = '2026-01-01 00:00:00.000000' WHERE unknown_attempt IS NOT NULL")
 
 
 def dropped(played: Played) -> list[str]:

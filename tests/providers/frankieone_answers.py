@@ -100,7 +100,7 @@ V1_BAD = {name: v1_says(bad) for name, bad in FRANKIE_BAD.items()} | {
     ),
 }
 # Without an entityId a call that may have been carried out may have made an entity.
-IN_DOUBT = (
+OUTCOME_UNKNOWN = (
     "500",
     "500 with a temporary number",
     "502",
@@ -111,7 +111,9 @@ IN_DOUBT = (
     "no token",
     "a token that is a list",
 )
-V1_NEW_BAD = {name: replace(bad, kind=Kind.UNKNOWN) if name in IN_DOUBT else bad for name, bad in V1_BAD.items()} | {
+V1_NEW_BAD = {
+    name: replace(bad, kind=Kind.UNKNOWN) if name in OUTCOME_UNKNOWN else bad for name, bad in V1_BAD.items()
+} | {
     "nothing to find it by": Bad(
         answer(200, {**V1_OPENED, "entity": {}, "applicantId": None}), Kind.UNKNOWN, None, "no entity.entityId"
     )

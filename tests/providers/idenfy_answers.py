@@ -132,7 +132,7 @@ KYB_OPENED = {
 
 def spoilt_tokens(opened: Mapping[str, Any]) -> dict[str, Bad]:
     """Answers of the two endpoints with `tokenString` that open no session."""
-    unknown: dict[str, tuple[Any, str]] = {
+    unknown_call: dict[str, tuple[Any, str]] = {
         "no token": ({"tokenString": None}, "the answer has no "),
         "a token that is an object": ({"tokenString": {"value": "t"}}, "tokenString in the answer is not a text"),
         "a token of another kind": ({"tokenType": "GOV1"}, "tokenType in the answer is not the one asked for"),
@@ -141,7 +141,7 @@ def spoilt_tokens(opened: Mapping[str, Any]) -> dict[str, Bad]:
     }
     bad = {
         name: Bad(answer(201, {**opened, **fields}), Kind.UNKNOWN, None, says)
-        for name, (fields, says) in unknown.items()
+        for name, (fields, says) in unknown_call.items()
     }
     bad["html"] = Bad(answer(200, HTML), Kind.UNKNOWN, None, "not JSON")
     bad["empty"] = Bad(answer(201), Kind.UNKNOWN)

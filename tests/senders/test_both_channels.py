@@ -146,7 +146,7 @@ async def test_a_text_whose_answer_was_lost_is_found_and_no_second_one_is_sent(p
 
     (text,) = sandbox.texts
     letter = worker.letter("sms")
-    assert (letter.state, letter.reference, letter.in_doubt, letter.attempts) == (
+    assert (letter.state, letter.reference, letter.unknown_attempt, letter.attempts) == (
         InvitationState.SENT,
         text.sid,
         None,

@@ -10,7 +10,7 @@ from tests.settings.samples import loaded, problems, tree, with_value
 from worker.cli.commands.web import address
 from worker.cli.exits import CannotStart
 from worker.domain.limits.rate_limits import Limit
-from worker.store.onboarding.admission import IN_DOUBT_FOR
+from worker.store.onboarding.admission import UNKNOWN_FOR
 
 KYB = {"provider": "idenfy-kyb", "api_key": {"env": "IDENFY_KEY"}, "api_secret": {"env": "IDENFY_SECRET"}}
 
@@ -300,7 +300,7 @@ def test_a_batch_is_kept_as_long_as_a_call_in_doubt_may_have_left_a_session(tmp_
     (line,) = problems(tmp_path, with_value(("retention", "batches"), "29 days"))
     assert line.startswith("retention.batches:")
     assert "30 days" in line
-    assert loaded(tmp_path, with_value(("retention", "batches"), "30 days")).retention.batches == IN_DOUBT_FOR
+    assert loaded(tmp_path, with_value(("retention", "batches"), "30 days")).retention.batches == UNKNOWN_FOR
     assert loaded(tmp_path, tree()).retention.batches is None
 
 

@@ -65,8 +65,8 @@ class Rows:
     next_at: datetime | None = None
     calls: int = 0
     most_calls: int = 0
-    in_doubt: int = 0  # attempts that are written down, and what came of them is not
-    most_in_doubt: int = 0
+    unknown: int = 0  # attempts that are written down, and what came of them is not
+    most_unknown: int = 0
     lots: list[int] = field(default_factory=list)
     takes: list[int] = field(default_factory=list)
     left: int = 0
@@ -120,8 +120,8 @@ class Rows:
         if self.halted:
             self.waiting += [item.number for item in items]
             return []
-        self.in_doubt += len(items)
-        self.most_in_doubt = max(self.in_doubt, self.most_in_doubt)
+        self.unknown += len(items)
+        self.most_unknown = max(self.unknown, self.most_unknown)
         return [Opened(item) for item in items]
 
     async def call(self, opened):
@@ -179,7 +179,7 @@ class Rows:
         for result in results:
             self.log.append((result.what, result.number))
             self.written[result.number] = now
-            self.in_doubt -= 1
+            self.unknown -= 1
             self.halted |= result.what == "halt"
             if result.what == "not made":
                 self.waiting.append(result.number)

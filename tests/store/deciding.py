@@ -4,7 +4,7 @@ from tests.store.shelf import Shelf
 from worker.domain.model.endings import Cancel, Hold, Kind
 from worker.store.operators.decisions import Decided, Decisions, Verdict, Which
 
-IN_DOUBT = Hold(Kind.UNKNOWN.value, "it may have been carried out")
+OUTCOME_UNKNOWN = Hold(Kind.UNKNOWN.value, "it may have been carried out")
 
 
 def pause(shelf: Shelf, decide: Decisions, batch: int) -> Decided:

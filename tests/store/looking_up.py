@@ -41,5 +41,5 @@ def sweep(shelf):
 def look_up(shelf, terms):
     """The look-up that is due, written down."""
     (opened,) = shelf.open(shelf.claim(terms=terms), terms=terms)
-    assert opened.job.doubt is not None
+    assert opened.job.unknown_call is not None
     return opened

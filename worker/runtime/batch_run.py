@@ -123,10 +123,10 @@ class OneBatch:
         if state.blocked_until is not None and state.blocked_until >= soonest:
             return state.pause_reason
         not_due = state.pause_reason or "what is left is not due before then"
-        doubts = self._parts.facts.in_doubt(self._batch_id)
-        if doubts.look_up_at is None or doubts.look_up_at > soonest:
+        outcomes = self._parts.facts.unknown_outcomes(self._batch_id)
+        if outcomes.look_up_at is None or outcomes.look_up_at > soonest:
             return not_due
-        return f"{lost_answers(sum(doubts.calls.values()), doubts.messages)}, then to be looked up"
+        return f"{lost_answers(sum(outcomes.calls.values()), outcomes.messages)}, then to be looked up"
 
 
 def next_move(parts: Parts, outlook: Outlook, batch_id: int) -> tuple[datetime, BudgetState] | None:

@@ -146,7 +146,7 @@ class Links(Section):
     )
 
 
-def _outlives_doubt(kept: timedelta) -> timedelta:
+def _outlives_unknown_outcomes(kept: timedelta) -> timedelta:
     # As long as a call whose outcome nobody knows may have left a session behind (store.leading).
     if kept < timedelta(days=30):
         raise ValueError("expected at least 30 days")
@@ -159,7 +159,7 @@ class Retention(Section):
     personal: Duration = Field(
         timedelta(days=90), ge=timedelta(hours=1), description="After the job's end, personal fields are erased."
     )
-    batches: Annotated[Duration, AfterValidator(_outlives_doubt)] | None = Field(
+    batches: Annotated[Duration, AfterValidator(_outlives_unknown_outcomes)] | None = Field(
         None,
         description="After the last of its jobs has ended, a batch's rows are removed; its totals stay."
         " At least 30 days.",

@@ -8,12 +8,12 @@ import pytest
 from worker.domain.model.endings import Cancel, Hold, Kind, LookUp, Problem, Retry, RetryPolicy, Snooze
 from worker.domain.model.reconciliation import (
     MOST_PAGES,
-    Doubt,
     Listed,
     Listing,
     More,
     Nothing,
     Strangers,
+    UnknownCall,
     compare,
     ending_of_look_up,
     lost_answers,
@@ -24,12 +24,12 @@ POLICY = RetryPolicy(attempts=4, first=timedelta(seconds=1), most=timedelta(seco
 OURS, LOST = Listed("scan-1", "EXPIRED"), Listed("scan-2", "ACTIVE")
 
 
-def doubt(kind=Kind.UNKNOWN, **fields):
-    return Doubt(uuid.UUID(int=1), NOW - timedelta(seconds=75), kind, frozenset({OURS.reference}), **fields)
+def unknown_call(kind=Kind.UNKNOWN, **fields):
+    return UnknownCall(uuid.UUID(int=1), NOW - timedelta(seconds=75), kind, frozenset({OURS.reference}), **fields)
 
 
 def ending(found, about=None, attempts=1):
-    return ending_of_look_up(found, about or doubt(), attempts, POLICY, NOW, 0.5)
+    return ending_of_look_up(found, about or unknown_call(), attempts, POLICY, NOW, 0.5)
 
 
 # What is there, compared with what we know.
@@ -37,11 +37,11 @@ def ending(found, about=None, attempts=1):
 
 @pytest.mark.parametrize("entries", [(), (OURS,)])
 def test_a_list_of_what_we_know_says_that_the_call_was_not_carried_out(entries):
-    assert isinstance(compare(Listing(entries), doubt()), Nothing)
+    assert isinstance(compare(Listing(entries), unknown_call()), Nothing)
 
 
 def test_a_session_that_we_do_not_know_may_be_the_calls():
-    found = compare(Listing((LOST, OURS)), doubt())
+    found = compare(Listing((LOST, OURS)), unknown_call())
     assert isinstance(found, Strangers)
     assert found.references == ("scan-2",)
     assert "scan-2 (ACTIVE)" in found.detail
@@ -50,9 +50,9 @@ def test_a_session_that_we_do_not_know_may_be_the_calls():
 
 
 def test_a_page_without_one_is_followed_by_the_next_and_not_for_ever():
-    assert compare(Listing((OURS,), more=True), doubt()) == More()
-    assert isinstance(compare(Listing((LOST,), more=True), doubt()), Strangers)
-    endless = compare(Listing((OURS,), more=True), doubt(page=MOST_PAGES))
+    assert compare(Listing((OURS,), more=True), unknown_call()) == More()
+    assert isinstance(compare(Listing((LOST,), more=True), unknown_call()), Strangers)
+    endless = compare(Listing((OURS,), more=True), unknown_call(page=MOST_PAGES))
     assert isinstance(endless, Problem)
     assert isinstance(ending(endless), Hold)
 
@@ -71,8 +71,8 @@ def test_calls_that_are_lost_again_and_again_are_not_made_for_ever():
 
 
 def test_where_a_session_is_there_whose_token_nobody_holds_a_person_decides():
-    assert ending(compare(Listing((LOST,)), doubt())).reason == "unknown"
-    assert isinstance(ending(compare(Listing((LOST,)), doubt())), Hold)
+    assert ending(compare(Listing((LOST,)), unknown_call())).reason == "unknown"
+    assert isinstance(ending(compare(Listing((LOST,)), unknown_call())), Hold)
 
 
 def test_the_next_page_is_read_at_once_and_the_row_stays_in_doubt():
@@ -83,10 +83,10 @@ def test_the_next_page_is_read_at_once_and_the_row_stays_in_doubt():
 @pytest.mark.parametrize("kind", [Kind.TRANSIENT, Kind.UNKNOWN])
 def test_a_look_up_that_fails_is_made_again_later_and_then_a_person_decides(kind):
     problem = Problem(kind, "HTTP 500")
-    assert [ending(problem, doubt(failures=tried)).at - NOW for tried in (0, 1, 2)] == [
+    assert [ending(problem, unknown_call(failures=tried)).at - NOW for tried in (0, 1, 2)] == [
         timedelta(seconds=seconds) for seconds in (0.5, 1, 2)
     ]
-    assert ending(problem, doubt(failures=3)) == Hold("unknown", "it cannot be looked up: HTTP 500")
+    assert ending(problem, unknown_call(failures=3)) == Hold("unknown", "it cannot be looked up: HTTP 500")
 
 
 def test_a_look_up_that_names_a_time_is_made_again_then():
@@ -101,21 +101,21 @@ def test_a_look_up_that_is_refused_for_good_is_not_tried_again():
 @pytest.mark.parametrize("kind", [Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT])
 @pytest.mark.parametrize("failures", [0, 99])
 def test_what_concerns_the_account_is_waited_for_and_counts_for_nothing(kind, failures):
-    told = ending(Problem(kind, "HTTP 429", retry_after=timedelta(minutes=5)), doubt(failures=failures))
+    told = ending(Problem(kind, "HTTP 429", retry_after=timedelta(minutes=5)), unknown_call(failures=failures))
     due_at = NOW + timedelta(minutes=5) if kind is Kind.RATE_LIMITED else NOW
     assert told == Snooze(due_at, kind.value, "HTTP 429")
 
 
 def test_an_account_that_cannot_be_reached_is_waited_for():
     away = Problem(Kind.TRANSIENT, "connection refused", unreachable=True)
-    assert ending(away, doubt(failures=99)) == Snooze(NOW + POLICY.first, "unreachable", "connection refused")
+    assert ending(away, unknown_call(failures=99)) == Snooze(NOW + POLICY.first, "unreachable", "connection refused")
 
 
 # A conflict is evidence: the provider refuses because of a session.
 
 
 def test_a_conflict_with_a_session_that_we_know_is_tried_again_later_and_then_held_with_it():
-    conflict = doubt(Kind.CONFLICT)
+    conflict = unknown_call(Kind.CONFLICT)
     known = compare(Listing((Listed("scan-1", "ACTIVE"),)), conflict)
     retry = ending(known, conflict, attempts=2)
     assert (type(retry), retry.at, retry.reason) == (Retry, NOW + timedelta(seconds=1), "conflict")
@@ -125,7 +125,7 @@ def test_a_conflict_with_a_session_that_we_know_is_tried_again_later_and_then_he
 
 
 def test_a_conflict_with_a_session_that_we_do_not_know_is_held_with_it():
-    conflict = doubt(Kind.CONFLICT)
+    conflict = unknown_call(Kind.CONFLICT)
     held = ending(compare(Listing((LOST,)), conflict), conflict)
     assert (type(held), held.reason) == (Hold, "conflict")
     assert "scan-2 (ACTIVE)" in held.detail
@@ -133,7 +133,7 @@ def test_a_conflict_with_a_session_that_we_do_not_know_is_held_with_it():
 
 def test_many_sessions_are_shown_as_a_few_and_their_number():
     many = tuple(Listed(f"scan-{number}", "ACTIVE") for number in range(10, 20))
-    found = compare(Listing(many), doubt())
+    found = compare(Listing(many), unknown_call())
     assert "10 sessions" in found.detail
     assert "and 5 more" in found.detail
     assert len(found.references) == 10

@@ -70,7 +70,7 @@ def test_who_was_erased_is_left_alone():
 
 
 def test_what_is_in_doubt_waits_for_its_answer():
-    assert decision(in_doubt=True) == decision(job=JobState.HELD) == Wait(None, Why.IN_DOUBT)
+    assert decision(outcome_unknown=True) == decision(job=JobState.HELD) == Wait(None, Why.OUTCOME_UNKNOWN)
 
 
 def test_who_is_being_reviewed_is_not_asked_to_begin_anew():
@@ -181,12 +181,12 @@ standings = st.builds(
     reissues=st.integers(0, 5),
     messages=st.integers(0, 8),
     reissued_today=st.integers(0, 200),
-    in_doubt=st.booleans(),
+    outcome_unknown=st.booleans(),
     in_review=st.booleans(),
     erased=st.booleans(),
 )
 open_standings = standings.map(
-    lambda found: replace(found, job=JobState.INVITED, in_doubt=False, in_review=False, erased=False)
+    lambda found: replace(found, job=JobState.INVITED, outcome_unknown=False, in_review=False, erased=False)
 )
 rules = st.builds(
     ReissueRule,
@@ -208,7 +208,7 @@ def test_a_new_session_keeps_every_promise_at_once(rule, standing, quiet, now):
         return
     assert standing.job is JobState.INVITED
     assert standing.session in (SessionState.WAITING, SessionState.STARTED, SessionState.EXPIRED)
-    assert (standing.in_doubt, standing.in_review, standing.erased) == (False, False, False)
+    assert (standing.outcome_unknown, standing.in_review, standing.erased) == (False, False, False)
     assert standing.channels
     assert standing.reissues < rule.caps.reissues
     assert standing.messages < rule.caps.messages

@@ -122,7 +122,7 @@ def test_whatever_comes_no_two_sessions_live_and_what_was_cancelled_stays_so(
         assert now.due_at is not None
     if now.state is JobState.COMPLETED and state is not JobState.COMPLETED:
         assert now.result in {"approved", "denied", "suspected", "unknown"}
-        assert (now.due_at, now.in_doubt) == (None, None)
+        assert (now.due_at, now.unknown_attempt) == (None, None)
 
 
 @pytest.mark.parametrize("newest", [WAITING, EXPIRED])
@@ -176,8 +176,8 @@ def test_of_two_links_verdicts_the_providers_last_counts(order):
         (JobNow(7, JobState.HELD, FIRST, reason="template"), JobState.FAILED),
         # The session that was heard of is not the one that the job waits for, or is held for.
         (JobNow(7, JobState.WAITING, SECOND), JobState.WAITING),
-        (JobNow(7, JobState.WAITING, FIRST, in_doubt=SECOND), JobState.WAITING),
-        (JobNow(7, JobState.HELD, FIRST, in_doubt=SECOND), JobState.HELD),
+        (JobNow(7, JobState.WAITING, FIRST, unknown_attempt=SECOND), JobState.WAITING),
+        (JobNow(7, JobState.HELD, FIRST, unknown_attempt=SECOND), JobState.HELD),
         (JobNow(7, JobState.HELD, FIRST, reason="conflict"), JobState.HELD),
         (JobNow(7, JobState.WORKING, FIRST), JobState.WORKING),
         (JobNow(7, JobState.LAPSED, FIRST), JobState.LAPSED),
@@ -197,7 +197,7 @@ def test_a_job_that_a_person_put_back_does_not_fail_again_for_the_session_that_i
 
 @pytest.mark.parametrize("state", [*OPEN_JOBS, JobState.LAPSED, JobState.FAILED])
 def test_a_verdict_ends_a_job_wherever_it_stands(state):
-    job = JobNow(7, state, SECOND, in_doubt=SECOND, reason="session_expired", due_at=NOON, told=True)
+    job = JobNow(7, state, SECOND, unknown_attempt=SECOND, reason="session_expired", due_at=NOON, told=True)
     of = hear(chain(job, link(state=EXPIRED)), said(COMPLETED, Result.APPROVED, minute=5))
     assert of.jobs[7] == JobNow(7, JobState.COMPLETED, FIRST, result="approved", told=True)
 

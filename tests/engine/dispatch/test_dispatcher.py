@@ -102,13 +102,13 @@ async def test_a_kill_would_leave_in_doubt_the_calls_in_flight_and_one_flush_at_
     rows = bench.rows(permits * 30, permits=permits, latency=dict.fromkeys(range(permits * 30), seconds))
     await bench.run(rows)
     assert rows.most_calls == permits
-    assert rows.most_in_doubt <= permits + max(permits, FLUSH_LEAST)
+    assert rows.most_unknown <= permits + max(permits, FLUSH_LEAST)
 
 
 async def test_behind_a_slow_provider_hardly_more_is_written_down_than_there_are_calls_in_flight(bench):
     rows = bench.rows(400, permits=40, latency={number: 1 + number % 40 / 40 for number in range(400)})
     await bench.run(rows)
-    assert rows.most_in_doubt <= 50
+    assert rows.most_unknown <= 50
 
 
 # Slots.

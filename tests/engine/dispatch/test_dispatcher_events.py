@@ -45,7 +45,7 @@ async def test_slots_that_change_hands_are_used_once_and_neither_before_their_ti
     assert sorted(rows.numbers("done")) == [*range(400), *range(EVENTS, EVENTS + 100)]
     assert all(timedelta(0) <= delay <= LAPSE for delay in rows.delays)
     assert len(set(rows.slots)) == len(rows.slots)
-    assert rows.most_in_doubt <= rows.permits + FLUSH_LEAST
+    assert rows.most_unknown <= rows.permits + FLUSH_LEAST
 
 
 async def test_while_events_keep_coming_the_batch_keeps_its_share_of_the_calls(bench):

@@ -106,7 +106,7 @@ async def test_links_that_are_only_fetched_and_calls_in_doubt_know_no_night(make
     assert world.states() == {"waiting": 1, "issued": 1}
     world.set(Job, Job.customer_id == "Ona", due_at=world.clock())
     world.set(CustomerRow, CustomerRow.customer_id == "Ona", timezone="Europe/Vilnius")
-    assert world.job("Ona").in_doubt is not None
+    assert world.job("Ona").unknown_attempt is not None
     world.clock.advance(minutes=5)
     await world.tick()
     assert len(world.looked_up) == 1

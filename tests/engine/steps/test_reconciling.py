@@ -56,7 +56,7 @@ async def test_a_dropped_answer_is_looked_up_not_before_a_call_that_leaves_late_
     row = world.job("Ona")
     assert (row.state, row.reason, row.attempts) == (JobState.WAITING, "unknown", 1)
     assert row.due_at == began_at + WAIT  # the lease begins with the claim
-    assert row.in_doubt == world.row(Attempt).id
+    assert row.unknown_attempt == world.row(Attempt).id
 
     world.clock.advance(seconds=(row.due_at - world.clock()).total_seconds() - 0.5)
     await world.tick()
@@ -71,7 +71,7 @@ async def test_where_nothing_is_there_the_call_is_made_again_and_there_is_one_se
     await world.work()
     await wait_and_work(world)
     row = world.job("Ona")
-    assert (row.state, row.in_doubt, row.attempts) == (JobState.INVITED, None, 2)
+    assert (row.state, row.unknown_attempt, row.attempts) == (JobState.INVITED, None, 2)
     assert world.asked == ["Ona", "Ona"]
     assert len(world.rows(SessionRow)) == 1
 
@@ -125,7 +125,7 @@ async def test_what_was_lost_again_and_again_is_not_tried_for_ever(played):
     for _ in range(10):
         await wait_and_work(world)
     row = world.job("Ona")
-    assert (row.state, row.reason, row.attempts, row.in_doubt) == (JobState.FAILED, "attempts_spent", 8, None)
+    assert (row.state, row.reason, row.attempts, row.unknown_attempt) == (JobState.FAILED, "attempts_spent", 8, None)
     assert len(world.asked) == 8
 
 
@@ -147,7 +147,7 @@ async def test_a_look_up_that_never_works_leaves_the_row_to_a_person(played):
     for _ in range(12):
         await wait_and_work(world, minutes=15)
     row = world.job("Ona")
-    assert (row.state, row.reason, row.in_doubt is None) == (JobState.HELD, "unknown", False)
+    assert (row.state, row.reason, row.unknown_attempt is None) == (JobState.HELD, "unknown", False)
     assert "cannot be looked up" in row.detail
     assert (len(world.asked), len(world.looked_up)) == (1, 8)
 
@@ -158,7 +158,7 @@ async def test_refused_credentials_stop_the_account_and_the_row_stays_in_doubt(p
     await world.work()
     await wait_and_work(world)
     assert world.budget().stopped_at is not None
-    assert (world.job("Ona").state, world.job("Ona").in_doubt is None) == (JobState.WAITING, False)
+    assert (world.job("Ona").state, world.job("Ona").unknown_attempt is None) == (JobState.WAITING, False)
     world.parts.resume()
     await wait_and_work(world)
     assert world.states() == {"invited": 1}
@@ -259,7 +259,11 @@ async def test_a_text_whose_answer_was_lost_is_looked_up(make_on_both, found, st
     await world.work()
     letter = world.letter()
     attempt = world.row(Attempt, invitation_id=letter.id)
-    assert (letter.state, letter.due_at, letter.in_doubt) == (InvitationState.WAITING, attempt.look_up_at, attempt.id)
+    assert (letter.state, letter.due_at, letter.unknown_attempt) == (
+        InvitationState.WAITING,
+        attempt.look_up_at,
+        attempt.id,
+    )
     assert timedelta(seconds=70) < letter.due_at - world.clock() <= WAIT
     assert world.job("Ona").state is JobState.ISSUED
     await wait_and_work(world)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from tests.store.shelf import customer
 from worker.domain.model.endings import Cancel, Hold, Kind
 from worker.domain.model.states import JobState, SessionState
-from worker.store.onboarding.admission import IN_DOUBT_FOR
+from worker.store.onboarding.admission import UNKNOWN_FOR
 from worker.store.operators.decisions import Verdict, Which
 from worker.store.tables import Attempt, Job, SessionRow
 
@@ -45,7 +45,7 @@ def call(shelf, *, kind=Kind.UNKNOWN, ending=UNKNOWN, repeatable=False):
     shelf.clock.advance(minutes=1)
 
 
-def in_doubt(shelf, *, row=2, **how) -> int:
+def unknown_attempt(shelf, *, row=2, **how) -> int:
     batch = shelf.add(customer("Ona"), first_row=row)
     call(shelf, **how)
     return batch
@@ -57,7 +57,7 @@ def of(shelf, batch) -> sa.Row:
 
 @pytest.mark.parametrize("how", ["cancel", "abandon"])
 def test_a_customer_whose_call_is_in_doubt_is_held_when_imported_anew(shelf, give_up, how):
-    batch = in_doubt(shelf, row=7)
+    batch = unknown_attempt(shelf, row=7)
     give_up(batch, how)
     again = shelf.add(customer("Ona"), customer("Jonas"))
     row = of(shelf, again)
@@ -68,7 +68,7 @@ def test_a_customer_whose_call_is_in_doubt_is_held_when_imported_anew(shelf, giv
 
 
 def test_a_person_may_have_the_call_made_all_the_same(shelf, decide, give_up):
-    give_up(in_doubt(shelf))
+    give_up(unknown_attempt(shelf))
     again = shelf.add(customer("Ona"))
     assert repeat(shelf, decide, again) == 1
     assert [job.batch_id for job in shelf.issue()] == [again]
@@ -76,20 +76,20 @@ def test_a_person_may_have_the_call_made_all_the_same(shelf, decide, give_up):
 
 
 def test_giving_it_up_twice_leaves_it_in_doubt(shelf, give_up):
-    give_up(in_doubt(shelf))
+    give_up(unknown_attempt(shelf))
     give_up(shelf.add(customer("Ona")), "abandon")
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.HELD
 
 
 def test_others_who_come_after_join_the_one_that_is_held(shelf, give_up):
-    give_up(in_doubt(shelf))
+    give_up(unknown_attempt(shelf))
     held = shelf.add(customer("Ona"))
     assert of(shelf, shelf.add(customer("Ona"))).joins == of(shelf, held).id
 
 
 def test_a_failed_row_that_is_retried_is_held_for_a_call_in_doubt_of_a_later_list(shelf, decide, give_up):
-    failed = in_doubt(shelf, kind=Kind.BAD_INPUT, ending=Cancel("bad_input", "no"))
-    give_up(in_doubt(shelf))
+    failed = unknown_attempt(shelf, kind=Kind.BAD_INPUT, ending=Cancel("bad_input", "no"))
+    give_up(unknown_attempt(shelf))
     decided = decide.retry(Which(failed), now=shelf.clock())
     assert (decided.rows, decided.accounts) == (1, frozenset())
     assert (of(shelf, failed).state, of(shelf, failed).reason) == (JobState.HELD, "unknown")
@@ -120,18 +120,18 @@ def test_a_call_that_a_worker_took_to_its_end_is_in_doubt_too(shelf, give_up):
 
 
 def test_one_whose_call_may_be_repeated_is_called_again(shelf, give_up):
-    give_up(in_doubt(shelf, repeatable=True))
+    give_up(unknown_attempt(shelf, repeatable=True))
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
 
 
 @pytest.mark.parametrize("kind", [Kind.BAD_INPUT, Kind.TRANSIENT, Kind.CONFLICT])
 def test_one_whose_call_was_refused_is_called_again(shelf, give_up, kind):
-    give_up(in_doubt(shelf, kind=kind, ending=Hold(kind.value, "no")))
+    give_up(unknown_attempt(shelf, kind=kind, ending=Hold(kind.value, "no")))
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
 
 
 def test_another_customer_and_another_purpose_are_not_in_doubt(shelf, give_up):
-    give_up(in_doubt(shelf))
+    give_up(unknown_attempt(shelf))
     shelf.add(customer("Jonas"), customer("Ona", purpose="renewal"))
     assert len(shelf.claim()) == 2
 
@@ -146,32 +146,32 @@ def test_a_message_in_doubt_is_no_call_in_doubt(shelf, give_up):
 
 
 def test_after_the_longest_life_of_a_session_nothing_is_in_doubt(shelf, give_up):
-    give_up(in_doubt(shelf))
+    give_up(unknown_attempt(shelf))
     opened_at = shelf.row(Attempt).opened_at
-    shelf.clock.now = opened_at + IN_DOUBT_FOR - timedelta(seconds=1)
+    shelf.clock.now = opened_at + UNKNOWN_FOR - timedelta(seconds=1)
     held = shelf.add(customer("Ona"))
     assert of(shelf, held).state is JobState.HELD
     give_up(held)
-    shelf.clock.now = opened_at + IN_DOUBT_FOR
+    shelf.clock.now = opened_at + UNKNOWN_FOR
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
 
 
 def test_a_person_who_has_had_it_called_again_has_decided(shelf, decide, give_up):
-    batch = in_doubt(shelf)
+    batch = unknown_attempt(shelf)
     repeat(shelf, decide, batch)
     call(shelf, kind=Kind.BAD_INPUT, ending=Cancel("bad_input", "no"))
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
 
 
 def test_a_decision_stands_when_its_row_is_cancelled_before_the_call(shelf, decide, give_up):
-    batch = in_doubt(shelf)
+    batch = unknown_attempt(shelf)
     repeat(shelf, decide, batch)
     give_up(batch)
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
 
 
 def test_a_decision_about_the_later_row_stands_for_the_earlier_call(shelf, decide, give_up):
-    give_up(in_doubt(shelf))
+    give_up(unknown_attempt(shelf))
     again = shelf.add(customer("Ona"))
     repeat(shelf, decide, again)
     call(shelf, kind=Kind.BAD_INPUT, ending=Cancel("bad_input", "no"))
@@ -180,8 +180,8 @@ def test_a_decision_about_the_later_row_stands_for_the_earlier_call(shelf, decid
 
 def test_a_call_of_a_later_list_that_came_before_the_one_in_doubt_decides_nothing(shelf, decide, give_up):
     refused = Cancel("bad_input", "no")
-    first = in_doubt(shelf, kind=Kind.BAD_INPUT, ending=refused)
-    in_doubt(shelf, kind=Kind.BAD_INPUT, ending=refused)
+    first = unknown_attempt(shelf, kind=Kind.BAD_INPUT, ending=refused)
+    unknown_attempt(shelf, kind=Kind.BAD_INPUT, ending=refused)
     decide.retry(Which(first), now=shelf.clock())
     call(shelf)
     give_up(first)
@@ -189,7 +189,7 @@ def test_a_call_of_a_later_list_that_came_before_the_one_in_doubt_decides_nothin
 
 
 def test_a_call_that_was_made_again_and_is_in_doubt_again_is_the_one_to_decide_about(shelf, decide, give_up):
-    batch = in_doubt(shelf)
+    batch = unknown_attempt(shelf)
     repeat(shelf, decide, batch)
     call(shelf)
     give_up(batch)
@@ -197,8 +197,8 @@ def test_a_call_that_was_made_again_and_is_in_doubt_again_is_the_one_to_decide_a
 
 
 def test_a_session_that_was_opened_since_ends_the_doubt(shelf, decide, give_up):
-    failed = in_doubt(shelf, kind=Kind.BAD_INPUT, ending=Cancel("bad_input", "no"))
-    give_up(in_doubt(shelf))
+    failed = unknown_attempt(shelf, kind=Kind.BAD_INPUT, ending=Cancel("bad_input", "no"))
+    give_up(unknown_attempt(shelf))
     decide.retry(Which(failed), now=shelf.clock())  # held
     repeat(shelf, decide, failed)
     shelf.issue()
@@ -212,13 +212,13 @@ def test_a_session_from_before_the_call_does_not_end_the_doubt(shelf, decide, gi
     shelf.issue()
     shelf.set(SessionRow, state=SessionState.EXPIRED)
     shelf.set(Job, state=JobState.LAPSED)
-    give_up(in_doubt(shelf))
+    give_up(unknown_attempt(shelf))
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.HELD
     assert of(shelf, batch).state is JobState.LAPSED
 
 
 def test_a_row_of_a_cancelled_batch_is_cancelled_whatever_is_in_doubt(shelf, decide, give_up):
-    give_up(in_doubt(shelf))
+    give_up(unknown_attempt(shelf))
     cancelled = shelf.batch()
     decide.cancel(cancelled, now=shelf.clock())
     shelf.add(customer("Ona"), batch=cancelled)

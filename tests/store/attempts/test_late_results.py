@@ -34,7 +34,7 @@ def test_an_answer_that_comes_while_the_row_waits_for_its_look_up_is_the_answer(
     sweep(shelf)
     assert shelf.finish(shelf.got(opened), terms=terms) == {"email"}
     row = shelf.job("Ona")
-    assert (row.state, row.in_doubt, row.attempts, row.due_at) == (JobState.ISSUED, None, 1, None)
+    assert (row.state, row.unknown_attempt, row.attempts, row.due_at) == (JobState.ISSUED, None, 1, None)
     assert shelf.row(Attempt).outcome == "done"
     assert shelf.row(SessionRow).id == row.session_id
 
@@ -44,7 +44,7 @@ def test_an_answer_that_comes_while_the_row_is_held_for_it_ends_the_doubt(shelf)
     later(shelf, seconds=61)
     assert sweep(shelf) == Returned(held=1)
     shelf.finish(shelf.got(opened))
-    assert (shelf.job("Ona").state, shelf.job("Ona").in_doubt) == (JobState.ISSUED, None)
+    assert (shelf.job("Ona").state, shelf.job("Ona").unknown_attempt) == (JobState.ISSUED, None)
 
 
 def test_a_late_refusal_is_the_answer_too(shelf, terms):
@@ -53,7 +53,7 @@ def test_a_late_refusal_is_the_answer_too(shelf, terms):
     sweep(shelf)
     shelf.finish(shelf.failed(opened, Kind.TRANSIENT, Retry(shelf.clock(), "transient", "HTTP 500")), terms=terms)
     row = shelf.job("Ona")
-    assert (row.state, row.reason, row.in_doubt, row.attempts) == (JobState.WAITING, "transient", None, 1)
+    assert (row.state, row.reason, row.unknown_attempt, row.attempts) == (JobState.WAITING, "transient", None, 1)
 
 
 def test_a_late_refusal_of_a_call_that_is_about_to_be_repeated_is_the_answer_too(shelf):
@@ -85,7 +85,7 @@ def test_an_answer_that_comes_while_it_is_looked_up_is_the_answer_and_the_look_u
     shelf.finish(
         IssueResult(looking, shelf.clock(), Retry(shelf.clock(), "unknown", "nothing"), found=Nothing()), terms=terms
     )
-    assert (shelf.job("Ona").state, shelf.job("Ona").in_doubt) == (JobState.ISSUED, None)
+    assert (shelf.job("Ona").state, shelf.job("Ona").unknown_attempt) == (JobState.ISSUED, None)
     assert len(shelf.rows(SessionRow)) == 1
 
 
@@ -141,7 +141,7 @@ def test_a_late_receipt_ends_the_doubt_about_a_text(shelf, texts, can_be):
     assert shelf.job("Ona").state is (JobState.ISSUED if can_be else JobState.HELD)
     shelf.handovers.finish(texts, [InviteResult(opened, shelf.clock(), Done(), reference="SM1")], now=shelf.clock())
     letter = shelf.row(InvitationRow)
-    assert (letter.state, letter.reference, letter.in_doubt) == (InvitationState.SENT, "SM1", None)
+    assert (letter.state, letter.reference, letter.unknown_attempt) == (InvitationState.SENT, "SM1", None)
     assert shelf.job("Ona").state is JobState.INVITED
 
 
@@ -166,10 +166,10 @@ def test_a_stopped_worker_that_wakes_and_has_not_called_ends_the_doubt(shelf, ca
     before = opened.job.due_at
     later(shelf, seconds=61)
     sweep(shelf)
-    assert shelf.job("Ona").in_doubt is not None
+    assert shelf.job("Ona").unknown_attempt is not None
     shelf.finish(IssueResult(opened, shelf.clock(), None), terms=terms)
     row = shelf.job("Ona")
-    assert (row.state, row.due_at, row.in_doubt, row.reason) == (JobState.WAITING, before, None, "")
+    assert (row.state, row.due_at, row.unknown_attempt, row.reason) == (JobState.WAITING, before, None, "")
     assert shelf.row(Attempt).outcome == "not_sent"
     assert shelf.budgets.all()["kyc"].credits_used == 0
 
@@ -184,7 +184,7 @@ def test_a_text_that_a_stopped_worker_has_not_sent_goes_back(shelf, texts, can_b
     sweep(shelf)
     shelf.handovers.finish(texts, [InviteResult(opened, shelf.clock(), None)], now=shelf.clock())
     letter = shelf.row(InvitationRow)
-    assert (letter.state, letter.in_doubt) == (InvitationState.WAITING, None)
+    assert (letter.state, letter.unknown_attempt) == (InvitationState.WAITING, None)
     assert shelf.job("Ona").state is JobState.ISSUED
 
 

@@ -9,7 +9,7 @@ from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Hold, LookUp
 from worker.domain.model.reconciliation import Strangers
 from worker.domain.model.states import InvitationState, JobState
-from worker.store.attempts.unknown_outcomes import InDoubt
+from worker.store.attempts.unknown_outcomes import UnknownOutcomes
 from worker.store.base import schema
 from worker.store.issuing.record_results import IssueResult
 from worker.store.maintenance.due_work import Returned
@@ -52,9 +52,9 @@ def test_a_call_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says(shel
     call(shelf, terms)
     attempt = shelf.row(Attempt)
     later(shelf, seconds=61)
-    assert sweep(shelf) == Returned(in_doubt=1)
+    assert sweep(shelf) == Returned(unknown_attempt=1)
     row = shelf.job("Ona")
-    assert (row.state, row.due_at, row.in_doubt, row.attempts) == (
+    assert (row.state, row.due_at, row.unknown_attempt, row.attempts) == (
         JobState.WAITING,
         attempt.look_up_at,
         attempt.id,
@@ -63,7 +63,7 @@ def test_a_call_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says(shel
     assert shelf.claim(terms=terms) == []
     later(shelf)
     (claimed,) = shelf.claim(terms=terms)
-    assert (claimed.doubt.attempt_id, claimed.doubt.opened_at) == (attempt.id, attempt.opened_at)
+    assert (claimed.unknown_call.attempt_id, claimed.unknown_call.opened_at) == (attempt.id, attempt.opened_at)
 
 
 def test_a_hand_over_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says(shelf, texts):
@@ -72,26 +72,26 @@ def test_a_hand_over_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says
     letters = shelf.take_letters(channel="sms")
     shelf.handovers.open(texts, letters, repeatable=False, now=shelf.clock())
     later(shelf, seconds=61)
-    assert sweep(shelf) == Returned(in_doubt=1)
+    assert sweep(shelf) == Returned(unknown_attempt=1)
     assert (shelf.row(InvitationRow).state, shelf.job("Ona").state) == (InvitationState.WAITING, JobState.ISSUED)
     later(shelf)
     (letter,) = shelf.take_letters(channel="sms")
-    assert letter.doubt is not None
+    assert letter.unknown_call is not None
 
 
 def test_a_row_that_was_only_taken_for_its_look_up_is_still_in_doubt(shelf, terms):
     drop(shelf, terms)
-    before = shelf.job("Ona").in_doubt
+    before = shelf.job("Ona").unknown_attempt
     later(shelf)
     shelf.claim(terms=terms)
     later(shelf, seconds=61)
     assert sweep(shelf) == Returned(free=1)
-    assert shelf.job("Ona").in_doubt == before
+    assert shelf.job("Ona").unknown_attempt == before
     look_up(shelf, terms)
     later(shelf, seconds=61)
-    assert sweep(shelf) == Returned(in_doubt=1)
+    assert sweep(shelf) == Returned(unknown_attempt=1)
     row = shelf.job("Ona")
-    assert (row.state, row.in_doubt, row.attempts) == (JobState.WAITING, before, 1)
+    assert (row.state, row.unknown_attempt, row.attempts) == (JobState.WAITING, before, 1)
 
 
 def test_a_look_up_that_was_not_made_gives_its_row_back_as_it_was(shelf, terms):
@@ -101,9 +101,9 @@ def test_a_look_up_that_was_not_made_gives_its_row_back_as_it_was(shelf, terms):
     opened = look_up(shelf, terms)
     shelf.finish(IssueResult(opened, shelf.clock(), None), terms=terms)
     row = shelf.job("Ona")
-    assert (row.state, row.in_doubt, row.due_at, row.attempts) == (
+    assert (row.state, row.unknown_attempt, row.due_at, row.attempts) == (
         JobState.WAITING,
-        before.in_doubt,
+        before.unknown_attempt,
         before.due_at,
         before.attempts,
     )
@@ -164,7 +164,7 @@ def test_a_person_settles_what_is_held_with_what_was_found(shelf, terms, decide,
     row = shelf.job("Ona")
     if verdict is Verdict.REPEAT:
         (claimed,) = shelf.claim(terms=terms)
-        assert (claimed.doubt, row.attempts) == (None, 0)
+        assert (claimed.unknown_call, row.attempts) == (None, 0)
     else:
         assert row.state is JobState.CANCELLED
         later(shelf)
@@ -176,7 +176,7 @@ def test_a_row_in_doubt_that_no_key_opens_is_looked_up_once_the_key_is_back(shel
     shelf.set(Job, state=JobState.HELD, reason="cannot_open", due_at=None)
     decide.resolve(Which(batch), Verdict.REPEAT, now=shelf.clock())
     (claimed,) = shelf.claim(terms=terms)
-    assert claimed.doubt is not None
+    assert claimed.unknown_call is not None
 
 
 def test_a_session_that_appears_meanwhile_is_used_and_ends_the_doubt(shelf, terms):
@@ -187,13 +187,13 @@ def test_a_session_that_appears_meanwhile_is_used_and_ends_the_doubt(shelf, term
     later(shelf)
     assert shelf.claim(terms=terms) == []
     row = shelf.job("Ona", purpose="onboarding")
-    assert (row.state, row.reason, row.in_doubt) == (JobState.ISSUED, "joined_session", None)
+    assert (row.state, row.reason, row.unknown_attempt) == (JobState.ISSUED, "joined_session", None)
 
 
 def test_a_retry_leaves_a_row_in_doubt_alone(shelf, terms, decide):
     batch = drop(shelf, terms)
     assert decide.retry(Which(batch), now=shelf.clock()).rows == 0
-    assert shelf.job("Ona").in_doubt is not None
+    assert shelf.job("Ona").unknown_attempt is not None
 
 
 def test_a_text_that_waits_for_its_look_up_keeps_its_time_when_another_list_takes_its_session_over(
@@ -209,11 +209,15 @@ def test_a_text_that_waits_for_its_look_up_keeps_its_time_when_another_list_take
     heir = shelf.add(customer("Ona", channel=Channel.SMS))
     assert shelf.claim() == []
     letter = shelf.row(InvitationRow)
-    assert (letter.due_at, letter.in_doubt, letter.state) == (before.due_at, before.in_doubt, before.state)
+    assert (letter.due_at, letter.unknown_attempt, letter.state) == (
+        before.due_at,
+        before.unknown_attempt,
+        before.state,
+    )
     assert letter.job_id == shelf.job("Ona", batch_id=heir).id
 
 
 def test_what_waits_to_be_looked_up_is_counted_with_when(shelf, terms):
     batch = drop(shelf, terms, customer("Ona"), customer("Jonas"))
-    assert shelf.facts.in_doubt(batch) == InDoubt({"kyc": 2}, 0, shelf.job("Ona").due_at)
-    assert shelf.facts.in_doubt(batch + 1) == InDoubt()
+    assert shelf.facts.unknown_attempt(batch) == UnknownOutcomes({"kyc": 2}, 0, shelf.job("Ona").due_at)
+    assert shelf.facts.unknown_attempt(batch + 1) == UnknownOutcomes()

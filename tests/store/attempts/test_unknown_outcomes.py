@@ -27,8 +27,8 @@ def test_sessions_of_the_customer_are_known_and_others_are_not(shelf, terms):
     drop(shelf, terms)
     later(shelf)
     (claimed,) = shelf.claim(terms=terms)
-    assert mine in claimed.doubt.known
-    assert other not in claimed.doubt.known
+    assert mine in claimed.unknown_call.known
+    assert other not in claimed.unknown_call.known
 
 
 def test_what_a_look_up_found_and_a_person_decided_about_is_known_to_the_next_doubt_alone(shelf, terms, decide):
@@ -37,13 +37,13 @@ def test_what_a_look_up_found_and_a_person_decided_about_is_known_to_the_next_do
     opened = look_up(shelf, terms)
     found = Strangers(("scan-lost",), "the provider has scan-lost")
     shelf.finish(IssueResult(opened, shelf.clock(), Hold("unknown", found.detail), found=found), terms=terms)
-    assert shelf.job("Ona").in_doubt is not None
+    assert shelf.job("Ona").unknown_attempt is not None
     assert decide.resolve(Which(batch), Verdict.REPEAT, now=shelf.clock()).rows == 1
-    assert shelf.job("Ona").in_doubt is None
+    assert shelf.job("Ona").unknown_attempt is None
     (again,) = shelf.open(shelf.claim(terms=terms), terms=terms)
     shelf.finish(IssueResult(again, shelf.clock(), LookUp(shelf.clock(), "unknown", "lost"), LOST), terms=terms)
     (claimed,) = shelf.claim(terms=terms)
-    assert claimed.doubt.known == {"scan-lost"}
+    assert claimed.unknown_call.known == {"scan-lost"}
 
 
 def test_of_two_calls_that_were_out_at_once_neither_is_called_again_for_what_a_look_up_found(shelf, terms):
@@ -55,11 +55,11 @@ def test_of_two_calls_that_were_out_at_once_neither_is_called_again_for_what_a_l
     shelf.finish(
         IssueResult(opened, shelf.clock(), Hold("unknown", "two"), found=Strangers(("one", "two"), "two")), terms=terms
     )
-    assert second[0].doubt.known == frozenset()
+    assert second[0].unknown_call.known == frozenset()
     later(shelf, seconds=61)
     sweep(shelf)
     (again,) = shelf.claim(terms=terms)
-    assert again.doubt.known == frozenset()
+    assert again.unknown_call.known == frozenset()
 
 
 def test_pages_and_failures_of_the_look_ups_so_far_are_counted(shelf, terms):
@@ -77,7 +77,7 @@ def test_pages_and_failures_of_the_look_ups_so_far_are_counted(shelf, terms):
         shelf.finish(IssueResult(look_up(shelf, terms), now, again, **end), terms=terms)
         later(shelf, minutes=30)
     (claimed,) = shelf.claim(terms=terms)
-    assert (claimed.doubt.page, claimed.doubt.failures) == (2, 2)
+    assert (claimed.unknown_call.page, claimed.unknown_call.failures) == (2, 2)
 
 
 def test_a_row_in_doubt_whose_attempt_is_gone_is_still_not_called_plainly(shelf, terms):
@@ -86,7 +86,7 @@ def test_a_row_in_doubt_whose_attempt_is_gone_is_still_not_called_plainly(shelf,
         connection.execute(sa.delete(Attempt))
     later(shelf)
     (claimed,) = shelf.claim(terms=terms)
-    assert claimed.doubt is not None
+    assert claimed.unknown_call is not None
 
 
 def test_a_look_up_counts_as_a_request_and_not_as_a_session(shelf, terms):

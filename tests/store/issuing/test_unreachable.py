@@ -137,10 +137,10 @@ def test_a_call_in_doubt_is_looked_up_all_the_same_and_not_made_again(shelf, kee
     shelf.finish(shelf.failed(opened, Kind.UNKNOWN, LookUp(shelf.clock(), "unknown", "")))
     keep(email=Reason.MANUAL)
     (job,) = shelf.claim()
-    assert job.doubt.attempt_id == opened.attempt_id
+    assert job.unknown_call.attempt_id == opened.attempt_id
     (look_up,) = shelf.open([job])
     shelf.finish(shelf.failed(look_up, Kind.TRANSIENT, Retry(shelf.clock(), "unknown", "")))
-    shelf.set(Job, in_doubt=None)  # it was found not to have been carried out
+    shelf.set(Job, unknown_attempt=None)  # it was found not to have been carried out
     assert shelf.claim() == []
     assert end(shelf) == FAILED
 

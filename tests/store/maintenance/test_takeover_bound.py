@@ -69,7 +69,7 @@ def being_called(shelf):
     shelf.open(shelf.claim())
 
 
-def unknown(shelf):
+def unknown_call(shelf):
     call(shelf, Kind.UNKNOWN, repeatable=True)
 
 
@@ -112,7 +112,7 @@ def failed_there_and_retried_by_a_person(shelf):
 
 
 def to_be_looked_up(shelf):
-    shelf.set(Job, in_doubt=new_id(shelf.clock()))
+    shelf.set(Job, unknown_attempt=new_id(shelf.clock()))
 
 
 def to_be_issued_again(shelf):
@@ -131,7 +131,7 @@ BOUND = [
     expired_lease,
     open_attempt_of_a_row_that_is_free,
     being_called,
-    unknown,
+    unknown_call,
     held,
     held_and_repeated_by_a_person,
     late,
@@ -145,10 +145,10 @@ BOUND = [
 ]
 
 
-@pytest.mark.parametrize("doubt", BOUND, ids=lambda doubt: doubt.__name__)
-def test_a_row_that_may_have_a_session_at_the_first_never_goes_to_the_second(shelf, failover, doubt):
+@pytest.mark.parametrize("doubt", BOUND, ids=lambda unknown_call: unknown_call.__name__)
+def test_a_row_that_may_have_a_session_at_the_first_never_goes_to_the_second(shelf, failover, unknown_call):
     batch = add(shelf, customer("Ona"))
-    doubt(shelf)
+    unknown_call(shelf)
     stop(shelf)
     shelf.clock.advance(hours=1)
     assert left(shelf, failover, batch) == (0, None)

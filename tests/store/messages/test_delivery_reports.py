@@ -171,7 +171,7 @@ def test_the_message_of_a_session_before_answers_nothing_that_its_job_is_held_fo
     post.shelf.issue()
     letters = post.shelf.take_letters()
     post.shelf.hand_over(letters, Hold("unknown", "timed out"))
-    post.shelf.set(Job, in_doubt=letters[0].id)  # the call for the next session
+    post.shelf.set(Job, unknown_attempt=letters[0].id)  # the call for the next session
     post.tell(letters[0].id.hex, Fate.DELIVERED)
     assert post.message().state is InvitationState.DELIVERED
     assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.HELD, "unknown")

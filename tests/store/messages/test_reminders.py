@@ -169,7 +169,7 @@ def test_a_reminder_in_doubt_holds_nothing_and_nobody_is_asked_about_it(shelf, r
     facts = shelf.facts.counts(batch)
     assert facts.invitations == {InvitationState.SENT: 1}
     # Neither when the job is held for something else.
-    shelf.set(Job, state=JobState.HELD, reason="unknown", in_doubt=None)
+    shelf.set(Job, state=JobState.HELD, reason="unknown", unknown_attempt=None)
     assert Decisions(shelf.database).at_stake(Which(batch)).messages == {}
     Decisions(shelf.database).resolve(Which(batch), Verdict.REPEAT, now=shelf.clock())
     assert shelf.job("Ona").state is JobState.WAITING
@@ -259,10 +259,10 @@ def test_a_message_whose_hand_over_is_to_be_looked_up_counts_for_it_may_have_lef
     shelf.letters = replace(shelf.letters, caps=Caps(3, 1))
     shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
-    unknown = shelf.clock() + timedelta(hours=1)
-    shelf.hand_over(shelf.take_letters(channel="sms"), LookUp(unknown, "unknown", "no answer"), channel="sms")
+    unknown_call = shelf.clock() + timedelta(hours=1)
+    shelf.hand_over(shelf.take_letters(channel="sms"), LookUp(unknown_call, "unknown", "no answer"), channel="sms")
     text = shelf.row(InvitationRow, channel="sms")
-    assert (text.state, text.due_at) == (InvitationState.WAITING, unknown)
+    assert (text.state, text.due_at) == (InvitationState.WAITING, unknown_call)
     assert shelf.take_letters() == []
 
 

@@ -84,9 +84,9 @@ def test_one_in_doubt_is_looked_up_whatever_would_keep_it_from_being_sent(shelf,
     issued(shelf, "Ona")
     (letter,) = shelf.take_letters()
     (opened,) = shelf.handovers.open(shelf.letters, [letter], repeatable=False, now=shelf.clock())
-    doubt = {"in_doubt": opened.attempt_id, "state": InvitationState.WAITING, "lease_until": None}
-    shelf.set(InvitationRow, InvitationRow.id == letter.id, **doubt)
+    unknown_call = {"unknown_attempt": opened.attempt_id, "state": InvitationState.WAITING, "lease_until": None}
+    shelf.set(InvitationRow, InvitationRow.id == letter.id, **unknown_call)
     shelf.set(Attempt, Attempt.id == opened.attempt_id, closed_at=shelf.clock(), outcome="unknown")
     answer(Ona=Never(InvitationState.SUPPRESSED, "suppressed"))
     (letter,) = shelf.take_letters()
-    assert letter.doubt.attempt_id == opened.attempt_id
+    assert letter.unknown_call.attempt_id == opened.attempt_id

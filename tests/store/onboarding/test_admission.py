@@ -150,8 +150,8 @@ def test_a_batch_is_found_by_its_number_or_as_the_latest(shelf):
     first, second = shelf.batch("first.csv"), shelf.batch("second.csv")
     assert shelf.batches.find("latest").id == second
     assert shelf.batches.find(str(first)).name == "first.csv"
-    for unknown in (str(second + 1), "x", "", "-1", "1" * 40):
-        assert shelf.batches.find(unknown) is None
+    for unknown_call in (str(second + 1), "x", "", "-1", "1" * 40):
+        assert shelf.batches.find(unknown_call) is None
     assert [batch.id for batch in shelf.batches.all()] == [second, first]
 
 

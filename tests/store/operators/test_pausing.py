@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from tests.store.deciding import IN_DOUBT, adds_up, fail, names, pause, resolve, retry
+from tests.store.deciding import OUTCOME_UNKNOWN, adds_up, fail, names, pause, resolve, retry
 from tests.store.shelf import customer
 from tests.store.two_at_once import on_postgresql, wait_until_blocked
 from worker.domain.model.endings import Cancel, Kind, Retry, Snooze
@@ -155,9 +155,9 @@ def test_a_held_row_that_is_settled_in_a_pause_waits(shelf, decide, of_message):
     batch = shelf.add(customer("Ona"))
     if of_message:
         shelf.issue()
-        shelf.hand_over(shelf.take_letters(), IN_DOUBT)
+        shelf.hand_over(shelf.take_letters(), OUTCOME_UNKNOWN)
     else:
-        fail(shelf, ending=IN_DOUBT)
+        fail(shelf, ending=OUTCOME_UNKNOWN)
     pause(shelf, decide, batch)
     assert resolve(shelf, decide, batch, Verdict.REPEAT).rows == 1
     assert (shelf.claim(), shelf.take_letters()) == ([], [])

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.store.deciding import IN_DOUBT, adds_up, fail, names, resolve, retry
+from tests.store.deciding import OUTCOME_UNKNOWN, adds_up, fail, names, resolve, retry
 from tests.store.shelf import customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Hold, Kind
@@ -17,7 +17,7 @@ from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
 def test_a_call_in_doubt_is_made_again_when_a_person_says_so(shelf, decide):
     batch = shelf.add(customer("Ona"))
-    fail(shelf, ending=IN_DOUBT)
+    fail(shelf, ending=OUTCOME_UNKNOWN)
     assert decide.count_held(Which(batch)) == 1
     decided = resolve(shelf, decide, batch, Verdict.REPEAT)
     assert decided == Decided(1, frozenset({"kyc"}))
@@ -27,7 +27,7 @@ def test_a_call_in_doubt_is_made_again_when_a_person_says_so(shelf, decide):
 
 def test_a_call_in_doubt_that_is_given_up_is_never_made_again(shelf, decide):
     batch = shelf.add(customer("Ona"))
-    fail(shelf, ending=IN_DOUBT)
+    fail(shelf, ending=OUTCOME_UNKNOWN)
     assert resolve(shelf, decide, batch, Verdict.ABANDON) == Decided(1)
     row = shelf.job("Ona")
     assert (row.state, row.due_at, row.reason) == (JobState.CANCELLED, None, "abandoned")
@@ -40,7 +40,7 @@ def test_a_message_in_doubt_is_sent_again_under_its_id_when_a_person_says_so(she
     batch = shelf.add(customer("Ona"))
     shelf.issue()
     (first,) = shelf.take_letters()
-    shelf.hand_over([first], IN_DOUBT)
+    shelf.hand_over([first], OUTCOME_UNKNOWN)
     decided = resolve(shelf, decide, batch, Verdict.REPEAT)
     assert decided == Decided(1, frozenset(), frozenset({"email"}))
     assert (shelf.job("Ona").state, shelf.claim()) == (JobState.ISSUED, [])
@@ -52,7 +52,7 @@ def test_a_message_in_doubt_is_sent_again_under_its_id_when_a_person_says_so(she
 def test_a_message_in_doubt_that_is_given_up_is_not_sent(shelf, decide):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
-    shelf.hand_over(shelf.take_letters(), IN_DOUBT)
+    shelf.hand_over(shelf.take_letters(), OUTCOME_UNKNOWN)
     assert resolve(shelf, decide, batch, Verdict.ABANDON) == Decided(1)
     letter = shelf.row(InvitationRow)
     assert (letter.state, letter.reason) == (InvitationState.FAILED, "abandoned")
@@ -64,7 +64,7 @@ def both_with_the_text_in_doubt(shelf):
     batch = shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
     shelf.send()
-    shelf.hand_over(shelf.take_letters(channel="sms"), IN_DOUBT, channel="sms")
+    shelf.hand_over(shelf.take_letters(channel="sms"), OUTCOME_UNKNOWN, channel="sms")
     assert shelf.job("Ona").state is JobState.HELD
     return batch
 
@@ -84,11 +84,11 @@ def test_of_two_messages_only_the_one_in_doubt_is_sent_again(shelf, decide):
     assert shelf.job("Ona").state is JobState.INVITED
 
 
-def held_for_a_call_with_a_message_of_before_in_doubt(shelf, *, sessions=1, ending=IN_DOUBT):
+def held_for_a_call_with_a_message_of_before_in_doubt(shelf, *, sessions=1, ending=OUTCOME_UNKNOWN):
     """Ona's email of her first session is in doubt; her job has gone on, and the call for the next one is held."""
     batch = shelf.add(customer("Ona"))
     shelf.issue()
-    shelf.hand_over(shelf.take_letters(), IN_DOUBT)
+    shelf.hand_over(shelf.take_letters(), OUTCOME_UNKNOWN)
     for number in range(sessions):
         shelf.set(SessionRow, state="expired", look_at=None)
         shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), reason="session_expired")
@@ -100,7 +100,9 @@ def held_for_a_call_with_a_message_of_before_in_doubt(shelf, *, sessions=1, endi
 
 
 @pytest.mark.parametrize("sessions", [1, 2], ids=["the last session's", "an earlier one's"])
-@pytest.mark.parametrize("ending", [IN_DOUBT, Hold("conflict", "a session lives there")], ids=["unknown", "conflict"])
+@pytest.mark.parametrize(
+    "ending", [OUTCOME_UNKNOWN, Hold("conflict", "a session lives there")], ids=["unknown", "conflict"]
+)
 def test_where_a_call_is_held_for_the_message_of_a_session_before_is_not_what_is_settled(
     shelf, decide, sessions, ending
 ):
@@ -128,11 +130,11 @@ def test_of_the_messages_in_doubt_those_of_the_present_session_are_settled_alone
     batch = shelf.add(customer("Ona"))
     shelf.issue()
     (first,) = shelf.take_letters()
-    shelf.hand_over([first], IN_DOUBT)
+    shelf.hand_over([first], OUTCOME_UNKNOWN)
     shelf.set(SessionRow, state="expired", look_at=None)
     shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), reason="session_expired")
     shelf.issue()
-    shelf.hand_over(shelf.take_letters(), IN_DOUBT)
+    shelf.hand_over(shelf.take_letters(), OUTCOME_UNKNOWN)
     assert decide.at_stake(Which(batch)).messages == {"email": 1}
     resolve(shelf, decide, batch, verdict)
     (left,) = shelf.rows(InvitationRow, state=InvitationState.HELD)
@@ -144,7 +146,7 @@ def test_a_message_given_up_for_one_list_is_not_sent_for_another_by_itself(shelf
     batch = shelf.add(customer("Ona"))
     other = None if later else shelf.add(customer("Ona"))
     shelf.issue()
-    shelf.hand_over(shelf.take_letters(), IN_DOUBT)
+    shelf.hand_over(shelf.take_letters(), OUTCOME_UNKNOWN)
     resolve(shelf, decide, batch, Verdict.ABANDON)
     other = other or shelf.add(customer("Ona"))
     assert (shelf.claim(), shelf.take_letters()) == ([], [])
@@ -159,7 +161,7 @@ def test_a_message_given_up_for_one_list_is_not_sent_for_another_by_itself(shelf
 def test_a_call_given_up_for_one_list_is_not_made_for_another_by_itself(shelf, decide):
     batch = shelf.add(customer("Ona"))
     joined = [shelf.add(customer("Ona")) for _ in range(2)]
-    fail(shelf, ending=IN_DOUBT)
+    fail(shelf, ending=OUTCOME_UNKNOWN)
     resolve(shelf, decide, batch, Verdict.ABANDON)
     assert shelf.claim() == []
     assert [shelf.facts.counts(one).jobs for one in joined] == [{JobState.HELD: 1}] * 2
@@ -226,7 +228,7 @@ def test_rows_held_by_those_they_joined_are_counted_by_the_batch_that_leads(shel
     first = shelf.add(customer("Ona"), customer("Jonas"))
     second = shelf.add(customer("Rasa"))
     third = shelf.add(*(customer(name) for name in ("Ona", "Jonas", "Rasa", "Petras")))
-    fail(shelf, ending=IN_DOUBT)
+    fail(shelf, ending=OUTCOME_UNKNOWN)
     assert decide.count_held(Which(third)) == 1  # Petras
     assert decide.held_elsewhere(Which(third)) == {first: 2, second: 1}
     assert decide.held_elsewhere(Which(third, row=4)) == {second: 1}
@@ -238,7 +240,7 @@ def test_rows_held_by_those_they_joined_are_counted_by_the_batch_that_leads(shel
 
 def test_attempts_made_are_kept_whatever_is_decided(shelf, decide):
     batch = shelf.add(customer("Ona"))
-    fail(shelf, ending=IN_DOUBT)
+    fail(shelf, ending=OUTCOME_UNKNOWN)
     before = shelf.rows(Attempt)
     resolve(shelf, decide, batch, Verdict.REPEAT)
     shelf.clock.advance(seconds=1)
@@ -263,7 +265,7 @@ class Statements:
 def test_many_rows_are_decided_about_in_lots(shelf, decide, database, monkeypatch, verdict):
     who = [customer(f"C{number:02}") for number in range(40)]
     batch = shelf.add(*who)
-    fail(shelf, ending=IN_DOUBT if verdict else None)
+    fail(shelf, ending=OUTCOME_UNKNOWN if verdict else None)
     other = shelf.add(*who[:20])  # all of these join, or lead now
     monkeypatch.setattr(module, "LOT", 3)
     statements = Statements(database)

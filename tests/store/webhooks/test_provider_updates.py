@@ -243,7 +243,7 @@ def test_a_call_in_doubt_is_looked_up_though_the_customer_is_in_review(ona, ear,
     ona.finish(ona.failed(called, Kind.UNKNOWN, LookUp(ona.clock(), "unknown", "")))
     ear.tell(REVIEW)
     (job,) = ona.claim()
-    assert job.doubt.attempt_id == called.attempt_id
+    assert job.unknown_call.attempt_id == called.attempt_id
 
 
 def test_who_waits_for_a_new_link_gets_it_though_the_old_session_is_cleared_away(ona, ear):

@@ -33,7 +33,7 @@ SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Doubt:
+class UnknownCall:
     """The call to be looked up. `kind` says why: UNKNOWN, or the CONFLICT that it was answered with.
 
     `known` are the references of the customer's that are accounted for. `page` is the next one to be read, and
@@ -87,19 +87,19 @@ class Strangers:
 Found = Nothing | More | Strangers
 
 
-def compare(listing: Listing, doubt: Doubt) -> Found | Problem:
+def compare(listing: Listing, unknown_call: UnknownCall) -> Found | Problem:
     """What a page of the customer's sessions says about the call in doubt."""
-    strangers = [entry for entry in listing.entries if entry.reference not in doubt.known]
+    strangers = [entry for entry in listing.entries if entry.reference not in unknown_call.known]
     if strangers:
         number = "a session" if len(strangers) == 1 else f"{len(strangers)} sessions"
         detail = (
-            f"the provider has {number} whose token nobody holds, as the call of {doubt.opened_at:%Y-%m-%d %H:%M:%S}"
+            f"the provider has {number} whose token is lost, as the call of {unknown_call.opened_at:%Y-%m-%d %H:%M:%S}"
             f" UTC may have opened: {_shown(strangers)}"
         )
         return Strangers(tuple(entry.reference for entry in strangers), detail)
     if not listing.more:
         return Nothing(_shown(listing.entries))
-    if doubt.page >= MOST_PAGES:
+    if unknown_call.page >= MOST_PAGES:
         return Problem(Kind.BAD_INPUT, f"the provider lists more than {MOST_PAGES} pages of sessions")
     return More()
 
@@ -110,7 +110,7 @@ def _shown(entries: "list[Listed] | tuple[Listed, ...]") -> str:
 
 
 def ending_of_look_up(
-    found: Found | Problem, doubt: Doubt, attempts: int, policy: RetryPolicy, now: datetime, jitter: float
+    found: Found | Problem, unknown_call: UnknownCall, attempts: int, policy: RetryPolicy, now: datetime, jitter: float
 ) -> Ending:
     """What becomes of the row. A Retry makes the call again; after a LookUp, Snooze or Hold it stays in doubt.
 
@@ -118,27 +118,29 @@ def ending_of_look_up(
     """
     match found:
         case Strangers():
-            return Hold(doubt.kind.value, found.detail)
+            return Hold(unknown_call.kind.value, found.detail)
         case More():
-            return LookUp(now, doubt.kind.value, "looked up; there is another page")
-        case Nothing() if doubt.kind is Kind.CONFLICT:
+            return LookUp(now, unknown_call.kind.value, "looked up; there is another page")
+        case Nothing() if unknown_call.kind is Kind.CONFLICT:
             # The provider refuses because of a session that we know, and may see its end later than we do.
             lives = f"it lists {found.known}" if found.known else "it lists none"
             if attempts >= policy.attempts:
-                return Hold(doubt.kind.value, f"the provider refuses another session; {lives}")
-            return Retry(now + policy.ceiling(attempts) * jitter, doubt.kind.value, f"refused for another; {lives}")
+                return Hold(unknown_call.kind.value, f"the provider refuses another session; {lives}")
+            return Retry(
+                now + policy.ceiling(attempts) * jitter, unknown_call.kind.value, f"refused for another; {lives}"
+            )
         case Nothing():
             if attempts >= policy.attempts:
                 return Cancel("attempts_spent", f"{attempts} calls were lost, and none was carried out")
-            return Retry(now, doubt.kind.value, "looked up: it was not carried out")
+            return Retry(now, unknown_call.kind.value, "looked up: it was not carried out")
     if found.concerns_account:
         reason = "unreachable" if found.unreachable else found.kind.value
         return Snooze(resume_at(found, policy, now), reason, found.detail)
-    tries = doubt.failures + 1
+    tries = unknown_call.failures + 1
     if found.kind in (Kind.TRANSIENT, Kind.UNKNOWN) and tries < policy.attempts:
         wait = found.retry_after or policy.ceiling(tries) * jitter
-        return LookUp(now + wait, doubt.kind.value, f"its look-up failed: {found.detail}")
-    return Hold(doubt.kind.value, f"it cannot be looked up: {found.detail}")
+        return LookUp(now + wait, unknown_call.kind.value, f"its look-up failed: {found.detail}")
+    return Hold(unknown_call.kind.value, f"it cannot be looked up: {found.detail}")
 
 
 def lost_answers(calls: int, messages: int) -> str:

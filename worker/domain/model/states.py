@@ -125,9 +125,9 @@ def job_state_from_invitations(states: list[InvitationState]) -> JobState | None
     """
     left = [state for state in states if state is not InvitationState.SUPERSEDED]
     out = any(state in (InvitationState.SENT, InvitationState.DELIVERED) for state in left)
-    in_doubt = any(state is InvitationState.HELD for state in left)
+    unknown = any(state is InvitationState.HELD for state in left)
     trying = any(state in (InvitationState.WAITING, InvitationState.WORKING) for state in left)
-    if in_doubt and not trying:
+    if unknown and not trying:
         return JobState.HELD
     if out:
         return JobState.INVITED

@@ -45,8 +45,8 @@ class Standing:
 
     `session` EXPIRED: the provider has said so. `allowed_from` is `Provider.reissue_at(expires_at)`. `channels` are the
     job's that may be written to. `reissues` are its sessions after the first, `messages` the customer's that count,
-    `reissued_today` the account's reissues since 0:00 UTC. `in_doubt`: a call of the job whose outcome nobody knows.
-    `in_review`: the customer has done its part, and the provider has not decided.
+    `reissued_today` the account's reissues since 0:00 UTC. `outcome_unknown`: a call of the job whose outcome nobody
+    knows. `in_review`: the customer has done its part, and the provider has not decided.
     """
 
     job: JobState
@@ -58,7 +58,7 @@ class Standing:
     reissues: int
     messages: int
     reissued_today: int = 0
-    in_doubt: bool = False
+    outcome_unknown: bool = False
     in_review: bool = False
     erased: bool = False
 
@@ -82,7 +82,7 @@ class Why(StrEnum):
     """Why nothing is decided yet, or nothing is to be."""
 
     ALIVE = "alive"  # the link still opens, or its result may still come
-    IN_DOUBT = "in_doubt"
+    OUTCOME_UNKNOWN = "in_doubt"
     IN_REVIEW = "in_review"
     DAY_CAP = "day_cap"
     ENDED = "ended"  # the job is completed, lapsed, failed or cancelled
@@ -122,8 +122,8 @@ def decide(
     """
     if standing.erased:
         return Leave(Why.ERASED)
-    if standing.job is JobState.HELD or standing.in_doubt:
-        return Wait(None, Why.IN_DOUBT)
+    if standing.job is JobState.HELD or standing.outcome_unknown:
+        return Wait(None, Why.OUTCOME_UNKNOWN)
     if standing.job is not JobState.INVITED:
         ended = standing.job in (JobState.COMPLETED, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED)
         return Leave(Why.ENDED if ended else Why.NOT_INVITED)

@@ -47,8 +47,8 @@ class Link:
 class JobNow:
     """A job of the same customer and purpose, which joined no other.
 
-    `in_doubt`: a call for a session of it, which may have been carried out. `told`: a message of it is out; `silent`:
-    it asks for none.
+    `unknown_attempt`: a call for a session of it, which may have been carried out. `told`: a message of it is out;
+    `silent`: it asks for none.
     """
 
     id: int
@@ -57,7 +57,7 @@ class JobNow:
     reason: str = ""
     detail: str = ""
     result: str = ""
-    in_doubt: uuid.UUID | None = None
+    unknown_attempt: uuid.UUID | None = None
     reissues: int = 0
     told: bool = False
     silent: bool = False
@@ -91,7 +91,7 @@ class Chain:
     def copy(self) -> "Chain":
         return Chain(dict(self.links), dict(self.jobs), self.owners, dict(self.companies))
 
-    def doubts(self, session_id: uuid.UUID, news: SessionNews, *, received_at: datetime) -> bool:
+    def contradicts(self, session_id: uuid.UUID, news: SessionNews, *, received_at: datetime) -> bool:
         """Whether this must not be heard, since it may be an old verdict brought again."""
         link = self.links[session_id]
         return may_be_a_copy(link.heard, news, opened_at=link.issued_at, received_at=received_at)
@@ -154,7 +154,7 @@ def _moved(job: JobNow, move: Move) -> JobNow:
         detail=move.detail,
         result=move.result,
         due_at=move.due_at,
-        in_doubt=None if move.state is JobState.COMPLETED else job.in_doubt,
+        unknown_attempt=None if move.state is JobState.COMPLETED else job.unknown_attempt,
     )
 
 
@@ -242,9 +242,9 @@ def _completed(job: JobNow, link: Link) -> Move | None:
 def _can_fail(job: JobNow, link: Link) -> bool:
     if job.state is JobState.WAITING:
         # It waits for another session already: that the old one was cleared away says nothing of the customer.
-        return job.in_doubt is None and link.heard.rank is not Rank.GONE
+        return job.unknown_attempt is None and link.heard.rank is not Rank.GONE
     if job.state is JobState.HELD:
-        return job.in_doubt is None and job.reason not in ABOUT_ANOTHER
+        return job.unknown_attempt is None and job.reason not in ABOUT_ANOTHER
     return job.state in (JobState.ISSUED, JobState.INVITED, JobState.COMPLETED)
 
 
@@ -259,7 +259,7 @@ def _open(job: JobNow, link: Link, links: Iterable[Link], most_reissues: int, no
         detail = "the link expired before it could be sent"
         return Move(JobState.WAITING, link.id, reason=SESSION_EXPIRED, detail=detail, due_at=now)
     result = _result(link)
-    if job.state is JobState.WAITING and link.heard.state in LIVE_SESSIONS and result and job.in_doubt is None:
+    if job.state is JobState.WAITING and link.heard.state in LIVE_SESSIONS and result and job.unknown_attempt is None:
         # The customer has handed something in: no new session is asked for meanwhile.
         return Move(JobState.INVITED if job.told else JobState.ISSUED, link.id, result)
     if job.state in (JobState.ISSUED, JobState.INVITED) and job.result != result:

@@ -31,7 +31,7 @@ def return_leases(parts: Parts, *, all_of_them: bool = False) -> Returned:
             " %d held or failed",
             returned.free,
             returned.repeated,
-            returned.in_doubt,
+            returned.unknown,
             returned.held,
         )
     return returned

@@ -94,7 +94,7 @@ def status(parts: Parts, batch: BatchFacts, counts: BatchCounts | None = None) -
     invitations = {state.value: counts.invitations.get(state, 0) for state in InvitationState}
     invitations["waiting"] += invitations.pop("working")
     invitations.pop("superseded")  # replaced by another before it left: not a message of its own
-    doubts = parts.facts.in_doubt(batch.id)
+    outcomes = parts.facts.unknown_outcomes(batch.id)
     accounts = {}
     for name, facts in sorted(counts.accounts.items()):
         # An account that was taken out of the configuration still has its calls.
@@ -105,7 +105,7 @@ def status(parts: Parts, batch: BatchFacts, counts: BatchCounts | None = None) -
             "rate_limited": facts.rate_limited,
             "errors": facts.errors,
             "late": facts.late,
-            "in_doubt": doubts.calls.get(name, 0),
+            "in_doubt": outcomes.calls.get(name, 0),
             "stopped": (state.stop_reason or "stopped") if state is not None and state.stopped_at else None,
         }
     ends = _forecast(parts, batch, counts)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from worker.domain.invitations import Invitation, TemplateProblem, Templates
 from worker.domain.limits.rate_limits import spacing
 from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem
-from worker.domain.model.reconciliation import Doubt, ending_of_look_up
+from worker.domain.model.reconciliation import UnknownCall, ending_of_look_up
 from worker.domain.model.sessions import is_stale
 from worker.engine.dispatch.contract import ClaimedRows, ClaimsInTransaction, Room
 from worker.engine.steps.common import FLUSH_MARGIN, Transaction, ending_of, log_lot, unsure_of
@@ -110,11 +110,11 @@ class InviteWork:
     ) -> list[OpenedInvitation]:
         """Write the hand-overs; a link that has become too old goes back for a new session instead."""
         # One in doubt is looked up first: it may have been sent while its link was fresh.
-        stale = [item for item in items if item.doubt is None and _is_stale(item, _goes_at(item, now))]
+        stale = [item for item in items if item.unknown_call is None and _is_stale(item, _goes_at(item, now))]
         if stale:
             due = [(item, self._reissue_at(item, now)) for item in stale]
             self.invitations.replace(self.terms, due, now=now, within=connection)
-        fresh = [item for item in items if item.doubt is not None or not _is_stale(item, _goes_at(item, now))]
+        fresh = [item for item in items if item.unknown_call is not None or not _is_stale(item, _goes_at(item, now))]
         if not fresh:
             return []
         repeatable = self.sender.repeatable()
@@ -141,8 +141,8 @@ class InviteWork:
     async def call(self, opened: OpenedInvitation) -> InviteResult:
         item = opened.invitation
         began_at = self.clock()
-        if item.doubt is not None:
-            return await self._look_up(opened, item.doubt)
+        if item.unknown_call is not None:
+            return await self._look_up(opened, item.unknown_call)
         if _is_stale(item, began_at):  # it has waited for its slot, or for a permit, since that was looked at
             return self.not_made(opened)
         try:
@@ -156,17 +156,17 @@ class InviteWork:
             return InviteResult(opened, began_at, self._ending(opened, receipt), problem=receipt)
         return InviteResult(opened, began_at, Done(), reference=receipt.reference)
 
-    async def _look_up(self, opened: OpenedInvitation, doubt: Doubt) -> InviteResult:
+    async def _look_up(self, opened: OpenedInvitation, unknown_call: UnknownCall) -> InviteResult:
         """Ask what became of the hand-over in doubt, instead of making it again."""
         item = opened.invitation
         began_at = self.clock()
         person = item.customer.person
         to = person.email if self.terms.channel == "email" else person.phone
-        found = await self.sender.look_up(to, item.link, since=doubt.opened_at, known=doubt.known)
+        found = await self.sender.look_up(to, item.link, since=unknown_call.opened_at, known=unknown_call.known)
         if isinstance(found, Receipt):
             return InviteResult(opened, began_at, Done(), reference=found.reference)
         policy = self.terms.rule.policy
-        ending = ending_of_look_up(found, doubt, item.attempts, policy, self.clock(), self.jitter())
+        ending = ending_of_look_up(found, unknown_call, item.attempts, policy, self.clock(), self.jitter())
         if isinstance(found, Problem):
             return InviteResult(opened, began_at, ending, problem=found)
         return InviteResult(opened, began_at, ending, found=found)
@@ -196,10 +196,10 @@ class InviteWork:
 
     def broke(self, opened: OpenedInvitation, error: Exception) -> InviteResult:
         problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} while sending")
-        doubt, now = opened.invitation.doubt, self.clock()
-        if doubt is not None:
+        unknown_call, now = opened.invitation.unknown_call, self.clock()
+        if unknown_call is not None:
             attempts, policy = opened.invitation.attempts, self.terms.rule.policy
-            ending = ending_of_look_up(problem, doubt, attempts, policy, now, self.jitter())
+            ending = ending_of_look_up(problem, unknown_call, attempts, policy, now, self.jitter())
             return InviteResult(opened, now, ending, problem=problem)
         return InviteResult(opened, now, self._ending(opened, problem), problem=problem)
 

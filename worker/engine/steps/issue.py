@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from worker.domain.limits.rate_limits import spacing
 from worker.domain.model.endings import Done, Ending, Kind, Problem
-from worker.domain.model.reconciliation import Doubt, compare, ending_of_look_up
+from worker.domain.model.reconciliation import UnknownCall, compare, ending_of_look_up
 from worker.domain.model.sessions import Session
 from worker.engine.dispatch.contract import ClaimedRows, ClaimsInTransaction, Room
 from worker.engine.steps.common import FLUSH_MARGIN, Ring, Transaction, ending_of, log_lot, unsure_of
@@ -138,8 +138,8 @@ class IssueWork:
 
         Both within one time-out: the lease leaves room for no more.
         """
-        if opened.job.doubt is not None:
-            return await self._look_up(opened, opened.job.doubt)
+        if opened.job.unknown_call is not None:
+            return await self._look_up(opened, opened.job.unknown_call)
         request = opened.job.request
         began_at = self.clock()
 
@@ -153,11 +153,11 @@ class IssueWork:
             return IssueResult(opened, began_at, Done(), session=answer)
         return IssueResult(opened, began_at, self._ending(opened, answer), problem=answer)
 
-    async def _look_up(self, opened: OpenedJob, doubt: Doubt) -> IssueResult:
+    async def _look_up(self, opened: OpenedJob, unknown_call: UnknownCall) -> IssueResult:
         """Ask what became of the call in doubt, instead of making it again."""
         request = opened.job.request
         began_at = self.clock()
-        built = self.provider.look_up(request, page=doubt.page)
+        built = self.provider.look_up(request, page=unknown_call.page)
 
         def read(answer: HttpAnswer | Broken) -> Listing | Problem:
             if isinstance(answer, Broken):
@@ -167,10 +167,10 @@ class IssueWork:
         if built is None:  # the account was one of another provider when the call was made
             listing: Listing | Problem = Problem(Kind.BAD_INPUT, self.provider.no_look_up)
         else:
-            listing = await self._ask(lambda: self.provider.look_up(request, page=doubt.page) or built, read)
-        found = listing if isinstance(listing, Problem) else compare(listing, doubt)
+            listing = await self._ask(lambda: self.provider.look_up(request, page=unknown_call.page) or built, read)
+        found = listing if isinstance(listing, Problem) else compare(listing, unknown_call)
         ending = ending_of_look_up(
-            found, doubt, opened.job.attempts, self.terms.rule.policy, self.clock(), self.jitter()
+            found, unknown_call, opened.job.attempts, self.terms.rule.policy, self.clock(), self.jitter()
         )
         if isinstance(found, Problem):
             return IssueResult(opened, began_at, ending, problem=found)
@@ -211,9 +211,11 @@ class IssueWork:
 
     def broke(self, opened: OpenedJob, error: Exception) -> IssueResult:
         problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} during the call")
-        doubt, now = opened.job.doubt, self.clock()
-        if doubt is not None:
-            ending = ending_of_look_up(problem, doubt, opened.job.attempts, self.terms.rule.policy, now, self.jitter())
+        unknown_call, now = opened.job.unknown_call, self.clock()
+        if unknown_call is not None:
+            ending = ending_of_look_up(
+                problem, unknown_call, opened.job.attempts, self.terms.rule.policy, now, self.jitter()
+            )
             return IssueResult(opened, now, ending, problem=problem)
         return IssueResult(opened, now, self._ending(opened, problem), problem=problem)
 

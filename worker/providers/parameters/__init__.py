@@ -156,9 +156,9 @@ def parameter_warnings(provider: str, values: Mapping[str, Any], dialect: str = 
     found: list[tuple[str, str]] = []
     for table in tables_of(provider, dialect):
         known = ((name, table.parameters[name], value) for name, value in together.items() if name in table.parameters)
-        found += [(name, doubt) for name, parameter, value in known if (doubt := parameter.doubt_about(value))]
-        found += table.doubts(together)
-    return [FieldProblem(f"{provider}.{name}", doubt) for name, doubt in dict.fromkeys(found)]
+        found += [(name, warning) for name, parameter, value in known if (warning := parameter.warning_about(value))]
+        found += table.warnings(together)
+    return [FieldProblem(f"{provider}.{name}", warning) for name, warning in dict.fromkeys(found)]
 
 
 # What the intake of lists is handed: one cell's value, and whether a column may be there at all.

@@ -35,6 +35,6 @@ def contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from ()
 
 
-def doubts(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def warnings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """None beyond those of single values."""
     yield from ()

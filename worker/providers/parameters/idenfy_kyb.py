@@ -56,7 +56,7 @@ def contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from ()
 
 
-def doubts(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def warnings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Parameter and warning for what the page says is ignored."""
     if values.get("questionnaire") is not None and values.get("flow") is not None:
         yield "questionnaire", "is ignored with flow, which has a questionnaire of its own"

@@ -160,7 +160,7 @@ def contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "ageMax", "must not be below ageLimit"
 
 
-def doubts(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def warnings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Parameter and warning for each combination that is accepted and probably not meant."""
     if values.get("additionalData") and "additionalSteps" not in values:
         yield "additionalData", "is for steps in additionalSteps, which is not given: the dashboard's apply"

@@ -152,6 +152,6 @@ def contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "lifetime", f"must be at most {DEFAULT_LIFETIME} with generateDigitString"
 
 
-def doubts(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def warnings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """None beyond those of single values."""
     yield from ()

@@ -113,7 +113,7 @@ class Parameter:
                 return value, self.problem(value)
         return None, "must be " + " or ".join(self.types)
 
-    def doubt_about(self, value: Any) -> str | None:
+    def warning_about(self, value: Any) -> str | None:
         """Why a valid value is worth a warning; None when it is not."""
         if self.warn_below is not None and isinstance(value, int) and value < self.warn_below:
             return f"is below {self.warn_below}"

@@ -25,7 +25,7 @@ class Table:
 
     parameters: Mapping[str, Parameter]
     contradictions: Findings
-    doubts: Findings
+    warnings: Findings
     dialect: str = ""
     renamed: Mapping[str, str] | None = None
 
@@ -39,21 +39,21 @@ TABLES: Mapping[str, tuple[Table, ...]] = {
         Table(
             _by_name(idenfy_kyc.PARAMETERS),
             idenfy_kyc.contradictions,
-            idenfy_kyc.doubts,
+            idenfy_kyc.warnings,
             "narrative",
             {theirs: ours for ours, theirs in idenfy_kyc_openapi.RENAMED.items()},
         ),
         Table(
             _by_name(idenfy_kyc_openapi.PARAMETERS),
             idenfy_kyc_openapi.contradictions,
-            idenfy_kyc_openapi.doubts,
+            idenfy_kyc_openapi.warnings,
             "openapi",
             idenfy_kyc_openapi.RENAMED,
         ),
     ),
-    "idenfy-kyb": (Table(_by_name(idenfy_kyb.PARAMETERS), idenfy_kyb.contradictions, idenfy_kyb.doubts),),
-    "frankieone-v1": (Table(_by_name(frankieone_v1.PARAMETERS), frankieone_v1.contradictions, frankieone_v1.doubts),),
-    "frankieone-v2": (Table(_by_name(frankieone_v2.PARAMETERS), frankieone_v2.contradictions, frankieone_v2.doubts),),
+    "idenfy-kyb": (Table(_by_name(idenfy_kyb.PARAMETERS), idenfy_kyb.contradictions, idenfy_kyb.warnings),),
+    "frankieone-v1": (Table(_by_name(frankieone_v1.PARAMETERS), frankieone_v1.contradictions, frankieone_v1.warnings),),
+    "frankieone-v2": (Table(_by_name(frankieone_v2.PARAMETERS), frankieone_v2.contradictions, frankieone_v2.warnings),),
 }
 PROVIDERS = tuple(TABLES)
 

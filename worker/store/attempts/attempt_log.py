@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from worker.domain.limits.budgets import Lesson
 from worker.domain.model.endings import Done, Ending, Hold, Kind, LookUp, Problem, Retry, Snooze
-from worker.domain.model.reconciliation import Doubt, Found, More, Strangers
+from worker.domain.model.reconciliation import Found, More, Strangers, UnknownCall
 from worker.store.attempts.unknown_outcomes import MORE
 from worker.store.base import bulk as lots
 from worker.store.base.leases import NOT_SENT
@@ -35,7 +35,7 @@ class Taken(Protocol):
     @property
     def lease_until(self) -> datetime: ...
     @property
-    def doubt(self) -> Doubt | None: ...
+    def unknown_call(self) -> UnknownCall | None: ...
 
 
 class Opened(Protocol):
@@ -64,7 +64,7 @@ def if_unknown(row: Taken, look_up_after: timedelta | None, *, repeatable: bool)
 
     A look-up asks for nothing new: it is always made again.
     """
-    if row.doubt is not None:
+    if row.unknown_call is not None:
         return True, None
     if repeatable or look_up_after is None:
         return repeatable, None
@@ -81,7 +81,7 @@ def opening(opened: Opened, row: Taken, job_id: int, account: str, *, now: datet
         "fence": row.fence,
         "repeatable": opened.repeatable,
         "look_up_at": opened.look_up_at,
-        "looks_up": row.doubt.attempt_id if row.doubt else None,
+        "looks_up": row.unknown_call.attempt_id if row.unknown_call else None,
         "opened_at": now,
         "detail": "",
     }
@@ -150,15 +150,18 @@ def references(found: Sequence[str]) -> str:
     return text if len(text) <= 400 else text[:400].rpartition(" ")[0]
 
 
-def in_doubt_after(ending: Ending | None, *, attempt_id: uuid.UUID, doubt: uuid.UUID | None) -> uuid.UUID | None:
-    """The attempt that a row is in doubt about once a step of it ended so. `doubt`: the one that the step looked up."""
+def unknown_attempt_after(
+    ending: Ending | None, *, attempt_id: uuid.UUID, unknown_call: uuid.UUID | None
+) -> uuid.UUID | None:
+    """The attempt that a row is in doubt about once a step of it ended so. `unknown_call`: the one that the step looked
+    up."""
     match ending:
         case LookUp():
-            return doubt or attempt_id
+            return unknown_call or attempt_id
         case Hold() if ending.reason == Kind.UNKNOWN:
-            return doubt or attempt_id
+            return unknown_call or attempt_id
         case None | Snooze():
-            return doubt
+            return unknown_call
         case _:
             return None
 
@@ -169,15 +172,15 @@ def after_call(ending: Ending | None, opened: Opened, row: Taken, *, counted: bo
     None: it was not made, and the row has not lost its place. `counted`: its attempt was, when it was given up; a
     look-up's never is.
     """
-    doubt = row.doubt.attempt_id if row.doubt else None
-    one = 0 if counted or doubt else 1
+    unknown_call = row.unknown_call.attempt_id if row.unknown_call else None
+    one = 0 if counted or unknown_call else 1
     move: dict[str, Any] = {
         "new_due_at": None,
         "more_attempts": 0,
         "more_waits": 0,
         "new_reason": "",
         "new_detail": "",
-        "new_in_doubt": in_doubt_after(ending, attempt_id=opened.attempt_id, doubt=doubt),
+        "new_unknown_attempt": unknown_attempt_after(ending, attempt_id=opened.attempt_id, unknown_call=unknown_call),
     }
     match ending:
         case None:

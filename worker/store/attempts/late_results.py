@@ -29,7 +29,7 @@ class LateAnswer:
 
 def jobs_answered(connection: sa.Connection, answers: Sequence[LateAnswer]) -> dict[int, int]:
     """Of these jobs those that the answer is still for, with their priority of now; locked."""
-    columns = (Job.id, Job.state, Job.fence, Job.in_doubt, Job.joins, Job.session_id, Job.priority)
+    columns = (Job.id, Job.state, Job.fence, Job.unknown_attempt, Job.joins, Job.session_id, Job.priority)
     query = sa.select(*columns).where(Job.id.in_([answer.row_id for answer in answers])).order_by(Job.id)
     rows = {row.id: row for row in fetch(connection, query.with_for_update())} if answers else {}
     found = {}
@@ -45,7 +45,13 @@ def jobs_answered(connection: sa.Connection, answers: Sequence[LateAnswer]) -> d
 
 def invitations_answered(connection: sa.Connection, answers: Sequence[LateAnswer]) -> dict[uuid.UUID, int]:
     """Of these invitations those that the answer is still for, with their jobs of now; locked."""
-    columns = (InvitationRow.id, InvitationRow.state, InvitationRow.fence, InvitationRow.in_doubt, InvitationRow.job_id)
+    columns = (
+        InvitationRow.id,
+        InvitationRow.state,
+        InvitationRow.fence,
+        InvitationRow.unknown_attempt,
+        InvitationRow.job_id,
+    )
     query = sa.select(*columns).where(InvitationRow.id.in_([answer.row_id for answer in answers]))
     rows = {row.id: row for row in fetch(connection, query.order_by(InvitationRow.id).with_for_update())}
     found = {}
@@ -58,9 +64,9 @@ def invitations_answered(connection: sa.Connection, answers: Sequence[LateAnswer
 
 
 def _still_for(answer: LateAnswer, row: sa.Row[Any], waiting: Any, held: Any, working: Any) -> bool:
-    if row.in_doubt == answer.attempt_id:
+    if row.unknown_attempt == answer.attempt_id:
         return row.state in (waiting, held, working)  # working: somebody is looking this call up
     if row.fence == answer.fence:
         return row.state in (waiting, held)
     # Looked up too early, found not to be there, and about to be called again: what it was to do is done.
-    return answer.done and row.state is waiting and row.in_doubt is None
+    return answer.done and row.state is waiting and row.unknown_attempt is None

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.domain.model.endings import Kind
-from worker.domain.model.reconciliation import Doubt
+from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base.database import fetch
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
@@ -25,7 +25,7 @@ _Other = aliased(Job)
 
 
 @dataclass(frozen=True)
-class InDoubt:
+class UnknownOutcomes:
     """Calls (by account) and messages of a batch that wait to be looked up, and when the first of them is."""
 
     calls: dict[str, int] = field(default_factory=dict)
@@ -33,12 +33,14 @@ class InDoubt:
     look_up_at: datetime | None = None
 
 
-def calls_to_look_up(connection: sa.Connection, jobs: Sequence[sa.Row[Any]], *, now: datetime) -> dict[int, Doubt]:
+def calls_to_look_up(
+    connection: sa.Connection, jobs: Sequence[sa.Row[Any]], *, now: datetime
+) -> dict[int, UnknownCall]:
     """For those of these jobs that are in doubt, what there is to look up."""
-    doubtful = [job for job in jobs if job.in_doubt is not None]
-    if not doubtful:
+    unknown = [job for job in jobs if job.unknown_attempt is not None]
+    if not unknown:
         return {}
-    customers = {job.customer_id for job in doubtful}
+    customers = {job.customer_id for job in unknown}
     sessions = (
         sa.select(Job.customer_id, SessionRow.reference)
         .join(SessionRow, SessionRow.job_id == Job.id)
@@ -47,29 +49,29 @@ def calls_to_look_up(connection: sa.Connection, jobs: Sequence[sa.Row[Any]], *, 
     known: dict[str, set[str]] = {}
     for row in fetch(connection, sessions):
         known.setdefault(row.customer_id, set()).add(row.reference)
-    owners = {job.in_doubt: job.customer_id for job in doubtful}
-    doubts = _doubts(connection, owners, known, Attempt.invitation_id.is_(None), now=now)
-    return {job.id: doubts[job.in_doubt] for job in doubtful}
+    owners = {job.unknown_attempt: job.customer_id for job in unknown}
+    unknown_calls = _unknown_calls(connection, owners, known, Attempt.invitation_id.is_(None), now=now)
+    return {job.id: unknown_calls[job.unknown_attempt] for job in unknown}
 
 
 def messages_to_look_up(
     connection: sa.Connection, invitations: Sequence[sa.Row[Any]], customers: Mapping[uuid.UUID, str], *, now: datetime
-) -> dict[uuid.UUID, Doubt]:
+) -> dict[uuid.UUID, UnknownCall]:
     """For those of these invitations that are in doubt, what there is to look up. `customers`: of each invitation."""
-    doubtful = [row for row in invitations if row.in_doubt is not None]
-    if not doubtful:
+    unknown = [row for row in invitations if row.unknown_attempt is not None]
+    if not unknown:
         return {}
     sent = (
         sa.select(Job.customer_id, InvitationRow.reference)
         .join(InvitationRow, InvitationRow.job_id == Job.id)
-        .where(Job.customer_id.in_({customers[row.id] for row in doubtful}), InvitationRow.reference != "")
+        .where(Job.customer_id.in_({customers[row.id] for row in unknown}), InvitationRow.reference != "")
     )
     known: dict[str, set[str]] = {}
     for row in fetch(connection, sent):
         known.setdefault(row.customer_id, set()).add(row.reference)
-    owners = {row.in_doubt: customers[row.id] for row in doubtful}
-    doubts = _doubts(connection, owners, known, Attempt.invitation_id.is_not(None), now=now)
-    return {row.id: doubts[row.in_doubt] for row in doubtful}
+    owners = {row.unknown_attempt: customers[row.id] for row in unknown}
+    unknown_calls = _unknown_calls(connection, owners, known, Attempt.invitation_id.is_not(None), now=now)
+    return {row.id: unknown_calls[row.unknown_attempt] for row in unknown}
 
 
 def _explained(
@@ -106,14 +108,14 @@ def _explained(
     }
 
 
-def _doubts(
+def _unknown_calls(
     connection: sa.Connection,
     owners: Mapping[uuid.UUID, str],
     held: Mapping[str, set[str]],
     step: sa.ColumnElement[bool],
     *,
     now: datetime,
-) -> dict[uuid.UUID, Doubt]:
+) -> dict[uuid.UUID, UnknownCall]:
     """By the attempts in doubt, given whose they are and what we hold of each customer.
 
     One whose attempt is gone is looked up all the same: it must not be called plainly.
@@ -135,7 +137,7 @@ def _doubts(
         elif row.outcome not in UNCOUNTED:
             failures[row.looks_up] = failures.get(row.looks_up, 0) + row.times
     return {
-        attempt_id: Doubt(
+        attempt_id: UnknownCall(
             attempt_id,
             opened[attempt_id].opened_at if attempt_id in opened else now,
             Kind.CONFLICT if attempt_id in opened and opened[attempt_id].outcome == Kind.CONFLICT else Kind.UNKNOWN,
@@ -147,22 +149,22 @@ def _doubts(
     }
 
 
-def waiting_to_be_looked_up(connection: sa.Connection, batch_id: int) -> InDoubt:
+def waiting_to_be_looked_up(connection: sa.Connection, batch_id: int) -> UnknownOutcomes:
     """What of a batch waits to be looked up."""
     jobs = (
         sa.select(Job.account, sa.func.count().label("calls"), sa.func.min(Job.due_at).label("first"))
-        .where(Job.batch_id == batch_id, Job.state == JobState.WAITING, Job.in_doubt.is_not(None))
+        .where(Job.batch_id == batch_id, Job.state == JobState.WAITING, Job.unknown_attempt.is_not(None))
         .group_by(Job.account)
     )
     messages = sa.select(sa.func.count().label("number"), sa.func.min(InvitationRow.due_at).label("first")).where(
         InvitationRow.batch_id == batch_id,
         InvitationRow.state == InvitationState.WAITING,
-        InvitationRow.in_doubt.is_not(None),
+        InvitationRow.unknown_attempt.is_not(None),
     )
     calls = fetch(connection, jobs)
     texts = connection.execute(messages).one()
     first = min(filter(None, [*(row.first for row in calls), texts.first]), default=None)
-    return InDoubt({row.account: row.calls for row in calls}, texts.number, first)
+    return UnknownOutcomes({row.account: row.calls for row in calls}, texts.number, first)
 
 
 def opened_late(connection: sa.Connection, job_ids: Sequence[int]) -> dict[int, list[str]]:

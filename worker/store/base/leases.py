@@ -57,11 +57,13 @@ class Leases(Generic[Id, Kept]):
         }
         changed: dict[str, Any] = {name: sa.bindparam("now") for name in changes}
         self._claims = {
-            doubts: sa.update(model)
-            .where(lots.within(model.id, self._first(model.in_doubt.is_not(None) if doubts else sa.true())))
+            unknown_only: sa.update(model)
+            .where(
+                lots.within(model.id, self._first(model.unknown_attempt.is_not(None) if unknown_only else sa.true()))
+            )
             .values(claimed | changed)
             .returning(*worked_from)
-            for doubts in (False, True)
+            for unknown_only in (False, True)
         }
         chosen = lots.among(model.id, "ids")
         columns = (model.id, model.fence, model.state, model.lease_until, keeps.label("kept"))
@@ -99,11 +101,11 @@ class Leases(Generic[Id, Kept]):
         lease: timedelta,
         owner: str,
         now: datetime,
-        in_doubt_only: bool = False,
+        unknown_only: bool = False,
     ) -> list[sa.Row[Any]]:
         """Lease up to `most` of the rows that are due, the oldest first; rows that others hold are passed by."""
         given = {"of_": of, "priority_": priority, "most": most, "owner": owner, "now": now, "until": now + lease}
-        rows = fetch(connection, self._claims[in_doubt_only], given)
+        rows = fetch(connection, self._claims[unknown_only], given)
         return sorted(rows, key=lambda row: (row.due_at, row.id))
 
     def still_ours(self, connection: sa.Connection, leases: Sequence[tuple[Id, int]]) -> dict[Id, Kept]:

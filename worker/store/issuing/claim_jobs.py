@@ -17,7 +17,7 @@ from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PERMIT
 from worker.domain.limits.event_share import share_out
 from worker.domain.limits.rate_limits import ask_at
 from worker.domain.model.customers import Channel, Customer, Person, invitation_channels
-from worker.domain.model.reconciliation import Doubt
+from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.sessions import SessionRequest
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import CannotOpen, Keyring
@@ -92,7 +92,7 @@ class ClaimedJob:
     probe: bool  # the single call that goes first after a pause
     session_id: uuid.UUID | None  # the session that a new one replaces
     request: SessionRequest
-    doubt: Doubt | None = None  # not to be called for, but to have this call looked up
+    unknown_call: UnknownCall | None = None  # not to be called for, but to have this call looked up
 
     @property
     def is_event(self) -> bool:
@@ -147,20 +147,20 @@ class Jobs:
             reach: dict[str, Any] = {"horizon": horizon, "ahead": terms.ahead, "probe_for": terms.lease}
             granted = grant(state, terms.rule, most=max(most, events), now=now, **reach)
             capped = not granted.slots.count and credits_left(state, terms.rule) == 0
-            if capped and _is_due(connection, terms, Job.in_doubt.is_not(None), now=now):
+            if capped and _is_due(connection, terms, Job.unknown_attempt.is_not(None), now=now):
                 # A look-up costs no credit, and may find that one was not spent.
                 rule = replace(terms.rule, credits=None)
                 granted = grant(state, rule, most=max(most, events), now=now, **reach)
             if not granted.slots.count:
-                if capped and _is_due(connection, terms, Job.in_doubt.is_(None), now=now):
+                if capped and _is_due(connection, terms, Job.unknown_attempt.is_(None), now=now):
                     budgets.stop_at_cap(connection, terms.rule, now=now)
                 return ClaimedJobs([], again_at=granted.again_at, permits=permits)
             shared = share_out(
                 granted.slots.count,
                 self._jitter(),
                 soon=min(granted.slots.until(now + horizon), most),
-                events=lambda most: _claim(connection, terms, EVENT, most, in_doubt_only=capped, now=now),
-                batches=lambda most: _claim(connection, terms, BATCH, most, in_doubt_only=capped, now=now),
+                events=lambda most: _claim(connection, terms, EVENT, most, unknown_only=capped, now=now),
+                batches=lambda most: _claim(connection, terms, BATCH, most, unknown_only=capped, now=now),
             )
             rows = shared.rows
             around = _around(connection, [row.id for row in rows])
@@ -193,7 +193,7 @@ class Jobs:
             due = [row for row in due if row.id not in later]
             current = {key: session.id for key, session in live.items()}
             budgets.reserve(connection, terms.rule, state, granted, len(due), now=now, probe_for=terms.lease)
-            doubts = calls_to_look_up(connection, due, now=now)
+            unknown_calls = calls_to_look_up(connection, due, now=now)
             slots = granted.slots
             jobs, closed = [], []
             for index, row in enumerate(due):
@@ -202,7 +202,7 @@ class Jobs:
                 try:
                     known = people.get(row.customer_id)
                     job = self._job(row, around[row.id], known, terms.provider, slot=slot, session_id=session_id)
-                    jobs.append(replace(job, probe=granted.probe, doubt=doubts.get(row.id)))
+                    jobs.append(replace(job, probe=granted.probe, unknown_call=unknown_calls.get(row.id)))
                 except CannotOpen as error:
                     closed.append((row, _CANNOT_OPEN | {"detail": str(error)[:400]}))
                 except Erased as error:
@@ -352,7 +352,7 @@ _WORKED_FROM = (
     Job.fence,
     Job.attempts,
     Job.session_id,
-    Job.in_doubt,
+    Job.unknown_attempt,
     Job.invite_at,
 )
 
@@ -374,7 +374,7 @@ LEASES: Leases[int, int] = Leases(
 
 
 def _claim(
-    connection: sa.Connection, terms: JobTerms, priority: int, most: int, *, in_doubt_only: bool, now: datetime
+    connection: sa.Connection, terms: JobTerms, priority: int, most: int, *, unknown_only: bool, now: datetime
 ) -> list[sa.Row[Any]]:
     return LEASES.claim(
         connection,
@@ -384,7 +384,7 @@ def _claim(
         lease=terms.lease,
         owner=terms.owner,
         now=now,
-        in_doubt_only=in_doubt_only,
+        unknown_only=unknown_only,
     )
 
 

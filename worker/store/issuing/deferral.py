@@ -45,7 +45,7 @@ _DUE = (
         Job.joins.is_(None),
         Job.due_at <= sa.bindparam("now"),
         Job.channel == sa.bindparam("channel_"),
-        Job.in_doubt.is_(None),
+        Job.unknown_attempt.is_(None),
         sa.or_(Job.invite_at.is_(None), Job.invite_at <= sa.bindparam("now")),
     )
     .order_by(Job.due_at, Job.id)
@@ -67,7 +67,7 @@ def may_wait(row: sa.Row[Any], *, now: datetime) -> bool:
     A call in doubt is looked up at any hour, and who is in the app until `invite_at` is to have the link there.
     """
     in_app = row.invite_at is not None and row.invite_at > now
-    return row.in_doubt is None and not in_app and bool(invitation_channels(row.channel))
+    return row.unknown_attempt is None and not in_app and bool(invitation_channels(row.channel))
 
 
 def quiet(

@@ -89,7 +89,7 @@ class Attempts:
         with self._database.write(within) as connection:
             if not granted and not budgets.may_call(connection, terms.rule.name, now=now):
                 return []
-            calls = sum(job.doubt is None for job, _ in due)
+            calls = sum(job.unknown_call is None for job, _ in due)
             allowed = budgets.spend_credits(connection, terms.rule, calls, now=now)
             opened = [_opened(terms, *item, now=now) for item in _allowed(due, allowed)]
             if opened:
@@ -137,10 +137,10 @@ class Attempts:
                 cancel_jobs(connection, sorted(added.cancelled), now=now)
             CLOSE.run(connection, closings)
             made = [item for item in results if item.ending]
-            lessons = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.doubt is None]
+            lessons = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.unknown_call is None]
             budgets.learn(connection, terms.rule, lessons, now=now)
             if len(lessons) < len(made):
-                looked_up = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.doubt]
+                looked_up = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.unknown_call]
                 # Whatever they were answered, they had cost no credit that could be given back.
                 budgets.learn(connection, replace(terms.rule, credits=None), looked_up, now=now)
             not_made = [item for item in results if item.ending is None]
@@ -167,17 +167,17 @@ def _late_answer(result: IssueResult) -> LateAnswer:
 
 def _cost_nothing(result: IssueResult) -> bool:
     """Whether a credit that was counted for a call turned out not to be spent: not made, or found not carried out."""
-    doubt = result.opened.job.doubt
-    if doubt is None:
+    unknown_call = result.opened.job.unknown_call
+    if unknown_call is None:
         return result.ending is None
-    return isinstance(result.found, Nothing) and doubt.kind is Kind.UNKNOWN
+    return isinstance(result.found, Nothing) and unknown_call.kind is Kind.UNKNOWN
 
 
 def _allowed(due: Sequence[tuple[ClaimedJob, bool]], calls: int) -> list[tuple[ClaimedJob, bool]]:
     """All look-ups, and as many of the calls, in their order."""
     kept = []
     for job, repeatable in due:
-        if job.doubt is None:
+        if job.unknown_call is None:
             if not calls:
                 continue
             calls -= 1
@@ -247,7 +247,7 @@ _MOVE = lots.Change(
         "detail": sa.bindparam("new_detail"),
         "session_id": sa.bindparam("new_session_id"),
         "entity_id": sa.bindparam("new_entity_id"),
-        "in_doubt": sa.bindparam("new_in_doubt"),
+        "unknown_attempt": sa.bindparam("new_unknown_attempt"),
         "changed_at": sa.bindparam("at"),
     },
     by="job_id",

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from worker.domain.model.endings import Cancel, Ending, Hold, Kind, LookUp, Problem, Retry, RetryPolicy, ending_for
 from worker.domain.model.states import InvitationState, JobState, invitation_state_after, job_state_after
-from worker.store.attempts.attempt_log import in_doubt_after
+from worker.store.attempts.attempt_log import unknown_attempt_after
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.priorities import PRIORITIES
 from worker.store.onboarding.job_from_messages import move_jobs
@@ -39,14 +39,14 @@ class Returned:
     free: int = 0
     repeated: int = 0
     held: int = 0
-    in_doubt: int = 0
+    unknown: int = 0
 
     def __add__(self, other: "Returned") -> "Returned":
         return Returned(
             self.free + other.free,
             self.repeated + other.repeated,
             self.held + other.held,
-            self.in_doubt + other.in_doubt,
+            self.unknown + other.unknown,
         )
 
 
@@ -113,7 +113,7 @@ class Sweeps:
 
     def _jobs(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> Returned:
         with self._database.write() as connection:
-            columns = (Job.id, Job.fence, Job.attempts, Job.due_at, Job.in_doubt)
+            columns = (Job.id, Job.fence, Job.attempts, Job.due_at, Job.unknown_attempt)
             query = sa.select(*columns).where(Job.state == JobState.WORKING)
             rows = _lot(connection, query if all_of_them else query.where(Job.lease_until < now))
             open_attempts = _open_attempts(
@@ -132,7 +132,7 @@ class Sweeps:
     def _invitations(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> Returned:
         with self._database.write() as connection:
             columns = (InvitationRow.id, InvitationRow.fence, InvitationRow.attempts, InvitationRow.job_id)
-            query = sa.select(*columns, InvitationRow.due_at, InvitationRow.in_doubt).where(
+            query = sa.select(*columns, InvitationRow.due_at, InvitationRow.unknown_attempt).where(
                 InvitationRow.state == InvitationState.WORKING
             )
             rows = _lot(connection, query if all_of_them else query.where(InvitationRow.lease_until < now))
@@ -173,7 +173,7 @@ class Sweeps:
                 "more_attempts": 0,
                 "new_reason": "",
                 "new_detail": "",
-                "new_in_doubt": row.in_doubt,
+                "new_unknown_attempt": row.unknown_attempt,
             }
             if attempt is None:
                 counted += Returned(free=1)
@@ -181,7 +181,7 @@ class Sweeps:
                 # It asked for nothing new: the row is as it was, and looked up again.
                 wait = policy.first * self._jitter()
                 move |= {"new_due_at": now + wait, "new_reason": UNKNOWN.kind.value, "new_detail": LOOK_UP_LOST}
-                counted += Returned(in_doubt=1)
+                counted += Returned(unknown=1)
             else:
                 ending = ending_for(
                     UNKNOWN,
@@ -197,7 +197,7 @@ class Sweeps:
                 if isinstance(ending, Retry | LookUp | Hold | Cancel):
                     move |= {"new_reason": ending.reason, "new_detail": ending.detail[:400]}
                 move["new_due_at"] = ending.at if isinstance(ending, Retry | LookUp) else None
-                move["new_in_doubt"] = in_doubt_after(ending, attempt_id=attempt.id, doubt=None)
+                move["new_unknown_attempt"] = unknown_attempt_after(ending, attempt_id=attempt.id, unknown_call=None)
                 counted += _counted(ending)
             moves.append(move)
         return moves, counted
@@ -208,7 +208,7 @@ def _counted(ending: Ending) -> Returned:
         case Retry():
             return Returned(repeated=1)
         case LookUp():
-            return Returned(in_doubt=1)
+            return Returned(unknown=1)
         case _:
             return Returned(held=1)
 
@@ -219,7 +219,7 @@ _MOVE: dict[str, Any] = {
     "lease_until": None,
     "reason": sa.bindparam("new_reason"),
     "detail": sa.bindparam("new_detail"),
-    "in_doubt": sa.bindparam("new_in_doubt"),
+    "unknown_attempt": sa.bindparam("new_unknown_attempt"),
 }
 
 

@@ -168,7 +168,7 @@ class _Lot:
                 reissues=sessions[row.customer_id, row.purpose] - 1,
                 messages=messages[row.customer_id].all,
                 reissued_today=so_far[job.account],
-                in_doubt=job.in_doubt is not None,
+                outcome_unknown=job.unknown_attempt is not None,
                 in_review=row.result == Result.REVIEW,
                 erased=customer.sealed is None,
             )
@@ -292,7 +292,7 @@ _LEADING = (
         Job.priority,
         Job.attempts,
         Job.session_id,
-        Job.in_doubt,
+        Job.unknown_attempt,
     )
     .where(
         *among_keys(Job),

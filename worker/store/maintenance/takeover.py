@@ -149,7 +149,7 @@ class Failover:
             Job.state == JobState.WAITING,
             Job.joins.is_(None),
             sa.or_(Job.session_id.is_(None), sa.and_(Job.entity_id == "", _HAS_ENDED)),
-            Job.in_doubt.is_(None),
+            Job.unknown_attempt.is_(None),
             sa.text("job.others <> ''"),  # in the words of ix_job_backed
             target > 0,
             *(

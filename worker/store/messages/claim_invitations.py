@@ -91,8 +91,8 @@ class Invitations:
             useless = leaving.of_no_use(rows, letters)
             of_use = [row for row in rows if row.id not in useless]
             customers = {row.id: letters[row.id].customer_id for row in of_use}
-            doubts = messages_to_look_up(connection, of_use, customers, now=now)
-            found = leaving.sort_out(connection, self._keyring, terms, of_use, letters, doubts, now=now)
+            unknown_calls = messages_to_look_up(connection, of_use, customers, now=now)
+            found = leaving.sort_out(connection, self._keyring, terms, of_use, letters, unknown_calls, now=now)
             unreached = [row_id for row_id, why in found.stay.items() if isinstance(why, Never) and why.unreached]
             fall_back(connection, self._keyring, terms.delivery, unreached, now=now)
             leaving.keep_back(connection, rows, useless | found.stay, now=now)

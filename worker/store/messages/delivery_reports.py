@@ -192,7 +192,7 @@ def _told(
     now: datetime,
 ) -> None:
     """Write the message's new state."""
-    values: dict[str, Any] = {"state": state, "told_at": at, "due_at": None, "in_doubt": None}
+    values: dict[str, Any] = {"state": state, "told_at": at, "due_at": None, "unknown_attempt": None}
     values |= {"reason": "", "detail": ""}
     if state is InvitationState.BOUNCED:
         code = f" ({news.code})" if news.code else ""

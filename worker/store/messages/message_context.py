@@ -12,7 +12,7 @@ from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.customers import Customer
-from worker.domain.model.reconciliation import Doubt
+from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.states import SessionState
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk as lots
@@ -65,7 +65,7 @@ class ClaimedInvitation:
     link: str
     expires_at: datetime
     floor: timedelta
-    doubt: Doubt | None = None  # not to be handed over, but to have this hand-over looked up
+    unknown_call: UnknownCall | None = None  # not to be handed over, but to have this hand-over looked up
     priority: int = BATCH
     ended: bool = False  # its provider has ended the session: the link is not to be sent, however long it was to live
 
@@ -113,7 +113,9 @@ def letters_of(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid
     return {row.id: row for row in fetch(connection, _LETTERS, {"ids": lots.keys(ids)})} if ids else {}
 
 
-def opened(keyring: Keyring, row: sa.Row[Any], letter: sa.Row[Any], doubt: Doubt | None) -> ClaimedInvitation:
+def opened(
+    keyring: Keyring, row: sa.Row[Any], letter: sa.Row[Any], unknown_call: UnknownCall | None
+) -> ClaimedInvitation:
     """A taken row with its letter, without a slot yet. Raises keyring.CannotOpen, sealing.Erased."""
     customer = Customer(
         customer_id=letter.customer_id,
@@ -143,7 +145,7 @@ def opened(keyring: Keyring, row: sa.Row[Any], letter: sa.Row[Any], doubt: Doubt
         link=open_link(keyring, row.session_id, letter.session),
         expires_at=letter.expires_at,
         floor=timedelta(seconds=letter.floor_seconds),
-        doubt=doubt,
+        unknown_call=unknown_call,
         priority=row.priority,
         ended=letter.session_state is SessionState.EXPIRED,
     )

@@ -120,7 +120,7 @@ class Handovers:
                 tell_of_invitations(connection, sent, now=now)
                 refusals.follow_up(connection, self._keyring, terms, kept, now=now)
                 move_jobs(connection, ours.values(), now=now)
-                settled = [item.opened.invitation for item in kept if _ends_a_doubt(item, counted)]
+                settled = [item.opened.invitation for item in kept if _settles_outcome(item, counted)]
                 if terms.reminders:
                     reminding.add(connection, terms.reminders, terms.hours, _first_messages(kept, ours, terms), now=now)
                 look_again(connection, {ours[item.id] for item in settled}, now=now)
@@ -147,9 +147,9 @@ def _first_messages(
     ]
 
 
-def _ends_a_doubt(result: InviteResult, given_up: Mapping[uuid.UUID, bool]) -> bool:
+def _settles_outcome(result: InviteResult, given_up: Mapping[uuid.UUID, bool]) -> bool:
     """Whether the message, and so its job, was in doubt until this came: looked up, or answered late."""
-    return result.opened.invitation.doubt is not None or given_up[result.opened.attempt_id]
+    return result.opened.invitation.unknown_call is not None or given_up[result.opened.attempt_id]
 
 
 def _says_more(result: InviteResult) -> bool:
@@ -198,7 +198,7 @@ _MOVE = lots.Change(
         "detail": sa.bindparam("new_detail"),
         "reference": sa.bindparam("new_reference"),
         "sent_at": sa.bindparam("new_sent_at"),
-        "in_doubt": sa.bindparam("new_in_doubt"),
+        "unknown_attempt": sa.bindparam("new_unknown_attempt"),
     },
     by="invitation_id",
 )

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.contact.send_decision import IN_REVIEW, Later, Never, NotNow
-from worker.domain.model.reconciliation import Doubt
+from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.domain.verification.session_updates import Result
 from worker.foundation.keyring import CannotOpen, Keyring
@@ -90,7 +90,7 @@ def sort_out(
     terms: InvitationTerms,
     rows: Sequence[sa.Row[Any]],
     letters: Mapping[uuid.UUID, sa.Row[Any]],
-    doubts: Mapping[uuid.UUID, Doubt],
+    unknown_calls: Mapping[uuid.UUID, UnknownCall],
     *,
     now: datetime,
 ) -> Sorted:
@@ -100,13 +100,13 @@ def sort_out(
     for row in rows:
         letter = letters[row.id]
         try:
-            found.append(Candidate(opened(keyring, row, letter, doubts.get(row.id)), letter))
+            found.append(Candidate(opened(keyring, row, letter, unknown_calls.get(row.id)), letter))
         except CannotOpen as error:
             stay[row.id] = Never(InvitationState.HELD, "cannot_open", str(error)[:400])
         except Erased as error:
             stay[row.id] = Never(InvitationState.FAILED, "erased", str(error))
     for question in QUESTIONS:
-        left = [one for one in found if one.item.doubt is None and one.item.id not in stay]
+        left = [one for one in found if one.item.unknown_call is None and one.item.id not in stay]
         stay |= question(connection, keyring, terms, left, now) if left else {}
     return Sorted([one.item for one in found if one.item.id not in stay], stay)
 

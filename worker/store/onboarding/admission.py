@@ -18,7 +18,7 @@ from worker.store.base.database import fetch
 from worker.store.tables import Attempt, CustomerRow, Finished, Job, SessionRow
 
 # A session that nobody holds the token of may be open as long as the longest life that a provider offers.
-IN_DOUBT_FOR = timedelta(days=30)
+UNKNOWN_FOR = timedelta(days=30)
 _Later = aliased(Job)
 
 
@@ -49,7 +49,7 @@ def following(connection: sa.Connection, keys: Collection[Key], *, now: datetime
         skipped = {"state": JobState.COMPLETED, "due_at": None, "result": row.result, "reason": "already_finished"}
         finished = skipped | {"detail": f"the customer finished in {_where(row)}, which was purged"}
         found.setdefault((row.customer_id, row.purpose), finished)
-    for row in _in_doubt(connection, keys, now=now):
+    for row in _unknown_outcomes(connection, keys, now=now):
         why = f"a call for {_where(row)} may have opened a session; `onboard resolve --repeat` calls anyway"
         held = {"state": JobState.HELD, "due_at": None, "reason": Kind.UNKNOWN.value, "detail": why}
         found.setdefault((row.customer_id, row.purpose), held)
@@ -67,7 +67,7 @@ def _purged(keys: Collection[Key]) -> sa.Select[*tuple[Any, ...]]:
     return sa.select(Finished.__table__).where(Finished.customer_id.in_({customer_id for customer_id, _ in keys}))
 
 
-def _in_doubt(connection: sa.Connection, keys: Collection[Key], *, now: datetime) -> list[sa.Row[Any]]:
+def _unknown_outcomes(connection: sa.Connection, keys: Collection[Key], *, now: datetime) -> list[sa.Row[Any]]:
     """The ended jobs whose last call may have opened a session, and nobody has decided about it since.
 
     A job that a person puts back begins with its attempts at zero, and its next taking raises its fence. A row
@@ -84,8 +84,8 @@ def _in_doubt(connection: sa.Connection, keys: Collection[Key], *, now: datetime
             Attempt.outcome.in_((Kind.UNKNOWN.value, "late")),
             Attempt.repeatable.is_(False),
             # The job's last call, or the one that its look-ups, which were taken since, are about.
-            sa.or_(Attempt.fence == Job.fence, Attempt.id == Job.in_doubt),
-            Attempt.opened_at > now - IN_DOUBT_FOR,
+            sa.or_(Attempt.fence == Job.fence, Attempt.id == Job.unknown_attempt),
+            Attempt.opened_at > now - UNKNOWN_FOR,
             Job.attempts > 0,
             ~later,
             ~session,

@@ -22,7 +22,7 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
     ids = [row.id for row in fetch(connection, query.with_for_update(key_share=True))] if ids else []
     if not ids:
         return
-    doubtful = calls_in_doubt(connection, ids)
+    unknown = with_unknown_calls(connection, ids)
     end: dict[str, Any] = {"state": JobState.CANCELLED, "due_at": None, "lease_until": None, "joins": None}
     change_jobs(connection, ids, end | {"reason": "cancelled", "changed_at": now})
     unsent = sa.update(InvitationRow).where(
@@ -32,22 +32,22 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
     due_at = sa.case((InvitationRow.kind == FIRST, None), else_=InvitationRow.due_at)
     over = {"state": InvitationState.SUPERSEDED, "due_at": due_at, "reason": CANCELLED}
     connection.execute(unsent.values(over))
-    promote(connection, ids, doubtful, now=now)
+    promote(connection, ids, unknown, now=now)
 
 
-def calls_in_doubt(connection: sa.Connection, ids: list[int]) -> set[int]:
+def with_unknown_calls(connection: sa.Connection, ids: list[int]) -> set[int]:
     """Those of these jobs whose call for a session may have been carried out: held for it, or yet to be looked up."""
     message = sa.exists().where(HELD_FIRST)
     # Those held by the release before this one do not say which call.
     held = sa.and_(Job.state == JobState.HELD, Job.reason == Kind.UNKNOWN.value, ~message)
-    doubtful = sa.or_(Job.in_doubt.is_not(None), held)
-    return set(connection.execute(sa.select(Job.id).where(Job.id.in_(ids), doubtful)).scalars())
+    unknown = sa.or_(Job.unknown_attempt.is_not(None), held)
+    return set(connection.execute(sa.select(Job.id).where(Job.id.in_(ids), unknown)).scalars())
 
 
-def promote(connection: sa.Connection, ended: list[int], doubtful: set[int], *, now: datetime) -> None:
+def promote(connection: sa.Connection, ended: list[int], unknown: set[int], *, now: datetime) -> None:
     """Let the first of those who joined an ended job lead, and the others join that one.
 
-    The heir of a job whose call is in `doubtful` is held: making it again is no less in doubt for another list.
+    The heir of a job whose call is in `unknown` is held: making it again is no less in doubt for another list.
     """
     query = sa.select(Job.id, Job.joins).where(Job.joins.in_(ended), Job.state.in_(OPEN_JOBS)).order_by(Job.id)
     heirs: dict[int, int] = {}
@@ -56,8 +56,8 @@ def promote(connection: sa.Connection, ended: list[int], doubtful: set[int], *, 
         if heirs.setdefault(row.joins, row.id) != row.id:
             others.append({"job_id": row.id, "heir": heirs[row.joins]})
     leads = waiting_again(now) | {"joins": None}
-    change_jobs(connection, [heir for before, heir in heirs.items() if before not in doubtful], leads)
-    held = [heir for before, heir in heirs.items() if before in doubtful]
+    change_jobs(connection, [heir for before, heir in heirs.items() if before not in unknown], leads)
+    held = [heir for before, heir in heirs.items() if before in unknown]
     change_jobs(connection, held, leads | _HELD)
     tell_of_jobs(connection, held, now=now)
     if others:

@@ -49,9 +49,9 @@ def put_back(connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, now: dat
     News of a review has a job that waits go back by itself (`chain`); it cannot while somebody works the job, who then
     lets it wait again. One whose last call is in doubt has that looked up first.
     """
-    asked = {row.session_id for row in rows if row.session_id is not None and row.in_doubt is None}
+    asked = {row.session_id for row in rows if row.session_id is not None and row.unknown_attempt is None}
     reviewed = among_these(connection, asked)
-    back = [row for row in rows if row.session_id in reviewed and row.in_doubt is None]
+    back = [row for row in rows if row.session_id in reviewed and row.unknown_attempt is None]
     if not back:
         return set()
     told = set(connection.execute(_TOLD, {"sessions": lots.keys(reviewed)}).scalars())

@@ -50,7 +50,7 @@ OF_ITS_SESSION = sa.and_(
     InvitationRow.job_id == Job.id, InvitationRow.session_id == Job.session_id, InvitationRow.kind == FIRST
 )
 # A held job asks about its messages, unless a call of its own is in doubt, or what that found.
-ABOUT_A_MESSAGE = (Job.in_doubt.is_(None), Job.reason.not_in(ABOUT_ANOTHER))
+ABOUT_A_MESSAGE = (Job.unknown_attempt.is_(None), Job.reason.not_in(ABOUT_ANOTHER))
 # In doubt, and what their held job asks a person about: never a reminder, nor a message of an earlier session.
 HELD_FIRST = sa.and_(OF_ITS_SESSION, InvitationRow.state == InvitationState.HELD, *ABOUT_A_MESSAGE)
 CANCELLED = "cancelled"  # the reason of messages that ended with their job
@@ -128,7 +128,7 @@ def adopt(
         moved |= {
             "state": job_state_from_invitations(states) or JobState.ISSUED,
             "due_at": None,
-            "in_doubt": None,  # whatever that call did, the customer is served
+            "unknown_attempt": None,  # whatever that call did, the customer is served
             "reason": "joined_session",
             "detail": "the customer had a live session; none was asked for",
         }
@@ -146,7 +146,7 @@ def _take_over(
         InvitationRow.channel,
         InvitationRow.state,
         InvitationRow.reason,
-        InvitationRow.in_doubt,
+        InvitationRow.unknown_attempt,
     )
     query = sa.select(*columns).where(InvitationRow.session_id == session_id, InvitationRow.kind == FIRST)
     # Locked: what comes of one that is being sent is either seen here, or is this job's already when it is written.
@@ -160,12 +160,16 @@ def _take_over(
                 sa.insert(InvitationRow), [_invitation(job, session_id, channel, job.invite_at, now=now)]
             )
             states.append(InvitationState.WAITING)
-        elif row.state is InvitationState.WAITING and row.in_doubt is not None:
+        elif row.state is InvitationState.WAITING and row.unknown_attempt is not None:
             # To be looked up, and not before its time: what comes of that is this job's.
             owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
             connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(owner))
             states.append(InvitationState.WAITING)
-        elif row.state is InvitationState.HELD or row.reason == ABANDONED or _gone_in_doubt(row.state, row.in_doubt):
+        elif (
+            row.state is InvitationState.HELD
+            or row.reason == ABANDONED
+            or _gone_with_unknown_outcome(row.state, row.unknown_attempt)
+        ):
             # Nobody knows whether it has arrived, given up or not: this job's list decides for itself.
             owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
             held = owner | {"state": InvitationState.HELD}
@@ -207,9 +211,9 @@ def _take_reminders_over(connection: sa.Connection, job: sa.Row[Any], session_id
     connection.execute(ended.values(**owner, state=InvitationState.WAITING, reason=""))
 
 
-def _gone_in_doubt(state: InvitationState, in_doubt: uuid.UUID | None) -> bool:
+def _gone_with_unknown_outcome(state: InvitationState, unknown_attempt: uuid.UUID | None) -> bool:
     """Whether the batch was cancelled while the message waited to be looked up."""
-    return in_doubt is not None and state in UNSENT
+    return unknown_attempt is not None and state in UNSENT
 
 
 def add(

@@ -37,7 +37,9 @@ _SESSIONS = (
 )
 _THEIRS = sa.select(SessionRow.id).where(lots.among(SessionRow.customer_id, "customers"))
 # A hand-over that is to be looked up may have been carried out; until that is known it is on its way.
-_LOOKED_UP = sa.and_(InvitationRow.state == lots.fixed(InvitationState.WAITING), InvitationRow.in_doubt.is_not(None))
+_LOOKED_UP = sa.and_(
+    InvitationRow.state == lots.fixed(InvitationState.WAITING), InvitationRow.unknown_attempt.is_not(None)
+)
 _SENDING = sa.case((sa.or_(InvitationRow.state == lots.fixed(InvitationState.WORKING), _LOOKED_UP), 1), else_=0)
 # Session by session, through the index. Joined, and by statistics from before a list, all invitations would be read;
 # and this is asked each time that messages are taken.

@@ -11,7 +11,7 @@ from worker.domain.model.states import InvitationState, JobState
 from worker.store.base import bulk as lots
 from worker.store.base.database import fetch
 from worker.store.onboarding.admission import following, lock_customers
-from worker.store.onboarding.cancellation import calls_in_doubt, change_jobs, promote, waiting_again
+from worker.store.onboarding.cancellation import change_jobs, promote, waiting_again, with_unknown_calls
 from worker.store.onboarding.sessions import ABANDONED, FIRST, HELD_FIRST, OF_ITS_SESSION, look_again
 from worker.store.outbox.outbox import tell_of_jobs
 from worker.store.tables import InvitationRow, Job
@@ -97,28 +97,28 @@ def _held(connection: sa.Connection, ids: list[int]) -> tuple[list[sa.Row[Any]],
 
 def repeat(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:
     rows, letters = _held(connection, ids)
-    in_doubt = {letter.job_id for letter in letters}
-    messages = [row.id for row in rows if row.id in in_doubt]
-    calls = [row for row in rows if row.id not in in_doubt]
+    unknown = {letter.job_id for letter in letters}
+    messages = [row.id for row in rows if row.id in unknown]
+    calls = [row for row in rows if row.id not in unknown]
     again: dict[str, Any] = {"state": InvitationState.WAITING, "due_at": now, "attempts": 0}
-    settled = {"in_doubt": _in_doubt_still(InvitationRow), "reason": "", "detail": ""}
+    settled = {"unknown_attempt": _still_unknown(InvitationRow), "reason": "", "detail": ""}
     _change_invitations(connection, letters, again | settled)
     change_jobs(connection, messages, {"state": JobState.ISSUED, "reason": "", "detail": "", "changed_at": now})
-    change_jobs(connection, [row.id for row in calls], waiting_again(now) | {"in_doubt": _in_doubt_still(Job)})
+    change_jobs(connection, [row.id for row in calls], waiting_again(now) | {"unknown_attempt": _still_unknown(Job)})
     channels = frozenset(letter.channel for letter in letters)
     return Decided(len(rows), frozenset(row.account for row in calls), channels)
 
 
-def _in_doubt_still(row: type[Job] | type[InvitationRow]) -> sa.ColumnElement[Any]:
+def _still_unknown(row: type[Job] | type[InvitationRow]) -> sa.ColumnElement[Any]:
     """A person has decided that the call is made again; but of one that no key opened only that it can be opened."""
-    return sa.case((row.reason == CANNOT_OPEN, row.in_doubt), else_=sa.null())
+    return sa.case((row.reason == CANNOT_OPEN, row.unknown_attempt), else_=sa.null())
 
 
 def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:
     rows, letters = _held(connection, ids)
-    in_doubt = {letter.job_id for letter in letters}
-    messages = [row.id for row in rows if row.id in in_doubt]
-    doubtful = calls_in_doubt(connection, [row.id for row in rows if row.id not in in_doubt])
+    unknown = {letter.job_id for letter in letters}
+    messages = [row.id for row in rows if row.id in unknown]
+    unknown_calls = with_unknown_calls(connection, [row.id for row in rows if row.id not in unknown])
     gone = {"state": InvitationState.FAILED, "due_at": None, "reason": ABANDONED, "detail": ""}
     _change_invitations(connection, letters, gone)
     # One whose other message is out is invited all the same.
@@ -129,7 +129,7 @@ def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Deci
     done = {"state": JobState.INVITED, "reason": "", "detail": "", "changed_at": now}
     change_jobs(connection, list(invited), done)
     look_again(connection, invited, now=now)
-    promote(connection, ended, doubtful, now=now)
+    promote(connection, ended, unknown_calls, now=now)
     return Decided(len(rows))
 
 

@@ -16,7 +16,7 @@ from worker.domain.model.endings import Kind
 from worker.domain.model.states import LIVE_SESSIONS, JobState
 from worker.store.attempts.attempt_log import LATE
 from worker.store.base.database import Database, fetch
-from worker.store.onboarding.admission import IN_DOUBT_FOR
+from worker.store.onboarding.admission import UNKNOWN_FOR
 from worker.store.operators.counts import BatchCounts, totals_of
 from worker.store.privacy.erasure import over
 from worker.store.tables import Attempt, Batch, Finished, InvitationRow, Job, Refusal, SessionRow, Tally
@@ -45,7 +45,7 @@ class Purging:
             for condition, words in (
                 (~_is_over(since), "is not over"),
                 (_opens(now), "has a session that still opens"),
-                (_in_doubt(now), "has a call of the last 30 days whose outcome nobody knows"),
+                (_unknown_outcomes(now), "has a call of the last 30 days whose outcome nobody knows"),
             ):
                 found = connection.execute(rows.where(condition).limit(1)).scalar()
                 if found is not None:
@@ -101,7 +101,7 @@ class Purging:
 def _may_go(now: datetime) -> sa.Select[int]:
     """Jobs whose rows nothing needs any more."""
     query = sa.select(Job.id).join(_Lead, _Lead.id == Job.joins, isouter=True)
-    return query.where(_is_over(now), ~_opens(now), ~_in_doubt(now))
+    return query.where(_is_over(now), ~_opens(now), ~_unknown_outcomes(now))
 
 
 def _is_over(since: datetime) -> sa.ColumnElement[bool]:
@@ -119,13 +119,13 @@ def _opens(now: datetime) -> sa.ColumnElement[bool]:
     )
 
 
-def _in_doubt(now: datetime) -> sa.ColumnElement[bool]:
+def _unknown_outcomes(now: datetime) -> sa.ColumnElement[bool]:
     """Whether a call for the job may have opened a session that still lives."""
     return sa.exists().where(
         Attempt.job_id == Job.id,
         Attempt.invitation_id.is_(None),
         sa.or_(Attempt.outcome.is_(None), Attempt.outcome.in_((Kind.UNKNOWN.value, LATE))),
-        Attempt.opened_at > now - IN_DOUBT_FOR,
+        Attempt.opened_at > now - UNKNOWN_FOR,
     )
 
 

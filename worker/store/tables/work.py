@@ -55,7 +55,7 @@ class Job(Base):
     detail: Mapped[str] = mapped_column(sa.String(400))
     result: Mapped[str] = mapped_column(sa.String(16), doc="What the provider decided about the customer.")
     session_id: Mapped[uuid.UUID | None]
-    in_doubt: Mapped[uuid.UUID | None] = mapped_column(
+    unknown_attempt: Mapped[uuid.UUID | None] = mapped_column(
         doc="The attempt whose outcome nobody knows. Where such a job waits, what is due is to look that attempt up at"
         " the provider, not to call again; it stays with one that is held, or given up, for as long as the doubt does."
     )
@@ -216,7 +216,7 @@ class InvitationRow(Base):
     reason: Mapped[str] = mapped_column(sa.String(40))
     detail: Mapped[str] = mapped_column(sa.String(400))
     reference: Mapped[str] = mapped_column(sa.String(100), doc="What the sender calls it.")
-    in_doubt: Mapped[uuid.UUID | None] = mapped_column(doc="As a job's: the hand-over that is to be looked up.")
+    unknown_attempt: Mapped[uuid.UUID | None] = mapped_column(doc="As a job's: the hand-over that is to be looked up.")
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
     told_at: Mapped[datetime | None] = mapped_column(doc="When it was delivered or returned, as the sender told.")

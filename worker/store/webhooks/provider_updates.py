@@ -26,7 +26,7 @@ from worker.store.webhooks.session_lookup import Asked, find
 from worker.store.webhooks.webhooks import ACCOUNT, Became, Told, WebhookState
 
 SESSION_ENDED = "session_ended"  # the reason of a message that has not left, and is of no use any more
-DOUBTED = (
+CONTRADICTED = (
     "it says {said} where {known} is known, and not that it is the later one: after 30 days it may be a copy of an old"
     " one; if the provider shows {said}, `onboard webhook retry ID` applies it"
 )
@@ -59,8 +59,8 @@ class Hears:
             if row is None or chain is None or row.id not in chain.links:
                 became[one.id] = _unknown(news[one.id])
                 continue
-            if chain.doubts(row.id, news[one.id], received_at=one.received_at):
-                became[one.id] = _doubted(news[one.id], chain.links[row.id].heard, row.id)
+            if chain.contradicts(row.id, news[one.id], received_at=one.received_at):
+                became[one.id] = _contradicted(news[one.id], chain.links[row.id].heard, row.id)
                 continue
             changed = chain.hear(
                 row.id, news[one.id], most_reissues=self._most_reissues, received_at=one.received_at, now=now
@@ -87,12 +87,12 @@ def _became(news: SessionNews, session_id: uuid.UUID, *, changed: bool) -> Becam
     return Became(WebhookState.APPLIED if changed else WebhookState.IGNORED, news.note, session_id)
 
 
-def _doubted(news: SessionNews, known: Heard, session_id: uuid.UUID) -> Became:
+def _contradicted(news: SessionNews, known: Heard, session_id: uuid.UUID) -> Became:
     """It may be a copy of an old verdict. Where it only says the same again, nobody need look."""
     if (news.state, news.result) == (known.state, known.result):
         return Became(WebhookState.IGNORED, session_id=session_id)
     said, was = (one.value if one else "no result" for one in (news.result, known.result))
-    return Became(WebhookState.ALERT, DOUBTED.format(said=said, known=was), session_id, keeps=True)
+    return Became(WebhookState.ALERT, CONTRADICTED.format(said=said, known=was), session_id, keeps=True)
 
 
 _JOBS = (
@@ -105,7 +105,7 @@ _JOBS = (
         Job.reason,
         Job.detail,
         Job.result,
-        Job.in_doubt,
+        Job.unknown_attempt,
         Job.channel,
         Job.due_at,
     )
@@ -154,7 +154,7 @@ def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, Chain]:
             row.reason,
             row.detail,
             row.result,
-            in_doubt=row.in_doubt,
+            unknown_attempt=row.unknown_attempt,
             reissues=had[row.customer_id, row.purpose] - 1,
             told=row.session_id in told,
             silent=row.channel is Channel.NONE,
@@ -259,7 +259,7 @@ def _move(job: JobNow, *, now: datetime) -> dict[str, Any]:
         "new_due_at": job.due_at,
         # A new session is asked for with all attempts ahead of it.
         "kept_attempts": 0 if job.state is JobState.WAITING else 1,
-        "new_in_doubt": job.in_doubt,
+        "new_unknown_attempt": job.unknown_attempt,
         "at": now,
     }
 
@@ -289,7 +289,7 @@ _MOVED = lots.Change(
         "due_at": sa.bindparam("new_due_at"),
         "lease_until": None,
         "attempts": Job.attempts * sa.bindparam("kept_attempts"),
-        "in_doubt": sa.bindparam("new_in_doubt"),
+        "unknown_attempt": sa.bindparam("new_unknown_attempt"),
         "changed_at": sa.bindparam("at"),
     },
     by="id_",

@@ -101,10 +101,10 @@ class WebhookList:
             return vouched + connection.execute(kept.values(again)).rowcount
 
     def _vouch(self, connection: sa.Connection, id_: uuid.UUID, again: dict[str, Any]) -> int:
-        doubted = sa.select(Webhook.sealed).where(
+        contradicted = sa.select(Webhook.sealed).where(
             Webhook.id == id_, Webhook.state == WebhookState.ALERT.value, Webhook.sealed.is_not(None)
         )
-        sealed = connection.execute(doubted.with_for_update()).scalar()
+        sealed = connection.execute(contradicted.with_for_update()).scalar()
         if sealed is None:
             return 0
         said = self._keyring.open(sealed, context=context(id_)) | {"vouched": True}
