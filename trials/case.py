@@ -38,15 +38,15 @@ class Cap:
 class Case:
     """The evidence laid out by row. `caps` are the budgets that the trial had configured, by name.
 
-    `lease` is in seconds, None where it is not to be judged; a call may be looked up `look_up_after` seconds after its
-    end. `stops` is how often a worker was made to stand still.
+    `lease` is in seconds, None where it is not to be judged; a call may be looked up `reconcile_after` seconds after
+    its end. `stops` is how often a worker was made to stand still.
     """
 
     customers: Sequence[Listed]
     evidence: Evidence
     caps: Mapping[str, Cap] = field(default_factory=dict)
     lease: float | None = None
-    look_up_after: float = 0
+    reconcile_after: float = 0
     stops: int = 0
 
     @cached_property
@@ -67,13 +67,13 @@ class Case:
     def asked(self) -> dict[int, list[Attempt]]:
         """The attempts to open a session, by row, in order."""
         rows = {job.id: job.row for job in self.evidence.jobs}
-        calls = (one for one in self.evidence.attempts if not one.invitation_id and not one.looks_up)
+        calls = (one for one in self.evidence.attempts if not one.invitation_id and not one.reconciles)
         return _grouped((rows[one.job_id], one) for one in calls)
 
     @cached_property
     def handed(self) -> dict[str, list[Attempt]]:
         """The hand-overs of each invitation, in order."""
-        calls = (one for one in self.evidence.attempts if not one.looks_up)
+        calls = (one for one in self.evidence.attempts if not one.reconciles)
         return _grouped((one.invitation_id, one) for one in calls if one.invitation_id)
 
     @cached_property

@@ -269,7 +269,7 @@ def summary(plan: Plan, case: Case, *, struck: int, seconds: float) -> str:
         "without credit": states["waiting"],
         "repeated emails": second_copies(case),
         "unknown attempts": sum(attempt.outcome == "unknown" for attempt in evidence.attempts),
-        "look-ups": sum(attempt.looks_up for attempt in evidence.attempts),
+        "look-ups": sum(attempt.reconciles for attempt in evidence.attempts),
         "calls": sum(call["endpoint"] in ISSUING for call in calls),
         "refused": sum(refused_by_limit(call) for call in calls),
         "late": late_calls(case, plan.lease),

@@ -33,7 +33,7 @@ class Job:
 class Attempt:
     """`invitation_id` None: it asked for a session. `outcome` "": still open. Times as texts, which sort as they do.
 
-    `looks_up`: it asked for nothing new, but what had become of another one.
+    `reconciles`: it asked for nothing new, but what had become of another one.
     """
 
     job_id: int
@@ -44,7 +44,7 @@ class Attempt:
     outcome: str
     status: int | None
     detail: str
-    looks_up: bool = False
+    reconciles: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def gather(ask: Ask, url: str, report: Sequence[dict[str, Any]]) -> Evidence:
 
 def _attempt(row: Mapping[str, Any]) -> Attempt:
     told = {"outcome": row["outcome"] or "", "closed_at": row["closed_at"] and str(row["closed_at"])}
-    told |= {"opened_at": str(row["opened_at"]), "looks_up": bool(row.get("looks_up"))}
+    told |= {"opened_at": str(row["opened_at"]), "reconciles": bool(row.get("reconciles"))}
     return _told(Attempt, {**row, **told})
 
 

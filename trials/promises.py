@@ -153,7 +153,7 @@ def no_call_is_made_after_its_lease(case: Case) -> Iterator[str]:
     """
     if case.lease is None:
         return
-    longest = case.lease + (case.look_up_after if case.stops else 0)
+    longest = case.lease + (case.reconcile_after if case.stops else 0)
     if late := late_calls(case, longest):
         yield f"{late} calls arrived {longest:g} s after all their attempts, with {case.stops} stops of workers"
 

@@ -55,8 +55,8 @@ def upgrade() -> None:
         job.add_column(sa.Column("others", sa.String(400), nullable=False, server_default=""))
         job.add_column(sa.Column("freshness_seconds", sa.Integer(), nullable=True))
     with op.batch_alter_table("attempt") as attempt:
-        attempt.add_column(sa.Column("look_up_at", sa.DateTime(timezone=True), nullable=True))
-        attempt.add_column(sa.Column("looks_up", sa.Uuid(), nullable=True))
+        attempt.add_column(sa.Column("reconcile_at", sa.DateTime(timezone=True), nullable=True))
+        attempt.add_column(sa.Column("reconciles", sa.Uuid(), nullable=True))
         attempt.add_column(sa.Column("found", sa.String(400), nullable=False, server_default=""))
     with op.batch_alter_table("invitation") as invitation:
         invitation.add_column(sa.Column("unknown_attempt", sa.Uuid(), nullable=True))
@@ -69,7 +69,7 @@ def downgrade() -> None:
     _hold_what_is_in_doubt()
     _downgrade_retention()
     op.drop_column("invitation", "unknown_attempt")
-    for name in ("found", "looks_up", "look_up_at"):
+    for name in ("found", "reconciles", "reconcile_at"):
         op.drop_column("attempt", name)
     for name in ("freshness_seconds", "others", "unknown_attempt"):
         op.drop_column("job", name)

@@ -19,7 +19,7 @@ INDEXES = (
         ["account", "priority", "due_at", "id"],
         "state = 'waiting' AND joins IS NULL AND others <> ''",
     ),
-    ("ix_attempt_looks_up", "attempt", ["looks_up"], "looks_up IS NOT NULL"),
+    ("ix_attempt_reconciles", "attempt", ["reconciles"], "reconciles IS NOT NULL"),
     ("ix_attempt_found", "attempt", ["job_id"], "found <> ''"),
 )
 

@@ -173,7 +173,7 @@ class World:
         return [json.loads(request.body)["customer_id"] for request in self.http.requests if request.body]
 
     @property
-    def looked_up(self) -> list[str]:
+    def reconciled(self) -> list[str]:
         """What look-ups asked for, in order."""
         return [request.url.partition("?")[2] for request in self.http.requests if request.method == "GET"]
 

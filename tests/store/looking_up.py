@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tests.store.shelf import POLICY, customer
-from worker.domain.model.endings import Kind, LookUp, Problem
+from worker.domain.model.endings import Kind, Problem, Reconcile
 from worker.store.issuing.record_results import IssueResult
 
 AFTER = timedelta(seconds=15)  # the call's time-out and the margin
@@ -13,7 +13,7 @@ LOST = Problem(Kind.UNKNOWN, "connection closed without an answer")
 
 def lookable(terms):
     """The terms as they are where calls can be looked up."""
-    return replace(terms, look_up_after=AFTER)
+    return replace(terms, reconcile_after=AFTER)
 
 
 def call(shelf, terms, *customers):
@@ -25,7 +25,7 @@ def call(shelf, terms, *customers):
 def drop(shelf, terms, *customers):
     """Rows whose answers were lost; the batch."""
     batch, opened = call(shelf, terms, *customers)
-    ends = [IssueResult(item, shelf.clock(), LookUp(item.look_up_at, "unknown", "lost"), LOST) for item in opened]
+    ends = [IssueResult(item, shelf.clock(), Reconcile(item.reconcile_at, "unknown", "lost"), LOST) for item in opened]
     shelf.finish(*ends, terms=terms)
     return batch
 

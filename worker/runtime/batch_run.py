@@ -124,7 +124,7 @@ class OneBatch:
             return state.pause_reason
         not_due = state.pause_reason or "what is left is not due before then"
         outcomes = self._parts.facts.unknown_outcomes(self._batch_id)
-        if outcomes.look_up_at is None or outcomes.look_up_at > soonest:
+        if outcomes.reconcile_at is None or outcomes.reconcile_at > soonest:
             return not_due
         return f"{lost_answers(sum(outcomes.calls.values()), outcomes.messages)}, then to be looked up"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.model.endings import Cancel, Hold, Kind, LookUp, Problem, Retry, RetryPolicy, Snooze, ending_for
+from worker.domain.model.endings import Cancel, Hold, Kind, Problem, Reconcile, Retry, RetryPolicy, Snooze, ending_for
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
@@ -24,7 +24,7 @@ def ending(kind, *, attempt=1, repeatable=False, jitter=0.5, policy=POLICY, at=N
         resume_at=LATER,
         now=NOW,
         jitter=jitter,
-        look_up_at=at,
+        reconcile_at=at,
     )
 
 
@@ -62,14 +62,14 @@ def test_an_unknown_outcome_is_held_where_repeating_costs(attempt):
 
 @pytest.mark.parametrize("attempt", [1, 4, 1000])
 def test_an_unknown_outcome_is_looked_up_where_that_can_be_done_and_not_before_its_time(attempt):
-    looked_up = ending(Kind.UNKNOWN, attempt=attempt, at=LATER)
-    assert (type(looked_up), looked_up.at, looked_up.reason) == (LookUp, LATER, "unknown")
-    assert "12:05:00 UTC" in looked_up.detail
-    assert not isinstance(ending(Kind.UNKNOWN, repeatable=True, at=LATER), LookUp)
+    reconciled = ending(Kind.UNKNOWN, attempt=attempt, at=LATER)
+    assert (type(reconciled), reconciled.at, reconciled.reason) == (Reconcile, LATER, "unknown")
+    assert "12:05:00 UTC" in reconciled.detail
+    assert not isinstance(ending(Kind.UNKNOWN, repeatable=True, at=LATER), Reconcile)
 
 
 def test_a_conflict_is_looked_up_at_once_since_nothing_of_it_can_arrive_later():
-    assert ending(Kind.CONFLICT, at=LATER) == LookUp(NOW, "conflict", "HTTP 500")
+    assert ending(Kind.CONFLICT, at=LATER) == Reconcile(NOW, "conflict", "HTTP 500")
 
 
 @pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.UNKNOWN, Kind.CONFLICT}))

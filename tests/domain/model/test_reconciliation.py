@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker.domain.model.endings import Cancel, Hold, Kind, LookUp, Problem, Retry, RetryPolicy, Snooze
+from worker.domain.model.endings import Cancel, Hold, Kind, Problem, Reconcile, Retry, RetryPolicy, Snooze
 from worker.domain.model.reconciliation import (
     MOST_PAGES,
     Listed,
@@ -15,7 +15,7 @@ from worker.domain.model.reconciliation import (
     Strangers,
     UnknownCall,
     compare,
-    ending_of_look_up,
+    ending_of_reconciliation,
     lost_answers,
 )
 
@@ -29,7 +29,7 @@ def unknown_call(kind=Kind.UNKNOWN, **fields):
 
 
 def ending(found, about=None, attempts=1):
-    return ending_of_look_up(found, about or unknown_call(), attempts, POLICY, NOW, 0.5)
+    return ending_of_reconciliation(found, about or unknown_call(), attempts, POLICY, NOW, 0.5)
 
 
 # What is there, compared with what we know.
@@ -77,7 +77,7 @@ def test_where_a_session_is_there_whose_token_nobody_holds_a_person_decides():
 
 def test_the_next_page_is_read_at_once_and_the_row_stays_in_doubt():
     assert ending(More()).at == NOW
-    assert isinstance(ending(More()), LookUp)
+    assert isinstance(ending(More()), Reconcile)
 
 
 @pytest.mark.parametrize("kind", [Kind.TRANSIENT, Kind.UNKNOWN])

@@ -109,7 +109,7 @@ async def test_links_that_are_only_fetched_and_calls_in_doubt_know_no_night(make
     assert world.job("Ona").unknown_attempt is not None
     world.clock.advance(minutes=5)
     await world.tick()
-    assert len(world.looked_up) == 1
+    assert len(world.reconciled) == 1
 
 
 async def test_of_two_channels_the_one_that_may_goes_at_once_and_the_other_follows(make_on_both):

@@ -60,9 +60,9 @@ async def test_a_dropped_answer_is_looked_up_not_before_a_call_that_leaves_late_
 
     world.clock.advance(seconds=(row.due_at - world.clock()).total_seconds() - 0.5)
     await world.tick()
-    assert (world.asked, world.looked_up) == (["Ona"], [])
+    assert (world.asked, world.reconciled) == (["Ona"], [])
     await wait_and_work(world, seconds=1)
-    assert world.looked_up == ["customer_id=Ona&page=1"]
+    assert world.reconciled == ["customer_id=Ona&page=1"]
 
 
 async def test_where_nothing_is_there_the_call_is_made_again_and_there_is_one_session(played):
@@ -86,7 +86,7 @@ async def test_a_session_that_nobody_holds_the_token_of_holds_the_row_with_what_
     assert "scan-lost (ACTIVE)" in row.detail
     assert world.asked == ["Ona"]
     call, look_up = sorted(world.rows(Attempt), key=lambda attempt: attempt.opened_at)
-    assert (look_up.looks_up, look_up.outcome, look_up.found) == (call.id, DONE, "scan-lost")
+    assert (look_up.reconciles, look_up.outcome, look_up.found) == (call.id, DONE, "scan-lost")
     await wait_and_work(world, days=1)
     assert len(world.http.requests) == 2
 
@@ -113,7 +113,7 @@ async def test_a_look_up_keeps_to_the_budget_and_costs_no_credit(played):
         await wait_and_work(world, seconds=30)
     assert world.states() == {"invited": 10}
     assert world.budget().credits_used == 10  # what was not carried out was given back
-    assert len(world.looked_up) == 2
+    assert len(world.reconciled) == 2
     times = [row.opened_at for row in world.attempts()]
     assert len(times) == 14
 
@@ -136,7 +136,7 @@ async def test_a_look_up_that_fails_is_made_again_and_the_call_is_not(played):
     for _ in range(5):
         await wait_and_work(world)
     assert world.states() == {"invited": 1}
-    assert (len(world.asked), len(world.looked_up)) == (2, 4)
+    assert (len(world.asked), len(world.reconciled)) == (2, 4)
     assert (world.job("Ona").attempts, world.job("Ona").waits) == (2, 1)
 
 
@@ -149,7 +149,7 @@ async def test_a_look_up_that_never_works_leaves_the_row_to_a_person(played):
     row = world.job("Ona")
     assert (row.state, row.reason, row.unknown_attempt is None) == (JobState.HELD, "unknown", False)
     assert "cannot be looked up" in row.detail
-    assert (len(world.asked), len(world.looked_up)) == (1, 8)
+    assert (len(world.asked), len(world.reconciled)) == (1, 8)
 
 
 async def test_refused_credentials_stop_the_account_and_the_row_stays_in_doubt(played):
@@ -162,7 +162,7 @@ async def test_refused_credentials_stop_the_account_and_the_row_stays_in_doubt(p
     world.parts.resume()
     await wait_and_work(world)
     assert world.states() == {"invited": 1}
-    assert world.looked_up == ["customer_id=Ona&page=1"] * 2
+    assert world.reconciled == ["customer_id=Ona&page=1"] * 2
 
 
 async def test_more_pages_are_read_one_call_of_the_budget_each(played):
@@ -171,7 +171,7 @@ async def test_more_pages_are_read_one_call_of_the_budget_each(played):
     world.add(customer("Ona"))
     await world.work()
     await wait_and_work(world)
-    assert world.looked_up == ["customer_id=Ona&page=1", "customer_id=Ona&page=2"]
+    assert world.reconciled == ["customer_id=Ona&page=1", "customer_id=Ona&page=2"]
     assert world.job("Ona").state is JobState.HELD
     assert sorted(row.outcome for row in world.attempts()) == ["done", "more", "unknown"]
 
@@ -183,7 +183,7 @@ async def test_a_conflict_is_looked_up_at_once_and_tried_again_while_only_known_
     for _ in range(3):
         await wait_and_work(world, seconds=5)
     assert world.states() == {"invited": 1}
-    assert (len(world.asked), len(world.looked_up)) == (3, 2)
+    assert (len(world.asked), len(world.reconciled)) == (3, 2)
 
 
 async def test_a_conflict_with_a_session_that_nobody_knows_is_held_with_it(played):
@@ -203,7 +203,7 @@ async def test_what_may_not_or_cannot_be_looked_up_is_held(played, on_unknown):
     await world.work()
     await wait_and_work(world)
     assert world.states() == {"held": 1}
-    assert world.looked_up == []
+    assert world.reconciled == []
 
 
 async def test_rows_that_are_in_no_doubt_are_called_beside_one_that_is_looked_up(played):
@@ -229,7 +229,7 @@ async def test_a_worker_that_died_while_it_looked_up_leaves_the_row_to_be_looked
     await wait_and_work(world, seconds=61)
     await wait_and_work(world, seconds=2)
     assert world.states() == {"invited": 1}
-    assert (world.job("Ona").attempts, len(world.looked_up)) == (2, 1)
+    assert (world.job("Ona").attempts, len(world.reconciled)) == (2, 1)
 
 
 # Texts.
@@ -261,7 +261,7 @@ async def test_a_text_whose_answer_was_lost_is_looked_up(make_on_both, found, st
     attempt = world.row(Attempt, invitation_id=letter.id)
     assert (letter.state, letter.due_at, letter.unknown_attempt) == (
         InvitationState.WAITING,
-        attempt.look_up_at,
+        attempt.reconcile_at,
         attempt.id,
     )
     assert timedelta(seconds=70) < letter.due_at - world.clock() <= WAIT

@@ -161,7 +161,7 @@ def test_a_late_receipt_of_a_session_before_answers_nothing_that_the_job_is_held
 @pytest.mark.parametrize("can_be", [True, False])
 def test_a_stopped_worker_that_wakes_and_has_not_called_ends_the_doubt(shelf, can_be):
     """Its lease is over, so it does not call either: the row goes back, and to nobody's decision."""
-    terms = replace(shelf.ruled(credits=5), look_up_after=AFTER if can_be else None)
+    terms = replace(shelf.ruled(credits=5), reconcile_after=AFTER if can_be else None)
     _, (opened,) = call(shelf, terms)
     before = opened.job.due_at
     later(shelf, seconds=61)

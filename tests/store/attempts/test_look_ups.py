@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from tests.store.looking_up import AFTER, LOST, call, drop, later, look_up, lookable, sweep
 from tests.store.shelf import customer
 from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Hold, LookUp
+from worker.domain.model.endings import Hold, Reconcile
 from worker.domain.model.reconciliation import Strangers
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.attempts.unknown_outcomes import UnknownOutcomes
@@ -36,8 +36,8 @@ def texts(shelf):
 def test_an_attempt_says_when_it_may_be_looked_up(shelf, terms):
     _, (opened,) = call(shelf, terms)
     attempt = shelf.row(Attempt)
-    assert attempt.look_up_at == shelf.job("Ona").lease_until + AFTER == opened.look_up_at
-    assert attempt.looks_up is None
+    assert attempt.reconcile_at == shelf.job("Ona").lease_until + AFTER == opened.reconcile_at
+    assert attempt.reconciles is None
 
 
 def test_an_attempt_that_may_be_repeated_or_cannot_be_looked_up_is_never(shelf, terms):
@@ -45,7 +45,7 @@ def test_an_attempt_that_may_be_repeated_or_cannot_be_looked_up_is_never(shelf, 
     shelf.open(shelf.claim(), repeatable=True, terms=terms)
     shelf.add(customer("Jonas"))
     shelf.open(shelf.claim())
-    assert [row.look_up_at for row in shelf.rows(Attempt)] == [None, None]
+    assert [row.reconcile_at for row in shelf.rows(Attempt)] == [None, None]
 
 
 def test_a_call_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says(shelf, terms):
@@ -56,7 +56,7 @@ def test_a_call_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says(shel
     row = shelf.job("Ona")
     assert (row.state, row.due_at, row.unknown_attempt, row.attempts) == (
         JobState.WAITING,
-        attempt.look_up_at,
+        attempt.reconcile_at,
         attempt.id,
         1,
     )
@@ -116,7 +116,7 @@ def test_the_release_before_finds_what_waits_to_be_looked_up_held(shelf, terms, 
     shelf.add(customer("Jonas", channel=Channel.SMS))
     shelf.issue()
     opened = shelf.handovers.open(texts, shelf.take_letters(channel="sms"), repeatable=False, now=shelf.clock())
-    lost = LookUp(opened[0].look_up_at, "unknown", "lost")
+    lost = Reconcile(opened[0].reconcile_at, "unknown", "lost")
     shelf.handovers.finish(texts, [InviteResult(opened[0], shelf.clock(), lost, LOST)], now=shelf.clock())
     try:
         schema.downgrade(shelf.database, "0001")
@@ -136,7 +136,7 @@ def test_a_row_that_was_cancelled_while_it_waited_is_in_doubt_for_a_later_list(s
     batch = drop(shelf, terms)
     later(shelf)
     look = look_up(shelf, terms)  # raises the fence above the call's
-    shelf.finish(IssueResult(look, shelf.clock(), LookUp(shelf.clock(), "unknown", "later"), LOST), terms=terms)
+    shelf.finish(IssueResult(look, shelf.clock(), Reconcile(shelf.clock(), "unknown", "later"), LOST), terms=terms)
     decide.cancel(batch, now=shelf.clock())
     later(shelf)
     again = shelf.add(customer("Ona"))
@@ -202,7 +202,7 @@ def test_a_text_that_waits_for_its_look_up_keeps_its_time_when_another_list_take
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue()
     (opened,) = shelf.handovers.open(texts, shelf.take_letters(channel="sms"), repeatable=False, now=shelf.clock())
-    lost = InviteResult(opened, shelf.clock(), LookUp(opened.look_up_at, "unknown", "lost"), LOST)
+    lost = InviteResult(opened, shelf.clock(), Reconcile(opened.reconcile_at, "unknown", "lost"), LOST)
     shelf.handovers.finish(texts, [lost], now=shelf.clock())
     before = shelf.row(InvitationRow)
     shelf.set(Job, state=JobState.FAILED)  # its other message failed, say

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from tests.store.looking_up import LOST, drop, later, look_up, lookable, sweep
 from tests.store.shelf import customer
-from worker.domain.model.endings import Hold, Kind, LookUp, Problem, Retry
+from worker.domain.model.endings import Hold, Kind, Problem, Reconcile, Retry
 from worker.domain.model.reconciliation import More, Nothing, Strangers
 from worker.store.issuing.record_results import IssueResult
 from worker.store.operators.decisions import Verdict, Which
@@ -41,7 +41,7 @@ def test_what_a_look_up_found_and_a_person_decided_about_is_known_to_the_next_do
     assert decide.resolve(Which(batch), Verdict.REPEAT, now=shelf.clock()).rows == 1
     assert shelf.job("Ona").unknown_attempt is None
     (again,) = shelf.open(shelf.claim(terms=terms), terms=terms)
-    shelf.finish(IssueResult(again, shelf.clock(), LookUp(shelf.clock(), "unknown", "lost"), LOST), terms=terms)
+    shelf.finish(IssueResult(again, shelf.clock(), Reconcile(shelf.clock(), "unknown", "lost"), LOST), terms=terms)
     (claimed,) = shelf.claim(terms=terms)
     assert claimed.unknown_call.known == {"scan-lost"}
 
@@ -66,7 +66,7 @@ def test_pages_and_failures_of_the_look_ups_so_far_are_counted(shelf, terms):
     drop(shelf, terms)
     later(shelf)
     now = shelf.clock()
-    again = LookUp(now, "unknown", "again")
+    again = Reconcile(now, "unknown", "again")
     for end in (
         {"found": More()},
         {"problem": Problem(Kind.TRANSIENT, "HTTP 500")},
@@ -103,7 +103,7 @@ def test_a_look_up_costs_no_credit_whatever_it_is_answered(shelf):
     drop(shelf, terms)
     later(shelf)
     for kind in (Kind.BAD_INPUT, Kind.RATE_LIMITED):
-        again = LookUp(shelf.clock(), "unknown", "again")
+        again = Reconcile(shelf.clock(), "unknown", "again")
         shelf.finish(IssueResult(look_up(shelf, terms), shelf.clock(), again, Problem(kind, "no")), terms=terms)
         later(shelf, minutes=30)
         assert shelf.budgets.all()["kyc"].credits_used == 1

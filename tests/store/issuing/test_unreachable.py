@@ -15,7 +15,7 @@ from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.contact.suppression import Reason
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.customers import Channel, Person
-from worker.domain.model.endings import Kind, LookUp, Retry
+from worker.domain.model.endings import Kind, Reconcile, Retry
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.foundation.keyring import Keyring, new_key
 from worker.store.base.priorities import EVENT
@@ -134,7 +134,7 @@ def test_the_first_session_of_an_event_may_be_what_its_sender_waits_for_and_anot
 def test_a_call_in_doubt_is_looked_up_all_the_same_and_not_made_again(shelf, keep):
     shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim())
-    shelf.finish(shelf.failed(opened, Kind.UNKNOWN, LookUp(shelf.clock(), "unknown", "")))
+    shelf.finish(shelf.failed(opened, Kind.UNKNOWN, Reconcile(shelf.clock(), "unknown", "")))
     keep(email=Reason.MANUAL)
     (job,) = shelf.claim()
     assert job.unknown_call.attempt_id == opened.attempt_id

@@ -12,7 +12,7 @@ from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Hold, Kind, LookUp
+from worker.domain.model.endings import Hold, Kind, Reconcile
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.store.base.priorities import BATCH, EVENT
 from worker.store.onboarding import admission as leading
@@ -260,7 +260,7 @@ def test_a_message_whose_hand_over_is_to_be_looked_up_counts_for_it_may_have_lef
     shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
     unknown_call = shelf.clock() + timedelta(hours=1)
-    shelf.hand_over(shelf.take_letters(channel="sms"), LookUp(unknown_call, "unknown", "no answer"), channel="sms")
+    shelf.hand_over(shelf.take_letters(channel="sms"), Reconcile(unknown_call, "unknown", "no answer"), channel="sms")
     text = shelf.row(InvitationRow, channel="sms")
     assert (text.state, text.due_at) == (InvitationState.WAITING, unknown_call)
     assert shelf.take_letters() == []

@@ -10,7 +10,7 @@ from tests.store.ear import APPROVED, COMPLETED, DENIED, EXPIRED, FAILED, GONE, 
 from tests.store.shelf import customer
 from tests.store.two_at_once import on_postgresql, waiting
 from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Kind, LookUp, Retry
+from worker.domain.model.endings import Kind, Reconcile, Retry
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.verification.session_updates import Key, Result
 from worker.foundation.ids import new_id
@@ -240,7 +240,7 @@ def test_a_list_that_comes_later_invites_once_more_though_an_ended_link_of_befor
 
 
 def test_a_call_in_doubt_is_looked_up_though_the_customer_is_in_review(ona, ear, called):
-    ona.finish(ona.failed(called, Kind.UNKNOWN, LookUp(ona.clock(), "unknown", "")))
+    ona.finish(ona.failed(called, Kind.UNKNOWN, Reconcile(ona.clock(), "unknown", "")))
     ear.tell(REVIEW)
     (job,) = ona.claim()
     assert job.unknown_call.attempt_id == called.attempt_id

@@ -73,7 +73,7 @@ class Told:
             received=received,
             report=lines + [{"row": one.row, "link": ""} for one in CUSTOMERS if not self.sessions[one.row]],
         )
-        return Case(CUSTOMERS, evidence, CAPS, lease=12, look_up_after=7, stops=self.stops)
+        return Case(CUSTOMERS, evidence, CAPS, lease=12, reconcile_after=7, stops=self.stops)
 
 
 def attempt(row: int, account: str, invitation: str | None = None, outcome: str = "done") -> Attempt:
@@ -157,7 +157,7 @@ def test_a_call_that_was_stopped_on_its_way_out_breaks_none(told: Told):
 
 
 def test_a_look_up_is_no_call_for_a_session(told: Told):
-    told.asked[2].append(replace(attempt(2, "kyc"), looks_up=True))
+    told.asked[2].append(replace(attempt(2, "kyc"), reconciles=True))
     assert broken(told.case()) == []
 
 

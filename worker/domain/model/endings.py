@@ -97,7 +97,7 @@ class Retry:
 
 
 @dataclass(frozen=True)
-class LookUp:
+class Reconcile:
     """Due later, to be looked up at the other side: nobody knows whether the call was carried out."""
 
     at: datetime
@@ -121,7 +121,7 @@ class Cancel:
     detail: str
 
 
-Ending = Done | Snooze | Retry | LookUp | Hold | Cancel
+Ending = Done | Snooze | Retry | Reconcile | Hold | Cancel
 
 
 def resume_at(problem: Problem, policy: RetryPolicy, now: datetime) -> datetime:
@@ -139,13 +139,13 @@ def ending_for(
     resume_at: datetime,
     now: datetime,
     jitter: float,
-    look_up_at: datetime | None = None,
+    reconcile_at: datetime | None = None,
 ) -> Ending:
     """How the step ends.
 
     `attempt` counts this one. `repeatable`: repeating neither costs nor duplicates, or the account says
     `on_unknown = "repeat"`. `resume_at` is when the account may be called again, for a row that only has
-    to wait for it. `jitter` in [0, 1) spreads retries over the whole backoff (full jitter). `look_up_at` is when the
+    to wait for it. `jitter` in [0, 1) spreads retries over the whole backoff (full jitter). `reconcile_at` is when the
     call may be looked up at the other side, not before it can have been carried out late; None: it cannot be.
     """
     reason = problem.kind.value
@@ -155,13 +155,13 @@ def ending_for(
     match problem.kind:
         case Kind.BAD_INPUT:
             return Cancel(reason, problem.detail)
-        case Kind.CONFLICT if look_up_at is not None:
+        case Kind.CONFLICT if reconcile_at is not None:
             # Evidence, not a failure: the call was refused, so there is nothing that could still arrive.
-            return LookUp(now, reason, problem.detail)
+            return Reconcile(now, reason, problem.detail)
         case Kind.CONFLICT:
             return Hold(reason, problem.detail)
-        case Kind.UNKNOWN if not repeatable and look_up_at is not None:
-            return LookUp(look_up_at, reason, f"{problem.detail}; looked up from {look_up_at:%H:%M:%S} UTC")
+        case Kind.UNKNOWN if not repeatable and reconcile_at is not None:
+            return Reconcile(reconcile_at, reason, f"{problem.detail}; looked up from {reconcile_at:%H:%M:%S} UTC")
         case Kind.UNKNOWN if not repeatable:
             return Hold(reason, problem.detail)
         case _:

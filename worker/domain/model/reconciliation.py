@@ -15,8 +15,8 @@ from worker.domain.model.endings import (
     Ending,
     Hold,
     Kind,
-    LookUp,
     Problem,
+    Reconcile,
     Retry,
     RetryPolicy,
     Snooze,
@@ -109,7 +109,7 @@ def _shown(entries: "list[Listed] | tuple[Listed, ...]") -> str:
     return ", ".join([*names, *([f"and {len(entries) - SHOWN} more"] if len(entries) > SHOWN else [])])
 
 
-def ending_of_look_up(
+def ending_of_reconciliation(
     found: Found | Problem, unknown_call: UnknownCall, attempts: int, policy: RetryPolicy, now: datetime, jitter: float
 ) -> Ending:
     """What becomes of the row. A Retry makes the call again; after a LookUp, Snooze or Hold it stays in doubt.
@@ -120,7 +120,7 @@ def ending_of_look_up(
         case Strangers():
             return Hold(unknown_call.kind.value, found.detail)
         case More():
-            return LookUp(now, unknown_call.kind.value, "looked up; there is another page")
+            return Reconcile(now, unknown_call.kind.value, "looked up; there is another page")
         case Nothing() if unknown_call.kind is Kind.CONFLICT:
             # The provider refuses because of a session that we know, and may see its end later than we do.
             lives = f"it lists {found.known}" if found.known else "it lists none"
@@ -139,7 +139,7 @@ def ending_of_look_up(
     tries = unknown_call.failures + 1
     if found.kind in (Kind.TRANSIENT, Kind.UNKNOWN) and tries < policy.attempts:
         wait = found.retry_after or policy.ceiling(tries) * jitter
-        return LookUp(now + wait, unknown_call.kind.value, f"its look-up failed: {found.detail}")
+        return Reconcile(now + wait, unknown_call.kind.value, f"its look-up failed: {found.detail}")
     return Hold(unknown_call.kind.value, f"it cannot be looked up: {found.detail}")
 
 

@@ -9,7 +9,7 @@
 
 from enum import StrEnum
 
-from worker.domain.model.endings import Cancel, Done, Ending, Hold, LookUp, Retry, Snooze
+from worker.domain.model.endings import Cancel, Done, Ending, Hold, Reconcile, Retry, Snooze
 
 
 class JobState(StrEnum):
@@ -73,7 +73,7 @@ def job_state_after(ending: Ending) -> JobState:
     match ending:
         case Done():
             return JobState.ISSUED
-        case Snooze() | Retry() | LookUp():
+        case Snooze() | Retry() | Reconcile():
             return JobState.WAITING
         case Hold():
             return JobState.HELD
@@ -86,7 +86,7 @@ def invitation_state_after(ending: Ending) -> InvitationState:
     match ending:
         case Done():
             return InvitationState.SENT
-        case Snooze() | Retry() | LookUp():
+        case Snooze() | Retry() | Reconcile():
             return InvitationState.WAITING
         case Hold():
             return InvitationState.HELD

@@ -39,7 +39,7 @@ def ending_of(
         resume_at=resume_at(problem, policy, now),
         now=now,
         jitter=jitter,
-        look_up_at=opened.look_up_at,
+        reconcile_at=opened.reconcile_at,
     )
 
 

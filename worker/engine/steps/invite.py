@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from worker.domain.invitations import Invitation, TemplateProblem, Templates
 from worker.domain.limits.rate_limits import spacing
 from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem
-from worker.domain.model.reconciliation import UnknownCall, ending_of_look_up
+from worker.domain.model.reconciliation import UnknownCall, ending_of_reconciliation
 from worker.domain.model.sessions import is_stale
 from worker.engine.dispatch.contract import ClaimedRows, ClaimsInTransaction, Room
 from worker.engine.steps.common import FLUSH_MARGIN, Transaction, ending_of, log_lot, unsure_of
@@ -142,7 +142,7 @@ class InviteWork:
         item = opened.invitation
         began_at = self.clock()
         if item.unknown_call is not None:
-            return await self._look_up(opened, item.unknown_call)
+            return await self._reconcile(opened, item.unknown_call)
         if _is_stale(item, began_at):  # it has waited for its slot, or for a permit, since that was looked at
             return self.not_made(opened)
         try:
@@ -156,7 +156,7 @@ class InviteWork:
             return InviteResult(opened, began_at, self._ending(opened, receipt), problem=receipt)
         return InviteResult(opened, began_at, Done(), reference=receipt.reference)
 
-    async def _look_up(self, opened: OpenedInvitation, unknown_call: UnknownCall) -> InviteResult:
+    async def _reconcile(self, opened: OpenedInvitation, unknown_call: UnknownCall) -> InviteResult:
         """Ask what became of the hand-over in doubt, instead of making it again."""
         item = opened.invitation
         began_at = self.clock()
@@ -166,7 +166,7 @@ class InviteWork:
         if isinstance(found, Receipt):
             return InviteResult(opened, began_at, Done(), reference=found.reference)
         policy = self.terms.rule.policy
-        ending = ending_of_look_up(found, unknown_call, item.attempts, policy, self.clock(), self.jitter())
+        ending = ending_of_reconciliation(found, unknown_call, item.attempts, policy, self.clock(), self.jitter())
         if isinstance(found, Problem):
             return InviteResult(opened, began_at, ending, problem=found)
         return InviteResult(opened, began_at, ending, found=found)
@@ -199,7 +199,7 @@ class InviteWork:
         unknown_call, now = opened.invitation.unknown_call, self.clock()
         if unknown_call is not None:
             attempts, policy = opened.invitation.attempts, self.terms.rule.policy
-            ending = ending_of_look_up(problem, unknown_call, attempts, policy, now, self.jitter())
+            ending = ending_of_reconciliation(problem, unknown_call, attempts, policy, now, self.jitter())
             return InviteResult(opened, now, ending, problem=problem)
         return InviteResult(opened, now, self._ending(opened, problem), problem=problem)
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from worker.domain.limits.rate_limits import spacing
 from worker.domain.model.endings import Done, Ending, Kind, Problem
-from worker.domain.model.reconciliation import UnknownCall, compare, ending_of_look_up
+from worker.domain.model.reconciliation import UnknownCall, compare, ending_of_reconciliation
 from worker.domain.model.sessions import Session
 from worker.engine.dispatch.contract import ClaimedRows, ClaimsInTransaction, Room
 from worker.engine.steps.common import FLUSH_MARGIN, Ring, Transaction, ending_of, log_lot, unsure_of
@@ -139,7 +139,7 @@ class IssueWork:
         Both within one time-out: the lease leaves room for no more.
         """
         if opened.job.unknown_call is not None:
-            return await self._look_up(opened, opened.job.unknown_call)
+            return await self._reconcile(opened, opened.job.unknown_call)
         request = opened.job.request
         began_at = self.clock()
 
@@ -153,7 +153,7 @@ class IssueWork:
             return IssueResult(opened, began_at, Done(), session=answer)
         return IssueResult(opened, began_at, self._ending(opened, answer), problem=answer)
 
-    async def _look_up(self, opened: OpenedJob, unknown_call: UnknownCall) -> IssueResult:
+    async def _reconcile(self, opened: OpenedJob, unknown_call: UnknownCall) -> IssueResult:
         """Ask what became of the call in doubt, instead of making it again."""
         request = opened.job.request
         began_at = self.clock()
@@ -169,7 +169,7 @@ class IssueWork:
         else:
             listing = await self._ask(lambda: self.provider.look_up(request, page=unknown_call.page) or built, read)
         found = listing if isinstance(listing, Problem) else compare(listing, unknown_call)
-        ending = ending_of_look_up(
+        ending = ending_of_reconciliation(
             found, unknown_call, opened.job.attempts, self.terms.rule.policy, self.clock(), self.jitter()
         )
         if isinstance(found, Problem):
@@ -213,7 +213,7 @@ class IssueWork:
         problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} during the call")
         unknown_call, now = opened.job.unknown_call, self.clock()
         if unknown_call is not None:
-            ending = ending_of_look_up(
+            ending = ending_of_reconciliation(
                 problem, unknown_call, opened.job.attempts, self.terms.rule.policy, now, self.jitter()
             )
             return IssueResult(opened, now, ending, problem=problem)

@@ -82,7 +82,7 @@ def job_terms(
         keeps=_least_keeps(settings, account, provider),
         reminders=settings.invitations.reminders if "sms" in channels else (),
         fallback=delivery_terms(settings, channels=channels).fallback,
-        look_up_after=_look_up_after(of.on_unknown, provider, of.timeout),
+        reconcile_after=_reconcile_after(of.on_unknown, provider, of.timeout),
     )
 
 
@@ -103,7 +103,7 @@ def invitation_terms(
         hours=hours_of(settings),
         caps=caps_of(settings),
         reminders=settings.invitations.reminders,
-        look_up_after=_look_up_after(on_unknown, sender, sender_timeout(settings, channel)),
+        reconcile_after=_reconcile_after(on_unknown, sender, sender_timeout(settings, channel)),
         delivery=delivery_terms(settings, channels=channels),
     )
 
@@ -138,6 +138,6 @@ def _least_keeps(settings: Settings, account: str, provider: Provider) -> timede
     return keeps_for(lifetime, floor=max(floor_of(freshness, lifetime=provider.lifetime) for freshness in asked))
 
 
-def _look_up_after(on_unknown: str, other_side: Provider | Sender, timeout: timedelta) -> timedelta | None:
+def _reconcile_after(on_unknown: str, other_side: Provider | Sender, timeout: timedelta) -> timedelta | None:
     """From the lease's end until nothing can arrive any more, not even from a worker that was stopped meanwhile."""
     return timeout + MARGIN if on_unknown == "reconcile" and not other_side.no_look_up else None

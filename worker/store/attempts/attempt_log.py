@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 import sqlalchemy as sa
 
 from worker.domain.limits.budgets import Lesson
-from worker.domain.model.endings import Done, Ending, Hold, Kind, LookUp, Problem, Retry, Snooze
+from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem, Reconcile, Retry, Snooze
 from worker.domain.model.reconciliation import Found, More, Strangers, UnknownCall
 from worker.store.attempts.unknown_outcomes import MORE
 from worker.store.base import bulk as lots
@@ -46,7 +46,7 @@ class Opened(Protocol):
     @property
     def repeatable(self) -> bool: ...
     @property
-    def look_up_at(self) -> datetime | None: ...
+    def reconcile_at(self) -> datetime | None: ...
 
 
 class Result(Protocol):
@@ -59,16 +59,16 @@ class Result(Protocol):
 R = TypeVar("R", bound=Result)
 
 
-def if_unknown(row: Taken, look_up_after: timedelta | None, *, repeatable: bool) -> tuple[bool, datetime | None]:
+def if_unknown(row: Taken, reconcile_after: timedelta | None, *, repeatable: bool) -> tuple[bool, datetime | None]:
     """Should its outcome stay unknown: whether the call may be made again, and when it may be looked up, if it may.
 
     A look-up asks for nothing new: it is always made again.
     """
     if row.unknown_call is not None:
         return True, None
-    if repeatable or look_up_after is None:
+    if repeatable or reconcile_after is None:
         return repeatable, None
-    return repeatable, row.lease_until + look_up_after
+    return repeatable, row.lease_until + reconcile_after
 
 
 def opening(opened: Opened, row: Taken, job_id: int, account: str, *, now: datetime) -> dict[str, Any]:
@@ -80,8 +80,8 @@ def opening(opened: Opened, row: Taken, job_id: int, account: str, *, now: datet
         "account": account,
         "fence": row.fence,
         "repeatable": opened.repeatable,
-        "look_up_at": opened.look_up_at,
-        "looks_up": row.unknown_call.attempt_id if row.unknown_call else None,
+        "reconcile_at": opened.reconcile_at,
+        "reconciles": row.unknown_call.attempt_id if row.unknown_call else None,
         "opened_at": now,
         "detail": "",
     }
@@ -156,7 +156,7 @@ def unknown_attempt_after(
     """The attempt that a row is in doubt about once a step of it ended so. `unknown_call`: the one that the step looked
     up."""
     match ending:
-        case LookUp():
+        case Reconcile():
             return unknown_call or attempt_id
         case Hold() if ending.reason == Kind.UNKNOWN:
             return unknown_call or attempt_id
@@ -189,7 +189,7 @@ def after_call(ending: Ending | None, opened: Opened, row: Taken, *, counted: bo
             return move | {"more_attempts": one}
         case Snooze():
             move |= {"new_due_at": ending.until, "more_waits": 1}
-        case Retry() | LookUp():
+        case Retry() | Reconcile():
             move |= {"new_due_at": ending.at, "more_attempts": one}
         case _:
             move["more_attempts"] = one

@@ -30,10 +30,10 @@ class UnknownOutcomes:
 
     calls: dict[str, int] = field(default_factory=dict)
     messages: int = 0
-    look_up_at: datetime | None = None
+    reconcile_at: datetime | None = None
 
 
-def calls_to_look_up(
+def calls_to_reconcile(
     connection: sa.Connection, jobs: Sequence[sa.Row[Any]], *, now: datetime
 ) -> dict[int, UnknownCall]:
     """For those of these jobs that are in doubt, what there is to look up."""
@@ -54,7 +54,7 @@ def calls_to_look_up(
     return {job.id: unknown_calls[job.unknown_attempt] for job in unknown}
 
 
-def messages_to_look_up(
+def messages_to_reconcile(
     connection: sa.Connection, invitations: Sequence[sa.Row[Any]], customers: Mapping[uuid.UUID, str], *, now: datetime
 ) -> dict[uuid.UUID, UnknownCall]:
     """For those of these invitations that are in doubt, what there is to look up. `customers`: of each invitation."""
@@ -86,16 +86,16 @@ def _explained(
     it; of calls that were out at the same time, for several purposes, it may be either's.
     """
     query = (
-        sa.select(_Other.customer_id, Attempt.id, Attempt.looks_up, Attempt.closed_at, Attempt.found)
+        sa.select(_Other.customer_id, Attempt.id, Attempt.reconciles, Attempt.closed_at, Attempt.found)
         .join(_Other, _Other.id == Attempt.job_id)
         .where(_Other.customer_id.in_(set(owners.values())), Attempt.found != "", step)
     )
     rows = fetch(connection, query)
 
     def explains(row: sa.Row[Any], attempt_id: uuid.UUID) -> bool:
-        if row.looks_up is None:
+        if row.reconciles is None:
             return bool(row.id != attempt_id)
-        return attempt_id in opened and row.looks_up != attempt_id and row.closed_at <= opened[attempt_id].opened_at
+        return attempt_id in opened and row.reconciles != attempt_id and row.closed_at <= opened[attempt_id].opened_at
 
     return {
         attempt_id: {
@@ -125,17 +125,17 @@ def _unknown_calls(
     explained = _explained(connection, owners, opened, step)
     known = {attempt_id: held.get(owner, set()) | explained[attempt_id] for attempt_id, owner in owners.items()}
     looks = (
-        sa.select(Attempt.looks_up, Attempt.outcome, sa.func.count().label("times"))
-        .where(Attempt.looks_up.in_(known), Attempt.closed_at.is_not(None))
-        .group_by(Attempt.looks_up, Attempt.outcome)
+        sa.select(Attempt.reconciles, Attempt.outcome, sa.func.count().label("times"))
+        .where(Attempt.reconciles.in_(known), Attempt.closed_at.is_not(None))
+        .group_by(Attempt.reconciles, Attempt.outcome)
     )
     pages: dict[uuid.UUID, int] = {}
     failures: dict[uuid.UUID, int] = {}
     for row in fetch(connection, looks):
         if row.outcome == MORE:
-            pages[row.looks_up] = row.times
+            pages[row.reconciles] = row.times
         elif row.outcome not in UNCOUNTED:
-            failures[row.looks_up] = failures.get(row.looks_up, 0) + row.times
+            failures[row.reconciles] = failures.get(row.reconciles, 0) + row.times
     return {
         attempt_id: UnknownCall(
             attempt_id,
@@ -149,7 +149,7 @@ def _unknown_calls(
     }
 
 
-def waiting_to_be_looked_up(connection: sa.Connection, batch_id: int) -> UnknownOutcomes:
+def waiting_to_reconcile(connection: sa.Connection, batch_id: int) -> UnknownOutcomes:
     """What of a batch waits to be looked up."""
     jobs = (
         sa.select(Job.account, sa.func.count().label("calls"), sa.func.min(Job.due_at).label("first"))
@@ -170,7 +170,7 @@ def waiting_to_be_looked_up(connection: sa.Connection, batch_id: int) -> Unknown
 def opened_late(connection: sa.Connection, job_ids: Sequence[int]) -> dict[int, list[str]]:
     """What late answers said that was opened for these jobs, and nobody has the token of."""
     query = sa.select(Attempt.job_id, Attempt.found).where(
-        Attempt.job_id.in_(job_ids), Attempt.found != "", Attempt.invitation_id.is_(None), Attempt.looks_up.is_(None)
+        Attempt.job_id.in_(job_ids), Attempt.found != "", Attempt.invitation_id.is_(None), Attempt.reconciles.is_(None)
     )
     found: dict[int, list[str]] = {}
     for row in fetch(connection, query.order_by(Attempt.opened_at)) if job_ids else ():

@@ -77,7 +77,7 @@ class Leases(Generic[Id, Kept]):
             sa.update(Attempt)
             .where(*attempts, Attempt.closed_at.is_(None))
             .values(closed_at=sa.bindparam("now"), outcome=NOT_SENT)
-            .returning(Attempt.looks_up)
+            .returning(Attempt.reconciles)
         )
 
     def _first(self, which: sa.ColumnElement[bool]) -> sa.Select[Any]:
@@ -130,4 +130,4 @@ class Leases(Generic[Id, Kept]):
             return 0
         given = {"ids": lots.keys(ours), "now": now}
         connection.execute(self._frees, given)
-        return sum(row.looks_up is None for row in fetch(connection, self._unmade, given))
+        return sum(row.reconciles is None for row in fetch(connection, self._unmade, given))

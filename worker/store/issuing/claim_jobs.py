@@ -21,7 +21,7 @@ from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.sessions import SessionRequest
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import CannotOpen, Keyring
-from worker.store.attempts.unknown_outcomes import calls_to_look_up
+from worker.store.attempts.unknown_outcomes import calls_to_reconcile
 from worker.store.base import bulk as lots
 from worker.store.base.database import Database, fetch
 from worker.store.base.leases import Leases
@@ -54,7 +54,7 @@ class JobTerms:
     horizon: timedelta  # how far ahead calls are reserved
     reissue_at: Callable[[datetime], datetime]  # the adapter's: from the old session's expiry
     # From the lease's end until a call whose outcome is not known may be looked up; None: it is not looked up.
-    look_up_after: timedelta | None = None
+    reconcile_after: timedelta | None = None
     ahead: timedelta = timedelta(0)  # … and so much further for events, which then change slots with batches' rows
     alone: timedelta | None = None  # the horizon while no other dispatcher has permits of the account's; None: the same
     hours: Hours = field(default_factory=Hours)
@@ -193,7 +193,7 @@ class Jobs:
             due = [row for row in due if row.id not in later]
             current = {key: session.id for key, session in live.items()}
             budgets.reserve(connection, terms.rule, state, granted, len(due), now=now, probe_for=terms.lease)
-            unknown_calls = calls_to_look_up(connection, due, now=now)
+            unknown_calls = calls_to_reconcile(connection, due, now=now)
             slots = granted.slots
             jobs, closed = [], []
             for index, row in enumerate(due):

@@ -42,12 +42,12 @@ from worker.store.tables import Attempt, Job
 
 @dataclass(frozen=True, repr=False)
 class OpenedJob:
-    """A job whose attempt is written down: its call may be made, once. `look_up_at`: see the attempt's column."""
+    """A job whose attempt is written down: its call may be made, once. `reconcile_at`: see the attempt's column."""
 
     job: ClaimedJob
     attempt_id: uuid.UUID
     repeatable: bool
-    look_up_at: datetime | None = None
+    reconcile_at: datetime | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,9 +140,9 @@ class Attempts:
             lessons = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.unknown_call is None]
             budgets.learn(connection, terms.rule, lessons, now=now)
             if len(lessons) < len(made):
-                looked_up = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.unknown_call]
+                reconciled = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.unknown_call]
                 # Whatever they were answered, they had cost no credit that could be given back.
-                budgets.learn(connection, replace(terms.rule, credits=None), looked_up, now=now)
+                budgets.learn(connection, replace(terms.rule, credits=None), reconciled, now=now)
             not_made = [item for item in results if item.ending is None]
             if any(item.opened.job.probe for item in not_made):
                 budgets.end_probe(connection, terms.rule)
@@ -186,8 +186,8 @@ def _allowed(due: Sequence[tuple[ClaimedJob, bool]], calls: int) -> list[tuple[C
 
 
 def _opened(terms: JobTerms, job: ClaimedJob, repeatable: bool, *, now: datetime) -> OpenedJob:
-    repeatable, look_up_at = if_unknown(job, terms.look_up_after, repeatable=repeatable)
-    return OpenedJob(job, new_id(now), repeatable, look_up_at)
+    repeatable, reconcile_at = if_unknown(job, terms.reconcile_after, repeatable=repeatable)
+    return OpenedJob(job, new_id(now), repeatable, reconcile_at)
 
 
 def _new_sessions(

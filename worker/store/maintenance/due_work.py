@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.model.endings import Cancel, Ending, Hold, Kind, LookUp, Problem, Retry, RetryPolicy, ending_for
+from worker.domain.model.endings import Cancel, Ending, Hold, Kind, Problem, Reconcile, Retry, RetryPolicy, ending_for
 from worker.domain.model.states import InvitationState, JobState, invitation_state_after, job_state_after
 from worker.store.attempts.attempt_log import unknown_attempt_after
 from worker.store.base.database import Database, fetch, outlive_deadlocks
@@ -19,7 +19,7 @@ from worker.store.outbox.outbox import TELLING, tell_of_jobs
 from worker.store.tables import Attempt, InvitationRow, Job
 
 UNKNOWN = Problem(Kind.UNKNOWN, "the worker ended while the call was out; it may have been carried out")
-LOOK_UP_LOST = "the worker ended while it looked the call up; it is looked up again"
+RECONCILIATION_LOST = "the worker ended while it looked the call up; it is looked up again"
 # Rows returned in one transaction: a long one would hold up the workers that take from the same tables.
 LOT = 500
 
@@ -177,10 +177,10 @@ class Sweeps:
             }
             if attempt is None:
                 counted += Returned(free=1)
-            elif attempt.looks_up is not None:
+            elif attempt.reconciles is not None:
                 # It asked for nothing new: the row is as it was, and looked up again.
                 wait = policy.first * self._jitter()
-                move |= {"new_due_at": now + wait, "new_reason": UNKNOWN.kind.value, "new_detail": LOOK_UP_LOST}
+                move |= {"new_due_at": now + wait, "new_reason": UNKNOWN.kind.value, "new_detail": RECONCILIATION_LOST}
                 counted += Returned(unknown=1)
             else:
                 ending = ending_for(
@@ -191,12 +191,12 @@ class Sweeps:
                     resume_at=now,
                     now=now,
                     jitter=self._jitter(),
-                    look_up_at=attempt.look_up_at,
+                    reconcile_at=attempt.reconcile_at,
                 )
                 move |= {"new_state": state_after(ending), "more_attempts": 1}
-                if isinstance(ending, Retry | LookUp | Hold | Cancel):
+                if isinstance(ending, Retry | Reconcile | Hold | Cancel):
                     move |= {"new_reason": ending.reason, "new_detail": ending.detail[:400]}
-                move["new_due_at"] = ending.at if isinstance(ending, Retry | LookUp) else None
+                move["new_due_at"] = ending.at if isinstance(ending, Retry | Reconcile) else None
                 move["new_unknown_attempt"] = unknown_attempt_after(ending, attempt_id=attempt.id, unknown_call=None)
                 counted += _counted(ending)
             moves.append(move)
@@ -207,7 +207,7 @@ def _counted(ending: Ending) -> Returned:
     match ending:
         case Retry():
             return Returned(repeated=1)
-        case LookUp():
+        case Reconcile():
             return Returned(unknown=1)
         case _:
             return Returned(held=1)
@@ -230,7 +230,7 @@ def _lot(connection: sa.Connection, query: sa.Select[*tuple[Any, ...]]) -> list[
 
 def _open_attempts(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[sa.Row[Any]]:
     columns = (Attempt.id, Attempt.job_id, Attempt.invitation_id, Attempt.fence, Attempt.repeatable)
-    query = sa.select(*columns, Attempt.look_up_at, Attempt.looks_up)
+    query = sa.select(*columns, Attempt.reconcile_at, Attempt.reconciles)
     return fetch(connection, query.where(Attempt.closed_at.is_(None), *conditions))
 
 

@@ -16,7 +16,7 @@ from worker.domain.limits.event_share import share_out
 from worker.domain.limits.rate_limits import ask_at
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import Keyring
-from worker.store.attempts.unknown_outcomes import messages_to_look_up
+from worker.store.attempts.unknown_outcomes import messages_to_reconcile
 from worker.store.base import bulk as lots
 from worker.store.base.database import Database, fetch
 from worker.store.base.leases import Leases
@@ -91,7 +91,7 @@ class Invitations:
             useless = leaving.of_no_use(rows, letters)
             of_use = [row for row in rows if row.id not in useless]
             customers = {row.id: letters[row.id].customer_id for row in of_use}
-            unknown_calls = messages_to_look_up(connection, of_use, customers, now=now)
+            unknown_calls = messages_to_reconcile(connection, of_use, customers, now=now)
             found = leaving.sort_out(connection, self._keyring, terms, of_use, letters, unknown_calls, now=now)
             unreached = [row_id for row_id, why in found.stay.items() if isinstance(why, Never) and why.unreached]
             fall_back(connection, self._keyring, terms.delivery, unreached, now=now)

@@ -33,7 +33,7 @@ class InvitationTerms:
     owner: str
     horizon: timedelta
     most_reissues: int  # sessions after the first, per customer and purpose
-    look_up_after: timedelta | None = None  # as for jobs
+    reconcile_after: timedelta | None = None  # as for jobs
     ahead: timedelta = timedelta(0)  # as for jobs
     delivery: DeliveryTerms = field(default_factory=DeliveryTerms)
     hours: Hours = field(default_factory=Hours)

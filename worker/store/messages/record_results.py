@@ -46,7 +46,7 @@ class OpenedInvitation:
     invitation: ClaimedInvitation
     attempt_id: uuid.UUID
     repeatable: bool
-    look_up_at: datetime | None = None
+    reconcile_at: datetime | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -181,8 +181,8 @@ def _closing(result: InviteResult, *, late: bool, now: datetime) -> dict[str, An
 
 
 def _opened(terms: InvitationTerms, item: ClaimedInvitation, repeatable: bool, *, now: datetime) -> OpenedInvitation:
-    repeatable, look_up_at = if_unknown(item, terms.look_up_after, repeatable=repeatable)
-    return OpenedInvitation(item, new_id(now), repeatable, look_up_at)
+    repeatable, reconcile_at = if_unknown(item, terms.reconcile_after, repeatable=repeatable)
+    return OpenedInvitation(item, new_id(now), repeatable, reconcile_at)
 
 
 _MOVE = lots.Change(

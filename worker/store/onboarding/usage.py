@@ -37,10 +37,10 @@ _SESSIONS = (
 )
 _THEIRS = sa.select(SessionRow.id).where(lots.among(SessionRow.customer_id, "customers"))
 # A hand-over that is to be looked up may have been carried out; until that is known it is on its way.
-_LOOKED_UP = sa.and_(
+_RECONCILING = sa.and_(
     InvitationRow.state == lots.fixed(InvitationState.WAITING), InvitationRow.unknown_attempt.is_not(None)
 )
-_SENDING = sa.case((sa.or_(InvitationRow.state == lots.fixed(InvitationState.WORKING), _LOOKED_UP), 1), else_=0)
+_SENDING = sa.case((sa.or_(InvitationRow.state == lots.fixed(InvitationState.WORKING), _RECONCILING), 1), else_=0)
 # Session by session, through the index. Joined, and by statistics from before a list, all invitations would be read;
 # and this is asked each time that messages are taken.
 _MESSAGES = (
@@ -54,7 +54,7 @@ _MESSAGES = (
     )
     .where(
         lots.within(InvitationRow.session_id, _THEIRS),
-        sa.or_(InvitationRow.state.in_([lots.fixed(state) for state in sorted(COUNTED)]), _LOOKED_UP),
+        sa.or_(InvitationRow.state.in_([lots.fixed(state) for state in sorted(COUNTED)]), _RECONCILING),
     )
     .group_by(InvitationRow.session_id)
 )

@@ -167,12 +167,12 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
         sa.select(
             Attempt.account,
             Attempt.outcome,
-            Attempt.looks_up.is_not(None).label("look_up"),
+            Attempt.reconciles.is_not(None).label("look_up"),
             sa.func.count().label("calls"),
         )
         .join(Job, Job.id == Attempt.job_id)
         .where(Job.batch_id == batch_id, Attempt.invitation_id.is_(None))
-        .group_by(Attempt.account, Attempt.outcome, Attempt.looks_up.is_not(None))
+        .group_by(Attempt.account, Attempt.outcome, Attempt.reconciles.is_not(None))
     )
     for row in fetch(connection, calls):
         before = counts.accounts.get(row.account, AccountFacts())

@@ -186,7 +186,7 @@ def _lost_calls(connection: sa.Connection, customer_id: str) -> dict[str, int]:
         .where(
             Job.customer_id == customer_id,
             Attempt.invitation_id.is_(None),
-            Attempt.looks_up.is_(None),
+            Attempt.reconciles.is_(None),
             Attempt.closed_at.is_not(None),
             Attempt.outcome.not_in([*_COST_NOTHING, DONE]),
         )

@@ -12,7 +12,7 @@ from worker.domain.contact.send_decision import QUIET, SUPPRESSED, WAITS_FOR_SEN
 from worker.domain.model.customers import Channel
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import Keyring
-from worker.store.attempts.unknown_outcomes import UnknownOutcomes, opened_late, waiting_to_be_looked_up
+from worker.store.attempts.unknown_outcomes import UnknownOutcomes, opened_late, waiting_to_reconcile
 from worker.store.base.database import Database, fetch
 from worker.store.base.priorities import PRIORITIES
 from worker.store.base.sealed_values import ERASED, open_link
@@ -85,7 +85,7 @@ class Facts:
     def unknown_outcomes(self, batch_id: int) -> UnknownOutcomes:
         """What of a batch waits to be looked up."""
         with self._database.read() as connection:
-            return waiting_to_be_looked_up(connection, batch_id)
+            return waiting_to_reconcile(connection, batch_id)
 
     def outlook(self, batch_id: int) -> Outlook:
         """When what is left of a batch is due, by account and by channel; rows of the jobs that its own join too."""

@@ -114,10 +114,10 @@ class Attempt(Base):
     account: Mapped[str] = mapped_column(sa.String(64), doc="The provider account, or the channel of the sender.")
     fence: Mapped[int]
     repeatable: Mapped[bool] = mapped_column(doc="Whether it may be made again should its outcome stay unknown.")
-    look_up_at: Mapped[datetime | None] = mapped_column(
+    reconcile_at: Mapped[datetime | None] = mapped_column(
         doc="When it may be looked up at the other side should its outcome stay unknown; NULL: it cannot be."
     )
-    looks_up: Mapped[uuid.UUID | None] = mapped_column(
+    reconciles: Mapped[uuid.UUID | None] = mapped_column(
         doc="The attempt that this one looks up, by a call that asks for nothing new; NULL: it asks for something."
     )
     opened_at: Mapped[datetime]
@@ -139,7 +139,7 @@ class Attempt(Base):
     # its own page and no index is written. A job has few attempts, so those that are open are found by it as well.
     __table_args__ = (
         # Both as small as what was ever in doubt.
-        partial("ix_attempt_looks_up", "looks_up", where="looks_up IS NOT NULL"),
+        partial("ix_attempt_reconciles", "reconciles", where="reconciles IS NOT NULL"),
         partial("ix_attempt_found", "job_id", where="found <> ''"),
     )
 
