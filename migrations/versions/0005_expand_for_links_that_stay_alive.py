@@ -18,7 +18,7 @@ TIME = sa.DateTime(timezone=True)
 CLEANED = "autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000"
 # Of tables that workers use: built beside them.
 INDEXES = (
-    ("ix_session_look", "session", ["look_at", "id"], "look_at IS NOT NULL"),
+    ("ix_session_check", "session", ["check_at", "id"], "check_at IS NOT NULL"),
     ("ix_session_customer", "session", ["customer_id"], None),
     ("ix_session_company", "session", ["company_id"], "company_id <> ''"),
     ("ix_session_token", "session", ["token_digest"], "token_digest IS NOT NULL"),
@@ -28,15 +28,15 @@ LIVE = "state IN ('waiting', 'started')"
 
 
 def upgrade() -> None:
-    op.add_column("session", sa.Column("look_at", TIME, nullable=True))
+    op.add_column("session", sa.Column("check_at", TIME, nullable=True))
     op.add_column("session", sa.Column("result", sa.String(16), nullable=False, server_default=""))
-    op.add_column("session", sa.Column("heard_rank", sa.SmallInteger(), nullable=False, server_default="0"))
-    op.add_column("session", sa.Column("heard_at", TIME, nullable=True))
-    op.add_column("session", sa.Column("heard_weight", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("session", sa.Column("update_rank", sa.SmallInteger(), nullable=False, server_default="0"))
+    op.add_column("session", sa.Column("update_at", TIME, nullable=True))
+    op.add_column("session", sa.Column("update_weight", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("session", sa.Column("note", sa.String(400), nullable=False, server_default=""))
     op.add_column("session", sa.Column("company_id", sa.String(100), nullable=False, server_default=""))
     op.add_column("session", sa.Column("token_digest", sa.String(64), nullable=True))
-    op.add_column("invitation", sa.Column("told_at", TIME, nullable=True))
+    op.add_column("invitation", sa.Column("delivery_at", TIME, nullable=True))
     op.add_column("batch", sa.Column("pause_reason", sa.String(400), nullable=False, server_default=""))
     op.add_column("batch", sa.Column("resumed_at", TIME, nullable=True))
     _make_tables()
@@ -118,7 +118,7 @@ def _make_tables() -> None:
     # Done by the sweep, in lots (`store.catching_up`): here it would keep the migration waiting for its rows.
     op.execute(
         "INSERT INTO leftover (name, since)"
-        " SELECT 'session.look_at', CURRENT_TIMESTAMP WHERE EXISTS (SELECT 1 FROM session)"
+        " SELECT 'session.check_at', CURRENT_TIMESTAMP WHERE EXISTS (SELECT 1 FROM session)"
     )
 
 
@@ -131,15 +131,15 @@ def downgrade() -> None:
         op.drop_table(table)
     op.drop_column("batch", "resumed_at")
     op.drop_column("batch", "pause_reason")
-    op.drop_column("invitation", "told_at")
+    op.drop_column("invitation", "delivery_at")
     for name in (
         "token_digest",
         "company_id",
         "note",
-        "heard_weight",
-        "heard_at",
-        "heard_rank",
+        "update_weight",
+        "update_at",
+        "update_rank",
         "result",
-        "look_at",
+        "check_at",
     ):
         op.drop_column("session", name)

@@ -13,9 +13,9 @@ from tests.simulated.pooler import sharing_sessions
 from tests.simulated.world import World
 from worker.domain.events.published import Happened, cloud_event
 from worker.domain.model.endings import Kind, Problem
-from worker.engine.maintenance.retention import UNTOLD_FOR, Retention
-from worker.engine.maintenance.sweep import tellable, untold
-from worker.engine.outbox_publisher import PAUSES_AFTER, Teller
+from worker.engine.maintenance.retention import UNPUBLISHED_FOR, Retention
+from worker.engine.maintenance.sweep import targets_due, unpublished
+from worker.engine.outbox_publisher import PAUSES_AFTER, OutboxPublisher
 from worker.publishers.contract import Reply
 from worker.store.base.database import Database
 from worker.store.outbox import relay as telling
@@ -23,7 +23,7 @@ from worker.store.tables import Outbox
 
 CRM = "subscriber/crm"
 LONGEST = timedelta(minutes=1)
-TOLD = """
+SUBSCRIPTIONS = """
 [bus]
 url = "amqp://127.0.0.1"
 [subscribers.crm]
@@ -44,20 +44,20 @@ class FakeTarget:
 
     longest = timedelta(seconds=30)
 
-    def __init__(self, told: list | None = None) -> None:
-        self.told = [] if told is None else told
+    def __init__(self, published: list | None = None) -> None:
+        self.published = [] if published is None else published
         self.lots: list[list[str]] = []
         self.problems: dict[str, Problem] = {}
         self.down: Problem | None = None
         self.before_answering: Callable[[], None] = lambda: None
 
-    def tell(self, events, *, clock, goes_on):
+    def publish(self, events, *, clock, goes_on):
         self.lots.append([event.customer_id for event in events])
         replies = []
         for event in events:
             problem = self.down or self.problems.get(event.customer_id)
             if problem is None:
-                self.told.append(event)
+                self.published.append(event)
             replies.append(Reply(event.number, clock(), problem))
             if self.down and (problem is AWAY or len(replies) == PAUSES_AFTER):
                 break
@@ -69,12 +69,12 @@ class FakeTarget:
 
     @property
     def order(self) -> list[tuple[str, str]]:
-        return [(event.customer_id, event.kind) for event in self.told]
+        return [(event.customer_id, event.kind) for event in self.published]
 
 
 @pytest.fixture
 def world(make_on_both) -> World:
-    made: World = make_on_both(more=TOLD)
+    made: World = make_on_both(more=SUBSCRIPTIONS)
     return made
 
 
@@ -83,11 +83,11 @@ def happen(world, happened, *customers, account="kyc"):
     for customer in customers:
         with world.parts.database.write() as connection:
             data = {"customer_id": customer, "account": account, "job_id": 1}
-            world.parts.told.write(connection, happened, [data], now=world.clock())
+            world.parts.subscriptions.write(connection, happened, [data], now=world.clock())
 
 
-def teller(world, **targets):
-    return Teller(world.parts, {"bus": FakeTarget(), CRM: FakeTarget()} | targets, jitter=lambda: 1.0)
+def publisher(world, **targets):
+    return OutboxPublisher(world.parts, {"bus": FakeTarget(), CRM: FakeTarget()} | targets, jitter=lambda: 1.0)
 
 
 def left(world, target="bus"):
@@ -114,11 +114,11 @@ async def test_what_happens_while_a_target_is_told_waits_for_the_next_bell(world
         happen(world, Happened.SESSION_ISSUED, f"B{len(bus.lots)}")
 
     bus.before_answering = meanwhile
-    one = teller(world, bus=bus)
-    assert one.tell("bus", longest=LONGEST) is False
+    one = publisher(world, bus=bus)
+    assert one.publish("bus", longest=LONGEST) is False
     assert bus.lots == [["A"]]
     while len(bus.lots) == 1:  # PostgreSQL may take a moment to let go of what told it first
-        one.tell("bus", longest=LONGEST)
+        one.publish("bus", longest=LONGEST)
     assert bus.lots == [["A"], ["B1"]]
 
 
@@ -133,7 +133,7 @@ async def test_what_is_taken_is_removed_and_each_customers_go_in_order(world):
     for kind in kinds:
         happen(world, kind, "A", "B")
     bus = FakeTarget()
-    assert teller(world, bus=bus).tell("bus", longest=LONGEST) is False
+    assert publisher(world, bus=bus).publish("bus", longest=LONGEST) is False
     assert bus.lots == [["A", "B"]] * 3  # never two of one customer at once
     assert bus.order == [(customer, kind.value) for kind in kinds for customer in ("A", "B")]
     assert left(world) == []
@@ -145,16 +145,16 @@ async def test_one_customers_event_that_is_not_taken_holds_up_only_what_follows_
     happen(world, Happened.JOB_HELD, "A", "B")
     crm = FakeTarget()
     crm.problems["A"] = DOWN
-    tells = teller(world, **{CRM: crm})
-    tells.tell(CRM, longest=LONGEST)
+    tells = publisher(world, **{CRM: crm})
+    tells.publish(CRM, longest=LONGEST)
     assert crm.order == [("B", "invitation.sent"), ("B", "job.held")]
-    assert tellable(world.parts) == ["bus"]
+    assert targets_due(world.parts) == ["bus"]
     crm.problems.clear()
-    tells.tell(CRM, longest=LONGEST)
+    tells.publish(CRM, longest=LONGEST)
     assert left(world, CRM) == [("A", "invitation.sent"), ("A", "job.held")]  # its wait is not over
     clock.advance(seconds=2)
-    assert set(tellable(world.parts)) == {"bus", CRM}
-    tells.tell(CRM, longest=LONGEST)
+    assert set(targets_due(world.parts)) == {"bus", CRM}
+    tells.publish(CRM, longest=LONGEST)
     assert crm.order[2:] == [("A", "invitation.sent"), ("A", "job.held")]
 
 
@@ -162,10 +162,10 @@ async def test_one_event_is_repeated_with_waits_that_double(world, clock):
     happen(world, Happened.JOB_HELD, "A")
     crm = FakeTarget()
     crm.problems["A"] = DOWN
-    tells = teller(world, **{CRM: crm})
+    tells = publisher(world, **{CRM: crm})
     waits = []
     for _ in range(2):
-        tells.tell(CRM, longest=LONGEST)
+        tells.publish(CRM, longest=LONGEST)
         row = world.row(Outbox, target=CRM)
         waits.append(row.due_at - clock())
         clock.advance(seconds=waits[-1].total_seconds())
@@ -178,17 +178,17 @@ async def test_a_target_that_is_down_is_left_alone_and_then_asked_with_one_event
     happen(world, Happened.JOB_HELD, *(f"C{number}" for number in range(20)))
     crm = FakeTarget()
     crm.down = problem
-    tells = teller(world, **{CRM: crm})
-    tells.tell(CRM, longest=LONGEST)
-    tells.tell(CRM, longest=LONGEST)
+    tells = publisher(world, **{CRM: crm})
+    tells.publish(CRM, longest=LONGEST)
+    tells.publish(CRM, longest=LONGEST)
     assert len(crm.lots) == 1
-    assert CRM not in tellable(world.parts)
+    assert CRM not in targets_due(world.parts)
     clock.advance(seconds=5)
-    tells.tell(CRM, longest=LONGEST)
+    tells.publish(CRM, longest=LONGEST)
     assert [len(lot) for lot in crm.lots] == [20, 1]
     crm.down = None
     clock.advance(seconds=5)
-    tells.tell(CRM, longest=LONGEST)
+    tells.publish(CRM, longest=LONGEST)
     assert left(world, CRM) == []
     assert len(crm.lots[2]) == 1
 
@@ -197,21 +197,21 @@ async def test_a_wait_that_the_target_asks_for_is_kept_to(world, clock):
     happen(world, Happened.JOB_HELD, "A")
     crm = FakeTarget()
     crm.down = Problem(Kind.RATE_LIMITED, "HTTP 429", retry_after=timedelta(minutes=20))
-    tells = teller(world, **{CRM: crm})
-    tells.tell(CRM, longest=LONGEST)
+    tells = publisher(world, **{CRM: crm})
+    tells.publish(CRM, longest=LONGEST)
     clock.advance(minutes=19)
-    assert CRM not in tellable(world.parts)
+    assert CRM not in targets_due(world.parts)
     clock.advance(minutes=2)
-    assert CRM in tellable(world.parts)
+    assert CRM in targets_due(world.parts)
 
 
 async def test_an_event_that_is_never_taken_is_given_up_and_what_follows_of_its_customer_goes_on(world, clock, caplog):
     happen(world, Happened.INVITATION_SENT, "A")
     crm = FakeTarget()
     crm.problems["A"] = DOWN
-    tells = teller(world, **{CRM: crm})
+    tells = publisher(world, **{CRM: crm})
     for _ in range(8):
-        tells.tell(CRM, longest=LONGEST)
+        tells.publish(CRM, longest=LONGEST)
         clock.advance(minutes=10)
     row = world.row(Outbox, target=CRM)
     assert row.due_at is None
@@ -219,16 +219,16 @@ async def test_an_event_that_is_never_taken_is_given_up_and_what_follows_of_its_
     assert "1 events are given up" in caplog.text
     crm.problems.clear()
     happen(world, Happened.JOB_HELD, "A")
-    tells.tell(CRM, longest=LONGEST)
+    tells.publish(CRM, longest=LONGEST)
     assert crm.order == [("A", "job.held")]
-    assert telling.standing(world.parts.database)[CRM] == telling.Standing(0, 1, None)
+    assert telling.status(world.parts.database)[CRM] == telling.TargetStatus(0, 1, None)
 
 
 async def test_what_the_target_wants_never_again_is_given_up_at_once(world):
     happen(world, Happened.JOB_HELD, "A")
     crm = FakeTarget()
     crm.problems["A"] = Problem(Kind.BAD_INPUT, "HTTP 410: it wants none", status=410)
-    teller(world, **{CRM: crm}).tell(CRM, longest=LONGEST)
+    publisher(world, **{CRM: crm}).publish(CRM, longest=LONGEST)
     assert world.row(Outbox, target=CRM).due_at is None
     assert world.budget(CRM).pauses == 0
 
@@ -237,12 +237,12 @@ async def test_a_bus_that_is_away_for_a_month_is_told_all_the_same(world, clock)
     happen(world, Happened.JOB_HELD, "A")
     bus = FakeTarget()
     bus.down = AWAY
-    tells = teller(world, bus=bus)
+    tells = publisher(world, bus=bus)
     for _ in range(5):
-        tells.tell("bus", longest=LONGEST)
+        tells.publish("bus", longest=LONGEST)
         clock.advance(days=7)
     bus.down = None
-    tells.tell("bus", longest=LONGEST)
+    tells.publish("bus", longest=LONGEST)
     assert bus.order == [("A", "job.held")]
 
 
@@ -250,17 +250,17 @@ async def test_what_was_given_up_is_told_again_when_a_person_says_so_and_repeate
     happen(world, Happened.JOB_HELD, "A", "B")
     crm = FakeTarget()
     crm.problems["A"] = Problem(Kind.BAD_INPUT, "HTTP 410: it wants none")
-    tells = teller(world, **{CRM: crm})
-    tells.tell(CRM, longest=LONGEST)
+    tells = publisher(world, **{CRM: crm})
+    tells.publish(CRM, longest=LONGEST)
     clock.advance(days=2)
     assert telling.again(world.parts.database, target="bus", number=None, now=clock()) == 0
     assert telling.again(world.parts.database, target=CRM, number=None, now=clock()) == 1
     crm.problems["A"] = DOWN
-    tells.tell(CRM, longest=LONGEST)
+    tells.publish(CRM, longest=LONGEST)
     assert world.row(Outbox, target=CRM).due_at is not None  # not given up, though it happened two days ago
     crm.problems.clear()
     clock.advance(minutes=1)
-    tells.tell(CRM, longest=LONGEST)
+    tells.publish(CRM, longest=LONGEST)
     assert crm.order == [("B", "job.held"), ("A", "job.held")]
 
 
@@ -273,71 +273,73 @@ async def test_a_process_that_dies_after_telling_leads_to_the_same_event_again_a
     def die() -> None:
         raise Killed
 
-    told: list = []
-    dying = FakeTarget(told)
+    published: list = []
+    dying = FakeTarget(published)
     dying.before_answering = die
     with pytest.raises(Killed):
-        teller(world, bus=dying).tell("bus", longest=LONGEST)
-    teller(world, bus=FakeTarget(told)).tell("bus", longest=LONGEST)
-    assert [event.customer_id for event in told] == ["A", "B", "A", "B"]
-    assert [cloud_event(event) for event in told[:2]] == [cloud_event(event) for event in told[2:]]
+        publisher(world, bus=dying).publish("bus", longest=LONGEST)
+    publisher(world, bus=FakeTarget(published)).publish("bus", longest=LONGEST)
+    assert [event.customer_id for event in published] == ["A", "B", "A", "B"]
+    assert [cloud_event(event) for event in published[:2]] == [cloud_event(event) for event in published[2:]]
     assert left(world) == []
 
 
 async def test_a_number_is_never_given_to_a_second_event(world):
-    told: list = []
+    published: list = []
     for _ in range(3):
         happen(world, Happened.SESSION_ISSUED, "A")
-        teller(world, bus=FakeTarget(told)).tell("bus", longest=LONGEST)
-    assert len({event.number for event in told}) == 3
-    assert [event.number for event in told] == sorted(event.number for event in told)
+        publisher(world, bus=FakeTarget(published)).publish("bus", longest=LONGEST)
+    assert len({event.number for event in published}) == 3
+    assert [event.number for event in published] == sorted(event.number for event in published)
 
 
 async def test_a_target_that_is_being_told_is_not_told_beside_it(world):
     happen(world, Happened.JOB_HELD, "A")
-    second = teller(world)
+    second = publisher(world)
 
     def meanwhile() -> None:
         if not world.parts.database.is_sqlite:  # another process, which SQLite has none of
-            assert second.tell("bus", longest=LONGEST) is False
-        assert first.tell("bus", longest=LONGEST) is False
-        assert second._targets["bus"].told == []
+            assert second.publish("bus", longest=LONGEST) is False
+        assert first.publish("bus", longest=LONGEST) is False
+        assert second._targets["bus"].published == []
 
     bus = FakeTarget()
     bus.before_answering = meanwhile
-    first = teller(world, bus=bus)
-    first.tell("bus", longest=LONGEST)
-    assert len(bus.told) == 1
+    first = publisher(world, bus=bus)
+    first.publish("bus", longest=LONGEST)
+    assert len(bus.published) == 1
 
 
 @pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)  # on SQLite there is one process
 async def test_several_processes_that_tell_one_target_keep_each_customers_order(world):
-    told: list = []
-    tellers = [teller(world, bus=FakeTarget(told)) for _ in range(4)]
+    published: list = []
+    tellers = [publisher(world, bus=FakeTarget(published)) for _ in range(4)]
     writing = threading.Event()
 
-    def tell(one: Teller) -> None:
+    def publish(one: OutboxPublisher) -> None:
         while not writing.is_set() or left(world):
-            one.tell("bus", longest=LONGEST)
+            one.publish("bus", longest=LONGEST)
 
     kinds = [Happened.SESSION_ISSUED, Happened.INVITATION_SENT, Happened.JOB_HELD, Happened.JOB_FAILED]
     with ThreadPoolExecutor(len(tellers)) as threads:
-        done = [threads.submit(tell, one) for one in tellers]
+        done = [threads.submit(publish, one) for one in tellers]
         for kind in kinds:
             happen(world, kind, *(f"C{number}" for number in range(12)))
         writing.set()
         for one in done:
             one.result(60)
-    assert set(Counter(event.event_id for event in told).values()) == {1}
+    assert set(Counter(event.event_id for event in published).values()) == {1}
     for number in range(12):
-        assert [event.kind for event in told if event.customer_id == f"C{number}"] == [kind.value for kind in kinds]
+        assert [event.kind for event in published if event.customer_id == f"C{number}"] == [
+            kind.value for kind in kinds
+        ]
 
 
 @pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)  # SQLite has no connections to lose
 async def test_one_who_lost_its_lock_with_its_connection_removes_nothing(world):
     happen(world, Happened.JOB_HELD, "A")
-    told: list = []
-    cut, other = FakeTarget(told), teller(world, bus=FakeTarget(told))
+    published: list = []
+    cut, other = FakeTarget(published), publisher(world, bus=FakeTarget(published))
 
     def lose_the_lock() -> None:
         ends = sa.text(
@@ -351,27 +353,27 @@ async def test_one_who_lost_its_lock_with_its_connection_removes_nothing(world):
 
     cut.before_answering = lose_the_lock
     with pytest.raises(sa.exc.OperationalError):
-        teller(world, bus=cut).tell("bus", longest=LONGEST)
-    other.tell("bus", longest=LONGEST)
-    assert len({event.event_id for event in told}) == 1
-    assert len(told) == 2
+        publisher(world, bus=cut).publish("bus", longest=LONGEST)
+    other.publish("bus", longest=LONGEST)
+    assert len({event.event_id for event in published}) == 1
+    assert len(published) == 2
 
 
 async def test_a_process_that_is_to_end_tells_nothing_more(world):
     happen(world, Happened.JOB_HELD, "A")
     bus = FakeTarget()
-    ending = Teller(world.parts, {"bus": bus}, stopping=lambda: True)
-    assert ending.tell("bus", longest=LONGEST) is False
+    ending = OutboxPublisher(world.parts, {"bus": bus}, stopping=lambda: True)
+    assert ending.publish("bus", longest=LONGEST) is False
     assert bus.lots == []
 
 
 async def test_one_who_has_more_than_its_time_allows_says_so(world):
     happen(world, Happened.JOB_HELD, "A")
-    assert teller(world).tell("bus", longest=timedelta(0)) is True
+    assert publisher(world).publish("bus", longest=timedelta(0)) is True
 
 
 async def test_a_bell_for_nobody_is_said_and_dropped(world, caplog):
-    assert teller(world).tell("subscriber/nobody", longest=LONGEST) is False
+    assert publisher(world).publish("subscriber/nobody", longest=LONGEST) is False
     assert "subscriber/nobody" in caplog.text
 
 
@@ -380,7 +382,7 @@ async def test_what_nobody_takes_is_removed_after_its_time(world, clock):
     world.set(Outbox, Outbox.target == CRM, due_at=None)
     world.set(Outbox, (Outbox.target == "bus") & (Outbox.customer_id == "A"), target="subscriber/gone")
     retention = Retention(world.parts)
-    clock.advance(days=UNTOLD_FOR.days - 1)
+    clock.advance(days=UNPUBLISHED_FOR.days - 1)
     retention.step()
     assert len(world.rows(Outbox)) == 4
     clock.advance(days=2)
@@ -393,14 +395,14 @@ async def test_what_nobody_takes_is_removed_after_its_time(world, clock):
 async def test_a_target_that_may_be_told_for_minutes_and_nobody_tells_is_named(world, clock):
     happen(world, Happened.SESSION_ISSUED, "A")  # of which the subscriber does not want to hear
     clock.advance(minutes=4)
-    assert untold(world.parts) == []  # a worker may just be starting
+    assert unpublished(world.parts) == []  # a worker may just be starting
     clock.advance(minutes=2)
-    assert untold(world.parts) == ["bus"]
+    assert unpublished(world.parts) == ["bus"]
     bus, seen = FakeTarget(), []
-    bus.before_answering = lambda: seen.append(untold(world.parts))
-    teller(world, bus=bus).tell("bus", longest=LONGEST)
+    bus.before_answering = lambda: seen.append(unpublished(world.parts))
+    publisher(world, bus=bus).publish("bus", longest=LONGEST)
     assert seen == [[]]  # somebody is at it, however long it takes
-    assert untold(world.parts) == []
+    assert unpublished(world.parts) == []
 
 
 @pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
@@ -409,8 +411,8 @@ async def test_a_target_that_is_paused_is_not_named_for_want_of_somebody_who_tel
     clock.advance(minutes=6)
     bus = FakeTarget()
     bus.down = AWAY
-    teller(world, bus=bus).tell("bus", longest=LONGEST)
-    assert untold(world.parts) == []
+    publisher(world, bus=bus).publish("bus", longest=LONGEST)
+    assert unpublished(world.parts) == []
 
 
 @pytest.fixture
@@ -431,10 +433,10 @@ async def test_behind_a_pooler_that_shares_sessions_nobody_is_told_and_the_log_s
     happen(world, Happened.JOB_HELD, "A")
     assert not telling.sessions_are_ours(world.parts.database)
     bus = FakeTarget()
-    tells = teller(world, bus=bus)
+    tells = publisher(world, bus=bus)
     for _ in range(3):
-        assert tells.tell("bus", longest=LONGEST) is False
-    assert bus.told == []
+        assert tells.publish("bus", longest=LONGEST) is False
+    assert bus.published == []
     (said,) = caplog.messages
     assert said.startswith("nobody is told what happens")
     assert "pool_mode = session" in said

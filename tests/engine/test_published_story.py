@@ -13,7 +13,7 @@ from worker.domain.events.published import Happened, cloud_event
 from worker.domain.model.customers import Channel, Person
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.states import SessionState
-from worker.engine.outbox_publisher import Teller
+from worker.engine.outbox_publisher import OutboxPublisher
 from worker.providers.contract import Broken, HttpAnswer
 from worker.senders.fake import FakeSender
 from worker.store.outbox import outbox
@@ -38,8 +38,8 @@ def private(name):
 def told(world):
     """What a bus is told of all that has happened so far."""
     bus = FakeTarget()
-    Teller(world.parts, {"bus": bus}).tell("bus", longest=LONGEST)
-    return [(json.loads(cloud_event(event)), cloud_event(event).decode()) for event in bus.told]
+    OutboxPublisher(world.parts, {"bus": bus}).publish("bus", longest=LONGEST)
+    return [(json.loads(cloud_event(event)), cloud_event(event).decode()) for event in bus.published]
 
 
 def check(message):
@@ -116,7 +116,7 @@ async def test_a_session_that_is_completed_is_told_with_its_result(world):
     with world.parts.database.write() as connection:
         ids = [row.id for row in world.rows(SessionRow)]
         done = Happened.SESSION_COMPLETED
-        outbox.tell_of_sessions(connection, ids, done, result="approved", now=world.clock())
+        outbox.add_session_events(connection, ids, done, result="approved", now=world.clock())
     ((message, _),) = told(world)
     check(message)
     assert message["data"]["result"] == "approved"
@@ -129,6 +129,6 @@ async def test_what_is_rolled_back_is_told_to_nobody(world):
     told(world)
     ids = [row.id for row in world.rows(SessionRow)]
     with world.parts.database.engine.connect() as connection:
-        outbox.tell_of_sessions(connection, ids, Happened.SESSION_EXPIRED, now=world.clock())
+        outbox.add_session_events(connection, ids, Happened.SESSION_EXPIRED, now=world.clock())
         connection.rollback()
     assert told(world) == []

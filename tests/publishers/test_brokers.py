@@ -17,8 +17,8 @@ from worker.publishers.contract import Reply
 from worker.publishers.stream import RedisStream
 
 
-def tell(target, told, goes_on=lambda: True) -> list[Reply]:
-    return target.tell(told, clock=lambda: NOON, goes_on=goes_on)
+def publish(target, told, goes_on=lambda: True) -> list[Reply]:
+    return target.publish(told, clock=lambda: NOON, goes_on=goes_on)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def bus(amqp_url: str, exchange: str) -> Iterator[AmqpBus]:
 @pytest.fixture
 def queue(amqp_url: str, bus: AmqpBus, exchange: str) -> Iterator[Any]:
     """Binds a queue of the test's own to the exchange by a key; returns what it holds."""
-    assert tell(bus, [event(1)]) == [Reply(1, NOON)]  # declared; nobody listens yet
+    assert publish(bus, [event(1)]) == [Reply(1, NOON)]  # declared; nobody listens yet
     with Connection(amqp_url) as connection:
         channel: Any = connection.channel()
 
@@ -62,7 +62,7 @@ def queue(amqp_url: str, bus: AmqpBus, exchange: str) -> Iterator[Any]:
 def test_rabbitmq_routes_each_event_by_its_type(bus, queue):
     queue.bind("job.*")
     told = [event(2), event(3, kind=Happened.JOB_HELD.value), event(4, kind=Happened.JOB_FAILED.value)]
-    assert {reply.number for reply in tell(bus, told) if reply.problem is None} == {2, 3, 4}
+    assert {reply.number for reply in publish(bus, told) if reply.problem is None} == {2, 3, 4}
     held, failed = queue.all()
     assert held.body.encode() == cloud_event(told[1])
     assert held.properties["content_type"].startswith("application/cloudevents+json")
@@ -73,7 +73,7 @@ def test_rabbitmq_routes_each_event_by_its_type(bus, queue):
 
 def test_a_lot_is_confirmed_as_a_whole_and_arrives_in_its_order(bus, queue):
     queue.bind("#")
-    replies = tell(bus, events(300))
+    replies = publish(bus, events(300))
     assert all(reply.problem is None for reply in replies)
     assert len(replies) == 300
     assert [json.loads(message.body)["data"]["job_id"] for message in queue.all()] == list(range(1, 301))
@@ -81,7 +81,7 @@ def test_a_lot_is_confirmed_as_a_whole_and_arrives_in_its_order(bus, queue):
 
 def test_an_exchange_that_is_only_checked_must_be_there(amqp_url):
     missing = AmqpBus(amqp_url, f"outbox-test-{uuid.uuid4().hex[:12]}", declare=False)
-    (reply,) = tell(missing, events(3))
+    (reply,) = publish(missing, events(3))
     missing.close()
     assert reply.number == 1
     assert reply.problem is not None
@@ -91,10 +91,10 @@ def test_an_exchange_that_is_only_checked_must_be_there(amqp_url):
 def test_a_connection_that_was_cut_is_made_anew(bus, queue):
     queue.bind("#")
     bus._connection.connection.transport.sock.shutdown(2)
-    (cut,) = tell(bus, events(3))
+    (cut,) = publish(bus, events(3))
     assert cut.problem is not None
     assert cut.problem.unreachable
-    assert len(tell(bus, events(3))) == 3
+    assert len(publish(bus, events(3))) == 3
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_connection_that_was_cut_is_made_anew(bus, queue):
 def test_a_broker_that_is_not_there_is_one_reply_that_names_no_address(make):
     port = free_port()
     target = make(f"somebody:s3cret@127.0.0.1:{port}")
-    (reply,) = tell(target, events(20))
+    (reply,) = publish(target, events(20))
     target.close()
     assert reply.problem is not None
     assert reply.problem.unreachable
@@ -116,7 +116,7 @@ def test_a_redis_stream_has_each_event_in_order_for_whoever_reads_it(redis_url):
     name = f"outbox-test-{uuid.uuid4().hex[:12]}"
     target = RedisStream(redis_url, name)
     told = events(30)
-    assert tell(target, told) == [Reply(one.number, NOON) for one in told]
+    assert publish(target, told) == [Reply(one.number, NOON) for one in told]
     target.close()
     with redis.Redis.from_url(redis_url) as client:
         rows: Any = client.xrange(name)
@@ -133,7 +133,7 @@ def test_what_redis_does_not_take_is_not_taken_for_told(redis_url):
     with redis.Redis.from_url(redis_url) as client:
         client.set(name, "no stream")
         target = RedisStream(redis_url, name)
-        replies = tell(target, events(2))
+        replies = publish(target, events(2))
         target.close()
         client.delete(name)
     assert all(reply.problem is not None and reply.problem.unreachable for reply in replies)

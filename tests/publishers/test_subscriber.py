@@ -41,21 +41,21 @@ def says(status: int, **headers: str) -> Handler:
     return answer
 
 
-def tell(listener: Listener, told=None, *, timeout=5.0, keys=("key",), goes_on=lambda: True) -> list[Reply]:
+def publish(listener: Listener, told=None, *, timeout=5.0, keys=("key",), goes_on=lambda: True) -> list[Reply]:
     subscriber = HttpSubscriber(listener.url, [Secret(key) for key in keys], timeout=timedelta(seconds=timeout))
-    return subscriber.tell(told or [event(1)], clock=lambda: NOON, goes_on=goes_on)
+    return subscriber.publish(told or [event(1)], clock=lambda: NOON, goes_on=goes_on)
 
 
 def test_an_event_that_is_answered_with_any_2xx_is_taken(listen):
     for status in (200, 202, 204):
-        (reply,) = tell(listen(says(status)))
+        (reply,) = publish(listen(says(status)))
         assert reply == Reply(1, NOON)
 
 
 def test_it_is_the_cloudevent_signed_with_each_key_by_the_standard(listen):
     listener = listen(says(200))
     raw = base64.b64encode(b"r" * 24).decode()
-    tell(listener, keys=("old-key", f"whsec_{raw}"))
+    publish(listener, keys=("old-key", f"whsec_{raw}"))
     ((headers, body),) = listener.got
     told = json.loads(body)
     assert headers["Content-Type"].startswith("application/cloudevents+json")
@@ -71,21 +71,21 @@ def test_it_is_the_cloudevent_signed_with_each_key_by_the_standard(listen):
 
 @pytest.mark.parametrize("status", [400, 404, 500, 502])
 def test_any_other_answer_is_repeated(listen, status):
-    (reply,) = tell(listen(says(status)))
+    (reply,) = publish(listen(says(status)))
     assert reply.problem is not None
     assert reply.problem.kind is Kind.TRANSIENT
     assert reply.problem.detail == f"HTTP {status}"
 
 
 def test_one_who_is_gone_is_told_of_it_never_again(listen):
-    (reply,) = tell(listen(says(410)))
+    (reply,) = publish(listen(says(410)))
     assert reply.problem is not None
     assert reply.problem.kind is Kind.BAD_INPUT
 
 
 def test_a_redirect_is_not_followed(listen):
     listener = listen(says(301, Location="/elsewhere"))
-    (reply,) = tell(listener)
+    (reply,) = publish(listener)
     assert reply.problem is not None
     assert "redirect" in reply.problem.detail
     assert len(listener.got) == 1
@@ -93,7 +93,7 @@ def test_a_redirect_is_not_followed(listen):
 
 @pytest.mark.parametrize(("status", "asked", "waits"), [(429, "30", 30), (503, "30", 30), (429, "999999", None)])
 def test_a_wait_that_is_asked_for_is_kept_within_bounds(listen, status, asked, waits):
-    (reply,) = tell(listen(says(status, Retry_After=asked)))
+    (reply,) = publish(listen(says(status, Retry_After=asked)))
     assert reply.problem is not None
     assert reply.problem.kind is Kind.RATE_LIMITED
     assert reply.problem.retry_after == (timedelta(seconds=waits) if waits else LONGEST_WAIT)
@@ -106,7 +106,7 @@ def test_one_who_hangs_is_given_up_by_the_time_out(listen):
         await never.wait()
         raise AssertionError
 
-    (reply,) = tell(listen(hang), timeout=0.1)
+    (reply,) = publish(listen(hang), timeout=0.1)
     assert reply.problem is not None
     assert reply.problem.kind is Kind.TRANSIENT
     assert "time-out" in reply.problem.detail
@@ -120,7 +120,7 @@ def test_a_body_without_an_end_does_not_matter(listen):
         while True:
             await response.write(b"x" * 65536)
 
-    (reply,) = tell(listen(endless), timeout=20)
+    (reply,) = publish(listen(endless), timeout=20)
     assert reply.problem is None
 
 
@@ -128,14 +128,14 @@ def test_one_who_cannot_be_reached_is_asked_once(listen):
     listener = listen(says(200))
     listener.close = lambda close=listener.close: None  # closed here, and not by the fixture again
     Listener.close(listener)
-    replies = tell(listener, events(50))
+    replies = publish(listener, events(50))
     assert 1 <= len(replies) <= IN_FLIGHT
     assert all(reply.problem is not None and reply.problem.unreachable for reply in replies)
 
 
 def test_one_who_is_down_is_not_asked_for_each_customer(listen):
     listener = listen(says(500))
-    replies = tell(listener, events(100))
+    replies = publish(listener, events(100))
     assert ENOUGH <= len(replies) < ENOUGH + IN_FLIGHT
     assert len(listener.got) == len(replies)
 
@@ -145,7 +145,7 @@ def test_one_failing_customer_does_not_keep_the_others_from_being_told(listen):
         number = json.loads(await request.read())["data"]["job_id"]
         return web.Response(status=500 if number == 7 else 200)
 
-    replies = tell(listen(but_for_one), events(60))
+    replies = publish(listen(but_for_one), events(60))
     assert len(replies) == 60
     assert [reply.number for reply in replies if reply.problem is not None] == [7]
 
@@ -160,7 +160,7 @@ def test_a_few_are_told_at_a_time(listen):
         return web.Response()
 
     listener = listen(together)
-    assert len(tell(listener, events(40), timeout=30)) == 40
+    assert len(publish(listener, events(40), timeout=30)) == 40
     assert listener.most_at_once == IN_FLIGHT
 
 
@@ -172,4 +172,4 @@ def test_a_process_that_is_to_end_lets_go_of_one_who_hangs(listen):
         await never.wait()
         raise AssertionError
 
-    assert tell(listen(hang), timeout=600, goes_on=lambda: not ending.is_set()) == []
+    assert publish(listen(hang), timeout=600, goes_on=lambda: not ending.is_set()) == []

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from worker.runtime.celery_settings import INVITE, ISSUE, QUEUES, REQUESTS, SWEEP, TELL, unheard
+from worker.runtime.celery_settings import INVITE, ISSUE, PUBLISH, QUEUES, REQUESTS, SWEEP, unheard
 
 
 @pytest.fixture(scope="module")
@@ -43,5 +43,5 @@ def test_threads_that_get_two_sweeps_at_once_begin_one(tasks):
 def test_a_worker_that_hears_some_queues_knows_what_others_must_see_to():
     assert unheard(QUEUES) == ""
     left = unheard([ISSUE, INVITE])
-    assert [part.partition(" ")[0] for part in left.split("; ")] == [TELL, SWEEP, REQUESTS]
+    assert [part.partition(" ")[0] for part in left.split("; ")] == [PUBLISH, SWEEP, REQUESTS]
     assert "nobody is told what happens" in left

@@ -11,7 +11,7 @@ from tests.conftest import SetClock
 from tests.simulated.world import World
 from worker.domain.events.published import Happened
 from worker.publishers.contract import Reply
-from worker.runtime.outbox_threads import Beside
+from worker.runtime.outbox_threads import OutboxThreads
 
 
 class Hangs:
@@ -20,7 +20,7 @@ class Hangs:
     def __init__(self) -> None:
         self.at_it = threading.Event()
 
-    def tell(self, events, *, clock, goes_on):
+    def publish(self, events, *, clock, goes_on):
         self.at_it.set()
         while goes_on():
             threading.Event().wait(0.01)
@@ -31,7 +31,7 @@ class Hangs:
 
 
 class Takes(Hangs):
-    def tell(self, events, *, clock, goes_on):
+    def publish(self, events, *, clock, goes_on):
         return [Reply(event.number, clock()) for event in events]
 
 
@@ -40,28 +40,28 @@ def world(sqlite_url: str, tmp_path: Path):
     with World(sqlite_url, tmp_path, SetClock(), more='[bus]\nurl = "amqp://127.0.0.1"') as made:  # type: ignore[arg-type]
         with made.parts.database.write() as connection:
             data = {"customer_id": "A", "account": "kyc", "job_id": 1}
-            made.parts.told.write(connection, Happened.JOB_HELD, [data], now=made.clock())
+            made.parts.subscriptions.write(connection, Happened.JOB_HELD, [data], now=made.clock())
         yield made
 
 
 async def test_a_target_that_hangs_is_waited_for_no_longer_than_was_said_and_let_go_of_at_the_end(world):
     hangs = Hangs()
-    beside = Beside(world.parts, {"bus": hangs})
+    beside = OutboxThreads(world.parts, {"bus": hangs})
     assert await beside.tick() is True
-    assert await beside.last_words(timedelta(seconds=0.1)) == 1
+    assert await beside.publish_what_is_left(timedelta(seconds=0.1)) == 1
     assert hangs.at_it.is_set()
     async with asyncio.timeout(30):
         await beside.close()
 
 
 async def test_the_last_words_are_told(world):
-    beside = Beside(world.parts, {"bus": Takes()})
-    assert await beside.last_words() == 0
+    beside = OutboxThreads(world.parts, {"bus": Takes()})
+    assert await beside.publish_what_is_left() == 0
     await beside.close()
 
 
 async def test_without_a_target_there_is_nothing_to_do(world):
-    beside = Beside(world.parts, {})
+    beside = OutboxThreads(world.parts, {})
     assert await beside.tick() is False
-    assert await beside.last_words() == 0
+    assert await beside.publish_what_is_left() == 0
     await beside.close()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.domain.contact.delivery_reports import DeliveryNews, Fate, NotUnderstood, Stop
+from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.foundation import standard_webhooks
 from worker.senders import email_callbacks
 
@@ -95,18 +95,18 @@ def test_no_header_raises(message_id, timestamp, signature):
 
 
 @pytest.mark.parametrize(
-    ("said", "fate", "stop"),
+    ("said", "status", "stop"),
     [
-        ({"type": "delivered"}, Fate.DELIVERED, None),
-        ({"type": "bounced"}, Fate.BOUNCED, Stop.BOUNCED),
-        ({"type": "bounced", "permanent": True}, Fate.BOUNCED, Stop.BOUNCED),
-        ({"type": "bounced", "permanent": False}, Fate.LATER, None),
+        ({"type": "delivered"}, DeliveryStatus.DELIVERED, None),
+        ({"type": "bounced"}, DeliveryStatus.BOUNCED, Stop.BOUNCED),
+        ({"type": "bounced", "permanent": True}, DeliveryStatus.BOUNCED, Stop.BOUNCED),
+        ({"type": "bounced", "permanent": False}, DeliveryStatus.LATER, None),
         ({"type": "complained"}, None, Stop.COMPLAINED),
     ],
 )
-def test_each_type_means_what_the_page_says(said, fate, stop):
+def test_each_type_means_what_the_page_says(said, status, stop):
     news = read({**BOUNCED, **said})
-    assert (news.fate, news.stop, news.reference) == (fate, stop, "4f0e9a55-1c1b")
+    assert (news.status, news.stop, news.reference) == (status, stop, "4f0e9a55-1c1b")
 
 
 @pytest.mark.parametrize("written", ["<4f0e9a55-1c1b@example.com>", "4f0e9a55-1c1b@example.com", "4f0e9a55-1c1b"])
@@ -157,4 +157,4 @@ def test_what_cannot_be_read_says_so_without_a_value(said):
     )
 )
 def test_no_body_raises(said):
-    assert isinstance(read(json.dumps(said).encode()), DeliveryNews | NotUnderstood)
+    assert isinstance(read(json.dumps(said).encode()), DeliveryUpdate | NotUnderstood)

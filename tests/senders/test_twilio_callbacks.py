@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.domain.contact.delivery_reports import DeliveryNews, Fate, NotUnderstood, Stop, invitation_state_told
+from worker.domain.contact.delivery_reports import (
+    DeliveryStatus,
+    DeliveryUpdate,
+    NotUnderstood,
+    Stop,
+    invitation_state_after,
+)
 from worker.domain.model.states import InvitationState
 from worker.senders import twilio_callbacks
 
@@ -127,7 +133,7 @@ HOSTILE = [
 def test_hostile_bytes_are_neither_genuine_nor_delivered(body):
     assert refused(body, own_signature(DELIVERED)) != ""
     said = read(body)
-    assert isinstance(said, NotUnderstood) or said.fate is not Fate.DELIVERED
+    assert isinstance(said, NotUnderstood) or said.status is not DeliveryStatus.DELIVERED
 
 
 @pytest.mark.parametrize(
@@ -149,36 +155,36 @@ def test_what_says_a_field_twice_or_too_much_is_not_read(body):
 )
 def test_no_body_raises(body):
     refused(body, "x")
-    assert isinstance(read(body), DeliveryNews | NotUnderstood)
+    assert isinstance(read(body), DeliveryUpdate | NotUnderstood)
 
 
 # What it says
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "fate", "stop"),
+    ("status", "code", "delivery", "stop"),
     [
-        ("delivered", "", Fate.DELIVERED, None),
-        ("undelivered", "30005", Fate.BOUNCED, Stop.BOUNCED),
-        ("undelivered", "30006", Fate.BOUNCED, Stop.BOUNCED),
-        ("failed", "21610", Fate.BOUNCED, Stop.STOPPED),
-        ("undelivered", "30003", Fate.LATER, None),
-        ("undelivered", "30001", Fate.LATER, None),
-        ("failed", "30036", Fate.LATER, None),
-        ("undelivered", "30004", Fate.BLOCKED, None),
-        ("undelivered", "30007", Fate.BLOCKED, None),
-        ("undelivered", "30008", Fate.BLOCKED, None),
-        ("failed", "", Fate.BLOCKED, None),
-        ("failed", "x", Fate.BLOCKED, None),
+        ("delivered", "", DeliveryStatus.DELIVERED, None),
+        ("undelivered", "30005", DeliveryStatus.BOUNCED, Stop.BOUNCED),
+        ("undelivered", "30006", DeliveryStatus.BOUNCED, Stop.BOUNCED),
+        ("failed", "21610", DeliveryStatus.BOUNCED, Stop.STOPPED),
+        ("undelivered", "30003", DeliveryStatus.LATER, None),
+        ("undelivered", "30001", DeliveryStatus.LATER, None),
+        ("failed", "30036", DeliveryStatus.LATER, None),
+        ("undelivered", "30004", DeliveryStatus.BLOCKED, None),
+        ("undelivered", "30007", DeliveryStatus.BLOCKED, None),
+        ("undelivered", "30008", DeliveryStatus.BLOCKED, None),
+        ("failed", "", DeliveryStatus.BLOCKED, None),
+        ("failed", "x", DeliveryStatus.BLOCKED, None),
         ("sent", "", None, None),
         ("queued", "", None, None),
         ("read", "", None, None),
         ("of next year", "", None, None),
     ],
 )
-def test_each_status_means_what_the_table_says(status, code, fate, stop):
+def test_each_status_means_what_the_table_says(status, code, delivery, stop):
     news = read({**DELIVERED, "MessageStatus": status, "SmsStatus": status, **({"ErrorCode": code} if code else {})})
-    assert (news.reference, news.fate, news.stop) == (SID, fate, stop)
+    assert (news.reference, news.status, news.stop) == (SID, delivery, stop)
     assert not news.resume
 
 
@@ -195,7 +201,7 @@ def test_the_number_is_said_where_it_is_not_to_be_written_to_again():
 def test_an_answer_that_says_stop_stops(words):
     news = read({**ANSWER, "Body": words})
     assert (news.stop, news.resume, news.address) == (Stop.STOPPED, False, "+37060000001")
-    assert (news.reference, news.fate) == ("", None)
+    assert (news.reference, news.status) == ("", None)
 
 
 @pytest.mark.parametrize("words", ["Please don't stop", "stop it some time", "", "ok", "HELP", "\x00", "stop" * 50])
@@ -224,7 +230,7 @@ def test_a_stop_is_never_taken_for_a_start():
 
 def test_what_a_person_answered_is_not_kept():
     news = read({**ANSWER, "Body": "I am Vita Sample"})
-    kept = repr([getattr(news, name) for name in DeliveryNews.__dataclass_fields__])
+    kept = repr([getattr(news, name) for name in DeliveryUpdate.__dataclass_fields__])
     assert "Vita" not in kept
     assert "+37060000001" not in repr(news)
 
@@ -235,32 +241,32 @@ SENT, ARRIVED, BOUNCED = InvitationState.SENT, InvitationState.DELIVERED, Invita
 
 
 @pytest.mark.parametrize(
-    ("present", "fate", "following"),
+    ("present", "status", "following"),
     [
-        (SENT, Fate.DELIVERED, ARRIVED),
-        (SENT, Fate.BOUNCED, BOUNCED),
-        (SENT, Fate.BLOCKED, BOUNCED),
-        (SENT, Fate.LATER, None),
+        (SENT, DeliveryStatus.DELIVERED, ARRIVED),
+        (SENT, DeliveryStatus.BOUNCED, BOUNCED),
+        (SENT, DeliveryStatus.BLOCKED, BOUNCED),
+        (SENT, DeliveryStatus.LATER, None),
         (SENT, None, None),
-        (ARRIVED, Fate.DELIVERED, None),
-        (ARRIVED, Fate.BOUNCED, BOUNCED),
-        (BOUNCED, Fate.DELIVERED, None),
-        (InvitationState.HELD, Fate.DELIVERED, ARRIVED),
-        (InvitationState.FAILED, Fate.DELIVERED, ARRIVED),
-        (InvitationState.SUPPRESSED, Fate.DELIVERED, None),
-        (InvitationState.WAITING, Fate.DELIVERED, None),
+        (ARRIVED, DeliveryStatus.DELIVERED, None),
+        (ARRIVED, DeliveryStatus.BOUNCED, BOUNCED),
+        (BOUNCED, DeliveryStatus.DELIVERED, None),
+        (InvitationState.HELD, DeliveryStatus.DELIVERED, ARRIVED),
+        (InvitationState.FAILED, DeliveryStatus.DELIVERED, ARRIVED),
+        (InvitationState.SUPPRESSED, DeliveryStatus.DELIVERED, None),
+        (InvitationState.WAITING, DeliveryStatus.DELIVERED, None),
     ],
 )
-def test_a_message_is_what_was_told_of_it(present, fate, following):
-    assert invitation_state_told(present, DeliveryNews("any", fate=fate)) is following
+def test_a_message_is_what_was_told_of_it(present, status, following):
+    assert invitation_state_after(present, DeliveryUpdate("any", status=status)) is following
 
 
-@given(st.lists(st.sampled_from([None, *Fate]), max_size=6), st.data())
+@given(st.lists(st.sampled_from([None, *DeliveryStatus]), max_size=6), st.data())
 def test_callbacks_in_any_order_and_repetition_end_in_the_same(fates, data):
     def after(told):
         state = SENT
-        for fate in told:
-            state = invitation_state_told(state, DeliveryNews("any", fate=fate)) or state
+        for status in told:
+            state = invitation_state_after(state, DeliveryUpdate("any", status=status)) or state
         return state
 
     repeated = data.draw(st.permutations(fates)) + (

@@ -6,7 +6,7 @@ import pytest
 
 from tests.store.ear import Ear
 from tests.store.shelf import Shelf, customer
-from tests.store.witness import TOLD, Witness
+from tests.store.witness import SUBSCRIPTIONS, Witness
 from worker.foundation.keyring import Keyring
 from worker.store.base.database import Database
 from worker.store.maintenance.takeover import Failover
@@ -14,21 +14,21 @@ from worker.store.operators.decisions import Decisions
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "forgets_what_was_told: the test makes the outbox's table anew")
+    config.addinivalue_line("markers", "forgets_the_outbox: the test makes the outbox's table anew")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> Iterator[Database]:
     """A migrated database without a row. After the test, others must have been told of all that happened in it."""
     fixture = "sqlite_url" if request.param == "sqlite" else "empty_postgresql_url"
-    opened = Database(request.getfixturevalue(fixture), told=TOLD)
+    opened = Database(request.getfixturevalue(fixture), subscriptions=SUBSCRIPTIONS)
     witness = Witness(opened) if opened.is_sqlite else None
     yield opened
     # A schema that goes down and up again forgets what was told.
-    forgets = request.node.get_closest_marker("forgets_what_was_told")
-    untold = witness.untold() if witness and not forgets else {}
+    forgets = request.node.get_closest_marker("forgets_the_outbox")
+    unpublished = witness.unpublished() if witness and not forgets else {}
     opened.close()
-    assert not untold, "store.outbox was not told of it"
+    assert not unpublished, "store.outbox was not told of it"
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 from hashlib import sha256
 
 from worker.domain.model.states import SessionState
-from worker.domain.verification.session_updates import Key, Result, SessionNews
-from worker.store.webhooks.provider_updates import Hears
+from worker.domain.verification.session_updates import Key, Result, SessionUpdate
+from worker.store.webhooks.provider_updates import ProviderUpdates
 from worker.store.webhooks.webhooks import ACCOUNT, Arrived, Webhooks
 
 STARTED, COMPLETED, FAILED = SessionState.STARTED, SessionState.COMPLETED, SessionState.FAILED
@@ -16,10 +16,10 @@ class Ear:
 
     def __init__(self, shelf):
         self.shelf = shelf
-        hears = Hears(
+        provider_updates = ProviderUpdates(
             shelf.keyring, {"kyc": frozenset({"kyc", "kyc-narrow"}), "au": frozenset({"au"})}, most_reissues=3
         )
-        self.webhooks = Webhooks(shelf.database, shelf.keyring, {ACCOUNT: hears})
+        self.webhooks = Webhooks(shelf.database, shelf.keyring, {ACCOUNT: provider_updates})
         self.number = 0
 
     def arrived(self, news, *, account="kyc", body=None):
@@ -38,13 +38,13 @@ class Ear:
         return self.work()
 
 
-def news(state=None, result=None, *, match=((Key.SCAN_REF, "scan-1"),), **more):
+def update(state=None, result=None, *, match=((Key.SCAN_REF, "scan-1"),), **more):
     final = state in (COMPLETED, FAILED) and result is not None
-    return SessionNews("EVENT", match, state, final=more.pop("final", final), result=result, **more)
+    return SessionUpdate("EVENT", match, state, final=more.pop("final", final), result=result, **more)
 
 
-APPROVED = news(COMPLETED, Result.APPROVED)
-DENIED = news(FAILED, Result.DENIED)
-REVIEW = news(STARTED, Result.REVIEW)
-OVER = news(EXPIRED)
-GONE = news(FAILED, gone=True, note="deleted at the provider")
+APPROVED = update(COMPLETED, Result.APPROVED)
+DENIED = update(FAILED, Result.DENIED)
+REVIEW = update(STARTED, Result.REVIEW)
+OVER = update(EXPIRED)
+GONE = update(FAILED, gone=True, note="deleted at the provider")

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from tests.store.shelf import customer
 
 
-@pytest.mark.parametrize("flush", ["one", "another"])
+@pytest.mark.parametrize("turn", ["one", "another"])
 def test_each_test_finds_every_table_empty_whichever_came_before(turn, database, request):
     with database.read() as connection:
         names = set(sa.inspect(connection).get_table_names()) - {"alembic_version"}

@@ -8,11 +8,11 @@ import sqlalchemy as sa
 
 from worker.domain.events.published import Happened
 from worker.store.base.database import Database
-from worker.store.outbox.outbox import Told
+from worker.store.outbox.outbox import Subscriptions
 from worker.store.tables import Outbox
 
 # Every test of the store runs with somebody who is told of everything.
-TOLD = Told({"bus": frozenset(Happened)}, {"kyc": "idenfy-kyc"})
+SUBSCRIPTIONS = Subscriptions({"bus": frozenset(Happened)}, {"kyc": "idenfy-kyc"})
 # A row that takes over from a leader that is purged (`purging`) becomes what that one was, of which was told then.
 INHERITS = "(OLD.joins IS NOT NULL AND OLD.state = 'cancelled')"
 _SEES = {
@@ -62,7 +62,7 @@ class Witness:
                 does = f"BEGIN INSERT INTO witness VALUES ({values}); END"  # noqa: S608 -- words of ours
                 connection.exec_driver_sql(f"CREATE TRIGGER witness_{number} {sees} {does}")
 
-    def untold(self) -> Counter[tuple[int, str]]:
+    def unpublished(self) -> Counter[tuple[int, str]]:
         """What happened and nobody was told of, by job and kind."""
         with self._database.read() as connection:
             seen = Counter((row.job_id, row.kind) for row in connection.execute(sa.text("SELECT * FROM witness")))

@@ -293,7 +293,7 @@ def _ending(job: Any) -> tuple[str, str]:
 _DUE = {
     "job": sa.select(sa.func.min(Job.due_at)).where(Job.state == JobState.WAITING),
     "invitation": sa.select(sa.func.min(InvitationRow.due_at)).where(InvitationRow.state == InvitationState.WAITING),
-    "session": sa.select(sa.func.min(SessionRow.look_at)),
+    "session": sa.select(sa.func.min(SessionRow.check_at)),
     "webhook": sa.select(sa.func.min(Webhook.due_at)),
 }
 _JOBS = sa.select(Job.customer_id, Job.state, Job.reason, Job.result)

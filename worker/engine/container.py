@@ -60,12 +60,12 @@ from worker.store.onboarding.batches import Batches
 from worker.store.operators.decisions import Decisions
 from worker.store.operators.ledger import Ledger
 from worker.store.operators.report_rows import Facts
-from worker.store.outbox.outbox import Told
+from worker.store.outbox.outbox import Subscriptions
 from worker.store.privacy.erasure import Erasing
 from worker.store.privacy.inbox_retention import InboxRetention
 from worker.store.privacy.purge import Purging
-from worker.store.webhooks.delivery_updates import Delivers
-from worker.store.webhooks.provider_updates import Hears
+from worker.store.webhooks.delivery_updates import DeliveryUpdates
+from worker.store.webhooks.provider_updates import ProviderUpdates
 from worker.store.webhooks.webhook_list import WebhookList
 from worker.store.webhooks.webhooks import ACCOUNT, SENDER, Webhooks
 
@@ -96,10 +96,10 @@ class Parts:
         self.providers = _providers(settings)
         _check_leases(settings)
         self.keyring = Keyring([key.reveal() for key in settings.encryption.keys])
-        self.told = told_of(settings)
+        self.subscriptions = subscriptions_of(settings)
         # Whoever tells a target holds a connection meanwhile.
-        connections = DATABASE_THREADS + len(self.told.targets)
-        self.database = Database(settings.database.url, connections=connections, told=self.told)
+        connections = DATABASE_THREADS + len(self.subscriptions.targets)
+        self.database = Database(settings.database.url, connections=connections, subscriptions=self.subscriptions)
         if clock is system_clock and not self.database.is_sqlite:
             self.clock = SharedClock()
         self.jobs = Jobs(self.database, self.keyring, jitter=jitter)
@@ -117,9 +117,11 @@ class Parts:
         self.catching_up = CatchingUp(self.database)
         self.erasing, self.purging = Erasing(self.database), Purging(self.database)
         self.inbox_retention = InboxRetention(self.database)
-        hears = Hears(self.keyring, webhook_peers(settings.accounts), most_reissues=settings.reissue.most)
-        delivers = Delivers(self.keyring, lambda: self.delivery_terms)
-        self.webhooks = Webhooks(self.database, self.keyring, {ACCOUNT: hears, SENDER: delivers})
+        provider_updates = ProviderUpdates(
+            self.keyring, webhook_peers(settings.accounts), most_reissues=settings.reissue.most
+        )
+        delivers = DeliveryUpdates(self.keyring, lambda: self.delivery_terms)
+        self.webhooks = Webhooks(self.database, self.keyring, {ACCOUNT: provider_updates, SENDER: delivers})
         self.webhook_list = WebhookList(self.database, self.keyring)
         self._senders = senders
         # The end is drawn: containers of one host name may count their processes from 1 each.
@@ -208,7 +210,7 @@ class Parts:
         self.budgets.ensure(
             [self.budget_of(name).name for name in self.accounts]
             + [self.sender_budget(channel).name for channel in self.channels]
-            + list(self.told.targets)  # how each of those who are told fares: see `telling`
+            + list(self.subscriptions.targets)  # how each of those who are told fares: see `telling`
         )
         self.set_clock()
 
@@ -315,13 +317,13 @@ class Parts:
         self.database.close()
 
 
-def told_of(settings: Settings) -> Told:
+def subscriptions_of(settings: Settings) -> Subscriptions:
     """Who is told of what."""
     everything = frozenset(Happened)
     targets = {BUS: everything} if settings.bus is not None else {}
     for name, subscriber in settings.subscribers.items():
         targets[f"{SUBSCRIBER}{name}"] = frozenset(map(Happened, subscriber.types)) or everything
-    return Told(targets, {name: account.provider for name, account in settings.accounts.items()})
+    return Subscriptions(targets, {name: account.provider for name, account in settings.accounts.items()})
 
 
 def not_applied_yet(settings: Settings) -> list[str]:

@@ -38,23 +38,23 @@ BUS_LONGEST_PAUSE = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
-class Terms:
+class TargetPolicy:
     """How one target is told. `give_up`: how long an event is repeated; None: for ever."""
 
     rule: BudgetRule
     give_up: timedelta | None
 
 
-def terms_of(parts: Parts, target: str) -> Terms:
+def policy_of(parts: Parts, target: str) -> TargetPolicy:
     policy = parts.settings.retry.policy
     if target == BUS:
         policy = replace(policy, most=min(policy.most, BUS_LONGEST_PAUSE), first=min(policy.first, BUS_LONGEST_PAUSE))
-        return Terms(BudgetRule(target, policy=policy, opens_after=PAUSES_AFTER), None)
+        return TargetPolicy(BudgetRule(target, policy=policy, opens_after=PAUSES_AFTER), None)
     subscriber = parts.settings.subscribers[target.removeprefix(SUBSCRIBER)]
-    return Terms(BudgetRule(target, policy=policy, opens_after=PAUSES_AFTER), subscriber.give_up)
+    return TargetPolicy(BudgetRule(target, policy=policy, opens_after=PAUSES_AFTER), subscriber.give_up)
 
 
-class Teller:
+class OutboxPublisher:
     """Tells the targets of one process. Safe for threads: a target that is being told is not told beside it."""
 
     def __init__(
@@ -70,7 +70,7 @@ class Teller:
         self._targets = targets
         self._stopping = stopping
         self._jitter = jitter
-        self._terms = {name: terms_of(parts, name) for name in targets}
+        self._policies = {name: policy_of(parts, name) for name in targets}
         self._at_it = {name: threading.Lock() for name in targets}
         self._shared = Outage(log)
         self._looking = threading.Lock()
@@ -81,7 +81,7 @@ class Teller:
     def names(self) -> list[str]:
         return list(self._targets)
 
-    def tell(self, name: str, *, longest: timedelta) -> bool:
+    def publish(self, name: str, *, longest: timedelta) -> bool:
         """Tell this target what is due by now; whether there was more when the time was up.
 
         Returns at once when this process, or another, is at it already. Takes longer than `longest` by one lot.
@@ -96,7 +96,7 @@ class Teller:
             self._look_at_the_sessions()
             target = self._targets[name]
             with alone(self._parts.database, name, silence=target.longest) as transaction:
-                return transaction is not None and self._tell(name, target, transaction, longest)
+                return transaction is not None and self._publish(name, target, transaction, longest)
         except NotOurConnection as error:
             self._shared.lasts(f"nobody is told what happens: {error}", monotonic())
             return False
@@ -110,7 +110,7 @@ class Teller:
         if not self._sessions_are_ours:
             raise NotOurConnection
 
-    def _tell(self, name: str, target: Target, transaction: Transaction, longest: timedelta) -> bool:
+    def _publish(self, name: str, target: Target, transaction: Transaction, longest: timedelta) -> bool:
         until, since = monotonic() + longest.total_seconds(), self._parts.clock()
         while not self._stopping():
             # What happens meanwhile waits for the next bell: to go on with it would be a lot of a few rows, and two
@@ -123,7 +123,7 @@ class Teller:
             # Whoever was stopped for so long that the database took him for gone must tell nothing more of this lot:
             # another process may be at it.
             lot_until = monotonic() + target.longest.total_seconds()
-            replies = target.tell(
+            replies = target.publish(
                 events,
                 clock=self._parts.clock,
                 goes_on=lambda lot_until=lot_until: not self._stopping() and monotonic() < lot_until,  # type: ignore[misc]
@@ -134,7 +134,7 @@ class Teller:
         return False
 
     def _next(self, name: str, transaction: Transaction, due_at: datetime) -> list[OutgoingEvent]:
-        rule, now = self._terms[name].rule, self._parts.clock()
+        rule, now = self._policies[name].rule, self._parts.clock()
         with transaction() as connection:
             state = budgets.read(connection, name)
             granted = grant(state, rule, most=LOT, now=now, horizon=timedelta(0), probe_for=timedelta(0))
@@ -143,12 +143,12 @@ class Teller:
     def _settle(
         self, name: str, events: Sequence[OutgoingEvent], replies: Sequence[Reply], transaction: Transaction
     ) -> None:
-        terms, now = self._terms[name], self._parts.clock()
+        policy, now = self._policies[name], self._parts.clock()
         told = {event.number: event for event in events}
         taken = [reply.number for reply in replies if reply.problem is None]
-        later = [self._later(terms, told[reply.number], reply, now) for reply in replies if reply.problem is not None]
+        later = [self._later(policy, told[reply.number], reply, now) for reply in replies if reply.problem is not None]
         with transaction() as connection:
-            settle(connection, terms.rule, taken=taken, later=later, lessons=map(_lesson, replies), now=now)
+            settle(connection, policy.rule, taken=taken, later=later, lessons=map(_lesson, replies), now=now)
         given_up = [item for item in later if item.due_at is None]
         if given_up:
             log.warning(
@@ -163,17 +163,17 @@ class Teller:
         elif later and not given_up:
             self._outages[name].lasts(f"{name}: events wait for it: {later[0].detail}", monotonic())
 
-    def _later(self, terms: Terms, event: OutgoingEvent, reply: Reply, now: datetime) -> Later:
+    def _later(self, policy: TargetPolicy, event: OutgoingEvent, reply: Reply, now: datetime) -> Later:
         problem = reply.problem
         assert problem is not None  # noqa: S101 -- for mypy
         tried_for = now - event.since
         if problem.kind is Kind.BAD_INPUT:
             return Later(event.number, None, now, problem.detail)
-        if terms.give_up is not None and tried_for >= terms.give_up:
+        if policy.give_up is not None and tried_for >= policy.give_up:
             return Later(event.number, None, now, f"not taken for {tried_for.days} days: {problem.detail}")
         # Where it is the target that is to be left alone, its pause decides when the next one goes.
         waits = problem.unreachable or problem.kind is Kind.RATE_LIMITED
-        wait = timedelta(0) if waits else _wait(terms.rule.policy, event.attempts + 1, self._jitter())
+        wait = timedelta(0) if waits else _wait(policy.rule.policy, event.attempts + 1, self._jitter())
         return Later(event.number, now + wait, event.since, problem.detail)
 
     def close(self) -> None:

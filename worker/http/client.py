@@ -35,14 +35,14 @@ class _Phase:
     """How far one request has come, as the connector tells."""
 
     def __init__(self) -> None:
-        self.told = False  # whether the session's connector tells us anything at all
+        self.traced = False  # whether the session's connector tells us anything at all
         self.connected = False  # from here on bytes may have left
 
 
 _phase: ContextVar[_Phase | None] = ContextVar("phase", default=None)
 
 
-class _TellingConnector(aiohttp.TCPConnector):
+class _TracingConnector(aiohttp.TCPConnector):
     """Tells the request that is being made, in its task's context, how far it has come.
 
     Having a connection, new (TLS done) or kept, is the last moment that is surely before the first byte. The
@@ -58,7 +58,7 @@ class _TellingConnector(aiohttp.TCPConnector):
         phase = _phase.get()
         if phase is None:
             return await super().connect(req, traces, timeout)
-        phase.told = True
+        phase.traced = True
         connection = await super().connect(req, traces, timeout)
         phase.connected = True
         return connection
@@ -72,7 +72,7 @@ async def open_http_session(*, connections_per_host: int = 0) -> AsyncIterator[a
 
 
 def _new_session(connections_per_host: int) -> aiohttp.ClientSession:
-    connector = _TellingConnector(
+    connector = _TracingConnector(
         limit=0, limit_per_host=connections_per_host, keepalive_timeout=KEEP_IDLE.total_seconds()
     )
     return aiohttp.ClientSession(
@@ -113,7 +113,7 @@ class Http:
         except NEVER_CONNECTED as error:
             return Broken(sent=False, detail=_name(error, phase))
         except Exception as error:
-            return Broken(sent=phase.connected or not phase.told, detail=_name(error, phase))
+            return Broken(sent=phase.connected or not phase.traced, detail=_name(error, phase))
 
     async def _exchange(self, request: HttpRequest, reads_body: bool) -> HttpAnswer | Broken:
         async with self._session.request(
@@ -167,7 +167,7 @@ def _name(error: Exception, phase: _Phase) -> str:
         case TimeoutError() if phase.connected:
             return "time-out before the answer was complete"
         case TimeoutError():
-            return "time-out" if not phase.told else "time-out before there was a connection"
+            return "time-out" if not phase.traced else "time-out before there was a connection"
         case aiohttp.ServerDisconnectedError():
             return "connection closed without an answer"
         case aiohttp.ClientPayloadError():

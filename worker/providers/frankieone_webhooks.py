@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from worker.domain.model.states import SessionState
-from worker.domain.verification.session_updates import Key, Result, SessionNews
+from worker.domain.verification.session_updates import Key, Result, SessionUpdate
 from worker.providers import jwt
 from worker.providers.account import AccountUnusable
 from worker.providers.answers import BadAnswer, optional_text
@@ -111,7 +111,7 @@ class FrankieOneWebhooks:
         refusals = [jwt.refusal(token, self._keys, now=now) for token in tokens]
         return "" if "" in refusals else next(iter(refusals), "it has no token")
 
-    def read(self, delivery: Delivery) -> SessionNews | Unreadable:
+    def read(self, delivery: Delivery) -> SessionUpdate | Unreadable:
         try:
             said = json_said(delivery.body)
         except BadAnswer as error:
@@ -122,7 +122,7 @@ class FrankieOneWebhooks:
         effect = EFFECTS.get(plain, Effect())
         succeeded = word(said, "functionResult") in SUCCESSES and plain not in ERRORS
         known = plain in EFFECTS
-        return SessionNews(
+        return SessionUpdate(
             name if re.fullmatch(r"[A-Za-z0-9_.]{1,64}", name) else "unnamed",
             match=matches(said, ("entityId", Key.ENTITY_ID), ("entityCustomerReference", Key.CUSTOMER_REFERENCE)),
             state=effect.state if succeeded else effect.failed,

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from worker.domain.model.states import SessionState
-from worker.domain.verification.session_updates import Key, Result, SessionNews
+from worker.domain.verification.session_updates import Key, Result, SessionUpdate
 from worker.providers.answers import BadAnswer, optional_text
 from worker.providers.idenfy_webhooks import SignedByIdenfy, event_name, nothing_new, unreadable
 from worker.providers.webhooks import (
@@ -36,19 +36,19 @@ class IdenfyKybWebhooks:
     def refuses(self, delivery: Delivery, *, now: datetime) -> str:
         return self._signed.refuses(delivery)
 
-    def read(self, delivery: Delivery) -> SessionNews | Unreadable:
+    def read(self, delivery: Delivery) -> SessionUpdate | Unreadable:
         try:
             said = json_said(delivery.body)
         except BadAnswer as error:
             return unreadable(error)
         event = event_name(delivery)
         reading = READINGS.get(event)
-        return reading(SessionNews(event), said) if reading else nothing_new(event)
+        return reading(SessionUpdate(event), said) if reading else nothing_new(event)
 
 
-def _submitted(news: SessionNews, said: Mapping[str, Any]) -> SessionNews:
+def _submitted(update: SessionUpdate, said: Mapping[str, Any]) -> SessionUpdate:
     return replace(
-        news,
+        update,
         match=matches(said, *BY_FORM),
         state=SessionState.STARTED,
         result=Result.REVIEW,
@@ -57,27 +57,29 @@ def _submitted(news: SessionNews, said: Mapping[str, Any]) -> SessionNews:
     )
 
 
-def _reviewed(news: SessionNews, said: Mapping[str, Any]) -> SessionNews:
+def _reviewed(update: SessionUpdate, said: Mapping[str, Any]) -> SessionUpdate:
     """The event has no time: that of its receipt counts. The reason of a refusal is a person's words, and not kept."""
-    news = replace(news, match=matches(said, *BY_FORM), company_id=optional_text(said, "id", most=LONGEST_REFERENCE))
+    update = replace(
+        update, match=matches(said, *BY_FORM), company_id=optional_text(said, "id", most=LONGEST_REFERENCE)
+    )
     match word(said, "approvalStatus"):
         case "APPROVED":
-            return replace(news, state=SessionState.COMPLETED, result=Result.APPROVED, final=True)
+            return replace(update, state=SessionState.COMPLETED, result=Result.APPROVED, final=True)
         case "DENIED":
-            return replace(news, state=SessionState.FAILED, result=Result.DENIED, final=True)
+            return replace(update, state=SessionState.FAILED, result=Result.DENIED, final=True)
         case "" if "approvalStatus" not in said:
             # The event's name is not signed: another event's body, an identification's too, may be sent under this one.
-            return replace(news, company_id="", note="a review without a status")
+            return replace(update, company_id="", note="a review without a status")
         case "" if said["approvalStatus"] is None:
-            return replace(news, state=SessionState.STARTED, result=Result.REVIEW)
+            return replace(update, state=SessionState.STARTED, result=Result.REVIEW)
         case _:
-            return replace(news, note="reviewed, with a status that is not known", alert=True)
+            return replace(update, note="reviewed, with a status that is not known", alert=True)
 
 
-def _info_requested(news: SessionNews, said: Mapping[str, Any]) -> SessionNews:
+def _info_requested(update: SessionUpdate, said: Mapping[str, Any]) -> SessionUpdate:
     """It names neither the customer nor our reference: only the form's token and the company."""
-    news = replace(
-        news,
+    update = replace(
+        update,
         match=matches(said, ("token", Key.TOKEN), ("companyId", Key.COMPANY_ID)),
         happened_at=iso_time(said.get("date")),
         company_id=optional_text(said, "companyId", most=LONGEST_REFERENCE),
@@ -85,32 +87,32 @@ def _info_requested(news: SessionNews, said: Mapping[str, Any]) -> SessionNews:
     match word(said, "status"):
         case "REQUESTED":
             # The company has to do something again: no result, so that it may be reminded.
-            return replace(news, state=SessionState.STARTED, note="the provider asks for more")
+            return replace(update, state=SessionState.STARTED, note="the provider asks for more")
         case "CANCELED" | "CANCELLED":
-            return replace(news, state=SessionState.STARTED, note="the provider asks for nothing more")
+            return replace(update, state=SessionState.STARTED, note="the provider asks for nothing more")
         case "EXPIRED":
-            return replace(news, state=SessionState.EXPIRED)
+            return replace(update, state=SessionState.EXPIRED)
         case _:
-            return replace(news, note="a request with a status that is not known", alert=True)
+            return replace(update, note="a request with a status that is not known", alert=True)
 
 
-def _due_again(news: SessionNews, said: Mapping[str, Any]) -> SessionNews:
+def _due_again(update: SessionUpdate, said: Mapping[str, Any]) -> SessionUpdate:
     """About a company that was approved long ago, not about a link."""
     return replace(
-        news, match=matches(said, ("id", Key.COMPANY_ID)), note="the company is due to be verified again", alert=True
+        update, match=matches(said, ("id", Key.COMPANY_ID)), note="the company is due to be verified again", alert=True
     )
 
 
-def _deleted(news: SessionNews, said: Mapping[str, Any]) -> SessionNews:
+def _deleted(update: SessionUpdate, said: Mapping[str, Any]) -> SessionUpdate:
     return replace(
-        news,
+        update,
         match=matches(said, ("companyId", Key.COMPANY_ID)),
         happened_at=iso_time(said.get("date")),
         note="the company was deleted at the provider",
     )
 
 
-READINGS: Mapping[str, Callable[[SessionNews, Mapping[str, Any]], SessionNews]] = {
+READINGS: Mapping[str, Callable[[SessionUpdate, Mapping[str, Any]], SessionUpdate]] = {
     "COMPANY_SUBMIT": _submitted,
     "COMPANY_REVIEW": _reviewed,
     "COMPANY_INFO_REQUEST": _info_requested,

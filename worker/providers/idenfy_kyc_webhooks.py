@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from worker.domain.model.states import SessionState
-from worker.domain.verification.session_updates import Key, Result, SessionNews
+from worker.domain.verification.session_updates import Key, Result, SessionUpdate
 from worker.providers.answers import BadAnswer
 from worker.providers.idenfy_webhooks import SignedByIdenfy, event_name, nothing_new, unreadable
 from worker.providers.webhooks import Delivery, Unreadable, WebhookSettings, json_said, matches, unix_time, within, word
@@ -40,7 +40,7 @@ class IdenfyKycWebhooks:
     def refuses(self, delivery: Delivery, *, now: datetime) -> str:
         return self._signed.refuses(delivery)
 
-    def read(self, delivery: Delivery) -> SessionNews | Unreadable:
+    def read(self, delivery: Delivery) -> SessionUpdate | Unreadable:
         try:
             said = json_said(delivery.body)
         except BadAnswer as error:
@@ -51,14 +51,14 @@ class IdenfyKycWebhooks:
         if not said.get("scanRef") and not isinstance(said.get("status"), Mapping):
             # The event's name is not signed: a company's body, whose key may be the same, may be sent under this one.
             return replace(nothing_new(event), note="it is about no identification")
-        news = SessionNews(
+        update = SessionUpdate(
             event,
             match=_match(said),
             final=said.get("final") is True,
             happened_at=unix_time(said.get("finishTime")) or unix_time(said.get("startTime")),
             weight=WEIGHTS[event],
         )
-        return _effect(news, word(within(said, "status"), "overall"))
+        return _effect(update, word(within(said, "status"), "overall"))
 
 
 def _match(said: Mapping[str, Any]) -> tuple[tuple[Key, str], ...]:
@@ -68,30 +68,30 @@ def _match(said: Mapping[str, Any]) -> tuple[tuple[Key, str], ...]:
     return matches(said, ("scanRef", Key.SCAN_REF), ("externalRef", Key.EXTERNAL_REF), ("clientId", Key.CLIENT_ID))
 
 
-def _effect(news: SessionNews, overall: str) -> SessionNews:
-    if news.event == CANCELLED:
-        return replace(news, state=SessionState.FAILED, note="cancelled at the provider")
-    if news.event == EXPIRED:
+def _effect(update: SessionUpdate, overall: str) -> SessionUpdate:
+    if update.event == CANCELLED:
+        return replace(update, state=SessionState.FAILED, note="cancelled at the provider")
+    if update.event == EXPIRED:
         # What the customer had sent before may have been enough to decide on, and no other event will come.
         state, result = VERDICTS.get(overall, (SessionState.EXPIRED, None))
-        return replace(news, state=state, result=result, final=result is not None)
-    if news.final:
-        return _last_word(news, overall)
-    if news.event == LEGACY and overall in EXPIRIES:
-        return replace(news, state=SessionState.EXPIRED)
-    return replace(news, state=SessionState.STARTED, result=Result.REVIEW)
+        return replace(update, state=state, result=result, final=result is not None)
+    if update.final:
+        return _last_word(update, overall)
+    if update.event == LEGACY and overall in EXPIRIES:
+        return replace(update, state=SessionState.EXPIRED)
+    return replace(update, state=SessionState.STARTED, result=Result.REVIEW)
 
 
-def _last_word(news: SessionNews, overall: str) -> SessionNews:
+def _last_word(update: SessionUpdate, overall: str) -> SessionUpdate:
     if overall in VERDICTS:
         state, result = VERDICTS[overall]
-        return replace(news, state=state, result=result)
+        return replace(update, state=state, result=result)
     if overall == "REVIEWING":
-        return replace(news, state=SessionState.STARTED, result=Result.REVIEW)
+        return replace(update, state=SessionState.STARTED, result=Result.REVIEW)
     if overall in EXPIRIES:
-        return replace(news, state=SessionState.EXPIRED)
+        return replace(update, state=SessionState.EXPIRED)
     if overall in GONE:
-        return replace(news, state=SessionState.FAILED, gone=True, note="deleted at the provider")
+        return replace(update, state=SessionState.FAILED, gone=True, note="deleted at the provider")
     if overall == "ACTIVE":
-        return replace(news, note="still open at the provider")
-    return replace(news, note="final, with a status that is not known", alert=True)
+        return replace(update, note="still open at the provider")
+    return replace(update, note="final, with a status that is not known", alert=True)

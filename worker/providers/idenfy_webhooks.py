@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import re
 
-from worker.domain.verification.session_updates import SessionNews
+from worker.domain.verification.session_updates import SessionUpdate
 from worker.providers.account import AccountUnusable
 from worker.providers.answers import BadAnswer
 from worker.providers.webhooks import LARGEST, Delivery, Unreadable, WebhookSettings, same
@@ -67,9 +67,9 @@ def event_name(delivery: Delivery) -> str:
     return name if name.isascii() and name.replace("_", "").isalnum() and len(name) <= LONGEST_NAME else ""
 
 
-def nothing_new(event: str) -> SessionNews:
+def nothing_new(event: str) -> SessionUpdate:
     """An event that is none of this endpoint's, or that says nothing of the session."""
-    return SessionNews(event or "unnamed", note="nothing that concerns a session")
+    return SessionUpdate(event or "unnamed", note="nothing that concerns a session")
 
 
 def unreadable(error: BadAnswer) -> Unreadable:

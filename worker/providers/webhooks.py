@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Protocol
 
-from worker.domain.verification.session_updates import Key, SessionNews
+from worker.domain.verification.session_updates import Key, SessionUpdate
 from worker.foundation.strict_json import NoObject, read_object
 from worker.providers.account import Secret
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text, utc_time
@@ -59,7 +59,7 @@ class WebhookReader(Protocol):
         `now` is aware UTC. Whatever is refused is answered 401.
         """
 
-    def read(self, delivery: Delivery) -> SessionNews | Unreadable:
+    def read(self, delivery: Delivery) -> SessionUpdate | Unreadable:
         """What it says. Only for what was not refused. An event that is not known is news that changes nothing."""
 
 

@@ -47,7 +47,7 @@ class AmqpBus:
         self._confirmed: set[int] = set()
         self._refused: set[int] = set()
 
-    def tell(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
+    def publish(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
         began_at = clock()
         tags: dict[int, OutgoingEvent] = {}
         away: Problem | None = None

@@ -26,9 +26,9 @@ class Reply:
 
 
 class Target(Protocol):
-    longest: timedelta  # how long one `tell` may take
+    longest: timedelta  # how long one `publish` may take
 
-    def tell(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
+    def publish(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
         """Tell these events, each of another customer. Blocks. Those without a reply were not told.
 
         Ends soon, with what it has, when `goes_on` says so. Raises nothing for what is the target's fault.
@@ -36,5 +36,5 @@ class Target(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of connections; a later `tell` makes new ones."""
+        """Let go of connections; a later `publish` makes new ones."""
         ...

@@ -30,7 +30,7 @@ class RedisStream:
         self._name = name
         self._client: redis.Redis | None = None
 
-    def tell(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
+    def publish(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
         began_at = clock()
         try:
             return self._add(events if goes_on() else (), began_at)

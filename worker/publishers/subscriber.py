@@ -52,10 +52,10 @@ class HttpSubscriber:
         self._timeout = timeout
         self.longest = LOT_TIME + timeout
 
-    def tell(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
-        return asyncio.run(self._tell(events, clock, goes_on))
+    def publish(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
+        return asyncio.run(self._publish(events, clock, goes_on))
 
-    async def _tell(self, events: Sequence[OutgoingEvent], clock: Clock, goes_on: GoesOn) -> list[Reply]:
+    async def _publish(self, events: Sequence[OutgoingEvent], clock: Clock, goes_on: GoesOn) -> list[Reply]:
         async with open_http_session(connections_per_host=IN_FLIGHT) as session:
             lot = _Lot(iter(events))
             posting = {asyncio.ensure_future(self._post_all(lot, Http(session), clock)) for _ in range(IN_FLIGHT)}

@@ -54,7 +54,7 @@ class OneBatch:
         self._counted_at = parts.clock() - COUNT_EVERY
         self._took = self._rest = timedelta()
         self._progress = _Progress(parts.clock())
-        self.untold = 0  # events that were left when the work ended
+        self.unpublished = 0  # events that were left when the work ended
 
     async def work(self) -> Stand:
         """Work until the batch is done, or what is left of it waits for longer than the patience, or for a person.
@@ -67,7 +67,7 @@ class OneBatch:
                     if await embedded.tick():
                         stand = await self._look(embedded)
                         if stand is not None:
-                            self.untold = await embedded.beside.last_words()
+                            self.unpublished = await embedded.beside.publish_what_is_left()
                             return stand
                         embedded.say_there()
                 except Outdated:

@@ -1,7 +1,7 @@
 """Celery's settings, translated from onboarding.toml: the only place that spells them.
 
-Queues: `issue` (bells for provider accounts), `invite` (bells for channels), `tell` (bells for those who are told what
-happens), `sweep` (the timer's). A message is a bell: it carries the name of an account, a channel or a target, and
+Queues: `issue` (bells for provider accounts), `invite` (bells for channels), `publish` (bells for those who are told
+what happens), `sweep` (the timer's). A message is a bell: it carries the name of an account, a channel or a target, and
 nothing is lost with it. Precedence is decided when rows are taken, not by brokers. `requests` is for events that other
 projects send as tasks (docs/library.md): those are no bells, and must not be lost.
 """
@@ -17,14 +17,14 @@ from kombu.entity import Exchange, Queue
 from worker.foundation.broker_faults import NEVER
 from worker.settings import Settings
 
-ISSUE, INVITE, TELL, SWEEP, REQUESTS = "issue", "invite", "tell", "sweep", "requests"
-BELLS = (ISSUE, INVITE, TELL, SWEEP)
+ISSUE, INVITE, PUBLISH, SWEEP, REQUESTS = "issue", "invite", "tell", "sweep", "requests"
+BELLS = (ISSUE, INVITE, PUBLISH, SWEEP)
 QUEUES = (*BELLS, REQUESTS)
 # What stands still while no worker hears the queue, in words for people.
 WITHOUT = {
     ISSUE: "no sessions are asked for",
     INVITE: "no messages are sent",
-    TELL: "nobody is told what happens",
+    PUBLISH: "nobody is told what happens",
     SWEEP: "nothing is rung for that is due later, and no lease is returned",
     REQUESTS: "no requests are taken that come as tasks",
 }

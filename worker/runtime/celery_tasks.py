@@ -32,7 +32,14 @@ from kombu.entity import Queue
 from worker.domain.events import cloudevents as envelopes
 from worker.domain.events.cloudevents import Unreadable
 from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt
-from worker.engine.maintenance.sweep import look_after, return_leases, ringable, tellable, untold, untold_in_words
+from worker.engine.maintenance.sweep import (
+    look_after,
+    return_leases,
+    ringable,
+    targets_due,
+    unpublished,
+    unpublished_in_words,
+)
 from worker.engine.opening import NotReady, Outdated, opened
 from worker.engine.runner import LONGEST_DISPATCH
 from worker.foundation.clock import monotonic, system_clock
@@ -45,12 +52,12 @@ from worker.runtime.celery_settings import (
     CONFIRM_SECONDS,
     INVITE,
     ISSUE,
+    PUBLISH,
     QUEUES,
     REQUEST,
     REQUESTS,
     SWEEP,
     SWEEP_SECONDS,
-    TELL,
     refused_requests,
     unheard,
 )
@@ -71,7 +78,7 @@ _is_child = False
 _node: str | None = None  # Celery's name of this worker
 _not_ready = Outage(log)
 _database = Outage(log)
-_untold = Outage(log, logging.WARNING)
+_unpublished = Outage(log, logging.WARNING)
 
 
 class Ticks:
@@ -93,7 +100,7 @@ class Ticks:
 
 # Sweeps pile up in the broker while no worker runs: one in half a tick.
 _ticks = Ticks(SWEEP_SECONDS / 2)
-_looks_for_untold = Ticks(60.0)
+_looks_for_unpublished = Ticks(60.0)
 
 
 class Tries:
@@ -127,15 +134,15 @@ def invite(channel: str) -> None:
     _serve(f"invite:{channel}", lambda: ring_soon(INVITE, channel))
 
 
-@app.task(name="tell", queue=TELL, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
-def tell(target: str) -> None:
+@app.task(name="tell", queue=PUBLISH, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
+def publish(target: str) -> None:
     """Tell one of those who are told what has happened."""
     here = _process()
     if here is None:
         return
     with _a_database_that_may_be_away():
-        if here.teller.tell(target, longest=_longest_dispatch()):
-            ring_soon(TELL, target)
+        if here.publisher.publish(target, longest=_longest_dispatch()):
+            ring_soon(PUBLISH, target)
 
 
 @app.task(name="sweep", queue=SWEEP, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
@@ -151,19 +158,19 @@ def sweep() -> None:
         look_after(here.parts)
         for step, name in ringable(here.parts):
             ring_soon(step, name)
-        targets = tellable(here.parts)
+        targets = targets_due(here.parts)
         for target in targets:
-            ring_soon(TELL, target)
-        if _looks_for_untold.begin(monotonic()):
-            _say_who_is_not_told(untold(here.parts) if targets else [])
+            ring_soon(PUBLISH, target)
+        if _looks_for_unpublished.begin(monotonic()):
+            _log_unpublished(unpublished(here.parts) if targets else [])
         here.retention.step()  # after the bells: nobody waits for it
 
 
-def _say_who_is_not_told(targets: list[str]) -> None:
+def _log_unpublished(targets: list[str]) -> None:
     if targets:
-        _untold.lasts(f"{untold_in_words(targets)}: does a worker hear the queue {TELL}?", monotonic())
+        _unpublished.lasts(f"{unpublished_in_words(targets)}: does a worker hear the queue {PUBLISH}?", monotonic())
     else:
-        _untold.over("others are told again what happens")
+        _unpublished.over("others are told again what happens")
 
 
 @app.task(name=REQUEST, queue=REQUESTS, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]

@@ -23,7 +23,7 @@ from worker.engine.runner import Runner
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.publishers.contract import Target
-from worker.runtime.outbox_threads import Beside
+from worker.runtime.outbox_threads import OutboxThreads
 from worker.store.base import schema
 from worker.store.base.database import reason
 
@@ -102,7 +102,7 @@ class Embedded:
         self._exits.push_async_callback(self._gather)
         self.runner = await self._open_runner(self._parts, ring_invite=ring_invite)
         self._exits.push_async_callback(self.runner.close)
-        self.beside = Beside(self._parts, self._targets)
+        self.beside = OutboxThreads(self._parts, self._targets)
         self._exits.push_async_callback(self.beside.close)
         return self
 

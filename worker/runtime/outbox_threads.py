@@ -9,8 +9,8 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from worker.engine.container import Parts
-from worker.engine.maintenance.sweep import tellable
-from worker.engine.outbox_publisher import Teller
+from worker.engine.maintenance.sweep import targets_due
+from worker.engine.outbox_publisher import OutboxPublisher
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.publishers.contract import Target
@@ -19,17 +19,17 @@ from worker.store.outbox.relay import waiting
 
 log = logging.getLogger(__name__)
 # A run that ends tells what it can within this; what is left is told by the next one.
-LAST_WORDS = timedelta(seconds=5)
+LAST_PUBLISHING = timedelta(seconds=5)
 LONGEST = timedelta(minutes=1)
 
 
-class Beside:
+class OutboxThreads:
     """A thread for each target; one that hangs holds up nobody but itself."""
 
     def __init__(self, parts: Parts, targets: Mapping[str, Target]) -> None:
         self._parts = parts
         self._ending = False
-        self._teller = Teller(parts, targets, stopping=lambda: self._ending)
+        self._publisher = OutboxPublisher(parts, targets, stopping=lambda: self._ending)
         self._going: dict[str, Future[bool]] = {}
         self._away = Outage(log, logging.WARNING)
         # One more, which looks for what is due.
@@ -37,21 +37,21 @@ class Beside:
 
     async def tick(self) -> bool:
         """Begin to tell what is due; whether there was something, or somebody is at it."""
-        if not self._teller.names:
+        if not self._publisher.names:
             return False
         try:
-            for name in await asyncio.get_running_loop().run_in_executor(self._threads, tellable, self._parts):
+            for name in await asyncio.get_running_loop().run_in_executor(self._threads, targets_due, self._parts):
                 going = self._going.get(name)
                 if going is None or going.done():
-                    self._going[name] = self._threads.submit(self._tell, name)
+                    self._going[name] = self._threads.submit(self._publish, name)
         except sa.exc.OperationalError as error:
             self._say_away(error)
             return False
         return any(not going.done() for going in self._going.values())
 
-    def _tell(self, name: str) -> bool:
+    def _publish(self, name: str) -> bool:
         try:
-            more = self._teller.tell(name, longest=LONGEST)
+            more = self._publisher.publish(name, longest=LONGEST)
         except sa.exc.OperationalError as error:
             self._say_away(error)
             return False
@@ -64,16 +64,16 @@ class Beside:
     def _say_away(self, error: sa.exc.OperationalError) -> None:
         self._away.lasts(f"the database is away, nobody is told: {reason(error)}", monotonic())
 
-    async def last_words(self, within: timedelta = LAST_WORDS) -> int:
+    async def publish_what_is_left(self, within: timedelta = LAST_PUBLISHING) -> int:
         """Tell what can be told within this time; how many events are left. Who is paused is not waited for."""
-        if not self._teller.names:
+        if not self._publisher.names:
             return 0
         until = monotonic() + within.total_seconds()
         while await self.tick() and (left := until - monotonic()) > 0:
             going = [asyncio.wrap_future(one) for one in self._going.values()]
             await asyncio.wait(going, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         try:
-            loop, names = asyncio.get_running_loop(), self._teller.names
+            loop, names = asyncio.get_running_loop(), self._publisher.names
             return await loop.run_in_executor(self._threads, waiting, self._parts.database, names)
         except sa.exc.OperationalError as error:
             self._say_away(error)
@@ -86,4 +86,4 @@ class Beside:
         if going:
             await asyncio.wait(going)
         self._threads.shutdown()  # its threads have nothing left to do
-        self._teller.close()
+        self._publisher.close()

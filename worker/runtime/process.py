@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from worker.engine.maintenance.retention import Retention
 from worker.engine.opening import opened
-from worker.engine.outbox_publisher import Teller
+from worker.engine.outbox_publisher import OutboxPublisher
 from worker.engine.runner import Runner
 from worker.foundation.clock import monotonic
 from worker.inbound.event_receiver import Receiver
@@ -40,7 +40,7 @@ NOTICE_SECONDS = 0.25
 _ending = mmap.mmap(-1, 1)
 
 
-def nobody(_settings: Settings) -> Mapping[str, Target]:
+def no_targets(_settings: Settings) -> Mapping[str, Target]:
     """For a process that tells nobody."""
     return {}
 
@@ -54,7 +54,7 @@ class Process:
         ring_invite: Callable[[str, bool], None],
         longest: timedelta,
         on_outdated: Callable[[str], None] = lambda _reason: None,
-        targets: Callable[[Settings], Mapping[str, Target]] = nobody,
+        targets: Callable[[Settings], Mapping[str, Target]] = no_targets,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
         """Raises NotReady, SettingsError. The next bell tries again, so nothing may be left behind then.
@@ -66,8 +66,10 @@ class Process:
             self.parts = exits.enter_context(opened(load()))
             self.retention = Retention(self.parts)
             self.receiver = Receiver(self.parts)
-            self.teller = Teller(self.parts, targets(self.parts.settings), stopping=lambda: self.runner.stopping)
-            exits.callback(self.teller.close)
+            self.publisher = OutboxPublisher(
+                self.parts, targets(self.parts.settings), stopping=lambda: self.runner.stopping
+            )
+            exits.callback(self.publisher.close)
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
             self._thread.start()
@@ -117,12 +119,12 @@ class Process:
             self._watching.result()
 
     async def _watch(self, on_outdated: Callable[[str], None], look_seconds: float) -> None:
-        look_at = monotonic() + look_seconds
+        check_at = monotonic() + look_seconds
         while not await self.runner.is_stopped_within(min(NOTICE_SECONDS, look_seconds)):
             if _ending[0]:
                 self.runner.stop()
-            elif monotonic() >= look_at:
-                look_at = monotonic() + look_seconds
+            elif monotonic() >= check_at:
+                check_at = monotonic() + look_seconds
                 await self._look_at_the_schema(on_outdated)
 
     async def _look_at_the_schema(self, on_outdated: Callable[[str], None]) -> None:

@@ -24,7 +24,7 @@ from worker.sandbox.texts import Texts
 from worker.sandbox.wire import TWILIO, Answer, Call, Endpoint
 
 # Calls still being answered when the sandbox stops (delayed or hung ones) are cut off after this many seconds.
-LAST_WORDS = 0.05
+LAST_PUBLISHING = 0.05
 BACKLOG = 1024
 
 
@@ -92,7 +92,7 @@ class Sandbox:
         app.add_routes(self._pages.routes())
         app.add_routes(self._customer_pages.routes())
         app.router.add_route("*", "/{path:.*}", self._unknown)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=LAST_WORDS)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=LAST_PUBLISHING)
         try:
             if self.options.log_file is not None:
                 self._log.write_to(self.options.log_file)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from worker.domain.contact.delivery_reports import DeliveryNews, Fate, NotUnderstood, Stop
+from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.foundation import standard_webhooks
 from worker.foundation.strict_json import NoObject, read_object
 
@@ -27,7 +27,7 @@ def refusal(headers: Mapping[str, str], body: bytes, *, keys: Iterable[str], now
     return standard_webhooks.refusal(headers, body, keys, now=now)
 
 
-def read(body: bytes) -> DeliveryNews | NotUnderstood:
+def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
     """What it says. Never raises on what is sent."""
     said = read_object(body)
     if isinstance(said, NoObject):
@@ -41,16 +41,16 @@ def read(body: bytes) -> DeliveryNews | NotUnderstood:
     reference, address = _reference(said), _address(said)
     if not reference and not address:
         return NotUnderstood("it names neither message_id nor email")
-    fate, stop = _meaning(kind, permanent)
-    return DeliveryNews(kind, reference, address, fate, stop, happened_at=_time(said.get("at")))
+    status, stop = _meaning(kind, permanent)
+    return DeliveryUpdate(kind, reference, address, status, stop, happened_at=_time(said.get("at")))
 
 
-def _meaning(kind: str, permanent: bool) -> tuple[Fate | None, Stop | None]:
+def _meaning(kind: str, permanent: bool) -> tuple[DeliveryStatus | None, Stop | None]:
     if kind == "delivered":
-        return Fate.DELIVERED, None
+        return DeliveryStatus.DELIVERED, None
     if kind == "complained":
         return None, Stop.COMPLAINED  # it did arrive
-    return (Fate.BOUNCED, Stop.BOUNCED) if permanent else (Fate.LATER, None)
+    return (DeliveryStatus.BOUNCED, Stop.BOUNCED) if permanent else (DeliveryStatus.LATER, None)
 
 
 def _reference(said: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
-from worker.domain.contact.delivery_reports import DeliveryNews, Fate, NotUnderstood, Stop
+from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.domain.model.endings import Kind
 from worker.senders.twilio_answers import KINDS, OPTED_OUT
 
@@ -67,7 +67,7 @@ def _signed(pairs: Sequence[tuple[str, str]]) -> bytes:
     return "".join(name + value for name, value in sorted(set(pairs))).encode()
 
 
-def read(body: bytes) -> DeliveryNews | NotUnderstood:
+def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
     """What the callback says. Never raises on what is sent."""
     pairs = _pairs(body)
     if pairs is None:
@@ -82,20 +82,20 @@ def read(body: bytes) -> DeliveryNews | NotUnderstood:
     if not (sid.isascii() and sid.isalnum() and len(sid) <= 64):
         return NotUnderstood("the callback names no message")
     if status == "delivered":
-        return DeliveryNews(status, sid, fate=Fate.DELIVERED)
+        return DeliveryUpdate(status, sid, status=DeliveryStatus.DELIVERED)
     if status in LOST:
         code = said.get("ErrorCode", "")
         code = code if code.isascii() and code.isdigit() and len(code) <= 6 else ""
-        return DeliveryNews(status, sid, _number(said, "To"), fate=_fate(code), stop=_stop(code), code=code)
-    return DeliveryNews(status if status in UNDECIDED else "unknown", sid)
+        return DeliveryUpdate(status, sid, _number(said, "To"), status=_status(code), stop=_stop(code), code=code)
+    return DeliveryUpdate(status if status in UNDECIDED else "unknown", sid)
 
 
-def _fate(code: str) -> Fate:
+def _status(code: str) -> DeliveryStatus:
     """Twilio's code of why a text did not arrive. What is not known is not tried again."""
     kind = KINDS.get(int(code)) if code else None
     if kind in (Kind.TRANSIENT, Kind.RATE_LIMITED):
-        return Fate.LATER
-    return Fate.BOUNCED if code in GONE or code == str(OPTED_OUT) else Fate.BLOCKED
+        return DeliveryStatus.LATER
+    return DeliveryStatus.BOUNCED if code in GONE or code == str(OPTED_OUT) else DeliveryStatus.BLOCKED
 
 
 def _stop(code: str) -> Stop | None:
@@ -104,7 +104,7 @@ def _stop(code: str) -> Stop | None:
     return Stop.BOUNCED if code in GONE else None
 
 
-def _answer(said: Mapping[str, str]) -> DeliveryNews:
+def _answer(said: Mapping[str, str]) -> DeliveryUpdate:
     """A text from a person. Only whether it says STOP is read, and nothing of it kept.
 
     With Twilio's Advanced Opt-Out the words are the account's own, and Twilio says what they meant.
@@ -113,7 +113,7 @@ def _answer(said: Mapping[str, str]) -> DeliveryNews:
     meant = said.get("OptOutType", "").upper()
     stop = meant == "STOP" or words in STOP_WORDS
     start = not stop and (meant == "START" or words in START_WORDS)
-    return DeliveryNews("answer", address=_number(said, "From"), stop=Stop.STOPPED if stop else None, resume=start)
+    return DeliveryUpdate("answer", address=_number(said, "From"), stop=Stop.STOPPED if stop else None, resume=start)
 
 
 def _number(said: Mapping[str, str], name: str) -> str:

@@ -16,7 +16,7 @@ from worker.domain.verification.reissue import (
     Leave,
     Reissue,
     ReissueRule,
-    Standing,
+    SessionFacts,
     Wait,
     Why,
     decide,
@@ -29,7 +29,7 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 RIGA = ("Europe/Riga",)
 RULE = ReissueRule(Caps(reissues=3, messages=6), spacing=DAY, per_day=100, keeps=156 * HOUR, settles=15 * MINUTE)
 # It ended by our clock an hour ago; the provider would hand back the same token, or be asked to wait, until then.
-STANDING = Standing(
+STANDING = SessionFacts(
     job=JobState.INVITED,
     session=SessionState.WAITING,
     issued_at=NOW - 7 * DAY - HOUR,
@@ -41,8 +41,8 @@ STANDING = Standing(
 )
 
 
-def decision(standing=STANDING, *, rule=RULE, quiet=None, now=NOW, **changes) -> Decision:
-    return decide(rule, replace(standing, **changes), RIGA, quiet or {}, now)
+def decision(facts=STANDING, *, rule=RULE, quiet=None, now=NOW, **changes) -> Decision:
+    return decide(rule, replace(facts, **changes), RIGA, quiet or {}, now)
 
 
 def test_a_session_that_ended_unused_is_replaced():
@@ -165,8 +165,8 @@ def test_a_providers_own_word_on_when_goes_in_as_it_is():
 
 moments = st.integers(-14 * 24 * 4, 14 * 24 * 4).map(lambda count: NOW + count * 15 * MINUTE)
 lives = st.integers(1, 10 * 24 * 4).map(lambda count: count * 15 * MINUTE)
-standings = st.builds(
-    lambda issued_at, life, early, **rest: Standing(
+link_statuses = st.builds(
+    lambda issued_at, life, early, **rest: SessionFacts(
         issued_at=issued_at,
         expires_at=issued_at + life,
         allowed_from=LONG_AGO if early else issued_at + life,
@@ -185,7 +185,7 @@ standings = st.builds(
     in_review=st.booleans(),
     erased=st.booleans(),
 )
-open_standings = standings.map(
+open_standings = link_statuses.map(
     lambda found: replace(found, job=JobState.INVITED, outcome_unknown=False, in_review=False, erased=False)
 )
 rules = st.builds(
@@ -201,40 +201,40 @@ quiets = st.dictionaries(
 )
 
 
-@given(rules, standings | open_standings, quiets, moments)
-def test_a_new_session_keeps_every_promise_at_once(rule, standing, quiet, now):
-    found = decide(rule, standing, RIGA, quiet, now)
+@given(rules, link_statuses | open_standings, quiets, moments)
+def test_a_new_session_keeps_every_promise_at_once(rule, facts, quiet, now):
+    found = decide(rule, facts, RIGA, quiet, now)
     if not isinstance(found, Reissue):
         return
-    assert standing.job is JobState.INVITED
-    assert standing.session in (SessionState.WAITING, SessionState.STARTED, SessionState.EXPIRED)
-    assert (standing.outcome_unknown, standing.in_review, standing.erased) == (False, False, False)
-    assert standing.channels
-    assert standing.reissues < rule.caps.reissues
-    assert standing.messages < rule.caps.messages
-    assert rule.per_day is None or standing.reissued_today < rule.per_day
-    assert found.due_at >= max(now, standing.allowed_from, standing.issued_at + rule.spacing)
-    if standing.session is not SessionState.EXPIRED:
-        assert now >= standing.expires_at - rule.ahead
-        assert rule.ahead or now >= standing.expires_at + rule.settles
-    assert any(allowed_at(RIGA, quiet.get(channel), found.due_at) == found.due_at for channel in standing.channels)
+    assert facts.job is JobState.INVITED
+    assert facts.session in (SessionState.WAITING, SessionState.STARTED, SessionState.EXPIRED)
+    assert (facts.outcome_unknown, facts.in_review, facts.erased) == (False, False, False)
+    assert facts.channels
+    assert facts.reissues < rule.caps.reissues
+    assert facts.messages < rule.caps.messages
+    assert rule.per_day is None or facts.reissued_today < rule.per_day
+    assert found.due_at >= max(now, facts.allowed_from, facts.issued_at + rule.spacing)
+    if facts.session is not SessionState.EXPIRED:
+        assert now >= facts.expires_at - rule.ahead
+        assert rule.ahead or now >= facts.expires_at + rule.settles
+    assert any(allowed_at(RIGA, quiet.get(channel), found.due_at) == found.due_at for channel in facts.channels)
 
 
 @given(rules, open_standings, quiets, moments)
-def test_whoever_waits_is_decided_about_in_the_end(rule, standing, quiet, now):
+def test_whoever_waits_is_decided_about_in_the_end(rule, facts, quiet, now):
     """Looked at whenever it says so, a session ends in a new one or with its job: it never waits for ever."""
     for _ in range(4):
-        found = decide(rule, standing, RIGA, quiet, now)
+        found = decide(rule, facts, RIGA, quiet, now)
         if not isinstance(found, Wait):
             break
         assert found.until is not None
         assert found.until > now
         now = found.until
-        standing = replace(standing, reissued_today=0)  # it is looked at tomorrow at the latest
+        facts = replace(facts, reissued_today=0)  # it is looked at tomorrow at the latest
     assert isinstance(found, Reissue | Lapsed | Leave)
 
 
 @given(rules, open_standings, moments)
-def test_a_job_lapses_only_when_its_link_is_over(rule, standing, now):
-    if isinstance(decide(rule, standing, RIGA, {}, now), Lapsed):
-        assert standing.session is SessionState.EXPIRED or now >= standing.expires_at
+def test_a_job_lapses_only_when_its_link_is_over(rule, facts, now):
+    if isinstance(decide(rule, facts, RIGA, {}, now), Lapsed):
+        assert facts.session is SessionState.EXPIRED or now >= facts.expires_at

@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 
 from worker.domain.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
 from worker.domain.verification.session_chain import Chain, JobNow, Link
-from worker.domain.verification.session_updates import Heard, Rank, Result, SessionNews
+from worker.domain.verification.session_updates import KnownSession, Rank, Result, SessionUpdate
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 FIRST, SECOND = uuid.UUID(int=1), uuid.UUID(int=2)
 STARTED, COMPLETED, FAILED = SessionState.STARTED, SessionState.COMPLETED, SessionState.FAILED
 EXPIRED, WAITING, SUPERSEDED = SessionState.EXPIRED, SessionState.WAITING, SessionState.SUPERSEDED
-INVITED = JobNow(7, JobState.INVITED, FIRST, told=True)
+INVITED = JobNow(7, JobState.INVITED, FIRST, message_out=True)
 
 
-def link(id_=FIRST, state=WAITING, *, result=None, day=0, **heard):
+def link(id_=FIRST, state=WAITING, *, result=None, day=0, **known):
     issued_at = NOON + timedelta(days=day)
     end = issued_at + timedelta(days=7)
-    return Link(id_, issued_at, end, end + timedelta(minutes=15), Heard(state, result, **heard))
+    return Link(id_, issued_at, end, end + timedelta(minutes=15), KnownSession(state, result, **known))
 
 
 def chain(job=INVITED, *links):
@@ -33,18 +33,18 @@ def chain(job=INVITED, *links):
 def said(state, result=None, *, minute=None, final=None, **more):
     final = result is not None and result is not Result.REVIEW if final is None else final
     at = None if minute is None else NOON + timedelta(minutes=minute)
-    return SessionNews("EVENT", (), state, final=final, result=result, happened_at=at, **more)
+    return SessionUpdate("EVENT", (), state, final=final, result=result, happened_at=at, **more)
 
 
-def hear(of, *news, session=FIRST, now=NOON + timedelta(days=1)):
-    for one in news:
-        of.hear(session, one, most_reissues=3, received_at=now, now=now)
+def apply(of, *update, session=FIRST, now=NOON + timedelta(days=1)):
+    for one in update:
+        of.apply(session, one, most_reissues=3, received_at=now, now=now)
     return of
 
 
 def end(of):
     (job,) = of.jobs.values()
-    return job.state, job.result, job.reason, [(one.heard.state, one.heard.result) for one in of.links.values()]
+    return job.state, job.result, job.reason, [(one.known.state, one.known.result) for one in of.links.values()]
 
 
 # One verification's: begun, decided by a machine, then by a person, and what else may come around them.
@@ -63,12 +63,12 @@ EVENTS = [
 
 @given(
     st.lists(st.sampled_from(EVENTS), min_size=1, unique_by=id).flatmap(
-        lambda told: st.tuples(st.just(told), st.permutations(told + told[:3]))
+        lambda message_out: st.tuples(st.just(message_out), st.permutations(message_out + message_out[:3]))
     )
 )
 def test_orders_and_doubles_of_a_verifications_events_end_alike(told_and_orders):
-    told, order = told_and_orders
-    assert end(hear(chain(), *order)) == end(hear(chain(), *told))
+    message_out, order = told_and_orders
+    assert end(apply(chain(), *order)) == end(apply(chain(), *message_out))
 
 
 STATES = st.sampled_from(list(JobState))
@@ -106,15 +106,15 @@ LINKS = st.one_of(
     st.lists(st.tuples(st.sampled_from([FIRST, SECOND]), st.sampled_from(EVENTS)), min_size=1),
 )
 def test_whatever_comes_no_two_sessions_live_and_what_was_cancelled_stays_so(
-    state, reason, told, current, first, second, heard
+    state, reason, message_out, current, first, second, known
 ):
-    if first.heard.state in LIVE_SESSIONS and second.heard.state in LIVE_SESSIONS:
-        first = replace(first, heard=Heard(SUPERSEDED))
-    job = JobNow(7, state, current, reason=reason, told=told)
+    if first.known.state in LIVE_SESSIONS and second.known.state in LIVE_SESSIONS:
+        first = replace(first, known=KnownSession(SUPERSEDED))
+    job = JobNow(7, state, current, reason=reason, message_out=message_out)
     of = chain(job, first, replace(second, id=SECOND, issued_at=NOON + timedelta(days=8)))
-    for session, news in heard:
-        hear(of, news, session=session)
-        assert sum(one.heard.state in LIVE_SESSIONS for one in of.links.values()) <= 1
+    for session, update in known:
+        apply(of, update, session=session)
+        assert sum(one.known.state in LIVE_SESSIONS for one in of.links.values()) <= 1
     now = of.jobs[7]
     if state is JobState.CANCELLED:
         assert now == job
@@ -129,8 +129,8 @@ def test_whatever_comes_no_two_sessions_live_and_what_was_cancelled_stays_so(
 def test_of_a_link_that_was_replaced_only_a_verdict_counts(newest):
     of = chain(INVITED, link(state=EXPIRED), link(SECOND, state=newest, day=8))
     before = of.copy()
-    assert hear(of, *(news for news in EVENTS if news.rank < Rank.FINAL and news.result is None)) == before
-    assert hear(of, said(COMPLETED, Result.APPROVED, minute=5)).jobs[7].state is JobState.COMPLETED
+    assert apply(of, *(update for update in EVENTS if update.rank < Rank.FINAL and update.result is None)) == before
+    assert apply(of, said(COMPLETED, Result.APPROVED, minute=5)).jobs[7].state is JobState.COMPLETED
 
 
 @pytest.mark.parametrize("newest", [WAITING, EXPIRED])
@@ -138,33 +138,33 @@ def test_of_a_link_that_was_replaced_only_a_verdict_counts(newest):
 def test_that_a_link_that_was_replaced_is_reviewed_or_no_longer_is_kept_with_it_and_nothing_else(before, newest):
     of = chain(INVITED, link(state=before), link(SECOND, state=newest, day=8))
     jobs, new = dict(of.jobs), of.links[SECOND]
-    for news, result in [
+    for update, result in [
         (said(STARTED, Result.REVIEW, minute=5), Result.REVIEW),
         (said(STARTED, minute=4), Result.REVIEW),  # it came before
         (said(STARTED, minute=6), None),
         (said(STARTED, Result.REVIEW, minute=7), Result.REVIEW),
         (said(EXPIRED, minute=8), None),
     ]:
-        hear(of, news)
-        assert (of.links[FIRST].heard.state, of.links[FIRST].heard.result) == (before, result)
+        apply(of, update)
+        assert (of.links[FIRST].known.state, of.links[FIRST].known.result) == (before, result)
     assert (of.jobs, of.links[SECOND]) == (jobs, new)
 
 
 def test_no_new_session_is_asked_for_in_place_of_one_unsent_while_the_one_before_is_reviewed():
     job = JobNow(7, JobState.ISSUED, SECOND)
     of = chain(job, link(state=EXPIRED, result=Result.REVIEW), link(SECOND, day=8))
-    assert hear(of, said(EXPIRED, minute=9), session=SECOND).jobs[7] == job
-    hear(of, said(EXPIRED, minute=10))  # the review ended without a verdict: who looks at the message asks anew
-    assert hear(of.copy(), said(STARTED), session=SECOND).jobs[7] == job
+    assert apply(of, said(EXPIRED, minute=9), session=SECOND).jobs[7] == job
+    apply(of, said(EXPIRED, minute=10))  # the review ended without a verdict: who looks at the message asks anew
+    assert apply(of.copy(), said(STARTED), session=SECOND).jobs[7] == job
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_of_two_links_verdicts_the_providers_last_counts(order):
     of = chain(INVITED, link(state=EXPIRED), link(SECOND, day=8))
-    told = [(FIRST, said(FAILED, Result.DENIED, minute=5)), (SECOND, said(COMPLETED, Result.APPROVED, minute=9))]
+    message_out = [(FIRST, said(FAILED, Result.DENIED, minute=5)), (SECOND, said(COMPLETED, Result.APPROVED, minute=9))]
     for place in order:
-        session, news = told[place]
-        hear(of, news, session=session)
+        session, update = message_out[place]
+        apply(of, update, session=session)
     assert (of.jobs[7].result, of.jobs[7].session_id) == ("approved", SECOND)
 
 
@@ -184,33 +184,33 @@ def test_of_two_links_verdicts_the_providers_last_counts(order):
     ],
 )
 def test_a_session_that_failed_without_a_verdict_ends_the_job_that_waits_for_it(job, becomes):
-    of = hear(chain(job), said(FAILED, minute=5, final=False, note="cancelled at the provider"))
+    of = apply(chain(job), said(FAILED, minute=5, final=False, note="cancelled at the provider"))
     assert of.jobs[7].state is becomes
 
 
 def test_a_job_that_a_person_put_back_does_not_fail_again_for_the_session_that_it_failed_with():
-    of = hear(chain(), said(FAILED, minute=5, final=False))
+    of = apply(chain(), said(FAILED, minute=5, final=False))
     assert of.jobs[7].state is JobState.FAILED
     of.jobs[7] = replace(of.jobs[7], state=JobState.WAITING, reason="", due_at=NOON)
-    assert hear(of, said(FAILED, minute=6, final=False)).jobs[7].state is JobState.WAITING
+    assert apply(of, said(FAILED, minute=6, final=False)).jobs[7].state is JobState.WAITING
 
 
 @pytest.mark.parametrize("state", [*OPEN_JOBS, JobState.LAPSED, JobState.FAILED])
 def test_a_verdict_ends_a_job_wherever_it_stands(state):
-    job = JobNow(7, state, SECOND, unknown_attempt=SECOND, reason="session_expired", due_at=NOON, told=True)
-    of = hear(chain(job, link(state=EXPIRED)), said(COMPLETED, Result.APPROVED, minute=5))
-    assert of.jobs[7] == JobNow(7, JobState.COMPLETED, FIRST, result="approved", told=True)
+    job = JobNow(7, state, SECOND, unknown_attempt=SECOND, reason="session_expired", due_at=NOON, message_out=True)
+    of = apply(chain(job, link(state=EXPIRED)), said(COMPLETED, Result.APPROVED, minute=5))
+    assert of.jobs[7] == JobNow(7, JobState.COMPLETED, FIRST, result="approved", message_out=True)
 
 
 def test_what_failed_does_not_come_back_to_life_while_another_list_serves_the_customer():
-    job = JobNow(7, JobState.FAILED, FIRST, reason="session_failed", told=True)
+    job = JobNow(7, JobState.FAILED, FIRST, reason="session_failed", message_out=True)
     of = chain(job, link(state=FAILED, rank=Rank.GONE))
     of.jobs[8] = JobNow(8, JobState.WAITING, None)
-    assert hear(of, said(EXPIRED)).jobs[7] == job
+    assert apply(of, said(EXPIRED)).jobs[7] == job
 
 
 @pytest.mark.parametrize(
-    ("before", "news", "look_at"),
+    ("before", "update", "check_at"),
     [
         (link(), said(STARTED), "unchanged"),
         (link(), said(STARTED, Result.REVIEW), None),
@@ -220,7 +220,12 @@ def test_what_failed_does_not_come_back_to_life_while_another_list_serves_the_cu
         (link(state=EXPIRED), said(STARTED), "its end"),
     ],
 )
-def test_when_a_link_is_looked_at_again_follows_what_is_heard_of_it(before, news, look_at):
+def test_when_a_link_is_looked_at_again_follows_what_is_heard_of_it(before, update, check_at):
     now = NOON + timedelta(days=1)
-    wanted = {"unchanged": before.look_at, "now": now, "its end": before.expires_at + timedelta(minutes=15), None: None}
-    assert hear(chain(INVITED, before), news).links[FIRST].look_at == wanted[look_at]
+    wanted = {
+        "unchanged": before.check_at,
+        "now": now,
+        "its end": before.expires_at + timedelta(minutes=15),
+        None: None,
+    }
+    assert apply(chain(INVITED, before), update).links[FIRST].check_at == wanted[check_at]

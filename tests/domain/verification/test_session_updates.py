@@ -9,23 +9,23 @@ from hypothesis import strategies as st
 
 from worker.domain.model.states import JobState, SessionState
 from worker.domain.verification.session_updates import (
-    COPIES_KNOWN,
+    DIGESTS_KEPT,
     REPLACED,
-    Heard,
+    KnownSession,
     Rank,
     Result,
-    SessionNews,
-    all_heard,
-    heard_next,
-    job_state_heard,
-    may_be_a_copy,
+    SessionUpdate,
+    job_state_after,
+    known_after,
+    known_after_all,
+    may_be_replay,
 )
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
-REVIEW = SessionNews("auto", state=SessionState.STARTED, result=Result.REVIEW, happened_at=NOW - 5 * HOUR)
-APPROVED = SessionNews(
+REVIEW = SessionUpdate("auto", state=SessionState.STARTED, result=Result.REVIEW, happened_at=NOW - 5 * HOUR)
+APPROVED = SessionUpdate(
     "manual",
     state=SessionState.COMPLETED,
     result=Result.APPROVED,
@@ -34,23 +34,23 @@ APPROVED = SessionNews(
     weight=3,
 )
 DENIED = replace(APPROVED, state=SessionState.FAILED, result=Result.DENIED, happened_at=NOW - 2 * HOUR)
-EXPIRED = SessionNews("expired", state=SessionState.EXPIRED, final=True, happened_at=NOW - HOUR)
-CANCELLED = SessionNews("cancelled", state=SessionState.FAILED, happened_at=NOW - 4 * HOUR)
-DELETED = SessionNews("deleted", state=SessionState.FAILED, final=True, gone=True, happened_at=NOW)
-NOTHING = SessionNews("video call")
+EXPIRED = SessionUpdate("expired", state=SessionState.EXPIRED, final=True, happened_at=NOW - HOUR)
+CANCELLED = SessionUpdate("cancelled", state=SessionState.FAILED, happened_at=NOW - 4 * HOUR)
+DELETED = SessionUpdate("deleted", state=SessionState.FAILED, final=True, gone=True, happened_at=NOW)
+NOTHING = SessionUpdate("video call")
 
 
-def after(*told: SessionNews, first: Heard | None = None, received_at: datetime = NOW) -> Heard:
-    return all_heard(first or Heard(), [(news, received_at) for news in told])
+def after(*told: SessionUpdate, first: KnownSession | None = None, received_at: datetime = NOW) -> KnownSession:
+    return known_after_all(first or KnownSession(), [(update, received_at) for update in told])
 
 
-def state_after(*told: SessionNews, first: Heard | None = None) -> tuple[SessionState, Result | None]:
-    heard = after(*told, first=first)
-    return heard.state, heard.result
+def state_after(*told: SessionUpdate, first: KnownSession | None = None) -> tuple[SessionState, Result | None]:
+    known = after(*told, first=first)
+    return known.state, known.result
 
 
 @pytest.mark.parametrize(
-    ("news", "state", "result"),
+    ("update", "state", "result"),
     [
         (REVIEW, SessionState.STARTED, Result.REVIEW),
         (APPROVED, SessionState.COMPLETED, Result.APPROVED),
@@ -61,15 +61,15 @@ def state_after(*told: SessionNews, first: Heard | None = None) -> tuple[Session
         (NOTHING, SessionState.WAITING, None),
     ],
 )
-def test_the_first_that_is_heard_is_believed(news, state, result):
-    assert state_after(news) == (state, result)
+def test_the_first_that_is_heard_is_believed(update, state, result):
+    assert state_after(update) == (state, result)
 
 
-LONG_AGO = NOW - COPIES_KNOWN
+LONG_AGO = NOW - DIGESTS_KEPT
 
 
 @pytest.mark.parametrize(
-    ("news", "opened_at", "doubted"),
+    ("update", "opened_at", "doubted"),
     [
         (replace(DENIED, happened_at=None), LONG_AGO, True),
         (replace(DENIED, happened_at=None, vouched=True), LONG_AGO, False),
@@ -83,15 +83,15 @@ LONG_AGO = NOW - COPIES_KNOWN
     ],
 )
 def test_a_verdict_that_does_not_say_it_is_the_later_one_may_be_a_copy_once_copies_are_known_no_more(
-    news, opened_at, doubted
+    update, opened_at, doubted
 ):
-    assert may_be_a_copy(after(APPROVED), news, opened_at=opened_at, received_at=NOW) is doubted
-    assert not may_be_a_copy(after(REVIEW), news, opened_at=opened_at, received_at=NOW)  # the first is believed
+    assert may_be_replay(after(APPROVED), update, opened_at=opened_at, received_at=NOW) is doubted
+    assert not may_be_replay(after(REVIEW), update, opened_at=opened_at, received_at=NOW)  # the first is believed
 
 
 def test_the_same_again_is_no_news():
-    heard = after(APPROVED)
-    assert heard_next(heard, APPROVED, received_at=NOW + HOUR) is None
+    known = after(APPROVED)
+    assert known_after(known, APPROVED, received_at=NOW + HOUR) is None
 
 
 def test_a_session_that_has_begun_never_waits_again():
@@ -110,8 +110,8 @@ def test_a_verdict_is_replaced_only_by_a_later_one():
 
 
 def test_an_expiry_or_deletion_does_not_undo_a_verdict_however_late():
-    for news in (EXPIRED, DELETED, CANCELLED):
-        assert after(APPROVED, replace(news, happened_at=NOW)) == after(APPROVED)
+    for update in (EXPIRED, DELETED, CANCELLED):
+        assert after(APPROVED, replace(update, happened_at=NOW)) == after(APPROVED)
 
 
 def test_a_verdict_that_comes_after_the_expiry_counts():
@@ -123,14 +123,14 @@ def test_a_deletion_says_nothing_of_a_session_that_had_expired():
 
 
 def test_what_our_own_clock_called_expired_goes_by_what_the_provider_says():
-    ours = Heard(SessionState.EXPIRED)
+    ours = KnownSession(SessionState.EXPIRED)
     assert state_after(REVIEW, first=ours) == (SessionState.STARTED, Result.REVIEW)
     assert state_after(NOTHING, first=ours) == (SessionState.EXPIRED, None)
 
 
-@pytest.mark.parametrize("news", [REVIEW, EXPIRED, CANCELLED, DELETED, NOTHING])
-def test_a_session_that_was_replaced_stays_so(news):
-    assert heard_next(REPLACED, replace(news, happened_at=NOW), received_at=NOW) is None
+@pytest.mark.parametrize("update", [REVIEW, EXPIRED, CANCELLED, DELETED, NOTHING])
+def test_a_session_that_was_replaced_stays_so(update):
+    assert known_after(REPLACED, replace(update, happened_at=NOW), received_at=NOW) is None
 
 
 def test_a_verdict_on_a_session_that_was_replaced_counts():
@@ -155,12 +155,12 @@ def test_an_event_without_a_time_happened_when_it_came():
 
 def test_a_time_that_lies_ahead_counts_as_now():
     ahead = replace(APPROVED, happened_at=NOW + timedelta(days=400))
-    later = all_heard(Heard(), [(ahead, NOW), (replace(DENIED, happened_at=NOW + HOUR), NOW + 2 * HOUR)])
+    later = known_after_all(KnownSession(), [(ahead, NOW), (replace(DENIED, happened_at=NOW + HOUR), NOW + 2 * HOUR)])
     assert (later.state, later.result) == (SessionState.FAILED, Result.DENIED)
 
 
 EVENTS = st.builds(
-    SessionNews,
+    SessionUpdate,
     event=st.just("any"),
     state=st.none()
     | st.sampled_from([SessionState.STARTED, SessionState.COMPLETED, SessionState.FAILED, SessionState.EXPIRED]),
@@ -172,14 +172,20 @@ EVENTS = st.builds(
 )
 
 
-def order_of(news: SessionNews):
-    return news.rank, news.happened_at, news.weight
+def order_of(update: SessionUpdate):
+    return update.rank, update.happened_at, update.weight
 
 
-@given(st.lists(EVENTS, max_size=7), st.data(), st.sampled_from([Heard(), Heard(SessionState.EXPIRED), REPLACED]))
+@given(
+    st.lists(EVENTS, max_size=7),
+    st.data(),
+    st.sampled_from([KnownSession(), KnownSession(SessionState.EXPIRED), REPLACED]),
+)
 def test_any_order_and_repetition_ends_in_the_same(events, data, first):
     # Where neither rank nor time nor weight tells two events apart, their order is all that there is.
-    assume(len({order_of(news) for news in events if news.state is not None}) == len([e for e in events if e.state]))
+    assume(
+        len({order_of(update) for update in events if update.state is not None}) == len([e for e in events if e.state])
+    )
     shuffled = data.draw(st.permutations(events))
     repeated = shuffled + (data.draw(st.lists(st.sampled_from(events), max_size=5)) if events else [])
     assert after(*repeated, first=first) == after(*events, first=first)
@@ -187,19 +193,19 @@ def test_any_order_and_repetition_ends_in_the_same(events, data, first):
 
 @given(st.lists(EVENTS, max_size=7))
 def test_a_final_end_is_replaced_only_by_a_final_one_that_is_no_older(events):
-    heard = Heard()
-    for news in events:
-        following = heard_next(heard, news, received_at=NOW)
-        if heard.rank is Rank.FINAL and following is not None:
+    known = KnownSession()
+    for update in events:
+        following = known_after(known, update, received_at=NOW)
+        if known.rank is Rank.FINAL and following is not None:
             assert following.rank is Rank.FINAL
-            assert heard.at <= following.at
-        assert following is None or following.rank >= heard.rank
-        heard = following or heard
+            assert known.at <= following.at
+        assert following is None or following.rank >= known.rank
+        known = following or known
 
 
 @given(st.lists(EVENTS, max_size=7))
 def test_nothing_that_is_heard_makes_a_session_wait_again(events):
-    told = [news for news in events if news.state is not None]
+    told = [update for update in events if update.state is not None]
     assert (after(*events).state is SessionState.WAITING) == (not told)
 
 
@@ -218,8 +224,8 @@ def test_nothing_that_is_heard_makes_a_session_wait_again(events):
     ],
 )
 def test_a_refusal_is_a_result_and_a_cancellation_is_none(told, state):
-    assert job_state_heard(after(*told)) is state
+    assert job_state_after(after(*told)) is state
 
 
 def test_a_replaced_session_says_nothing_of_its_job():
-    assert job_state_heard(REPLACED) is None
+    assert job_state_after(REPLACED) is None

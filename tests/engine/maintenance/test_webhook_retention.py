@@ -3,7 +3,7 @@
 import pytest
 
 from worker.engine.maintenance.retention import WEBHOOKS_KEPT, Retention
-from worker.engine.maintenance.sweep import hear
+from worker.engine.maintenance.sweep import process_webhooks
 from worker.store.tables import Webhook
 from worker.store.webhooks.webhooks import Arrived
 
@@ -14,7 +14,7 @@ async def test_a_webhook_is_known_for_its_time_and_no_longer(make_on_both, sourc
     one = Arrived(source, ("digest",), "EVENT", {"match": [], "event": "EVENT"} if source == "account/kyc" else None)
     for known in (True, False):
         assert world.parts.webhooks.keep([one], now=world.clock()).receipts == [known]
-    hear(world.parts)
+    process_webhooks(world.parts)
     world.clock.advance(days=WEBHOOKS_KEPT.days - 1)
     for days, left in ((0, 1), (1, 0)):
         world.clock.advance(days=days)

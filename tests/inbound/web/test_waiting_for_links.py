@@ -12,7 +12,7 @@ from worker.domain.model.endings import Cancel, Hold, Kind
 from worker.domain.model.states import JobState
 from worker.inbound.web.application import WAITING
 from worker.inbound.web.link_waiters import Waiting
-from worker.store.inbox.event_status import Standing
+from worker.store.inbox.event_status import LinkStatus
 from worker.store.tables import Audit, Job, SessionRow
 
 
@@ -206,7 +206,7 @@ class Board:
     """Where jobs stand, and how often somebody looked. `raises`: what the next looks come to instead."""
 
     def __init__(self):
-        self.standings = {}
+        self.link_statuses = {}
         self.looks = []
         self.raises = []
 
@@ -214,7 +214,7 @@ class Board:
         self.looks.append(list(job_ids))
         if self.raises:
             raise self.raises.pop()
-        return dict(self.standings)
+        return dict(self.link_statuses)
 
 
 @pytest.fixture
@@ -227,20 +227,20 @@ def waiting(board):
     return Waiting(board, asyncio.to_thread, pause=0.001)
 
 
-ON_ITS_WAY, ISSUED = Standing(JobState.WORKING, "", False), Standing(JobState.ISSUED, "", True, "https://x.test")
+ON_ITS_WAY, ISSUED = LinkStatus(JobState.WORKING, "", False), LinkStatus(JobState.ISSUED, "", True, "https://x.test")
 
 
 async def test_one_look_serves_all_who_wait(board, waiting):
-    board.standings = {number: ON_ITS_WAY for number in range(50)}
+    board.link_statuses = {number: ON_ITS_WAY for number in range(50)}
     tasks = [asyncio.create_task(waiting.wait(number, 60)) for number in (*range(50), 7)]
     await until(lambda: any(len(look) == 51 for look in board.looks))
-    board.standings = {number: ISSUED for number in range(50)}
+    board.link_statuses = {number: ISSUED for number in range(50)}
     assert await asyncio.gather(*tasks) == [ISSUED] * 51
     assert max(map(len, board.looks)) == 51
 
 
 async def test_nobody_looks_when_nobody_waits(board, waiting):
-    board.standings = {1: ISSUED}
+    board.link_statuses = {1: ISSUED}
     assert await waiting.wait(1, 60) == ISSUED
     looked = len(board.looks)
     await asyncio.sleep(0.02)
@@ -249,14 +249,14 @@ async def test_nobody_looks_when_nobody_waits(board, waiting):
 
 
 async def test_waiting_ends_with_its_time_and_for_a_job_that_is_gone(board, waiting):
-    board.standings = {1: ON_ITS_WAY}
+    board.link_statuses = {1: ON_ITS_WAY}
     assert await waiting.wait(1, 0.01) is None
     assert await waiting.wait(2, 60) is None
 
 
 async def test_a_database_that_is_away_is_waited_for(board, waiting, caplog):
     board.raises = [sa.exc.OperationalError(None, None, Exception("gone"))]
-    board.standings = {1: ISSUED}
+    board.link_statuses = {1: ISSUED}
     assert await waiting.wait(1, 60) == ISSUED
     assert [record.levelname for record in caplog.records][:1] == ["ERROR"]
 
@@ -268,7 +268,7 @@ async def test_a_bug_in_looking_answers_those_who_wait(board, waiting, caplog):
 
 
 async def test_nobody_waits_at_a_server_that_ends(board, waiting):
-    board.standings = {1: ON_ITS_WAY}
+    board.link_statuses = {1: ON_ITS_WAY}
     task = asyncio.create_task(waiting.wait(1, 60))
     await until(lambda: board.looks)
     waiting.close()

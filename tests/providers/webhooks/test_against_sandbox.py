@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.providers.webhooks.accounts import frankie, idenfy
 from tests.sandbox.receiver import receiving
-from worker.domain.contact.delivery_reports import Fate, Stop
+from worker.domain.contact.delivery_reports import DeliveryStatus, Stop
 from worker.domain.model.states import SessionState
-from worker.domain.verification.session_updates import Heard, Key, Result, all_heard
+from worker.domain.verification.session_updates import Key, KnownSession, Result, known_after_all
 from worker.providers.webhooks import Delivery
 from worker.sandbox import Sandbox, SandboxOptions
 from worker.sandbox.behaviour import Share
@@ -130,7 +130,7 @@ async def test_each_behaviour_ends_as_it_should_whatever_happens_to_its_webhooks
         # What was taken is not taken again: a copy is the same to the last byte.
         once = list({delivery.body: delivery for delivery in genuine}.values())
         news = [reader.read(delivery) for delivery in once]
-        heard = all_heard(Heard(), [(one, now + timedelta(seconds=n)) for n, one in enumerate(news)])
+        heard = known_after_all(KnownSession(), [(one, now + timedelta(seconds=n)) for n, one in enumerate(news)])
         assert (heard.state, heard.result) == end, trouble
 
 
@@ -176,7 +176,7 @@ async def test_texts_are_told_of_as_we_read_it():
     for one in receiver.taken:
         assert twilio_callbacks.refusal(one.headers, one.body, url=url, keys=["sandbox-token"]) == ""
     sent, delivered, answer = (twilio_callbacks.read(one.body) for one in receiver.taken)
-    assert (sent.fate, delivered.fate, answer.stop) == (None, Fate.DELIVERED, Stop.STOPPED)
+    assert (sent.status, delivered.status, answer.stop) == (None, DeliveryStatus.DELIVERED, Stop.STOPPED)
     assert sent.reference == delivered.reference == sid
     assert answer.address == "+37060000001"
 
@@ -202,5 +202,5 @@ async def test_mails_are_told_of_as_we_read_it():
     (one,) = receiver.taken
     assert email_callbacks.refusal(one.headers, one.body, keys=["sandbox-mail-key"], now=NOW) == ""
     news = email_callbacks.read(one.body)
-    assert (news.reference, news.fate, news.stop) == ("k-1", Fate.BOUNCED, Stop.BOUNCED)
+    assert (news.reference, news.status, news.stop) == ("k-1", DeliveryStatus.BOUNCED, Stop.BOUNCED)
     assert json.loads(one.body)["email"] == news.address

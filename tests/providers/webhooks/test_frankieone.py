@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.providers.webhooks.accounts import HOSTILE_BODIES, NOW, SECRET, WRONG, Webhooks, frankie
 from worker.domain.model.states import SessionState
-from worker.domain.verification.session_updates import Key, Result, SessionNews
+from worker.domain.verification.session_updates import Key, Result, SessionUpdate
 from worker.providers.account import AccountUnusable
 from worker.providers.registry import build_webhook_reader
 from worker.providers.webhooks import LARGEST, Delivery, Unreadable
@@ -319,7 +319,7 @@ def test_a_request_id_of_another_kind_tells_no_time(value):
 
 def test_its_message_is_not_kept():
     news = read(body("RESULTS_ERROR", "FAILED", extraData=[{"kvpKey": "name", "kvpValue": "Vita"}]))
-    kept = repr([getattr(news, name) for name in SessionNews.__dataclass_fields__])
+    kept = repr([getattr(news, name) for name in SessionUpdate.__dataclass_fields__])
     assert "Vita" not in kept
     assert ENTITY not in repr(news)
 
@@ -330,7 +330,7 @@ def test_its_message_is_not_kept():
 @pytest.mark.parametrize("raw", HOSTILE_BODIES.values(), ids=HOSTILE_BODIES)
 def test_what_cannot_be_read_is_answered_400_so_that_it_is_not_repeated(raw):
     said = frankie().read(Delivery(raw, path=PATH))
-    assert isinstance(said, SessionNews | Unreadable)
+    assert isinstance(said, SessionUpdate | Unreadable)
     if isinstance(said, Unreadable):
         assert said.status == 400
     else:
@@ -346,6 +346,6 @@ def test_the_hostile_ones_are_told_apart():
 def test_wrong_types_anywhere_are_no_result(wrong):
     for name in body():
         said = read(body(**{name: wrong}))
-        assert isinstance(said, SessionNews)
+        assert isinstance(said, SessionUpdate)
         if name in ("function", "functionResult"):
             assert said.state is not COMPLETED

@@ -22,7 +22,7 @@ from tests.providers.webhooks.accounts import (
     signed,
 )
 from worker.domain.model.states import SessionState
-from worker.domain.verification.session_updates import Key, Result, SessionNews
+from worker.domain.verification.session_updates import Key, Result, SessionUpdate
 from worker.providers.account import AccountUnusable
 from worker.providers.registry import build_webhook_reader
 from worker.providers.webhooks import LARGEST, Delivery, Unreadable
@@ -235,7 +235,7 @@ def test_a_manual_verdict_weighs_more_than_an_automatic_one_of_the_same_time():
 
 def test_nothing_personal_of_it_is_kept_or_shown():
     news = read(KYC, body(), AUTO)
-    kept = repr([getattr(news, name) for name in SessionNews.__dataclass_fields__])
+    kept = repr([getattr(news, name) for name in SessionUpdate.__dataclass_fields__])
     for value in ("VITA", "Vita", "SAMPLE", "X0001", "files.example.com", "192.0.2.7"):
         assert value not in kept
     assert "c-0001" not in repr(news)
@@ -300,7 +300,7 @@ def test_the_edition_without_the_companys_id_is_read_as_well():
 def test_a_review_means_what_its_status_says(status, meaning):
     news = read(KYB, {**REVIEW, "approvalStatus": status}, "COMPANY_REVIEW")
     assert (news.state, news.result, news.final, news.alert) == meaning
-    assert "Sample" not in repr([getattr(news, name) for name in SessionNews.__dataclass_fields__])
+    assert "Sample" not in repr([getattr(news, name) for name in SessionUpdate.__dataclass_fields__])
 
 
 def test_another_body_under_a_name_that_is_not_signed_says_nothing():
@@ -327,7 +327,7 @@ def test_a_request_for_more_is_found_by_its_token_or_company(status, meaning):
     news = read(KYB, {**INFO, "status": status}, "COMPANY_INFO_REQUEST")
     assert (news.state, news.alert) == meaning
     assert news.match == ((Key.TOKEN, INFO["token"]), (Key.COMPANY_ID, INFO["companyId"]))
-    kept = repr([getattr(news, name) for name in SessionNews.__dataclass_fields__ if name != "match"])
+    kept = repr([getattr(news, name) for name in SessionUpdate.__dataclass_fields__ if name != "match"])
     assert "example.com" not in kept
     assert INFO["token"] not in repr(news)
 
@@ -352,7 +352,7 @@ def test_other_events_of_a_company_change_nothing(event):
 def test_hostile_bytes_are_read_without_a_word_of_them(raw, event):
     for reader in (KYC, KYB):
         said = reader.read(signed(raw, event=event))
-        assert isinstance(said, SessionNews | Unreadable)
+        assert isinstance(said, SessionUpdate | Unreadable)
         if isinstance(said, Unreadable):
             assert said.status == 200
             assert len(said.reason) < 80
@@ -367,13 +367,13 @@ def test_a_field_that_is_said_twice_decides_nothing(raw):
 def test_wrong_types_anywhere_are_no_verdict(wrong):
     for name in body():
         said = read(KYC, {**body(), name: wrong}, AUTO)
-        assert isinstance(said, SessionNews)
+        assert isinstance(said, SessionUpdate)
     assert read(KYC, {**body(), "final": wrong}, AUTO).final is (wrong is True)
     assert read(KYC, {**body(), "status": wrong}, AUTO).state is None
     assert read(KYC, {**body(), "status": {"overall": wrong}}, AUTO).state is None
     for event, usual in (("COMPANY_SUBMIT", SUBMIT), ("COMPANY_REVIEW", REVIEW), ("COMPANY_INFO_REQUEST", INFO)):
         for name in usual:
-            assert isinstance(read(KYB, {**usual, name: wrong}, event), SessionNews)
+            assert isinstance(read(KYB, {**usual, name: wrong}, event), SessionUpdate)
 
 
 JSON = st.recursive(
@@ -392,8 +392,8 @@ JSON = st.recursive(
 def test_no_body_raises(event, said, name):
     raw = json.dumps(said).encode("utf-8", "surrogatepass")
     for reader in (KYC, KYB):
-        assert isinstance(reader.read(signed(raw, event=event)), SessionNews | Unreadable)
-        assert isinstance(reader.read(signed(raw, event=name)), SessionNews | Unreadable)
+        assert isinstance(reader.read(signed(raw, event=event)), SessionUpdate | Unreadable)
+        assert isinstance(reader.read(signed(raw, event=name)), SessionUpdate | Unreadable)
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"final": true, "data": {"docFirstName": "\xc5\xbd"}}', b" " * 70_000])

@@ -52,7 +52,7 @@ def test_a_call_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says(shel
     call(shelf, terms)
     attempt = shelf.row(Attempt)
     later(shelf, seconds=61)
-    assert sweep(shelf) == Returned(unknown_attempt=1)
+    assert sweep(shelf) == Returned(unknown=1)
     row = shelf.job("Ona")
     assert (row.state, row.due_at, row.unknown_attempt, row.attempts) == (
         JobState.WAITING,
@@ -72,7 +72,7 @@ def test_a_hand_over_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says
     letters = shelf.take_letters(channel="sms")
     shelf.handovers.open(texts, letters, repeatable=False, now=shelf.clock())
     later(shelf, seconds=61)
-    assert sweep(shelf) == Returned(unknown_attempt=1)
+    assert sweep(shelf) == Returned(unknown=1)
     assert (shelf.row(InvitationRow).state, shelf.job("Ona").state) == (InvitationState.WAITING, JobState.ISSUED)
     later(shelf)
     (letter,) = shelf.take_letters(channel="sms")
@@ -89,7 +89,7 @@ def test_a_row_that_was_only_taken_for_its_look_up_is_still_in_doubt(shelf, term
     assert shelf.job("Ona").unknown_attempt == before
     look_up(shelf, terms)
     later(shelf, seconds=61)
-    assert sweep(shelf) == Returned(unknown_attempt=1)
+    assert sweep(shelf) == Returned(unknown=1)
     row = shelf.job("Ona")
     assert (row.state, row.unknown_attempt, row.attempts) == (JobState.WAITING, before, 1)
 
@@ -109,7 +109,7 @@ def test_a_look_up_that_was_not_made_gives_its_row_back_as_it_was(shelf, terms):
     )
 
 
-@pytest.mark.forgets_what_was_told
+@pytest.mark.forgets_the_outbox
 def test_the_release_before_finds_what_waits_to_be_looked_up_held(shelf, terms, texts):
     """It would call again, which nobody has decided."""
     drop(shelf, terms)
@@ -219,5 +219,5 @@ def test_a_text_that_waits_for_its_look_up_keeps_its_time_when_another_list_take
 
 def test_what_waits_to_be_looked_up_is_counted_with_when(shelf, terms):
     batch = drop(shelf, terms, customer("Ona"), customer("Jonas"))
-    assert shelf.facts.unknown_attempt(batch) == UnknownOutcomes({"kyc": 2}, 0, shelf.job("Ona").due_at)
-    assert shelf.facts.unknown_attempt(batch + 1) == UnknownOutcomes()
+    assert shelf.facts.unknown_outcomes(batch) == UnknownOutcomes({"kyc": 2}, 0, shelf.job("Ona").due_at)
+    assert shelf.facts.unknown_outcomes(batch + 1) == UnknownOutcomes()

@@ -125,7 +125,7 @@ def test_the_first_session_of_an_event_may_be_what_its_sender_waits_for_and_anot
     assert shelf.take_letters() == []
     assert end(shelf) == FAILED
     shelf.clock.advance(days=2)
-    shelf.set(SessionRow, state=SessionState.EXPIRED, look_at=None)
+    shelf.set(SessionRow, state=SessionState.EXPIRED, check_at=None)
     shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), reason="")
     assert shelf.claim() == []
     assert end(shelf) == FAILED
@@ -204,7 +204,7 @@ def test_one_who_was_never_told_of_the_link_that_ended_has_failed(shelf, keep):
 
 def test_one_whom_a_person_puts_back_once_more_may_be_put_back_again(shelf, keep):
     batch = invited(shelf, customer("Ona"))
-    shelf.set(SessionRow, state="failed", look_at=None)
+    shelf.set(SessionRow, state="failed", check_at=None)
     shelf.set(Job, state=JobState.FAILED, reason="session_failed")
     keep(email=Reason.MANUAL)
     Decisions(shelf.database).retry(Which(batch), now=shelf.clock())

@@ -62,13 +62,13 @@ def test_a_session_that_ended_unused_is_replaced_and_the_customer_invited_again(
     assert scan() == LookedAt(reissued=1)
     job, old = shelf.job("Ona"), shelf.row(SessionRow)
     assert (job.state, job.due_at, job.reason, job.attempts) == (JobState.WAITING, shelf.clock(), "session_expired", 0)
-    assert (old.state, old.look_at, job.session_id) == (SessionState.EXPIRED, None, old.id)
+    assert (old.state, old.check_at, job.session_id) == (SessionState.EXPIRED, None, old.id)
     assert [row.kind for row in shelf.rows(Outbox)][-1] == "session.expired"
 
     (claimed,) = shelf.issue()
     assert claimed.session_id == old.id
     new = session(shelf, SessionState.WAITING)
-    assert (new.replaces, new.look_at) == (old.id, new.expires_at + SETTLES)
+    assert (new.replaces, new.check_at) == (old.id, new.expires_at + SETTLES)
     (letter,) = shelf.send()
     assert letter.link != "https://verify.test/token-0001"
     assert (shelf.job("Ona").state, shelf.job("Ona").reissues) == (JobState.INVITED, 1)
@@ -85,16 +85,16 @@ def test_nothing_is_looked_at_before_its_time(shelf, scan):
 def test_a_session_that_its_provider_calls_expired_is_replaced_at_once(shelf, scan):
     invited(shelf)
     let_expire(shelf, WEEK)
-    shelf.set(SessionRow, state=SessionState.EXPIRED, look_at=shelf.clock())
+    shelf.set(SessionRow, state=SessionState.EXPIRED, check_at=shelf.clock())
     assert scan() == LookedAt(reissued=1)
 
 
 def test_where_the_same_token_would_come_back_its_end_is_waited_for_whatever_is_said(shelf, scan):
     invited(shelf)
     let_expire(shelf, DAY)
-    shelf.set(SessionRow, state=SessionState.EXPIRED, look_at=shelf.clock())
+    shelf.set(SessionRow, state=SessionState.EXPIRED, check_at=shelf.clock())
     assert scan() == LookedAt(others=1)
-    assert shelf.row(SessionRow).look_at == shelf.row(SessionRow).expires_at
+    assert shelf.row(SessionRow).check_at == shelf.row(SessionRow).expires_at
 
 
 def test_with_an_account_that_is_configured_no_more_its_sessions_end_is_waited_for(shelf, scan):
@@ -166,7 +166,7 @@ def test_nobody_whose_job_has_ended_gets_another(shelf, scan, state):
     shelf.set(Job, state=state)
     let_expire(shelf)
     assert scan() == LookedAt(others=1)
-    assert (shelf.job("Ona").state, shelf.row(SessionRow).look_at) == (state, None)
+    assert (shelf.job("Ona").state, shelf.row(SessionRow).check_at) == (state, None)
     assert scan() == LookedAt()
 
 
@@ -185,7 +185,7 @@ def test_the_session_of_a_job_that_has_ended_counts_as_expired_once_its_link_doe
     let_expire(shelf)
     assert scan() == LookedAt(others=1)
     row = shelf.row(SessionRow)
-    assert (row.state, row.look_at) == (SessionState.EXPIRED, None)
+    assert (row.state, row.check_at) == (SessionState.EXPIRED, None)
     assert shelf.job("Ona").state is state
 
 
@@ -204,7 +204,7 @@ def test_a_session_that_was_replaced_meanwhile_decides_nothing(shelf, scan):
     old = shelf.row(SessionRow)
     shelf.issue()
     shelf.send()
-    shelf.set(SessionRow, SessionRow.id == old.id, look_at=shelf.clock())
+    shelf.set(SessionRow, SessionRow.id == old.id, check_at=shelf.clock())
     assert scan() == LookedAt(others=1)
     assert shelf.job("Ona").state is JobState.INVITED
 
@@ -212,7 +212,7 @@ def test_a_session_that_was_replaced_meanwhile_decides_nothing(shelf, scan):
 def test_links_that_are_only_fetched_are_never_looked_at(shelf, scan):
     shelf.add(customer("Ona", channel=Channel.NONE))
     shelf.issue()
-    assert shelf.row(SessionRow).look_at is None
+    assert shelf.row(SessionRow).check_at is None
     # … until a list asks for a message.
     shelf.set(Job, state=JobState.CANCELLED)
     shelf.add(customer("Ona"))
@@ -237,7 +237,7 @@ def test_a_customer_whose_message_was_held_is_looked_at_again_once_a_person_has_
     shelf.hand_over(shelf.take_letters(channel="sms"), Hold(Kind.UNKNOWN, "no answer"), channel="sms")
     let_expire(shelf)
     assert scan() == LookedAt(others=1)
-    assert (shelf.job("Ona").state, shelf.row(SessionRow).look_at) == (JobState.HELD, None)
+    assert (shelf.job("Ona").state, shelf.row(SessionRow).check_at) == (JobState.HELD, None)
     Decisions(shelf.database).resolve(Which(batch), Verdict.ABANDON, now=shelf.clock())
     assert shelf.job("Ona").state is JobState.INVITED
     assert scan() == LookedAt(reissued=1)
@@ -287,7 +287,7 @@ def test_of_a_look_that_breaks_off_nothing_is_kept(shelf, scan, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(expiring, "tell_of_sessions", killed)
+        broken.setattr(expiring, "add_session_events", killed)
         with pytest.raises(KeyboardInterrupt):
             scan()
     assert (shelf.job("Ona").state, shelf.rows(Reissued)) == (JobState.INVITED, [])
@@ -315,7 +315,7 @@ def upgraded(shelf):
     invited(shelf, *(customer(f"C{number}") for number in range(1, 4)))
     shelf.add(customer("C4", channel=Channel.NONE))
     shelf.issue()
-    shelf.set(SessionRow, look_at=None)
+    shelf.set(SessionRow, check_at=None)
     with shelf.database.write() as connection:
         connection.execute(sa.insert(Leftover).values(name=catching_up.SESSIONS, since=shelf.clock()))
     return CatchingUp(shelf.database)
@@ -323,10 +323,10 @@ def upgraded(shelf):
 
 def test_sessions_from_before_the_upgrade_are_given_their_time_where_their_links_still_open(shelf, upgraded, scan):
     upgraded.step(now=shelf.clock())
-    assert not [row for row in shelf.rows(SessionRow) if row.look_at]  # old workers may still be at it
+    assert not [row for row in shelf.rows(SessionRow) if row.check_at]  # old workers may still be at it
     shelf.clock.now += catching_up.BESIDE_OTHERS
     upgraded.step(now=shelf.clock())
-    looked_at = {row.customer_id for row in shelf.rows(SessionRow) if row.look_at == row.expires_at + SETTLES}
+    looked_at = {row.customer_id for row in shelf.rows(SessionRow) if row.check_at == row.expires_at + SETTLES}
     assert looked_at == {"C1", "C2", "C3"}
     assert shelf.rows(Leftover) == []
     let_expire(shelf)
@@ -380,7 +380,7 @@ def test_the_cost_of_looking_follows_the_sessions_that_are_due_not_those_that_th
     changed = {
         "id": "gen_random_uuid()",
         "state": "'expired'",
-        "look_at": "NULL",
+        "check_at": "NULL",
         "reference": "'over-' || number",
     }
     copies = ", ".join(changed.get(name, f'"{name}"') for name in columns)
@@ -397,6 +397,6 @@ def test_the_cost_of_looking_follows_the_sessions_that_are_due_not_those_that_th
             f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}", {"now": shelf.clock(), "most": 500}
         ).scalar_one()
     plan = explained[0]["Plan"]
-    assert "ix_session_look" in str(plan)
+    assert "ix_session_check" in str(plan)
     assert plan["Actual Rows"] == 10
     assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 20

@@ -145,7 +145,7 @@ BOUND = [
 ]
 
 
-@pytest.mark.parametrize("doubt", BOUND, ids=lambda unknown_call: unknown_call.__name__)
+@pytest.mark.parametrize("unknown_call", BOUND, ids=lambda unknown_call: unknown_call.__name__)
 def test_a_row_that_may_have_a_session_at_the_first_never_goes_to_the_second(shelf, failover, unknown_call):
     batch = add(shelf, customer("Ona"))
     unknown_call(shelf)

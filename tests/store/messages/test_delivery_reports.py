@@ -10,7 +10,7 @@ from tests.store.shelf import Shelf, customer
 from tests.store.statements import statements
 from worker.domain.contact.auto_pause import PauseRule
 from worker.domain.contact.contact_times import Hours
-from worker.domain.contact.delivery_reports import DeliveryNews, Fate, Stop
+from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
 from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.contact.suppression import Reason
 from worker.domain.model.customers import Channel, Person
@@ -19,12 +19,12 @@ from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.verification.reissue import SETTLES
 from worker.foundation.ids import new_id
 from worker.store.base.database import outlive_deadlocks
-from worker.store.messages.delivery_reports import _BY_REFERENCE, DeliveryTerms, Told, count, deliver
+from worker.store.messages.delivery_reports import _BY_REFERENCE, Applied, DeliveryTerms, count, deliver
 from worker.store.messages.record_results import InviteResult
 from worker.store.messages.suppressions import suppress, suppressed
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, Suppression, Tally
-from worker.store.webhooks.delivery_updates import Delivers, said_of
-from worker.store.webhooks.webhooks import Told as Kept
+from worker.store.webhooks.delivery_updates import DeliveryUpdates, delivery_as_json
+from worker.store.webhooks.webhooks import KeptWebhook as Kept
 from worker.store.webhooks.webhooks import WebhookState
 
 BOTH_WAYS = DeliveryTerms(fallback="sms")
@@ -48,8 +48,8 @@ class Post:
         self.shelf.handovers.finish(self.shelf.on(channel), results, now=self.shelf.clock())
         return letters[0].id.hex if channel == "email" else "SM0"
 
-    def tell(self, reference, fate=None, *, channel="email", **news):
-        said = DeliveryNews("told", reference, fate=fate, **news)
+    def tell(self, reference, status=None, *, channel="email", **news):
+        said = DeliveryUpdate("told", reference, status=status, **news)
         now = self.shelf.clock()
         with self.shelf.database.write() as connection:
             what = deliver(connection, self.keyring, self.terms, f"sender/{channel}", said, received_at=now, now=now)
@@ -74,18 +74,18 @@ def test_a_message_that_was_delivered_says_so_once(post, channel):
     reference = post.send(channel=channel)
     at = post.shelf.clock()
     post.shelf.clock.advance(minutes=5)
-    assert post.tell(reference, Fate.DELIVERED, channel=channel, happened_at=at).told is Told.APPLIED
+    assert post.tell(reference, DeliveryStatus.DELIVERED, channel=channel, happened_at=at).applied is Applied.APPLIED
     row = post.message(channel)
-    assert (row.state, row.told_at, row.reason) == (InvitationState.DELIVERED, at, "")
+    assert (row.state, row.delivery_at, row.reason) == (InvitationState.DELIVERED, at, "")
     assert post.shelf.job("Ona").state is JobState.INVITED
-    assert post.tell(reference, Fate.DELIVERED, channel=channel).told is Told.NOTHING_NEW
+    assert post.tell(reference, DeliveryStatus.DELIVERED, channel=channel).applied is Applied.NOTHING_NEW
 
 
-@pytest.mark.parametrize("first", [Fate.DELIVERED, Fate.BOUNCED])
+@pytest.mark.parametrize("first", [DeliveryStatus.DELIVERED, DeliveryStatus.BOUNCED])
 def test_a_bounce_outweighs_a_delivery_and_ends_a_job_that_nobody_was_reached_for(post, first):
     reference = post.send()
-    for fate in (first, Fate.BOUNCED, Fate.DELIVERED):
-        post.tell(reference, fate, code="511")
+    for status in (first, DeliveryStatus.BOUNCED, DeliveryStatus.DELIVERED):
+        post.tell(reference, status, code="511")
     row, job = post.message(), post.shelf.job("Ona")
     assert (row.state, row.reason) == (InvitationState.BOUNCED, "bounced")
     assert (job.state, job.reason) == (JobState.FAILED, "bounced")
@@ -95,7 +95,7 @@ def test_a_bounce_outweighs_a_delivery_and_ends_a_job_that_nobody_was_reached_fo
 
 def test_a_bounce_for_good_keeps_the_address_that_was_written_to_from_being_written_to(post):
     reference = post.send()
-    post.tell(reference, Fate.BOUNCED, stop=Stop.BOUNCED, address="forwarded@example.net")
+    post.tell(reference, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED, address="forwarded@example.net")
     assert post.suppressed(("email", EMAIL), ("email", "forwarded@example.net")) == {("email", EMAIL): Reason.BOUNCE}
     assert post.shelf.row(Suppression).source == "sender/email"
 
@@ -104,7 +104,7 @@ def test_a_customer_whose_address_was_corrected_since_is_not_suppressed_for_the_
     reference = post.send()
     changed = post.shelf.clock.advance(hours=1)
     post.shelf.set(CustomerRow, changed_at=changed)
-    post.tell(reference, Fate.BOUNCED, stop=Stop.BOUNCED)
+    post.tell(reference, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED)
     assert post.shelf.rows(Suppression) == []
     post.tell(reference, stop=Stop.COMPLAINED)
     assert post.suppressed(("email", EMAIL)) == {("email", EMAIL): Reason.COMPLAINT}
@@ -112,9 +112,9 @@ def test_a_customer_whose_address_was_corrected_since_is_not_suppressed_for_the_
 
 def test_who_answers_stop_is_not_texted_again_until_it_answers_start(post):
     post.send(channel="sms")
-    assert post.tell("", channel="sms", address=TEXT, stop=Stop.STOPPED).told is Told.APPLIED
+    assert post.tell("", channel="sms", address=TEXT, stop=Stop.STOPPED).applied is Applied.APPLIED
     assert post.suppressed(("sms", TEXT), ("email", EMAIL)) == {("sms", TEXT): Reason.STOP}
-    assert post.tell("", channel="sms", address=TEXT, resume=True).told is Told.APPLIED
+    assert post.tell("", channel="sms", address=TEXT, resume=True).applied is Applied.APPLIED
     assert post.suppressed(("sms", TEXT)) == {}
     assert post.message("sms").state is InvitationState.SENT
 
@@ -122,7 +122,7 @@ def test_who_answers_stop_is_not_texted_again_until_it_answers_start(post):
 def test_an_answer_of_start_undoes_nothing_but_a_stop(post):
     with post.shelf.database.write() as connection:
         suppress(connection, post.keyring, "sms", TEXT, Reason.COMPLAINT, "vita", now=post.shelf.clock())
-    assert post.tell("", channel="sms", address=TEXT, resume=True).told is Told.NOTHING_NEW
+    assert post.tell("", channel="sms", address=TEXT, resume=True).applied is Applied.NOTHING_NEW
     assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): Reason.COMPLAINT}
 
 
@@ -131,17 +131,17 @@ def test_who_was_taken_out_by_a_person_stays_so_after_an_answer_of_stop_and_of_s
         suppress(connection, post.keyring, "sms", TEXT, Reason.MANUAL, "vita", now=post.shelf.clock())
     post.tell("", channel="sms", address=TEXT, stop=Stop.STOPPED)
     assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): Reason.STOP}
-    assert post.tell("", channel="sms", address=TEXT, resume=True).told is Told.APPLIED
+    assert post.tell("", channel="sms", address=TEXT, resume=True).applied is Applied.APPLIED
     assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): Reason.MANUAL}
-    assert post.tell("", channel="sms", address=TEXT, resume=True).told is Told.NOTHING_NEW
+    assert post.tell("", channel="sms", address=TEXT, resume=True).applied is Applied.NOTHING_NEW
 
 
 @pytest.mark.parametrize("reference", ["SM404", "4f0e9a55", "f" * 32, ""])
 @pytest.mark.parametrize("channel", ["email", "sms"])
 def test_news_of_nobodys_message_is_said_to_be_unknown_and_harms_nothing(post, reference, channel):
     post.send(channel=channel)
-    told = post.tell(reference, Fate.BOUNCED, channel=channel).told
-    assert told is (Told.UNKNOWN if reference else Told.NOTHING_NEW)
+    told = post.tell(reference, DeliveryStatus.BOUNCED, channel=channel).applied
+    assert told is (Applied.UNKNOWN if reference else Applied.NOTHING_NEW)
     assert post.shelf.job("Ona").state is JobState.INVITED
 
 
@@ -149,10 +149,10 @@ def test_news_that_comes_before_the_hand_over_is_written_is_to_be_told_again(pos
     post.shelf.add(customer("Ona"))
     post.shelf.issue()
     letters = post.shelf.take_letters()
-    assert post.tell(letters[0].id.hex, Fate.BOUNCED, stop=Stop.BOUNCED).told is Told.LATER
+    assert post.tell(letters[0].id.hex, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED).applied is Applied.LATER
     assert post.shelf.rows(Suppression) == []
     post.shelf.hand_over(letters)
-    assert post.tell(letters[0].id.hex, Fate.BOUNCED, stop=Stop.BOUNCED).told is Told.APPLIED
+    assert post.tell(letters[0].id.hex, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED).applied is Applied.APPLIED
 
 
 def test_a_message_in_doubt_that_was_delivered_was_sent_and_its_job_is_no_longer_held(post):
@@ -161,7 +161,7 @@ def test_a_message_in_doubt_that_was_delivered_was_sent_and_its_job_is_no_longer
     letters = post.shelf.take_letters()
     post.shelf.hand_over(letters, Hold("unknown", "timed out"))
     assert post.shelf.job("Ona").state is JobState.HELD
-    post.tell(letters[0].id.hex, Fate.DELIVERED)
+    post.tell(letters[0].id.hex, DeliveryStatus.DELIVERED)
     assert (post.message().state, post.message().sent_at) == (InvitationState.DELIVERED, post.shelf.clock())
     assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.INVITED, "")
 
@@ -172,7 +172,7 @@ def test_the_message_of_a_session_before_answers_nothing_that_its_job_is_held_fo
     letters = post.shelf.take_letters()
     post.shelf.hand_over(letters, Hold("unknown", "timed out"))
     post.shelf.set(Job, unknown_attempt=letters[0].id)  # the call for the next session
-    post.tell(letters[0].id.hex, Fate.DELIVERED)
+    post.tell(letters[0].id.hex, DeliveryStatus.DELIVERED)
     assert post.message().state is InvitationState.DELIVERED
     assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.HELD, "unknown")
 
@@ -182,17 +182,17 @@ def test_a_session_that_ended_while_its_message_was_in_doubt_is_looked_at_once_t
     post.shelf.issue()
     letters = post.shelf.take_letters()
     post.shelf.hand_over(letters, Hold("unknown", "timed out"))
-    post.shelf.set(SessionRow, look_at=None)  # as the sweep leaves it then
-    post.tell(letters[0].id.hex, Fate.DELIVERED)
+    post.shelf.set(SessionRow, check_at=None)  # as the sweep leaves it then
+    post.tell(letters[0].id.hex, DeliveryStatus.DELIVERED)
     session = post.shelf.row(SessionRow)
-    assert session.look_at == session.expires_at + SETTLES
+    assert session.check_at == session.expires_at + SETTLES
 
 
 def test_after_a_bounce_a_text_goes_out_for_the_same_session_once_the_night_is_over(post, clock):
     post.terms = DeliveryTerms(fallback="sms", hours=Hours({"sms": QuietHours.parse("12:00-16:00")}))
     reference = post.send(customer("Ona", timezone="Etc/GMT"))
     for _ in range(2):
-        post.tell(reference, Fate.BOUNCED, stop=Stop.BOUNCED)
+        post.tell(reference, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED)
     text = post.message("sms")
     assert (text.state, text.kind, text.due_at) == (InvitationState.WAITING, "invitation", clock() + timedelta(hours=4))
     assert text.session_id == post.message().session_id
@@ -204,7 +204,7 @@ def test_after_a_bounce_a_text_goes_out_for_the_same_session_once_the_night_is_o
 
 def test_something_that_is_due_at_once_on_the_other_channel_is_to_be_rung_for(post):
     post.terms = BOTH_WAYS
-    assert post.tell(post.send(), Fate.BOUNCED).channel == "sms"
+    assert post.tell(post.send(), DeliveryStatus.BOUNCED).channel == "sms"
 
 
 NOWHERE_ELSE = {
@@ -230,7 +230,7 @@ def _after(post, model, **values):
 def test_there_is_no_other_channel_where(post, why):
     post.terms = BOTH_WAYS
     reference = NOWHERE_ELSE[why](post)
-    assert post.tell(reference, Fate.BOUNCED).channel is None
+    assert post.tell(reference, DeliveryStatus.BOUNCED).channel is None
     assert [row.channel for row in post.shelf.rows(InvitationRow)] == ["email"]
     assert post.shelf.job("Ona").state is JobState.FAILED
 
@@ -238,7 +238,7 @@ def test_there_is_no_other_channel_where(post, why):
 def test_with_both_channels_the_other_one_goes_on_and_is_not_written_to_twice(post):
     post.terms = BOTH_WAYS
     reference = post.send(customer("Ona", channel=Channel.BOTH))
-    post.tell(reference, Fate.BOUNCED)
+    post.tell(reference, DeliveryStatus.BOUNCED)
     assert len(post.shelf.rows(InvitationRow)) == 2
     assert post.shelf.job("Ona").state is JobState.INVITED
     post.shelf.send(channel="sms")
@@ -248,7 +248,7 @@ def test_with_both_channels_the_other_one_goes_on_and_is_not_written_to_twice(po
 def test_a_text_that_comes_back_is_not_sent_again_by_text(post):
     post.terms = BOTH_WAYS
     reference = post.send(channel="sms")
-    post.tell(reference, Fate.BLOCKED, channel="sms", code="30007")
+    post.tell(reference, DeliveryStatus.BLOCKED, channel="sms", code="30007")
     assert (post.shelf.job("Ona").state, len(post.shelf.rows(InvitationRow))) == (JobState.FAILED, 1)
     assert post.shelf.rows(Suppression) == []
 
@@ -261,21 +261,21 @@ def test_a_text_is_looked_for_in_the_very_words_of_its_partial_index():
 
 def test_a_newer_list_sends_again_what_came_back_and_nothing_is_told_of_it_yet(post):
     reference = post.send()
-    post.tell(reference, Fate.BOUNCED)
+    post.tell(reference, DeliveryStatus.BOUNCED)
     post.shelf.add(customer("Ona"))
     assert post.shelf.claim() == []  # it gets the session that the customer has
     assert [letter.id.hex for letter in post.shelf.send()] == [reference]
-    assert (post.message().state, post.message().told_at) == (InvitationState.SENT, None)
-    post.tell(reference, Fate.DELIVERED)
+    assert (post.message().state, post.message().delivery_at) == (InvitationState.SENT, None)
+    post.tell(reference, DeliveryStatus.DELIVERED)
     assert post.message().state is InvitationState.DELIVERED
 
 
 def test_a_customer_whom_neither_channel_reached_has_failed(post):
     post.terms = BOTH_WAYS
-    post.tell(post.send(), Fate.BOUNCED)
+    post.tell(post.send(), DeliveryStatus.BOUNCED)
     text = post.shelf.send(channel="sms")[0].id
     post.shelf.set(InvitationRow, InvitationRow.id == text, reference="SM9")
-    post.tell("SM9", Fate.BOUNCED, channel="sms", code="30005", stop=Stop.BOUNCED)
+    post.tell("SM9", DeliveryStatus.BOUNCED, channel="sms", code="30005", stop=Stop.BOUNCED)
     assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.FAILED, "bounced")
 
 
@@ -295,8 +295,10 @@ def test_what_is_told_in_several_processes_at_once_is_applied_once(shelf, keyrin
             order, sends = next(orders), next(takes)
         applied = 0
         for reference in order:
-            told = outlive_deadlocks(lambda reference=reference: post.tell(reference, Fate.BOUNCED, stop=Stop.BOUNCED))
-            applied += told.told is Told.APPLIED
+            told = outlive_deadlocks(
+                lambda reference=reference: post.tell(reference, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED)
+            )
+            applied += told.applied is Applied.APPLIED
             if sends:
                 shelf.send(channel="sms")
         return applied
@@ -318,11 +320,11 @@ def test_a_lot_locks_its_messages_and_then_its_jobs_and_counts_what_came_back_la
     post = Post(shelf, keyring)
     post.send(*(customer(f"C{number}", person=person) for number, person in enumerate(people)))
     terms = DeliveryTerms(fallback="sms", pause=PauseRule(10, 4))
-    news = [DeliveryNews("told", row.id.hex, fate=Fate.BOUNCED) for row in shelf.rows(InvitationRow)]
+    news = [DeliveryUpdate("told", row.id.hex, status=DeliveryStatus.BOUNCED) for row in shelf.rows(InvitationRow)]
     now = shelf.clock()
-    told = [Kept(new_id(now), "sender/email", now, 0, said_of(one)) for one in reversed(news)]
+    told = [Kept(new_id(now), "sender/email", now, 0, delivery_as_json(one)) for one in reversed(news)]
     with statements(shelf.database) as made, shelf.database.write() as connection:
-        became = Delivers(keyring, lambda: terms)(connection, told, set(), now)
+        became = DeliveryUpdates(keyring, lambda: terms)(connection, told, set(), now)
     assert {one.state for one in became.values()} == {WebhookState.APPLIED}
     # Else two lots, or a lot and a dispatcher that writes its results, would wait for each other.
     locks = [one for one in made if "ORDER BY invitation.id" in one or "ORDER BY job.id" in one]

@@ -39,7 +39,7 @@ def test_one_that_is_found_too_old_late_takes_no_new_link_along(shelf, keyring):
     shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
     (text,) = shelf.take_letters(channel="sms")
-    shelf.set(SessionRow, state=SessionState.EXPIRED, look_at=None)
+    shelf.set(SessionRow, state=SessionState.EXPIRED, check_at=None)
     (email,) = shelf.take_letters()
     shelf.invitations.replace(shelf.on("email"), [(email, shelf.clock())], now=shelf.clock())
     shelf.issue()

@@ -110,10 +110,10 @@ class Month:
             _, name, what = act
             of = SessionRow.customer_id == name, SessionRow.state.in_(LIVE_SESSIONS)
             if what == "done":
-                shelf.set(SessionRow, *of, state=SessionState.COMPLETED, look_at=None)
+                shelf.set(SessionRow, *of, state=SessionState.COMPLETED, check_at=None)
                 shelf.set(Job, Job.customer_id == name, state=JobState.COMPLETED, result="approved", due_at=None)
             elif what == "ended":
-                shelf.set(SessionRow, *of, state=SessionState.EXPIRED, look_at=now)
+                shelf.set(SessionRow, *of, state=SessionState.EXPIRED, check_at=now)
             else:
                 address = f"{name.lower()}@example.org"
                 with shelf.database.write() as connection:
@@ -123,7 +123,7 @@ class Month:
         waiting = (Job.state == JobState.WAITING, InvitationRow.state == InvitationState.WAITING)
         dues = [sa.select(sa.func.min(Job.due_at)).where(waiting[0])]
         dues += [sa.select(sa.func.min(InvitationRow.due_at)).where(waiting[1])]
-        dues += [sa.select(sa.func.min(SessionRow.look_at))]
+        dues += [sa.select(sa.func.min(SessionRow.check_at))]
         with self.shelf.database.read() as connection:
             times = [connection.execute(query).scalar() for query in dues]
         return min([*(at for at in times if at is not None), *(at for at, _, _ in self.acts), UNTIL])

@@ -90,7 +90,7 @@ def held_for_a_call_with_a_message_of_before_in_doubt(shelf, *, sessions=1, endi
     shelf.issue()
     shelf.hand_over(shelf.take_letters(), OUTCOME_UNKNOWN)
     for number in range(sessions):
-        shelf.set(SessionRow, state="expired", look_at=None)
+        shelf.set(SessionRow, state="expired", check_at=None)
         shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), reason="session_expired")
         if number < sessions - 1:
             shelf.issue()
@@ -131,7 +131,7 @@ def test_of_the_messages_in_doubt_those_of_the_present_session_are_settled_alone
     shelf.issue()
     (first,) = shelf.take_letters()
     shelf.hand_over([first], OUTCOME_UNKNOWN)
-    shelf.set(SessionRow, state="expired", look_at=None)
+    shelf.set(SessionRow, state="expired", check_at=None)
     shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), reason="session_expired")
     shelf.issue()
     shelf.hand_over(shelf.take_letters(), OUTCOME_UNKNOWN)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tests.store.ear import APPROVED, DENIED, FAILED
-from worker.domain.verification.session_updates import COPIES_KNOWN
+from worker.domain.verification.session_updates import DIGESTS_KEPT
 from worker.store.tables import SessionRow, Webhook
 from worker.store.webhooks.webhook_list import WebhookList
 from worker.store.webhooks.webhooks import WebhookState
@@ -13,14 +13,14 @@ from worker.store.webhooks.webhooks import WebhookState
 def forgotten(ear):
     """All that was told is known by its bytes no more."""
     ear.shelf.clock.advance(days=30, minutes=1)
-    WebhookList(ear.shelf.database, ear.shelf.keyring).remove(since=ear.shelf.clock() - COPIES_KNOWN)
+    WebhookList(ear.shelf.database, ear.shelf.keyring).remove(since=ear.shelf.clock() - DIGESTS_KEPT)
 
 
 def test_a_copy_of_an_old_verdict_without_a_time_flips_no_result_and_a_person_is_told(ona, ear):
     ear.tell(APPROVED, body=b"approved")
     ona.clock.advance(days=1)
     ear.tell(DENIED, body=b"denied")
-    heard_at = ona.row(SessionRow).heard_at
+    update_at = ona.row(SessionRow).update_at
     forgotten(ear)
     assert ona.rows(Webhook) == []
     worked = ear.tell(APPROVED, body=b"approved")
@@ -29,7 +29,7 @@ def test_a_copy_of_an_old_verdict_without_a_time_flips_no_result_and_a_person_is
     assert told[2] is WebhookState.ALERT
     assert told[3].startswith("it says approved where denied is known")
     ear.tell(DENIED, body=b"denied")
-    assert ona.row(SessionRow).heard_at == heard_at  # nor does it make what is known any newer
+    assert ona.row(SessionRow).update_at == update_at  # nor does it make what is known any newer
 
 
 def test_a_verdict_that_was_doubted_is_applied_once_a_person_vouches_for_it(ona, ear):

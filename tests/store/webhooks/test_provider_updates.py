@@ -6,7 +6,19 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.store.ear import APPROVED, COMPLETED, DENIED, EXPIRED, FAILED, GONE, OVER, REVIEW, STARTED, SUPERSEDED, news
+from tests.store.ear import (
+    APPROVED,
+    COMPLETED,
+    DENIED,
+    EXPIRED,
+    FAILED,
+    GONE,
+    OVER,
+    REVIEW,
+    STARTED,
+    SUPERSEDED,
+    update,
+)
 from tests.store.shelf import customer
 from tests.store.two_at_once import on_postgresql, waiting
 from worker.domain.model.customers import Channel
@@ -20,8 +32,8 @@ from worker.store.tables import InvitationRow, Job, Outbox, SessionRow, Webhook
 ENDS = {
     "Approved": (APPROVED, COMPLETED, JobState.COMPLETED, "approved"),
     "Denied": (DENIED, FAILED, JobState.COMPLETED, "denied"),
-    "Suspected": (news(COMPLETED, Result.SUSPECTED), COMPLETED, JobState.COMPLETED, "suspected"),
-    "Unknown": (news(COMPLETED, Result.UNKNOWN), COMPLETED, JobState.COMPLETED, "unknown"),
+    "Suspected": (update(COMPLETED, Result.SUSPECTED), COMPLETED, JobState.COMPLETED, "suspected"),
+    "Unknown": (update(COMPLETED, Result.UNKNOWN), COMPLETED, JobState.COMPLETED, "unknown"),
     "Review": (REVIEW, STARTED, JobState.INVITED, "review"),
     "Over": (OVER, EXPIRED, JobState.INVITED, ""),
     "Gone": (GONE, FAILED, JobState.FAILED, ""),
@@ -37,7 +49,7 @@ def test_each_end_of_a_session_is_its_jobs_end_or_not(shelf, ear):
     for name, (_, state, job, result) in ENDS.items():
         row, of = shelf.row(SessionRow, customer_id=name), shelf.job(name)
         assert (row.state, of.state, of.result) == (state, job, result)
-        assert row.look_at == (shelf.clock() if name == "Over" else None)
+        assert row.check_at == (shelf.clock() if name == "Over" else None)
         failed = ("session_failed", "deleted at the provider") if name == "Gone" else ("", "")
         assert (of.reason, of.detail) == failed
         kept = shelf.row(Webhook, session_id=row.id)
@@ -99,10 +111,10 @@ def test_nobody_is_issued_a_new_link_for_one_that_they_were_never_sent_beyond_th
     with shelf.database.write() as connection:
         now = connection.execute(sa.select(SessionRow.__table__).where(SessionRow.customer_id == "Ona")).one()
         for number in range(3):
-            over = {"id": new_id(shelf.clock()), "reference": f"before-{number}", "state": EXPIRED, "look_at": None}
+            over = {"id": new_id(shelf.clock()), "reference": f"before-{number}", "state": EXPIRED, "check_at": None}
             over |= {"issued_at": now.issued_at - timedelta(days=9)}
             connection.execute(sa.insert(SessionRow).values(dict(now._mapping) | over))
-    ear.tell(OVER, news(EXPIRED, match=((Key.SCAN_REF, "scan-2"),)))
+    ear.tell(OVER, update(EXPIRED, match=((Key.SCAN_REF, "scan-2"),)))
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.LAPSED, "reissues_spent")
     assert shelf.job("Vita").state is JobState.ISSUED  # no message was asked for: nothing is replaced
 
@@ -140,12 +152,12 @@ def test_a_verdict_on_an_old_link_ends_the_one_that_replaced_it(ona, ear):
     assert (ona.job("Ona").session_id, ona.job("Ona").result) == (old.id, "approved")
     assert ona.take_letters() == []
     ona.clock.advance(hours=1)
-    ear.tell(news(FAILED, Result.DENIED, match=((Key.SCAN_REF, "scan-2"),)))
+    ear.tell(update(FAILED, Result.DENIED, match=((Key.SCAN_REF, "scan-2"),)))
     assert (ona.job("Ona").session_id, ona.job("Ona").result) == (new.id, "denied")  # the provider's last word
 
 
 def test_who_hands_in_on_a_link_that_our_clock_called_dead_is_not_asked_for_a_new_one(ona, ear):
-    ona.set(SessionRow, state=EXPIRED, look_at=None)
+    ona.set(SessionRow, state=EXPIRED, check_at=None)
     ona.set(Job, state=JobState.WAITING, due_at=ona.clock(), reason="session_expired")
     ear.tell(REVIEW)
     assert (ona.row(SessionRow).state, ona.job("Ona").state, ona.job("Ona").result) == (
@@ -155,8 +167,8 @@ def test_who_hands_in_on_a_link_that_our_clock_called_dead_is_not_asked_for_a_ne
     )
     ona.clock.advance(hours=1)
     # The provider asks for more after all: the link's end is looked at again.
-    ear.tell(news(STARTED))
-    assert ona.row(SessionRow).look_at == max(ona.clock(), ona.row(SessionRow).expires_at + timedelta(minutes=15))
+    ear.tell(update(STARTED))
+    assert ona.row(SessionRow).check_at == max(ona.clock(), ona.row(SessionRow).expires_at + timedelta(minutes=15))
     assert ona.job("Ona").result == ""
 
 
@@ -164,7 +176,7 @@ def test_who_hands_in_on_a_link_that_our_clock_called_dead_is_not_asked_for_a_ne
 def called(ona):
     """Ona's session has ended unused, and the call for the next one is out."""
     ona.clock.advance(days=8)
-    ona.set(SessionRow, state=EXPIRED, look_at=None)
+    ona.set(SessionRow, state=EXPIRED, check_at=None)
     ona.set(Job, state=JobState.WAITING, due_at=ona.clock(), reason="session_expired")
     (opened,) = ona.open(ona.claim())
     return opened
@@ -205,7 +217,7 @@ def test_a_review_that_ends_without_a_verdict_lets_the_new_link_go(ona, ear, cal
 def test_however_long_the_review_takes_no_third_session_is_bought(ona, ear, called):
     ear.tell(REVIEW)
     ona.finish(ona.got(called))
-    ear.tell(news(EXPIRED, match=((Key.SCAN_REF, "scan-2"),)))
+    ear.tell(update(EXPIRED, match=((Key.SCAN_REF, "scan-2"),)))
     ona.clock.advance(days=9)
     assert (ona.claim(), ona.take_letters(), ona.job("Ona").state) == ([], [], JobState.ISSUED)
     ear.tell(OVER)
@@ -248,7 +260,7 @@ def test_a_call_in_doubt_is_looked_up_though_the_customer_is_in_review(ona, ear,
 
 def test_who_waits_for_a_new_link_gets_it_though_the_old_session_is_cleared_away(ona, ear):
     ona.clock.advance(days=8)
-    ona.set(SessionRow, state=EXPIRED, look_at=None)
+    ona.set(SessionRow, state=EXPIRED, check_at=None)
     ona.set(Job, state=JobState.WAITING, due_at=ona.clock(), reason="session_expired")
     ear.tell(GONE)
     assert (ona.job("Ona").state, ona.job("Ona").due_at) == (JobState.WAITING, ona.clock())

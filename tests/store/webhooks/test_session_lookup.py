@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from tests.store.ear import APPROVED, COMPLETED, EXPIRED, OVER, STARTED, news
+from tests.store.ear import APPROVED, COMPLETED, EXPIRED, OVER, STARTED, update
 from worker.domain.model.states import JobState, SessionState
 from worker.domain.verification.session_updates import Key, Result
 from worker.store.tables import SessionRow
@@ -71,6 +71,6 @@ def test_a_copy_of_what_another_account_was_told_says_nothing_of_the_customers_s
 
 
 def test_a_companys_later_events_name_it_by_an_id_that_an_earlier_one_brought(ona, ear):
-    ear.tell(news(STARTED, Result.REVIEW, company_id="company-7"))
-    ear.tell(news(EXPIRED, match=((Key.COMPANY_ID, "company-7"),)))
+    ear.tell(update(STARTED, Result.REVIEW, company_id="company-7"))
+    ear.tell(update(EXPIRED, match=((Key.COMPANY_ID, "company-7"),)))
     assert ona.row(SessionRow).state is EXPIRED

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from tests.store.ear import APPROVED, REVIEW, STARTED, news
+from tests.store.ear import APPROVED, REVIEW, STARTED, update
 from tests.store.shelf import customer
 from tests.store.two_at_once import on_postgresql
 from worker.domain.verification.session_updates import Key, Result
@@ -67,7 +67,7 @@ def test_what_is_nobodys_is_listed_with_what_it_names_shortened_and_worked_off_a
 
 
 def test_what_a_person_should_look_at_is_said_once(ona, ear):
-    worked = ear.tell(news(alert=True, note="the company is due to be verified again"))
+    worked = ear.tell(update(alert=True, note="the company is due to be verified again"))
     assert worked.listed[0][3] == "the company is due to be verified again"
     assert ona.row(Webhook).state == "alert"
     assert ear.work().listed == []
@@ -83,7 +83,7 @@ def test_what_a_sender_told_is_not_kept_once_nothing_can_be_made_of_it(shelf):
 
 
 def test_one_that_uncovers_a_bug_keeps_no_other_waiting_and_is_broken_in_the_end(ona, ear):
-    ear.keep(news(STARTED, Result.REVIEW), REVIEW)
+    ear.keep(update(STARTED, Result.REVIEW), REVIEW)
     bad, good = ona.rows(Webhook)
     ona.set(Webhook, Webhook.id == bad.id, sealed=b"\x01nonsense")
     ear.work()

@@ -45,7 +45,7 @@ def list_accounts(invocation: Invocation, as_json: bool) -> None:
             _limits(item),
             _permits(item),
             spent,
-            _standing(item).partition(" ")[0],
+            _status(item).partition(" ")[0],
         )
         table.add_row(*(cell.rstrip(":") for cell in row))
     Console(highlight=False, markup=False).print(table)
@@ -139,10 +139,10 @@ def _permits(item: dict[str, Any]) -> str:
 
 def _now(item: dict[str, Any]) -> str:
     takers = item["taken_over_by"]
-    return _standing(item) + (f"; {' and '.join(takers)} may take its rows over" if takers else "")
+    return _status(item) + (f"; {' and '.join(takers)} may take its rows over" if takers else "")
 
 
-def _standing(item: dict[str, Any]) -> str:
+def _status(item: dict[str, Any]) -> str:
     if item["stopped_at"]:
         return f"stopped: {item['stop_reason']}"
     if item["paused_until"]:  # its reason says so where it is the breaker's

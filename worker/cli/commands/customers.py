@@ -84,7 +84,7 @@ def _session(session: SessionFacts) -> dict[str, Any]:
         "expires_at": written_if_any(session.expires_at),
         "state": session.state,
         "result": session.result,
-        "look_at": written_if_any(session.look_at),
+        "check_at": written_if_any(session.check_at),
         "messages": [_message(message) for message in session.messages],
     }
 
@@ -120,7 +120,7 @@ def _show(facts: dict[str, Any]) -> None:
     for session in facts["sessions"]:
         state = f"{session['state']} {session['result']}".strip()
         messages = ", ".join(_words(one) for one in session["messages"])
-        again = f"; to be looked at {session['look_at']}" if session["look_at"] else ""
+        again = f"; to be looked at {session['check_at']}" if session["check_at"] else ""
         console.print(
             f"  {session['issued_at']} to {session['expires_at']}, {session['purpose']} at {session['account']}"
             f" ({session['because']}): {state}; {session['reference']}; {messages or 'no message'}{again}",

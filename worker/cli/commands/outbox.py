@@ -49,7 +49,7 @@ def list_outbox(invocation: Invocation, as_json: bool) -> None:
 def retry_outbox(invocation: Invocation, target: str | None, number: int | None, as_json: bool) -> None:
     """Tell again what was given up: of TARGET, or of all; it is repeated for as long as a new event."""
     with invocation.parts(migrate=True) as parts:
-        known = sorted(parts.told.targets)
+        known = sorted(parts.subscriptions.targets)
         if target is not None and target not in known:
             raise CannotStart(f"there is no target {target!r}; they are {', '.join(known) or 'none'}")
         rows = telling.again(parts.database, target=target, number=number, now=parts.clock())
@@ -57,16 +57,16 @@ def retry_outbox(invocation: Invocation, target: str | None, number: int | None,
 
 
 def _targets(parts: Parts) -> list[dict[str, Any]]:
-    found, states, now = telling.standing(parts.database), parts.budgets.all(), parts.clock()
+    found, states, now = telling.status(parts.database), parts.budgets.all(), parts.clock()
     facts = []
-    for name in sorted({*parts.told.targets, *found}):
-        stands = found.get(name, telling.Standing(0, 0, None))
+    for name in sorted({*parts.subscriptions.targets, *found}):
+        stands = found.get(name, telling.TargetStatus(0, 0, None))
         state = states.get(name)
         paused = state is not None and state.blocked_until is not None and state.blocked_until > now
         facts.append(
             {
                 "target": name,
-                "configured": name in parts.told.targets,
+                "configured": name in parts.subscriptions.targets,
                 "waiting": stands.waiting,
                 "oldest": written_if_any(stands.oldest),
                 "given_up": stands.given_up,

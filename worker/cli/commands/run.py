@@ -86,7 +86,7 @@ def run(
             with sole_worker(parts), refusing_lists():
                 imported = _import(parts, listed, options(parts), again=again, strict=strict)
                 parts.resume()
-                stand, untold = _work(parts, imported.batch, until=until, patience=patience)
+                stand, unpublished = _work(parts, imported.batch, until=until, patience=patience)
         except AlreadyWorking as error:
             raise CannotStart(str(error)) from None
         batch = parts.batches.find(str(imported.batch.id)) or imported.batch
@@ -100,8 +100,10 @@ def run(
         next_due = move[0] if move is not None else None
         stopped = _stopped(parts)
         outdated = schema.outdated(parts.database) if stand is Stand.OUTDATED else None
-    if untold:
-        click.echo(f"{untold:,} events wait for those who are told of them; `onboard outbox list` says why", err=True)
+    if unpublished:
+        click.echo(
+            f"{unpublished:,} events wait for those who are told of them; `onboard outbox list` says why", err=True
+        )
     raise SystemExit(_exit_code(stand, facts, next_due, stopped, outdated))
 
 
@@ -241,7 +243,7 @@ def _work(parts: Parts, batch: BatchFacts, *, until: str, patience: timedelta) -
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, embedded.interrupt)
         one = OneBatch(parts, embedded, batch.id, is_done=is_done, patience=patience, show=progress.show)
-        return await one.work(), one.untold
+        return await one.work(), one.unpublished
 
     with open_progress() as progress:
         return asyncio.run(work(progress))

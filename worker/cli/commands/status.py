@@ -14,7 +14,7 @@ from worker.cli.invocation import Invocation, find_batch
 from worker.domain.contact.send_decision import IN_REVIEW, QUIET, WAITS_FOR_SENDER
 from worker.domain.model.reconciliation import lost_answers
 from worker.engine.container import Parts
-from worker.engine.maintenance.sweep import untold, untold_in_words
+from worker.engine.maintenance.sweep import unpublished, unpublished_in_words
 from worker.engine.reporting.batch_report import status as facts_of
 from worker.foundation.clock import monotonic
 from worker.runtime.batch_run import COUNT_SHARE
@@ -73,7 +73,7 @@ def status(invocation: Invocation, batch: str | None, watch: bool, as_json: bool
             return
         counted = [(one, parts.facts.counts(one.id)) for one in parts.batches.all()]
         every = [facts_of(parts, one, counts) for one, counts in counted]
-        nobody_tells = untold(parts)
+        nobody_tells = unpublished(parts)
     if as_json:
         click.echo(json.dumps({"batches": every}, ensure_ascii=False))
     elif not every:
@@ -81,7 +81,7 @@ def status(invocation: Invocation, batch: str | None, watch: bool, as_json: bool
     else:
         _show_all(every, [counts.out for _, counts in counted])
     if nobody_tells:
-        click.echo(f"warning: {untold_in_words(nobody_tells)}: see `onboard outbox list`", err=True)
+        click.echo(f"warning: {unpublished_in_words(nobody_tells)}: see `onboard outbox list`", err=True)
 
 
 def show_status(facts: dict[str, Any]) -> None:

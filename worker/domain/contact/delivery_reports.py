@@ -9,7 +9,7 @@ from worker.domain.model.endings import AddressIs
 from worker.domain.model.states import InvitationState
 
 
-class Fate(StrEnum):
+class DeliveryStatus(StrEnum):
     """What became of a message."""
 
     DELIVERED = "delivered"
@@ -27,25 +27,25 @@ class Stop(StrEnum):
 
 
 @dataclass(frozen=True, repr=False)
-class DeliveryNews:
+class DeliveryUpdate:
     """What one callback says. `reference` is the sender's own id of the message (Twilio's sid, an invitation's key).
 
-    `address` is who it is about, where that is said: personal, so no repr shows it. `fate` None changes nothing of the
-    message. `stop` says that the address is not to be written to, `resume` that it may be again. `code` is the
+    `address` is who it is about, where that is said: personal, so no repr shows it. `status` None changes nothing of
+    the message. `stop` says that the address is not to be written to, `resume` that it may be again. `code` is the
     provider's own, of digits or letters. `happened_at` is aware UTC, None where it is not said.
     """
 
     event: str
     reference: str = ""
     address: str = ""
-    fate: Fate | None = None
+    status: DeliveryStatus | None = None
     stop: Stop | None = None
     resume: bool = False
     code: str = ""
     happened_at: datetime | None = None
 
     def __repr__(self) -> str:
-        return f"DeliveryNews({self.event}, fate={self.fate}, stop={self.stop}, code={self.code!r})"
+        return f"DeliveryNews({self.event}, fate={self.status}, stop={self.stop}, code={self.code!r})"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class NotUnderstood:
 _OUT = (InvitationState.SENT, InvitationState.DELIVERED, InvitationState.HELD, InvitationState.FAILED)
 
 
-def invitation_state_told(present: InvitationState, news: DeliveryNews) -> InvitationState | None:
+def invitation_state_after(present: InvitationState, update: DeliveryUpdate) -> InvitationState | None:
     """The state of the invitation that the news is about; None where it does not change.
 
     A bounce outweighs a delivery, in whatever order they come: mail servers take what they refuse later. A message in
@@ -67,10 +67,10 @@ def invitation_state_told(present: InvitationState, news: DeliveryNews) -> Invit
     """
     if present not in _OUT:
         return None
-    match news.fate:
-        case Fate.BOUNCED | Fate.BLOCKED:
+    match update.status:
+        case DeliveryStatus.BOUNCED | DeliveryStatus.BLOCKED:
             return InvitationState.BOUNCED
-        case Fate.DELIVERED if present is not InvitationState.DELIVERED:
+        case DeliveryStatus.DELIVERED if present is not InvitationState.DELIVERED:
             return InvitationState.DELIVERED
         case _:
             return None

@@ -40,7 +40,7 @@ class ReissueRule:
 
 
 @dataclass(frozen=True)
-class Standing:
+class SessionFacts:
     """A customer's last session for a purpose, and its job. Times are aware.
 
     `session` EXPIRED: the provider has said so. `allowed_from` is `Provider.reissue_at(expires_at)`. `channels` are the
@@ -111,7 +111,7 @@ Decision = Reissue | Lapsed | Wait | Leave
 
 def decide(
     rule: ReissueRule,
-    standing: Standing,
+    facts: SessionFacts,
     zones: tuple[str, ...],
     quiet: Mapping[str, QuietHours],
     now: datetime,
@@ -120,46 +120,46 @@ def decide(
 
     `zones` and `quiet` are as for `ask_at`: a new session is asked for no earlier than its message could leave.
     """
-    if standing.erased:
+    if facts.erased:
         return Leave(Why.ERASED)
-    if standing.job is JobState.HELD or standing.outcome_unknown:
+    if facts.job is JobState.HELD or facts.outcome_unknown:
         return Wait(None, Why.OUTCOME_UNKNOWN)
-    if standing.job is not JobState.INVITED:
-        ended = standing.job in (JobState.COMPLETED, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED)
+    if facts.job is not JobState.INVITED:
+        ended = facts.job in (JobState.COMPLETED, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED)
         return Leave(Why.ENDED if ended else Why.NOT_INVITED)
-    if standing.session not in LIVE_SESSIONS | {SessionState.EXPIRED}:
+    if facts.session not in LIVE_SESSIONS | {SessionState.EXPIRED}:
         return Leave(Why.DECIDED)
-    if standing.in_review:
+    if facts.in_review:
         return Wait(None, Why.IN_REVIEW)
-    over = _over_at(rule, standing)
+    over = _over_at(rule, facts)
     if over > now:
         return Wait(over, Why.ALIVE)
-    lapse = _lapse(rule.caps, standing)
+    lapse = _lapse(rule.caps, facts)
     if lapse is not None:
         # Not before the link's own end, even where another one could be had: the customer may still use this one.
-        end = _end(rule, standing)
+        end = _end(rule, facts)
         return Wait(end, Why.ALIVE) if end > now else Lapsed(lapse, DETAILS[lapse])
-    if rule.per_day is not None and standing.reissued_today >= rule.per_day:
+    if rule.per_day is not None and facts.reissued_today >= rule.per_day:
         tomorrow = now.astimezone(UTC).date() + timedelta(days=1)
         return Wait(datetime.combine(tomorrow, time(), UTC), Why.DAY_CAP)
-    earliest = max(now, standing.issued_at + rule.spacing)
-    return Reissue(ask_at(standing.channels, zones, quiet, invite_at=None, keeps=rule.keeps, now=earliest))
+    earliest = max(now, facts.issued_at + rule.spacing)
+    return Reissue(ask_at(facts.channels, zones, quiet, invite_at=None, keeps=rule.keeps, now=earliest))
 
 
-def _end(rule: ReissueRule, standing: Standing) -> datetime:
+def _end(rule: ReissueRule, facts: SessionFacts) -> datetime:
     """When nothing can come of the session any more; the provider's word for it counts at once."""
-    return standing.issued_at if standing.session is SessionState.EXPIRED else standing.expires_at + rule.settles
+    return facts.issued_at if facts.session is SessionState.EXPIRED else facts.expires_at + rule.settles
 
 
-def _over_at(rule: ReissueRule, standing: Standing) -> datetime:
+def _over_at(rule: ReissueRule, facts: SessionFacts) -> datetime:
     """When the session may be replaced: at its end; before it only where the provider gives another one, and we ask."""
-    end = _end(rule, standing)
+    end = _end(rule, facts)
     if rule.ahead:
-        end = min(end, standing.expires_at - rule.ahead)
-    return max(end, standing.allowed_from)
+        end = min(end, facts.expires_at - rule.ahead)
+    return max(end, facts.allowed_from)
 
 
-def _lapse(caps: Caps, standing: Standing) -> Lapse | None:
-    return spent(caps, reissues=standing.reissues, messages=standing.messages) or (
-        None if standing.channels else Lapse.SUPPRESSED
+def _lapse(caps: Caps, facts: SessionFacts) -> Lapse | None:
+    return spent(caps, reissues=facts.reissues, messages=facts.messages) or (
+        None if facts.channels else Lapse.SUPPRESSED
     )

@@ -13,13 +13,13 @@ from worker.domain.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, Sessi
 from worker.domain.verification.reissue import SETTLES
 from worker.domain.verification.session_updates import (
     REPLACED,
-    Heard,
+    KnownSession,
     Rank,
     Result,
-    SessionNews,
-    heard_next,
-    job_state_heard,
-    may_be_a_copy,
+    SessionUpdate,
+    job_state_after,
+    known_after,
+    may_be_replay,
 )
 
 SESSION_FAILED = "session_failed"  # the reason of a job whose session was cancelled or deleted at the provider
@@ -35,20 +35,20 @@ class Link:
     id: uuid.UUID
     issued_at: datetime
     expires_at: datetime
-    look_at: datetime | None
-    heard: Heard
+    check_at: datetime | None
+    known: KnownSession
 
     @property
     def has_verdict(self) -> bool:
-        return job_state_heard(self.heard) is JobState.COMPLETED
+        return job_state_after(self.known) is JobState.COMPLETED
 
 
 @dataclass(frozen=True)
 class JobNow:
     """A job of the same customer and purpose, which joined no other.
 
-    `unknown_attempt`: a call for a session of it, which may have been carried out. `told`: a message of it is out;
-    `silent`: it asks for none.
+    `unknown_attempt`: a call for a session of it, which may have been carried out. `message_out`: a message of it is
+    out; `silent`: it asks for none.
     """
 
     id: int
@@ -59,7 +59,7 @@ class JobNow:
     result: str = ""
     unknown_attempt: uuid.UUID | None = None
     reissues: int = 0
-    told: bool = False
+    message_out: bool = False
     silent: bool = False
     due_at: datetime | None = None
 
@@ -91,41 +91,41 @@ class Chain:
     def copy(self) -> "Chain":
         return Chain(dict(self.links), dict(self.jobs), self.owners, dict(self.companies))
 
-    def contradicts(self, session_id: uuid.UUID, news: SessionNews, *, received_at: datetime) -> bool:
+    def contradicts(self, session_id: uuid.UUID, update: SessionUpdate, *, received_at: datetime) -> bool:
         """Whether this must not be heard, since it may be an old verdict brought again."""
         link = self.links[session_id]
-        return may_be_a_copy(link.heard, news, opened_at=link.issued_at, received_at=received_at)
+        return may_be_replay(link.known, update, opened_at=link.issued_at, received_at=received_at)
 
-    def hear(
-        self, session_id: uuid.UUID, news: SessionNews, *, most_reissues: int, received_at: datetime, now: datetime
+    def apply(
+        self, session_id: uuid.UUID, update: SessionUpdate, *, most_reissues: int, received_at: datetime, now: datetime
     ) -> bool:
         """Whether what is heard of this session changes anything. Times are aware UTC.
 
         `most_reissues` are the sessions after the first that a customer may be given.
         """
         link = self.links[session_id]
-        learned = bool(news.company_id) and self.companies.get(session_id, "") != news.company_id
+        learned = bool(update.company_id) and self.companies.get(session_id, "") != update.company_id
         if learned:
-            self.companies[session_id] = news.company_id
-        before = link.heard
+            self.companies[session_id] = update.company_id
+        before = link.known
         replaced = self._is_replaced(link)
-        heard = heard_next(believed(before, replaced=replaced), news, received_at=received_at)
-        if heard is None and replaced:
-            heard = reviewed(before, news, received_at=received_at)
-        if heard is None:
+        known = known_after(believed(before, replaced=replaced), update, received_at=received_at)
+        if known is None and replaced:
+            known = reviewed(before, update, received_at=received_at)
+        if known is None:
             return learned
-        link = replace(link, heard=heard, look_at=look_at_after(link, heard, now=now))
+        link = replace(link, known=known, check_at=look_at_after(link, known, now=now))
         self.links[session_id] = link
         if link.has_verdict:
             # The customer has finished: what else is open for them is of no use any more.
             for other in self._live():
-                over = replace(other.heard, state=SessionState.SUPERSEDED)
-                self.links[other.id] = replace(other, look_at=None, heard=over)
+                over = replace(other.known, state=SessionState.SUPERSEDED)
+                self.links[other.id] = replace(other, check_at=None, known=over)
         leading = next((job.id for job in self.jobs.values() if job.state in OPEN_JOBS), None)
         for job in list(self.jobs.values()):
             if job.id == leading or session_id == job.session_id or self.owners.get(session_id) == job.id:
                 led = leading is not None and leading != job.id
-                again = _failed(before) and _failed(heard)
+                again = _failed(before) and _failed(known)
                 move = None
                 if not again:
                     move = job_after(job, link, self.links.values(), most_reissues=most_reissues, led=led, now=now)
@@ -133,16 +133,16 @@ class Chain:
         return True
 
     def _live(self) -> list[Link]:
-        return [link for link in self.links.values() if link.heard.state in LIVE_SESSIONS]
+        return [link for link in self.links.values() if link.known.state in LIVE_SESSIONS]
 
     def _is_replaced(self, link: Link) -> bool:
         newest = max(self.links.values(), key=lambda one: (one.issued_at, one.id.hex))
         return newest.id != link.id or any(one.id != link.id for one in self._live())
 
 
-def _failed(heard: Heard) -> bool:
+def _failed(known: KnownSession) -> bool:
     """Whether the session ended without a verdict; a second time, that is no news to a job that was put back since."""
-    return job_state_heard(heard) is JobState.FAILED
+    return job_state_after(known) is JobState.FAILED
 
 
 def _moved(job: JobNow, move: Move) -> JobNow:
@@ -158,40 +158,40 @@ def _moved(job: JobNow, move: Move) -> JobNow:
     )
 
 
-def believed(heard: Heard, *, replaced: bool) -> Heard:
+def believed(known: KnownSession, *, replaced: bool) -> KnownSession:
     """What news is compared with. Of a session that another has replaced only a verdict counts, whatever our clock
     had called it before."""
-    decided = heard.state in (SessionState.COMPLETED, SessionState.FAILED)
-    over = heard.state is SessionState.SUPERSEDED or (replaced and not decided)
-    return replace(REPLACED, rank=max(heard.rank, Rank.ENDED)) if over else heard
+    decided = known.state in (SessionState.COMPLETED, SessionState.FAILED)
+    over = known.state is SessionState.SUPERSEDED or (replaced and not decided)
+    return replace(REPLACED, rank=max(known.rank, Rank.ENDED)) if over else known
 
 
-def reviewed(heard: Heard, news: SessionNews, *, received_at: datetime) -> Heard | None:
+def reviewed(known: KnownSession, update: SessionUpdate, *, received_at: datetime) -> KnownSession | None:
     """Of a session that another has replaced, what is known once it has begun to be reviewed, or has ceased to be
     without a verdict; None where the news says neither.
 
     It stays what it is. But for as long as somebody looks at what the customer has handed in, nobody is mailed the new
     link (`store.leaving`), nor bought another one.
     """
-    if heard.state not in (SessionState.EXPIRED, SessionState.SUPERSEDED):
+    if known.state not in (SessionState.EXPIRED, SessionState.SUPERSEDED):
         return None
-    following = heard_next(replace(heard, state=SessionState.STARTED), news, received_at=received_at)
-    if following is None or Result.REVIEW not in (heard.result, following.result):
+    following = known_after(replace(known, state=SessionState.STARTED), update, received_at=received_at)
+    if following is None or Result.REVIEW not in (known.result, following.result):
         return None
     result = Result.REVIEW if following.result is Result.REVIEW else None
-    return replace(heard, result=result, rank=following.rank, at=following.at, weight=following.weight)
+    return replace(known, result=result, rank=following.rank, at=following.at, weight=following.weight)
 
 
-def look_at_after(before: Link, heard: Heard, *, now: datetime) -> datetime | None:
+def look_at_after(before: Link, known: KnownSession, *, now: datetime) -> datetime | None:
     """When to look whether the session ended unused, once this is heard of it."""
-    if heard.state in LIVE_SESSIONS:
-        if heard.result is Result.REVIEW:
+    if known.state in LIVE_SESSIONS:
+        if known.result is Result.REVIEW:
             return None
-        was_still = before.heard.state in LIVE_SESSIONS and before.heard.result is not Result.REVIEW
+        was_still = before.known.state in LIVE_SESSIONS and before.known.result is not Result.REVIEW
         # A review that ended without an end, or a link that our clock had called dead: looked at as others are.
-        return before.look_at if was_still else max(now, before.expires_at + SETTLES)
-    if heard.state is SessionState.EXPIRED:
-        return now if before.heard.state is not SessionState.EXPIRED else before.look_at
+        return before.check_at if was_still else max(now, before.expires_at + SETTLES)
+    if known.state is SessionState.EXPIRED:
+        return now if before.known.state is not SessionState.EXPIRED else before.check_at
     return None
 
 
@@ -200,7 +200,7 @@ def deciding(links: Iterable[Link]) -> Link | None:
     ends = [link for link in links if link.has_verdict]
     return max(
         ends,
-        key=lambda link: (link.heard.rank, link.heard.at or link.issued_at, link.heard.weight, link.id.hex),
+        key=lambda link: (link.known.rank, link.known.at or link.issued_at, link.known.weight, link.id.hex),
         default=None,
     )
 
@@ -218,19 +218,19 @@ def job_after(
         return _completed(job, deciding(links) or link)
     if job.session_id != link.id:
         return None
-    if job_state_heard(link.heard) is JobState.FAILED:
+    if job_state_after(link.known) is JobState.FAILED:
         if not _can_fail(job, link):
             return None
-        return Move(JobState.FAILED, link.id, reason=SESSION_FAILED, detail=link.heard.note)
+        return Move(JobState.FAILED, link.id, reason=SESSION_FAILED, detail=link.known.note)
     if job.state is JobState.FAILED and job.reason == SESSION_FAILED and not led:
         # What had it fail is not the last word any more.
-        job = replace(job, state=JobState.INVITED if job.told else JobState.ISSUED)
+        job = replace(job, state=JobState.INVITED if job.message_out else JobState.ISSUED)
         return _open(job, link, links, most_reissues, now) or Move(job.state, link.id, _result(link))
     return _open(job, link, links, most_reissues, now)
 
 
 def _is_reviewed(link: Link) -> bool:
-    return link.heard.result is Result.REVIEW and not link.has_verdict
+    return link.known.result is Result.REVIEW and not link.has_verdict
 
 
 def _completed(job: JobNow, link: Link) -> Move | None:
@@ -242,7 +242,7 @@ def _completed(job: JobNow, link: Link) -> Move | None:
 def _can_fail(job: JobNow, link: Link) -> bool:
     if job.state is JobState.WAITING:
         # It waits for another session already: that the old one was cleared away says nothing of the customer.
-        return job.unknown_attempt is None and link.heard.rank is not Rank.GONE
+        return job.unknown_attempt is None and link.known.rank is not Rank.GONE
     if job.state is JobState.HELD:
         return job.unknown_attempt is None and job.reason not in ABOUT_ANOTHER
     return job.state in (JobState.ISSUED, JobState.INVITED, JobState.COMPLETED)
@@ -250,22 +250,22 @@ def _can_fail(job: JobNow, link: Link) -> bool:
 
 def _open(job: JobNow, link: Link, links: Iterable[Link], most_reissues: int, now: datetime) -> Move | None:
     """The job of a session that goes on, or has expired."""
-    unsent = job.state is JobState.ISSUED and not job.told and not job.silent
+    unsent = job.state is JobState.ISSUED and not job.message_out and not job.silent
     # … but for who has handed everything in by an earlier link.
-    if unsent and link.heard.state is SessionState.EXPIRED and not any(map(_is_reviewed, links)):
+    if unsent and link.known.state is SessionState.EXPIRED and not any(map(_is_reviewed, links)):
         if job.reissues >= most_reissues:
             detail = "the link expired before it could be sent, and no more sessions are allowed for the customer"
             return Move(JobState.LAPSED, link.id, reason=Lapse.REISSUES_SPENT, detail=detail)
         detail = "the link expired before it could be sent"
         return Move(JobState.WAITING, link.id, reason=SESSION_EXPIRED, detail=detail, due_at=now)
     result = _result(link)
-    if job.state is JobState.WAITING and link.heard.state in LIVE_SESSIONS and result and job.unknown_attempt is None:
+    if job.state is JobState.WAITING and link.known.state in LIVE_SESSIONS and result and job.unknown_attempt is None:
         # The customer has handed something in: no new session is asked for meanwhile.
-        return Move(JobState.INVITED if job.told else JobState.ISSUED, link.id, result)
+        return Move(JobState.INVITED if job.message_out else JobState.ISSUED, link.id, result)
     if job.state in (JobState.ISSUED, JobState.INVITED) and job.result != result:
         return Move(job.state, link.id, result, job.reason, job.detail)
     return None
 
 
 def _result(link: Link) -> str:
-    return link.heard.result.value if link.heard.result else ""
+    return link.known.result.value if link.known.result else ""

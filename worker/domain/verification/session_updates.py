@@ -16,8 +16,8 @@ from typing import Any
 from worker.domain.model.states import JobState, SessionState
 
 # For so long what was told is known again by its bytes (`retention`). By what else an older copy is known: see
-# `may_be_a_copy`.
-COPIES_KNOWN = timedelta(days=30)
+# `may_be_replay`.
+DIGESTS_KEPT = timedelta(days=30)
 
 
 class Result(StrEnum):
@@ -53,7 +53,7 @@ class Rank(IntEnum):
 
 
 @dataclass(frozen=True, repr=False)
-class SessionNews:
+class SessionUpdate:
     """What one webhook says. Nothing personal of it is kept: no names, documents, images or screening hits.
 
     `match` are the ids to find the session by, in the order in which to try them; one may be a token, so no repr shows
@@ -91,7 +91,7 @@ class SessionNews:
         return Rank.FINAL if self.final and self.state is not SessionState.EXPIRED else Rank.ENDED
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, to be kept until it is applied; `news_of` reads it again."""
+        """All of it, to be kept until it is applied; `session_update` reads it again."""
         kept: dict[str, Any] = {name: value for name, value in vars(self).items() if value not in (None, "", 0, False)}
         kept["match"] = [[key.value, value] for key, value in self.match]
         if self.happened_at is not None:
@@ -99,22 +99,22 @@ class SessionNews:
         return kept
 
 
-def news_of(kept: Mapping[str, Any]) -> SessionNews:
+def session_update(kept: Mapping[str, Any]) -> SessionUpdate:
     """The news that `as_json` gave. Raises KeyError, ValueError for what it never gives."""
     given = dict(kept)
     given["match"] = tuple((Key(key), value) for key, value in kept["match"])
     for name, read in (("state", SessionState), ("result", Result), ("happened_at", datetime.fromisoformat)):
         if name in given:
             given[name] = read(given[name])
-    return SessionNews(**given)
+    return SessionUpdate(**given)
 
 
 @dataclass(frozen=True)
-class Heard:
+class KnownSession:
     """What is known of a session, and from how weighty and how late a piece of news: to be kept with the session.
 
-    A session of which nothing was heard is `Heard()`, and one that our own clock calls expired
-    `Heard(SessionState.EXPIRED)`: what the provider says outweighs both. One that we replaced is `REPLACED`.
+    A session of which nothing was heard is `KnownSession()`, and one that our own clock calls expired
+    `KnownSession(SessionState.EXPIRED)`: what the provider says outweighs both. One that we replaced is `REPLACED`.
     """
 
     state: SessionState = SessionState.WAITING
@@ -126,54 +126,54 @@ class Heard:
 
 
 # Only a verdict still counts for it: the customer may have finished with the old link.
-REPLACED = Heard(SessionState.SUPERSEDED, rank=Rank.ENDED)
+REPLACED = KnownSession(SessionState.SUPERSEDED, rank=Rank.ENDED)
 
 
-def heard_next(heard: Heard, news: SessionNews, *, received_at: datetime) -> Heard | None:
+def known_after(known: KnownSession, update: SessionUpdate, *, received_at: datetime) -> KnownSession | None:
     """What is known of the session after the news; None where the news changes nothing.
 
     `received_at` (aware UTC) stands in for the time of an event that names none, or one that lies ahead. Of two pieces
     with the same rank, time and weight the one that came later counts: a provider's second decision may carry the
     time at which the customer finished, like the first. So a webhook that was taken must not be taken again.
     """
-    if news.state is None:
+    if update.state is None:
         return None
-    at = min(news.happened_at or received_at, received_at)
-    if heard.state is SessionState.SUPERSEDED and news.rank <= heard.rank:
+    at = min(update.happened_at or received_at, received_at)
+    if known.state is SessionState.SUPERSEDED and update.rank <= known.rank:
         return None
-    if (news.rank, at, news.weight) < (heard.rank, heard.at or at, heard.weight):
+    if (update.rank, at, update.weight) < (known.rank, known.at or at, known.weight):
         return None
-    following = Heard(news.state, news.result, news.rank, at, news.weight, news.note)
-    return None if following == heard else following
+    following = KnownSession(update.state, update.result, update.rank, at, update.weight, update.note)
+    return None if following == known else following
 
 
-def may_be_a_copy(heard: Heard, news: SessionNews, *, opened_at: datetime, received_at: datetime) -> bool:
+def may_be_replay(known: KnownSession, update: SessionUpdate, *, opened_at: datetime, received_at: datetime) -> bool:
     """Whether a verdict may be one that was heard before what is known now, brought again.
 
     It does not say that it is the later one, and would be so by its arrival alone; and the session was opened so long
     ago that not all that was ever told of it is known by its bytes. Times are aware UTC.
     """
-    if news.vouched or news.rank is not Rank.FINAL or heard.rank is not Rank.FINAL:
+    if update.vouched or update.rank is not Rank.FINAL or known.rank is not Rank.FINAL:
         return False
-    undecided = news.happened_at is None or (news.happened_at, news.weight) == (heard.at, heard.weight)
-    return undecided and received_at - opened_at >= COPIES_KNOWN
+    undecided = update.happened_at is None or (update.happened_at, update.weight) == (known.at, known.weight)
+    return undecided and received_at - opened_at >= DIGESTS_KEPT
 
 
-def all_heard(heard: Heard, told: Iterable[tuple[SessionNews, datetime]]) -> Heard:
+def known_after_all(known: KnownSession, told: Iterable[tuple[SessionUpdate, datetime]]) -> KnownSession:
     """What is known after all of these, each with the time at which it was received, in order of arrival."""
-    for news, received_at in told:
-        heard = heard_next(heard, news, received_at=received_at) or heard
-    return heard
+    for update, received_at in told:
+        known = known_after(known, update, received_at=received_at) or known
+    return known
 
 
-def job_state_heard(heard: Heard) -> JobState | None:
+def job_state_after(known: KnownSession) -> JobState | None:
     """What becomes of the job whose session it is; None while the customer has neither finished nor failed.
 
     A refusal is a result like any other, so the job is completed with it. A session that was cancelled or deleted at
     the provider has none: the job has failed, and a person may try it again. An expired one is a reason to reissue.
     """
-    if heard.state is SessionState.COMPLETED:
+    if known.state is SessionState.COMPLETED:
         return JobState.COMPLETED
-    if heard.state is SessionState.FAILED:
-        return JobState.COMPLETED if heard.result is Result.DENIED else JobState.FAILED
+    if known.state is SessionState.FAILED:
+        return JobState.COMPLETED if known.result is Result.DENIED else JobState.FAILED
     return None

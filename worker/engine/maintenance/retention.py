@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from worker.domain.verification.session_updates import COPIES_KNOWN
+from worker.domain.verification.session_updates import DIGESTS_KEPT
 from worker.engine.container import Parts
 from worker.store.outbox import relay as telling
 from worker.store.privacy.erasure import Place
@@ -24,10 +24,10 @@ INBOX_KEPT = timedelta(days=90)
 # A request that an update has overtaken is behind it by minutes: personal data is not kept for longer for its sake.
 UPDATES_KEPT = timedelta(days=30)
 # A provider repeats for hours, or a day; a person looks at what is nobody's within weeks. Of what is older copies are
-# not known by their bytes any more: see `news.may_be_a_copy`.
-WEBHOOKS_KEPT = COPIES_KNOWN
+# not known by their bytes any more: see `news.may_be_replay`.
+WEBHOOKS_KEPT = DIGESTS_KEPT
 # Events that were given up, or are for nobody who is configured any more, can be put back for so long.
-UNTOLD_FOR = timedelta(days=30)
+UNPUBLISHED_FOR = timedelta(days=30)
 
 
 class Retention:
@@ -77,7 +77,7 @@ class Retention:
     def _forget(self, now: datetime) -> bool:
         """Whether there may be more events that nobody is told of any more."""
         parts = self._parts
-        gone = telling.forget(parts.database, targets=parts.told.targets, before=now - UNTOLD_FOR)
+        gone = telling.forget(parts.database, targets=parts.subscriptions.targets, before=now - UNPUBLISHED_FOR)
         if gone:
             log.info("retention: %d events that nobody took were removed", gone)
         return gone > 0

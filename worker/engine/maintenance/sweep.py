@@ -15,9 +15,9 @@ from worker.store.outbox import relay as telling
 from worker.store.webhooks.webhooks import LOT, WebhookState
 
 log = logging.getLogger(__name__)
-UNTOLD_AFTER = timedelta(minutes=5)  # targets are told each second
+UNPUBLISHED_AFTER = timedelta(minutes=5)  # targets are told each second
 SAID_AT_ONCE = 5  # lines of the log for each lot of them
-HEARD_AT_ONCE = 20  # lots of webhooks at a tick: what else is due must not wait for all that came in an outage
+PROCESSED_AT_ONCE = 20  # lots of webhooks at a tick: what else is due must not wait for all that came in an outage
 
 
 def return_leases(parts: Parts, *, all_of_them: bool = False) -> Returned:
@@ -41,7 +41,7 @@ def look_after(parts: Parts) -> None:
     """What the timer sees to before it looks for what is due, and rings for it."""
     take_over(parts)
     pause_themselves(parts)
-    hear(parts)  # before sessions are looked at: what was heard of one may say that it is not over
+    process_webhooks(parts)  # before sessions are looked at: what was heard of one may say that it is not over
     expire(parts)
 
 
@@ -67,13 +67,13 @@ def pause_themselves(parts: Parts) -> int:
     return len(paused)
 
 
-def hear(parts: Parts) -> set[tuple[str, str]]:
+def process_webhooks(parts: Parts) -> set[tuple[str, str]]:
     """Work off what providers and senders have told us; (step, name) of what is due by that now.
 
     Whoever takes webhooks in works them off at once: what is found here is what was left, or is looked at again.
     """
     due: set[tuple[str, str]] = set()
-    for _ in range(HEARD_AT_ONCE):
+    for _ in range(PROCESSED_AT_ONCE):
         now = parts.clock()
         if not parts.webhooks.any_due(now=now):
             break
@@ -108,23 +108,23 @@ def expire(parts: Parts) -> LookedAt:
     return looked
 
 
-def tellable(parts: Parts) -> list[str]:
+def targets_due(parts: Parts) -> list[str]:
     """The targets that are to be told of something, and may be now."""
     now = parts.clock()
-    due = telling.due(parts.database, parts.told.targets, now=now)
+    due = telling.due(parts.database, parts.subscriptions.targets, now=now)
     if not due:
         return []
     states = parts.budgets.all()
     return [name for name in due if (until := states[name].blocked_until) is None or until <= now]
 
 
-def untold(parts: Parts) -> list[str]:
+def unpublished(parts: Parts) -> list[str]:
     """The targets that may be told of something for minutes, and that no process is telling."""
-    return telling.untold(parts.database, tellable(parts), before=parts.clock() - UNTOLD_AFTER)
+    return telling.unpublished(parts.database, targets_due(parts), before=parts.clock() - UNPUBLISHED_AFTER)
 
 
-def untold_in_words(targets: list[str]) -> str:
-    minutes = UNTOLD_AFTER // timedelta(minutes=1)
+def unpublished_in_words(targets: list[str]) -> str:
+    minutes = UNPUBLISHED_AFTER // timedelta(minutes=1)
     return f"{', '.join(targets)}: events have waited for more than {minutes} minutes, and no process tells them"
 
 

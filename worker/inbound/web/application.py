@@ -12,7 +12,7 @@ from aiohttp import web
 
 from worker.domain.events.incoming import Event, Receipt
 from worker.engine.container import Parts
-from worker.engine.maintenance.sweep import hear
+from worker.engine.maintenance.sweep import process_webhooks
 from worker.inbound.event_receiver import Receiver
 from worker.inbound.web.batching import Lots, Receive, Ring
 from worker.inbound.web.events import ADDRESS, Events
@@ -20,8 +20,8 @@ from worker.inbound.web.link_waiters import Waiting
 from worker.inbound.web.problems import PROBLEM, problem
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.request_body import BODY_SECONDS, ROOM
-from worker.inbound.web.webhooks import WebhookRoutes, WorkingOff
-from worker.store.inbox.event_status import Fates
+from worker.inbound.web.webhooks import Processing, WebhookRoutes
+from worker.store.inbox.event_status import EventStatuses
 from worker.store.webhooks.webhooks import Arrived, Kept
 
 log = logging.getLogger(__name__)
@@ -59,19 +59,19 @@ def app(
     async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
 
-    fates = Fates(parts.database, parts.keyring)
-    waiting = Waiting(lambda job_ids: fates.hand_out(job_ids, now=parts.clock()), in_thread)
+    statuses = EventStatuses(parts.database, parts.keyring)
+    waiting = Waiting(lambda job_ids: statuses.hand_out(job_ids, now=parts.clock()), in_thread)
     lots = Lots(receive or Receiver(parts).receive, ring, in_thread)
     readiness = Readiness(parts)
-    worked_off = WorkingOff(lambda: hear(parts) if readiness.why_not is None else set(), ring, in_thread)
+    processed = Processing(lambda: process_webhooks(parts) if readiness.why_not is None else set(), ring, in_thread)
 
     def keep(lot: Sequence[Arrived]) -> Kept:
         return parts.webhooks.keep(lot, now=parts.clock())
 
     webhooks = WebhookRoutes(
-        parts, Lots(keep, ring, in_thread), readiness, in_thread, worked_off, body_seconds=body_seconds, room=room
+        parts, Lots(keep, ring, in_thread), readiness, in_thread, processed, body_seconds=body_seconds, room=room
     )
-    events = Events(parts, lots, waiting, fates, readiness, in_thread, body_seconds=body_seconds, room=room)
+    events = Events(parts, lots, waiting, statuses, readiness, in_thread, body_seconds=body_seconds, room=room)
 
     async def ready(_request: web.Request) -> web.Response:
         if readiness.why_not is not None:
@@ -85,7 +85,7 @@ def app(
         await in_thread(readiness.look)
         beside = [
             asyncio.create_task(readiness.keep_looking(in_thread)),
-            asyncio.create_task(worked_off.keep_working()),
+            asyncio.create_task(processed.keep_working()),
         ]
         yield
         for task in beside:

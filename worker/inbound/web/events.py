@@ -24,7 +24,7 @@ from worker.inbound.web.rate_limit import Allowance
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.request_body import Room, Unacceptable, attributes, body, bounded_body, check_before_the_body
 from worker.store.base.database import reason
-from worker.store.inbox.event_status import Fate, Fates, Standing
+from worker.store.inbox.event_status import EventStatus, EventStatuses, LinkStatus
 from worker.store.inbox.inbox import CONFLICT
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Events:
         parts: Parts,
         lots: Lots[Event, Receipt],
         waiting: Waiting,
-        fates: Fates,
+        statuses: EventStatuses,
         readiness: Readiness,
         in_thread: InThread,
         *,
@@ -50,7 +50,7 @@ class Events:
         self._keys = parts.settings.web.event_keys
         self._allowance = Allowance(parts.settings.web.event_limit)
         self._clock = parts.clock
-        self._lots, self._waiting, self._fates = lots, waiting, fates
+        self._lots, self._waiting, self._statuses = lots, waiting, statuses
         self._readiness = readiness
         self._in_thread = in_thread
         self._body_seconds = body_seconds
@@ -120,12 +120,12 @@ class Events:
         except ValueError:
             return problem(404, "there is no such event")
         try:
-            fate = await self._in_thread(self._fates.of, event_id)
+            status = await self._in_thread(self._statuses.of, event_id)
         except sa.exc.OperationalError:
             return problem(503, "the database is away", retry_after=RETRY_SECONDS)
-        if fate is None:
+        if status is None:
             return problem(404, "there is no such event", hint="of an event that was refused nothing is kept")
-        return web.json_response(_told(fate, _address(request, event_id)), headers={"Cache-Control": "no-store"})
+        return web.json_response(_told(status, _address(request, event_id)), headers={"Cache-Control": "no-store"})
 
     def _secrets(self) -> Sequence[str]:
         return [key.reveal() for key in self._keys]
@@ -154,21 +154,21 @@ class Events:
             told["detail"] = receipt.reason
         headers = {"Location": address, "Cache-Control": "no-store"}
         if receipt.outcome is Outcome.DUPLICATE:
-            fate = await self._in_thread(self._fates.of, receipt.id)
-            told |= {"state": fate.outcome.value if fate else Outcome.TAKEN.value, "duplicate": True}
-            if signed and (fate is None or credentials.signed_at(request.headers) <= fate.received_at):
+            status = await self._in_thread(self._statuses.of, receipt.id)
+            told |= {"state": status.outcome.value if status else Outcome.TAKEN.value, "duplicate": True}
+            if signed and (status is None or credentials.signed_at(request.headers) <= status.received_at):
                 # The very message, or a copy: that somebody waits for the link is not signed, and who has but a copy of
                 # the message is not to be given it.
                 wait = 0
-        standing: Standing | None = None
+        link_status: LinkStatus | None = None
         if wait and receipt.job_id is not None:
-            standing = await self._waiting.wait(receipt.job_id, wait)
+            link_status = await self._waiting.wait(receipt.job_id, wait)
             headers["Preference-Applied"] = f"wait={wait}"
-        if standing is not None:
-            told["job"] = {"id": receipt.job_id, "state": standing.state.value, "reason": standing.reason}
-        if standing is not None and standing.link:
-            expires = {"expires_at": _written(standing.expires_at)}
-            return web.json_response(told | {"link": standing.link} | expires, headers=headers)
+        if link_status is not None:
+            told["job"] = {"id": receipt.job_id, "state": link_status.state.value, "reason": link_status.reason}
+        if link_status is not None and link_status.link:
+            expires = {"expires_at": _written(link_status.expires_at)}
+            return web.json_response(told | {"link": link_status.link} | expires, headers=headers)
         return web.json_response(told, status=202, headers=headers)
 
 
@@ -181,18 +181,18 @@ def _stranger(stranger: Stranger) -> web.Response:
     return problem(401, stranger.reason, headers={"WWW-Authenticate": "Bearer"})
 
 
-def _told(fate: Fate, address: str) -> dict[str, Any]:
+def _told(status: EventStatus, address: str) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "id": str(fate.id),
+        "id": str(status.id),
         "href": address,
-        "type": fate.kind.value,
-        "state": fate.outcome.value,
-        "detail": fate.detail,
-        "occurred_at": _written(fate.occurred_at),
-        "received_at": _written(fate.received_at),
+        "type": status.kind.value,
+        "state": status.outcome.value,
+        "detail": status.detail,
+        "occurred_at": _written(status.occurred_at),
+        "received_at": _written(status.received_at),
         "job": None,
     }
-    job = fate.job
+    job = status.job
     if job is not None:
         told["job"] = {
             "id": job.id,
@@ -210,8 +210,8 @@ def _told(fate: Fate, address: str) -> dict[str, Any]:
                 "expires_at": _written(job.expires_at),
             },
         }
-    elif fate.job_id is not None:
-        told["job"] = {"id": fate.job_id, "state": "purged"}
+    elif status.job_id is not None:
+        told["job"] = {"id": status.job_id, "state": "purged"}
     return told
 
 

@@ -10,14 +10,14 @@ from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.inbound.web.batching import InThread
 from worker.store.base.database import reason
-from worker.store.inbox.event_status import Standing
+from worker.store.inbox.event_status import LinkStatus
 
 log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.03
 MOST = 1000  # who come later are answered at once, without the link
 
-Look = Callable[[Sequence[int]], dict[int, Standing]]  # job ids, one for each who waits; blocking
+Look = Callable[[Sequence[int]], dict[int, LinkStatus]]  # job ids, one for each who waits; blocking
 
 
 class Waiting:
@@ -27,16 +27,16 @@ class Waiting:
         self._look = look
         self._in_thread = in_thread
         self._pause = pause
-        self._waiters: dict[asyncio.Future[Standing | None], int] = {}
+        self._waiters: dict[asyncio.Future[LinkStatus | None], int] = {}
         self._looking: asyncio.Task[None] | None = None
         self._closed = False
         self._away = Outage(log)
 
-    async def wait(self, job_id: int, seconds: float) -> Standing | None:
+    async def wait(self, job_id: int, seconds: float) -> LinkStatus | None:
         """Where the job stands once that is decided; None when it was not within so many seconds."""
         if self._closed or len(self._waiters) >= MOST:
             return None
-        decided: asyncio.Future[Standing | None] = asyncio.get_running_loop().create_future()
+        decided: asyncio.Future[LinkStatus | None] = asyncio.get_running_loop().create_future()
         self._waiters[decided] = job_id
         if self._looking is None:
             self._looking = asyncio.create_task(self._look_again_and_again())
@@ -66,15 +66,15 @@ class Waiting:
     async def _look_once(self) -> None:
         waiters = dict(self._waiters)
         try:
-            standings = await self._in_thread(self._look, list(waiters.values()))
+            link_statuses = await self._in_thread(self._look, list(waiters.values()))
         except sa.exc.OperationalError as error:
             self._away.lasts(f"the database is away, links are waited for: {reason(error)}", monotonic())
             return
         except Exception:  # whoever waits is answered without a link, and the next one is looked for all the same
             log.exception("looking for links ended with a bug of ours")
-            standings = {}
+            link_statuses = {}
         self._away.over("the database is there again: links are looked for")
         for decided, job_id in waiters.items():
-            standing = standings.get(job_id)
-            if not decided.done() and (standing is None or standing.decided):
-                decided.set_result(standing)
+            link_status = link_statuses.get(job_id)
+            if not decided.done() and (link_status is None or link_status.decided):
+                decided.set_result(link_status)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Protocol
 
-from worker.domain.contact.delivery_reports import DeliveryNews, NotUnderstood
-from worker.domain.verification.session_updates import SessionNews
+from worker.domain.contact.delivery_reports import DeliveryUpdate, NotUnderstood
+from worker.domain.verification.session_updates import SessionUpdate
 from worker.engine.container import Parts, callback_address
 from worker.foundation.standard_webhooks import ID
 from worker.providers import webhooks
@@ -16,7 +16,7 @@ from worker.providers.account import AccountUnusable
 from worker.providers.registry import build_webhook_reader, webhook_peers
 from worker.providers.webhooks import Delivery, Unreadable, WebhookReader
 from worker.senders import email_callbacks, twilio_callbacks
-from worker.store.webhooks.delivery_updates import said_of
+from worker.store.webhooks.delivery_updates import delivery_as_json
 from worker.store.webhooks.webhooks import ACCOUNT, SENDER, Arrived
 
 SMS, EMAIL = f"{SENDER}sms", f"{SENDER}email"
@@ -160,15 +160,15 @@ def sender_sources(parts: Parts) -> Mapping[str, Source]:
     return sources
 
 
-def _says_something(news: SessionNews) -> bool:
-    return news.state is not None or news.alert or bool(news.company_id)
+def _says_something(update: SessionUpdate) -> bool:
+    return update.state is not None or update.alert or bool(update.company_id)
 
 
-def _of_sender(source: str, digests: tuple[str, ...], said: DeliveryNews | NotUnderstood) -> Arrived:
+def _of_sender(source: str, digests: tuple[str, ...], said: DeliveryUpdate | NotUnderstood) -> Arrived:
     if isinstance(said, NotUnderstood):
         return Arrived(source, digests, "unreadable", None, said.reason)
-    nothing = said.fate is None and said.stop is None and not said.resume
-    return Arrived(source, digests, said.event, None if nothing else said_of(said))
+    nothing = said.status is None and said.stop is None and not said.resume
+    return Arrived(source, digests, said.event, None if nothing else delivery_as_json(said))
 
 
 def _digests(parts: Parts, content: bytes) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ class WebhookRoutes:
         lots: Lots[Arrived, bool],
         readiness: Readiness,
         in_thread: InThread,
-        worked_off: "WorkingOff",
+        processed: "Processing",
         *,
         body_seconds: float,
         room: int,
@@ -49,7 +49,7 @@ class WebhookRoutes:
         """`room` is how many bytes of large bodies are held at a time."""
         self._accounts, self._senders = account_sources(parts), sender_sources(parts)
         self._lots, self._readiness, self._in_thread = lots, readiness, in_thread
-        self._worked_off = worked_off
+        self._processed = processed
         self._body_seconds = body_seconds
         self._room = Room(room)
         self._refusals = Refusals(log)
@@ -114,8 +114,8 @@ class WebhookRoutes:
             # Whether it was kept is not known where the commit's answer was lost; the same one again does no harm.
             raise Unacceptable(503, "the database is away; send the same again") from None
         self._away.over("the database is there again: webhooks are taken")
-        if new and arrived.told is not None:
-            self._worked_off.ring()
+        if new and arrived.update is not None:
+            self._processed.ring()
         return web.json_response({"state": "taken" if new else "duplicate"}, headers={"Cache-Control": "no-store"})
 
     def _refused(self, source: Source, why: str) -> Unacceptable:
@@ -128,7 +128,7 @@ def _read(source: Source, delivery: Delivery, query: str) -> Arrived | Unreadabl
     return source.refuses(delivery, query) or source.read(delivery)
 
 
-class WorkingOff:
+class Processing:
     """Works off what was kept, one look after the other, in a thread. Belongs to one loop."""
 
     def __init__(

@@ -37,7 +37,7 @@ READ_ONLY = "25006"
 ASK_AFTER_SECONDS = 1.0
 USED_AT = "onboarding_used_at"
 # The execution option of all connections that says who is told of what happens over them (`store.outbox`).
-TOLD = "onboarding_told"
+SUBSCRIPTIONS = "onboarding_subscriptions"
 
 
 class Database:
@@ -48,10 +48,10 @@ class Database:
     is any other of SQLAlchemy's errors. No error's text holds a statement's values.
     """
 
-    def __init__(self, url: str, *, connections: int = 8, told: object = None) -> None:
+    def __init__(self, url: str, *, connections: int = 8, subscriptions: object = None) -> None:
         """`connections` bounds the pool: what the process's database threads may use at the same time.
 
-        `told` says whom changes of state are to be told of: a `store.outbox.Told`. None: nobody.
+        `subscriptions` says whom changes of state are to be told of: a `store.outbox.Subscriptions`. None: nobody.
         """
         self.is_sqlite = url.startswith("sqlite")
         if self.is_sqlite:
@@ -76,7 +76,7 @@ class Database:
             )
             event.listen(self.engine, "connect", _prepare_postgresql)
             _ask_whether_connections_live(self.engine)
-        self.engine.update_execution_options(**{TOLD: told})
+        self.engine.update_execution_options(**{SUBSCRIPTIONS: subscriptions})
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:

@@ -23,7 +23,7 @@ _REASON = sa.func.coalesce(sa.func.nullif(LEAD.reason, ""), Job.reason)
 
 
 @dataclass(frozen=True)
-class JobFate:
+class JobStatus:
     """Where an event's job stands: that of the job which it joined, if it did. No link and nothing personal."""
 
     id: int
@@ -40,7 +40,7 @@ class JobFate:
 
 
 @dataclass(frozen=True)
-class Fate:
+class EventStatus:
     """What became of an event that was taken or ignored. `job` is None where it has none any more, or never had."""
 
     id: uuid.UUID
@@ -50,11 +50,11 @@ class Fate:
     occurred_at: datetime
     received_at: datetime
     job_id: int | None
-    job: JobFate | None
+    job: JobStatus | None
 
 
 @dataclass(frozen=True)
-class Standing:
+class LinkStatus:
     """Where a job stands whose link somebody waits for. `decided`: waiting longer brings nothing new soon."""
 
     state: JobState
@@ -64,12 +64,12 @@ class Standing:
     expires_at: datetime | None = None
 
 
-class Fates:
+class EventStatuses:
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
         self._keyring = keyring
 
-    def of(self, event_id: uuid.UUID) -> Fate | None:
+    def of(self, event_id: uuid.UUID) -> EventStatus | None:
         """What became of the event with this address; None when there is none."""
         query = (
             sa.select(
@@ -100,7 +100,7 @@ class Fates:
             row = connection.execute(query).one_or_none()
         if row is None:
             return None
-        return Fate(
+        return EventStatus(
             id=event_id,
             kind=row.kind,
             outcome=row.outcome,
@@ -108,38 +108,38 @@ class Fates:
             occurred_at=row.occurred_at,
             received_at=row.received_at,
             job_id=row.job_id,
-            job=None if row.kept_job_id is None else _job_fate(row),
+            job=None if row.kept_job_id is None else _job_status(row),
         )
 
-    def hand_out(self, job_ids: Sequence[int], *, now: datetime) -> dict[int, Standing]:
+    def hand_out(self, job_ids: Sequence[int], *, now: datetime) -> dict[int, LinkStatus]:
         """Where these jobs stand, with the links of those that have a fresh one: an id for each who waits.
 
         Links that are handed out are noted before they are. A job that is not in the answer was purged.
         """
         with self._database.read() as connection:
             rows = fetch(connection, _STANDINGS, {"job_ids": list(set(job_ids))})
-        standings = {row.id: self._standing(row, now) for row in rows}
+        link_statuses = {row.id: self._link_status(row, now) for row in rows}
         audit = [
             {"at": now, "actor": "events", "action": "link", "subject": str(job_id)}
             for job_id in job_ids
-            if job_id in standings and standings[job_id].link
+            if job_id in link_statuses and link_statuses[job_id].link
         ]
         if audit:
             with self._database.write() as connection:
                 connection.execute(sa.insert(Audit), audit)
-        return standings
+        return link_statuses
 
-    def _standing(self, row: sa.Row[Any], now: datetime) -> Standing:
+    def _link_status(self, row: sa.Row[Any], now: datetime) -> LinkStatus:
         if row.session_id is not None and not is_stale(
             row.expires_at, floor=timedelta(seconds=row.floor_seconds), now=now
         ):
             try:
                 link = open_link(self._keyring, row.session_id, row.sealed)
-                return Standing(row.state, row.reason, True, link, row.expires_at)
+                return LinkStatus(row.state, row.reason, True, link, row.expires_at)
             except (CannotOpen, Erased):
                 # What is told is what is without a link: `report` and the invitation's own shift say why.
-                return Standing(row.state, row.reason, True)
-        return Standing(row.state, row.reason, row.state not in _ON_ITS_WAY)
+                return LinkStatus(row.state, row.reason, True)
+        return LinkStatus(row.state, row.reason, row.state not in _ON_ITS_WAY)
 
 
 _STANDINGS = (
@@ -164,8 +164,8 @@ _STANDINGS = (
 )
 
 
-def _job_fate(row: sa.Row[Any]) -> JobFate:
-    return JobFate(
+def _job_status(row: sa.Row[Any]) -> JobStatus:
+    return JobStatus(
         id=row.job_id,
         batch_id=row.batch_id,
         state=row.state,

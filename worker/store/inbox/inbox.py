@@ -27,7 +27,7 @@ from worker.store.inbox.withdrawal import erase_customer, withdraw
 from worker.store.onboarding.admission import following
 from worker.store.onboarding.daily_batch import next_rows
 from worker.store.onboarding.new_rows import job_row
-from worker.store.outbox.outbox import TELLING, tell_of_rows
+from worker.store.outbox.outbox import PUBLISHED_STATES, add_row_events
 from worker.store.tables import Inbox, Job
 
 CONFLICT = "another event with this source and id was taken, which says something else"
@@ -128,8 +128,8 @@ class Inboxes:
             rows.append(job)
         for row in connection.execute(sa.insert(Job).returning(Job.id, Job.row), rows):
             by_row[row.row].job_id = row.id
-        stopped = [row["row"] for row in rows if row["state"] in TELLING]
-        tell_of_rows(connection, numbers.batch_id, stopped, now=now)
+        stopped = [row["row"] for row in rows if row["state"] in PUBLISHED_STATES]
+        add_row_events(connection, numbers.batch_id, stopped, now=now)
 
 
 def _rounds(arrivals: Sequence[Arrival]) -> Iterator[list[int]]:

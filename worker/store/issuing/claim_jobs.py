@@ -35,7 +35,7 @@ from worker.store.limits.concurrency import Permits
 from worker.store.onboarding import in_review as reviewing
 from worker.store.onboarding import sessions
 from worker.store.onboarding.cancellation import cancel_jobs
-from worker.store.outbox.outbox import tell_of_jobs
+from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import Attempt, Batch, CustomerRow, Job
 
 # The names that others know these by.
@@ -265,7 +265,7 @@ class Jobs:
                 if row.id in ours:
                     over = {"lease_until": None, "due_at": None, "changed_at": now}
                     connection.execute(sa.update(Job).where(Job.id == row.id).values(told | over))
-            tell_of_jobs(connection, ours, now=now)
+            add_job_events(connection, ours, now=now)
 
     def release(
         self, rule: BudgetRule, jobs: Iterable[ClaimedJob], *, now: datetime, within: sa.Connection | None = None

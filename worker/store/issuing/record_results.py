@@ -36,7 +36,7 @@ from worker.store.limits import budgets
 from worker.store.messages import reminders as reminding
 from worker.store.onboarding import sessions
 from worker.store.onboarding.cancellation import cancel_jobs
-from worker.store.outbox.outbox import TELLING, tell_of_jobs
+from worker.store.outbox.outbox import PUBLISHED_STATES, add_job_events
 from worker.store.tables import Attempt, Job
 
 
@@ -132,7 +132,9 @@ class Attempts:
                     moves.append(_move(result, ending, added, counted=counted, now=now))
                 closings.append(_closing(result, late=job.id not in ours, now=now))
             _MOVE.run(connection, moves)
-            tell_of_jobs(connection, [move["job_id"] for move in moves if move["new_state"] in TELLING], now=now)
+            add_job_events(
+                connection, [move["job_id"] for move in moves if move["new_state"] in PUBLISHED_STATES], now=now
+            )
             if added.cancelled:
                 cancel_jobs(connection, sorted(added.cancelled), now=now)
             CLOSE.run(connection, closings)

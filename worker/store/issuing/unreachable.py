@@ -22,7 +22,7 @@ from worker.store.base.priorities import EVENT
 from worker.store.issuing import deferral as postponing
 from worker.store.messages.suppression_check import reachable
 from worker.store.onboarding.sessions import FIRST
-from worker.store.outbox.outbox import tell_of_jobs
+from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import InvitationRow, Job, SessionRow, Suppression
 
 # For a query that is made anyway: whether anything is suppressed at all. As long as nothing is, nothing is asked.
@@ -106,4 +106,4 @@ def end(connection: sa.Connection, rows: Collection[sa.Row[Any]], why: Mapping[i
         for row in ended
     ]
     _END.run(connection, [{"job_id": row.id, "at": now, **move} for row, move in zip(ended, moves, strict=True)])
-    tell_of_jobs(connection, [row.id for row in ended], now=now)
+    add_job_events(connection, [row.id for row in ended], now=now)

@@ -15,11 +15,11 @@ from worker.domain.model.states import LIVE_SESSIONS
 from worker.foundation.ids import first_of
 from worker.store.base import bulk as lots
 from worker.store.base.database import Database, fetch, outlive_deadlocks
-from worker.store.onboarding.sessions import look_at
+from worker.store.onboarding.sessions import check_at
 from worker.store.tables import Job, Leftover, SessionRow
 
 log = logging.getLogger(__name__)
-SESSIONS = "session.look_at"
+SESSIONS = "session.check_at"
 LOT = 2000
 # By then the workers of the release before, which know nothing of the column, have written what they had in flight.
 BESIDE_OTHERS = timedelta(minutes=10)
@@ -57,8 +57,8 @@ class CatchingUp:
             given = [
                 {"session_id": row.id, "at": at}
                 for row in rows
-                if row.look_at is None and row.state in LIVE_SESSIONS and row.expires_at > now
-                if (at := look_at(row.channel, row.expires_at)) is not None
+                if row.check_at is None and row.state in LIVE_SESSIONS and row.expires_at > now
+                if (at := check_at(row.channel, row.expires_at)) is not None
             ]
             _GIVE.run(connection, given)
             self._go_on(connection, rows[-1].id if len(rows) == LOT else None)
@@ -74,10 +74,10 @@ class CatchingUp:
 
 
 _NEXT = (
-    sa.select(SessionRow.id, SessionRow.state, SessionRow.expires_at, SessionRow.look_at, Job.channel)
+    sa.select(SessionRow.id, SessionRow.state, SessionRow.expires_at, SessionRow.check_at, Job.channel)
     .join(Job, Job.id == SessionRow.job_id)
     .where(SessionRow.id > sa.bindparam("after"), SessionRow.id < sa.bindparam("until"))
     .order_by(SessionRow.id)
     .limit(sa.bindparam("most", type_=sa.Integer()))
 )
-_GIVE = lots.Change(SessionRow.id, {"look_at": sa.bindparam("at")}, SessionRow.look_at.is_(None), by="session_id")
+_GIVE = lots.Change(SessionRow.id, {"check_at": sa.bindparam("at")}, SessionRow.check_at.is_(None), by="session_id")

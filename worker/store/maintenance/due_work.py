@@ -15,7 +15,7 @@ from worker.store.attempts.attempt_log import unknown_attempt_after
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.priorities import PRIORITIES
 from worker.store.onboarding.job_from_messages import move_jobs
-from worker.store.outbox.outbox import TELLING, tell_of_jobs
+from worker.store.outbox.outbox import PUBLISHED_STATES, add_job_events
 from worker.store.tables import Attempt, InvitationRow, Job
 
 UNKNOWN = Problem(Kind.UNKNOWN, "the worker ended while the call was out; it may have been carried out")
@@ -125,7 +125,9 @@ class Sweeps:
                 values: dict[str, Any] = {**_MOVE, "attempts": Job.attempts + sa.bindparam("more_attempts")}
                 by_id = sa.update(Job).where(Job.id == sa.bindparam("row_id"))
                 connection.execute(by_id.values(**values, changed_at=now), moves)
-                tell_of_jobs(connection, [move["row_id"] for move in moves if move["new_state"] in TELLING], now=now)
+                add_job_events(
+                    connection, [move["row_id"] for move in moves if move["new_state"] in PUBLISHED_STATES], now=now
+                )
             _close(connection, open_attempts, now=now)
         return counted
 

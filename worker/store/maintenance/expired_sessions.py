@@ -28,7 +28,7 @@ from worker.domain.verification.reissue import (
     Leave,
     Reissue,
     ReissueRule,
-    Standing,
+    SessionFacts,
     Wait,
     Why,
     decide,
@@ -43,7 +43,7 @@ from worker.store.base.sealed_values import Erased, open_person
 from worker.store.maintenance import reissue_counts as reissued
 from worker.store.messages.suppression_check import reachable
 from worker.store.onboarding import usage as spending
-from worker.store.outbox.outbox import tell_of_sessions
+from worker.store.outbox.outbox import add_session_events
 from worker.store.tables import CustomerRow, Job, SessionRow
 
 LOT = 500
@@ -158,7 +158,7 @@ class _Lot:
         decided: dict[Any, tuple[Any, Decision]] = {}
         for row, job in current:
             customer, person = customers[row.customer_id], people[row.customer_id]
-            standing = Standing(
+            facts = SessionFacts(
                 job=job.state,
                 session=row.state,
                 issued_at=row.issued_at,
@@ -174,7 +174,7 @@ class _Lot:
             )
             hours = self.terms.hours
             zones = hours.zones_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
-            decision = decide(self._rule(job), standing, zones, hours.quiet, self.now)
+            decision = decide(self._rule(job), facts, zones, hours.quiet, self.now)
             so_far[job.account] += isinstance(decision, Reissue)
             decided[row.id] = (job, decision)
         reissued.count(self.connection, so_far - before, today)
@@ -203,7 +203,7 @@ class _Lot:
         # The jobs' reminders stay: they are found to be of no use when their time comes, and lock nothing here.
         _MOVE_JOBS.run(self.connection, jobs)
         _MOVE_SESSIONS.run(self.connection, changes)
-        tell_of_sessions(self.connection, ended, Happened.SESSION_EXPIRED, now=self.now)
+        add_session_events(self.connection, ended, Happened.SESSION_EXPIRED, now=self.now)
         decisions = [decision for _, decision in decided.values()]
         put_off = sum(isinstance(one, Wait) and one.why is Why.DAY_CAP for one in decisions)
         return LookedAt(replaced, len(jobs) - replaced, len(rows) - len(jobs) - put_off, put_off)
@@ -274,8 +274,8 @@ def _lapses(job: Any, decision: Lapsed, *, now: datetime) -> dict[str, Any]:
 
 _DUE = (
     sa.select(SessionRow.id, SessionRow.customer_id, SessionRow.purpose)
-    .where(SessionRow.look_at <= sa.bindparam("now"))
-    .order_by(SessionRow.look_at, SessionRow.id)
+    .where(SessionRow.check_at <= sa.bindparam("now"))
+    .order_by(SessionRow.check_at, SessionRow.id)
     .limit(sa.bindparam("most", type_=sa.Integer()))
 )
 # In the very words of uq_job_leads.
@@ -313,7 +313,7 @@ _SESSIONS = (
         SessionRow.issued_at,
         SessionRow.expires_at,
     )
-    .where(lots.among(SessionRow.id, "ids"), SessionRow.look_at <= sa.bindparam("now"))
+    .where(lots.among(SessionRow.id, "ids"), SessionRow.check_at <= sa.bindparam("now"))
     .order_by(SessionRow.id)
     .with_for_update(key_share=True)
 )
@@ -334,5 +334,5 @@ _MOVE_JOBS = lots.Change(
     by="job_id",
 )
 _MOVE_SESSIONS = lots.Change(
-    SessionRow.id, {"state": sa.bindparam("new_state"), "look_at": sa.bindparam("new_look_at")}, by="session_id"
+    SessionRow.id, {"state": sa.bindparam("new_state"), "check_at": sa.bindparam("new_look_at")}, by="session_id"
 )

@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.contact.auto_pause import Tally
-from worker.domain.contact.delivery_reports import DeliveryNews, Stop, invitation_state_told, reason_to_suppress
+from worker.domain.contact.delivery_reports import DeliveryUpdate, Stop, invitation_state_after, reason_to_suppress
 from worker.domain.contact.suppression import Reason
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import CannotOpen, Keyring
@@ -29,14 +29,14 @@ from worker.store.messages.fallback import BOUNCED, DeliveryTerms, address_of, f
 from worker.store.messages.suppressions import release, suppress
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import ABOUT_A_MESSAGE, FIRST, look_again
-from worker.store.outbox.outbox import tell_of_invitations
+from worker.store.outbox.outbox import add_invitation_events
 from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
 
 SENDER = "sender/"
 _KEY = re.compile(r"[0-9a-f]{32}")
 
 
-class Told(StrEnum):
+class Applied(StrEnum):
     """What became of a piece of news."""
 
     APPLIED = "applied"
@@ -50,7 +50,7 @@ class Delivered:
     """`invitation_id`: the message, where the news names one of ours. `channel`: one on which something is due now.
     `bounced`: the batch of which a message came back."""
 
-    told: Told
+    applied: Applied
     invitation_id: uuid.UUID | None = None
     channel: str | None = None
     bounced: int | None = None
@@ -94,7 +94,7 @@ def deliver(
     keyring: Keyring,
     terms: DeliveryTerms,
     source: str,
-    news: DeliveryNews,
+    update: DeliveryUpdate,
     *,
     received_at: datetime,
     now: datetime,
@@ -107,25 +107,25 @@ def deliver(
     What it returns is to be given to `count` at the end of the transaction.
     """
     channel = source.removeprefix(SENDER)
-    row = _message(connection, channel, news.reference)
+    row = _message(connection, channel, update.reference)
     if row is not None and row.state is InvitationState.WORKING:
-        return Delivered(Told.LATER, row.id)
-    state = invitation_state_told(row.state, news) if row is not None else None
+        return Delivered(Applied.LATER, row.id)
+    state = invitation_state_after(row.state, update) if row is not None else None
     falls_to: set[str] = set()
     if row is not None and state is not None:
-        _told(connection, row, state, news, at=min(news.happened_at or received_at, received_at), now=now)
-    changed = _address(connection, keyring, channel, row, news, source, now=now)
+        _told(connection, row, state, update, at=min(update.happened_at or received_at, received_at), now=now)
+    changed = _address(connection, keyring, channel, row, update, source, now=now)
     if row is not None and state is not None:
         if state is InvitationState.BOUNCED:
             falls_to = fall_back(connection, keyring, terms, [row.id], now=now)
         move_jobs(connection, [row.job_id], now=now)
         if row.state in (InvitationState.HELD, InvitationState.WAITING):
             look_again(connection, [row.job_id], now=now)  # it was in doubt until now
-    if row is None and news.reference:
-        return Delivered(Told.UNKNOWN)
-    told = Told.APPLIED if changed or state is not None else Told.NOTHING_NEW
+    if row is None and update.reference:
+        return Delivered(Applied.UNKNOWN)
+    applied = Applied.APPLIED if changed or state is not None else Applied.NOTHING_NEW
     bounced = row.batch_id if row is not None and state is InvitationState.BOUNCED else None
-    return Delivered(told, row.id if row is not None else None, next(iter(falls_to), None), bounced)
+    return Delivered(applied, row.id if row is not None else None, next(iter(falls_to), None), bounced)
 
 
 _COLUMNS = (
@@ -186,22 +186,22 @@ def _told(
     connection: sa.Connection,
     row: sa.Row[Any],
     state: InvitationState,
-    news: DeliveryNews,
+    update: DeliveryUpdate,
     *,
     at: datetime,
     now: datetime,
 ) -> None:
     """Write the message's new state."""
-    values: dict[str, Any] = {"state": state, "told_at": at, "due_at": None, "unknown_attempt": None}
+    values: dict[str, Any] = {"state": state, "delivery_at": at, "due_at": None, "unknown_attempt": None}
     values |= {"reason": "", "detail": ""}
     if state is InvitationState.BOUNCED:
-        code = f" ({news.code})" if news.code else ""
+        code = f" ({update.code})" if update.code else ""
         values |= {"reason": BOUNCED, "detail": f"the sender told that the message did not arrive{code}"}
     if row.sent_at is None:
         values["sent_at"] = at
     connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(values))
     if row.sent_at is None:
-        tell_of_invitations(connection, [row.id], now=now)
+        add_invitation_events(connection, [row.id], now=now)
     if row.state is InvitationState.HELD and row.kind == FIRST:
         # The question that it was held for is answered.
         its_own = (Job.id == row.job_id, Job.session_id == row.session_id, *ABOUT_A_MESSAGE)
@@ -214,16 +214,16 @@ def _address(
     keyring: Keyring,
     channel: str,
     row: sa.Row[Any] | None,
-    news: DeliveryNews,
+    update: DeliveryUpdate,
     source: str,
     *,
     now: datetime,
 ) -> bool:
     """Suppress the address that the news is about, or release it; whether there was one."""
-    reason = reason_to_suppress(news.stop)
-    if reason is None and not news.resume:
+    reason = reason_to_suppress(update.stop)
+    if reason is None and not update.resume:
         return False
-    address = _whose(keyring, channel, row, news)
+    address = _whose(keyring, channel, row, update)
     try:
         if reason is not None:
             suppress(connection, keyring, channel, address, reason, source, now=now)
@@ -233,7 +233,7 @@ def _address(
         return False  # none that could be written to
 
 
-def _whose(keyring: Keyring, channel: str, row: sa.Row[Any] | None, news: DeliveryNews) -> str:
+def _whose(keyring: Keyring, channel: str, row: sa.Row[Any] | None, update: DeliveryUpdate) -> str:
     """The address that the news is about; empty where that cannot be told.
 
     Ours, as it was written to: what a mail system names may be where the mail was forwarded to. Not if the customer's
@@ -241,11 +241,11 @@ def _whose(keyring: Keyring, channel: str, row: sa.Row[Any] | None, news: Delive
     messages: whoever complains is not to be written to at the new one either.
     """
     if row is None:
-        return news.address
+        return update.address
     try:
         ours = address_of(open_person(keyring, row.customer_id, row.person), channel)
     except (CannotOpen, Erased):
-        return news.address
+        return update.address
     if row.sent_at is not None and row.person_changed_at <= row.sent_at:
         return ours
-    return news.address or ("" if news.stop is Stop.BOUNCED else ours)
+    return update.address or ("" if update.stop is Stop.BOUNCED else ours)

@@ -35,7 +35,7 @@ from worker.store.messages.claim_invitations import LEASES
 from worker.store.messages.message_context import ClaimedInvitation, InvitationTerms
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST, look_again
-from worker.store.outbox.outbox import tell_of_invitations
+from worker.store.outbox.outbox import add_invitation_events
 from worker.store.tables import Attempt, InvitationRow, Job
 
 
@@ -117,7 +117,7 @@ class Handovers:
                 counted = {key: outcome is not None for key, outcome in outcomes.items()}
                 _MOVE.run(connection, [_move(item, counted=counted[item.opened.attempt_id], now=now) for item in kept])
                 sent = [item.opened.invitation.id for item in kept if isinstance(item.ending, Done)]
-                tell_of_invitations(connection, sent, now=now)
+                add_invitation_events(connection, sent, now=now)
                 refusals.follow_up(connection, self._keyring, terms, kept, now=now)
                 move_jobs(connection, ours.values(), now=now)
                 settled = [item.opened.invitation for item in kept if _settles_outcome(item, counted)]
@@ -191,7 +191,7 @@ _MOVE = lots.Change(
         "state": sa.bindparam("new_state"),
         "due_at": sa.bindparam("new_due_at"),
         "lease_until": None,
-        "told_at": None,  # of one that came back and is sent again, what was told is of before
+        "delivery_at": None,  # of one that came back and is sent again, what was told is of before
         "attempts": InvitationRow.attempts + sa.bindparam("more_attempts"),
         "waits": InvitationRow.waits + sa.bindparam("more_waits"),
         "reason": sa.bindparam("new_reason"),

@@ -14,7 +14,7 @@ from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.priorities import PAUSED
 from worker.store.onboarding.admission import following
 from worker.store.onboarding.new_rows import CANCELLED, AcceptedLine, RefusedLine, customer_row, job_row, refusal_row
-from worker.store.outbox.outbox import TELLING, tell_of_rows
+from worker.store.outbox.outbox import PUBLISHED_STATES, add_row_events
 from worker.store.tables import Batch, CustomerRow, Job, Refusal
 
 # Somebody else's import of the same customers may win the unique index a few times, not for ever.
@@ -154,8 +154,8 @@ class Batches:
                 if cancelled_at is not None:
                     rows = [row | CANCELLED for row in rows]
                 connection.execute(sa.insert(Job), rows)
-                stopped = [row["row"] for row in rows if row["state"] in TELLING]
-                tell_of_rows(connection, batch_id, stopped, now=now)
+                stopped = [row["row"] for row in rows if row["state"] in PUBLISHED_STATES]
+                add_row_events(connection, batch_id, stopped, now=now)
             if refused:
                 connection.execute(sa.insert(Refusal), [refusal_row(batch_id, line) for line in refused])
 

@@ -9,7 +9,7 @@ from worker.domain.model.endings import Kind
 from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState
 from worker.store.base.database import fetch
 from worker.store.onboarding.sessions import CANCELLED, FIRST, HELD_FIRST
-from worker.store.outbox.outbox import tell_of_jobs
+from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import InvitationRow, Job
 
 
@@ -59,7 +59,7 @@ def promote(connection: sa.Connection, ended: list[int], unknown: set[int], *, n
     change_jobs(connection, [heir for before, heir in heirs.items() if before not in unknown], leads)
     held = [heir for before, heir in heirs.items() if before in unknown]
     change_jobs(connection, held, leads | _HELD)
-    tell_of_jobs(connection, held, now=now)
+    add_job_events(connection, held, now=now)
     if others:
         by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
         connection.execute(by_id.values(joins=sa.bindparam("heir")), others)

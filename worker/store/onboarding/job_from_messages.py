@@ -11,7 +11,7 @@ from worker.domain.model.states import JobState, job_state_from_invitations
 from worker.store.base import bulk as lots
 from worker.store.base.database import fetch
 from worker.store.onboarding.sessions import OF_ITS_SESSION
-from worker.store.outbox.outbox import TELLING, tell_of_jobs
+from worker.store.outbox.outbox import PUBLISHED_STATES, add_job_events
 from worker.store.tables import InvitationRow, Job
 
 # An invited job's second message may still turn out to be in doubt. Not `IN`: that cannot go with a lot of rows.
@@ -69,5 +69,7 @@ def move_jobs(connection: sa.Connection, job_ids: Iterable[int], *, now: datetim
             }
         )
     _MOVE.run(connection, moves)
-    stopped = [move["job_id"] for move in moves if move["new_state"] in TELLING and before[move["job_id"]] in FROM]
-    tell_of_jobs(connection, stopped, now=now)
+    stopped = [
+        move["job_id"] for move in moves if move["new_state"] in PUBLISHED_STATES and before[move["job_id"]] in FROM
+    ]
+    add_job_events(connection, stopped, now=now)

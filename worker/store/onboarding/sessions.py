@@ -31,7 +31,13 @@ from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.base.database import fetch
 from worker.store.base.sealed_values import ERASED, seal_session
 from worker.store.onboarding.message_rows import waiting_message
-from worker.store.outbox.outbox import session_facts, tell_of_invitations, tell_of_jobs, tell_of_sessions, told
+from worker.store.outbox.outbox import (
+    add_invitation_events,
+    add_job_events,
+    add_session_events,
+    session_facts,
+    subscriptions,
+)
 from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
 
 FIRST = "invitation"  # the kind of a session's first message, as opposed to its reminders
@@ -122,9 +128,9 @@ def adopt(
         }
     else:
         states = _take_over(connection, job, session.id, now=now)
-        if session.look_at is None and (at := look_at(job.channel, session.expires_at)) is not None:
+        if session.check_at is None and (at := check_at(job.channel, session.expires_at)) is not None:
             # Its first list asked for no message, or had ended: now there is somebody to tell of another link.
-            connection.execute(sa.update(SessionRow).where(SessionRow.id == session.id).values(look_at=at))
+            connection.execute(sa.update(SessionRow).where(SessionRow.id == session.id).values(check_at=at))
         moved |= {
             "state": job_state_from_invitations(states) or JobState.ISSUED,
             "due_at": None,
@@ -133,7 +139,7 @@ def adopt(
             "detail": "the customer had a live session; none was asked for",
         }
     connection.execute(sa.update(Job).where(Job.id == job.id).values(moved))
-    tell_of_jobs(connection, [job.id], now=now)
+    add_job_events(connection, [job.id], now=now)
     return True
 
 
@@ -270,18 +276,19 @@ def add(
             invitations.append(invitation)
     if ended:
         by_id = sa.update(SessionRow).where(SessionRow.id == sa.bindparam("session_id"))
-        connection.execute(by_id.values(state=sa.bindparam("end"), look_at=None), ended)
+        connection.execute(by_id.values(state=sa.bindparam("end"), check_at=None), ended)
         expired = [item["session_id"] for item in ended if item["end"] is SessionState.EXPIRED]
-        tell_of_sessions(connection, expired, Happened.SESSION_EXPIRED, now=now)
+        add_session_events(connection, expired, Happened.SESSION_EXPIRED, now=now)
     lots.add(connection, SessionRow, rows)
     lots.add(connection, InvitationRow, invitations)
-    told(connection).write(connection, Happened.SESSION_ISSUED, issued, now=now)
-    tell_of_invitations(connection, texted, now=now)
+    subscriptions(connection).write(connection, Happened.SESSION_ISSUED, issued, now=now)
+    add_invitation_events(connection, texted, now=now)
     return added
 
 
 def _issued(item: NewSession, row: int) -> dict[str, Any]:
-    """What others are told of a new session; as `tell_of_sessions` does, without asking the database again."""
+    """What others are subscriptions of a new session; as `add_session_events` does, without asking the database
+    again."""
     return {
         "job_id": item.job_id,
         "batch_id": item.batch_id,
@@ -328,8 +335,8 @@ def _erased(connection: sa.Connection, customer_ids: Sequence[str]) -> set[str]:
     return set(connection.execute(gone).scalars())
 
 
-def look_at(channel: Channel, expires_at: datetime) -> datetime | None:
-    """When to look whether a session ended unused; None where nobody could be told of another link."""
+def check_at(channel: Channel, expires_at: datetime) -> datetime | None:
+    """When to look whether a session ended unused; None where nobody could be subscriptions of another link."""
     return expires_at + SETTLES if invitation_channels(channel) else None
 
 
@@ -344,11 +351,11 @@ def look_again(connection: sa.Connection, job_ids: Collection[int], *, now: date
     again = [
         {"session_id": row.id, "at": now if row.state is SessionState.EXPIRED else at}
         for row in found
-        if (at := look_at(row.channel, row.expires_at)) is not None
+        if (at := check_at(row.channel, row.expires_at)) is not None
     ]
     if again:
         by_id = sa.update(SessionRow).where(SessionRow.id == sa.bindparam("session_id"))
-        connection.execute(by_id.values(look_at=sa.bindparam("at")), again)
+        connection.execute(by_id.values(check_at=sa.bindparam("at")), again)
 
 
 _LOOKED_AT_NO_MORE = (
@@ -357,7 +364,7 @@ _LOOKED_AT_NO_MORE = (
     .where(
         lots.among(Job.id, "ids"),
         Job.state == JobState.INVITED,
-        SessionRow.look_at.is_(None),
+        SessionRow.check_at.is_(None),
         SessionRow.state.in_([*LIVE_SESSIONS, SessionState.EXPIRED]),
     )
     .order_by(SessionRow.id)
@@ -393,7 +400,7 @@ def _session(
         # By what later events may name it, where they name nothing else: a company's.
         "company_id": session.references.get("companyId", "")[:100],
         "token_digest": keyring.digests(session.token)[0] if _named_by_token(session) else None,
-        "look_at": look_at(item.channel, session.expires_at),
+        "check_at": check_at(item.channel, session.expires_at),
     }
 
 

@@ -49,7 +49,7 @@ class SessionFacts:
     because: str
     issued_at: datetime
     expires_at: datetime
-    look_at: datetime | None
+    check_at: datetime | None
     messages: list[MessageFacts] = field(default_factory=list)
 
 
@@ -155,7 +155,7 @@ def _sessions(connection: sa.Connection, customer_id: str) -> list[SessionFacts]
             _because(by_id.get(row.replaces), messages.get(row.replaces, ())) if row.replaces else FIRST_SESSION,
             row.issued_at,
             row.expires_at,
-            row.look_at,
+            row.check_at,
             messages.get(row.id, []),
         )
         for row in rows

@@ -13,7 +13,7 @@ from worker.store.base.database import fetch
 from worker.store.onboarding.admission import following, lock_customers
 from worker.store.onboarding.cancellation import change_jobs, promote, waiting_again, with_unknown_calls
 from worker.store.onboarding.sessions import ABANDONED, FIRST, HELD_FIRST, OF_ITS_SESSION, look_again
-from worker.store.outbox.outbox import tell_of_jobs
+from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import InvitationRow, Job
 
 CANNOT_OPEN = "cannot_open"  # the reason of a row that is held because no key opens it
@@ -63,7 +63,7 @@ def retry(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decide
         values = {name: sa.bindparam(f"new_{name}") for name in _ALONE}
         by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
         connection.execute(by_id.values(attempts=0, changed_at=now, **values), follows)
-        tell_of_jobs(connection, [row["job_id"] for row in follows], now=now)
+        add_job_events(connection, [row["job_id"] for row in follows], now=now)
         # Who had joined one that joins another now joins that one too: nobody joins one that joins another.
         joined = [
             {"before": row["job_id"], "leader": row["new_joins"]} for row in follows if row["new_joins"] is not None

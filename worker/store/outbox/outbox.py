@@ -1,7 +1,7 @@
 """What others are to be told, written down in the very transaction that changes it.
 
-Who is to be told belongs to the database's connections (`Database.told`), so that whatever changes a state has it at
-hand. A change that forgets to say so fails the store's tests: there, triggers witness each change of state.
+Who is to be told belongs to the database's connections (`Database.subscriptions`), so that whatever changes a state has
+it at hand. A change that forgets to say so fails the store's tests: there, triggers witness each change of state.
 
 Of rows that joined another only the one that leads is told of: it is the one that changes.
 """
@@ -17,17 +17,17 @@ from worker.domain.events.published import Happened, moment
 from worker.domain.model.states import JobState
 from worker.foundation.ids import new_id
 from worker.store.base import bulk as lots
-from worker.store.base.database import TOLD, fetch
+from worker.store.base.database import SUBSCRIPTIONS, fetch
 from worker.store.tables import InvitationRow, Job, Outbox, SessionRow
 
 Given = Mapping[str, Any]
 _OF_JOBS = {JobState.FAILED: Happened.JOB_FAILED, JobState.HELD: Happened.JOB_HELD}
 # The job's states that others are told of.
-TELLING = frozenset(_OF_JOBS)
+PUBLISHED_STATES = frozenset(_OF_JOBS)
 
 
 @dataclass(frozen=True)
-class Told:
+class Subscriptions:
     """Who is told of what, by target; and the provider of each account, since an account's name says little to them."""
 
     targets: Mapping[str, frozenset[Happened]] = field(default_factory=dict)
@@ -60,18 +60,18 @@ class Told:
         lots.add(connection, Outbox, rows)
 
 
-def told(connection: sa.Connection) -> Told:
+def subscriptions(connection: sa.Connection) -> Subscriptions:
     """Who is to be told of what happens over this connection."""
-    found: Told | None = connection.get_execution_options().get(TOLD)
+    found: Subscriptions | None = connection.get_execution_options().get(SUBSCRIPTIONS)
     return found or _NOBODY
 
 
-_NOBODY = Told()
+_NOBODY = Subscriptions()
 
 
-def tell_of_jobs(connection: sa.Connection, ids: Iterable[int], *, now: datetime) -> None:
+def add_job_events(connection: sa.Connection, ids: Iterable[int], *, now: datetime) -> None:
     """Tell of those of these jobs, whose states were just changed, that have failed or are held now."""
-    whom, ids = told(connection), list(ids)
+    whom, ids = subscriptions(connection), list(ids)
     if not ids or not whom.wants(*_OF_JOBS.values()):
         return
     rows = fetch(connection, _JOBS, {"ids": lots.keys(ids)})
@@ -80,18 +80,18 @@ def tell_of_jobs(connection: sa.Connection, ids: Iterable[int], *, now: datetime
         whom.write(connection, happened, found, now=now)
 
 
-def tell_of_rows(connection: sa.Connection, batch_id: int, rows: Sequence[int], *, now: datetime) -> None:
+def add_row_events(connection: sa.Connection, batch_id: int, rows: Sequence[int], *, now: datetime) -> None:
     """Tell of those of these new rows of a batch that came in as failed or held."""
-    if rows and told(connection).wants(*_OF_JOBS.values()):
-        query = sa.select(Job.id).where(Job.batch_id == batch_id, Job.row.in_(rows), Job.state.in_(TELLING))
-        tell_of_jobs(connection, connection.execute(query.order_by(Job.row)).scalars(), now=now)
+    if rows and subscriptions(connection).wants(*_OF_JOBS.values()):
+        query = sa.select(Job.id).where(Job.batch_id == batch_id, Job.row.in_(rows), Job.state.in_(PUBLISHED_STATES))
+        add_job_events(connection, connection.execute(query.order_by(Job.row)).scalars(), now=now)
 
 
-def tell_of_sessions(
+def add_session_events(
     connection: sa.Connection, ids: Iterable[Any], happened: Happened, *, now: datetime, result: str | None = None
 ) -> None:
     """Tell what has become of these sessions. `result` is what the provider decided, where they are completed."""
-    whom, ids = told(connection), list(ids)
+    whom, ids = subscriptions(connection), list(ids)
     if not ids or not whom.wants(happened):
         return
     more = {} if result is None else {"result": result}
@@ -101,9 +101,9 @@ def tell_of_sessions(
     whom.write(connection, happened, [data | state | more for data in found], now=now)
 
 
-def tell_of_invitations(connection: sa.Connection, ids: Iterable[Any], *, now: datetime) -> None:
+def add_invitation_events(connection: sa.Connection, ids: Iterable[Any], *, now: datetime) -> None:
     """Tell that these invitations, whose state was just changed, were sent."""
-    whom, ids = told(connection), list(ids)
+    whom, ids = subscriptions(connection), list(ids)
     if not ids or not whom.wants(Happened.INVITATION_SENT):
         return
     found = [

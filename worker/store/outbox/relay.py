@@ -22,7 +22,7 @@ from worker.store.tables import Outbox
 
 Transaction = Callable[[], AbstractContextManager[sa.Connection]]
 # PostgreSQL's advisory locks of those who tell a target: any number of ours, and the target's.
-TELLS = 1_415_923_788
+PUBLISHES = 1_415_923_788
 # How much longer than a lot may take its holder may be silent, before the database takes him for gone.
 MARGIN = timedelta(seconds=30)
 LOT = 500
@@ -50,7 +50,7 @@ class Later:
 
 
 @dataclass(frozen=True)
-class Standing:
+class TargetStatus:
     """How a target stands. `oldest` is when the first of what waits happened."""
 
     waiting: int
@@ -84,7 +84,7 @@ def alone(database: Database, target: str, *, silence: timedelta) -> Iterator[Tr
 
         try:
             connection.execute(_MARK, {"mark": mark})
-            mine = connection.execute(_LOCK, {"class": TELLS, "target": _key(target)}).scalar_one()
+            mine = connection.execute(_LOCK, {"class": PUBLISHES, "target": _key(target)}).scalar_one()
             milliseconds = int((silence + MARGIN) / timedelta(milliseconds=1))
             connection.execute(_SILENCE, {"milliseconds": f"{milliseconds}ms"})  # PostgreSQL 14 and newer
             connection.commit()
@@ -143,7 +143,7 @@ def due(database: Database, targets: Iterable[str], *, now: datetime) -> list[st
         return list(connection.execute(sa.union_all(*asked)).scalars())
 
 
-def untold(database: Database, targets: Iterable[str], *, before: datetime) -> list[str]:
+def unpublished(database: Database, targets: Iterable[str], *, before: datetime) -> list[str]:
     """Those of these targets that may be told of something since `before`, and that no process is telling.
 
     On SQLite nobody: the one process tells by itself, and while there is none all waits.
@@ -152,11 +152,13 @@ def untold(database: Database, targets: Iterable[str], *, before: datetime) -> l
         return []
     with database.read() as connection:
         return [
-            one for one in late if not connection.execute(_TOLD_NOW, {"class": TELLS, "target": _key(one)}).scalar()
+            one
+            for one in late
+            if not connection.execute(_PUBLISHING_NOW, {"class": PUBLISHES, "target": _key(one)}).scalar()
         ]
 
 
-_TOLD_NOW = sa.text(
+_PUBLISHING_NOW = sa.text(
     "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database"
     " WHERE datname = current_database() AND locktype = 'advisory' AND granted"
     " AND classid::bigint = :class AND objid::bigint = (CAST(:target AS bigint) & 4294967295) AND objsubid = 2)"
@@ -220,14 +222,14 @@ _LATER = lots.Change(
 )
 
 
-def standing(database: Database) -> dict[str, Standing]:
+def status(database: Database) -> dict[str, TargetStatus]:
     """How each target stands that anything is left for."""
     waiting = sa.func.count(Outbox.due_at)
     oldest = sa.func.min(sa.case((Outbox.due_at.is_not(None), Outbox.occurred_at), else_=None))
     query = sa.select(Outbox.target, waiting.label("waiting"), sa.func.count().label("all"), oldest.label("oldest"))
     with database.read() as connection:
         rows = fetch(connection, query.group_by(Outbox.target).order_by(Outbox.target))
-    return {row.target: Standing(row.waiting, row.all - row.waiting, row.oldest) for row in rows}
+    return {row.target: TargetStatus(row.waiting, row.all - row.waiting, row.oldest) for row in rows}
 
 
 def waiting(database: Database, targets: Iterable[str]) -> int:

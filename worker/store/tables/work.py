@@ -166,15 +166,15 @@ class SessionRow(Base):
     expires_at: Mapped[datetime]
     expiry_source: Mapped[ExpirySource]
     replaces: Mapped[uuid.UUID | None]
-    look_at: Mapped[datetime | None] = mapped_column(
+    check_at: Mapped[datetime | None] = mapped_column(
         doc="When to look whether it ended unused; NULL: it is over, nobody could be told of a new link, or something"
         " else is waited for: a result, a person. NULL of those opened by the release before, too."
     )
-    # What was heard of it last, from the provider, and how much that weighs (`news.Heard`).
+    # What was heard of it last, from the provider, and how much that weighs (`news.KnownSession`).
     result: Mapped[str] = mapped_column(sa.String(16), server_default="", doc="What the provider decided.")
-    heard_rank: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0")
-    heard_at: Mapped[datetime | None]
-    heard_weight: Mapped[int] = mapped_column(server_default="0")
+    update_rank: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0")
+    update_at: Mapped[datetime | None]
+    update_weight: Mapped[int] = mapped_column(server_default="0")
     note: Mapped[str] = mapped_column(sa.String(400), server_default="", doc="Our own words on it, for people.")
     company_id: Mapped[str] = mapped_column(
         sa.String(100), server_default="", doc="iDenfy's id of the company, by which its later events name the session."
@@ -186,7 +186,7 @@ class SessionRow(Base):
     __table_args__ = (
         partial("uq_session_live", "customer_id", "purpose", where="state IN ('waiting', 'started')", unique=True),
         # What is due to be looked at, and nothing else: of ten million sessions that are over none is in it.
-        partial("ix_session_look", "look_at", "id", where="look_at IS NOT NULL"),
+        partial("ix_session_check", "check_at", "id", where="check_at IS NOT NULL"),
         sa.Index("ix_session_reference", "account", "reference"),
         sa.Index("ix_session_customer", "customer_id"),
         partial("ix_session_company", "company_id", where="company_id <> ''"),
@@ -219,7 +219,7 @@ class InvitationRow(Base):
     unknown_attempt: Mapped[uuid.UUID | None] = mapped_column(doc="As a job's: the hand-over that is to be looked up.")
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
-    told_at: Mapped[datetime | None] = mapped_column(doc="When it was delivered or returned, as the sender told.")
+    delivery_at: Mapped[datetime | None] = mapped_column(doc="When it was delivered or returned, as the sender told.")
 
     __table_args__ = (
         sa.UniqueConstraint("session_id", "channel", "kind"),

@@ -16,14 +16,14 @@ from worker.domain.events.published import Happened
 from worker.domain.model.customers import Channel
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.verification.session_chain import SESSION_FAILED, Chain, JobNow, Link
-from worker.domain.verification.session_updates import Heard, Rank, Result, SessionNews, news_of
+from worker.domain.verification.session_updates import KnownSession, Rank, Result, SessionUpdate, session_update
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk as lots
 from worker.store.base.customer_keys import Key, among_keys, rows_of
-from worker.store.outbox.outbox import tell_of_jobs, tell_of_sessions
+from worker.store.outbox.outbox import add_job_events, add_session_events
 from worker.store.tables import InvitationRow, Job, SessionRow
 from worker.store.webhooks.session_lookup import Asked, find
-from worker.store.webhooks.webhooks import ACCOUNT, Became, Told, WebhookState
+from worker.store.webhooks.webhooks import ACCOUNT, Became, KeptWebhook, WebhookState
 
 SESSION_ENDED = "session_ended"  # the reason of a message that has not left, and is of no use any more
 CONTRADICTED = (
@@ -33,7 +33,7 @@ CONTRADICTED = (
 OUT = (InvitationState.SENT, InvitationState.DELIVERED)
 
 
-class Hears:
+class ProviderUpdates:
     """Applies what providers say of sessions."""
 
     def __init__(self, keyring: Keyring, peers: Mapping[str, frozenset[str]], *, most_reissues: int) -> None:
@@ -43,29 +43,29 @@ class Hears:
         self._most_reissues = most_reissues
 
     def __call__(
-        self, connection: sa.Connection, told: Sequence[Told], _due: set[tuple[str, str]], now: datetime
+        self, connection: sa.Connection, webhooks: Sequence[KeptWebhook], _due: set[tuple[str, str]], now: datetime
     ) -> dict[uuid.UUID, Became]:
         # In the order of their coming, which counts where nothing else tells them apart.
-        told = sorted(told, key=lambda one: (one.received_at, one.id))
-        news = {one.id: news_of(one.said) for one in told}
-        asked = [Asked(one.id, news[one.id], self._accounts(one.source)) for one in told]
+        webhooks = sorted(webhooks, key=lambda one: (one.received_at, one.id))
+        update = {one.id: session_update(one.said) for one in webhooks}
+        asked = [Asked(one.id, update[one.id], self._accounts(one.source)) for one in webhooks]
         found = find(connection, self._keyring, asked, everyone=frozenset(self._peers))
         chains = _chains(connection, {(row.customer_id, row.purpose) for row in found.values()})
         before = {key: chain.copy() for key, chain in chains.items()}
         became = {}
-        for one in told:
+        for one in webhooks:
             row = found.get(one.id)
             chain = chains.get((row.customer_id, row.purpose)) if row is not None else None
             if row is None or chain is None or row.id not in chain.links:
-                became[one.id] = _unknown(news[one.id])
+                became[one.id] = _unknown(update[one.id])
                 continue
-            if chain.contradicts(row.id, news[one.id], received_at=one.received_at):
-                became[one.id] = _contradicted(news[one.id], chain.links[row.id].heard, row.id)
+            if chain.contradicts(row.id, update[one.id], received_at=one.received_at):
+                became[one.id] = _contradicted(update[one.id], chain.links[row.id].known, row.id)
                 continue
-            changed = chain.hear(
-                row.id, news[one.id], most_reissues=self._most_reissues, received_at=one.received_at, now=now
+            changed = chain.apply(
+                row.id, update[one.id], most_reissues=self._most_reissues, received_at=one.received_at, now=now
             )
-            became[one.id] = _became(news[one.id], row.id, changed=changed)
+            became[one.id] = _became(update[one.id], row.id, changed=changed)
         _write(connection, [(before[key], chain) for key, chain in chains.items()], now=now)
         return became
 
@@ -74,24 +74,24 @@ class Hears:
         return self._peers.get(name, frozenset({name}))
 
 
-def _unknown(news: SessionNews) -> Became:
+def _unknown(update: SessionUpdate) -> Became:
     """No session of ours; what changes no session need not find one."""
-    if news.state is None and not news.company_id:
-        return Became(WebhookState.ALERT if news.alert else WebhookState.IGNORED, news.note)
+    if update.state is None and not update.company_id:
+        return Became(WebhookState.ALERT if update.alert else WebhookState.IGNORED, update.note)
     return Became(WebhookState.UNKNOWN, "it names no session that is known here")
 
 
-def _became(news: SessionNews, session_id: uuid.UUID, *, changed: bool) -> Became:
-    if news.alert:
-        return Became(WebhookState.ALERT, news.note, session_id)
-    return Became(WebhookState.APPLIED if changed else WebhookState.IGNORED, news.note, session_id)
+def _became(update: SessionUpdate, session_id: uuid.UUID, *, changed: bool) -> Became:
+    if update.alert:
+        return Became(WebhookState.ALERT, update.note, session_id)
+    return Became(WebhookState.APPLIED if changed else WebhookState.IGNORED, update.note, session_id)
 
 
-def _contradicted(news: SessionNews, known: Heard, session_id: uuid.UUID) -> Became:
+def _contradicted(update: SessionUpdate, known: KnownSession, session_id: uuid.UUID) -> Became:
     """It may be a copy of an old verdict. Where it only says the same again, nobody need look."""
-    if (news.state, news.result) == (known.state, known.result):
+    if (update.state, update.result) == (known.state, known.result):
         return Became(WebhookState.IGNORED, session_id=session_id)
-    said, was = (one.value if one else "no result" for one in (news.result, known.result))
+    said, was = (one.value if one else "no result" for one in (update.result, known.result))
     return Became(WebhookState.ALERT, CONTRADICTED.format(said=said, known=was), session_id, keeps=True)
 
 
@@ -122,11 +122,11 @@ _SESSIONS = (
         SessionRow.state,
         SessionRow.issued_at,
         SessionRow.expires_at,
-        SessionRow.look_at,
+        SessionRow.check_at,
         SessionRow.result,
-        SessionRow.heard_rank,
-        SessionRow.heard_at,
-        SessionRow.heard_weight,
+        SessionRow.update_rank,
+        SessionRow.update_at,
+        SessionRow.update_weight,
         SessionRow.note,
         SessionRow.company_id,
     )
@@ -144,7 +144,7 @@ def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, Chain]:
     chains = {key: Chain() for key in keys}
     jobs = rows_of(connection, _JOBS, keys)
     sessions = rows_of(connection, _SESSIONS, keys)
-    told = _told(connection, jobs)
+    reached = _told(connection, jobs)
     had = Counter((row.customer_id, row.purpose) for row in sessions)
     for row in jobs:
         job = JobNow(
@@ -156,7 +156,7 @@ def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, Chain]:
             row.result,
             unknown_attempt=row.unknown_attempt,
             reissues=had[row.customer_id, row.purpose] - 1,
-            told=row.session_id in told,
+            message_out=row.session_id in reached,
             silent=row.channel is Channel.NONE,
             due_at=row.due_at,
         )
@@ -183,27 +183,27 @@ def _told(connection: sa.Connection, jobs: Sequence[sa.Row[Any]]) -> set[uuid.UU
 
 
 def _link(row: sa.Row[Any]) -> Link:
-    heard = Heard(
+    known = KnownSession(
         row.state,
         Result(row.result) if row.result else None,
-        Rank(row.heard_rank),
-        row.heard_at,
-        row.heard_weight,
+        Rank(row.update_rank),
+        row.update_at,
+        row.update_weight,
         row.note,
     )
-    return Link(row.id, row.issued_at, row.expires_at, row.look_at, heard)
+    return Link(row.id, row.issued_at, row.expires_at, row.check_at, known)
 
 
 def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, now: datetime) -> None:
     """Write what has changed, from what each chain was to what it is; and have others told of it."""
     links: list[tuple[Link, Link]] = []
     jobs: list[tuple[JobNow, JobNow]] = []
-    heard = []
+    known = []
     over: list[uuid.UUID] = []
     for before, after in chains:
         for id_, link in after.links.items():
             if link != before.links[id_] or after.companies[id_] != before.companies[id_]:
-                heard.append(_heard(link, after.companies[id_]))
+                known.append(_known(link, after.companies[id_]))
                 links.append((before.links[id_], link))
         moved = [(before.jobs[id_], job) for id_, job in after.jobs.items() if job != before.jobs[id_]]
         jobs += moved
@@ -211,39 +211,39 @@ def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, 
             job.state is not was.state and job.state not in (JobState.ISSUED, JobState.INVITED) for was, job in moved
         ):
             over += after.links
-    _HEARD.run(connection, heard)
+    _HEARD.run(connection, known)
     _MOVED.run(connection, [_move(job, now=now) for _, job in jobs])
     if over:
         connection.execute(_SUPERSEDE, {"sessions": lots.keys(over)})
     _tell(connection, links, now=now)
     failed = [job.id for was, job in jobs if job.state is JobState.FAILED and was.state is not JobState.FAILED]
-    tell_of_jobs(connection, failed, now=now)
+    add_job_events(connection, failed, now=now)
 
 
 def _tell(connection: sa.Connection, links: Sequence[tuple[Link, Link]], *, now: datetime) -> None:
     by_result: dict[str, list[uuid.UUID]] = {}
     for was, link in links:
-        decided = (link.heard.state, link.heard.result) != (was.heard.state, was.heard.result)
+        decided = (link.known.state, link.known.result) != (was.known.state, was.known.result)
         if link.has_verdict and decided:
-            by_result.setdefault(link.heard.result.value if link.heard.result else "", []).append(link.id)
+            by_result.setdefault(link.known.result.value if link.known.result else "", []).append(link.id)
     for result, ids in by_result.items():
-        tell_of_sessions(connection, ids, Happened.SESSION_COMPLETED, result=result, now=now)
+        add_session_events(connection, ids, Happened.SESSION_COMPLETED, result=result, now=now)
     expired = SessionState.EXPIRED
-    ended = [link.id for was, link in links if link.heard.state is expired and was.heard.state is not expired]
-    tell_of_sessions(connection, ended, Happened.SESSION_EXPIRED, now=now)
+    ended = [link.id for was, link in links if link.known.state is expired and was.known.state is not expired]
+    add_session_events(connection, ended, Happened.SESSION_EXPIRED, now=now)
 
 
-def _heard(link: Link, company_id: str) -> dict[str, Any]:
-    heard = link.heard
+def _known(link: Link, company_id: str) -> dict[str, Any]:
+    known = link.known
     return {
         "id_": link.id,
-        "new_state": heard.state,
-        "new_look_at": link.look_at,
-        "new_result": heard.result.value if heard.result else "",
-        "new_rank": int(heard.rank),
-        "new_at": heard.at,
-        "new_weight": heard.weight,
-        "new_note": heard.note[:400],
+        "new_state": known.state,
+        "new_look_at": link.check_at,
+        "new_result": known.result.value if known.result else "",
+        "new_rank": int(known.rank),
+        "new_at": known.at,
+        "new_weight": known.weight,
+        "new_note": known.note[:400],
         "new_company": company_id,
     }
 
@@ -268,11 +268,11 @@ _HEARD = lots.Change(
     SessionRow.id,
     {
         "state": sa.bindparam("new_state"),
-        "look_at": sa.bindparam("new_look_at"),
+        "check_at": sa.bindparam("new_look_at"),
         "result": sa.bindparam("new_result"),
-        "heard_rank": sa.bindparam("new_rank"),
-        "heard_at": sa.bindparam("new_at"),
-        "heard_weight": sa.bindparam("new_weight"),
+        "update_rank": sa.bindparam("new_rank"),
+        "update_at": sa.bindparam("new_at"),
+        "update_weight": sa.bindparam("new_weight"),
         "note": sa.bindparam("new_note"),
         "company_id": sa.bindparam("new_company"),
     },

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.model.states import LIVE_SESSIONS
-from worker.domain.verification.session_updates import Key, Rank, SessionNews
+from worker.domain.verification.session_updates import Key, Rank, SessionUpdate
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk as lots
 from worker.store.base.database import fetch
@@ -32,7 +32,7 @@ class Asked:
     """News, and the accounts whose session it may mean: those that share the address that it came to."""
 
     id: uuid.UUID
-    news: SessionNews
+    update: SessionUpdate
     accounts: frozenset[str]
 
 
@@ -48,23 +48,23 @@ def find(
     named = {key: _named(connection, keyring, key, asked, everyone) for key in _THEIRS}
     is_ours = {one.id: _is_ours(one, named) for one in asked}
     others = {id_ for id_, ours in is_ours.items() if ours is False}
-    open_ = [one for one in asked if one.news.match]
-    for place in range(max((len(one.news.match) for one in open_), default=0)):
-        open_ = [one for one in open_ if one.id not in found and one.id not in others and place < len(one.news.match)]
-        for key in {one.news.match[place][0] for one in open_}:
-            by_key = [one for one in open_ if one.news.match[place][0] is key]
+    open_ = [one for one in asked if one.update.match]
+    for place in range(max((len(one.update.match) for one in open_), default=0)):
+        open_ = [one for one in open_ if one.id not in found and one.id not in others and place < len(one.update.match)]
+        for key in {one.update.match[place][0] for one in open_}:
+            by_key = [one for one in open_ if one.update.match[place][0] is key]
             rows = named[key] if key in named else _named(connection, keyring, key, by_key, everyone)
             for one in by_key:
-                by_value = rows.get(one.news.match[place][1], ())
+                by_value = rows.get(one.update.match[place][1], ())
                 ours = [row for row in by_value if row.account in one.accounts]
-                session = _chosen(key, one.news, ours)
+                session = _chosen(key, one.update, ours)
                 if session is not None:
                     found[one.id] = session
                 elif (
                     key is Key.EXTERNAL_REF
                     and not ours
                     and is_ours[one.id] is None
-                    and _of_its_customer(one.news, by_value)
+                    and _of_its_customer(one.update, by_value)
                 ):
                     others.add(one.id)
     return found
@@ -74,7 +74,7 @@ def _named(
     connection: sa.Connection, keyring: Keyring, key: Key, asked: Sequence[Asked], everyone: Accounts
 ) -> "Found":
     """The sessions that the ids of this kind name, whosever they are."""
-    given = [(one, value) for one in asked for of, value in one.news.match if of is key]
+    given = [(one, value) for one in asked for of, value in one.update.match if of is key]
     accounts = everyone.union(*(one.accounts for one, _ in given))
     return _LOOKS[key](connection, keyring, accounts, [value for _, value in given]) if given else {}
 
@@ -85,45 +85,45 @@ def _is_ours(one: Asked, named: Mapping[Key, "Found"]) -> bool | None:
     False is a copy of what another account was told, whose key may be the same. Its customer may have a session here
     too.
     """
-    said = dict(one.news.match)
+    said = dict(one.update.match)
     for key in _THEIRS:
         if rows := named[key].get(said.get(key, ""), ()):
             return any(row.account in one.accounts for row in rows)
     return None
 
 
-def _of_its_customer(news: SessionNews, rows: Iterable[sa.Row[Any]]) -> bool:
+def _of_its_customer(update: SessionUpdate, rows: Iterable[sa.Row[Any]]) -> bool:
     """Whether one of the sessions is the customer's that the event names as well: our own ids are no secret, and what
     a list calls its row may be the number of another's."""
-    customer_id = dict(news.match).get(Key.CLIENT_ID)
+    customer_id = dict(update.match).get(Key.CLIENT_ID)
     return any(row.customer_id == customer_id for row in rows)
 
 
-def _chosen(key: Key, news: SessionNews, rows: Iterable[sa.Row[Any]]) -> sa.Row[Any] | None:
-    said = dict(news.match)
-    rows = [row for row in rows if not _contradicts(key, news, row)]
+def _chosen(key: Key, update: SessionUpdate, rows: Iterable[sa.Row[Any]]) -> sa.Row[Any] | None:
+    said = dict(update.match)
+    rows = [row for row in rows if not _contradicts(key, update, row)]
     if key is Key.EXTERNAL_REF:
         # What the provider calls the session; else the number of the job, which is sent where the list has none.
         rows = [row for row in rows if row.reference == said[key]] or rows
     if key is Key.ENTITY_ID:
         rows = [row for row in rows if row.state in LIVE_SESSIONS] or rows
-    if news.rank is Rank.FINAL and Key.COMPANY_ID in said:
+    if update.rank is Rank.FINAL and Key.COMPANY_ID in said:
         # A list may call its row as one did before: the verdict is about the company that handed in.
         rows = [row for row in rows if row.company_id == said[Key.COMPANY_ID]] or rows
     return max(rows, key=lambda row: (row.issued_at, row.id), default=None)
 
 
-def _contradicts(key: Key, news: SessionNews, row: sa.Row[Any]) -> bool:
+def _contradicts(key: Key, update: SessionUpdate, row: sa.Row[Any]) -> bool:
     """Whether the event's time or its other ids say that it is about another session, or another customer."""
-    said = dict(news.match)
+    said = dict(update.match)
     if key is Key.EXTERNAL_REF and said.get(Key.CLIENT_ID, row.customer_id) != row.customer_id:
         return True  # what a list calls its row may be the number of another's
     if key in (Key.EXTERNAL_REF, Key.CLIENT_ID):
-        if news.happened_at is not None and news.happened_at + BEFORE < row.issued_at:
+        if update.happened_at is not None and update.happened_at + BEFORE < row.issued_at:
             return True
-        if news.rank is Rank.FINAL and row.company_id and said.get(Key.COMPANY_ID, row.company_id) != row.company_id:
+        if update.rank is Rank.FINAL and row.company_id and said.get(Key.COMPANY_ID, row.company_id) != row.company_id:
             return True
-    if news.rank is Rank.FINAL:
+    if update.rank is Rank.FINAL:
         # The customer has finished, if not with the session that we know of.
         return False
     return any(

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.verification.session_updates import Key, news_of
+from worker.domain.verification.session_updates import Key, session_update
 from worker.foundation.keyring import CannotOpen, Keyring
 from worker.store.base.database import Database, fetch
 from worker.store.tables import SessionRow, Webhook
@@ -80,10 +80,10 @@ class WebhookList:
         if not sealed or not source.startswith(ACCOUNT):
             return ()
         try:
-            news = news_of(self._keyring.open(sealed, context=context(id_)))
+            update = session_update(self._keyring.open(sealed, context=context(id_)))
         except CannotOpen:
             return ()
-        return tuple(f"{key.value} {masked(value)}" for key, value in news.match if key is not Key.TOKEN)
+        return tuple(f"{key.value} {masked(value)}" for key, value in update.match if key is not Key.TOKEN)
 
     def again(self, *, id_: uuid.UUID | None, now: datetime) -> int:
         """Have those that are nobody's, or broken, worked off again: all of them, or one; how many.

@@ -48,13 +48,13 @@ RETRIED = (WebhookState.UNKNOWN, WebhookState.BROKEN)
 
 @dataclass(frozen=True, repr=False)
 class Arrived:
-    """One that is genuine. `digests` are those of its bytes, by each key of the ring. `told` is what was read of it, as
-    JSON has it; None: it says nothing, and `detail` may say why."""
+    """One that is genuine. `digests` are those of its bytes, by each key of the ring. `update` is what was read of
+    it, as JSON has it; None: it says nothing, and `detail` may say why."""
 
     source: str
     digests: tuple[str, ...]
     event: str
-    told: Mapping[str, Any] | None
+    update: Mapping[str, Any] | None
     detail: str = ""
 
 
@@ -67,7 +67,7 @@ class Kept:
 
 
 @dataclass(frozen=True, repr=False)
-class Told:
+class KeptWebhook:
     """One to be worked off."""
 
     id: uuid.UUID
@@ -100,7 +100,7 @@ class Worked:
 
 
 # Applies what several say, within the transaction; for each what became of it. What is due now is added to the set.
-Apply = Callable[[sa.Connection, Sequence[Told], set[tuple[str, str]], datetime], Mapping[uuid.UUID, Became]]
+Apply = Callable[[sa.Connection, Sequence[KeptWebhook], set[tuple[str, str]], datetime], Mapping[uuid.UUID, Became]]
 
 
 class Webhooks:
@@ -127,7 +127,7 @@ class Webhooks:
 
     def _row(self, one: Arrived, *, now: datetime) -> dict[str, Any]:
         id_ = new_id(now)
-        waits = one.told is not None
+        waits = one.update is not None
         return {
             "id": id_,
             "source": one.source,
@@ -138,7 +138,7 @@ class Webhooks:
             "due_at": now if waits else None,
             "attempts": 0,
             "detail": one.detail[:400],
-            "sealed": self._keyring.seal(dict(one.told), context=context(id_)) if one.told is not None else None,
+            "sealed": self._keyring.seal(dict(one.update), context=context(id_)) if one.update is not None else None,
             "session_id": None,
             "invitation_id": None,
         }
@@ -193,9 +193,9 @@ class Webhooks:
             query = _DUE if id_ is None else _DUE.where(Webhook.id == id_)
             given = {"now": now, "most": LOT, "kind": kind}
             rows = fetch(connection, query.with_for_update(skip_locked=True), given)
-            told = [Told(row.id, row.source, row.received_at, row.attempts, self._open(row)) for row in rows]
+            webhooks = [KeptWebhook(row.id, row.source, row.received_at, row.attempts, self._open(row)) for row in rows]
             apply = self._apply.get(kind)
-            became = apply(connection, told, worked.due, now) if told and apply else {}
+            became = apply(connection, webhooks, worked.due, now) if webhooks and apply else {}
             self._note(connection, rows, became, worked, now=now)
         return worked
 
