@@ -152,6 +152,16 @@ def test_the_heir_of_a_row_that_was_cancelled_while_it_waited_is_held(shelf, ter
     assert (row.state, row.reason, row.joins) == (JobState.HELD, "unknown", None)
 
 
+def test_the_heir_of_an_heir_that_is_held_is_held_too(shelf, terms, decide):
+    """The second row names no attempt, for it was never called for: the doubt is the first one's."""
+    batch = drop(shelf, terms)
+    second, third = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
+    decide.cancel(batch, now=shelf.clock())
+    decide.cancel(second, now=shelf.clock())
+    row = shelf.job("Ona", batch_id=third)
+    assert (row.state, row.reason, row.joins) == (JobState.HELD, "unknown", None)
+
+
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_a_person_settles_what_is_held_with_what_was_found(shelf, terms, decide, verdict):
     batch = drop(shelf, terms)
