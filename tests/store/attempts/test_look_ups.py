@@ -1,7 +1,6 @@
 """Rows in doubt: when they are looked up, and what others' decisions make of them meanwhile."""
 
 import pytest
-import sqlalchemy as sa
 
 from tests.store.looking_up import AFTER, LOST, call, drop, later, look_up, lookable, sweep
 from tests.store.shelf import customer
@@ -10,7 +9,6 @@ from worker.domain.model.endings import Hold, LookUp
 from worker.domain.model.reconciliation import Strangers
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.attempts.unknown_outcomes import InDoubt
-from worker.store.base import schema
 from worker.store.issuing.record_results import IssueResult
 from worker.store.maintenance.due_work import Returned
 from worker.store.messages.record_results import InviteResult
@@ -107,26 +105,6 @@ def test_a_look_up_that_was_not_made_gives_its_row_back_as_it_was(shelf, terms):
         before.due_at,
         before.attempts,
     )
-
-
-@pytest.mark.forgets_what_was_told
-def test_the_release_before_finds_what_waits_to_be_looked_up_held(shelf, terms, texts):
-    """It would call again, which nobody has decided."""
-    drop(shelf, terms)
-    shelf.add(customer("Jonas", channel=Channel.SMS))
-    shelf.issue()
-    opened = shelf.handovers.open(texts, shelf.take_letters(channel="sms"), repeatable=False, now=shelf.clock())
-    lost = LookUp(opened[0].look_up_at, "unknown", "lost")
-    shelf.handovers.finish(texts, [InviteResult(opened[0], shelf.clock(), lost, LOST)], now=shelf.clock())
-    try:
-        schema.downgrade(shelf.database, "0001")
-        with shelf.database.read() as connection:
-            jobs = connection.execute(sa.text("SELECT state, reason, due_at FROM job")).all()
-            messages = connection.execute(sa.text("SELECT state, reason, due_at FROM invitation")).all()
-    finally:
-        schema.upgrade(shelf.database)
-    assert set(jobs) == {("held", "unknown", None)}
-    assert messages == [("held", "unknown", None)]
 
 
 # What others decide meanwhile.
