@@ -77,20 +77,20 @@ INSERT INTO customer (customer_id, kind, country, locale, timezone, sealed, crea
 SELECT 'D-' || md5(i::text), 'individual', 'LT', 'lt', 'Europe/Vilnius', decode(repeat(md5(i::text), 9), 'hex'),
        now() - interval '9 days', now() - interval '9 days'
 FROM generate_series(1, :done) i;
-INSERT INTO job (id, batch_id, row, customer_id, purpose, channel, template, entity_id, account, route, floor_seconds,
-                 state, priority, lease_owner, fence, attempts, waits, reissues, reason, detail, result, session_id,
-                 created_at, changed_at)
-SELECT i, 1, i + 1, 'D-' || md5(i::text), 'onboarding', 'email', '', '', 'kyc', 'the last route', 43200,
+INSERT INTO job (id, batch_id, row, customer_id, purpose, channel, template, entity_id, account, route, others,
+                 floor_seconds, state, priority, lease_owner, fence, attempts, waits, reissues, reason, detail, result,
+                 session_id, created_at, changed_at)
+SELECT i, 1, i + 1, 'D-' || md5(i::text), 'onboarding', 'email', '', '', 'kyc', 'the last route', '', 43200,
        CASE WHEN mod(i, 2) = 0 THEN 'completed' ELSE 'invited' END, 10, 'bench:1', 1, 1, 0, 0, '', '',
        CASE WHEN mod(i, 2) = 0 THEN 'approved' ELSE '' END, pg_temp.key('s', i),
        now() - interval '9 days', now() - interval '9 days'
 FROM generate_series(1, :done) i;
 SELECT setval(pg_get_serial_sequence('job', 'id'), :done);
 INSERT INTO session (id, customer_id, purpose, job_id, account, reference, "references", vendor, sealed, sms_sent,
-                     state, issued_at, expires_at, expiry_source)
+                     state, issued_at, expires_at, expiry_source, company_id)
 SELECT pg_temp.key('s', i), 'D-' || md5(i::text), 'onboarding', i, 'kyc', 'scan-' || i, '{}', '',
        decode(repeat(md5(i::text), 12), 'hex'), false, CASE WHEN mod(i, 2) = 0 THEN 'completed' ELSE 'waiting' END,
-       now() - interval '9 days', now() - interval '2 days', 'answer'
+       now() - interval '9 days', now() - interval '2 days', 'answer', ''
 FROM generate_series(1, :done) i;
 INSERT INTO invitation (id, session_id, job_id, batch_id, channel, kind, state, priority, lease_owner, fence, attempts,
                         waits, reason, detail, reference, created_at, sent_at)

@@ -58,7 +58,7 @@ def test_a_worker_waits_for_its_broker_and_its_schema_and_stops_at_a_newer_one(
     wait_until(lambda: said(office, "run `onboard db upgrade`") > 0, "it says what it waits for")
     assert office.onboard("db", "upgrade").code == 0
     wait_until(lambda: said(office, "the database is ready: rows are taken") > 0, "it begins by itself")
-    # Though each second a bell came: at most once more, where one came between two of the upgrade's revisions.
+    # Though each second a bell came: at most once more, where one came between two of the upgrade's migrations.
     assert said(office, "run `onboard db upgrade`") <= 2
     assert office.onboard("import", office.list_of(customers(2))).code == 0
     wait_until(lambda: len(played.sandbox.mailbox) == 2, "it works")

@@ -52,7 +52,7 @@ def purge(url: str) -> None:
         with Connection(url) as connection:
             channel: Any = connection.channel()
             with contextlib.suppress(connection.channel_errors):  # not there yet
-                channel.queue_delete(name)  # not only emptied: an earlier release's has other arguments
+                channel.queue_delete(name)  # not only emptied: that of another test has other arguments
 
 
 def request(broker: str, *events: Any) -> None:
@@ -155,7 +155,7 @@ def test_a_project_of_its_own_requests_by_a_task_and_what_is_refused_is_kept(off
 def test_a_request_that_was_refused_for_what_has_been_mended_is_taken_when_it_is_put_back(
     office: Desk, played: Played, broker: str
 ):
-    with Connection(broker) as connection:  # as an earlier build made it
+    with Connection(broker) as connection:  # as an operator may have made it
         quorum = {"x-queue-type": "quorum"} if broker.startswith("amqp") else None
         exchange = Exchange("onboarding", type="topic")
         Queue(REFUSED_REQUESTS, exchange, routing_key=REFUSED_REQUESTS, queue_arguments=quorum)(

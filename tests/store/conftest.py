@@ -13,10 +13,6 @@ from worker.store.maintenance.takeover import Failover
 from worker.store.operators.decisions import Decisions
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "forgets_the_outbox: the test makes the outbox's table anew")
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> Iterator[Database]:
     """A migrated database without a row. After the test, others must have been told of all that happened in it."""
@@ -24,9 +20,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[Database]:
     opened = Database(request.getfixturevalue(fixture), subscriptions=SUBSCRIPTIONS)
     witness = Witness(opened) if opened.is_sqlite else None
     yield opened
-    # A schema that goes down and up again forgets what was told.
-    forgets = request.node.get_closest_marker("forgets_the_outbox")
-    unpublished = witness.unpublished() if witness and not forgets else {}
+    unpublished = witness.unpublished() if witness else {}
     opened.close()
     assert not unpublished, "store.outbox was not told of it"
 

@@ -48,7 +48,6 @@ from worker.store.base.sealed_values import open_person
 from worker.store.issuing.claim_jobs import Jobs
 from worker.store.issuing.record_results import Attempts
 from worker.store.limits.budgets import Budgets
-from worker.store.maintenance.backfill import CatchingUp
 from worker.store.maintenance.due_work import Sweeps
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryTerms
 from worker.store.maintenance.takeover import Failover
@@ -114,7 +113,6 @@ class Parts:
         self.sweeps = Sweeps(self.database, jitter=jitter)
         self.failover = Failover(self.database)
         self.expiring = Expiring(self.database, self.keyring)
-        self.catching_up = CatchingUp(self.database)
         self.erasing, self.purging = Erasing(self.database), Purging(self.database)
         self.inbox_retention = InboxRetention(self.database)
         provider_updates = ProviderUpdates(

@@ -9,11 +9,6 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
 
-def first_of(moment: datetime) -> uuid.UUID:
-    """The lowest id that could have been made at a time."""
-    return uuid.UUID(int=(moment - EPOCH) // MILLISECOND << 80)
-
-
 def new_id(now: datetime) -> uuid.UUID:
     """A version 7 UUID (RFC 9562): 48 bits of milliseconds, then 74 random bits.
 

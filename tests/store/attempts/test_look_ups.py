@@ -1,7 +1,6 @@
 """Rows in doubt: when they are looked up, and what others' decisions make of them meanwhile."""
 
 import pytest
-import sqlalchemy as sa
 
 from tests.store.looking_up import AFTER, LOST, call, drop, later, look_up, lookable, sweep
 from tests.store.shelf import customer
@@ -10,7 +9,6 @@ from worker.domain.model.endings import Hold, Reconcile
 from worker.domain.model.reconciliation import Strangers
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.attempts.unknown_outcomes import UnknownOutcomes
-from worker.store.base import schema
 from worker.store.issuing.record_results import IssueResult
 from worker.store.maintenance.due_work import Returned
 from worker.store.messages.record_results import InviteResult
@@ -109,26 +107,6 @@ def test_a_look_up_that_was_not_made_gives_its_row_back_as_it_was(shelf, terms):
     )
 
 
-@pytest.mark.forgets_the_outbox
-def test_the_release_before_finds_what_waits_to_be_looked_up_held(shelf, terms, texts):
-    """It would call again, which nobody has decided."""
-    drop(shelf, terms)
-    shelf.add(customer("Jonas", channel=Channel.SMS))
-    shelf.issue()
-    opened = shelf.handovers.open(texts, shelf.take_letters(channel="sms"), repeatable=False, now=shelf.clock())
-    lost = Reconcile(opened[0].reconcile_at, "unknown", "lost")
-    shelf.handovers.finish(texts, [InviteResult(opened[0], shelf.clock(), lost, LOST)], now=shelf.clock())
-    try:
-        schema.downgrade(shelf.database, "0001")
-        with shelf.database.read() as connection:
-            jobs = connection.execute(sa.text("SELECT state, reason, due_at FROM job")).all()
-            messages = connection.execute(sa.text("SELECT state, reason, due_at FROM invitation")).all()
-    finally:
-        schema.upgrade(shelf.database)
-    assert set(jobs) == {("held", "unknown", None)}
-    assert messages == [("held", "unknown", None)]
-
-
 # What others decide meanwhile.
 
 
@@ -149,6 +127,16 @@ def test_the_heir_of_a_row_that_was_cancelled_while_it_waited_is_held(shelf, ter
     heir = shelf.add(customer("Ona"))
     decide.cancel(batch, now=shelf.clock())
     row = shelf.job("Ona", batch_id=heir)
+    assert (row.state, row.reason, row.joins) == (JobState.HELD, "unknown", None)
+
+
+def test_the_heir_of_an_heir_that_is_held_is_held_too(shelf, terms, decide):
+    """The second row names no attempt, for it was never called for: the doubt is the first one's."""
+    batch = drop(shelf, terms)
+    second, third = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
+    decide.cancel(batch, now=shelf.clock())
+    decide.cancel(second, now=shelf.clock())
+    row = shelf.job("Ona", batch_id=third)
     assert (row.state, row.reason, row.joins) == (JobState.HELD, "unknown", None)
 
 

@@ -60,13 +60,15 @@ def test_the_schema_goes_up_down_and_up_again(empty):
     assert tables(empty) == {table.name for table in Base.metadata.sorted_tables}
 
 
-def test_each_single_step_goes_down_and_up(empty):
-    schema.upgrade(empty)
-    revisions = [script.revision for script in ScriptDirectory(str(schema.MIGRATIONS)).walk_revisions()]
+def test_each_single_step_goes_down_and_up(empty, next_release):
+    schema.upgrade(empty, migrations=next_release)
+    revisions = [script.revision for script in ScriptDirectory(str(next_release)).walk_revisions()]
+    assert revisions[0] == schema.newest(next_release) != schema.newest()
     for lower in [*revisions[1:], "base"]:
-        schema.downgrade(empty, lower)
+        schema.downgrade(empty, lower, migrations=next_release)
+        assert schema.current(empty) == (None if lower == "base" else lower)
     for revision in reversed(revisions):
-        schema.upgrade(empty, revision)
+        schema.upgrade(empty, revision, migrations=next_release)
         assert schema.current(empty) == revision
 
 
@@ -92,6 +94,28 @@ def test_the_migrations_make_every_index_with_its_predicate(make_empty):
     assert any("WHERE" in index for index in indexes(migrated))
 
 
+def constraints(database: Database) -> dict[str, object]:
+    """Of each table the names of its constraints, and the defaults of its columns."""
+    inspector = sa.inspect(database.engine)
+    return {
+        table: (
+            inspector.get_pk_constraint(table)["name"],
+            {key["name"] for key in inspector.get_foreign_keys(table)},
+            {key["name"] for key in inspector.get_unique_constraints(table)},
+            {column["name"]: column["default"] for column in inspector.get_columns(table)},
+        )
+        for table in tables(database)
+    }
+
+
+def test_the_migrations_make_every_constraint_by_its_name_and_every_default(make_empty):
+    migrated, made = make_empty(), make_empty()
+    schema.upgrade(migrated)
+    Base.metadata.create_all(made.engine)
+    assert constraints(migrated) == constraints(made)
+    assert "pk_job" in constraints(migrated)["job"]
+
+
 def test_tables_that_change_a_lot_are_vacuumed_often_on_postgresql(make_postgresql):
     database = Database(make_postgresql())
     schema.upgrade(database)
@@ -100,9 +124,11 @@ def test_tables_that_change_a_lot_are_vacuumed_often_on_postgresql(make_postgres
             connection.execute(sa.text("SELECT relname, reloptions FROM pg_class WHERE reloptions IS NOT NULL")).all()
         )
     database.close()
-    assert {"attempt", "budget", "invitation", "job"} <= options.keys()
+    assert {"attempt", "budget", "invitation", "job", "outbox", "session", "tally", "webhook"} <= options.keys()
     assert "fillfactor=50" in options["attempt"]
+    assert "fillfactor=10" in options["budget"]
     assert "autovacuum_vacuum_scale_factor=0.02" in options["job"]
+    assert "autovacuum_analyze_scale_factor=0.02" in options["session"]
 
 
 def test_closing_an_attempt_changes_nothing_that_an_index_knows():
@@ -115,55 +141,65 @@ def test_closing_an_attempt_changes_nothing_that_an_index_knows():
         assert known.isdisjoint(CLOSE.columns - {"found"}), index.name
 
 
+def test_an_index_that_is_built_beside_workers_is_of_the_rows_that_were_asked_for(empty, next_release):
+    schema.upgrade(empty)
+    before = indexes(empty)
+    schema.upgrade(empty, migrations=next_release)
+    (new,) = indexes(empty) - before
+    assert re.search(r"ix_attempt_opened_at.* \(account, opened_at\) WHERE \(?status IS NOT NULL\)?$", new)
+
+
 @pytest.fixture
 def half_upgraded(make_postgresql: Callable[[], str]) -> Iterator[Database]:
-    """One whose upgrade got as far as its first index."""
+    """One whose upgrade to the next release got as far as its first index."""
     database = Database(make_postgresql())
-    schema.upgrade(database, "0001")
+    schema.upgrade(database)
     with database.write() as connection:
-        connection.execute(sa.text("CREATE INDEX ix_attempt_job_id ON attempt (job_id)"))
+        connection.execute(sa.text("CREATE INDEX ix_attempt_opened_at ON attempt (account, opened_at)"))
     yield database
     database.close()
 
 
-IDENTITY = sa.text("SELECT oid FROM pg_class WHERE relname = 'ix_attempt_job_id'")
-VALID = sa.text("SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_attempt_job_id'::regclass")
+IDENTITY = sa.text("SELECT oid FROM pg_class WHERE relname = 'ix_attempt_opened_at'")
+VALID = sa.text("SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_attempt_opened_at'::regclass")
 
 
-def test_an_index_whose_making_was_cut_off_is_made_anew(half_upgraded):
-    cut_off = sa.text("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_attempt_job_id'::regclass")
+def test_an_index_whose_making_was_cut_off_is_made_anew(half_upgraded, next_release):
+    cut_off = sa.text("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_attempt_opened_at'::regclass")
     with half_upgraded.write() as connection:
         connection.execute(cut_off)
-    schema.upgrade(half_upgraded)
+    schema.upgrade(half_upgraded, migrations=next_release)
     with half_upgraded.read() as connection:
         assert connection.execute(VALID).scalar() is True
 
 
-def test_an_index_that_is_there_is_kept_when_an_upgrade_is_tried_again(half_upgraded):
+def test_an_index_that_is_there_is_kept_when_an_upgrade_is_tried_again(half_upgraded, next_release):
     with half_upgraded.read() as connection:
         before = connection.execute(IDENTITY).scalar_one()
-    schema.upgrade(half_upgraded)
+    schema.upgrade(half_upgraded, migrations=next_release)
     with half_upgraded.read() as connection:
         assert connection.execute(IDENTITY).scalar_one() == before
 
 
-def test_no_index_is_built_while_a_table_that_workers_use_is_locked(make_postgresql):
+def test_no_index_is_built_while_a_table_that_workers_use_is_locked(make_postgresql, next_release):
     database = Database(make_postgresql())
     built: list[str] = []
+    beside: list[str] = []
     new: set[str] = set()
 
     def see(_connection, _cursor, statement, *_more):
         if made := re.search(r"CREATE TABLE (\w+)", statement):
             new.add(made[1])  # nobody uses it yet
-        on = re.search(r"CREATE INDEX \w+ ON (\w+)", statement)
-        if on and on[1] not in new:
-            built.append(statement)
+        on = re.search(r"CREATE (?:UNIQUE )?INDEX (CONCURRENTLY )?\w+ ON (\w+)", statement)
+        if on and on[2] not in new:
+            (beside if on[1] else built).append(statement)
 
     schema.upgrade(database, "0001")
     sa.event.listen(database.engine, "before_cursor_execute", see)
-    schema.upgrade(database)
+    schema.upgrade(database, migrations=next_release)
     database.close()
     assert built == []
+    assert beside  # else nothing was looked at
 
 
 def test_files_are_numbered_in_the_order_of_their_chain():

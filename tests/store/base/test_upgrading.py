@@ -2,7 +2,8 @@
 
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,14 +45,16 @@ class OldRelease:
             connection.execute(sa.update(table).where(*keys).values(values))
 
     def _value(self, column: sa.Column[Any]) -> Any:
-        if column.name == "live" or (column.nullable and not column.foreign_keys):
+        if column.nullable and not column.foreign_keys:
             return None
         kind = column.type.python_type
         made: dict[type, Any] = {
             int: self._made,
+            float: 0.0,
             str: str(self._made),
             bytes: b"sealed",
             bool: False,
+            date: NOON.date(),
             datetime: NOON,
             uuid.UUID: uuid.UUID(int=self._made),
             object: [],  # JSON
@@ -66,7 +69,7 @@ class OldRelease:
             }
 
 
-def test_a_worker_of_the_release_before_goes_on_through_the_upgrade(database):
+def test_a_worker_of_the_release_before_goes_on_through_the_upgrade(database: Database, next_release: Path):
     old = OldRelease(database)
     with database.write() as connection:
         old.work(connection)
@@ -83,32 +86,32 @@ def test_a_worker_of_the_release_before_goes_on_through_the_upgrade(database):
             old.work(begun_before)
             begun_before.commit()
 
-        schema.upgrade(database, pause=between_two_tries)
+        schema.upgrade(database, pause=between_two_tries, migrations=next_release)
     assert tries == 1
-    assert schema.current(database) == schema.newest() != BEFORE
+    assert schema.current(database) == schema.newest(next_release) != BEFORE
     with database.write() as connection:
         old.work(connection)
     assert set(old.rows(database).values()) == {5}
 
 
-def test_an_upgrade_that_never_gets_its_turn_says_who_is_in_its_way_and_leaves_all_as_it_was(database):
+def test_an_upgrade_that_never_gets_its_turn_says_who_is_in_its_way_and_leaves_all_as_it_was(database, next_release):
     with database.engine.connect() as long_one:
         OldRelease(database).work(long_one)
         with pytest.raises(schema.TableInUse, match="pg_stat_activity"):
-            schema.upgrade(database, tries=1)
+            schema.upgrade(database, tries=1, migrations=next_release)
     assert schema.current(database) == BEFORE
-    schema.upgrade(database)
-    assert schema.current(database) == schema.newest()
+    schema.upgrade(database, migrations=next_release)
+    assert schema.current(database) == schema.newest(next_release)
 
 
-def test_two_upgrades_at_once_go_one_after_the_other(database):
+def test_two_upgrades_at_once_go_one_after_the_other(database, next_release):
     with database.engine.connect() as other:
         other.execute(sa.select(sa.func.pg_advisory_lock(schema.ONE_AT_A_TIME)))
         other.commit()  # the lock is the connection's; an open transaction would be waited for by itself
         with pytest.raises(schema.TableInUse):
-            schema.upgrade(database, tries=1)
+            schema.upgrade(database, tries=1, migrations=next_release)
         assert schema.current(database) == BEFORE
         other.execute(sa.select(sa.func.pg_advisory_unlock(schema.ONE_AT_A_TIME)))
         other.commit()
-        schema.upgrade(database)
-    assert schema.current(database) == schema.newest()
+        schema.upgrade(database, migrations=next_release)
+    assert schema.current(database) == schema.newest(next_release)

@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import time, timedelta
 
 import pytest
-import sqlalchemy as sa
 
 from tests.store.shelf import WEEK, customer
 from tests.store.two_at_once import on_postgresql
@@ -17,13 +16,11 @@ from worker.domain.model.endings import Hold, Kind
 from worker.domain.model.states import JobState, SessionState
 from worker.domain.verification.reissue import SETTLES
 from worker.store.base.priorities import BATCH, EVENT
-from worker.store.maintenance import backfill as catching_up
 from worker.store.maintenance import expired_sessions as expiring
-from worker.store.maintenance.backfill import CatchingUp
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryTerms, LookedAt
 from worker.store.messages.suppressions import suppress
 from worker.store.operators.decisions import Decisions, Verdict, Which
-from worker.store.tables import CustomerRow, Job, Leftover, Outbox, Reissued, SessionRow
+from worker.store.tables import CustomerRow, Job, Outbox, Reissued, SessionRow
 
 DAY = timedelta(days=1)
 TERMS = ExpiryTerms(Caps(3, 100), DAY, 10_000, {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})
@@ -301,46 +298,6 @@ def test_two_sweeps_side_by_side_replace_each_session_once(shelf, scan, beside):
     assert sum(one.reissued for one in looked) == 20
     assert [row.count for row in shelf.rows(Reissued)] == [20]
     assert len([row for row in shelf.rows(Outbox) if row.kind == "session.expired"]) == 20
-
-
-# Sessions that were opened by the release before, which wrote no time to look at them.
-
-
-@pytest.fixture
-def upgraded(shelf):
-    """Five customers were invited before the upgrade, one of them an age ago, and one whose link is only fetched."""
-    old = customer("C0")
-    invited(shelf, old, lifetime=DAY)
-    let_expire(shelf, 3 * DAY)
-    invited(shelf, *(customer(f"C{number}") for number in range(1, 4)))
-    shelf.add(customer("C4", channel=Channel.NONE))
-    shelf.issue()
-    shelf.set(SessionRow, check_at=None)
-    with shelf.database.write() as connection:
-        connection.execute(sa.insert(Leftover).values(name=catching_up.SESSIONS, since=shelf.clock()))
-    return CatchingUp(shelf.database)
-
-
-def test_sessions_from_before_the_upgrade_are_given_their_time_where_their_links_still_open(shelf, upgraded, scan):
-    upgraded.step(now=shelf.clock())
-    assert not [row for row in shelf.rows(SessionRow) if row.check_at]  # old workers may still be at it
-    shelf.clock.now += catching_up.BESIDE_OTHERS
-    upgraded.step(now=shelf.clock())
-    looked_at = {row.customer_id for row in shelf.rows(SessionRow) if row.check_at == row.expires_at + SETTLES}
-    assert looked_at == {"C1", "C2", "C3"}
-    assert shelf.rows(Leftover) == []
-    let_expire(shelf)
-    assert scan() == LookedAt(reissued=3)
-
-
-def test_what_was_caught_up_with_is_not_done_twice_and_goes_on_where_it_was_cut_off(shelf, upgraded, monkeypatch):
-    shelf.clock.now += catching_up.BESIDE_OTHERS
-    monkeypatch.setattr(catching_up, "LOT", 2)
-    given = upgraded.step(now=shelf.clock())
-    assert given < 3
-    elsewhere = CatchingUp(shelf.database)
-    assert given + sum(elsewhere.step(now=shelf.clock()) for _ in range(4)) == 3
-    assert shelf.rows(Leftover) == []
 
 
 # Addresses that may not be written to.

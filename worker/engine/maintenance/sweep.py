@@ -94,7 +94,6 @@ def expire(parts: Parts) -> LookedAt:
 
     The accounts that are to open another are rung in the same tick, where that is due.
     """
-    parts.catching_up.step(now=parts.clock())
     looked = parts.expiring.look(parts.expiry_terms, now=parts.clock())
     if looked.reissued or looked.lapsed:
         log.info("sessions that ended unused: %d to be replaced, %d customers lapsed", looked.reissued, looked.lapsed)

@@ -29,16 +29,16 @@ class TableInUse(Exception):
     """A transaction of somebody else's kept a table for as long as we tried. What was migrated before it, is."""
 
 
-def _config() -> Config:
+def _config(migrations: Path) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
     return config
 
 
 @cache
-def newest() -> str:
-    """The revision that this release needs."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
+def newest(migrations: Path = MIGRATIONS) -> str:
+    """The revision that a release with these migrations needs."""
+    head = ScriptDirectory.from_config(_config(migrations)).get_current_head()
     if head is None:
         raise RuntimeError("this installation holds no migrations")
     return head
@@ -46,7 +46,7 @@ def newest() -> str:
 
 @cache
 def _known() -> frozenset[str]:
-    return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+    return frozenset(script.revision for script in ScriptDirectory.from_config(_config(MIGRATIONS)).walk_revisions())
 
 
 def current(database: Database) -> str | None:
@@ -56,17 +56,27 @@ def current(database: Database) -> str | None:
 
 
 def upgrade(
-    database: Database, revision: str = "head", *, tries: int = TRIES, pause: Callable[[float], None] = time.sleep
+    database: Database,
+    revision: str = "head",
+    *,
+    tries: int = TRIES,
+    pause: Callable[[float], None] = time.sleep,
+    migrations: Path = MIGRATIONS,
 ) -> None:
     """Migrate up, in a transaction for each step. Doing it twice does nothing. Raises TableInUse."""
-    _migrate(database, command.upgrade, revision, tries, pause)
+    _migrate(database, command.upgrade, _config(migrations), revision, tries, pause)
 
 
 def downgrade(
-    database: Database, revision: str, *, tries: int = TRIES, pause: Callable[[float], None] = time.sleep
+    database: Database,
+    revision: str,
+    *,
+    tries: int = TRIES,
+    pause: Callable[[float], None] = time.sleep,
+    migrations: Path = MIGRATIONS,
 ) -> None:
     """Migrate down to a revision, or to `base`. Raises TableInUse."""
-    _migrate(database, command.downgrade, revision, tries, pause)
+    _migrate(database, command.downgrade, _config(migrations), revision, tries, pause)
 
 
 @contextmanager
@@ -83,6 +93,7 @@ def _its_own(database: Database) -> Iterator[sa.Connection]:
 def _migrate(
     database: Database,
     step: Callable[[Config, str], None],
+    config: Config,
     revision: str,
     tries: int,
     pause: Callable[[float], None],
@@ -97,7 +108,6 @@ def _migrate(
                     connection.commit()
                     if not alone:
                         continue
-                config = _config()
                 config.attributes["connection"] = connection
                 step(config, revision)
                 connection.commit()

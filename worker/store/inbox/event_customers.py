@@ -80,10 +80,10 @@ class EventCustomers:
         rows = []
         for taken in [*bring, *updates]:
             arrival, row = taken.arrival, customers[taken.arrival.customer_id]
-            details_at: datetime | None = arrival.occurred_at
+            details_at = arrival.occurred_at
             if arrival.line is not None:
                 base = arrival.line.customer
-            elif row.sealed is None:
+            elif row.sealed is None or row.details_at is None:
                 continue  # not known yet, or no more: kept for a request that this update has overtaken
             else:
                 base, details_at = self._as_known(arrival.customer_id, row), row.details_at

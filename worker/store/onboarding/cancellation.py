@@ -38,7 +38,7 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
 def with_unknown_calls(connection: sa.Connection, ids: list[int]) -> set[int]:
     """Those of these jobs whose call for a session may have been carried out: held for it, or yet to be looked up."""
     message = sa.exists().where(HELD_FIRST)
-    # Those held by the release before this one do not say which call.
+    # A row that is held for the call of another list's row (`_HELD`, admission) has no attempt of its own to name.
     held = sa.and_(Job.state == JobState.HELD, Job.reason == Kind.UNKNOWN.value, ~message)
     unknown = sa.or_(Job.unknown_attempt.is_not(None), held)
     return set(connection.execute(sa.select(Job.id).where(Job.id.in_(ids), unknown)).scalars())

@@ -42,8 +42,8 @@ class RefusedLine:
     duplicate_of: int | None = None
 
 
-def customer_row(keyring: Keyring, customer: Customer, *, details_at: datetime | None, now: datetime) -> dict[str, Any]:
-    """`details_at` is of when its details are; None: nobody has kept that."""
+def customer_row(keyring: Keyring, customer: Customer, *, details_at: datetime, now: datetime) -> dict[str, Any]:
+    """`details_at` is of when its details are."""
     return {
         "customer_id": customer.customer_id,
         "kind": customer.kind,

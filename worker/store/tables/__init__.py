@@ -9,7 +9,7 @@ from worker.store.tables.base import Base
 from worker.store.tables.customers import CustomerRow, Finished, Suppression
 from worker.store.tables.events import Inbox, Outbox, Webhook
 from worker.store.tables.lists import Batch, Refusal, Tally
-from worker.store.tables.operating import Audit, Leftover
+from worker.store.tables.operating import Audit
 from worker.store.tables.work import Attempt, InvitationRow, Job, SessionRow
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "Inbox",
     "InvitationRow",
     "Job",
-    "Leftover",
     "Outbox",
     "Permit",
     "Refusal",

@@ -23,7 +23,7 @@ class Budget(Base):
     stopped_at: Mapped[datetime | None]
     stop_reason: Mapped[str] = mapped_column(sa.String(400))
     credits_used: Mapped[int] = mapped_column(doc="Calls that cost a credit, or may have.")
-    failures: Mapped[int] = mapped_column(server_default="0", doc="Calls in a row that failed, whatever their rows.")
+    failures: Mapped[int] = mapped_column(doc="Calls in a row that failed, whatever their rows.")
     opened_at: Mapped[datetime | None] = mapped_column(
         doc="When its breaker opened, because so many failed in a row; NULL: it is closed."
     )
@@ -32,15 +32,15 @@ class Budget(Base):
     )
     pace_good: Mapped[float | None] = mapped_column(sa.Double)
     pace_refused_from: Mapped[float | None] = mapped_column(sa.Double)
-    pace_granted: Mapped[float] = mapped_column(sa.Double, server_default="0", doc="Calls of late, older ones fading.")
-    pace_refused: Mapped[float] = mapped_column(sa.Double, server_default="0")
+    pace_granted: Mapped[float] = mapped_column(sa.Double, doc="Calls of late, older ones fading.")
+    pace_refused: Mapped[float] = mapped_column(sa.Double)
     pace_counted_at: Mapped[datetime | None]
     pace_refused_at: Mapped[datetime | None]
     pace_lowered_at: Mapped[datetime | None]
     pace_raised_at: Mapped[datetime | None]
     pace_trial_rate: Mapped[float | None] = mapped_column(sa.Double)
-    pace_trial_share: Mapped[float] = mapped_column(sa.Double, server_default="0")
-    pace_habit: Mapped[float] = mapped_column(sa.Double, server_default="0")
+    pace_trial_share: Mapped[float] = mapped_column(sa.Double)
+    pace_habit: Mapped[float] = mapped_column(sa.Double)
     pace_habit_at: Mapped[datetime | None]
 
 

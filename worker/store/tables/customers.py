@@ -23,7 +23,7 @@ class CustomerRow(Base):
     sealed: Mapped[bytes | None] = mapped_column(doc="The Person, encrypted; NULL once erased.")
     details_at: Mapped[datetime | None] = mapped_column(
         doc="Of when the whole row is that they were last taken from: an event's own time, or that of a list's import."
-        " NULL: before such times were kept."
+        " NULL: nothing is known of the customer but events without a row."
     )
     created_at: Mapped[datetime]
     changed_at: Mapped[datetime]

@@ -61,7 +61,6 @@ class Job(Base):
     )
     others: Mapped[str] = mapped_column(
         sa.String(400),
-        server_default="",
         doc="The accounts that could serve it besides its own, in order of preference, with commas between; its own is"
         " among them once it was taken over.",
     )
@@ -168,7 +167,7 @@ class SessionRow(Base):
     replaces: Mapped[uuid.UUID | None]
     check_at: Mapped[datetime | None] = mapped_column(
         doc="When to look whether it ended unused; NULL: it is over, nobody could be told of a new link, or something"
-        " else is waited for: a result, a person. NULL of those opened by the release before, too."
+        " else is waited for: a result, a person."
     )
     # What was heard of it last, from the provider, and how much that weighs (`news.KnownSession`).
     result: Mapped[str] = mapped_column(sa.String(16), server_default="", doc="What the provider decided.")
@@ -177,7 +176,7 @@ class SessionRow(Base):
     update_weight: Mapped[int] = mapped_column(server_default="0")
     note: Mapped[str] = mapped_column(sa.String(400), server_default="", doc="Our own words on it, for people.")
     company_id: Mapped[str] = mapped_column(
-        sa.String(100), server_default="", doc="iDenfy's id of the company, by which its later events name the session."
+        sa.String(100), doc="iDenfy's id of the company, by which its later events name the session."
     )
     token_digest: Mapped[str | None] = mapped_column(
         sa.String(64), doc="A keyed hash of the token, where an event may name the session by nothing else."
