@@ -115,7 +115,7 @@ def _make_tables() -> None:
         sa.Column("after", sa.Uuid(), nullable=True),
         sa.PrimaryKeyConstraint("name", name="pk_leftover"),
     )
-    # Done by the sweep, in lots (`store.catching_up`): here it would keep the migration waiting for its rows.
+    # Done by the sweep, in lots (`store.maintenance.backfill`): here it would keep the migration waiting for its rows.
     op.execute(
         "INSERT INTO leftover (name, since)"
         " SELECT 'session.look_at', CURRENT_TIMESTAMP WHERE EXISTS (SELECT 1 FROM session)"

@@ -1,7 +1,7 @@
 """Keeps at most one dispatcher going for each account and channel on one asyncio loop.
 
 Bells coalesce here: one for an account whose dispatcher is going only tells that dispatcher to look again. Both ways of
-running use it: Celery's tasks (one loop a process, `tasks`) and the worker that runs inside a command
+running use it: Celery's tasks (one loop a process, `celery_tasks`) and the worker that runs inside a command
 (`embedded`).
 """
 

@@ -1,4 +1,4 @@
-"""What a dispatcher works on, in the words that `dispatcher` orders and `onboarding` fills in."""
+"""What a dispatcher works on, in the words that `dispatcher` uses and `engine.steps` fills in."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -44,8 +44,8 @@ EMPTY_PERMITS = 4
 CLAIM_EVERY = timedelta(milliseconds=200)
 # Rows taken at once: larger lots made PostgreSQL read whole tables, smaller ones cost round trips.
 CLAIM_MOST = 200
-# How far ahead calls are reserved, a fourth of it at a time (`pacing.ask_at`). Short, so that an event that comes to
-# one worker need not wait for what another has reserved; long enough for the timer and a transaction or two.
+# How far ahead calls are reserved, a fourth of it at a time (`rate_limits.ask_at`). Short, so that an event that comes
+# to one worker need not wait for what another has reserved; long enough for the timer and a transaction or two.
 HORIZON = timedelta(milliseconds=100)
 # … and where no other dispatcher works on the account: an event changes slots with this dispatcher's rows, however far
 # ahead they are reserved, so that nobody waits for what is taken in larger lots.
@@ -54,7 +54,7 @@ ALONE = timedelta(milliseconds=500)
 # behind it: once in a flush so early that a slow database makes no call late, and at the latest with time for a flush.
 OPEN_BEFORE, OPEN_AT_LATEST = timedelta(milliseconds=100), timedelta(milliseconds=50)
 # How much further ahead for events: they are taken though all within the horizon is reserved, and change slots with
-# the rows of batches that it was reserved for (`overtaking`).
+# the rows of batches that it was reserved for (`event_priority`).
 EVENTS_AHEAD = timedelta(milliseconds=400)
 # How many events at most have their attempts written down in the transaction that takes them; more than that wait for a
 # flush. Few, since as many permits are kept for them while it goes on.

@@ -24,7 +24,7 @@ INBOX_KEPT = timedelta(days=90)
 # A request that an update has overtaken is behind it by minutes: personal data is not kept for longer for its sake.
 UPDATES_KEPT = timedelta(days=30)
 # A provider repeats for hours, or a day; a person looks at what is nobody's within weeks. Of what is older copies are
-# not known by their bytes any more: see `news.may_be_a_copy`.
+# not known by their bytes any more: see `session_updates.may_be_a_copy`.
 WEBHOOKS_KEPT = COPIES_KNOWN
 # Events that were given up, or are for nobody who is configured any more, can be put back for so long.
 UNTOLD_FOR = timedelta(days=30)

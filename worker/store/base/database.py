@@ -51,7 +51,7 @@ class Database:
     def __init__(self, url: str, *, connections: int = 8, told: object = None) -> None:
         """`connections` bounds the pool: what the process's database threads may use at the same time.
 
-        `told` says whom changes of state are to be told of: a `store.outbox.Told`. None: nobody.
+        `told` says whom changes of state are to be told of: a `store.outbox.outbox.Told`. None: nobody.
         """
         self.is_sqlite = url.startswith("sqlite")
         if self.is_sqlite:

@@ -170,7 +170,7 @@ class SessionRow(Base):
         doc="When to look whether it ended unused; NULL: it is over, nobody could be told of a new link, or something"
         " else is waited for: a result, a person. NULL of those opened by the release before, too."
     )
-    # What was heard of it last, from the provider, and how much that weighs (`news.Heard`).
+    # What was heard of it last, from the provider, and how much that weighs (`session_updates.Heard`).
     result: Mapped[str] = mapped_column(sa.String(16), server_default="", doc="What the provider decided.")
     heard_rank: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0")
     heard_at: Mapped[datetime | None]
