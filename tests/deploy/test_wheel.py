@@ -124,9 +124,12 @@ def test_it_says_what_it_is_and_what_it_needs(installed: Installed):
     with zipfile.ZipFile(installed.wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
         metadata = archive.read(name).decode()
+        (license_text,) = (archive.read(name) for name in archive.namelist() if name.endswith("/licenses/LICENSE"))
     assert "Name: onboarding-worker\n" in metadata
     assert "Requires-Python: >=3.11\n" in metadata
     assert "Requires-Dist: celery" in metadata
+    assert "License-Expression: Apache-2.0\n" in metadata
+    assert license_text == (ROOT / "LICENSE").read_bytes()
     assert str(ROOT) not in metadata
 
 

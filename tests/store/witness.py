@@ -13,7 +13,7 @@ from worker.store.tables import Outbox
 
 # Every test of the store runs with somebody who is told of everything.
 SUBSCRIPTIONS = Subscriptions({"bus": frozenset(Happened)}, {"kyc": "idenfy-kyc"})
-# A row that takes over from a leader that is purged (`purging`) becomes what that one was, of which was told then.
+# A row that takes over from a leader that is purged (`purge`) becomes what that one was, of which was told then.
 INHERITS = "(OLD.joins IS NOT NULL AND OLD.state = 'cancelled')"
 _SEES = {
     "job AFTER UPDATE OF state": (

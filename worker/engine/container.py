@@ -208,7 +208,7 @@ class Parts:
         self.budgets.ensure(
             [self.budget_of(name).name for name in self.accounts]
             + [self.sender_budget(channel).name for channel in self.channels]
-            + list(self.subscriptions.targets)  # how each of those who are told fares: see `telling`
+            + list(self.subscriptions.targets)  # how each of those who are told fares: see `outbox_publisher`
         )
         self.set_clock()
 

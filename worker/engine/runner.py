@@ -1,7 +1,7 @@
 """Keeps at most one dispatcher going for each account and channel on one asyncio loop.
 
 Bells coalesce here: one for an account whose dispatcher is going only tells that dispatcher to look again. Both ways of
-running use it: Celery's tasks (one loop a process, `tasks`) and the worker that runs inside a command
+running use it: Celery's tasks (one loop a process, `celery_tasks`) and the worker that runs inside a command
 (`embedded`).
 """
 
@@ -9,7 +9,6 @@ import asyncio
 import gc
 import logging
 import os
-import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -35,20 +34,15 @@ SET_CLOCK_EVERY = timedelta(seconds=10)
 # Collect garbage after this many new objects, and the older ones rarely: most of what a lot of rows is made of lives
 # until the lot is written, so that looking for garbage among it takes time and finds nothing.
 NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST = 50_000, 20, 50
-# How long a thread may hold the interpreter while another wants it. A transaction gives it up and asks for it again
-# with each statement that it waits for, and at Python's 5 ms may wait behind the loop, or another one, each time.
-# Shorter looked better in single runs of the latency benchmark; by turns nothing was to be seen (docs/benchmarks.md).
-SWITCH_SECONDS = 0.001
-_calmed: set[int] = set()
+_tuned: set[int] = set()
 
 
-def calm_collector() -> None:
-    """Keep the garbage collector from what lives as long as the process. Done once in each."""
-    if os.getpid() not in _calmed:
-        _calmed.add(os.getpid())
+def tune_gc() -> None:
+    """Exempt the objects that exist now from garbage collection, and make collections rare. Once in each process."""
+    if os.getpid() not in _tuned:
+        _tuned.add(os.getpid())
         gc.freeze()
         gc.set_threshold(NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST)
-        sys.setswitchinterval(SWITCH_SECONDS)
 
 
 class Runner:
@@ -87,7 +81,7 @@ class Runner:
         cls, parts: Parts, *, ring_invite: Callable[[str, bool], None], longest: timedelta = LONGEST_DISPATCH
     ) -> "Runner":
         """A runner on the loop that is running now. `ring_invite(channel, for_events)` is called from other threads."""
-        calm_collector()
+        tune_gc()
         exits = AsyncExitStack()
         http = Http(await exits.enter_async_context(open_http_session()))
         try:

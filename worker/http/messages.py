@@ -1,6 +1,6 @@
 """What goes over HTTP, as values, and the first reading of what came back: bounded, and silent about values.
 
-Providers and SMS senders are written in these words; `worker.http` makes the call between them.
+Providers and SMS senders are written in these words; `worker.http.client` makes the call between them.
 """
 
 import json

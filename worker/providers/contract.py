@@ -1,6 +1,6 @@
 """What every provider adapter promises. Adapters are pure: they build a request and read an answer.
 
-The call between the two is `worker.http`'s. So an adapter is tested with bytes, and a new one is a
+The call between the two is `worker.http.client`'s. So an adapter is tested with bytes, and a new one is a
 module with these functions and a table of answers (docs/adding-a-provider.md).
 """
 

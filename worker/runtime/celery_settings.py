@@ -91,9 +91,9 @@ def celery_settings(settings: Settings, *, pool: str = "threads") -> dict[str, A
         # and each call in it ends by its own time-out. The threads pool would not keep them.
         #
         # SIGQUIT on prefork gives the children so long to write what they have, and always takes it; the threads pool
-        # cannot end a task by force, so it takes as long as its calls (see `consumer`).
+        # cannot end a task by force, so it takes as long as its calls (see `celery_consumer`).
         "worker_soft_shutdown_timeout": _longest_end(settings) if pool == "prefork" else 0.0,
-        # Own the log (see `logs`): Celery's own lines carry arguments and the texts of exceptions.
+        # Own the log (see `log_setup`): Celery's own lines carry arguments and the texts of exceptions.
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "timezone": "UTC",

@@ -1,7 +1,7 @@
 """Working inside a command: the same dispatchers over the same rows, rung in the process, no broker.
 
 For a list on a laptop, or beside other workers. A bell is a call to the same runner that Celery's tasks use. What a
-command works towards is its own: `one_batch`, `all_in_one`.
+command works towards is its own: `batch_run`, `all_in_one`.
 """
 
 import asyncio

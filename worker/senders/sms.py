@@ -30,7 +30,7 @@ class Token(Protocol):
 
 
 class Caller(Protocol):
-    """What makes the calls, over connections that it keeps: `worker.http`'s."""
+    """What makes the calls, over connections that it keeps: `worker.http.client`'s."""
 
     async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken: ...  # noqa: ASYNC109
     async def close(self) -> None: ...

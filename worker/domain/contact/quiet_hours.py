@@ -60,7 +60,7 @@ def allowed_at(zones: tuple[str, ...], quiet: QuietHours | None, now: datetime) 
     Where the zones lie so far apart that no hour of the next two days suits all of them, it is the earliest time of the
     next day at which it is quiet hours in the fewest: a message is never put off for ever.
 
-    `zones` are names that `zones.candidate_zones` gives; another one raises ZoneInfoNotFoundError. No zones, or no
+    `zones` are names that `time_zones.candidate_zones` gives; another one raises ZoneInfoNotFoundError. No zones, or no
     quiet hours: now. A naive `now` is a ValueError.
     """
     if now.tzinfo is None:

@@ -1,4 +1,4 @@
-"""Why a message that was taken does not leave now. Pure words for what `store.leaving` finds out."""
+"""Why a message that was taken does not leave now. Pure words for what `store.messages.send_checks` finds out."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -61,4 +61,4 @@ class Received:
     """A receipt for each event, in their order; and whom to ring for once the transaction is committed."""
 
     receipts: list[Receipt]
-    due: frozenset[tuple[str, str]] = field(default_factory=frozenset)  # (step, name), as `bells.ring` takes them
+    due: frozenset[tuple[str, str]] = field(default_factory=frozenset)  # (step, name), as `wakeups.ring` takes them

@@ -1,8 +1,8 @@
 """What an account may do now, and what its calls teach about it: the decisions behind every rate limit.
 
-Pure: `store.budgets` keeps the state in one row per account and applies these under that row's lock, so that
-all workers share one budget. To change how a limit is kept, change `pacing.offer`; how a lower one is found,
-`adaptation.adapted`; how a pause, a stop or an open breaker comes about, `learned`.
+Pure: `store.limits.budgets` keeps the state in one row per account and applies these under that row's lock, so that
+all workers share one budget. To change how a limit is kept, change `rate_limits.offer`; how a lower one is found,
+`rate_adaptation.adapted`; how a pause, a stop or an open breaker comes about, `learned`.
 """
 
 from collections.abc import Iterable

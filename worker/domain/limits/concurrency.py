@@ -1,9 +1,9 @@
 """How many of an account's calls each dispatcher may have in flight, so that all together never pass its concurrency.
 
-Pure: `store.permits` keeps a row for each dispatcher, and applies this under the lock on the account's budget row. A
-dispatcher that more share with than before opens no more calls until it is down to its share; what it has in flight
-meanwhile stays counted as its own, and becomes another's only as it ends. Nobody holds many more than it fills: a
-dispatcher that waits for one slow call must not keep the others' customers waiting.
+Pure: `store.limits.concurrency` keeps a row for each dispatcher, and applies this under the lock on the account's
+budget row. A dispatcher that more share with than before opens no more calls until it is down to its share; what it has
+in flight meanwhile stays counted as its own, and becomes another's only as it ends. Nobody holds many more than it
+fills: a dispatcher that waits for one slow call must not keep the others' customers waiting.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """Which account takes over the rows of one that cannot work, how many of them at a time, and what they say of it.
 
-Pure: `store.failover` moves the rows, the timer (`sweep.take_over`) says when. To change who takes over, change
-`taker`; to change how much of a list may have gone elsewhere when the first account is back, change `room`.
+Pure: `store.maintenance.takeover` moves the rows, the timer (`sweep.take_over`) says when. To change who takes over,
+change `taker`; to change how much of a list may have gone elsewhere when the first account is back, change `room`.
 """
 
 from collections.abc import Collection, Sequence

@@ -171,7 +171,7 @@ def reviewed(known: KnownSession, update: SessionUpdate, *, received_at: datetim
     without a verdict; None where the news says neither.
 
     It stays what it is. But for as long as somebody looks at what the customer has handed in, nobody is mailed the new
-    link (`store.leaving`), nor bought another one.
+    link (`store.messages.send_checks`), nor bought another one.
     """
     if known.state not in (SessionState.EXPIRED, SessionState.SUPERSEDED):
         return None

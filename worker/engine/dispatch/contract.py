@@ -1,4 +1,4 @@
-"""What a dispatcher works on, in the words that `dispatcher` orders and `onboarding` fills in."""
+"""What a dispatcher works on, in the words that `dispatcher` uses and `engine.steps` fills in."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,9 +51,9 @@ class Item(Protocol):
         """Whether it goes before those of batches."""
 
 
-I = TypeVar("I", bound=Item)  # noqa: E741 -- a taken row
-O = TypeVar("O")  # noqa: E741 -- a row whose attempt is written down
-R = TypeVar("R")  # what came of it
+ItemT = TypeVar("ItemT", bound=Item)  # a taken row
+OpenedT = TypeVar("OpenedT")  # a row whose attempt is written down
+ResultT = TypeVar("ResultT")  # what came of it
 
 
 class ClaimsInTransaction(Protocol):
@@ -66,7 +66,7 @@ class ClaimsInTransaction(Protocol):
         """Take what is due by now, within this transaction."""
 
 
-class Work(Protocol[I, O, R]):
+class Work(Protocol[ItemT, OpenedT, ResultT]):
     """What a dispatcher works on. `claim`, `flush`, `release` and `release_permits` are blocking database calls, made
     in threads."""
 
@@ -81,11 +81,11 @@ class Work(Protocol[I, O, R]):
 
     def flush(
         self,
-        results: Sequence[R],
-        items: Sequence[I],
+        results: Sequence[ResultT],
+        items: Sequence[ItemT],
         now: datetime,
         shared_claims: Mapping[str, ClaimsInTransaction] | None = None,
-    ) -> list[O]:
+    ) -> list[OpenedT]:
         """In one transaction, write results, and then the attempts of these items.
 
         What is not in the answer was given back or settled. So no call is made while results cannot be written.
@@ -93,20 +93,20 @@ class Work(Protocol[I, O, R]):
         on.
         """
 
-    async def call(self, opened: O) -> R: ...
-    def item(self, opened: O) -> I: ...
-    def at(self, item: I, slot: datetime) -> I:
+    async def call(self, opened: OpenedT) -> ResultT: ...
+    def item(self, opened: OpenedT) -> ItemT: ...
+    def at(self, item: ItemT, slot: datetime) -> ItemT:
         """The row with another of the dispatcher's slots."""
 
-    def opened_at(self, opened: O, slot: datetime) -> O: ...
-    def not_made(self, opened: O) -> R: ...
-    def broke(self, opened: O, error: Exception) -> R:
+    def opened_at(self, opened: OpenedT, slot: datetime) -> OpenedT: ...
+    def not_made(self, opened: OpenedT) -> ResultT: ...
+    def broke(self, opened: OpenedT, error: Exception) -> ResultT:
         """What to keep when the call raised: a bug, whose outcome nobody knows."""
 
-    def halts(self, result: R) -> bool:
+    def halts(self, result: ResultT) -> bool:
         """Whether the account must not be called again before this result is written."""
 
-    def release(self, items: Sequence[I], now: datetime) -> None:
+    def release(self, items: Sequence[ItemT], now: datetime) -> None:
         """Give rows back for which no call was made, whether or not their attempts were written."""
 
     def release_permits(self) -> None:

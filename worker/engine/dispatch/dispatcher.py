@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PERMIT
 from worker.domain.limits.rate_limits import lapsed
-from worker.engine.dispatch.contract import ClaimedRows, I, O, R, Room, Unsure, Work
+from worker.engine.dispatch.contract import ClaimedRows, ItemT, OpenedT, ResultT, Room, Unsure, Work
 from worker.engine.dispatch.event_priority import Rank, deal
 from worker.engine.dispatch.result_writer import Results
 from worker.engine.dispatch.shared_claim import ClaimWithin, SharedClaim, ending
@@ -44,8 +44,8 @@ EMPTY_PERMITS = 4
 CLAIM_EVERY = timedelta(milliseconds=200)
 # Rows taken at once: larger lots made PostgreSQL read whole tables, smaller ones cost round trips.
 CLAIM_MOST = 200
-# How far ahead calls are reserved, a fourth of it at a time (`pacing.ask_at`). Short, so that an event that comes to
-# one worker need not wait for what another has reserved; long enough for the timer and a transaction or two.
+# How far ahead calls are reserved, a fourth of it at a time (`rate_limits.ask_at`). Short, so that an event that comes
+# to one worker need not wait for what another has reserved; long enough for the timer and a transaction or two.
 HORIZON = timedelta(milliseconds=100)
 # … and where no other dispatcher works on the account: an event changes slots with this dispatcher's rows, however far
 # ahead they are reserved, so that nobody waits for what is taken in larger lots.
@@ -54,7 +54,7 @@ ALONE = timedelta(milliseconds=500)
 # behind it: once in a flush so early that a slow database makes no call late, and at the latest with time for a flush.
 OPEN_BEFORE, OPEN_AT_LATEST = timedelta(milliseconds=100), timedelta(milliseconds=50)
 # How much further ahead for events: they are taken though all within the horizon is reserved, and change slots with
-# the rows of batches that it was reserved for (`overtaking`).
+# the rows of batches that it was reserved for (`event_priority`).
 EVENTS_AHEAD = timedelta(milliseconds=400)
 # How many events at most have their attempts written down in the transaction that takes them; more than that wait for a
 # flush. Few, since as many permits are kept for them while it goes on.
@@ -65,10 +65,10 @@ LINGER = timedelta(seconds=1)  # a dispatcher ends when nothing may be done for 
 T = TypeVar("T")
 
 
-class Dispatcher(Generic[I, O, R]):
+class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
     def __init__(
         self,
-        work: Work[I, O, R],
+        work: Work[ItemT, OpenedT, ResultT],
         *,
         clock: Clock,
         in_thread: Callable[..., Any],
@@ -91,12 +91,13 @@ class Dispatcher(Generic[I, O, R]):
         self._shares_claims = False
         self._permits = work.permits  # as many as each claim grants: the account's are shared by all workers
         self._asks_at: datetime | None = None  # when to ask how many permits there are, if no claim tells before
-        self._ready: deque[I] = deque()
-        self._opened: deque[tuple[O, int]] = deque()  # with the number of halts when they were written down
+        self._ready: deque[ItemT] = deque()
+        self._opened: deque[tuple[OpenedT, int]] = deque()  # with the number of halts when they were written down
         self._calls: set[asyncio.Task[None]] = set()  # one for each permit that is taken; makes call after call
-        self._done: list[R] = []
+        self._done: list[ResultT] = []
         self._throughput = Throughput(FLUSH_EVERY)
-        self._urgent: list[R] = []  # what those of events came to, where more is to follow: not to wait for others
+        # What those of events came to, where more is to follow: not to wait for others.
+        self._urgent: list[ResultT] = []
         self._claiming: asyncio.Task[ClaimedRows] | None = None
         self._claim_opens = 0  # attempts that it may write down
         self._claim_halts = 0  # the number of halts when it began
@@ -311,7 +312,7 @@ class Dispatcher(Generic[I, O, R]):
             return now
         return min(max(slot - OPEN_BEFORE, self._flushed_at + FLUSH_EVERY), slot - OPEN_AT_LATEST)
 
-    def _next(self, now: datetime) -> list[I]:
+    def _next(self, now: datetime) -> list[ItemT]:
         """The rows to be called next: for the free permits, and ahead as many as will be within a flush.
 
         So what waits with its attempt written down is what will be called while the next flush is being written,
@@ -320,7 +321,7 @@ class Dispatcher(Generic[I, O, R]):
         """
         room = self._free + self._pace
         room_of_events = self._free_for_events
-        lot: list[I] = []
+        lot: list[ItemT] = []
         for item in self._ready:
             beyond = (item.slot or now) > now + OPEN_BEFORE + FLUSH_EVERY
             if len(lot) >= (room_of_events if item.is_event else room) or (beyond and not item.is_event):
@@ -329,7 +330,7 @@ class Dispatcher(Generic[I, O, R]):
         return lot
 
     async def _flush(
-        self, results: list[R], lot: list[I], halts: int, shared_claims: Mapping[str, SharedClaim]
+        self, results: list[ResultT], lot: list[ItemT], halts: int, shared_claims: Mapping[str, SharedClaim]
     ) -> None:
         now = self._clock()
         too_late = [item for item in lot if not self._in_time(item, now)]
@@ -357,7 +358,7 @@ class Dispatcher(Generic[I, O, R]):
             await self._results.insist(len(too_late), self._work.release, too_late)
         self._away = False
 
-    def _call_all(self, opened: Sequence[O], halts: int) -> None:
+    def _call_all(self, opened: Sequence[OpenedT], halts: int) -> None:
         rows = [*self._opened, *((item, halts) for item in opened)]
         self._opened = deque(
             deal(
@@ -368,13 +369,15 @@ class Dispatcher(Generic[I, O, R]):
         )
         self._fill(ending=False)
 
-    def _call_first(self, events: Sequence[O], halts: int) -> None:
+    def _call_first(self, events: Sequence[OpenedT], halts: int) -> None:
         """Call for events that were written down as they were taken, before all rows of batches that hold slots."""
-        rows: list[tuple[O | None, I, int]] = [(opened, self._work.item(opened), of) for opened, of in self._opened]
+        rows: list[tuple[OpenedT | None, ItemT, int]] = [
+            (opened, self._work.item(opened), of) for opened, of in self._opened
+        ]
         rows += [(None, item, halts) for item in self._ready]
         rows += [(opened, self._work.item(opened), halts) for opened in events]
 
-        def at(row: tuple[O | None, I, int], slot: datetime) -> tuple[O | None, I, int]:
+        def at(row: tuple[OpenedT | None, ItemT, int], slot: datetime) -> tuple[OpenedT | None, ItemT, int]:
             opened, item, of = row
             return (None if opened is None else self._work.opened_at(opened, slot), self._work.at(item, slot), of)
 
@@ -425,10 +428,10 @@ class Dispatcher(Generic[I, O, R]):
         task.add_done_callback(lambda _: self._wake.set())
         return task
 
-    def _in_time(self, item: I, now: datetime) -> bool:
+    def _in_time(self, item: ItemT, now: datetime) -> bool:
         return now + self._work.longest_call <= item.lease_until and not (item.slot and lapsed(item.slot, now=now))
 
-    async def _call(self, opened: O, halts: int) -> R:
+    async def _call(self, opened: OpenedT, halts: int) -> ResultT:
         item = self._work.item(opened)
         # The last look before the bytes go out: our lease, our slot, and that nobody has told us to stop.
         if self._halts != halts or self._stopping.is_set() or not self._in_time(item, self._clock()):

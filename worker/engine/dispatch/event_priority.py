@@ -3,7 +3,7 @@
 A batch's rows hold their slots before an event comes, up to a horizon ahead. The event's row is taken with a later
 slot, and the two change slots: so it waits for the next call of this dispatcher, not behind all that were reserved. The
 slots stay the same ones, each is one row's, and batches keep as many of them as they were given when rows were taken
-(`shares`): only which of their rows comes when has changed.
+(`event_share`): only which of their rows comes when has changed.
 """
 
 from collections.abc import Callable, Sequence

@@ -8,7 +8,7 @@ from typing import Any, Generic
 
 import sqlalchemy as sa
 
-from worker.engine.dispatch.contract import I, O, R, Work
+from worker.engine.dispatch.contract import ItemT, OpenedT, ResultT, Work
 from worker.foundation.clock import Clock, monotonic
 from worker.foundation.outage_log import Outage
 
@@ -18,11 +18,16 @@ DATABASE_RETRY = timedelta(seconds=1)
 STOP_PATIENCE = timedelta(seconds=30)  # how long an ending process waits for a database that is away
 
 
-class Results(Generic[I, O, R]):
+class Results(Generic[ItemT, OpenedT, ResultT]):
     """Writes what one dispatcher's calls came to."""
 
     def __init__(
-        self, work: Work[I, O, R], *, clock: Clock, in_thread: Callable[..., Any], stopping: asyncio.Event
+        self,
+        work: Work[ItemT, OpenedT, ResultT],
+        *,
+        clock: Clock,
+        in_thread: Callable[..., Any],
+        stopping: asyncio.Event,
     ) -> None:
         self._work = work
         self._clock = clock
@@ -32,7 +37,7 @@ class Results(Generic[I, O, R]):
         self._why = ""
         self._gives_up_at: datetime | None = None  # once the process is to end: not anew for each lot
 
-    async def write(self, results: list[R]) -> None:
+    async def write(self, results: list[ResultT]) -> None:
         """Write results, however long the database is away: they cannot be had a second time."""
         if not results:
             return

@@ -19,7 +19,7 @@ ClaimWithin = Callable[[sa.Connection, Room, datetime], ClaimedRows]
 
 
 class SharedClaim:
-    """A `work.ClaimsInTransaction`. Made on the loop, and ended there."""
+    """A `contract.ClaimsInTransaction`. Made on the loop, and ended there."""
 
     def __init__(self, claim: ClaimWithin, room: Room, *, item: Callable[[Any], Any]) -> None:
         """`item` gives the row of one whose attempt is written down."""

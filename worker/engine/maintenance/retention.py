@@ -24,7 +24,7 @@ INBOX_KEPT = timedelta(days=90)
 # A request that an update has overtaken is behind it by minutes: personal data is not kept for longer for its sake.
 UPDATES_KEPT = timedelta(days=30)
 # A provider repeats for hours, or a day; a person looks at what is nobody's within weeks. Of what is older copies are
-# not known by their bytes any more: see `news.may_be_replay`.
+# not known by their bytes any more: see `session_updates.may_be_replay`.
 WEBHOOKS_KEPT = DIGESTS_KEPT
 # Events that were given up, or are for nobody who is configured any more, can be put back for so long.
 UNPUBLISHED_FOR = timedelta(days=30)

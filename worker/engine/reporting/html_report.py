@@ -105,7 +105,7 @@ def write_html(
 ) -> int:
     """Write the page about one batch. Returns the number of lines, shown or not.
 
-    `facts` are `report.status()`'s, `lines` are read once; at most `SHOWN` of them are kept.
+    `facts` are `batch_report.status()`'s, `lines` are read once; at most `SHOWN` of them are kept.
     """
     kept: list[LineFacts] = []
     groups: dict[tuple[str, str], Group] = {}

@@ -1,6 +1,6 @@
 """Sending a customer the link of its session, or asking what became of a text whose receipt was lost.
 
-A kind of work for a dispatcher, as `issuing` is.
+A kind of work for a dispatcher, as `issue` is.
 """
 
 import random

@@ -12,7 +12,7 @@ from worker.store.base import schema
 
 
 class DatabaseInbox:
-    """What `taking.Inbox` promises. Close it at the end."""
+    """What `batch_processing.Inbox` promises. Close it at the end."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

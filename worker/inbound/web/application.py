@@ -50,7 +50,7 @@ def app(
     /healthz and /readyz, to run or to mount.
 
     `parts` stay the caller's to close. `ring(step, name)` is told what is due once it is committed, on the loop, and
-    must return at once: `worker.bells.ring_soon`. `body_seconds` bounds how long one body may take, `room` how many
+    must return at once: `wakeups.ring_soon`. `body_seconds` bounds how long one body may take, `room` how many
     bytes of large ones are held at a time: of webhooks, and of events that only say that they are signed. The database
     may be away, or not yet upgraded, when it starts.
     """

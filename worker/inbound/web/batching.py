@@ -37,7 +37,7 @@ class Receive(Protocol[Given, Became]):
 
 One = TypeVar("One")
 Receipt = TypeVar("Receipt")
-Ring = Callable[[str, str], object]  # (step, name), as `bells.ring_soon`; must return at once
+Ring = Callable[[str, str], object]  # (step, name), as `wakeups.ring_soon`; must return at once
 InThread = Callable[..., Awaitable[Any]]  # (function, *arguments)
 
 

@@ -1,4 +1,4 @@
-"""A batch's messages by the minute, and its pausing itself when too many of them come back (`worker.self_pause`).
+"""A batch's messages by the minute, and its pausing itself when too many of them come back (`contact.auto_pause`).
 
 Counted in the very transaction that writes what came of the messages. The batch is marked there; its rows are lifted
 out of those that are taken afterwards, by the timer (`Decisions.finish_pauses`): they may be a million.

@@ -16,7 +16,7 @@ from worker.store.messages.message_context import InvitationTerms
 def quiet(
     connection: sa.Connection, keyring: Keyring, terms: InvitationTerms, candidates: Sequence[Any], now: datetime
 ) -> Mapping[uuid.UUID, Later]:
-    """Of these `leaving.Candidate`s those that may not leave before a later time."""
+    """Of these `send_checks.Candidate`s those that may not leave before a later time."""
     hours, channel = terms.hours, terms.channel
     if not hours.concern((channel,)):
         return {}

@@ -46,8 +46,8 @@ def put_back(connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, now: dat
     """Of jobs that this transaction has taken to ask for a session in place of another, let go of those whose
     customers are in review by that one: it decides. Which they were.
 
-    News of a review has a job that waits go back by itself (`chain`); it cannot while somebody works the job, who then
-    lets it wait again. One whose last call is in doubt has that looked up first.
+    News of a review has a job that waits go back by itself (`session_chain`); it cannot while somebody works the job,
+    who then lets it wait again. One whose last call is in doubt has that looked up first.
     """
     asked = {row.session_id for row in rows if row.session_id is not None and row.unknown_attempt is None}
     reviewed = among_these(connection, asked)

@@ -67,7 +67,7 @@ def job_row(
     now: datetime,
     invite_at: datetime | None = None,
 ) -> dict[str, Any]:
-    """A new job. `followed` has what it becomes where its customer is served already; see `leading.following`."""
+    """A new job. `followed` has what it becomes where its customer is served already; see `admission.following`."""
     customer = line.customer
     # Who is in the app is to have the link there, whatever the hour.
     in_app = invite_at is not None and invite_at > now

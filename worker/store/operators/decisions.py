@@ -71,7 +71,7 @@ class Decisions:
         return Decided(rows, *self._due_names(batch_id))
 
     def finish_pauses(self, *, now: datetime) -> dict[int, str]:
-        """Take nothing more of batches that are to pause themselves (`store.tallies`); why, by batch.
+        """Take nothing more of batches that are to pause themselves (`store.messages.bounce_counts`); why, by batch.
 
         One that is cut off is finished by the next that asks. One that a person resumes meanwhile goes on.
         """

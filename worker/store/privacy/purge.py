@@ -1,7 +1,7 @@
 """Purging a batch that is over: its rows go in lots, its totals stay, and so does what promises rest on.
 
 That a customer has finished is kept as a row of its own. A row of another batch that joined one of these, or was
-given its session, inherits it. Calls in doubt are as old as that no session can live of them (see `leading`).
+given its session, inherits it. Calls in doubt are as old as that no session can live of them (see `admission`).
 """
 
 from collections.abc import Collection

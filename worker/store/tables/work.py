@@ -169,7 +169,7 @@ class SessionRow(Base):
         doc="When to look whether it ended unused; NULL: it is over, nobody could be told of a new link, or something"
         " else is waited for: a result, a person."
     )
-    # What was heard of it last, from the provider, and how much that weighs (`news.KnownSession`).
+    # What was heard of it last, from the provider, and how much that weighs (`session_updates.KnownSession`).
     result: Mapped[str] = mapped_column(sa.String(16), server_default="", doc="What the provider decided.")
     update_rank: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0")
     update_at: Mapped[datetime | None]

@@ -1,0 +1,209 @@
+"""Tokens that JWT libraries do not agree on: which of them are good here, and for what reason the others are refused.
+
+FrankieOne's header and claims are not documented. So a token that its key signed is refused only for what is written
+in `jwt`, and not because of a claim or a header field that the worker does not read.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.providers.webhooks.accounts import NOW
+from worker.providers import jwt
+
+PRIVATE = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+KEYS = [PRIVATE.public_key()]
+SECONDS = NOW.timestamp()
+RS256 = {"alg": "RS256"}
+NO_TOKEN = "it is no token"
+NO_ALGORITHM = "its algorithm is not one of RS256, RS384 and RS512"
+NO_KEY = "its signature is of no key of the account"
+REASONS = {
+    NO_TOKEN,
+    NO_ALGORITHM,
+    NO_KEY,
+    "it has expired",
+    "it is not valid yet",
+    "its exp is no time",
+    "its nbf is no time",
+}
+
+
+def part(value) -> str:
+    raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def token(head=RS256, claims=(), *, key=PRIVATE) -> str:
+    """Signed as RS256, whatever the header says. `head` and `claims`: an object, or the bytes of one."""
+    signed = f"{part(head)}.{part(dict(claims) if claims == () else claims)}"
+    return f"{signed}.{part(key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+
+
+def refusal(value: str, keys=KEYS) -> str:
+    return jwt.refusal(value, keys, now=NOW)
+
+
+def public_key_forms() -> dict[str, bytes]:
+    public, encoding, form = PRIVATE.public_key(), serialization.Encoding, serialization.PublicFormat
+    return {
+        "PEM": public.public_bytes(encoding.PEM, form.SubjectPublicKeyInfo),
+        "PEM without its last line end": public.public_bytes(encoding.PEM, form.SubjectPublicKeyInfo).rstrip(),
+        "DER": public.public_bytes(encoding.DER, form.SubjectPublicKeyInfo),
+        "PKCS1": public.public_bytes(encoding.PEM, form.PKCS1),
+        "ssh": public.public_bytes(encoding.OpenSSH, form.OpenSSH),
+        "nothing": b"",
+    }
+
+
+HEAD, CLAIMS, SIGNATURE = token().split(".")
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+# 2,048 bits are 341 letters and two bits of the last one, whose other bits are zero as it is written.
+SPARE_BITS = f"{HEAD}.{CLAIMS}.{SIGNATURE[:-1]}{LETTERS[LETTERS.index(SIGNATURE[-1]) + 1]}"
+GOOD = {
+    "a key id that is a number": token({"alg": "RS256", "kid": 7}),
+    "a key id that is nothing": token({"alg": "RS256", "kid": None}),
+    "a type of its own": token({"alg": "RS256", "typ": ["at+jwt"]}),
+    "b64 that nothing makes critical": token({"alg": "RS256", "b64": False}),
+    "an audience that is not ours": token(claims={"aud": "https://hooks.example.com"}),
+    "an issuer that is a number": token(claims={"iss": 1}),
+    "a subject and an id that are numbers": token(claims={"sub": 1, "jti": 2}),
+    "issued later than now": token(claims={"iat": SECONDS + 9999}),
+    "issued at no time": token(claims={"iat": "yesterday"}),
+    "a fraction of a second before its end": token(claims={"exp": SECONDS - 59.5}),
+    "an end that no clock reaches": token(claims={"exp": 10**400}),
+    "an algorithm written twice, good the second time": token(b'{"alg": "none", "alg": "RS256"}'),
+    "a byte order mark": token(RS256, b'\xef\xbb\xbf{"exp":9e12}'),
+    "bits that its last letter does not need": SPARE_BITS,
+    "white space around it": f" \t{token()} ",
+    "bearer in small letters": f"bearer  {token()}",
+}
+
+
+@pytest.mark.parametrize("value", GOOD.values(), ids=GOOD)
+def test_what_the_key_signed_is_good_whatever_else_it_says(value):
+    assert refusal(value) == ""
+
+
+BAD = {
+    "no algorithm and no signature": (f"{part({'alg': 'none'})}.{CLAIMS}.", NO_TOKEN),
+    "no algorithm, signed": (token({"alg": "none"}), NO_ALGORITHM),
+    "no algorithm, in other letters": (token({"alg": "nOnE"}), NO_ALGORITHM),
+    "an empty algorithm": (token({"alg": ""}), NO_ALGORITHM),
+    "an algorithm that is null": (token({"alg": None}), NO_ALGORITHM),
+    "an algorithm that is an object": (token({"alg": {"RS256": 1}}), NO_ALGORITHM),
+    "small letters": (token({"alg": "rs256"}), NO_ALGORITHM),
+    "a space after it": (token({"alg": "RS256 "}), NO_ALGORITHM),
+    "half a pair as algorithm": (token({"alg": "\ud800"}), NO_ALGORITHM),
+    "an algorithm written twice, bad the second time": (token(b'{"alg": "RS256", "alg": "none"}'), NO_ALGORITHM),
+    "an extension that libraries know": (token({"alg": "RS256", "crit": ["b64"], "b64": True}), NO_ALGORITHM),
+    "an empty list of extensions": (token({"alg": "RS256", "crit": []}), NO_ALGORITHM),
+    "extensions that are null": (token({"alg": "RS256", "crit": None}), NO_ALGORITHM),
+    "its own key": (token({"alg": "RS256", "jwk": {"kty": "RSA", "n": "AQAB", "e": "AQAB"}}, key=OTHER), NO_KEY),
+    "the address of its key": (token({"alg": "RS256", "jku": "https://keys.example.com"}, key=OTHER), NO_KEY),
+    "the hash of another algorithm": (token({"alg": "RS384"}), NO_KEY),
+    "no bytes in its signature that count": (f"{HEAD}.{CLAIMS}.AA", NO_KEY),
+    "a signature that is longer": (f"{HEAD}.{CLAIMS}.{part(b'x' * 1024)}", NO_KEY),
+    "UTF-16": (token('{"alg": "RS256"}'.encode("utf-16-le")), NO_TOKEN),
+    "no UTF-8": (token(b'{"alg": "RS256", "kid": "\xff"}'), NO_TOKEN),
+    "NaN in its header": (token(b'{"alg": "RS256", "x": NaN}'), NO_TOKEN),
+    "NaN in its claims": (token(claims=b'{"exp": NaN}'), NO_TOKEN),
+    "a number with too many digits": (token(claims=b'{"exp": ' + b"9" * 5000 + b"}"), NO_TOKEN),
+    "claims that are a list": (token(claims=[["exp", 9e9]]), NO_TOKEN),
+    "claims nested without end": (token(claims=b'{"a":' + b"[" * 3000 + b"]" * 3000 + b"}"), NO_TOKEN),
+    "padding": (".".join(part + "=" * (-len(part) % 4) for part in (HEAD, CLAIMS, SIGNATURE)), NO_TOKEN),
+    "padding after its signature": (f"{token()}==", NO_TOKEN),
+    "the other alphabet of base64": (f"{HEAD}.{CLAIMS}.{'+/' * 171}", NO_TOKEN),
+    "one letter too many": (f"{HEAD}.{CLAIMS}.{'A' * 341}", NO_TOKEN),
+    "a line end within": (f"{HEAD}.{CLAIMS}\n.{SIGNATURE}", NO_TOKEN),
+    "half a pair after it": (token() + "\ud800", NO_TOKEN),
+    "half a pair within": (f"{HEAD}\udfff.{CLAIMS}.{SIGNATURE}", NO_TOKEN),
+    "digits of another script": (f"{HEAD}.{CLAIMS}.\u0661{SIGNATURE[1:]}", NO_TOKEN),
+    "NUL": (f"{token()}\0", NO_TOKEN),
+    "huge": (token(claims={"a": "a" * 1_000_000}), NO_TOKEN),
+    "letters without end": ("e" + "y" * 5_000_000, NO_TOKEN),
+    "an end that is a text": (token(claims={"exp": str(int(SECONDS) + 9999)}), "its exp is no time"),
+    "an end that is true": (token(claims={"exp": True}), "its exp is no time"),
+    "a start that is true": (token(claims={"nbf": True}), "its nbf is no time"),
+    "a start that is a list": (token(claims={"nbf": [0]}), "its nbf is no time"),
+    "an end written twice, past the second time": (token(claims=b'{"exp": 9e12, "exp": 0}'), "it has expired"),
+    "a fraction of a second after its end": (token(claims={"exp": SECONDS - 60.5}), "it has expired"),
+    "a fraction of a second before its start": (token(claims={"nbf": SECONDS + 60.5}), "it is not valid yet"),
+    "a start that no clock reaches": (token(claims={"nbf": 10**400}), "it is not valid yet"),
+}
+
+
+@pytest.mark.parametrize(("value", "reason"), BAD.values(), ids=BAD)
+def test_each_other_token_is_refused_for_its_reason(value, reason):
+    assert refusal(value) == reason
+
+
+@pytest.mark.parametrize("secret", public_key_forms().values(), ids=public_key_forms())
+@pytest.mark.parametrize("name", ["HS256", "HS384", "HS512", "RS256"])
+def test_the_public_key_in_no_form_is_a_secret(name, secret):
+    signed = f"{part({'alg': name})}.{part({})}"
+    digest = {"HS384": hashlib.sha384, "HS512": hashlib.sha512}.get(name, hashlib.sha256)
+    made = f"{signed}.{part(hmac.new(secret, signed.encode(), digest).digest())}"
+
+    assert refusal(made) == (NO_KEY if name == "RS256" else NO_ALGORITHM)
+
+
+def test_without_a_key_no_token_is_good():
+    assert refusal(token(), keys=[]) == NO_KEY
+
+
+def test_the_longest_token_is_good_and_one_letter_more_is_none():
+    room = jwt.LONGEST - len(token(claims={"a": ""}))
+    longest = next(
+        made for size in range(room // 4 * 3 + 3, 0, -1) if len(made := token(claims={"a": "a" * size})) <= jwt.LONGEST
+    )
+    filled = longest + " " * (jwt.LONGEST - len(longest))
+
+    assert (len(filled), jwt.looks_like_one(filled), refusal(filled)) == (jwt.LONGEST, True, "")
+    assert (jwt.looks_like_one(filled + " "), refusal(filled + " ")) == (False, NO_TOKEN)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+HEADS = st.dictionaries(
+    st.sampled_from(["alg", "kid", "crit", "b64", "typ", "cty", "zip", "jwk", "x5c", "enc"]),
+    JSON | st.sampled_from(["RS256", "RS384", "none", "HS256", "DEF", "private-value"]),
+)
+NAMES = st.sampled_from(["exp", "nbf", "iat", "aud", "iss", "sub", "jti", "private-value"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(HEADS, st.dictionaries(NAMES, JSON), st.booleans())
+def test_whatever_is_signed_ends_in_one_of_the_reasons_and_names_no_value(head, claims, ours):
+    reason = refusal(token({**RS256, **head}, claims, key=PRIVATE if ours else OTHER))
+
+    assert reason in REASONS | ({""} if ours else set())
+    assert "private-value" not in reason
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_no_changed_token_is_good(data):
+    good = token(claims={"exp": int(SECONDS) + 60})
+    where = data.draw(st.integers(0, len(good) - 2))  # the last letter has bits that are no part of the signature
+    letter = data.draw(st.characters().filter(lambda letter: letter != good[where]))
+    changed = good[:where] + letter + good[where + 1 :]
+
+    assert refusal(changed) in REASONS
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.binary(max_size=40).map(part) | st.text(st.characters(exclude_categories=[]), max_size=20)))
+def test_whatever_is_sent_is_refused_and_raises_nothing(parts):
+    assert refusal(".".join(parts)) in REASONS
