@@ -39,7 +39,7 @@ class ProviderFacts:
     host: str
     link_hosts: tuple[str, ...]
     limit: str
-    lifetime: str | None  # None: the vendor behind it decides and it cannot be asked for
+    lifetime: str | None  # None: the vendor behind the provider decides; a request cannot set it
 
 
 FACTS = {
@@ -83,7 +83,7 @@ Link = Annotated[str, AfterValidator(_link), Shown("URL with placeholders")]
 
 
 class Account(Section):
-    """One contract with a provider. `name` is its key; `load` resolves `budget` and what is shared with it."""
+    """One contract with a provider. `name` is its key; `load` fills in `budget` and what the budget shares."""
 
     name: str = Field("", json_schema_extra={"resolved": True})
     provider: Literal["idenfy-kyc", "idenfy-kyb", "frankieone-v1", "frankieone-v2"] = Field(
@@ -91,7 +91,7 @@ class Account(Section):
     )
     base_url: ProviderUrl = Field(
         "",
-        description="Where the provider is, up to its documented path. https, or http for this machine only.",
+        description="The provider's address, up to its documented path. https, or http for this machine only.",
         json_schema_extra={"default": "the provider's production host"},
     )
     api_key: Credential = Field(description="The provider's API key.")
@@ -105,19 +105,19 @@ class Account(Section):
     )
     dialect: Literal["narrative", "openapi"] = Field(
         "narrative",
-        description="idenfy-kyc only: which of the endpoint's two documented shapes to speak"
+        description="idenfy-kyc only: which of the endpoint's two documented forms to use"
         " (`authToken`, or `tokenString`).",
     )
     limits: tuple[Rate, ...] = Field(
         (),
-        description="Calls are spaced so that none of these is ever passed, by all workers together; [] for none.",
+        description="Calls are spaced so that all workers together never exceed any of these limits; [] for none.",
         json_schema_extra={"default": 'iDenfy `["10000/hour"]`, FrankieOne `["5/second"]`'},
     )
     concurrency: Whole = Field(
-        50, ge=1, le=10_000, description="Most calls in flight at a time, of all workers together."
+        50, ge=1, le=10_000, description="The most calls in flight at once, over all workers together."
     )
     credits: Whole | None = Field(
-        None, ge=0, description="Never more calls that cost one than this.", json_schema_extra={"default": "no cap"}
+        None, ge=0, description="The most calls that cost a credit.", json_schema_extra={"default": "no cap"}
     )
     budget: Text = Field(
         "",
@@ -126,21 +126,22 @@ class Account(Section):
     )
     on_unknown: Literal["reconcile", "hold", "repeat"] = Field(
         "reconcile",
-        description="What to do about a call that may have happened: look it up, wait for a person, repeat.",
+        description="What to do about a call with an unknown outcome: ask the provider (reconcile), hold the row for a"
+        " person (hold), or call again (repeat).",
     )
     lifetime: Duration | None = Field(
         None,
         ge=timedelta(seconds=1),
         le=timedelta(days=30),
-        description="How long a session's link is to live, in whole seconds; iDenfy only.",
+        description="How long a session's link lives, in whole seconds; iDenfy only.",
         json_schema_extra={
-            "default": "iDenfy 7 days (24 hours with `generateDigitString`), FrankieOne's vendor decides"
+            "default": "iDenfy: 7 days (24 hours with `generateDigitString`); FrankieOne: its vendor decides"
         },
     )
     prefill: Literal["none", "name", "all"] = Field(
         "none",
-        description="Which personal fields are sent along.",
-        json_schema_extra={"default": '`"none"`; `"all"` for frankieone-v1, which makes the entity from it'},
+        description="Which personal fields are sent to the provider.",
+        json_schema_extra={"default": '`"none"`; `"all"` for frankieone-v1, which creates the entity from them'},
     )
     timeout: Duration = Field(
         timedelta(seconds=10),
@@ -154,12 +155,14 @@ class Account(Section):
         description="Sent with every request of this account, checked against the provider's schema.",
     )
     unchecked: Parameters = Field(
-        default_factory=dict, repr=False, description="Sent as it is: what the provider has added since."
+        default_factory=dict,
+        repr=False,
+        description="Parameters that the provider has added since; sent without a check.",
     )
     link: Link | None = Field(
         None,
-        description="The link to send, with {token}, {customer_id} and {reference}, which are quoted."
-        " Wins over the provider's own; needed for FrankieOne, which documents none.",
+        description="The link to send, with the placeholders {token}, {customer_id} and {reference}; their values are"
+        " quoted. Used instead of the provider's own link; needed for FrankieOne, which documents none.",
         json_schema_extra={"default": "the provider's own"},
     )
     link_hosts: tuple[Host, ...] = Field(
@@ -168,17 +171,17 @@ class Account(Section):
         json_schema_extra={"default": "the provider's documented hosts, and those of `link` and `base_url`"},
     )
     webhook_keys: tuple[Credential, ...] = Field(
-        (), description="iDenfy only: keys that sign its webhooks; several while rotating."
+        (), description="iDenfy only: the keys that sign its webhooks; several during a rotation."
     )
     jwt_key: Secrets = Field(
         (),
-        description="FrankieOne only: the public key (PEM) that its webhooks' tokens are checked with; several while"
-        " rotating.",
+        description="FrankieOne only: the public key (PEM) that verifies its webhooks' tokens; several during a"
+        " rotation.",
         json_schema_extra={"default": "none"},
     )
     webhook_secret: PathSecrets = Field(
         (),
-        description="FrankieOne only: an unguessable segment of the webhook's path; several while rotating.",
+        description="FrankieOne only: an unguessable segment of the webhook's path; several during a rotation.",
         json_schema_extra={"default": "none"},
     )
 

@@ -13,10 +13,10 @@ SHARED = ("limits", "concurrency", "credits")
 def share_budgets(
     accounts: Mapping[str, Account], given: Mapping[str, Mapping[str, Any]], findings: Findings
 ) -> dict[str, Account]:
-    """The accounts with their budget's name and what it holds for all who share it.
+    """The accounts, each with its budget's name and the values that all accounts of the budget share.
 
-    `given` tells what the file itself says of each account: that wins over a default, and two that
-    differ are a problem.
+    `given` has the values that the file itself sets for each account. A value from the file wins over a default; two
+    different values from the file are a problem.
     """
     budgets = _budget_names(accounts, given)
     shared: dict[str, dict[str, Any]] = {}
@@ -47,7 +47,7 @@ def _budget_names(accounts: Mapping[str, Account], given: Mapping[str, Mapping[s
 
 
 def _counted_as(account: Account) -> tuple[Any, ...]:
-    """Who the provider takes the account for."""
+    """What the provider counts the account's calls by: host and credential."""
     family = account.provider.partition("-")[0]
     credential = (account.api_key, account.api_secret, account.customer_id, account.customer_child_id)
     return (family, urlsplit(account.base_url).netloc.lower(), *credential)

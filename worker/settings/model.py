@@ -1,4 +1,4 @@
-"""The whole configuration, section by section. docs/configuration.md is held in step with it by a test."""
+"""The whole configuration, section by section. A test checks that docs/configuration.md has the same keys."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -29,19 +29,19 @@ from worker.settings.values import (
 
 
 class Database(Section):
-    """Where everything is kept."""
+    """Where everything is stored."""
 
     url: DatabaseUrl = Field(
         "sqlite:///onboarding.db",
         repr=False,
-        validate_default=True,  # so that the default, too, lies beside the configuration
+        validate_default=True,  # so that the default file, too, is in the configuration's directory
         description="sqlite:///FILE (relative to this configuration) or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE."
         " With a password: from the environment or a file.",
     )
 
 
 class Broker(Section):
-    """What rings the workers."""
+    """What carries wake-ups to the workers."""
 
     url: BrokerUrl = Field(
         "memory://",
@@ -52,11 +52,11 @@ class Broker(Section):
 
 
 class Encryption(Section):
-    """Keys that personal data and tokens are encrypted with."""
+    """The keys that encrypt personal data and tokens."""
 
     keys: tuple[EncryptionKey, ...] = Field(
         min_length=1,
-        description="The first encrypts, all decrypt; 32 bytes in base64 each. `onboard keys new` prints one.",
+        description="The first key encrypts, all keys decrypt; 32 bytes in base64 each. `onboard keys new` prints one.",
         json_schema_extra={"default": '`[{ env = "ONBOARDING_KEY" }]`'},
     )
 
@@ -68,12 +68,12 @@ class Worker(Section):
         timedelta(seconds=60),
         ge=timedelta(milliseconds=500),
         le=timedelta(hours=1),
-        description="How long rows that a worker has taken are its own; after a crash they wait that long.",
+        description="How long a row is reserved for the worker that claimed it; after a crash the row waits that long.",
     )
 
 
 def _a_minute(span: timedelta) -> timedelta:
-    # In words of ours: of what is within a list the bound itself is not told (`problems.explain`).
+    # Our own message: pydantic does not report the limit of a list's item (`problems.explain`).
     if span < timedelta(minutes=1):
         raise ValueError('expected at least "1 minute"')
     return span
@@ -87,10 +87,10 @@ class Invitations(Section):
         description="A directory of `<name>/<locale>/{subject.txt,body.html,body.txt,sms.txt}`.",
         json_schema_extra={"default": "built in"},
     )
-    locale: Locale = Field("en", description="The language for rows that name none, or one without a template.")
+    locale: Locale = Field("en", description="The language for rows that name no language, or one without a template.")
     quiet_hours: Annotated[dict[Literal["email", "sms"], Quiet], Shown("table of hours by channel")] = Field(
         default_factory=dict,
-        description='When nothing is sent, in the recipient\'s own time zone: { sms = "21:00-08:00" }. Reminders too.',
+        description='When no message is sent, in the recipient\'s time zone: { sms = "21:00-08:00" }. Reminders too.',
         json_schema_extra={"default": "none"},
     )
     reminders: tuple[Annotated[Duration, AfterValidator(_a_minute)], ...] = Field(
@@ -98,39 +98,39 @@ class Invitations(Section):
     )
     fallback: Literal["email", "sms"] | None = Field(
         None,
-        description="The channel to try after a bounce, where the row has it.",
+        description="The channel to try after a bounce, if the row has an address for it.",
         json_schema_extra={"default": "none"},
     )
     messages_per_customer: Whole = Field(
-        6, ge=1, le=100, description="Never more messages to one customer, all channels together."
+        6, ge=1, le=100, description="The most messages to one customer, over all channels together."
     )
     timezone: ZoneName = Field(
-        "UTC", description="Whose quiet hours are kept for a customer of whom neither zone, phone nor country is known."
+        "UTC", description="The time zone of customers without a known time zone, phone or country, for quiet hours."
     )
     pause_over: Whole = Field(
         10,
         ge=1,
         le=100,
-        description="Percent of a batch's messages, refused for their address or returned, over which it pauses itself;"
-        " 100: never.",
+        description="A batch pauses itself when more than this percentage of its messages bounces or is refused for the"
+        " address; 100: never.",
     )
     pause_from: Whole = Field(
-        50, ge=1, le=1_000_000, description="Fewer messages than this say too little to pause a batch."
+        50, ge=1, le=1_000_000, description="The least number of messages before a batch pauses itself."
     )
 
 
 class Reissue(Section):
-    """New links for those that expired unused."""
+    """New links for customers whose link expired unused."""
 
-    most: Whole = Field(3, ge=0, le=100, description="Most new sessions for one customer and purpose.")
+    most: Whole = Field(3, ge=0, le=100, description="The most new sessions for one customer and purpose.")
     spacing: Duration = Field(
-        timedelta(days=1), ge=timedelta(0), description="Least time between two sessions of one customer."
+        timedelta(days=1), ge=timedelta(0), description="The least time between two sessions of one customer."
     )
     per_day: Whole = Field(
         10_000,
         ge=0,
         le=10_000_000,
-        description="Most sessions that each account opens in a day (UTC) for customers whose last one ended unused.",
+        description="The most sessions per day (UTC) that each account opens to replace sessions that ended unused.",
     )
 
 
@@ -138,43 +138,48 @@ class Links(Section):
     """The link that a message carries."""
 
     mode: Literal["provider", "stable"] = Field(
-        "provider", description="The provider's link, or our own, which survives reissues."
+        "provider",
+        description="The provider's link, or our own link, which survives reissues (not in this release yet).",
     )
     base_url: BaseUrl | None = Field(
         None,
-        description="Where `onboard web` is reached from outside: for stable links, and for Twilio to tell of texts.",
+        description="The public address of `onboard web`: for stable links, and for Twilio's delivery callbacks.",
     )
 
 
 def _outlives_unknown_outcomes(kept: timedelta) -> timedelta:
-    # As long as a call whose outcome nobody knows may have left a session behind (store.leading).
+    # A call with an unknown outcome may have left a session behind for as long as this (store/onboarding/admission.py).
     if kept < timedelta(days=30):
         raise ValueError("expected at least 30 days")
     return kept
 
 
 class Retention(Section):
-    """How long personal data, and batches, stay."""
+    """How long personal data and batches are kept."""
 
     personal: Duration = Field(
-        timedelta(days=90), ge=timedelta(hours=1), description="After the job's end, personal fields are erased."
+        timedelta(days=90),
+        ge=timedelta(hours=1),
+        description="Personal fields are erased this long after the job's end.",
     )
     batches: Annotated[Duration, AfterValidator(_outlives_unknown_outcomes)] | None = Field(
         None,
-        description="After the last of its jobs has ended, a batch's rows are removed; its totals stay."
+        description="A batch's rows are removed this long after its last job has ended; its totals stay."
         " At least 30 days.",
         json_schema_extra={"default": "kept"},
     )
 
 
 class Retry(Section):
-    """Bounds of retrying, for rows and, where a provider names no time, for pauses of accounts."""
+    """Limits of retries: for rows, and for pauses of accounts where the provider names no time."""
 
     attempts: Whole = Field(
-        8, ge=1, le=100, description="Most failed attempts before a row has failed. Waits do not count."
+        8, ge=1, le=100, description="The most failed attempts of a row; then it has failed. Waits do not count."
     )
     first: Duration = Field(
-        timedelta(seconds=1), ge=timedelta(milliseconds=1), description="The first wait; it doubles."
+        timedelta(seconds=1),
+        ge=timedelta(milliseconds=1),
+        description="The first wait; each next wait is twice as long.",
     )
     most: Duration = Field(timedelta(minutes=10), le=timedelta(days=1), description="The longest wait.")
 
@@ -200,7 +205,7 @@ class Import(Section):
     """How lists are read."""
 
     columns: Annotated[dict[str, str], BeforeValidator(_columns), Shown("table")] = Field(
-        default_factory=dict, description="A list's own column names to ours: THEIRS = OURS."
+        default_factory=dict, description="The list's column names and ours: THEIRS = OURS."
     )
 
 

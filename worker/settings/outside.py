@@ -1,4 +1,4 @@
-"""Other systems: events that come from them, over a bus or HTTP, and those that they are told of."""
+"""Other systems: events that come from them, over a bus or HTTP, and events that are published to them."""
 
 from datetime import timedelta
 from typing import Literal, get_args
@@ -17,7 +17,7 @@ Taken = Literal["onboarding.requested", "onboarding.cancelled", "customer.update
 
 
 class Bus(Section):
-    """Where sign-up events come from, and where what happens is published."""
+    """Where sign-up events come from, and where our events are published."""
 
     url: BrokerUrl = Field(
         repr=False, description="amqp(s)://… or redis(s)://…. With a password: from the environment or a file."
@@ -25,7 +25,7 @@ class Bus(Section):
     queue: Text = Field(
         "onboarding.requests",
         max_length=200,
-        description="The queue that events are taken from; refused ones go to this name and .dead.",
+        description="The queue of sign-up events; refused events go to the queue of this name with `.dead` after it.",
     )
     source_exchange: Text = Field(
         "onboarding.requests",
@@ -33,29 +33,32 @@ class Bus(Section):
         description="The exchange that producers publish to, bound to the queue (RabbitMQ).",
     )
     exchange: Text = Field(
-        "onboarding.events", max_length=200, description="The exchange that events of ours are published to."
+        "onboarding.events", max_length=200, description="The exchange that our events are published to."
     )
     declare: Flag = Field(
-        True, description="Whether `onboard bus` declares its exchanges and queues; false: it only checks them."
+        True, description="true: `onboard bus` declares its exchanges and queues; false: it only checks them."
     )
     prefetch: Whole = Field(
-        200, ge=1, le=5000, description="Most events taken from the broker at once, and committed together."
+        200, ge=1, le=5000, description="The most events that are read from the broker at once and committed together."
     )
     plain: Taken | None = Field(
         None,
-        description="The type of JSON objects that are no CloudEvents and name none.",
+        description="The type of JSON objects that are not CloudEvents and name no type.",
         json_schema_extra={"default": "refused"},
     )
 
 
 class Subscriber(Section):
-    """One who is told by HTTP of what happens, by signed POSTs."""
+    """Your HTTP endpoint that receives our events, as signed POST requests."""
 
-    url: BaseUrl = Field(description="Where to; https, or http on loopback.")
+    url: BaseUrl = Field(description="The endpoint's address; https, or http on loopback.")
     keys: tuple[Credential, ...] = Field(
-        min_length=1, description="Keys that sign; with several, each signs, so that one can be rotated."
+        min_length=1,
+        description="Keys that sign the requests; with several, each key signs, so that keys can be rotated.",
     )
-    types: tuple[Told, ...] = Field((), description="What to tell of.", json_schema_extra={"default": "everything"})
+    types: tuple[Told, ...] = Field(
+        (), description="Which events to send.", json_schema_extra={"default": "all events"}
+    )
     timeout: Duration = Field(
         timedelta(seconds=10),
         ge=timedelta(milliseconds=50),
@@ -63,29 +66,29 @@ class Subscriber(Section):
         description="How long one POST may take.",
     )
     give_up: Duration = Field(
-        timedelta(days=3), ge=timedelta(minutes=1), description="How long one that is not taken is repeated."
+        timedelta(days=3), ge=timedelta(minutes=1), description="How long an event that is not accepted is repeated."
     )
 
 
 class Web(Section):
-    """Webhooks, events and the dashboard."""
+    """Webhooks and events over HTTP."""
 
     bind: Bind = Field(
         "127.0.0.1:8080",
-        description="Where to listen. Anything but loopback needs credentials of those who are let in: `users`,"
-        " `event_keys`, or what webhooks and callbacks are known by.",
+        description="Where to listen. An address other than loopback needs credentials that requests are checked with:"
+        " `users`, `event_keys`, or the keys of webhooks and callbacks.",
     )
     users: Users = Field(
         default_factory=dict,
-        description='Who may see the dashboard: { file = "users.toml" } with a line `name = "password"` for each, or a'
-        " table of secrets.",
+        description='Users of a dashboard, which this release does not have yet: { file = "users.toml" } with a line'
+        ' `name = "password"` for each user, or a table of secrets.',
         json_schema_extra={"default": "none"},
     )
     event_keys: tuple[Credential, ...] = Field(
-        (), description="Keys of those who may post events: as `Authorization: Bearer KEY`, or to sign with."
+        (), description="The keys of senders of events: as `Authorization: Bearer KEY`, or to sign with."
     )
     event_limit: Rate = Field(
-        Limit(100, timedelta(seconds=1)), description="Events that each key may post, for each process."
+        Limit(100, timedelta(seconds=1)), description="The most events that each key may post, for each process."
     )
 
     @property

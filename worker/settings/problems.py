@@ -25,9 +25,11 @@ class SettingsError(Exception):
 
 @dataclass
 class Findings:
-    """Collects what is wrong, so that a person hears all of it at once."""
+    """Collects what is wrong, so that a person sees all of it at once."""
 
-    origins: Mapping[Path, str] = field(default_factory=dict)  # what the environment has set, by its variable
+    origins: Mapping[Path, str] = field(
+        default_factory=dict
+    )  # keys that the environment has set, each with its variable
     problems: list[tuple[Path, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     explained: set[Path] = field(default_factory=set)

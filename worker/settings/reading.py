@@ -12,11 +12,11 @@ from worker.settings.values import Section
 
 
 class Unresolved:
-    """Stands where a reference led nowhere, which has been reported: no type accepts it."""
+    """Replaces a reference that could not be resolved. That has been reported, and no type accepts this value."""
 
 
 def read_table(given: Any, model: type[Section], path: Path, *, reader: "Reader") -> Any:
-    """The table with its references resolved and without keys that nobody knows, each of them reported."""
+    """The table with its references resolved and without unknown keys, each of which is reported."""
     if not isinstance(given, dict):
         return given
     keys = keys_of(model)

@@ -59,6 +59,8 @@ def _type(annotation: Any, metadata: list[Any]) -> str:
     kind = bare(annotation)
     if get_origin(kind) is tuple:
         inner = get_args(kind)[0]
+        if get_origin(bare(inner)) is Literal:
+            return "list of " + ", ".join(f'`"{word}"`' for word in get_args(bare(inner)))
         return f"list of {_type(inner, list(getattr(inner, '__metadata__', ())))}s"
     if get_origin(kind) is Literal:
         return " or ".join(f'`"{word}"`' for word in get_args(kind))

@@ -58,11 +58,11 @@ def _when(given: Any) -> Mapping[str, Condition]:
 
 
 class Route(Section):
-    """Which accounts serve the rows that fit; the first route that fits wins."""
+    """Which accounts serve the rows that match; the first route that matches a row is used."""
 
     when: Annotated[Mapping[str, Condition], BeforeValidator(_when), Shown("table")] = Field(
         default_factory=dict,
-        description="Columns and what each must be: a value, a list of values, or true or false for present or absent."
+        description="Columns, and what each must be: a value, a list of values, true (present) or false (absent)."
         " Countries in two or three letters.",
         json_schema_extra={"default": "every row"},
     )
@@ -73,8 +73,8 @@ class Route(Section):
     freshness: Duration | None = Field(
         None,
         ge=timedelta(0),
-        description="An invitation never leaves with less life in its link. Must be below the accounts' lifetimes.",
+        description="The least life of a link when its invitation leaves. Must be below the accounts' lifetimes.",
         json_schema_extra={
-            "default": "half the lifetime, at most 12 hours; 10 minutes where the lifetime is the vendor's"
+            "default": "half the lifetime, at most 12 hours; 10 minutes where the vendor decides the lifetime"
         },
     )

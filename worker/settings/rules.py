@@ -1,4 +1,4 @@
-"""Second pass: what keys mean together. Works on whatever part of the configuration is sound."""
+"""Second pass: rules about several keys together. Checks the part of the configuration that is valid."""
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -16,7 +16,7 @@ from worker.settings.routes import Route
 from worker.settings.secrets import HOW
 from worker.settings.sending import Email, Sms
 
-# Keys that only some providers have a use for: on another account they are a mix-up.
+# Keys that only some providers use. On another provider's account such a key is a mistake.
 ONLY_FOR = {
     "api_secret": IDENFY,
     "webhook_keys": IDENFY,
@@ -46,7 +46,7 @@ NOBODY_KNOWN = (
 
 
 def check_provider_keys(name: str, given: Mapping[str, Any], findings: Findings) -> None:
-    """Keys that the account's provider needs, and those that it has no use for."""
+    """Checks the keys that the account's provider needs, and those that it does not use."""
     provider = given.get("provider")
     if provider not in IDENFY + FRANKIEONE:
         return
@@ -74,7 +74,7 @@ def check_account(account: Account, lease: timedelta | None, findings: Findings)
 def check_routes(
     routes: Mapping[int, Route], accounts: Mapping[str, Account], names: list[str], findings: Findings
 ) -> None:
-    """Routes by their place in the file; `names` are all accounts, the unsound ones too."""
+    """Routes by their place in the file; `names` are all accounts, also those with problems."""
     catch_all = None
     for index, route in routes.items():
         path = ("routes", index)
@@ -109,8 +109,8 @@ def check_web(
 def knows_anybody(
     web: Web, accounts: Iterable[Account], links: Links | None, email: Email | None, sms: Sms | None
 ) -> bool:
-    """Whether there is somebody whom the web server would not refuse: each address opens with credentials of its own,
-    so one without any serves nobody else, and is where it is by mistake."""
+    """Whether any credentials are configured. Each path of the web server needs credentials of its own, so a server
+    without any refuses every request, and was configured by mistake."""
     return bool(
         web.users
         or web.event_keys
@@ -134,7 +134,8 @@ def check_email(email: Email, findings: Findings) -> None:
 
 
 def check_quiet_hours(invitations: Invitations, accounts: Mapping[str, Account], findings: Findings) -> None:
-    """Quiet hours that leave next to no hour to send in, and those of two channels that no short link outlives."""
+    """Refuses quiet hours that leave almost no time to send in. Warns where the quiet hours of two channels are so far
+    apart that a short link is too old for the second message."""
     for channel, hours in invitations.quiet_hours.items():
         if hours.length > LONGEST_QUIET:
             left = timedelta(days=1) - hours.length

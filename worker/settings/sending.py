@@ -33,18 +33,21 @@ def _number(value: str) -> str:
 
 
 class Email(Section):
-    """Where email is handed over, and as whom."""
+    """The mail server, and the sender of the emails."""
 
     url: SmtpUrl = Field(
         repr=False,
         description="smtp://HOST:PORT (port 25), smtp+starttls://USER:PASSWORD@HOST (587) or smtps://… (465)."
         " With a password: from the environment or a file.",
     )
-    from_: Sender = Field(alias="from", description="Who the invitations come from.")
-    limits: tuple[Rate, ...] = Field((), description="Messages are spaced so that none of these is ever passed.")
+    from_: Sender = Field(alias="from", description="The sender of the invitations.")
+    limits: tuple[Rate, ...] = Field(
+        (), description="Messages are spaced so that none of these limits is ever exceeded."
+    )
     on_unknown: Literal["repeat", "hold"] = Field(
         "repeat",
-        description="A hand-over that broke without an answer: repeated under the same Message-ID, or held.",
+        description="What to do about a hand-over that broke without an answer: repeat it under the same Message-ID"
+        " (repeat), or hold the message for a person (hold).",
     )
     timeout: Duration = Field(
         timedelta(seconds=30),
@@ -53,9 +56,9 @@ class Email(Section):
         description="How long one hand-over may take.",
     )
     callback_keys: tuple[Credential, ...] = Field(
-        (), description="Keys that sign what is told of bounces and deliveries (`POST /callbacks/email`)."
+        (), description="The keys that sign callbacks about bounces and deliveries (`POST /callbacks/email`)."
     )
-    connections: Whole = Field(4, ge=1, le=200, description="Connections kept to the server, for each worker process.")
+    connections: Whole = Field(4, ge=1, le=200, description="Open connections to the server, for each worker process.")
 
     @property
     def server(self) -> SmtpServer:
@@ -85,8 +88,8 @@ class Email(Section):
 class Sms(Section):
     """The SMS provider's account."""
 
-    provider: Literal["twilio"] = Field("twilio", description="Who delivers SMS.")
-    base_url: BaseUrl = Field("https://api.twilio.com", description="Where it is.")
+    provider: Literal["twilio"] = Field("twilio", description="The SMS provider.")
+    base_url: BaseUrl = Field("https://api.twilio.com", description="The SMS provider's address.")
     account: Text = Field(pattern=r"^[^\s/?#]+$", description="The account's SID.")
     token: Credential = Field(description="The account's token.")
     from_: Annotated[str, AfterValidator(_number), Shown("string")] = Field(
@@ -95,15 +98,17 @@ class Sms(Section):
     name: Text | None = Field(
         None,
         max_length=60,
-        description="Who the texts say that they are from.",
+        description="The sender's name in the text messages.",
         json_schema_extra={"default": "a `from` that is a name, else the name in email.from"},
     )
     limits: tuple[Rate, ...] = Field(
         (Limit.parse("1/second"),),
-        description="Messages are spaced so that none of these is ever passed, for each `from`.",
+        description="Messages are spaced so that none of these limits is ever exceeded, for each `from`.",
     )
     on_unknown: Literal["reconcile", "hold", "repeat"] = Field(
-        "reconcile", description="A message that may have been taken: look it up, wait for a person, repeat."
+        "reconcile",
+        description="What to do about a message with an unknown outcome: ask the provider (reconcile), hold it for a"
+        " person (hold), or send it again (repeat).",
     )
     timeout: Duration = Field(
         timedelta(seconds=10),
@@ -113,7 +118,7 @@ class Sms(Section):
     )
     callback_key: Credentials = Field(
         (),
-        description="The key that signs delivery callbacks; several while rotating.",
+        description="The key that signs delivery callbacks; several during a rotation.",
         json_schema_extra={"default": "`token`"},
     )
 

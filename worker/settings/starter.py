@@ -2,7 +2,7 @@
 
 from string import Template
 
-# Invented, and known to the sandbox: they open nothing anywhere else.
+# Invented. Only the sandbox accepts them.
 SANDBOX_SECRETS = {
     "idenfy_key": "sandbox-key",
     "idenfy_webhook_key": "sandbox-webhook-key",
@@ -21,9 +21,9 @@ COMMON = """
 """
 
 STARTER = (
-    """# What `onboard` works with. Every key is in docs/configuration.md.
-# `onboard check LIST` tells what a list would do.
-# Secrets never stand in this file: { env = "NAME" } or { file = "PATH" }.
+    """# The configuration of `onboard`. docs/configuration.md has every key.
+# `onboard check LIST` shows what a list would do.
+# Do not write secrets in this file; write { env = "NAME" } or { file = "PATH" }.
 
 [database]
 url = "sqlite:///onboarding.db"          # one process; for several: { env = "DATABASE_URL" }, postgresql+psycopg://…
@@ -39,9 +39,9 @@ provider = "idenfy-kyc"                  # idenfy-kyc | idenfy-kyb | frankieone-
 api_key = { env = "IDENFY_KEY" }
 api_secret = { env = "IDENFY_SECRET" }
 lifetime = "7 days"                      # how long a link lives
-# webhook_keys = [{ env = "IDENFY_WEBHOOK_KEY" }]   # to hear of results: docs/webhooks.md
+# webhook_keys = [{ env = "IDENFY_WEBHOOK_KEY" }]   # for results: docs/webhooks.md
 # limits = ["2/second"]                  # default: iDenfy's documented 10000/hour, evenly spaced
-# credits = 1000                         # never more paid calls than this
+# credits = 1000                         # the most paid calls
 # prefill = "name"                       # default "none": no personal field is sent to the provider
 
 # [accounts.au]
@@ -52,7 +52,7 @@ lifetime = "7 days"                      # how long a link lives
 # link = "https://verify.example.com/start#token={token}"   # your page with the provider's SDK
 # webhook_secret = { env = "FRANKIE_WEBHOOK_SECRET" }   # or several in a list, while it is changed
 
-# [[routes]]                             # the first that fits a row wins
+# [[routes]]                             # the first route that matches a row is used
 # when = { country = ["AU", "NZ"], entity_id = true }
 # accounts = ["au"]
 [[routes]]                               # every other row
@@ -73,8 +73,8 @@ limits = ["10/second"]
 )
 
 SANDBOX = Template(
-    """# Points at `onboard sandbox`: invented credentials, nothing leaves this machine.
-# Every key is in docs/configuration.md.
+    """# For `onboard sandbox`: invented credentials, nothing leaves this machine.
+# docs/configuration.md has every key.
 
 [database]
 url = "sqlite:///onboarding.db"
@@ -91,7 +91,7 @@ webhook_keys = [{ file = "secrets/idenfy_webhook_key" }]
 limits = ["2000/second"]                 # generous: try less, and `onboard sandbox --limit 50/second`
 concurrency = 100
 
-[accounts.kyc-lt]                        # the same endpoint in its other form; the same key, so one budget with kyc
+[accounts.kyc-lt]                        # the endpoint's other form; the same key, so one budget with kyc
 provider = "idenfy-kyc"
 dialect = "openapi"
 base_url = "http://127.0.0.1:$port/idenfy"
@@ -116,7 +116,7 @@ link = "https://verify.example.com/start#token={token}"
 limits = ["2000/second"]
 concurrency = 100
 
-[accounts.au-new]                        # for customers whom FrankieOne does not know yet: it makes the entity
+[accounts.au-new]                        # for customers new to FrankieOne: v1 creates the entity
 provider = "frankieone-v1"
 base_url = "http://127.0.0.1:$port/frankieone"
 api_key = { file = "secrets/frankieone_key" }
@@ -124,7 +124,7 @@ customer_id = { file = "secrets/frankieone_customer" }
 webhook_secret = { file = "secrets/frankieone_webhook_secret" }
 link = "https://verify.example.com/start#token={token}"
 
-[[routes]]                               # the first that fits a row wins
+[[routes]]                               # the first route that matches a row is used
 when = { kind = "company" }
 accounts = ["kyb"]
 [[routes]]

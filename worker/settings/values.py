@@ -60,7 +60,7 @@ def _credential(secret: Secret) -> Secret:
 
 
 def _identifier(given: Any) -> Any:
-    """An identifier is kept from view like a secret, but may stand in the configuration itself."""
+    """An identifier is hidden like a secret, but may be written in the configuration itself."""
     return Secret(str(given)) if type(given) is str else given
 
 
@@ -82,8 +82,8 @@ def _path_secret(secret: Secret) -> Secret:
 
 
 def _one_or_more(check: Callable[[Any], Secret]) -> BeforeValidator:
-    """A list of secrets where there are several, as while rotating; `check` reads one that stands alone, so that what
-    is wrong with it is told of the key itself."""
+    """Accepts one secret, or a list of several during a rotation. `check` reads a secret that is not in a list, so that
+    a problem with it is reported for the key itself."""
     return BeforeValidator(lambda given: given if isinstance(given, list | tuple) else (check(given),))
 
 
