@@ -30,7 +30,7 @@ def check(message: Any, kind: str) -> None:
 
 def test_the_files_are_what_the_code_makes():
     found = {path.name: path.read_text("utf-8") for path in FOLDER.glob("*.json")}
-    assert found == files(), "python -m worker.event_schemas writes them"
+    assert found == files(), "python -m worker.domain.events.schemas writes them"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -28,9 +28,9 @@ def test_the_words_are_those_of_the_code():
     assert schemas["Kind"]["enum"] == [kind.value for kind in EventKind]
     assert schemas["JobState"]["enum"] == [state.value for state in JobState]
     assert schemas["Name"]["maxLength"] == LONGEST
-    fate = schemas["Fate"]["properties"]
-    assert fate["state"]["enum"] == [Outcome.TAKEN.value, Outcome.IGNORED.value]
-    assert fate["job"]["anyOf"][2]["properties"]["session"]["properties"]["state"]["enum"] == [
+    status = schemas["EventStatus"]["properties"]
+    assert status["state"]["enum"] == [Outcome.TAKEN.value, Outcome.IGNORED.value]
+    assert status["job"]["anyOf"][2]["properties"]["session"]["properties"]["state"]["enum"] == [
         state.value for state in SessionState
     ]
 

@@ -32,7 +32,7 @@ def test_each_parameter_of_each_form_has_a_line(provider):
         (Parameter("x", Type.TEXT, 1, 100, ascii=True), "text, 1 to 100 characters, ASCII"),
         (Parameter("x", Type.TEXT, most=40, nullable=True), "text, at most 40 characters, or null"),
         (Parameter("x", Type.INTEGER, 1), "a whole number, at least 1"),
-        (Parameter("x", Type.INTEGER, 0, 9, warn_below=5), "a whole number, 0 to 9, below 5 warned of"),
+        (Parameter("x", Type.INTEGER, 0, 9, warn_below=5), "a whole number, 0 to 9, a warning below 5"),
         (Parameter("x", Type.LIST, 1, 32, items=5), "a list, each 1 to 32 characters, at most 5 items"),
         (Parameter("x", Type.CHOICE, choices=("A", "B")), "`A` or `B`"),
         (Parameter("x", Type.INTEGER, also=Type.TEXT), "a whole number or text"),

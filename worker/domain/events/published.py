@@ -36,40 +36,40 @@ _WORD: dict[str, Any] = {"type": "string", "maxLength": 40, "pattern": "^[a-z0-9
 _TIME: dict[str, Any] = {"type": "string", "format": "date-time"}
 _JOB: dict[str, dict[str, Any]] = {
     "job_id": _INTEGER | {"description": "The worker's number of the job."},
-    "batch_id": _INTEGER | {"description": "The batch that the job belongs to, as `onboard status` numbers them."},
-    "row": _INTEGER | {"description": "The row in that batch, as `onboard report` numbers them."},
-    "customer_id": _TEXT | {"minLength": 1, "description": "The list owner's own id of the customer."},
-    "purpose": _TEXT | {"description": "What the customer is onboarded for."},
-    "account": _TEXT | {"description": "The account at the provider, by its name in the configuration."},
+    "batch_id": _INTEGER | {"description": "The job's batch: its number in `onboard status`."},
+    "row": _INTEGER | {"description": "The row's number in that batch, as in `onboard report`."},
+    "customer_id": _TEXT | {"minLength": 1, "description": "The list owner's id of the customer."},
+    "purpose": _TEXT | {"description": "The purpose of the onboarding."},
+    "account": _TEXT | {"description": "The account's name in the configuration."},
     "provider": {"type": ["string", "null"], "description": "null: the account is no longer configured."},
 }
 _SESSION: dict[str, dict[str, Any]] = _JOB | {
-    "session": _TEXT | {"description": "What the provider calls the session."},
-    "issued_at": _TIME | {"description": "When it was asked for."},
-    "expires_at": _TIME | {"description": "When its link ceases to open."},
+    "session": _TEXT | {"description": "The provider's reference of the session."},
+    "issued_at": _TIME | {"description": "When the worker requested the session."},
+    "expires_at": _TIME | {"description": "When the session's link stops working."},
 }
 _STEP: dict[str, dict[str, Any]] = _JOB | {
     "session": {
         "type": ["string", "null"],
         "maxLength": 100,
-        "description": "What the provider calls the job's last session; null: it had none.",
+        "description": "The provider's reference of the job's last session; null: it had none.",
     },
-    "reason": _WORD | {"description": "Why, in one word of docs/states.md."},
-    "attempts": _INTEGER | {"description": "Calls for the session that ended, waits apart."},
+    "reason": _WORD | {"description": "The reason, a word of docs/states.md."},
+    "attempts": _INTEGER | {"description": "Finished calls for the session; waits do not count."},
 }
 # What the `data` of each has: all of it is always there, and nothing else is.
 FIELDS: Mapping[Happened, Mapping[str, dict[str, Any]]] = {
     Happened.SESSION_ISSUED: _SESSION | {"state": {"const": "waiting"}},
     Happened.INVITATION_SENT: _JOB
     | {
-        "session": _TEXT | {"description": "What the provider calls the session whose link it carried."},
+        "session": _TEXT | {"description": "The provider's reference of the session whose link the message carried."},
         "channel": {"enum": ["email", "sms"]},
-        "kind": _WORD | {"description": "`invitation`, or which reminder."},
+        "kind": _WORD | {"description": "`invitation`, or the name of the reminder."},
         "sent_at": _TIME,
         "state": {"const": "sent"},
     },
     Happened.SESSION_COMPLETED: _SESSION
-    | {"state": {"const": "completed"}, "result": _WORD | {"description": "What the provider decided."}},
+    | {"state": {"const": "completed"}, "result": _WORD | {"description": "The provider's decision."}},
     Happened.SESSION_EXPIRED: _SESSION | {"state": {"const": "expired"}},
     Happened.JOB_FAILED: _STEP | {"state": {"const": "failed"}},
     Happened.JOB_HELD: _STEP | {"state": {"const": "held"}},
@@ -78,9 +78,9 @@ SAYS: Mapping[Happened, str] = {
     Happened.SESSION_ISSUED: "A session was opened for the customer.",
     Happened.INVITATION_SENT: "A message with the session's link was handed over to the mail or SMS server.",
     Happened.SESSION_COMPLETED: "The provider has decided about the customer.",
-    Happened.SESSION_EXPIRED: "The session's link ceased to open before the customer had finished.",
-    Happened.JOB_FAILED: "The job has failed: nothing more happens until a person retries it.",
-    Happened.JOB_HELD: "The job is held: a person must decide, mostly because nobody knows what came of a call.",
+    Happened.SESSION_EXPIRED: "The session's link stopped working before the customer had finished.",
+    Happened.JOB_FAILED: "The job has failed: nothing more happens until a person retries the job.",
+    Happened.JOB_HELD: "The job is held: a person must decide, mostly because the outcome of a call is unknown.",
 }
 
 

@@ -1,8 +1,8 @@
-"""docs/events/*.schema.json: a JSON Schema of each kind of event, of ours and of others'.
+"""docs/events/*.schema.json: a JSON Schema of each type of event, incoming and outgoing.
 
-`python -m worker.event_schemas` writes them; a test holds them in step. Of others' events they describe the plain form,
-with our names for the columns: whoever keeps to it is understood. What a column may hold is docs/list-format.md's, and
-is checked when the event is taken.
+`python -m worker.domain.events.schemas` writes the files, and a test compares them with the code. The schemas of
+incoming events describe the plain form, with our names for the columns: an event that fits its schema can be read.
+docs/list-format.md says what a column may hold; the worker checks that when it accepts the event.
 """
 
 import json
@@ -23,7 +23,7 @@ _CUSTOMER: Schema = {
     "type": "string",
     "minLength": 1,
     "maxLength": 100,
-    "description": "Your own id of the customer: printable ASCII, and no address or number of theirs.",
+    "description": "Your own id of the customer: printable ASCII, no email address and no phone number.",
 }
 _PURPOSE: Schema = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", "default": "onboarding"}
 
@@ -45,7 +45,7 @@ _COLUMNS: dict[str, Schema] = {
     "sex": _text(20),
     "nationality": {"type": "string", "pattern": "^[A-Za-z]{2,3}$"},
     "address": _text(LONGEST_ADDRESS),
-    "consent": {"type": "boolean", "description": "Sent to the provider only where it is given."},
+    "consent": {"type": "boolean", "description": "Sent to the provider only if true."},
     "country": {"type": "string", "pattern": "^[A-Za-z]{2,3}$", "description": "ISO 3166, two or three letters."},
     "locale": _text(35),
     "timezone": _text(64),
@@ -65,8 +65,8 @@ _PARAMETERS: dict[str, Schema] = {
 _INVITE_AFTER: Schema = {
     "type": "string",
     "pattern": r"^\d+ ?[a-z]+$",
-    "description": 'The customer is in your app right now: invited after this long, such as "30 minutes", if they have'
-    " not finished by then.",
+    "description": "The customer is in your app right now: the invitation goes out after this time, such as"
+    ' "30 minutes", if the customer has not finished by then.',
 }
 
 
@@ -80,15 +80,15 @@ _TAKEN: dict[EventKind, tuple[str, Schema]] = {
         _data(_COLUMNS | {"invite_after": _INVITE_AFTER}, ["customer_id"], patternProperties=_PARAMETERS),
     ),
     EventKind.CANCELLED: (
-        "End the customer's open job; what has not left is not sent.",
+        "End the customer's open job. Messages that have not left are not sent.",
         _data({"customer_id": _CUSTOMER, "purpose": _PURPOSE}, ["customer_id"]),
     ),
     EventKind.UPDATED: (
-        "These columns of the customer are new.",
+        "New values for these columns of the customer.",
         _data(_COLUMNS, ["customer_id"], minProperties=2, patternProperties=_PARAMETERS),
     ),
     EventKind.ERASED: (
-        "End the customer's open jobs and erase everything personal.",
+        "End the customer's open jobs and erase all personal data.",
         _data({"customer_id": _CUSTOMER}, ["customer_id"]),
     ),
 }
@@ -99,7 +99,7 @@ def taken(kind: EventKind) -> Schema:
     says, data = _TAKEN[kind]
     envelope: dict[str, Schema] = {
         "specversion": {"const": "1.0"},
-        "id": _ID | {"description": "With `source` it makes the event unique: it is taken once."},
+        "id": _ID | {"description": "With `source` it identifies the event, which is accepted once."},
         "source": _ID | {"format": "uri-reference"},
         "type": {"const": kind.value},
         "time": {"type": "string", "format": "date-time", "description": "When it happened, by your clock."},
@@ -114,7 +114,7 @@ def told(kind: Happened) -> Schema:
     """The schema of an event of ours."""
     envelope: dict[str, Schema] = {
         "specversion": {"const": "1.0"},
-        "id": {"type": "string", "format": "uuid", "description": "The same however often it is sent."},
+        "id": {"type": "string", "format": "uuid", "description": "The same each time the event is sent."},
         "source": {"const": SOURCE},
         "type": {"const": kind.value},
         "subject": _text(100, minLength=1, description="The customer_id."),

@@ -71,8 +71,8 @@ ENTITY = (
         "extraData",
         Type.RECORDS,
         fields=EXTRA_DATA.fields,
-        filled="customer_reference with the column customer_id, and consent.general where the column consent is true;"
-        " what is given is added",
+        filled="customer_reference with the column customer_id, and consent.general if the column consent is true;"
+        " given values are added",
     ),
     Parameter("flags", Type.RECORDS, fields=(_text("flag"), Parameter("value", Type.INTEGER))),
     _text("gender", PERSONAL.format("sex") + ": M or F"),
@@ -109,7 +109,7 @@ PARAMETERS = (
         "consent",
         Type.BOOLEAN,
         default="false",
-        instead="it is sent only where the column consent is true: a person's consent is nobody else's to give",
+        instead="it is sent only if the column consent is true: only the person can give consent",
     ),
     COUNTRY,
     DOCUMENT_TYPE,

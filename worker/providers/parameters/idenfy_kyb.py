@@ -26,7 +26,7 @@ PARAMETERS = (
         "tokenType",
         Type.CHOICE,
         choices=("FORM", "GOV1", "GOV2"),
-        default="needed",
+        default="required",
         # For the other two a body of their own is not documented.
         instead="it is always FORM, the only kind that leads to a page for the customer",
     ),
@@ -40,13 +40,13 @@ PARAMETERS = (
         Type.CHOICE,
         choices=LOCALES,
         default="by the client's IP address",
-        filled="the language of the column locale, where it is one of these",
+        filled="the language of the column locale, if it is one of these",
     ),
     _uuid("flow"),
     _uuid("theme"),
-    Parameter("questionnaire", Type.TEXT, 1, nullable=True, default="that of the KYB settings"),
+    Parameter("questionnaire", Type.TEXT, 1, nullable=True, default="the KYB settings' questionnaire"),
     Parameter("questionnaireRequired", Type.BOOLEAN, default="true"),
-    _list("tags", 32, items=MOST_TAGS, default="none", filled="the column tags is added to what is given"),
+    _list("tags", 32, items=MOST_TAGS, default="none", filled="the column tags, added to the given tags"),
     _list("scanRefs", 40, nullable=True),
 )
 

@@ -26,7 +26,7 @@ COUNTRY_SHAPE = "two letters (ISO 3166-1 alpha-2), or ALL"
 NAMED = 'the column {}, with `prefill = "name"` or `"all"`'
 PERSONAL = 'the column {}, with `prefill = "all"`'
 EXTERNAL_REF = "the column external_ref, else the job's id"
-LOCALE = "the language of the column locale, where iDenfy has it"
+LOCALE = "the language of the column locale, if iDenfy has it"
 LIFETIME = "the account's lifetime"
 
 

@@ -73,7 +73,7 @@ PARAMETERS = (
         "tokenType",
         Type.CHOICE,
         choices=("IDENTIFICATION", "DOCUMENT"),
-        default="needed by the document",
+        default="required by the document",
         filled="IDENTIFICATION",
     ),
     _text("externalRef", 40, filled=EXTERNAL_REF),

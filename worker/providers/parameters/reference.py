@@ -8,16 +8,16 @@ from worker.providers.parameters.tables import TABLES, names_of
 PAGE = Path("docs/providers/parameters.md")
 HEAD = """# Parameters, endpoint by endpoint
 
-Every field that a request can have. Each can be given for a whole account (`[accounts.NAME.parameters]`) and for
-one line (a column `PROVIDER.PARAMETER`, nested ones by dots), unless the last column says **not given**. The line's
-value wins over the account's, both over what is filled. What a provider has added since goes to
-`[accounts.NAME.unchecked]` and is sent as it is.
+This page lists every field that a request can have. A field can be given for a whole account
+(`[accounts.NAME.parameters]`) and for one line (a column `PROVIDER.PARAMETER`, with dots for nested fields), unless the
+last column says **not given**. The line's value wins over the account's value. Both win over the filled value. Fields
+that a provider has added since go to `[accounts.NAME.unchecked]` and are sent unchanged.
 
-In a list's cell: `true` or `false`, numbers, `;` between a list's items, objects and lists of objects as JSON,
-`null` where the table says so; an empty cell is not sent. "Filled" is what is sent where nothing is given; a field with
-nothing there is sent only when it is given.
+In a list's cell, write `true` or `false`; numbers; items of a list with `;` between them; objects and lists of objects
+as JSON; and `null` if the table allows it. An empty cell is not sent. The column "filled from" says what is sent if no
+value is given. If it is empty, the field is sent only when a value is given.
 
-Made from the tables in `worker/providers/parameters/`; do not edit by hand.
+The tables in `worker/providers/parameters/` generate this page; do not edit it by hand.
 """
 TITLES = {"narrative": ", narrative form (the default)", "openapi": ', openapi form (`dialect = "openapi"`)'}
 
@@ -45,7 +45,7 @@ def _line(name: str, parameter: Parameter) -> str:
 
 
 def bounds(parameter: Parameter) -> str:
-    """The type and every bound in words."""
+    """The type and every bound, as text."""
     parts = [_types(parameter)]
     parts += [_range(parameter)] if parameter.least is not None or parameter.most is not None else []
     if parameter.ascii:
@@ -59,9 +59,9 @@ def bounds(parameter: Parameter) -> str:
     if parameter.nullable:
         parts.append("or null")
     if parameter.warn_below is not None:
-        parts.append(f"below {parameter.warn_below} warned of")
+        parts.append(f"a warning below {parameter.warn_below}")
     if parameter.usual:
-        parts.append("others than documented names warned of")
+        parts.append("a warning for names that are not documented")
     return ", ".join(parts) + (f" ({parameter.source})" if parameter.source else "")
 
 
@@ -79,7 +79,7 @@ def _types(parameter: Parameter) -> str:
 
 
 def _members(parameter: Parameter) -> str:
-    """The fields of a list's objects, and theirs in brackets."""
+    """The fields of a list's objects, each with its own fields in brackets."""
     inner = (f" ({_members(field)})" if field.fields else "" for field in parameter.fields)
     return ", ".join(f"`{field.name}`{below}" for field, below in zip(parameter.fields, inner, strict=True))
 
@@ -87,6 +87,7 @@ def _members(parameter: Parameter) -> str:
 def _range(parameter: Parameter) -> str:
     least, most = parameter.least, parameter.most
     unit = "" if parameter.type in (Type.INTEGER, Type.NUMBER) else " characters"
+    unit = unit.removesuffix("s") if most is None and least == 1 else unit
     each = "each " if parameter.type is Type.LIST else ""
     if most is None:
         return f"{each}at least {least}{unit}"
