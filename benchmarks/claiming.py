@@ -45,8 +45,8 @@ from worker.store.privacy.erasure import Erasing
 from worker.store.privacy.purge import Purging
 
 SERVER = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
-LOT = 100
-LOTS = 7  # the median of so many is quoted
+CHUNK = 100
+CHUNKS = 7  # the median of so many is quoted
 POLICY = RetryPolicy()
 TERMS = JobTerms(
     account="kyc",
@@ -190,13 +190,13 @@ class Watched:
         return batch.id
 
     def work(self, cost: Callable[[str, Callable[[], Any]], Any]) -> int:
-        """One lot the whole way, each step through `cost`; returns the jobs taken."""
+        """One chunk the whole way, each step through `cost`; returns the jobs taken."""
         now = system_clock()
-        jobs = cost("take jobs", lambda: self.jobs.claim(TERMS, most=LOT, now=now)).jobs
+        jobs = cost("take jobs", lambda: self.jobs.claim(TERMS, most=CHUNK, now=now)).jobs
         opened = cost("open attempts", lambda: self.attempts.open(TERMS, [(job, False) for job in jobs], now=now))
         results = [IssueResult(item, now, Done(), session=_session(now)) for item in opened]
         cost("finish attempts", lambda: self.attempts.finish(TERMS, results, now=now))
-        letters = cost("take invitations", lambda: self.invitations.claim(LETTERS, most=LOT, now=now)).invitations
+        letters = cost("take invitations", lambda: self.invitations.claim(LETTERS, most=CHUNK, now=now)).invitations
         handed = cost("open hand-overs", lambda: self.handovers.open(LETTERS, letters, repeatable=True, now=now))
         sent = [InviteResult(item, now, Done()) for item in handed]
         cost("finish hand-overs", lambda: self.handovers.finish(LETTERS, sent, now=now))
@@ -228,7 +228,7 @@ def at_size(done: int, *, plans: bool) -> dict[str, Looked]:
     costs: dict[str, list[Looked]] = {}
     with scratch() as store:
         store.fill(done)
-        small = store.add(LOT * (LOTS + 10))
+        small = store.add(CHUNK * (CHUNKS + 10))
         store.settle()
         store.watch()
 
@@ -237,7 +237,7 @@ def at_size(done: int, *, plans: bool) -> dict[str, Looked]:
             costs.setdefault(name, []).append(looked)
             return answer
 
-        for _ in range(LOTS):
+        for _ in range(CHUNKS):
             store.work(cost)
             now = system_clock()
             cost("due", lambda now=now: store.sweeps.due(accounts=["kyc"], channels=["email"], now=now))
@@ -248,7 +248,7 @@ def at_size(done: int, *, plans: bool) -> dict[str, Looked]:
             cost("following, 1000 new", lambda now=now: _following(store, "N-", now))
             cost("following, 1000 known", lambda now=now: _following(store, "D-", now))
         for _ in range(5):
-            store.jobs.claim(TERMS, most=LOT, now=system_clock())
+            store.jobs.claim(TERMS, most=CHUNK, now=system_clock())
         later = system_clock() + timedelta(hours=1)
         cost("leases, 500 lost", lambda: store.sweeps.return_leases(POLICY, now=later))
         for _ in range(3):
@@ -275,15 +275,15 @@ def _let_go(store: Watched, cost: Callable[[str, Callable[[], Any]], Any]) -> No
     """Some lots of retention, of customers and of the batch that is done."""
     erasing, purging = Erasing(store.database), Purging(store.database)
     now, after = system_clock(), None
-    for _ in range(LOTS):
+    for _ in range(CHUNKS):
         since = now - timedelta(days=1)
-        lot = cost("erase 500", lambda after=after, since=since: erasing.lot(after=after, since=since, now=now))
-        after = lot.after
+        chunk = cost("erase 500", lambda after=after, since=since: erasing.chunk(after=after, since=since, now=now))
+        after = chunk.after
     for _ in range(3):
         cost("may it be purged", lambda: purging.why_not(1, since=now, now=now))
     purging.begin(1, store.facts.counts(1), now=now)
-    for _ in range(LOTS):
-        cost("purge 500", lambda: purging.lot(1, now=now))
+    for _ in range(CHUNKS):
+        cost("purge 500", lambda: purging.chunk(1, now=now))
 
 
 def _following(store: Watched, prefix: str, now: datetime) -> None:
@@ -318,7 +318,7 @@ def compare(sizes: list[int], *, plans: bool) -> None:
     for done in sizes:
         print(f"beside {done:,} done jobs ...", flush=True)
         found[done] = at_size(done, plans=plans)
-    print(f"\n{'step (lots of 100)':<24}" + "".join(f"{done:>26,}" for done in sizes) + "    pages, last : first")
+    print(f"\n{'step (bulk of 100)':<24}" + "".join(f"{done:>26,}" for done in sizes) + "    pages, last : first")
     for name, first in found[sizes[0]].items():
         cells = "".join(f"{found[done][name].milliseconds:>12.2f} ms {found[done][name].pages:>9,}p" for done in sizes)
         print(f"{name:<24}{cells}    {found[sizes[-1]][name].pages / max(first.pages, 1):.2f}")

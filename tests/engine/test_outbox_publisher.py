@@ -46,13 +46,13 @@ class FakeTarget:
 
     def __init__(self, published: list | None = None) -> None:
         self.published = [] if published is None else published
-        self.lots: list[list[str]] = []
+        self.chunks: list[list[str]] = []
         self.problems: dict[str, Problem] = {}
         self.down: Problem | None = None
         self.before_answering: Callable[[], None] = lambda: None
 
     def publish(self, events, *, clock, goes_on):
-        self.lots.append([event.customer_id for event in events])
+        self.chunks.append([event.customer_id for event in events])
         replies = []
         for event in events:
             problem = self.down or self.problems.get(event.customer_id)
@@ -105,21 +105,21 @@ async def test_each_target_is_written_what_it_is_to_be_told_and_the_event_has_on
 
 
 async def test_what_happens_while_a_target_is_told_waits_for_the_next_bell(world):
-    """Otherwise each lot beside a batch was a few rows, and the next one never long in coming."""
+    """Otherwise each chunk beside a batch was a few rows, and the next one never long in coming."""
     happen(world, Happened.SESSION_ISSUED, "A")
     bus = FakeTarget()
 
     def meanwhile():
         world.clock.advance(milliseconds=10)
-        happen(world, Happened.SESSION_ISSUED, f"B{len(bus.lots)}")
+        happen(world, Happened.SESSION_ISSUED, f"B{len(bus.chunks)}")
 
     bus.before_answering = meanwhile
     one = publisher(world, bus=bus)
     assert one.publish("bus", longest=LONGEST) is False
-    assert bus.lots == [["A"]]
-    while len(bus.lots) == 1:  # PostgreSQL may take a moment to let go of what told it first
+    assert bus.chunks == [["A"]]
+    while len(bus.chunks) == 1:  # PostgreSQL may take a moment to let go of what told it first
         one.publish("bus", longest=LONGEST)
-    assert bus.lots == [["A"], ["B1"]]
+    assert bus.chunks == [["A"], ["B1"]]
 
 
 async def test_nobody_configured_costs_and_writes_nothing(make_on_both):
@@ -134,7 +134,7 @@ async def test_what_is_taken_is_removed_and_each_customers_go_in_order(world):
         happen(world, kind, "A", "B")
     bus = FakeTarget()
     assert publisher(world, bus=bus).publish("bus", longest=LONGEST) is False
-    assert bus.lots == [["A", "B"]] * 3  # never two of one customer at once
+    assert bus.chunks == [["A", "B"]] * 3  # never two of one customer at once
     assert bus.order == [(customer, kind.value) for kind in kinds for customer in ("A", "B")]
     assert left(world) == []
     assert len(left(world, CRM)) == 4
@@ -181,16 +181,16 @@ async def test_a_target_that_is_down_is_left_alone_and_then_asked_with_one_event
     tells = publisher(world, **{CRM: crm})
     tells.publish(CRM, longest=LONGEST)
     tells.publish(CRM, longest=LONGEST)
-    assert len(crm.lots) == 1
+    assert len(crm.chunks) == 1
     assert CRM not in targets_due(world.parts)
     clock.advance(seconds=5)
     tells.publish(CRM, longest=LONGEST)
-    assert [len(lot) for lot in crm.lots] == [20, 1]
+    assert [len(chunk) for chunk in crm.chunks] == [20, 1]
     crm.down = None
     clock.advance(seconds=5)
     tells.publish(CRM, longest=LONGEST)
     assert left(world, CRM) == []
-    assert len(crm.lots[2]) == 1
+    assert len(crm.chunks[2]) == 1
 
 
 async def test_a_wait_that_the_target_asks_for_is_kept_to(world, clock):
@@ -364,7 +364,7 @@ async def test_a_process_that_is_to_end_tells_nothing_more(world):
     bus = FakeTarget()
     ending = OutboxPublisher(world.parts, {"bus": bus}, stopping=lambda: True)
     assert ending.publish("bus", longest=LONGEST) is False
-    assert bus.lots == []
+    assert bus.chunks == []
 
 
 async def test_one_who_has_more_than_its_time_allows_says_so(world):

@@ -67,7 +67,7 @@ class Rows:
     most_calls: int = 0
     unknown: int = 0  # attempts that are written down, and what came of them is not
     most_unknown: int = 0
-    lots: list[int] = field(default_factory=list)
+    chunks: list[int] = field(default_factory=list)
     takes: list[int] = field(default_factory=list)
     left: int = 0
     shared_claims: list[object] = field(default_factory=list)  # what each flush was given to take what follows
@@ -116,7 +116,7 @@ class Rows:
 
     def open(self, items, now):
         self.log += [("open", item.number) for item in items]
-        self.lots.append(len(items))
+        self.chunks.append(len(items))
         if self.halted:
             self.waiting += [item.number for item in items]
             return []

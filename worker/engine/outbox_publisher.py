@@ -1,4 +1,4 @@
-"""Tells others what has happened: the outbox's rows, lot by lot, to one target at a time. At least once, in order.
+"""Tells others what has happened: the outbox's rows, chunk by chunk, to one target at a time. At least once, in order.
 
 Blocks, and knows no loop: whoever calls it gives it a thread, so that a target that hangs holds up nobody else.
 """
@@ -30,7 +30,7 @@ from worker.store.outbox.relay import (
 
 log = logging.getLogger(__name__)
 # Events taken in one transaction, and so at most told twice when the process dies before they are removed.
-LOT = 200
+CHUNK = 200
 # Failures in a row after which a target is left alone, but for a single event now and then.
 PAUSES_AFTER = 3
 # A broker is asked again that soon, however long it is away: it costs it one connection.
@@ -84,7 +84,7 @@ class OutboxPublisher:
     def publish(self, name: str, *, longest: timedelta) -> bool:
         """Tell this target what is due by now; whether there was more when the time was up.
 
-        Returns at once when this process, or another, is at it already. Takes longer than `longest` by one lot.
+        Returns at once when this process, or another, is at it already. Takes longer than `longest` by one chunk.
         Raises sqlalchemy.exc.OperationalError when the database is away.
         """
         if name not in self._targets:
@@ -113,20 +113,20 @@ class OutboxPublisher:
     def _publish(self, name: str, target: Target, transaction: Transaction, longest: timedelta) -> bool:
         until, since = monotonic() + longest.total_seconds(), self._parts.clock()
         while not self._stopping():
-            # What happens meanwhile waits for the next bell: to go on with it would be a lot of a few rows, and two
+            # What happens meanwhile waits for the next bell: to go on with it would be a chunk of a few rows, and two
             # transactions, again and again for as long as a batch is worked.
             events = self._next(name, transaction, since)
             if not events:
                 return False
             if monotonic() >= until:
                 return True
-            # Whoever was stopped for so long that the database took him for gone must tell nothing more of this lot:
+            # Whoever was stopped for so long that the database took him for gone must tell nothing more of this chunk:
             # another process may be at it.
-            lot_until = monotonic() + target.longest.total_seconds()
+            chunk_until = monotonic() + target.longest.total_seconds()
             replies = target.publish(
                 events,
                 clock=self._parts.clock,
-                goes_on=lambda lot_until=lot_until: not self._stopping() and monotonic() < lot_until,  # type: ignore[misc]
+                goes_on=lambda chunk_until=chunk_until: not self._stopping() and monotonic() < chunk_until,  # type: ignore[misc]
             )
             if not replies:
                 return False  # it was told to end
@@ -137,7 +137,7 @@ class OutboxPublisher:
         rule, now = self._policies[name].rule, self._parts.clock()
         with transaction() as connection:
             state = budgets.read(connection, name)
-            granted = grant(state, rule, most=LOT, now=now, horizon=timedelta(0), probe_for=timedelta(0))
+            granted = grant(state, rule, most=CHUNK, now=now, horizon=timedelta(0), probe_for=timedelta(0))
             return next_events(connection, name, most=granted.slots.count, now=due_at) if granted.slots.count else []
 
     def _settle(

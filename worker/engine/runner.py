@@ -27,12 +27,12 @@ from worker.store.base.database import outlive_deadlocks
 
 log = logging.getLogger(__name__)
 
-# Long enough that a slow account's calls overlap from one lot to the next; far shorter than a broker waits for
+# Long enough that a slow account's calls overlap from one chunk to the next; far shorter than a broker waits for
 # an acknowledgement (RabbitMQ 30 minutes, Redis the five of `celery_settings`).
 LONGEST_DISPATCH = timedelta(seconds=60)
 SET_CLOCK_EVERY = timedelta(seconds=10)
-# Collect garbage after this many new objects, and the older ones rarely: most of what a lot of rows is made of lives
-# until the lot is written, so that looking for garbage among it takes time and finds nothing.
+# Collect garbage after this many new objects, and the older ones rarely: most of what a chunk of rows is made of lives
+# until the chunk is written, so that looking for garbage among it takes time and finds nothing.
 NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST = 50_000, 20, 50
 _tuned: set[int] = set()
 

@@ -1,4 +1,4 @@
-"""Ids that are made before the row is written, so that a lot of related rows goes out in one transaction."""
+"""Ids that are made before the row is written, so that a chunk of related rows goes out in one transaction."""
 
 import secrets
 import uuid

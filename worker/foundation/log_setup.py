@@ -1,6 +1,6 @@
 """Logging: ids, accounts, endings and seconds; never a name, address, token or link.
 
-At debug a line a step; at info a line for each lot that was written, and for each step that did not go well.
+At debug a line a step; at info a line for each chunk that was written, and for each step that did not go well.
 
 Celery's own lines are kept out below WARNING where they would carry a task's arguments or an exception's text.
 """

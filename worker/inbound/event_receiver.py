@@ -39,7 +39,7 @@ class Receiver:
         except sa.exc.OperationalError:
             raise
         except (sa.exc.SQLAlchemyError, CannotOpen):
-            log.warning("a lot of %d events was not taken: each is tried alone", len(events))
+            log.warning("a chunk of %d events was not taken: each is tried alone", len(events))
         alone = [self._alone(one) for one in judged]
         due = frozenset(name for one in alone for name in one.due)
         return Received([one.receipts[0] for one in alone], due)

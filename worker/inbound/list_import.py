@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 # How long an import that has begun waits for a database that restarts, and how often it looks.
 DATABASE_PATIENCE = timedelta(seconds=60)
 DATABASE_RETRY = timedelta(seconds=1)
-LOT = 1000  # lines in one transaction: what a kill in the middle of an import has to do again
+CHUNK = 1000  # lines in one transaction: what a kill in the middle of an import has to do again
 Progress = Callable[[int], None]
 
 
@@ -196,7 +196,7 @@ def import_list(
     done = 0
 
     def write() -> None:
-        # Lines that are in already are passed over: a lot may be added again whose commit nobody confirmed.
+        # Lines that are in already are passed over: a chunk may be added again whose commit nobody confirmed.
         patiently(lambda: parts.batches.add(batch.id, accepted, refused, priority=BATCH, now=parts.clock()))
         accepted.clear()
         refused.clear()
@@ -212,7 +212,7 @@ def import_list(
                 accepted.append(judged)
             else:
                 refused.append(judged)
-        if len(accepted) + len(refused) >= LOT:
+        if len(accepted) + len(refused) >= CHUNK:
             write()
             progress(done)
     write()

@@ -1,6 +1,6 @@
 """Our events on RabbitMQ: a durable topic exchange, the routing key is the event's type, and the broker confirms.
 
-A lot is published in one go and its confirms are waited for together: one by one they cost a disk's write each.
+A chunk is published in one go and its confirms are waited for together: one by one they cost a disk's write each.
 """
 
 import logging
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 AWAY = (OperationalError, AMQPError, OSError)
 CONNECT_SECONDS = 5
 SILENT_SECONDS = 10
-# How long a lot may take to be confirmed, after which what is not confirmed counts as not taken.
+# How long a chunk may take to be confirmed, after which what is not confirmed counts as not taken.
 CONFIRM_SECONDS = 10
 # A connection that nobody used for longer may have been cut without a word, by a firewall say.
 KEPT_SECONDS = 15.0

@@ -50,12 +50,12 @@ class RedisStream:
                 socket_connect_timeout=CONNECT_SECONDS,
                 health_check_interval=SILENT_SECONDS,
             )
-        lot = self._client.pipeline(transaction=False)
+        chunk = self._client.pipeline(transaction=False)
         for event in events:
             fields = {"type": event.kind, "customer_id": event.customer_id, "event": cloud_event(event)}
-            lot.xadd(self._name, fields, maxlen=MOST_EVENTS, approximate=True)  # type: ignore[arg-type]
+            chunk.xadd(self._name, fields, maxlen=MOST_EVENTS, approximate=True)  # type: ignore[arg-type]
         replies = []
-        for event, answer in zip(events, lot.execute(raise_on_error=False), strict=True):
+        for event, answer in zip(events, chunk.execute(raise_on_error=False), strict=True):
             # Out of memory, a replica that may not be written to, another kind of key under this name.
             problem = (
                 Problem(Kind.TRANSIENT, f"the broker did not take it ({type(answer).__name__})", unreachable=True)

@@ -16,10 +16,10 @@ from worker.settings import Secret
 
 # POSTs at a time, each of another customer.
 IN_FLIGHT = 8
-# Failures in a row after which no more is sent of a lot: whoever is down must not be asked once for each customer.
+# Failures in a row after which no more is sent of a chunk: whoever is down must not be asked once for each customer.
 ENOUGH = 3
-# No POST is begun later than this after its lot was.
-LOT_TIME = timedelta(seconds=20)
+# No POST is begun later than this after its chunk was.
+CHUNK_TIME = timedelta(seconds=20)
 # The longest that a subscriber may ask us to stay away.
 LONGEST_WAIT = timedelta(hours=1)
 LOOK_SECONDS = 0.25
@@ -50,31 +50,31 @@ class HttpSubscriber:
         self._url = url
         self._keys = keys
         self._timeout = timeout
-        self.longest = LOT_TIME + timeout
+        self.longest = CHUNK_TIME + timeout
 
     def publish(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
         return asyncio.run(self._publish(events, clock, goes_on))
 
     async def _publish(self, events: Sequence[OutgoingEvent], clock: Clock, goes_on: GoesOn) -> list[Reply]:
         async with open_http_session(connections_per_host=IN_FLIGHT) as session:
-            lot = _Lot(iter(events))
-            posting = {asyncio.ensure_future(self._post_all(lot, Http(session), clock)) for _ in range(IN_FLIGHT)}
-            until = monotonic() + LOT_TIME.total_seconds()
+            chunk = _Chunk(iter(events))
+            posting = {asyncio.ensure_future(self._post_all(chunk, Http(session), clock)) for _ in range(IN_FLIGHT)}
+            until = monotonic() + CHUNK_TIME.total_seconds()
             while posting:
                 done, posting = await asyncio.wait(posting, timeout=LOOK_SECONDS)
                 for task in done:
                     task.result()
-                lot.over = lot.over or monotonic() >= until
+                chunk.over = chunk.over or monotonic() >= until
                 if not goes_on() and posting:
                     # Whether they were taken is not known: they are told again.
                     for task in posting:
                         task.cancel()
                     await asyncio.wait(posting)
                     break
-        return lot.replies
+        return chunk.replies
 
-    async def _post_all(self, lot: "_Lot", http: Http, clock: Clock) -> None:
-        for event in lot.events:  # of all that post: each takes the next
+    async def _post_all(self, chunk: "_Chunk", http: Http, clock: Clock) -> None:
+        for event in chunk.events:  # of all that post: each takes the next
             began_at, body = clock(), cloud_event(event)
             keys = [key.reveal() for key in self._keys]
             request = HttpRequest("POST", self._url, _signed(event, body, keys, now=began_at), body)
@@ -82,12 +82,12 @@ class HttpSubscriber:
             if problem is not None and problem.status in (401, 403):
                 for key in self._keys:  # it may have been rotated; the next try signs with what is there now
                     key.reload()
-            lot.add(Reply(event.number, began_at, problem))
-            if lot.over:
+            chunk.add(Reply(event.number, began_at, problem))
+            if chunk.over:
                 return
 
     def close(self) -> None:
-        """Nothing is kept between lots."""
+        """Nothing is kept between chunks."""
 
 
 def _signed(event: OutgoingEvent, body: bytes, keys: Iterable[str], *, now: datetime) -> dict[str, str]:
@@ -102,8 +102,8 @@ def _signed(event: OutgoingEvent, body: bytes, keys: Iterable[str], *, now: date
 
 
 @dataclass
-class _Lot:
-    """What is left of a lot, and what came of the rest."""
+class _Chunk:
+    """What is left of a chunk, and what came of the rest."""
 
     events: Iterator[OutgoingEvent]
     replies: list[Reply] = field(default_factory=list)

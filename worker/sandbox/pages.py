@@ -62,14 +62,14 @@ class Pages:
             return web.json_response({"error": f"endpoint is one of {', '.join(ENDPOINTS)}"}, status=400)
         answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson; charset=utf-8"})
         await answer.prepare(request)
-        # In lots, so that a million entries are neither one string nor a million packets.
-        lot: list[str] = []
+        # in chunks, so that a million entries are neither one string nor a million packets.
+        chunk: list[str] = []
         for line in self._log.lines(endpoint):
-            lot.append(line)
-            if len(lot) == 1_000:
-                await answer.write("".join(lot).encode())
-                lot.clear()
-        await answer.write("".join(lot).encode())
+            chunk.append(line)
+            if len(chunk) == 1_000:
+                await answer.write("".join(chunk).encode())
+                chunk.clear()
+        await answer.write("".join(chunk).encode())
         return answer
 
     async def mailbox(self, request: web.Request) -> web.StreamResponse:

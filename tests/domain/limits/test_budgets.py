@@ -219,9 +219,9 @@ def test_an_answer_in_between_keeps_the_breaker_closed():
 
 def test_failures_here_and_there_never_open_it():
     state, opened = WELL, 0
-    for lot in range(200):
-        kinds = [Kind.TRANSIENT if (lot * 10 + index) % 97 == 0 else None for index in range(10)]
-        state = learn(state, *failing(*kinds, began_at=NOW + lot * SECOND), now=NOW + lot * SECOND)
+    for chunk in range(200):
+        kinds = [Kind.TRANSIENT if (chunk * 10 + index) % 97 == 0 else None for index in range(10)]
+        state = learn(state, *failing(*kinds, began_at=NOW + chunk * SECOND), now=NOW + chunk * SECOND)
         opened += state.opened_at is not None
     assert opened == 0
 

@@ -6,8 +6,8 @@ import pytest
 
 from worker.domain.limits.budgets import BudgetRule, BudgetState
 from worker.domain.limits.failover import (
+    CHUNK,
     LEAST,
-    LOT,
     OTHERS_LENGTH,
     ROUTE_LENGTH,
     SOON,
@@ -74,9 +74,9 @@ def test_the_order_of_preference_outlives_every_taking_over():
 
 
 def test_an_account_without_limits_is_given_a_lot_less_what_it_has_to_do():
-    assert room(WELL, BudgetRule("b"), due=0, now=NOW) == LOT
-    assert room(WELL, BudgetRule("b"), due=LOT - 1, now=NOW) == 1
-    assert room(WELL, BudgetRule("b"), due=LOT + 1, now=NOW) == 0
+    assert room(WELL, BudgetRule("b"), due=0, now=NOW) == CHUNK
+    assert room(WELL, BudgetRule("b"), due=CHUNK - 1, now=NOW) == 1
+    assert room(WELL, BudgetRule("b"), due=CHUNK + 1, now=NOW) == 0
 
 
 def test_an_account_with_limits_is_given_what_they_allow_it_soon():

@@ -83,8 +83,8 @@ async def test_results_are_written_within_a_flush_while_calls_go_on(bench):
 async def test_attempts_are_opened_in_lots_while_many_calls_are_out(bench):
     rows = bench.rows(400, permits=40, latency={number: 0.05 + number % 7 / 100 for number in range(400)})
     await bench.run(rows)
-    assert sum(rows.lots) == 400
-    assert len(rows.lots) < 80  # five and more at once; one by one would cost more than the calls
+    assert sum(rows.chunks) == 400
+    assert len(rows.chunks) < 80  # five and more at once; one by one would cost more than the calls
 
 
 @pytest.mark.parametrize("permits", [10, 40, 100])
@@ -132,7 +132,7 @@ async def test_under_a_limit_the_rows_of_a_batch_cost_a_transaction_for_each_flu
     await bench.run(rows)
     assert bench.clock.elapsed < 3.5  # none of the slots was lost for it
     assert max(rows.delays[50:]) - min(rows.delays[50:]) < timedelta(milliseconds=10)  # nor any call late
-    assert len([lot for lot in rows.lots if lot]) <= 33
+    assert len([chunk for chunk in rows.chunks if chunk]) <= 33
     assert len(set(rows.written.values())) <= 33
     assert len([took for took in rows.takes if took]) <= 27
 

@@ -79,17 +79,17 @@ async def test_what_came_of_an_event_is_written_alone_and_the_batchs_with_their_
         rows.waiting.append(number)
         dispatcher.ring()
     await going
-    lots = Counter(rows.written.values())
-    with_events = [lots[rows.written[number]] for number in range(EVENTS, EVENTS + 10)]
+    chunks = Counter(rows.written.values())
+    with_events = [chunks[rows.written[number]] for number in range(EVENTS, EVENTS + 10)]
     assert sorted(with_events)[:7] == [1] * 7  # else it came while the others' were due
-    assert len(lots) <= 22 + 10  # a flush each 100 ms, and one for each event
+    assert len(chunks) <= 22 + 10  # a flush each 100 ms, and one for each event
 
 
 async def test_a_few_events_are_written_down_as_they_are_taken_and_more_of_them_wait_for_a_turn(bench):
     rows = bench.rows(0, permits=40)
     rows.waiting += range(EVENTS, EVENTS + 30)
     await bench.run(rows)
-    first, *more = rows.lots
+    first, *more = rows.chunks
     assert first == OPEN_AT_ONCE
     assert sum(more) == 30 - OPEN_AT_ONCE
     assert sorted(rows.numbers("done")) == list(range(EVENTS, EVENTS + 30))

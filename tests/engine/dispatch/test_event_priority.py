@@ -24,7 +24,7 @@ def dealt(rows):
 
 @st.composite
 def claimed(draw):
-    """Rows as they were taken, one lot after the other, each with the next slot."""
+    """Rows as they were taken, one chunk after the other, each with the next slot."""
     kinds = draw(st.lists(st.booleans(), max_size=40))
     return [Row(number, kind, NOON + timedelta(milliseconds=5 * number)) for number, kind in enumerate(kinds)]
 

@@ -1,4 +1,4 @@
-"""The timer lets go of what was kept for long enough: a lot at a step, and rests when there is nothing more."""
+"""The timer lets go of what was kept for long enough: a chunk at a step, and rests when there is nothing more."""
 
 import logging
 from datetime import timedelta
@@ -13,7 +13,7 @@ from worker.engine.maintenance.retention import LOOK_EVERY, Retention
 from worker.runtime.batch_run import OneBatch
 from worker.runtime.embedded import Embedded
 from worker.store.limits import budgets
-from worker.store.privacy.purge import LOT
+from worker.store.privacy.purge import CHUNK
 from worker.store.tables import Batch, CustomerRow, Job
 
 
@@ -78,7 +78,7 @@ async def test_a_batch_that_is_not_over_does_not_keep_the_next_one(ended, clock)
 
 
 async def test_a_step_is_one_lot_and_nothing_is_looked_for_again_until_later(ended, clock):
-    world, _ = ended(LOT + 3)
+    world, _ = ended(CHUNK + 3)
     clock.advance(days=91)
     retention = Retention(world.parts)
     left = []
@@ -89,7 +89,7 @@ async def test_a_step_is_one_lot_and_nothing_is_looked_for_again_until_later(end
     world.set(CustomerRow, sealed=b"\x01")
     world.set(CustomerRow, changed_at=clock() - timedelta(days=91))
     retention.step()
-    assert kept(world) == LOT + 3
+    assert kept(world) == CHUNK + 3
     clock.advance(seconds=LOOK_EVERY.total_seconds())
     retention.step()
     assert kept(world) == 3
@@ -107,9 +107,9 @@ async def test_a_batch_with_a_row_that_was_put_back_does_not_keep_the_next_one(e
 
 
 async def test_a_purge_that_was_cut_off_is_gone_on_with_though_batches_are_kept(ended, clock):
-    world, batch = ended(LOT + 3)
+    world, batch = ended(CHUNK + 3)
     world.parts.purging.begin(batch, world.parts.facts.counts(batch), now=clock())
-    world.parts.purging.lot(batch, now=clock())
+    world.parts.purging.chunk(batch, now=clock())
     retention = Retention(world.parts)
     for _ in range(3):
         retention.step()

@@ -24,7 +24,7 @@ IDLE = 0.02  # seconds; a test's end waits for it
 class FakeInbox:
     """Takes each event once, by source and id, and keeps what it took. May be away, or have a bug."""
 
-    lots: list[int] = field(default_factory=list)
+    chunks: list[int] = field(default_factory=list)
     taken: dict[tuple[str, str], Event] = field(default_factory=dict)
     seen: int = 0
     away: bool = False
@@ -38,7 +38,7 @@ class FakeInbox:
             raise sa.exc.OperationalError(None, None, Exception("connection refused"))
         if any(event.id == self.breaks_at for event in events):
             raise ZeroDivisionError("with somebody's name in it")
-        self.lots.append(len(events))
+        self.chunks.append(len(events))
         receipts = []
         for event in events:
             known = (event.source, event.id) in self.taken

@@ -1,4 +1,4 @@
-"""What comes over the bus is taken in, in lots, and acknowledged after the commit. On real brokers."""
+"""What comes over the bus is taken in, in chunks, and acknowledged after the commit. On real brokers."""
 
 import threading
 from typing import Any
@@ -17,9 +17,9 @@ def test_events_that_come_together_are_taken_together(broker: Any, inbox: FakeIn
     broker.publish(*(requested(f"C-{n}", id=str(n)) for n in range(50)))
     with consuming(broker.bus, inbox) as running:
         wait_until(lambda: inbox.seen == 50, "all are taken")
-        assert sum(inbox.lots) == 50
-        assert len(inbox.lots) < 25
-    assert running.rung == [("issue", "kyc")] * len(inbox.lots)
+        assert sum(inbox.chunks) == 50
+        assert len(inbox.chunks) < 25
+    assert running.rung == [("issue", "kyc")] * len(inbox.chunks)
     assert (broker.waiting(), broker.held(), inbox.seen) == (0, 0, 50)
 
 
@@ -28,7 +28,7 @@ def test_one_event_alone_is_taken_at_once(broker: Any, inbox: FakeInbox):
         for n in range(3):
             broker.publish(requested(id=str(n)))
             wait_until(lambda n=n: inbox.seen == n + 1, "it is taken")
-    assert inbox.lots == [1, 1, 1]
+    assert inbox.chunks == [1, 1, 1]
 
 
 def test_no_more_are_taken_at_once_than_configured(make_broker: Any, bus_url: str, inbox: FakeInbox):
@@ -36,7 +36,7 @@ def test_no_more_are_taken_at_once_than_configured(make_broker: Any, bus_url: st
     broker.publish(*(requested(id=str(n)) for n in range(30)))
     with consuming(broker.bus, inbox):
         wait_until(lambda: inbox.seen == 30, "all are taken")
-    assert max(inbox.lots) <= 7
+    assert max(inbox.chunks) <= 7
 
 
 def test_each_event_is_taken_by_one_of_several_consumers(broker: Any):

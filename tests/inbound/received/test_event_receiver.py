@@ -263,8 +263,8 @@ async def test_events_come_to_the_same_end_in_whatever_order_and_lots_they_arriv
 
     def end_of(lots_of_events):
         customer_id = f"C-{next(names)}"
-        for lot in lots_of_events:
-            received = receiver.receive(list(_events(lot, customer_id)))
+        for chunk in lots_of_events:
+            received = receiver.receive(list(_events(chunk, customer_id)))
             assert not {"refused", "duplicate"} & set(outcomes(received))
         rows = world.rows(CustomerRow, customer_id=customer_id)
         person = open_person(world.parts.keyring, customer_id, rows[0].sealed) if rows and rows[0].sealed else None

@@ -47,8 +47,8 @@ async def test_events_come_to_the_same_in_every_order(make, together: bool):
                 events = [story(one)[place] for place in order]
                 told += events
                 orders[one.customer_id] = f"{story.__name__}: {', '.join(event.id[-1] for event in events)}"
-    for lot in [told] if together else [[one] for one in told]:
-        receipts = receiver.receive([event(one) for one in lot]).receipts
+    for chunk in [told] if together else [[one] for one in told]:
+        receipts = receiver.receive([event(one) for one in chunk]).receipts
         assert {receipt.outcome.value for receipt in receipts} <= {"taken", "ignored"}
     await world.work()
     led = Counter(

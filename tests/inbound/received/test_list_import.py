@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from worker.domain.intake import ListOptions, ListRefused, content_digest
-from worker.inbound.list_import import LOT, CutOff, TooManyRefused, import_list, list_age
+from worker.inbound.list_import import CHUNK, CutOff, TooManyRefused, import_list, list_age
 from worker.store.onboarding.batches import Batches
 from worker.store.tables import CustomerRow, Job, Refusal
 
@@ -79,31 +79,31 @@ async def test_again_makes_a_new_batch_whose_jobs_join_the_first(make, written):
 
 async def test_an_import_that_was_cut_off_goes_on_where_it_stopped(make, written):
     class Interrupted(Batches):
-        lots = 0
+        chunks = 0
 
         def add(self, *arguments, **how):
-            self.lots += 1
-            if self.lots == 2:
+            self.chunks += 1
+            if self.chunks == 2:
                 raise KeyboardInterrupt
             super().add(*arguments, **how)
 
     world = make()
-    lines = [f"C-{number},c{number}@example.org,LT\n" for number in range(LOT + 20)]
+    lines = [f"C-{number},c{number}@example.org,LT\n" for number in range(CHUNK + 20)]
     lines[7] = "C-7,not an address,LT\n"
-    lines[LOT - 1] = "C-0,c0@example.org,LT\n"  # a duplicate at the seam
+    lines[CHUNK - 1] = "C-0,c0@example.org,LT\n"  # a duplicate at the seam
     file = written(HEADER + "".join(lines))
     whole = world.parts.batches
     world.parts.batches = Interrupted(world.parts.database, world.parts.keyring)
     with pytest.raises(KeyboardInterrupt):
         bring_in(world, file)
     cut = whole.find("latest")
-    assert (cut.imported_at, whole.last_row(cut.id)) == (None, LOT + 1)
+    assert (cut.imported_at, whole.last_row(cut.id)) == (None, CHUNK + 1)
 
     world.parts.batches = whole
     imported = bring_in(world, file)
     assert (imported.new, imported.batch.id) == (False, cut.id)
-    assert [line.row for line in world.parts.facts.lines(cut.id)] == list(range(2, LOT + 22))
-    assert (len(world.rows(Job)), len(world.rows(Refusal))) == (LOT + 18, 2)
+    assert [line.row for line in world.parts.facts.lines(cut.id)] == list(range(2, CHUNK + 22))
+    assert (len(world.rows(Job)), len(world.rows(Refusal))) == (CHUNK + 18, 2)
     assert whole.find("latest").imported_at == world.clock()
 
 
@@ -206,9 +206,9 @@ async def test_an_unreadable_list_makes_no_batch(make, written):
 async def test_progress_is_told_by_the_line(make, written):
     world = make()
     told = []
-    lines = "".join(f"C-{number},c{number}@example.org,LT\n" for number in range(LOT + 1))
+    lines = "".join(f"C-{number},c{number}@example.org,LT\n" for number in range(CHUNK + 1))
     bring_in(world, written(HEADER + lines), progress=told.append)
-    assert told == [LOT, LOT + 1]
+    assert told == [CHUNK, CHUNK + 1]
 
 
 async def test_a_line_that_no_sender_can_reach_is_refused_with_what_to_do(make, written):

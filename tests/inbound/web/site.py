@@ -19,7 +19,7 @@ from worker.domain.events.incoming import Event, Outcome, Receipt, Received
 from worker.engine.container import Parts
 from worker.foundation.keyring import new_key
 from worker.inbound.web import app
-from worker.inbound.web.application import LOTS, READINESS
+from worker.inbound.web.application import CHUNKS, READINESS
 from worker.inbound.web.server import AccessLog
 from worker.settings import load
 
@@ -85,17 +85,17 @@ class Script:
     """Takes events in as it is told to; the default is to take each."""
 
     def __init__(self) -> None:
-        self.lots: list[list[Event]] = []
+        self.chunks: list[list[Event]] = []
         self.answer: Any = lambda event: Receipt(Outcome.TAKEN, uuid.uuid4())
         self.due: frozenset[tuple[str, str]] = frozenset({("issue", "kyc")})
 
     def __call__(self, events: Sequence[Event]) -> Received:
-        self.lots.append(list(events))
+        self.chunks.append(list(events))
         return Received([self.answer(event) for event in events], self.due)
 
     @property
     def events(self) -> list[Event]:
-        return [event for lot in self.lots for event in lot]
+        return [event for chunk in self.chunks for event in chunk]
 
 
 class Site:
@@ -128,7 +128,7 @@ class Site:
 
     @property
     def gathered(self) -> int:
-        return self.app[LOTS].gathered
+        return self.app[CHUNKS].gathered
 
     def look_at_the_database(self) -> None:
         self.app[READINESS].look()

@@ -5,7 +5,7 @@ import pytest
 
 from tests.inbound.web.site import until
 from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt, Received
-from worker.inbound.web.batching import MOST, MOST_WAITING, Lots, TooMany
+from worker.inbound.web.batching import MOST, MOST_WAITING, Batcher, TooMany
 
 
 def event(number):
@@ -13,13 +13,13 @@ def event(number):
 
 
 class Slow:
-    """Takes each lot once it is let go on."""
+    """Takes each chunk once it is let go on."""
 
     def __init__(self):
-        self.lots, self.go_on = [], asyncio.Event()
+        self.chunks, self.go_on = [], asyncio.Event()
 
     async def in_thread(self, function, events):
-        self.lots.append([one.id for one in events])
+        self.chunks.append([one.id for one in events])
         await self.go_on.wait()
         return function(events)
 
@@ -33,21 +33,21 @@ async def slow():
 
 
 async def test_each_event_has_its_own_receipt_and_no_lot_is_larger_than_the_most(slow):
-    lots = Lots(slow.receive, lambda *_: None, slow.in_thread)
-    tasks = [asyncio.create_task(lots.take_in(event(number))) for number in range(2 * MOST + 5)]
-    await until(lambda: slow.lots)
+    chunks = Batcher(slow.receive, lambda *_: None, slow.in_thread)
+    tasks = [asyncio.create_task(chunks.take_in(event(number))) for number in range(2 * MOST + 5)]
+    await until(lambda: slow.chunks)
     slow.go_on.set()
     assert [receipt.id.int for receipt in await asyncio.gather(*tasks)] == list(range(2 * MOST + 5))
-    assert max(map(len, slow.lots)) == MOST
+    assert max(map(len, slow.chunks)) == MOST
 
 
 async def test_no_more_are_gathered_than_the_database_keeps_up_with(slow):
-    lots = Lots(slow.receive, lambda *_: None, slow.in_thread)
-    tasks = [asyncio.create_task(lots.take_in(event(0)))]
-    await until(lambda: slow.lots)
-    tasks += [asyncio.create_task(lots.take_in(event(number))) for number in range(MOST_WAITING)]
-    await until(lambda: lots.gathered == MOST_WAITING)
+    chunks = Batcher(slow.receive, lambda *_: None, slow.in_thread)
+    tasks = [asyncio.create_task(chunks.take_in(event(0)))]
+    await until(lambda: slow.chunks)
+    tasks += [asyncio.create_task(chunks.take_in(event(number))) for number in range(MOST_WAITING)]
+    await until(lambda: chunks.gathered == MOST_WAITING)
     with pytest.raises(TooMany):
-        await lots.take_in(event(0))
+        await chunks.take_in(event(0))
     slow.go_on.set()
     assert len(await asyncio.gather(*tasks)) == MOST_WAITING + 1

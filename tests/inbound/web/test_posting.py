@@ -154,7 +154,7 @@ async def test_events_that_arrive_while_a_lot_is_on_its_way_are_one_lot(site):
     await until(lambda: site.gathered == 5)
     go_on.set()
     assert {answer.status for answer in await asyncio.gather(first, *others)} == {202}
-    assert [len(lot) for lot in site.script.lots] == [1, 5]
+    assert [len(chunk) for chunk in site.script.chunks] == [1, 5]
 
 
 async def test_a_key_may_post_so_many_and_no_more(start, sqlite_url):

@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 import sqlalchemy as sa
 
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.tables import Audit, SessionRow
 
 NOON = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
 TEXTS = ["", "plain", 'it\'s "quoted"', "back\\slash {and} [braces], %s :name", "Šiauliai\n\t漢字 🙂", "NULL", "null"]
 
-RENAME = lots.Change(Audit.id, {"action": Audit.actor, "subject": sa.bindparam("to")}, by="which")
+RENAME = bulk.Change(Audit.id, {"action": Audit.actor, "subject": sa.bindparam("to")}, by="which")
 
 
 def audit(number, text, at=NOON):
@@ -23,8 +23,8 @@ def audit(number, text, at=NOON):
 def test_texts_and_times_come_out_as_they_went_in(database):
     plus_two = datetime(2026, 11, 20, 14, 0, tzinfo=timezone(timedelta(hours=2)))
     with database.write() as connection:
-        lots.add(connection, Audit, [audit(number, text) for number, text in enumerate(TEXTS, 1)])
-        lots.add(connection, Audit, [audit(100, "x", plus_two)])
+        bulk.add(connection, Audit, [audit(number, text) for number, text in enumerate(TEXTS, 1)])
+        bulk.add(connection, Audit, [audit(100, "x", plus_two)])
         rows = fetch(connection, sa.select(Audit.__table__).order_by(Audit.id))
     assert [row.subject for row in rows] == [*TEXTS, "x"]
     assert {row.at for row in rows[:-1]} == {NOON}
@@ -42,16 +42,16 @@ def test_bytes_ids_objects_and_absent_values_do_too(database):
         "sms_sent": False,
     }
     kinds = {name: SessionRow.__table__.c[name].type for name in session}
-    given = lots._given(kinds)
+    given = bulk._given(kinds)
     with database.read() as connection:
-        lot = lots.json.dumps([session], default=lots._plain)
-        (row,) = connection.execute(sa.select(given), {"lot": lot})
+        chunk = bulk.json.dumps([session], default=bulk._plain)
+        (row,) = connection.execute(sa.select(given), {"lot": chunk})
     assert row._asdict() == session
 
 
 def test_rows_are_changed_by_what_they_are_given_and_by_what_they_hold(database):
     with database.write() as connection:
-        lots.add(connection, Audit, [audit(number, "before") for number in range(5)])
+        bulk.add(connection, Audit, [audit(number, "before") for number in range(5)])
         RENAME.run(connection, [{"which": number, "to": f"after {number}"} for number in (1, 3)])
         rows = fetch(connection, sa.select(Audit.__table__).order_by(Audit.id))
     assert [row.subject for row in rows] == ["before", "after 1", "before", "after 3", "before"]
@@ -60,23 +60,23 @@ def test_rows_are_changed_by_what_they_are_given_and_by_what_they_hold(database)
 
 def test_an_empty_lot_is_nothing(database):
     with database.write() as connection:
-        lots.add(connection, Audit, [])
+        bulk.add(connection, Audit, [])
         RENAME.run(connection, [])
 
 
 def test_a_naive_time_is_refused(database):
     with pytest.raises((ValueError, sa.exc.StatementError)), database.write() as connection:
-        lots.add(connection, Audit, [audit(1, "x", datetime(2026, 11, 20))])  # noqa: DTZ001 -- that is the point
+        bulk.add(connection, Audit, [audit(1, "x", datetime(2026, 11, 20))])  # noqa: DTZ001 -- that is the point
 
 
 def test_rows_are_found_by_keys(database):
     with database.write() as connection:
-        lots.add(connection, Audit, [audit(number, text) for number, text in enumerate(TEXTS)])
+        bulk.add(connection, Audit, [audit(number, text) for number, text in enumerate(TEXTS)])
         by_id = fetch(
-            connection, sa.select(Audit.id).where(lots.among(Audit.id, "ids")), {"ids": lots.keys([1, 3, 99])}
+            connection, sa.select(Audit.id).where(bulk.among(Audit.id, "ids")), {"ids": bulk.keys([1, 3, 99])}
         )
         by_text = fetch(
-            connection, sa.select(Audit.id).where(lots.among(Audit.subject, "texts")), {"texts": lots.keys(TEXTS[2:5])}
+            connection, sa.select(Audit.id).where(bulk.among(Audit.subject, "texts")), {"texts": bulk.keys(TEXTS[2:5])}
         )
     assert sorted(row.id for row in by_id) == [1, 3]
     assert sorted(row.id for row in by_text) == [2, 3, 4]

@@ -244,8 +244,8 @@ def test_workers_that_learn_at_once_lose_nothing_that_was_learned(shelf):
 def test_workers_that_open_at_once_never_open_more_than_the_credits(shelf):
     capped = shelf.ruled(credits=7)
     shelf.add(*(customer(f"C{number}") for number in range(20)))
-    lots = [shelf.claim(most=5) for _ in range(4)]
-    opened = together(*(lambda jobs=jobs: shelf.open(jobs, terms=capped) for jobs in lots))
+    bulk = [shelf.claim(most=5) for _ in range(4)]
+    opened = together(*(lambda jobs=jobs: shelf.open(jobs, terms=capped) for jobs in bulk))
     assert sum(len(part) for part in opened) == len(shelf.rows(Attempt)) == 7
 
 

@@ -5,7 +5,7 @@ import threading
 from tests.store.shelf import customer
 from tests.store.taking_over import add, add_many, at, move, open_breaker, stop, what
 from tests.store.two_at_once import on_postgresql
-from worker.domain.limits.failover import LEAST, LOT, SOON
+from worker.domain.limits.failover import CHUNK, LEAST, SOON
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.states import JobState
 from worker.store.base.priorities import EVENT
@@ -32,13 +32,13 @@ def test_what_shares_the_budget_counts_as_due_there(shelf, failover):
 
 
 def test_a_fast_account_is_given_several_lots_and_one_without_limits_a_single_one(shelf, failover):
-    add_many(shelf, LOT + 5, "A")
+    add_many(shelf, CHUNK + 5, "A")
     add_many(shelf, 7, "U", others=("us",))
     stop(shelf)
-    assert move(shelf, failover, what()) == LOT
+    assert move(shelf, failover, what()) == CHUNK
     assert move(shelf, failover, what()) == 0
     shelf.set(Job, account="kyc", others="au")
-    assert move(shelf, failover, what(limits=(Limit.parse("2000/second"),))) == LOT + 12
+    assert move(shelf, failover, what(limits=(Limit.parse("2000/second"),))) == CHUNK + 12
 
 
 def test_an_event_s_row_goes_before_those_of_a_batch(shelf, failover):

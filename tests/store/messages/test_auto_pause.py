@@ -105,11 +105,11 @@ def test_a_pause_that_was_cut_off_is_finished_by_the_next_who_looks(shelf, decid
     batch = shelf.add(*(customer(f"C{number}") for number in range(6)))
     count(batch, tried=100, bounced=11)
     monkeypatch.setattr(decisions, "LOT", 2)
-    lots = iter([True, False])
+    bulk = iter([True, False])
     change = Decisions._change_lot
 
     def cut_off(self, query, change_them, still):
-        if "FROM job" in str(query) and not next(lots):
+        if "FROM job" in str(query) and not next(bulk):
             raise KeyboardInterrupt
         return change(self, query, change_them, still)
 
@@ -127,10 +127,10 @@ def test_one_that_a_person_resumes_while_it_is_paused_goes_on(shelf, decide, cou
     shelf.set(Job, Job.row == 2, priority=EVENT)
     count(batch, tried=100, bounced=11)
     monkeypatch.setattr(decisions, "LOT", 2)
-    change, lots = Decisions._change_lot, iter([False, True])
+    change, bulk = Decisions._change_lot, iter([False, True])
 
     def resumed_meanwhile(self, query, change_them, still):
-        if still is not None and "FROM job" in str(query) and next(lots, False):
+        if still is not None and "FROM job" in str(query) and next(bulk, False):
             decide.resume(batch, now=shelf.clock())
         return change(self, query, change_them, still)
 

@@ -225,8 +225,8 @@ def test_of_two_imports_of_one_list_at_once_each_row_is_in_once(shelf):
 
     def bring_in(_):
         both.wait()
-        for lot in range(10):
-            row = 2 + 3 * lot
+        for chunk in range(10):
+            row = 2 + 3 * chunk
             refused = [RefusedLine(row + 2, "x")]
             who = (customer(f"C{row}"), customer(f"C{row + 1}"))
             shelf.add(*who, batch=batch, first_row=row, refused=refused)

@@ -16,7 +16,7 @@ from worker.store.issuing.record_results import IssueResult
 from worker.store.onboarding.batches import RefusedLine
 from worker.store.operators.counts import AccountFacts
 from worker.store.operators.decisions import Decisions
-from worker.store.operators.report_rows import LOT, Outlook
+from worker.store.operators.report_rows import CHUNK, Outlook
 from worker.store.tables import Audit, InvitationRow, Job
 
 names = (f"C{number}" for number in itertools.count())
@@ -187,11 +187,11 @@ def test_of_two_messages_the_line_tells_of_the_one_that_got_furthest(shelf, stat
 
 def test_a_list_longer_than_a_lot_is_told_whole_and_in_order(shelf):
     batch = shelf.batch()
-    odd = [line(row, customer(f"C{row}")) for row in range(3, LOT + 300, 2)]
-    even = [RefusedLine(row, f"C{row}") for row in range(2, LOT + 300, 2)]
-    shelf.batches.add(batch, odd, [*even, RefusedLine(5 * LOT, "last")], priority=10, now=shelf.clock())
+    odd = [line(row, customer(f"C{row}")) for row in range(3, CHUNK + 300, 2)]
+    even = [RefusedLine(row, f"C{row}") for row in range(2, CHUNK + 300, 2)]
+    shelf.batches.add(batch, odd, [*even, RefusedLine(5 * CHUNK, "last")], priority=10, now=shelf.clock())
     rows = [told.row for told in shelf.facts.lines(batch)]
-    assert rows == [*range(2, LOT + 300), 5 * LOT]
+    assert rows == [*range(2, CHUNK + 300), 5 * CHUNK]
 
 
 def test_the_outlook_says_when_the_first_of_each_account_and_channel_is_due(shelf):

@@ -10,7 +10,7 @@ from worker.domain.model.customers import Channel
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.store.base.sealed_values import ERASED
 from worker.store.operators.decisions import Decisions, Which
-from worker.store.privacy.erasure import LOT, Erasing
+from worker.store.privacy.erasure import CHUNK, Erasing
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 
 QUARTER = timedelta(days=90)
@@ -23,8 +23,8 @@ def erase(shelf):
     def run(kept_for=QUARTER):
         erasing, after, erased = Erasing(shelf.database), None, 0
         while True:
-            lot = erasing.lot(after=after, since=shelf.clock() - kept_for, now=shelf.clock())
-            erased, after = erased + lot.customers, lot.after
+            chunk = erasing.chunk(after=after, since=shelf.clock() - kept_for, now=shelf.clock())
+            erased, after = erased + chunk.customers, chunk.after
             if after is None:
                 return erased
 
@@ -120,12 +120,12 @@ def test_a_newer_list_keeps_its_customer_however_old_the_first_is(shelf, erase):
 
 
 def test_more_customers_than_a_lot_are_all_looked_at_past_those_who_keep_theirs(shelf, erase):
-    names = [f"C{number:04}" for number in range(LOT + 20)]
+    names = [f"C{number:04}" for number in range(CHUNK + 20)]
     shelf.add(*[customer(name) for name in names])
-    shelf.set(Job, Job.customer_id.in_(names[LOT - 5 :]), state=JobState.COMPLETED)
+    shelf.set(Job, Job.customer_id.in_(names[CHUNK - 5 :]), state=JobState.COMPLETED)
     shelf.clock.advance(days=91)
     assert erase() == 25
-    assert kept(shelf) == set(names[: LOT - 5])
+    assert kept(shelf) == set(names[: CHUNK - 5])
 
 
 def test_two_sweeps_at_once_erase_each_customer_once(shelf, beside):
@@ -134,8 +134,8 @@ def test_two_sweeps_at_once_erase_each_customer_once(shelf, beside):
         end(shelf, name)
     later = shelf.clock.advance(days=91)
     erasing = Erasing(shelf.database)
-    lots = beside(lambda: erasing.lot(after=None, since=later - QUARTER, now=later), times=2)
-    assert sum(lot.customers for lot in lots) == 2
+    bulk = beside(lambda: erasing.chunk(after=None, since=later - QUARTER, now=later), times=2)
+    assert sum(chunk.customers for chunk in bulk) == 2
     assert kept(shelf) == set()
 
 

@@ -10,7 +10,7 @@ from worker.domain.model.endings import Kind, Retry
 from worker.domain.model.states import JobState, SessionState
 from worker.store.onboarding.batches import RefusedLine
 from worker.store.operators.decisions import Decisions, Which
-from worker.store.privacy.purge import LOT, Purging
+from worker.store.privacy.purge import CHUNK, Purging
 from worker.store.tables import Attempt, Batch, CustomerRow, Finished, InvitationRow, Job, Refusal, SessionRow
 
 OF_A_BATCH = (Job, Attempt, SessionRow, InvitationRow, Refusal)
@@ -29,8 +29,8 @@ def purge(shelf, purging):
         assert why_not(shelf, batch) is None
         assert purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock())
         removed = 0
-        while lot := purging.lot(batch, now=shelf.clock()):
-            removed += lot
+        while chunk := purging.chunk(batch, now=shelf.clock()):
+            removed += chunk
         return removed
 
     return run
@@ -85,16 +85,16 @@ def test_rows_of_another_batch_stay(shelf, purge, done):
 
 
 def test_a_batch_larger_than_a_lot_goes_in_several(shelf, purge, purging):
-    batch = listed(shelf, *[customer(f"C{number}") for number in range(LOT + 1)])
+    batch = listed(shelf, *[customer(f"C{number}") for number in range(CHUNK + 1)])
     end(shelf, batch)
     assert purging.under_way() == []
     purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock())
-    assert purging.lot(batch, now=shelf.clock()) == LOT
+    assert purging.chunk(batch, now=shelf.clock()) == CHUNK
     assert purging.under_way() == [batch]  # as a process that was killed here leaves it
-    assert purging.lot(batch, now=shelf.clock()) == 1
-    assert purging.lot(batch, now=shelf.clock()) == 0
+    assert purging.chunk(batch, now=shelf.clock()) == 1
+    assert purging.chunk(batch, now=shelf.clock()) == 0
     assert purging.under_way() == []
-    assert len(shelf.rows(Finished)) == LOT + 1
+    assert len(shelf.rows(Finished)) == CHUNK + 1
 
 
 def test_two_sweeps_at_once_purge_each_row_once(shelf, purging, beside):
@@ -104,7 +104,7 @@ def test_two_sweeps_at_once_purge_each_row_once(shelf, purging, beside):
         False,
         True,
     ]
-    beside(lambda: purging.lot(batch, now=shelf.clock()), times=2)
+    beside(lambda: purging.chunk(batch, now=shelf.clock()), times=2)
     assert shelf.rows(Job) == []
 
 
@@ -218,8 +218,8 @@ def test_a_row_that_was_put_back_after_the_purge_began_is_worked_before_it_goes(
     end(shelf, batch, JobState.FAILED)
     purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock())
     Decisions(shelf.database).retry(Which(batch, row=2), now=shelf.clock())
-    assert purging.lot(batch, now=shelf.clock()) == 1
-    assert purging.lot(batch, now=shelf.clock()) == 0
+    assert purging.chunk(batch, now=shelf.clock()) == 1
+    assert purging.chunk(batch, now=shelf.clock()) == 0
     (job,) = shelf.claim()
     shelf.finish(shelf.got(*shelf.open([job])))
     assert shelf.job("Ona").state is JobState.ISSUED
@@ -231,17 +231,17 @@ def test_a_row_that_was_put_back_goes_once_it_is_over_again(shelf, purging):
     purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock())
     shelf.clock.advance(minutes=1)
     Decisions(shelf.database).retry(Which(batch), now=shelf.clock())
-    assert purging.lot(batch, now=shelf.clock()) == 0
+    assert purging.chunk(batch, now=shelf.clock()) == 0
     end(shelf, batch, JobState.FAILED)
-    assert purging.lot(batch, now=shelf.clock()) == 1
+    assert purging.chunk(batch, now=shelf.clock()) == 1
 
 
 def test_rows_that_were_put_back_do_not_keep_those_behind_them(shelf, purging):
-    batch = listed(shelf, *[customer(f"C{number}") for number in range(LOT + 1)])
+    batch = listed(shelf, *[customer(f"C{number}") for number in range(CHUNK + 1)])
     end(shelf, batch, JobState.FAILED)
     purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock())
-    shelf.set(Job, Job.row < LOT + 2, state=JobState.WAITING, due_at=shelf.clock())
-    assert purging.lot(batch, now=shelf.clock()) == 1
+    shelf.set(Job, Job.row < CHUNK + 2, state=JobState.WAITING, due_at=shelf.clock())
+    assert purging.chunk(batch, now=shelf.clock()) == 1
 
 
 def test_a_call_in_doubt_that_was_made_after_the_purge_began_keeps_its_row(shelf, purging):
@@ -251,14 +251,14 @@ def test_a_call_in_doubt_that_was_made_after_the_purge_began_keeps_its_row(shelf
     Decisions(shelf.database).retry(Which(batch), now=shelf.clock())
     shelf.open(shelf.claim())
     end(shelf, batch, JobState.CANCELLED)
-    assert purging.lot(batch, now=shelf.clock()) == 0
+    assert purging.chunk(batch, now=shelf.clock()) == 0
     shelf.clock.advance(days=31)
-    assert purging.lot(batch, now=shelf.clock()) == 1
+    assert purging.chunk(batch, now=shelf.clock()) == 1
 
 
 def test_a_purge_cannot_be_begun_twice_nor_a_lot_taken_before(shelf, purging, done):
     with pytest.raises(ValueError, match="was not begun"):
-        purging.lot(done, now=shelf.clock())
+        purging.chunk(done, now=shelf.clock())
     counts = shelf.facts.counts(done)
     assert purging.begin(done, counts, now=shelf.clock())
     assert not purging.begin(done, counts, now=shelf.clock())

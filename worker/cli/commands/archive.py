@@ -65,8 +65,8 @@ def _purge(parts: Parts, batch: BatchFacts, *, yes: bool) -> int:
     _refuse_what_is_not_over(parts, batch)  # a row may have been put back meanwhile
     parts.purging.begin(batch.id, parts.facts.counts(batch.id), now=parts.clock())
     removed = 0
-    while lot := parts.purging.lot(
+    while chunk := parts.purging.chunk(
         batch.id, now=parts.clock()
     ):  # one that is cut off here is gone on with by any worker
-        removed += lot
+        removed += chunk
     return removed

@@ -112,7 +112,7 @@ class Consuming:
             self._inbox.close()
 
     def stop(self) -> None:
-        """Finish the lot at hand, and end. May be called from any thread, and by a signal."""
+        """Finish the chunk at hand, and end. May be called from any thread, and by a signal."""
         self._consumer.stop()
 
 

@@ -18,7 +18,7 @@ from worker.engine.container import Parts
 from worker.foundation.timestamps import written
 from worker.store.messages import suppressions
 
-LOT = 500
+CHUNK = 500
 ASKED_FOR = (Reason.STOP, Reason.COMPLAINT)  # what only the customer may take back
 HELP = """Keep ADDRESSES (emails, phone numbers) from being written to, by any list, event or reminder.
 
@@ -144,17 +144,17 @@ def _read(lines: Any, country: str) -> tuple[list[_Given], list[_Refused]]:
     return given, refused
 
 
-def _lots(given: list[_Given]) -> Iterator[list[_Given]]:
-    for start in range(0, len(given), LOT):
-        yield given[start : start + LOT]
+def _chunks(given: list[_Given]) -> Iterator[list[_Given]]:
+    for start in range(0, len(given), CHUNK):
+        yield given[start : start + CHUNK]
 
 
 def _add(parts: Parts, given: list[_Given], refused: list[_Refused], reason: Reason, *, as_json: bool) -> None:
     new = 0
-    for lot in _lots(given):
+    for chunk in _chunks(given):
         with parts.database.write() as connection:
-            before = suppressions.suppressed(connection, parts.keyring, [(one.channel, one.address) for one in lot])
-            for one in {(one.channel, one.address): one for one in lot}.values():
+            before = suppressions.suppressed(connection, parts.keyring, [(one.channel, one.address) for one in chunk])
+            for one in {(one.channel, one.address): one for one in chunk}.values():
                 suppressions.suppress(
                     connection, parts.keyring, one.channel, one.address, reason, operator(), now=parts.clock()
                 )
@@ -174,9 +174,9 @@ def _remove(parts: Parts, given: list[_Given], refused: list[_Refused], *, yes: 
     if asked and not yes:
         confirm(f"{_addresses(asked)} asked not to be written to, or complained; let them be written to again?")
     removed = 0
-    for lot in _lots([one for one, _ in kept]):
+    for chunk in _chunks([one for one, _ in kept]):
         with parts.database.write() as connection:
-            released = [suppressions.release(connection, parts.keyring, one.channel, one.address) for one in lot]
+            released = [suppressions.release(connection, parts.keyring, one.channel, one.address) for one in chunk]
         removed += sum(reason is not None for reason in released)
     _audit(parts, "suppress --remove", _addresses(removed))
     if as_json:

@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from worker.domain.limits.budgets import BudgetRule, BudgetState, credits_left, interval
 from worker.domain.limits.rate_limits import offer
 
-# Rows go over in lots of what an account can do in so long: when the first is back within seconds, most are its own
+# Rows go over in chunks of what an account can do in so long: when the first is back within seconds, most are its own
 # still, and a slow second one has not been given a million.
 SOON = timedelta(seconds=10)
 # … at least so many, however slow the account is; and at most so many where nothing is known of its pace.
 LEAST = 10
-LOT = 500
+CHUNK = 500
 _MANY = 1_000_000  # more than any account does soon
 OTHERS_LENGTH = 400  # what the column holds
 ROUTE_LENGTH = 200
@@ -71,7 +71,7 @@ def room(state: BudgetState, rule: BudgetRule, *, due: int, now: datetime) -> in
     if paused_until > now + SOON:
         return 0
     begins_at = max(now, paused_until, state.next_at or now)
-    most = LOT
+    most = CHUNK
     if interval(state, rule):
         found = state.pace.interval
         slots = offer(rule.limits, next_at=begins_at, most=_MANY, now=now, horizon=SOON, found=found)

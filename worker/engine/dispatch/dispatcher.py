@@ -42,13 +42,13 @@ FLUSH_MOST = 500
 EMPTY_PERMITS = 4
 # How often rows of batches are taken because a bell rang: one rings for each flush of results.
 CLAIM_EVERY = timedelta(milliseconds=200)
-# Rows taken at once: larger lots made PostgreSQL read whole tables, smaller ones cost round trips.
+# Rows taken at once: larger chunks made PostgreSQL read whole tables, smaller ones cost round trips.
 CLAIM_MOST = 200
 # How far ahead calls are reserved, a fourth of it at a time (`rate_limits.ask_at`). Short, so that an event that comes
 # to one worker need not wait for what another has reserved; long enough for the timer and a transaction or two.
 HORIZON = timedelta(milliseconds=100)
 # … and where no other dispatcher works on the account: an event changes slots with this dispatcher's rows, however far
-# ahead they are reserved, so that nobody waits for what is taken in larger lots.
+# ahead they are reserved, so that nobody waits for what is taken in larger chunks.
 ALONE = timedelta(milliseconds=500)
 # How long before the slot of a row that is ready attempts are written down, for that one and all those of a flush
 # behind it: once in a flush so early that a slow database makes no call late, and at the latest with time for a flush.
@@ -252,7 +252,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
             if not room.events:
                 return  # until some of those that are ready are called for
             # A bell may be for an event, which is taken however many rows of batches are ready. Those are taken in
-            # lots: they wait a little where some were taken just before, for a bell rings for each flush of results.
+            # chunks: they wait a little where some were taken just before, for a bell rings for each flush of results.
             rested_at = self._claimed_at + CLAIM_EVERY
             if now < rested_at or not room.rows:
                 room = replace(room, rows=0)
@@ -278,33 +278,35 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         """Write results, and the attempts of what is called next, if either is due."""
         now = self._clock()
         halted = self._halt.is_set()
-        lot = [] if ending or halted else self._next(now)
+        chunk = [] if ending or halted else self._next(now)
         results_due = (self._done or self._urgent) and (
             halted or now - self._flushed_at >= FLUSH_EVERY or len(self._done) * 2 >= self._flush_most
         )
-        events = list(takewhile(lambda item: item.is_event, lot))
-        lot_due = len(lot) > len(events) and (
-            self._opens_at(lot[len(events)].slot, now) <= now
+        events = list(takewhile(lambda item: item.is_event, chunk))
+        chunk_due = len(chunk) > len(events) and (
+            self._opens_at(chunk[len(events)].slot, now) <= now
             # Not counting the permits that are kept for events of a claim.
             and (self._free + self._claim_opens >= max(self._permits // EMPTY_PERMITS, 1) or not self._calls)
         )
-        if not (results_due or lot_due or self._urgent or events):
+        if not (results_due or chunk_due or self._urgent or events):
             return
         if halted:
             await self._give_back()
         results, self._urgent = self._urgent, []
         urgent = bool(results)
-        if results_due or lot_due:
+        if results_due or chunk_due:
             results, self._done = [*results, *self._done], []
             self._flushed_at = now
         else:
-            lot = events  # alone, and so in a short transaction: the rest follows with the flush
-        for _ in lot:
+            chunk = events  # alone, and so in a short transaction: the rest follows with the flush
+        for _ in chunk:
             self._ready.popleft()
         self._halt.clear()  # what set it is among these; another call may set it anew while they are being written
-        self._flush_opens = len(lot)
+        self._flush_opens = len(chunk)
         # The halts as of now, not when the task begins: one meanwhile is one that these calls must not be made after.
-        self._flushing = self._beside(self._flush(results, lot, self._halts, self._claims_to_share() if urgent else {}))
+        self._flushing = self._beside(
+            self._flush(results, chunk, self._halts, self._claims_to_share() if urgent else {})
+        )
 
     def _opens_at(self, slot: datetime | None, now: datetime) -> datetime:
         """When to write down the attempts of rows of batches, the first of which has this slot."""
@@ -321,23 +323,23 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         """
         room = self._free + self._pace
         room_of_events = self._free_for_events
-        lot: list[ItemT] = []
+        chunk: list[ItemT] = []
         for item in self._ready:
             beyond = (item.slot or now) > now + OPEN_BEFORE + FLUSH_EVERY
-            if len(lot) >= (room_of_events if item.is_event else room) or (beyond and not item.is_event):
+            if len(chunk) >= (room_of_events if item.is_event else room) or (beyond and not item.is_event):
                 break
-            lot.append(item)
-        return lot
+            chunk.append(item)
+        return chunk
 
     async def _flush(
-        self, results: list[ResultT], lot: list[ItemT], halts: int, shared_claims: Mapping[str, SharedClaim]
+        self, results: list[ResultT], chunk: list[ItemT], halts: int, shared_claims: Mapping[str, SharedClaim]
     ) -> None:
         now = self._clock()
-        too_late = [item for item in lot if not self._in_time(item, now)]
-        lot = [item for item in lot if self._in_time(item, now)]
+        too_late = [item for item in chunk if not self._in_time(item, now)]
+        chunk = [item for item in chunk if self._in_time(item, now)]
         try:
             with ending(shared_claims):
-                opened = await self._in_thread(self._work.flush, results, lot, now, shared_claims)
+                opened = await self._in_thread(self._work.flush, results, chunk, now, shared_claims)
         except Exception as error:
             if not isinstance(error, sa.exc.SQLAlchemyError):
                 if not shared_claims:
@@ -350,7 +352,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
                 self._halts += 1
                 await self._results.wait()
             await self._results.write(results)
-            too_late += lot
+            too_late += chunk
             self._rung = True  # they may be taken again at once
         else:
             self._call_all(opened, halts)

@@ -35,7 +35,7 @@ class Results(Generic[ItemT, OpenedT, ResultT]):
         self._stopping = stopping
         self._outage = Outage(log, logging.WARNING)
         self._why = ""
-        self._gives_up_at: datetime | None = None  # once the process is to end: not anew for each lot
+        self._gives_up_at: datetime | None = None  # once the process is to end: not anew for each chunk
 
     async def write(self, results: list[ResultT]) -> None:
         """Write results, however long the database is away: they cannot be had a second time."""
@@ -48,7 +48,9 @@ class Results(Generic[ItemT, OpenedT, ResultT]):
                 # Its attempt stays open: after the lease the sweep holds the row, or repeats it where it may.
                 log.error("%s: a result cannot be written: %s", self._work.name, type(error).__name__)
                 return
-            log.error("%s: a lot of %d is written one by one: %s", self._work.name, len(results), type(error).__name__)
+            log.error(
+                "%s: a chunk of %d is written one by one: %s", self._work.name, len(results), type(error).__name__
+            )
             for result in results:  # one bad row must not take the others with it
                 await self.write([result])
 

@@ -7,7 +7,7 @@ LATELY = timedelta(seconds=1)
 
 
 class Throughput:
-    """Counts the ends of calls in the last `flush`, and in the last second: rows may come in lots, with gaps."""
+    """Counts the ends of calls in the last `flush`, and in the last second: rows may come in chunks, with gaps."""
 
     def __init__(self, flush: timedelta) -> None:
         self._flush = flush

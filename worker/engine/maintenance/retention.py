@@ -1,6 +1,6 @@
-"""What is kept for how long: personal data, batches, and what others were not told. A lot at a time, after the bells.
+"""What is kept for how long: personal data, batches, and what others were not told. A chunk at a time, after the bells.
 
-Doing it twice, or in several processes, does no harm: each lot is looked at again under its locks.
+Doing it twice, or in several processes, does no harm: each chunk is looked at again under its locks.
 """
 
 import logging
@@ -41,7 +41,7 @@ class Retention:
         self._asked_to = 0
 
     def step(self) -> None:
-        """Do one lot, if there is something to do. Never waits for a step that another thread is at."""
+        """Do one chunk, if there is something to do. Never waits for a step that another thread is at."""
         now = self._parts.clock()
         if not self._one_at_a_time.acquire(blocking=False):
             return
@@ -60,11 +60,11 @@ class Retention:
     def _erase(self, now: datetime) -> bool:
         """Whether there may be more customers to look at."""
         since = now - self._parts.settings.retention.personal
-        lot = self._parts.erasing.lot(after=self._erased_to, since=since, now=now)
-        self._erased_to = lot.after
-        if lot.customers:
-            log.info("retention: the personal data of %d customers was erased", lot.customers)
-        return lot.after is not None
+        chunk = self._parts.erasing.chunk(after=self._erased_to, since=since, now=now)
+        self._erased_to = chunk.after
+        if chunk.customers:
+            log.info("retention: the personal data of %d customers was erased", chunk.customers)
+        return chunk.after is not None
 
     def _let_go_of_events(self, now: datetime) -> bool:
         """Whether there were any, so that there may be more."""
@@ -86,7 +86,7 @@ class Retention:
         """Whether there may be more batches to look at."""
         purging = self._parts.purging
         # One that waits for a row which was put back must not keep the others waiting.
-        if any(purging.lot(batch_id, now=now) for batch_id in purging.under_way()):
+        if any(purging.chunk(batch_id, now=now) for batch_id in purging.under_way()):
             return True
         kept_for = self._parts.settings.retention.batches
         if kept_for is None:

@@ -12,12 +12,12 @@ from worker.store.limits import concurrency as permits
 from worker.store.maintenance.due_work import Returned
 from worker.store.maintenance.expired_sessions import LookedAt
 from worker.store.outbox import relay as telling
-from worker.store.webhooks.webhooks import LOT, WebhookState
+from worker.store.webhooks.webhooks import CHUNK, WebhookState
 
 log = logging.getLogger(__name__)
 UNPUBLISHED_AFTER = timedelta(minutes=5)  # targets are told each second
-SAID_AT_ONCE = 5  # lines of the log for each lot of them
-PROCESSED_AT_ONCE = 20  # lots of webhooks at a tick: what else is due must not wait for all that came in an outage
+SAID_AT_ONCE = 5  # lines of the log for each chunk of them
+PROCESSED_AT_ONCE = 20  # chunks of webhooks at a tick: what else is due must not wait for all that came in an outage
 
 
 def return_leases(parts: Parts, *, all_of_them: bool = False) -> Returned:
@@ -84,7 +84,7 @@ def process_webhooks(parts: Parts) -> set[tuple[str, str]]:
             log.log(level, "%s of %s is %s: %s; see `onboard webhook list`", event, source, state.value, detail)
         if len(worked.listed) > SAID_AT_ONCE:
             log.warning("%d more webhooks are for a person to look at", len(worked.listed) - SAID_AT_ONCE)
-        if worked.count < LOT:
+        if worked.count < CHUNK:
             break
     return due
 

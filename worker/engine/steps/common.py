@@ -1,4 +1,4 @@
-"""What both kinds of work have in common: how a step ends that met a problem, and how a lot is logged."""
+"""What both kinds of work have in common: how a step ends that met a problem, and how a chunk is logged."""
 
 import logging
 from collections import Counter
@@ -60,8 +60,8 @@ def unsure_of(items: Callable[[], Sequence[Any]]) -> Iterator[None]:
 Step = tuple[int, Ending | None, Problem | None, timedelta]
 
 
-def log_lot(work: str, steps: Sequence[Step]) -> None:
-    """A line for the lot, and one for each step: job, ending, kind, seconds until it was written."""
+def log_chunk(work: str, steps: Sequence[Step]) -> None:
+    """A line for the chunk, and one for each step: job, ending, kind, seconds until it was written."""
     counts = Counter("not made" if ending is None else type(ending).__name__.lower() for _, ending, _, _ in steps)
     log.info("%s: %s", work, ", ".join(f"{number} {name}" for name, number in sorted(counts.items())))
     for job_id, ending, problem, took in steps:

@@ -16,7 +16,7 @@ from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem
 from worker.domain.model.reconciliation import UnknownCall, ending_of_reconciliation
 from worker.domain.model.sessions import is_stale
 from worker.engine.dispatch.contract import ClaimedRows, ClaimsInTransaction, Room
-from worker.engine.steps.common import FLUSH_MARGIN, Transaction, ending_of, log_lot, unsure_of
+from worker.engine.steps.common import FLUSH_MARGIN, Transaction, ending_of, log_chunk, unsure_of
 from worker.foundation.clock import Clock
 from worker.providers.contract import Provider
 from worker.senders.contract import Message, Receipt, Sender
@@ -102,7 +102,7 @@ class InviteWork:
             if items:
                 opened = self._open(items, now, connection)
         if results:
-            log_lot(self.name, [(r.opened.invitation.job_id, r.ending, r.problem, now - r.began_at) for r in results])
+            log_chunk(self.name, [(r.opened.invitation.job_id, r.ending, r.problem, now - r.began_at) for r in results])
         return opened
 
     def _open(

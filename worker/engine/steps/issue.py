@@ -19,7 +19,7 @@ from worker.domain.model.endings import Done, Ending, Kind, Problem
 from worker.domain.model.reconciliation import UnknownCall, compare, ending_of_reconciliation
 from worker.domain.model.sessions import Session
 from worker.engine.dispatch.contract import ClaimedRows, ClaimsInTransaction, Room
-from worker.engine.steps.common import FLUSH_MARGIN, Ring, Transaction, ending_of, log_lot, unsure_of
+from worker.engine.steps.common import FLUSH_MARGIN, Ring, Transaction, ending_of, log_chunk, unsure_of
 from worker.foundation.clock import Clock
 from worker.http.client import Http
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
@@ -105,7 +105,7 @@ class IssueWork:
                 if channel in channels:
                     shared_claims[channel].claim(connection, now)
         if results:
-            log_lot(self.name, [(r.opened.job.id, r.ending, r.problem, now - r.began_at) for r in results])
+            log_chunk(self.name, [(r.opened.job.id, r.ending, r.problem, now - r.began_at) for r in results])
         of_events = [result.opened.job.is_event for result in results]
         for channel in channels:  # after the commit; the sweep rings again for a bell that is lost here
             claimed = channel in shared_claims

@@ -1,4 +1,4 @@
-"""A lot of messages worked off: read, taken into the database in one transaction, the refused ones named."""
+"""A chunk of messages worked off: read, taken into the database in one transaction, the refused ones named."""
 
 import logging
 from collections.abc import Sequence
@@ -30,25 +30,25 @@ class Inbox(Protocol):
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of a lot: an outcome for each message, and those to be put into the dead queue."""
+    """What became of a chunk: an outcome for each message, and those to be put into the dead queue."""
 
     outcomes: list[Outcome]
     refused: list[tuple[Any, Refusal]]
     due: frozenset[tuple[str, str]]
 
 
-def take(inbox: Inbox, lot: Sequence[Any], plain: EventKind | None) -> Taken:
-    """Take a lot of messages in. When it returns, what was taken is committed.
+def take(inbox: Inbox, chunk: Sequence[Any], plain: EventKind | None) -> Taken:
+    """Take a chunk of messages in. When it returns, what was taken is committed.
 
     Raises sqlalchemy.exc.OperationalError when the database is away: then none of it may be acknowledged.
     """
-    read = [event_in(message, plain) for message in lot]
+    read = [event_in(message, plain) for message in chunk]
     events = [event for event in read if isinstance(event, Event)]
     received = _received(inbox, events) if events else Received([])
     receipts = iter(received.receipts)
     outcomes: list[Outcome] = []
     refused: list[tuple[Any, Refusal]] = []
-    for message, one in zip(lot, read, strict=True):
+    for message, one in zip(chunk, read, strict=True):
         refusal: Refusal | None = None
         if isinstance(one, Unreadable):
             refusal, outcome = Refusal(one.reason), Outcome.REFUSED

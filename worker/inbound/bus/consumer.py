@@ -1,4 +1,4 @@
-"""The consumer: messages into lots, lots into the database, and only then acknowledged.
+"""The consumer: messages into chunks, chunks into the database, and only then acknowledged.
 
 One thread, one connection. What comes together is committed together; what comes alone, at once. While the database is
 away, what was handed out is held, and the connection is kept alive.
@@ -83,14 +83,14 @@ class BusConsumer(ConsumerMixin):
         self._has_begun = False
         self._careful = 0  # messages that are still to be taken one at a time
         self._anew = False  # whether to leave this connection for a new one
-        self._lot: list[Any] = []
+        self._chunk: list[Any] = []
         self._consumer: Any = None
         self._publisher: Any = None
         self._settle_at = self._look_at = self._keep_at = 0.0
         self.outdated = ""
 
     def stop(self) -> None:
-        """Finish the lot at hand, and end. May be called by a signal."""
+        """Finish the chunk at hand, and end. May be called by a signal."""
         self._ended.set()
         self.should_stop = True
 
@@ -126,7 +126,7 @@ class BusConsumer(ConsumerMixin):
 
     def _work(self) -> None:
         """Over one connection."""
-        self._lot, self._anew, self.should_stop = [], False, False
+        self._chunk, self._anew, self.should_stop = [], False, False
         if self._ended.is_set():
             return
         self._settle_at = 0.0
@@ -192,7 +192,7 @@ class BusConsumer(ConsumerMixin):
             self._settle()
 
     def _on_message(self, message: Any) -> None:
-        self._lot.append(message)
+        self._chunk.append(message)
         if not self._careful and message.times_given_back >= SUSPICIOUS:
             self._careful = self._bus.prefetch
             self._begin_anew()
@@ -203,19 +203,19 @@ class BusConsumer(ConsumerMixin):
 
     def _fill(self) -> None:
         """Add what is here already, without waiting."""
-        while len(self._lot) < self._most:
+        while len(self._chunk) < self._most:
             try:
                 self.connected.drain_events(timeout=0)
             except TimeoutError:
                 return
 
     def _settle(self) -> None:
-        """Take the lot in, put what is refused into the dead queue, and acknowledge all of it. In this order."""
-        if not self._lot or self._anew or monotonic() < self._settle_at:
+        """Take the chunk in, put what is refused into the dead queue, and acknowledge all of it. In this order."""
+        if not self._chunk or self._anew or monotonic() < self._settle_at:
             return
-        lot = self._lot[:]  # while RabbitMQ confirms, more may come
+        chunk = self._chunk[:]  # while RabbitMQ confirms, more may come
         try:
-            taken = take(self._inbox, lot, self._plain)
+            taken = take(self._inbox, chunk, self._plain)
         except sa.exc.OperationalError as error:
             self._database_is_away(reason(error))
             self._settle_at = monotonic() + AGAIN_SECONDS
@@ -225,18 +225,18 @@ class BusConsumer(ConsumerMixin):
             self._ring(step, name)
         for message, refusal in taken.refused:
             bury(self._publisher, self._topology, message, refusal, self._clock())
-        self._acknowledge(lot)
-        del self._lot[: len(lot)]
-        self._careful = max(0, self._careful - len(lot))
+        self._acknowledge(chunk)
+        del self._chunk[: len(chunk)]
+        self._careful = max(0, self._careful - len(chunk))
         self._tally.add(taken.outcomes, monotonic())
 
-    def _acknowledge(self, lot: list[Any]) -> None:
+    def _acknowledge(self, chunk: list[Any]) -> None:
         if self._topology.on_amqp:
-            lot[-1].ack(multiple=True)  # and all before it
+            chunk[-1].ack(multiple=True)  # and all before it
         elif hasattr(self.channel, "ack_all"):
-            self.channel.ack_all([message.delivery_tag for message in lot])
+            self.channel.ack_all([message.delivery_tag for message in chunk])
         else:
-            for message in lot:
+            for message in chunk:
                 message.ack()
 
     def _database_is_ready(self) -> bool:

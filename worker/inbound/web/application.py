@@ -14,7 +14,7 @@ from worker.domain.events.incoming import Event, Receipt
 from worker.engine.container import Parts
 from worker.engine.maintenance.sweep import process_webhooks
 from worker.inbound.event_receiver import Receiver
-from worker.inbound.web.batching import Lots, Receive, Ring
+from worker.inbound.web.batching import Batcher, Receive, Ring
 from worker.inbound.web.events import ADDRESS, Events
 from worker.inbound.web.link_waiters import Waiting
 from worker.inbound.web.problems import PROBLEM, problem
@@ -26,10 +26,14 @@ from worker.store.webhooks.webhooks import Arrived, Kept
 
 log = logging.getLogger(__name__)
 
-# For the database: a lot of events and one of webhooks, one that works webhooks off, a look for links, and two for what
-# is asked.
+# For the database: a chunk of events and one of webhooks, one that works webhooks off, a look for links, and two for
+# what is asked.
 THREADS = 6
-LOTS, READINESS, WAITING = web.AppKey("lots", Lots), web.AppKey("ready", Readiness), web.AppKey("waiting", Waiting)
+CHUNKS, READINESS, WAITING = (
+    web.AppKey("chunks", Batcher),
+    web.AppKey("ready", Readiness),
+    web.AppKey("waiting", Waiting),
+)
 ROUTE = web.RequestKey("route", str)  # where a request keeps which route it took, for the log
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -61,17 +65,17 @@ def app(
 
     statuses = EventStatuses(parts.database, parts.keyring)
     waiting = Waiting(lambda job_ids: statuses.hand_out(job_ids, now=parts.clock()), in_thread)
-    lots = Lots(receive or Receiver(parts).receive, ring, in_thread)
+    chunks = Batcher(receive or Receiver(parts).receive, ring, in_thread)
     readiness = Readiness(parts)
     processed = Processing(lambda: process_webhooks(parts) if readiness.why_not is None else set(), ring, in_thread)
 
-    def keep(lot: Sequence[Arrived]) -> Kept:
-        return parts.webhooks.keep(lot, now=parts.clock())
+    def keep(chunk: Sequence[Arrived]) -> Kept:
+        return parts.webhooks.keep(chunk, now=parts.clock())
 
     webhooks = WebhookRoutes(
-        parts, Lots(keep, ring, in_thread), readiness, in_thread, processed, body_seconds=body_seconds, room=room
+        parts, Batcher(keep, ring, in_thread), readiness, in_thread, processed, body_seconds=body_seconds, room=room
     )
-    events = Events(parts, lots, waiting, statuses, readiness, in_thread, body_seconds=body_seconds, room=room)
+    events = Events(parts, chunks, waiting, statuses, readiness, in_thread, body_seconds=body_seconds, room=room)
 
     async def ready(_request: web.Request) -> web.Response:
         if readiness.why_not is not None:
@@ -99,7 +103,7 @@ def app(
         waiting.close()
 
     made = web.Application(middlewares=[_as_problems])
-    made[LOTS], made[READINESS], made[WAITING] = lots, readiness, waiting
+    made[CHUNKS], made[READINESS], made[WAITING] = chunks, readiness, waiting
     made.cleanup_ctx.append(lifetime)
     made.on_shutdown.append(answer_those_who_wait)
     made.router.add_post("/events", events.post)

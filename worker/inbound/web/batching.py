@@ -1,4 +1,4 @@
-"""What arrives together is committed together: one lot is on its way to the database, the next one gathers.
+"""What arrives together is committed together: one chunk is on its way to the database, the next one gathers.
 
 A commit's cost is then shared by all who wait, and one that comes alone does not wait for others.
 """
@@ -21,7 +21,7 @@ Became = TypeVar("Became", covariant=True)
 
 
 class Taken(Protocol[Became]):
-    """What became of each of a lot, in their order; and (step, name) of what is due by that."""
+    """What became of each of a chunk, in their order; and (step, name) of what is due by that."""
 
     @property
     def receipts(self) -> Sequence[Became]: ...
@@ -32,7 +32,7 @@ class Taken(Protocol[Became]):
 class Receive(Protocol[Given, Became]):
     """Blocking; raises sqlalchemy's OperationalError while the database is away."""
 
-    def __call__(self, lot: Sequence[Given], /) -> Taken[Became]: ...
+    def __call__(self, chunk: Sequence[Given], /) -> Taken[Became]: ...
 
 
 One = TypeVar("One")
@@ -45,8 +45,8 @@ class TooMany(Exception):
     """More wait than are taken in."""
 
 
-class Lots(Generic[One, Receipt]):
-    """Takes in one lot after the other. Belongs to one loop."""
+class Batcher(Generic[One, Receipt]):
+    """Takes in one chunk after the other. Belongs to one loop."""
 
     def __init__(self, receive: Receive[One, Receipt], ring: Ring, in_thread: InThread) -> None:
         self._receive = receive
@@ -57,7 +57,7 @@ class Lots(Generic[One, Receipt]):
 
     @property
     def gathered(self) -> int:
-        """How many wait for the lot before them."""
+        """How many wait for the chunk before them."""
         return len(self._waiting)
 
     async def take_in(self, one: One) -> Receipt:
@@ -80,21 +80,21 @@ class Lots(Generic[One, Receipt]):
         finally:
             self._working = None
 
-    async def _settle(self, lot: list[tuple[One, "asyncio.Future[Receipt]"]]) -> None:
+    async def _settle(self, chunk: list[tuple[One, "asyncio.Future[Receipt]"]]) -> None:
         try:
-            received = await self._in_thread(self._receive, [one for one, _ in lot])
+            received = await self._in_thread(self._receive, [one for one, _ in chunk])
         except Exception as error:
-            if len(lot) > 1 and not isinstance(error, sa.exc.OperationalError):
+            if len(chunk) > 1 and not isinstance(error, sa.exc.OperationalError):
                 # A bug that one of them uncovers must not refuse the others.
-                for each in lot:
+                for each in chunk:
                     await self._settle([each])
                 return
-            for _, receipt in lot:
+            for _, receipt in chunk:
                 if not receipt.done():
                     receipt.set_exception(error)
             return
         for step, name in received.due:
             self._ring(step, name)
-        for (_, receipt), became in zip(lot, received.receipts, strict=True):
+        for (_, receipt), became in zip(chunk, received.receipts, strict=True):
             if not receipt.done():
                 receipt.set_result(became)

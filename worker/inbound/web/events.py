@@ -15,7 +15,7 @@ from worker.engine.container import Parts
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.inbound.web import credentials
-from worker.inbound.web.batching import InThread, Lots, TooMany
+from worker.inbound.web.batching import Batcher, InThread, TooMany
 from worker.inbound.web.credentials import Stranger
 from worker.inbound.web.link_waiters import Waiting
 from worker.inbound.web.preferences import preferred_wait
@@ -37,7 +37,7 @@ class Events:
     def __init__(
         self,
         parts: Parts,
-        lots: Lots[Event, Receipt],
+        chunks: Batcher[Event, Receipt],
         waiting: Waiting,
         statuses: EventStatuses,
         readiness: Readiness,
@@ -50,7 +50,7 @@ class Events:
         self._keys = parts.settings.web.event_keys
         self._allowance = Allowance(parts.settings.web.event_limit)
         self._clock = parts.clock
-        self._lots, self._waiting, self._statuses = lots, waiting, statuses
+        self._chunks, self._waiting, self._statuses = chunks, waiting, statuses
         self._readiness = readiness
         self._in_thread = in_thread
         self._body_seconds = body_seconds
@@ -93,7 +93,7 @@ class Events:
         if isinstance(event, Unreadable):
             return problem(400, event.reason, hint="docs/http.md shows how an event is posted")
         try:
-            receipt = await self._lots.take_in(event)
+            receipt = await self._chunks.take_in(event)
             self._away.over("the database is there again: events are taken")
             if receipt.outcome is Outcome.REFUSED or receipt.id is None:
                 return problem(409 if receipt.reason == CONFLICT else 422, receipt.reason, problems=receipt.problems)

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS = 30.0
 # How long the rest of a refused body is read for, so that its sender gets to read why it was refused.
 LINGERING_SECONDS = 2.0
-# Requests that are being answered when it is told to end: a lot that is on its way to the database.
+# Requests that are being answered when it is told to end: a chunk that is on its way to the database.
 LAST_WORDS_SECONDS = 20.0
 
 

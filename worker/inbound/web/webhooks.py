@@ -15,7 +15,7 @@ from aiohttp import web
 from worker.engine.container import Parts
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
-from worker.inbound.web.batching import InThread, Lots, Ring, TooMany
+from worker.inbound.web.batching import Batcher, InThread, Ring, TooMany
 from worker.inbound.web.problems import problem
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.refusal_log import Refusals
@@ -38,7 +38,7 @@ class WebhookRoutes:
     def __init__(
         self,
         parts: Parts,
-        lots: Lots[Arrived, bool],
+        chunks: Batcher[Arrived, bool],
         readiness: Readiness,
         in_thread: InThread,
         processed: "Processing",
@@ -48,7 +48,7 @@ class WebhookRoutes:
     ) -> None:
         """`room` is how many bytes of large bodies are held at a time."""
         self._accounts, self._senders = account_sources(parts), sender_sources(parts)
-        self._lots, self._readiness, self._in_thread = lots, readiness, in_thread
+        self._chunks, self._readiness, self._in_thread = chunks, readiness, in_thread
         self._processed = processed
         self._body_seconds = body_seconds
         self._room = Room(room)
@@ -106,7 +106,7 @@ class WebhookRoutes:
 
     async def _kept(self, arrived: Arrived) -> web.Response:
         try:
-            new = await self._lots.take_in(arrived)
+            new = await self._chunks.take_in(arrived)
         except TooMany:
             raise Unacceptable(503, "more come than can be taken") from None
         except sa.exc.OperationalError as error:

@@ -14,7 +14,7 @@ from worker.domain.limits.budgets import Lesson
 from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem, Reconcile, Retry, Snooze
 from worker.domain.model.reconciliation import Found, More, Strangers, UnknownCall
 from worker.store.attempts.unknown_outcomes import MORE
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.leases import NOT_SENT
 from worker.store.tables import Attempt
 
@@ -89,7 +89,7 @@ def opening(opened: Opened, row: Taken, job_id: int, account: str, *, now: datet
 
 def outcomes_of(connection: sa.Connection, attempt_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str | None]:
     """How these attempts were closed, None for those that are open; locked until the transaction ends."""
-    rows = connection.execute(_OUTCOMES, {"ids": lots.keys(attempt_ids)})
+    rows = connection.execute(_OUTCOMES, {"ids": bulk.keys(attempt_ids)})
     return {row.id: row.outcome for row in rows}
 
 
@@ -107,9 +107,9 @@ def new_and_late(
 
 
 _OUTCOMES = (
-    sa.select(Attempt.id, Attempt.outcome).where(lots.among(Attempt.id, "ids")).order_by(Attempt.id).with_for_update()
+    sa.select(Attempt.id, Attempt.outcome).where(bulk.among(Attempt.id, "ids")).order_by(Attempt.id).with_for_update()
 )
-CLOSE = lots.Change(
+CLOSE = bulk.Change(
     Attempt.id,
     {
         "closed_at": sa.bindparam("at"),

@@ -1,4 +1,4 @@
-"""Statements over a lot of rows, as each database wants them.
+"""Statements over a chunk of rows, as each database wants them.
 
 Written for one row, with a bound parameter for each of its values. SQLite is given it with a list of rows. PostgreSQL
 is given one statement over all of them, as one parameter: rows of JSON. So its text does not depend on how many rows
@@ -26,10 +26,10 @@ Row = Mapping[str, Any]
 
 
 class Change:
-    """An UPDATE of rows by their ids, for a lot of rows that hold what it binds by name."""
+    """An UPDATE of rows by their ids, for a chunk of rows that hold what it binds by name."""
 
     def __init__(self, id_: InstrumentedAttribute[Any], values: Mapping[str, Any], *conditions: Any, by: str) -> None:
-        """`values` are by column; `by` names the id in the lot's rows."""
+        """`values` are by column; `by` names the id in the chunk's rows."""
         self.columns = frozenset(values)
         table = id_.class_.__table__
         self._each = sa.update(table).where(id_ == sa.bindparam(by), *conditions).values(**values)
@@ -80,7 +80,7 @@ def _run(connection: sa.Connection, each: sa.Executable, at_once: sa.Executable,
     if rows and connection.dialect.name == "sqlite":
         connection.execute(each, rows)
     elif rows:
-        connection.execute(at_once, {"lot": json.dumps(rows, default=_plain)})
+        connection.execute(at_once, {"chunk": json.dumps(rows, default=_plain)})
 
 
 class _Elements(sa.sql.expression.FunctionElement[Any]):
@@ -159,9 +159,9 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
 
 def _given(types: Mapping[str, sa.types.TypeEngine[Any]]) -> sa.TableValuedAlias:
     """PostgreSQL's rows of JSON as a table of these columns."""
-    lot = sa.cast(sa.bindparam("lot", type_=sa.Text()), sa.JSON())
+    chunk = sa.cast(sa.bindparam("chunk", type_=sa.Text()), sa.JSON())
     columns = [sa.column(name, type_) for name, type_ in types.items()]
-    return sa.func.json_to_recordset(lot).table_valued(*columns, name="given").render_derived(with_types=True)
+    return sa.func.json_to_recordset(chunk).table_valued(*columns, name="given").render_derived(with_types=True)
 
 
 def _named(value: Any) -> set[str]:

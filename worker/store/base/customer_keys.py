@@ -1,4 +1,4 @@
-"""Customers and the purposes that they are served for, a lot at a time.
+"""Customers and the purposes that they are served for, a chunk at a time.
 
 A statement is given all the customers and all the purposes, as one parameter each, which an index answers. So it finds
 a customer for another one's purpose too, and that is left out of what it found.
@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.tables import Job, SessionRow
 
@@ -18,7 +18,7 @@ Key = tuple[str, str]  # customer and purpose
 
 def among_keys(model: type[Job] | type[SessionRow]) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     """Whether a row is of the customers, and of the purposes, that `rows_of` gives."""
-    return lots.among(model.customer_id, "customers"), lots.among(model.purpose, "purposes")
+    return bulk.among(model.customer_id, "customers"), bulk.among(model.purpose, "purposes")
 
 
 def rows_of(connection: sa.Connection, query: sa.Executable, keys: Collection[Key]) -> list[sa.Row[Any]]:
@@ -26,7 +26,7 @@ def rows_of(connection: sa.Connection, query: sa.Executable, keys: Collection[Ke
     if not keys:
         return []
     given = {
-        "customers": lots.keys(sorted({customer_id for customer_id, _ in keys})),
-        "purposes": lots.keys(sorted({purpose for _, purpose in keys})),
+        "customers": bulk.keys(sorted({customer_id for customer_id, _ in keys})),
+        "purposes": bulk.keys(sorted({purpose for _, purpose in keys})),
     }
     return [row for row in fetch(connection, query, given) if (row.customer_id, row.purpose) in keys]

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.domain.model.states import InvitationState, JobState
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.tables import Attempt, InvitationRow, Job
 
@@ -44,7 +44,7 @@ class Leases(Generic[Id, Kept]):
         """
         self._due = (
             of == sa.bindparam("of_"),
-            model.state == lots.fixed(states.WAITING),
+            model.state == bulk.fixed(states.WAITING),
             *conditions,
             model.due_at <= sa.bindparam("now"),
         )
@@ -59,13 +59,13 @@ class Leases(Generic[Id, Kept]):
         self._claims = {
             unknown_only: sa.update(model)
             .where(
-                lots.within(model.id, self._first(model.unknown_attempt.is_not(None) if unknown_only else sa.true()))
+                bulk.within(model.id, self._first(model.unknown_attempt.is_not(None) if unknown_only else sa.true()))
             )
             .values(claimed | changed)
             .returning(*worked_from)
             for unknown_only in (False, True)
         }
-        chosen = lots.among(model.id, "ids")
+        chosen = bulk.among(model.id, "ids")
         columns = (model.id, model.fence, model.state, model.lease_until, keeps.label("kept"))
         locked = sa.select(*columns).where(chosen)
         self._locked = locked.order_by(model.id).with_for_update(key_share=True)
@@ -115,7 +115,7 @@ class Leases(Generic[Id, Kept]):
         return {row_id: held[row_id, fence] for row_id, fence in leases if (row_id, fence) in held}
 
     def _leased(self, connection: sa.Connection, ids: Sequence[Id]) -> list[sa.Row[Any]]:
-        rows = fetch(connection, self._locked, {"ids": lots.keys(ids)})
+        rows = fetch(connection, self._locked, {"ids": bulk.keys(ids)})
         return [row for row in rows if row.state is self._working]
 
     def give_back(self, connection: sa.Connection, leases: Sequence[tuple[Id, int, datetime]], *, now: datetime) -> int:
@@ -128,6 +128,6 @@ class Leases(Generic[Id, Kept]):
         ours = [lease[0] for lease in leases if lease in held]
         if not ours:
             return 0
-        given = {"ids": lots.keys(ours), "now": now}
+        given = {"ids": bulk.keys(ours), "now": now}
         connection.execute(self._frees, given)
         return sum(row.reconciles is None for row in fetch(connection, self._unmade, given))

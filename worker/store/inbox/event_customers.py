@@ -12,7 +12,7 @@ from worker.domain.events.incoming import EventKind
 from worker.domain.events.ordering import Columns, Known, brings_details, overlaid
 from worker.domain.model.customers import Customer, CustomerKind
 from worker.foundation.keyring import Keyring
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.sealed_values import ERASED, open_person, open_update, seal_update
 from worker.store.inbox.incoming_events import Arrival, NewEvent, of_kind
@@ -106,7 +106,7 @@ class EventCustomers:
         since = {one.arrival.customer_id: one.arrival.occurred_at for one in taken if one.known.updated_after}
         if not since:
             return {}
-        given = {"customers": lots.keys(since), "ids": lots.keys(one.id for one in taken)}
+        given = {"customers": bulk.keys(since), "ids": bulk.keys(one.id for one in taken)}
         found: dict[str, list[tuple[datetime, Columns | None]]] = {}
         for row in fetch(connection, _UPDATES, given):
             if row.occurred_at > since[row.customer_id]:
@@ -149,14 +149,14 @@ def _held(values: Sequence[Any], sealed: bytes | None) -> HeldCustomer:
 
 _LATEST = (
     sa.select(Inbox.customer_id, Inbox.purpose, Inbox.kind, sa.func.max(Inbox.occurred_at).label("at"))
-    .where(lots.among(Inbox.customer_id, "customers"), ~lots.among(Inbox.id, "ids"))
+    .where(bulk.among(Inbox.customer_id, "customers"), ~bulk.among(Inbox.id, "ids"))
     .group_by(Inbox.customer_id, Inbox.purpose, Inbox.kind)
 )
 
 
 def learn(connection: sa.Connection, new: Sequence[NewEvent], customers: Mapping[str, HeldCustomer]) -> None:
     """What is known of each event's customer, but for these events themselves."""
-    given = {"customers": lots.keys(customers), "ids": lots.keys(taken.id for taken in new)}
+    given = {"customers": bulk.keys(customers), "ids": bulk.keys(taken.id for taken in new)}
     latest: dict[str, list[sa.Row[Any]]] = {}
     for row in fetch(connection, _LATEST, given):
         latest.setdefault(row.customer_id, []).append(row)
@@ -183,13 +183,13 @@ def _newest(times: Iterable[datetime]) -> datetime | None:
 
 
 _UPDATES = sa.select(Inbox.id, Inbox.customer_id, Inbox.occurred_at, Inbox.sealed).where(
-    lots.among(Inbox.customer_id, "customers"),
+    bulk.among(Inbox.customer_id, "customers"),
     Inbox.kind == EventKind.UPDATED,
     Inbox.sealed.is_not(None),
-    ~lots.among(Inbox.id, "ids"),
+    ~bulk.among(Inbox.id, "ids"),
 )
 _DETAILS = ("kind", "country", "locale", "timezone", "sealed", "details_at", "changed_at")
-_CHANGE = lots.Change(CustomerRow.customer_id, {name: sa.bindparam(f"new_{name}") for name in _DETAILS}, by="id_")
+_CHANGE = bulk.Change(CustomerRow.customer_id, {name: sa.bindparam(f"new_{name}") for name in _DETAILS}, by="id_")
 
 
 def let_go(connection: sa.Connection, new: Sequence[NewEvent], customers: Mapping[str, HeldCustomer]) -> None:
@@ -204,12 +204,12 @@ def let_go(connection: sa.Connection, new: Sequence[NewEvent], customers: Mappin
     nobody = {customer_id for customer_id, row in customers.items() if not (row.details_at or row.sealed)} - in_vain
     nobody -= {taken.arrival.customer_id for taken in of_kind(new, EventKind.REQUESTED)}
     if in_vain:
-        connection.execute(_FORGET, {"customers": lots.keys(in_vain)})
+        connection.execute(_FORGET, {"customers": bulk.keys(in_vain)})
     if nobody:
-        connection.execute(_FORGET_NOBODY, {"customers": lots.keys(nobody)})
+        connection.execute(_FORGET_NOBODY, {"customers": bulk.keys(nobody)})
 
 
-_FORGET = sa.delete(CustomerRow).where(lots.among(CustomerRow.customer_id, "customers"))
+_FORGET = sa.delete(CustomerRow).where(bulk.among(CustomerRow.customer_id, "customers"))
 _FORGET_NOBODY = _FORGET.where(
     CustomerRow.sealed.is_(None),
     CustomerRow.details_at.is_(None),

@@ -18,7 +18,7 @@ from worker.domain.events.ordering import why_ignored
 from worker.domain.model.states import JobState
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.priorities import EVENT, PAUSED
 from worker.store.inbox.event_customers import EventCustomers, learn, let_go
@@ -184,7 +184,7 @@ def _keep(connection: sa.Connection, arrivals: Sequence[Arrival], *, now: dateti
 
 
 _BEFORE = sa.select(Inbox.id, Inbox.source, Inbox.event_id, Inbox.digest, Inbox.job_id).where(
-    lots.among(Inbox.source, "sources"), lots.among(Inbox.event_id, "event_ids")
+    bulk.among(Inbox.source, "sources"), bulk.among(Inbox.event_id, "event_ids")
 )
 
 
@@ -192,8 +192,8 @@ def _kept_before(connection: sa.Connection, arrivals: Collection[Arrival]) -> di
     if not arrivals:
         return {}
     given = {
-        "sources": lots.keys({arrival.source for arrival in arrivals}),
-        "event_ids": lots.keys({arrival.event_id for arrival in arrivals}),
+        "sources": bulk.keys({arrival.source for arrival in arrivals}),
+        "event_ids": bulk.keys({arrival.event_id for arrival in arrivals}),
     }
     return {(row.source, row.event_id): row for row in fetch(connection, _BEFORE, given)}
 
@@ -208,7 +208,7 @@ def _receipt(taken: NewEvent) -> Receipt:
     return Receipt(Outcome.IGNORED if taken.ignored else Outcome.TAKEN, taken.id, taken.job_id, taken.ignored)
 
 
-_NOTE = lots.Change(
+_NOTE = bulk.Change(
     Inbox.id,
     {
         "outcome": sa.bindparam("new_outcome"),

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from worker.domain.events.incoming import EventKind
 from worker.domain.events.ordering import Known, spares_newer
 from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.customer_keys import Key
 from worker.store.base.database import fetch
 from worker.store.onboarding.cancellation import cancel_jobs
@@ -20,7 +20,7 @@ from worker.store.privacy.erasure import erase, erase_jobs, erase_updates
 from worker.store.tables import CustomerRow, Inbox, InvitationRow, Job
 
 _OPEN = sa.select(Job.id, Job.customer_id, Job.purpose, Job.joins).where(
-    lots.among(Job.customer_id, "customers"), Job.state.in_(OPEN_JOBS)
+    bulk.among(Job.customer_id, "customers"), Job.state.in_(OPEN_JOBS)
 )
 
 
@@ -29,7 +29,7 @@ def withdraw(connection: sa.Connection, keys: Collection[Key], *, now: datetime)
 
     Returns the job that served each; one who had none is left out. The customers must be locked.
     """
-    rows = fetch(connection, _OPEN, {"customers": lots.keys({customer_id for customer_id, _ in keys})})
+    rows = fetch(connection, _OPEN, {"customers": bulk.keys({customer_id for customer_id, _ in keys})})
     rows = [row for row in rows if (row.customer_id, row.purpose) in keys]
     _end(connection, [row.id for row in rows], now=now)
     # The one that led is the last to be said.

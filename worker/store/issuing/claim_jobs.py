@@ -22,7 +22,7 @@ from worker.domain.model.sessions import SessionRequest
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import CannotOpen, Keyring
 from worker.store.attempts.unknown_outcomes import calls_to_reconcile
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.leases import Leases
 from worker.store.base.priorities import BATCH, EVENT, PRIORITIES
@@ -244,7 +244,7 @@ class Jobs:
         """Look again at once at what waits for a sender."""
         after: int | None = 0
         while after is not None:
-            # Lot by lot: they may be a million, and others are to take what is due meanwhile.
+            # Lot by chunk: they may be a million, and others are to take what is due meanwhile.
             with self._database.write() as connection:
                 after = postponing.put_forward(connection, after, now=now)
 
@@ -366,7 +366,7 @@ LEASES: Leases[int, int] = Leases(
     keeps=Job.priority,  # again, because the batch may have been paused since they were taken
     changes=("changed_at",),
     attempts=(
-        lots.among(Attempt.job_id, "ids"),
+        bulk.among(Attempt.job_id, "ids"),
         Attempt.invitation_id.is_(None),
         Attempt.fence == sa.select(Job.fence).where(Job.id == Attempt.job_id).scalar_subquery(),
     ),
@@ -406,11 +406,11 @@ _AROUND = (
     )
     .join(CustomerRow, CustomerRow.customer_id == Job.customer_id)
     .join(Batch, Batch.id == Job.batch_id)
-    .where(lots.among(Job.id, "ids"))
+    .where(bulk.among(Job.id, "ids"))
 )
 
 
 def _around(connection: sa.Connection, ids: Sequence[int]) -> dict[int, sa.Row[Any]]:
     """What decides about taken jobs besides themselves: the customer, whether they were cancelled, a live session, and
     whether any address is suppressed."""
-    return {row.id: row for row in fetch(connection, _AROUND, {"ids": lots.keys(ids)})} if ids else {}
+    return {row.id: row for row in fetch(connection, _AROUND, {"ids": bulk.keys(ids)})} if ids else {}

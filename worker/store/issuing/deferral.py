@@ -16,14 +16,14 @@ from worker.domain.model.customers import Channel, invitation_channels
 from worker.domain.model.sessions import keeps_for
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import CannotOpen, Keyring
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.priorities import BATCH, PRIORITIES
 from worker.store.base.sealed_values import Erased, open_person
 from worker.store.issuing.sender_backlog import Rooms
 from worker.store.tables import Job
 
-LOT = 2000  # jobs put off in one statement
-_PUT_BACK = lots.Change(
+CHUNK = 2000  # jobs put off in one statement
+_PUT_BACK = bulk.Change(
     Job.id,
     {
         "state": JobState.WAITING,
@@ -41,7 +41,7 @@ _DUE = (
     .where(
         Job.account == sa.bindparam("account_"),
         Job.priority == BATCH,
-        Job.state == lots.fixed(JobState.WAITING),
+        Job.state == bulk.fixed(JobState.WAITING),
         Job.joins.is_(None),
         Job.due_at <= sa.bindparam("now"),
         Job.channel == sa.bindparam("channel_"),
@@ -54,7 +54,7 @@ _DUE = (
 )
 _PUT_OFF = (
     sa.update(Job)
-    .where(lots.within(Job.id, _DUE))
+    .where(bulk.within(Job.id, _DUE))
     .values(
         due_at=sa.bindparam("new_due_at"), reason=sa.bindparam("new_reason"), detail="", changed_at=sa.bindparam("now")
     )
@@ -111,7 +111,7 @@ def crowded(rows: Sequence[sa.Row[Any]], rooms: Rooms, *, now: datetime) -> dict
 def put_off(connection: sa.Connection, account: str, like: Mapping[Channel, Later], *, now: datetime) -> None:
     """Put off more jobs of an account that are due, without taking them: of these channels there is no room for any."""
     for channel, why in like.items():
-        given = {"account_": account, "channel_": channel, "now": now, "most": LOT}
+        given = {"account_": account, "channel_": channel, "now": now, "most": CHUNK}
         connection.execute(_PUT_OFF, given | {"new_due_at": why.due_at, "new_reason": why.reason})
 
 
@@ -137,12 +137,12 @@ def put_back(connection: sa.Connection, later: Mapping[int, Later], *, now: date
 def put_forward(connection: sa.Connection, after: int, *, now: datetime) -> int | None:
     """Let what waits for a sender be looked at again at once: a person has had one tried again.
 
-    The next lot of it, by id; returns the last of it, None: there is no more. Who is at some of it decides by itself.
+    The next chunk of it, by id; returns the last of it, None: there is no more. Who is at some of it decides by itself.
     """
-    ids = list(connection.execute(_WAITS, {"after": after, "now": now, "most": LOT}).scalars())
+    ids = list(connection.execute(_WAITS, {"after": after, "now": now, "most": CHUNK}).scalars())
     if not ids:
         return None
-    connection.execute(sa.update(Job).where(lots.among(Job.id, "ids")).values(due_at=now), {"ids": lots.keys(ids)})
+    connection.execute(sa.update(Job).where(bulk.among(Job.id, "ids")).values(due_at=now), {"ids": bulk.keys(ids)})
     return ids[-1]
 
 
@@ -151,7 +151,7 @@ _WAITS = (
     .where(
         Job.id > sa.bindparam("after"),
         Job.priority.in_(PRIORITIES),
-        Job.state == lots.fixed(JobState.WAITING),
+        Job.state == bulk.fixed(JobState.WAITING),
         Job.joins.is_(None),
         Job.due_at > sa.bindparam("now"),
         Job.reason == WAITS_FOR_SENDER,

@@ -28,7 +28,7 @@ from worker.store.attempts.attempt_log import (
     outcomes_of,
 )
 from worker.store.attempts.late_results import LateAnswer, jobs_answered
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import Database
 from worker.store.issuing import claim_jobs as jobs
 from worker.store.issuing.claim_jobs import ClaimedJob, JobTerms
@@ -94,7 +94,7 @@ class Attempts:
             opened = [_opened(terms, *item, now=now) for item in _allowed(due, allowed)]
             if opened:
                 rows = [opening(item, item.job, item.job.id, terms.account, now=now) for item in opened]
-                lots.add(connection, Attempt, rows)
+                bulk.add(connection, Attempt, rows)
         return opened
 
     def finish(
@@ -236,7 +236,7 @@ def _texted(results: Sequence[IssueResult], added: sessions.Added) -> list[remin
     ]
 
 
-_MOVE = lots.Change(
+_MOVE = bulk.Change(
     Job.id,
     {
         "state": sa.bindparam("new_state"),

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from worker.domain.limits.backpressure import SHARE, Lane, room
 from worker.domain.model.customers import invitation_channels
 from worker.domain.model.states import InvitationState
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.priorities import BATCH, EVENT
 from worker.store.tables import InvitationRow
@@ -108,7 +108,7 @@ def _count(priority: int) -> sa.Select[int, int]:
         .where(
             InvitationRow.channel == sa.bindparam("channel_"),
             InvitationRow.priority == priority,
-            InvitationRow.state == lots.fixed(InvitationState.WAITING),
+            InvitationRow.state == bulk.fixed(InvitationState.WAITING),
             InvitationRow.due_at <= sa.bindparam("now"),
         )
         .limit(sa.bindparam("most", type_=sa.Integer()))

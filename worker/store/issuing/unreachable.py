@@ -17,7 +17,7 @@ from worker.domain.contact.suppression import DETAILS as WHY
 from worker.domain.model.customers import Person, invitation_channels
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.foundation.keyring import Keyring
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.priorities import EVENT
 from worker.store.issuing import deferral as postponing
 from worker.store.messages.suppression_check import reachable
@@ -35,13 +35,13 @@ _TOLD = (
     sa.select(InvitationRow.session_id)
     .join(SessionRow, SessionRow.id == InvitationRow.session_id)
     .where(
-        lots.among(InvitationRow.session_id, "sessions"),
+        bulk.among(InvitationRow.session_id, "sessions"),
         InvitationRow.kind == FIRST,
         InvitationRow.state.in_([InvitationState.SENT, InvitationState.DELIVERED]),
         SessionRow.state == SessionState.EXPIRED,
     )
 )
-_END = lots.Change(
+_END = bulk.Change(
     Job.id,
     {
         "state": sa.bindparam("new_state"),
@@ -98,7 +98,7 @@ def end(connection: sa.Connection, rows: Collection[sa.Row[Any]], why: Mapping[i
     if not ended:
         return
     sessions = {row.session_id for row in ended if row.session_id is not None}
-    told = set(connection.execute(_TOLD, {"sessions": lots.keys(sessions)}).scalars()) if sessions else set()
+    told = set(connection.execute(_TOLD, {"sessions": bulk.keys(sessions)}).scalars()) if sessions else set()
     moves = [
         {"new_state": JobState.LAPSED, "new_detail": DETAILS[Lapse.SUPPRESSED]}
         if row.session_id in told

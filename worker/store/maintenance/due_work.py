@@ -21,7 +21,7 @@ from worker.store.tables import Attempt, InvitationRow, Job
 UNKNOWN = Problem(Kind.UNKNOWN, "the worker ended while the call was out; it may have been carried out")
 RECONCILIATION_LOST = "the worker ended while it looked the call up; it is looked up again"
 # Rows returned in one transaction: a long one would hold up the workers that take from the same tables.
-LOT = 500
+CHUNK = 500
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ class Sweeps:
         total = Returned()
         if not self._any(now=now, all_of_them=all_of_them):
             return total  # as nearly always: a look costs no lock
-        for one_lot in (self._jobs, self._invitations):
-            # A lot locks rows in no order of its own: those who write results may lock the same in another.
-            lot = partial(one_lot, policy, now=now, all_of_them=all_of_them)
-            while (returned := outlive_deadlocks(lot)) != Returned():
+        for one_chunk in (self._jobs, self._invitations):
+            # A chunk locks rows in no order of its own: those who write results may lock the same in another.
+            chunk = partial(one_chunk, policy, now=now, all_of_them=all_of_them)
+            while (returned := outlive_deadlocks(chunk)) != Returned():
                 total += returned
         return total
 
@@ -115,7 +115,7 @@ class Sweeps:
         with self._database.write() as connection:
             columns = (Job.id, Job.fence, Job.attempts, Job.due_at, Job.unknown_attempt)
             query = sa.select(*columns).where(Job.state == JobState.WORKING)
-            rows = _lot(connection, query if all_of_them else query.where(Job.lease_until < now))
+            rows = _chunk(connection, query if all_of_them else query.where(Job.lease_until < now))
             open_attempts = _open_attempts(
                 connection, Attempt.job_id.in_([row.id for row in rows]), Attempt.invitation_id.is_(None)
             )
@@ -137,7 +137,7 @@ class Sweeps:
             query = sa.select(*columns, InvitationRow.due_at, InvitationRow.unknown_attempt).where(
                 InvitationRow.state == InvitationState.WORKING
             )
-            rows = _lot(connection, query if all_of_them else query.where(InvitationRow.lease_until < now))
+            rows = _chunk(connection, query if all_of_them else query.where(InvitationRow.lease_until < now))
             open_attempts = _open_attempts(
                 connection,
                 Attempt.job_id.in_([row.job_id for row in rows]),
@@ -225,9 +225,9 @@ _MOVE: dict[str, Any] = {
 }
 
 
-def _lot(connection: sa.Connection, query: sa.Select[*tuple[Any, ...]]) -> list[sa.Row[Any]]:
+def _chunk(connection: sa.Connection, query: sa.Select[*tuple[Any, ...]]) -> list[sa.Row[Any]]:
     # Another sweep may be at it (two beats by mistake): it skips what this one holds.
-    return fetch(connection, query.limit(LOT).with_for_update(skip_locked=True))
+    return fetch(connection, query.limit(CHUNK).with_for_update(skip_locked=True))
 
 
 def _open_attempts(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[sa.Row[Any]]:

@@ -1,7 +1,7 @@
 """Sessions that ended unused: found when they are due to be looked at, and replaced, or their customers let be.
 
-What becomes of each is decided by `reissue.decide`; here it is asked with what the rows say, and written, in lots. A
-lot is one transaction: whoever is killed in it has changed nothing, and of two sweeps side by side the second finds
+What becomes of each is decided by `reissue.decide`; here it is asked with what the rows say, and written, in chunks. A
+chunk is one transaction: whoever is killed in it has changed nothing, and of two sweeps side by side the second finds
 that the first has moved what it looked for.
 """
 
@@ -35,7 +35,7 @@ from worker.domain.verification.reissue import (
 )
 from worker.domain.verification.session_updates import Result
 from worker.foundation.keyring import CannotOpen, Keyring
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.customer_keys import among_keys, rows_of
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.priorities import BATCH, EVENT, PAUSED
@@ -46,9 +46,9 @@ from worker.store.onboarding import usage as spending
 from worker.store.outbox.outbox import add_session_events
 from worker.store.tables import CustomerRow, Job, SessionRow
 
-LOT = 500
+CHUNK = 500
 # Lots at one tick: what else is due is rung for only after them.
-LOTS = 4
+CHUNKS = 4
 EXPIRED = "session_expired"  # the reason of a job that waits for another session
 
 
@@ -95,44 +95,44 @@ class Expiring:
         self._keyring = keyring
 
     def look(self, terms: ExpiryTerms, *, now: datetime) -> LookedAt:
-        """Look at what is due, a few lots at most; what is left is due at the next look as well."""
+        """Look at what is due, a few chunks at most; what is left is due at the next look as well."""
         total = LookedAt()
         with self._database.read() as connection:
             # As nearly always nothing is there: a look costs no lock.
             if not fetch(connection, _DUE, {"now": now, "most": 1}):
                 return total
-        for _ in range(LOTS):
-            looked = outlive_deadlocks(partial(self._lot, terms, now=now))
+        for _ in range(CHUNKS):
+            looked = outlive_deadlocks(partial(self._chunk, terms, now=now))
             total += looked
-            if looked.sessions < LOT:
+            if looked.sessions < CHUNK:
                 break
         return total
 
-    def _lot(self, terms: ExpiryTerms, *, now: datetime) -> LookedAt:
+    def _chunk(self, terms: ExpiryTerms, *, now: datetime) -> LookedAt:
         with self._database.write() as connection:
-            due = fetch(connection, _DUE, {"now": now, "most": LOT})
+            due = fetch(connection, _DUE, {"now": now, "most": CHUNK})
             if not due:
                 return LookedAt()
             served = {(row.customer_id, row.purpose) for row in due}
             # The job that leads, not the one that the session was opened for: another list's may have adopted it.
             # Jobs before sessions, as those do who write what was issued.
             leaders = {(row.customer_id, row.purpose): row for row in rows_of(connection, _LEADING, served)}
-            ids = {"ids": lots.keys(row.id for row in due), "now": now}
+            ids = {"ids": bulk.keys(row.id for row in due), "now": now}
             # Looked at again under the locks: another sweep, or a webhook, may have been faster.
             rows = fetch(connection, _SESSIONS, ids)
-            lot = _Lot(connection, self._keyring, terms, now)
+            chunk = _Chunk(connection, self._keyring, terms, now)
             # A job that serves the customer by another session by now decides nothing about this one.
             current = [
                 (row, job)
                 for row in rows
                 if (job := leaders.get((row.customer_id, row.purpose))) is not None and job.session_id == row.id
             ]
-            return lot.write(rows, lot.decide(current))
+            return chunk.write(rows, chunk.decide(current))
 
 
 @dataclass
-class _Lot:
-    """One lot, within its transaction."""
+class _Chunk:
+    """One chunk, within its transaction."""
 
     connection: sa.Connection
     keyring: Keyring
@@ -145,7 +145,7 @@ class _Lot:
             return {}
         customer_ids = {row.customer_id for row, _ in current}
         customers = {
-            row.customer_id: row for row in fetch(self.connection, _CUSTOMERS, {"customers": lots.keys(customer_ids)})
+            row.customer_id: row for row in fetch(self.connection, _CUSTOMERS, {"customers": bulk.keys(customer_ids)})
         }
         sessions = spending.sessions_of(self.connection, customer_ids)
         messages = spending.messages_of(self.connection, customer_ids)
@@ -297,7 +297,7 @@ _LEADING = (
     .where(
         *among_keys(Job),
         Job.joins.is_(None),
-        Job.state.in_([lots.fixed(JobState(word)) for word in _LEADS]),
+        Job.state.in_([bulk.fixed(JobState(word)) for word in _LEADS]),
     )
     .order_by(Job.id)
     .with_for_update(key_share=True)
@@ -313,14 +313,14 @@ _SESSIONS = (
         SessionRow.issued_at,
         SessionRow.expires_at,
     )
-    .where(lots.among(SessionRow.id, "ids"), SessionRow.check_at <= sa.bindparam("now"))
+    .where(bulk.among(SessionRow.id, "ids"), SessionRow.check_at <= sa.bindparam("now"))
     .order_by(SessionRow.id)
     .with_for_update(key_share=True)
 )
 _CUSTOMERS = sa.select(CustomerRow.customer_id, CustomerRow.timezone, CustomerRow.country, CustomerRow.sealed).where(
-    lots.among(CustomerRow.customer_id, "customers")
+    bulk.among(CustomerRow.customer_id, "customers")
 )
-_MOVE_JOBS = lots.Change(
+_MOVE_JOBS = bulk.Change(
     Job.id,
     {
         "state": sa.bindparam("new_state"),
@@ -333,6 +333,6 @@ _MOVE_JOBS = lots.Change(
     },
     by="job_id",
 )
-_MOVE_SESSIONS = lots.Change(
+_MOVE_SESSIONS = bulk.Change(
     SessionRow.id, {"state": sa.bindparam("new_state"), "check_at": sa.bindparam("new_look_at")}, by="session_id"
 )

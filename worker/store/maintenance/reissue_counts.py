@@ -6,13 +6,13 @@ from datetime import date
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.tables import Reissued
 
 _LOCKED = (
     sa.select(Reissued.account, Reissued.count.label("number"))
-    .where(lots.among(Reissued.account, "accounts"), Reissued.day == sa.bindparam("day"))
+    .where(bulk.among(Reissued.account, "accounts"), Reissued.day == sa.bindparam("day"))
     .order_by(Reissued.account)
     .with_for_update()
 )
@@ -31,7 +31,7 @@ def so_far(connection: sa.Connection, accounts: Iterable[str], day: date) -> dic
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     rows = [{"account": name, "day": day, "count": 0} for name in names]
     connection.execute(insert(Reissued).on_conflict_do_nothing(), rows)
-    return {row.account: row.number for row in fetch(connection, _LOCKED, {"accounts": lots.keys(names), "day": day})}
+    return {row.account: row.number for row in fetch(connection, _LOCKED, {"accounts": bulk.keys(names), "day": day})}
 
 
 def count(connection: sa.Connection, more: Mapping[str, int], day: date) -> None:

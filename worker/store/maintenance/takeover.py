@@ -9,7 +9,17 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.domain.limits.budgets import BudgetRule
-from worker.domain.limits.failover import LOT, SOON, keeps_one, may_take_over, others_after, room, taker, told, trouble
+from worker.domain.limits.failover import (
+    CHUNK,
+    SOON,
+    keeps_one,
+    may_take_over,
+    others_after,
+    room,
+    taker,
+    told,
+    trouble,
+)
 from worker.domain.model.endings import Kind
 from worker.domain.model.states import JobState, SessionState
 from worker.store.attempts.attempt_log import LATE
@@ -20,7 +30,7 @@ from worker.store.onboarding.sessions import IS_LIVE
 from worker.store.tables import Attempt, Job, SessionRow
 
 # Lots at one tick, each in a transaction of its own: who gets them is rung only after them.
-LOTS = 4
+CHUNKS = 4
 # Outcomes of calls after which a session may be open at the account, or is: no other account may open one for that row.
 OPENS = (Kind.UNKNOWN.value, LATE, Kind.CONFLICT.value)
 _Follower = aliased(Job)
@@ -47,7 +57,7 @@ class Failover:
         self._database = database
 
     def move(self, what: Takeover, *, now: datetime) -> int:
-        """Give the target what it can do soon, in lots; returns how many rows it was given.
+        """Give the target what it can do soon, in chunks; returns how many rows it was given.
 
         Nothing is given that may have a session at the source: not what is being called for, what is in doubt, nor what
         is to replace a session that has not ended. What the source has made for the customer beside the session, an
@@ -58,10 +68,10 @@ class Failover:
             # As nearly always nothing is there: a look costs no lock.
             if not any(fetch(connection, self._due(what, priority, 1, now=now)) for priority in PRIORITIES):
                 return 0
-        for _ in range(LOTS):
-            lot = self._lot(what, now=now)
-            moved += lot
-            if lot < LOT:
+        for _ in range(CHUNKS):
+            chunk = self._chunk(what, now=now)
+            moved += chunk
+            if chunk < CHUNK:
                 break
         return moved
 
@@ -89,7 +99,7 @@ class Failover:
         follows = sa.exists().where(_Follower.joins == Job.id, _Follower.batch_id == batch_id)
         return [*self._may_go(what), *_unbound(now), sa.or_(Job.batch_id == batch_id, follows)]
 
-    def _lot(self, what: Takeover, *, now: datetime) -> int:
+    def _chunk(self, what: Takeover, *, now: datetime) -> int:
         with self._database.write() as connection:
             # The lock keeps a second timer from giving the same room away again, and the account as it was judged.
             # Whoever writes its results waits for it, and is not waited for: rows that they hold are passed over.
@@ -98,7 +108,7 @@ class Failover:
             why = trouble(source)
             if not why or not may_take_over(target, what.rule):
                 return 0
-            most = min(room(target, what.rule, due=self._due_at_target(connection, what, now=now), now=now), LOT)
+            most = min(room(target, what.rule, due=self._due_at_target(connection, what, now=now), now=now), CHUNK)
             rows: list[sa.Row[Any]] = []
             for priority in PRIORITIES:
                 if len(rows) < most:
@@ -135,7 +145,7 @@ class Failover:
     def _may_go(self, what: Takeover) -> list[sa.ColumnElement[bool] | sa.TextClause]:
         """That a row waits at the source, has no session there, and prefers the target to all others that are well.
 
-        As `failover.taker` decides it, in the database's words: what goes elsewhere must not fill the lot.
+        As `failover.taker` decides it, in the database's words: what goes elsewhere must not fill the chunk.
         """
         position = sa.func.instr if self._database.is_sqlite else sa.func.strpos
 

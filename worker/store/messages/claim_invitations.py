@@ -17,7 +17,7 @@ from worker.domain.limits.rate_limits import ask_at
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.unknown_outcomes import messages_to_reconcile
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.leases import Leases
 from worker.store.base.priorities import BATCH, EVENT
@@ -179,7 +179,7 @@ class Invitations:
                 connection.execute(by_id.values({name: sa.bindparam(f"new_{name}") for name in names}), moves)
 
 
-_MESSAGES = sa.select(InvitationRow.job_id).where(lots.among(InvitationRow.id, "ids"))
+_MESSAGES = sa.select(InvitationRow.job_id).where(bulk.among(InvitationRow.id, "ids"))
 LEASES: Leases[uuid.UUID, int] = Leases(
     InvitationRow,
     InvitationState,
@@ -188,7 +188,7 @@ LEASES: Leases[uuid.UUID, int] = Leases(
     keeps=InvitationRow.job_id,  # again, because another list's may have adopted the session since they were taken
     attempts=(
         Attempt.job_id.in_(_MESSAGES),
-        lots.among(Attempt.invitation_id, "ids"),
+        bulk.among(Attempt.invitation_id, "ids"),
         Attempt.fence
         == sa.select(InvitationRow.fence).where(InvitationRow.id == Attempt.invitation_id).scalar_subquery(),
     ),

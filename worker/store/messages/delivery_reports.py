@@ -21,7 +21,7 @@ from worker.domain.contact.delivery_reports import DeliveryUpdate, Stop, invitat
 from worker.domain.contact.suppression import Reason
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import CannotOpen, Keyring
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.sealed_values import Erased, open_person
 from worker.store.messages import bounce_counts as tallies
@@ -70,12 +70,12 @@ def lock(connection: sa.Connection, said: Iterable[tuple[str, str]]) -> None:
             keys.add(key)
     ids: dict[uuid.UUID, int] = {}
     if texts:
-        ids |= {row.id: row.job_id for row in fetch(connection, _TEXTS, {"references": lots.keys(texts)})}
+        ids |= {row.id: row.job_id for row in fetch(connection, _TEXTS, {"references": bulk.keys(texts)})}
     if keys:
-        ids |= {row.id: row.job_id for row in fetch(connection, _MAILS, {"ids": lots.keys(keys)})}
+        ids |= {row.id: row.job_id for row in fetch(connection, _MAILS, {"ids": bulk.keys(keys)})}
     if ids:
-        fetch(connection, _LOCK_MESSAGES, {"ids": lots.keys(ids)})
-        fetch(connection, _LOCK_JOBS, {"ids": lots.keys(set(ids.values()))})
+        fetch(connection, _LOCK_MESSAGES, {"ids": bulk.keys(ids)})
+        fetch(connection, _LOCK_JOBS, {"ids": bulk.keys(set(ids.values()))})
 
 
 def count(connection: sa.Connection, delivered: Iterable[Delivered], terms: DeliveryTerms, *, now: datetime) -> None:
@@ -155,16 +155,16 @@ _BY_REFERENCE = _ANY.where(
 _BY_KEY = _ANY.where(InvitationRow.id == sa.bindparam("key"), InvitationRow.channel == "email")
 _WHICH = sa.select(InvitationRow.id, InvitationRow.job_id)
 _TEXTS = _WHICH.where(
-    _IS_TEXT, InvitationRow.reference != sa.literal_column("''"), lots.among(InvitationRow.reference, "references")
+    _IS_TEXT, InvitationRow.reference != sa.literal_column("''"), bulk.among(InvitationRow.reference, "references")
 )
-_MAILS = _WHICH.where(lots.among(InvitationRow.id, "ids"))
+_MAILS = _WHICH.where(bulk.among(InvitationRow.id, "ids"))
 _LOCK_MESSAGES = (
     sa.select(InvitationRow.id)
-    .where(lots.among(InvitationRow.id, "ids"))
+    .where(bulk.among(InvitationRow.id, "ids"))
     .order_by(InvitationRow.id)
     .with_for_update(key_share=True)
 )
-_LOCK_JOBS = sa.select(Job.id).where(lots.among(Job.id, "ids")).order_by(Job.id).with_for_update(key_share=True)
+_LOCK_JOBS = sa.select(Job.id).where(bulk.among(Job.id, "ids")).order_by(Job.id).with_for_update(key_share=True)
 
 
 def _message(connection: sa.Connection, channel: str, reference: str) -> sa.Row[Any] | None:

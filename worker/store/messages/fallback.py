@@ -15,7 +15,7 @@ from worker.domain.contact.fallback_channel import instead_of
 from worker.domain.model.customers import Person
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import CannotOpen, Keyring
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.sealed_values import Erased, open_person
 from worker.store.messages.suppressions import suppressed
@@ -60,7 +60,7 @@ def fall_back(
     if terms.fallback is None or not invitations:
         return set()
     people: dict[uuid.UUID, tuple[sa.Row[Any], str, Person]] = {}
-    for row in fetch(connection, _UNREACHED, {"ids": lots.keys(invitations)}):
+    for row in fetch(connection, _UNREACHED, {"ids": bulk.keys(invitations)}):
         channel = instead_of(row.channel, terms.fallback)
         if channel is None:
             continue
@@ -103,7 +103,7 @@ _UNREACHED = (
     .join(Batch, Batch.id == Job.batch_id)
     .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
     .where(
-        lots.among(InvitationRow.id, "ids"),
+        bulk.among(InvitationRow.id, "ids"),
         IS_LIVE,
         Job.state.in_([JobState.ISSUED, JobState.INVITED]),
         Job.session_id == SessionRow.id,

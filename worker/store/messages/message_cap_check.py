@@ -15,7 +15,7 @@ from worker.domain.contact.caps import DETAILS, Lapse, may_send
 from worker.domain.contact.send_decision import Later, Never, NotNow
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.messages.message_context import InvitationTerms
 from worker.store.messages.reminders import About
@@ -29,7 +29,7 @@ ON_ITS_WAY = "last_message_on_its_way"
 
 _LOCKED = (
     sa.select(CustomerRow.customer_id)
-    .where(lots.among(CustomerRow.customer_id, "customers"))
+    .where(bulk.among(CustomerRow.customer_id, "customers"))
     .order_by(CustomerRow.customer_id)
     # Not waited for: who locks customers (an import) may want rows that this transaction holds.
     .with_for_update(key_share=True, skip_locked=True)
@@ -47,7 +47,7 @@ def spent(
     last = [who for who in ours if had[who].sent < terms.caps.messages <= had[who].all]
     locked = set(ours) - set(last)
     if last:
-        locked |= {row.customer_id for row in fetch(connection, _LOCKED, {"customers": lots.keys(last)})}
+        locked |= {row.customer_id for row in fetch(connection, _LOCKED, {"customers": bulk.keys(last)})}
         had |= messages_of(connection, last)
     found: dict[uuid.UUID, NotNow] = {}
     leaving: Counter[str] = Counter()

@@ -15,7 +15,7 @@ from worker.domain.model.customers import Customer
 from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.states import SessionState
 from worker.foundation.keyring import Keyring
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.priorities import BATCH, EVENT
 from worker.store.base.sealed_values import open_link, open_person
@@ -104,13 +104,13 @@ _LETTERS = (
     .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
     .join(Job, Job.id == InvitationRow.job_id)
     .join(Batch, Batch.id == InvitationRow.batch_id)
-    .where(lots.among(InvitationRow.id, "ids"))
+    .where(bulk.among(InvitationRow.id, "ids"))
 )
 
 
 def letters_of(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, sa.Row[Any]]:
     """What each invitation is written from, still sealed: its session, customer and job."""
-    return {row.id: row for row in fetch(connection, _LETTERS, {"ids": lots.keys(ids)})} if ids else {}
+    return {row.id: row for row in fetch(connection, _LETTERS, {"ids": bulk.keys(ids)})} if ids else {}
 
 
 def opened(

@@ -25,7 +25,7 @@ from worker.store.attempts.attempt_log import (
     outcomes_of,
 )
 from worker.store.attempts.late_results import LateAnswer, invitations_answered
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import Database
 from worker.store.limits import budgets
 from worker.store.messages import bounce_counts as tallies
@@ -89,7 +89,7 @@ class Handovers:
                 | {"invitation_id": item.invitation.id}
                 for item in opened
             ]
-            lots.add(connection, Attempt, rows)
+            bulk.add(connection, Attempt, rows)
         return opened
 
     def finish(
@@ -185,7 +185,7 @@ def _opened(terms: InvitationTerms, item: ClaimedInvitation, repeatable: bool, *
     return OpenedInvitation(item, new_id(now), repeatable, reconcile_at)
 
 
-_MOVE = lots.Change(
+_MOVE = bulk.Change(
     InvitationRow.id,
     {
         "state": sa.bindparam("new_state"),

@@ -21,7 +21,7 @@ from worker.domain.model.customers import Customer
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.verification.session_updates import Result
 from worker.foundation.keyring import Keyring
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.priorities import BATCH, PAUSED, PRIORITIES
 from worker.store.messages.message_context import ClaimedInvitation, InvitationTerms
@@ -61,13 +61,13 @@ def add(
     """Write the reminders of messages that left `now`. Those that are there already stay as they are."""
     if not after or not sent:
         return
-    jobs = {row.id: row for row in fetch(connection, _JOBS, {"ids": lots.keys({item.job_id for item in sent})})}
+    jobs = {row.id: row for row in fetch(connection, _JOBS, {"ids": bulk.keys({item.job_id for item in sent})})}
     rows = [
         _row(item, reminder, jobs[item.job_id], now=now)
         for item in sent
         for reminder in _all_of(item, jobs[item.job_id], after, hours, now=now)
     ]
-    lots.add_new(connection, InvitationRow, rows)
+    bulk.add_new(connection, InvitationRow, rows)
 
 
 def _all_of(item: Sent, job: sa.Row[Any], after: Sequence[timedelta], hours: Hours, *, now: datetime) -> list[Reminder]:
@@ -97,7 +97,7 @@ def still_right(
     reminders = [one for one in messages if one.item.kind != FIRST]
     if not reminders:
         return {}
-    given = {"sessions": lots.keys({one.letter.session_id for one in reminders}), "channel": terms.channel}
+    given = {"sessions": bulk.keys({one.letter.session_id for one in reminders}), "channel": terms.channel}
     firsts = {row.session_id: row for row in fetch(connection, _FIRSTS, given)}
     found = {one.item.id: _judged(one, firsts.get(one.letter.session_id), terms, now=now) for one in reminders}
     return {id_: why for id_, why in found.items() if why is not None}
@@ -153,9 +153,9 @@ def _row(item: Sent, reminder: Reminder, job: sa.Row[Any], *, now: datetime) -> 
     )
 
 
-_JOBS = sa.select(Job.id, Job.priority, Job.floor_seconds).where(lots.among(Job.id, "ids"))
+_JOBS = sa.select(Job.id, Job.priority, Job.floor_seconds).where(bulk.among(Job.id, "ids"))
 _FIRSTS = sa.select(InvitationRow.session_id, InvitationRow.state, InvitationRow.sent_at).where(
-    lots.among(InvitationRow.session_id, "sessions"),
+    bulk.among(InvitationRow.session_id, "sessions"),
     InvitationRow.channel == sa.bindparam("channel"),
     InvitationRow.kind == FIRST,
 )

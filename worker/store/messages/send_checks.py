@@ -17,7 +17,7 @@ from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.domain.verification.session_updates import Result
 from worker.foundation.keyring import CannotOpen, Keyring
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.sealed_values import Erased
 from worker.store.messages import message_cap_check as spent_messages
 from worker.store.messages import quiet_hours_check as quiet_messages
@@ -165,7 +165,7 @@ def _values(why: NotNow) -> dict[str, Any]:
             }
 
 
-_CHANGE = lots.Change(
+_CHANGE = bulk.Change(
     InvitationRow.id,
     {
         "state": sa.bindparam("new_state"),

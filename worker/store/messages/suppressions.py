@@ -15,13 +15,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.contact.suppression import Reason, stronger, text_of
 from worker.foundation.keyring import Keyring
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.tables import Suppression
 
 Address = tuple[str, str]  # channel and address, as intake gives it: personal
 
-_AMONG = lots.among(Suppression.digest, "digests")
+_AMONG = bulk.among(Suppression.digest, "digests")
 _FOUND = sa.select(Suppression.digest, Suppression.reason).where(_AMONG)
 _ALL_OF_IT = sa.select(*Suppression.__table__.columns).where(_AMONG)
 # In one order, so that two who keep the same address cannot lock each other out.
@@ -48,10 +48,10 @@ def suppress(
     """
     digests = keyring.digests(text_of(channel, address))
     newest = {"digest": digests[0], "key_id": keyring.digest_ids[0]}
-    for row in fetch(connection, _KEPT, {"digests": lots.keys(digests)}):
+    for row in fetch(connection, _KEPT, {"digests": bulk.keys(digests)}):
         if row.digest != digests[0]:
             _keep(connection, dict(row._mapping) | newest)
-    connection.execute(_DELETE, {"digests": lots.keys(digests[1:])})
+    connection.execute(_DELETE, {"digests": bulk.keys(digests[1:])})
     said: dict[str, Any] = {"channel": channel, "reason": reason.value, "source": source[:80], "created_at": now}
     return _keep(connection, said | {"manual_by": None, "manual_at": None} | newest)
 
@@ -71,11 +71,11 @@ def release(
     Raises ValueError as `suppress` does.
     """
     digests = keyring.digests(text_of(channel, address))
-    rows = fetch(connection, _KEPT, {"digests": lots.keys(digests)})
+    rows = fetch(connection, _KEPT, {"digests": bulk.keys(digests)})
     reasons = [Reason(row.reason) for row in rows]
     if not reasons or any(reason not in only for reason in reasons):
         return None
-    connection.execute(_DELETE, {"digests": lots.keys(digests)})
+    connection.execute(_DELETE, {"digests": bulk.keys(digests)})
     if Reason.MANUAL not in only:
         for row in rows:
             if row.manual_by is not None:
@@ -105,7 +105,7 @@ def suppressed(
         return {}
     found: dict[Address, Reason] = {}
     old: dict[str, str] = {}
-    for row in fetch(connection, _FOUND, {"digests": lots.keys(whose)}):
+    for row in fetch(connection, _FOUND, {"digests": bulk.keys(whose)}):
         address, reason = whose[row.digest], Reason(row.reason)
         found[address] = stronger(found.get(address, reason), reason)
         if row.digest != newest[address]:
@@ -128,7 +128,7 @@ class Kept:
 def kept_of(connection: sa.Connection, keyring: Keyring, channel: str, address: str) -> Kept | None:
     """Why, since when and by whom the address is suppressed; None: it is not. Raises ValueError as `suppress` does."""
     digests = keyring.digests(text_of(channel, address))
-    rows = fetch(connection, _ALL_OF_IT, {"digests": lots.keys(digests)})
+    rows = fetch(connection, _ALL_OF_IT, {"digests": bulk.keys(digests)})
     kept = [Kept(Reason(row.reason), row.source, row.created_at, row.manual_by) for row in rows]
     reasons = [one.reason for one in kept]
     return next((one for one in kept if one.reason is reduce(stronger, reasons)), None)
@@ -169,9 +169,9 @@ def _renew(connection: sa.Connection, key_id: str, old: Mapping[str, str]) -> No
 
     One that somebody else is just changing is left for the next time: who asks holds rows that the other may wait for.
     """
-    for row in fetch(connection, _KEPT_AND_FREE, {"digests": lots.keys(old)}):
+    for row in fetch(connection, _KEPT_AND_FREE, {"digests": bulk.keys(old)}):
         _keep(connection, dict(row._mapping) | {"digest": old[row.digest], "key_id": key_id})
-        connection.execute(_DELETE, {"digests": lots.keys([row.digest])})
+        connection.execute(_DELETE, {"digests": bulk.keys([row.digest])})
 
 
 def _keep(connection: sa.Connection, row: Mapping[str, Any]) -> Reason:

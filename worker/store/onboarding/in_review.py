@@ -9,19 +9,19 @@ import sqlalchemy as sa
 
 from worker.domain.model.states import InvitationState, JobState
 from worker.domain.verification.session_updates import Result
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import InvitationRow, Job, SessionRow
 
 _REVIEWED = sa.select(SessionRow.id).where(
-    lots.among(SessionRow.id, "sessions"), SessionRow.result == Result.REVIEW.value
+    bulk.among(SessionRow.id, "sessions"), SessionRow.result == Result.REVIEW.value
 )
 _TOLD = sa.select(InvitationRow.session_id).where(
-    lots.among(InvitationRow.session_id, "sessions"),
+    bulk.among(InvitationRow.session_id, "sessions"),
     InvitationRow.kind == FIRST,
     InvitationRow.state.in_([InvitationState.SENT, InvitationState.DELIVERED]),
 )
-_BACK = lots.Change(
+_BACK = bulk.Change(
     Job.id,
     {
         "state": sa.bindparam("new_state"),
@@ -39,7 +39,7 @@ _BACK = lots.Change(
 
 def among_these(connection: sa.Connection, sessions: Collection[uuid.UUID]) -> set[uuid.UUID]:
     """Those of these sessions that are being reviewed. Asks nothing where there are none."""
-    return set(connection.execute(_REVIEWED, {"sessions": lots.keys(sessions)}).scalars()) if sessions else set()
+    return set(connection.execute(_REVIEWED, {"sessions": bulk.keys(sessions)}).scalars()) if sessions else set()
 
 
 def put_back(connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, now: datetime) -> set[int]:
@@ -54,7 +54,7 @@ def put_back(connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, now: dat
     back = [row for row in rows if row.session_id in reviewed and row.unknown_attempt is None]
     if not back:
         return set()
-    told = set(connection.execute(_TOLD, {"sessions": lots.keys(reviewed)}).scalars())
+    told = set(connection.execute(_TOLD, {"sessions": bulk.keys(reviewed)}).scalars())
     states = [JobState.INVITED if row.session_id in told else JobState.ISSUED for row in back]
     _BACK.run(
         connection, [{"job_id": row.id, "new_state": state, "at": now} for row, state in zip(back, states, strict=True)]

@@ -8,25 +8,25 @@ import sqlalchemy as sa
 
 from worker.domain.contact.caps import Lapse
 from worker.domain.model.states import JobState, job_state_from_invitations
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.onboarding.sessions import OF_ITS_SESSION
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_job_events
 from worker.store.tables import InvitationRow, Job
 
-# An invited job's second message may still turn out to be in doubt. Not `IN`: that cannot go with a lot of rows.
+# An invited job's second message may still turn out to be in doubt. Not `IN`: that cannot go with a chunk of rows.
 FROM = (JobState.ISSUED, JobState.INVITED)
 MOVED = sa.or_(*(Job.state == state for state in FROM))
 # Without the key, here and wherever results are written: else whoever adds a call or a message of one of these jobs,
 # which only names it, would wait as well, and that while holding rows that are waited for here.
-_LOCKED = sa.select(Job.id, Job.state).where(lots.among(Job.id, "ids")).order_by(Job.id).with_for_update(key_share=True)
+_LOCKED = sa.select(Job.id, Job.state).where(bulk.among(Job.id, "ids")).order_by(Job.id).with_for_update(key_share=True)
 _MESSAGES = (
     sa.select(InvitationRow.job_id, InvitationRow.state, InvitationRow.reason, InvitationRow.detail)
     .join(Job, OF_ITS_SESSION)
-    .where(lots.among(InvitationRow.job_id, "ids"))
+    .where(bulk.among(InvitationRow.job_id, "ids"))
     .order_by(InvitationRow.created_at)
 )
-_MOVE = lots.Change(
+_MOVE = bulk.Change(
     Job.id,
     {
         "state": sa.bindparam("new_state"),
@@ -41,7 +41,7 @@ _MOVE = lots.Change(
 
 def move_jobs(connection: sa.Connection, job_ids: Iterable[int], *, now: datetime) -> None:
     """Bring jobs to what their invitations make of them; the reason is that of the last one that explains it."""
-    ids = lots.keys(sorted(set(job_ids)))
+    ids = bulk.keys(sorted(set(job_ids)))
     # Else two who write a job's email and its text at once would each see the other's message still on its way, and
     # nobody would move the job. In a statement of its own: what waits for a lock reads what was there before.
     before = {row.id: row.state for row in fetch(connection, _LOCKED, {"ids": ids})}

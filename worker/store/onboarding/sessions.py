@@ -26,7 +26,7 @@ from worker.domain.verification.reissue import SETTLES
 from worker.domain.verification.session_chain import ABOUT_ANOTHER
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.base.database import fetch
 from worker.store.base.sealed_values import ERASED, seal_session
@@ -49,7 +49,7 @@ UNSENT = (
     InvitationState.SUPPRESSED,
 )
 # In the very words of the partial index: SQLite uses it for no others.
-IS_LIVE = SessionRow.state.in_([lots.fixed(SessionState.WAITING), lots.fixed(SessionState.STARTED)])
+IS_LIVE = SessionRow.state.in_([bulk.fixed(SessionState.WAITING), bulk.fixed(SessionState.STARTED)])
 NO_QUIET_HOURS: Mapping[str, QuietHours] = MappingProxyType({})
 # The messages that a job's state is made of: a reminder says nothing of it, nor does one with a link that was replaced.
 OF_ITS_SESSION = sa.and_(
@@ -238,7 +238,7 @@ def add(
     added = Added({}, set(), set(), set())
     if not new:
         return added
-    jobs = {job.id: job for job in fetch(connection, _JOBS_OF, {"ids": lots.keys(item.job_id for item in new)})}
+    jobs = {job.id: job for job in fetch(connection, _JOBS_OF, {"ids": bulk.keys(item.job_id for item in new)})}
     live_ones = ((job.customer_id, job.purpose) for job in jobs.values() if job.session_id is not None)
     before = _not_ended(connection, live_ones)
     added.cancelled.update(job.id for job in jobs.values() if job.cancelled_at is not None)
@@ -279,8 +279,8 @@ def add(
         connection.execute(by_id.values(state=sa.bindparam("end"), check_at=None), ended)
         expired = [item["session_id"] for item in ended if item["end"] is SessionState.EXPIRED]
         add_session_events(connection, expired, Happened.SESSION_EXPIRED, now=now)
-    lots.add(connection, SessionRow, rows)
-    lots.add(connection, InvitationRow, invitations)
+    bulk.add(connection, SessionRow, rows)
+    bulk.add(connection, InvitationRow, invitations)
     subscriptions(connection).write(connection, Happened.SESSION_ISSUED, issued, now=now)
     add_invitation_events(connection, texted, now=now)
     return added
@@ -310,7 +310,7 @@ LIVE_SESSION = (
 )
 _JOBS_OF = sa.select(
     Job.id, Job.row, Job.customer_id, Job.purpose, Job.invite_at, Job.cancelled_at, LIVE_SESSION.label("session_id")
-).where(lots.among(Job.id, "ids"))
+).where(bulk.among(Job.id, "ids"))
 # By purpose too, since to lock another purpose's session could cross with who writes that one's result.
 _NOT_ENDED = (
     sa.select(*SessionRow.__table__.columns)
@@ -347,7 +347,7 @@ def look_again(connection: sa.Connection, job_ids: Collection[int], *, now: date
     """
     if not job_ids:
         return
-    found = fetch(connection, _LOOKED_AT_NO_MORE, {"ids": lots.keys(job_ids)})
+    found = fetch(connection, _LOOKED_AT_NO_MORE, {"ids": bulk.keys(job_ids)})
     again = [
         {"session_id": row.id, "at": now if row.state is SessionState.EXPIRED else at}
         for row in found
@@ -362,7 +362,7 @@ _LOOKED_AT_NO_MORE = (
     sa.select(SessionRow.id, SessionRow.state, SessionRow.expires_at, Job.channel)
     .join(Job, Job.session_id == SessionRow.id)
     .where(
-        lots.among(Job.id, "ids"),
+        bulk.among(Job.id, "ids"),
         Job.state == JobState.INVITED,
         SessionRow.check_at.is_(None),
         SessionRow.state.in_([*LIVE_SESSIONS, SessionState.EXPIRED]),

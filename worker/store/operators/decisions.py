@@ -1,7 +1,7 @@
 """What a person decides about a batch: pause, resume, cancel it; retry what failed; settle what is held.
 
 Pausing lifts the priority of the batch's rows out of those that are taken, so that a paused million costs the
-others nothing. Every decision is a change to each row, made in lots, so that no transaction is long and no
+others nothing. Every decision is a change to each row, made in chunks, so that no transaction is long and no
 statement is wider than a database takes; one that is cut off is made for the rest by saying it again.
 """
 
@@ -22,7 +22,7 @@ from worker.store.onboarding.sessions import HELD_FIRST
 from worker.store.operators.settlement import LEAD, Decided, abandon, in_state, repeat, retry
 from worker.store.tables import Batch, InvitationRow, Job
 
-LOT = 2000
+CHUNK = 2000
 # An import may make a customer's leader at the moment at which a retry does: the retry looks again, and joins it.
 TRIES = 5
 # What is being called for is ended at its next taking, once its result is known.
@@ -95,9 +95,9 @@ class Decisions:
         """
         self._mark(batch_id, Batch.id == batch_id, cancelled_at=now, paused_at=None, pause_reason="")
         rows, after = 0, 0
-        while lot := outlive_deadlocks(partial(self._cancel_lot, batch_id, after, now=now)):
-            after = lot[0]
-            rows += lot[1]
+        while chunk := outlive_deadlocks(partial(self._cancel_lot, batch_id, after, now=now)):
+            after = chunk[0]
+            rows += chunk[1]
         # What is still being called for, or sent, is ended at its next taking: of a paused batch nothing is taken.
         self._shift_priority(batch_id, _PAUSED, -PAUSED)
         return Decided(rows)
@@ -133,32 +133,32 @@ class Decisions:
         One whose customer is being served elsewhere joins, and one whose customer has finished elsewhere is
         completed. One that had joined a job which failed is served on its own.
         """
-        return self._each_lot(which, JobState.FAILED, lambda connection, ids: retry(connection, ids, now=now))
+        return self._each_chunk(which, JobState.FAILED, lambda connection, ids: retry(connection, ids, now=now))
 
     def resolve(self, which: Which, verdict: Verdict, *, now: datetime) -> Decided:
         """Settle held jobs: make their calls again, or give them up."""
         settle = abandon if verdict is Verdict.ABANDON else repeat
-        return self._each_lot(which, JobState.HELD, lambda connection, ids: settle(connection, ids, now=now))
+        return self._each_chunk(which, JobState.HELD, lambda connection, ids: settle(connection, ids, now=now))
 
-    def _each_lot(
+    def _each_chunk(
         self, which: Which, state: JobState, decide: Callable[[sa.Connection, list[int]], Decided]
     ) -> Decided:
         decided, after = Decided(0), 0
-        while lot := outlive_deadlocks(partial(self._lot, which, state, after, decide)):
-            after = lot[0]
-            decided += lot[1]
+        while chunk := outlive_deadlocks(partial(self._chunk, which, state, after, decide)):
+            after = chunk[0]
+            decided += chunk[1]
         return decided
 
-    def _lot(
+    def _chunk(
         self, which: Which, state: JobState, after: int, decide: Callable[[sa.Connection, list[int]], Decided]
     ) -> tuple[int, Decided] | None:
         """Decide about the next rows; the last of them, and what changed. None: there are no more."""
-        query = _rows(which, state).where(Job.row > after).order_by(Job.row).limit(LOT)
+        query = _rows(which, state).where(Job.row > after).order_by(Job.row).limit(CHUNK)
         for attempt in range(TRIES):
             try:
                 with self._database.write() as connection:
-                    lot = fetch(connection, query)
-                    return (lot[-1].row, decide(connection, [row.id for row in lot])) if lot else None
+                    chunk = fetch(connection, query)
+                    return (chunk[-1].row, decide(connection, [row.id for row in chunk])) if chunk else None
             except sa.exc.IntegrityError:
                 if attempt == TRIES - 1:
                     raise
@@ -194,26 +194,26 @@ class Decisions:
         rows = what.rows.where(what.table.batch_id == batch_id, what.table.priority.in_(list(of)))
         shift = sa.update(what.table).values(priority=what.table.priority + by)
         still = sa.select(Batch.id).where(Batch.id == batch_id, only_while) if only_while is not None else None
-        lots = self._in_lots(rows, what.key, lambda ids: shift.where(what.table.id.in_(ids)), still)
-        return sum(row.state is not JobState.FAILED for lot in lots for row in lot)
+        bulk = self._in_chunks(rows, what.key, lambda ids: shift.where(what.table.id.in_(ids)), still)
+        return sum(row.state is not JobState.FAILED for chunk in bulk for row in chunk)
 
-    def _in_lots(
+    def _in_chunks(
         self,
         query: sa.Select[*tuple[Any, ...]],
         key: sa.orm.InstrumentedAttribute[Any],
         change: Callable[[list[Any]], sa.Update],
         still: sa.Select[int] | None = None,
     ) -> Iterator[list[sa.Row[Any]]]:
-        """Change what the query finds, in the order of `key`, in transactions of their own; each lot once changed.
+        """Change what the query finds, in the order of `key`, in transactions of their own; each chunk once changed.
 
         `still`: for as long as this finds something.
         """
-        lot = query.order_by(key).limit(LOT)
-        rest = lot
+        chunk = query.order_by(key).limit(CHUNK)
+        rest = chunk
         while rows := outlive_deadlocks(partial(self._change_lot, rest, change, still)):
             yield rows
             # Not from the start: to pass over what is changed already would cost its square.
-            rest = lot.where(key > getattr(rows[-1], key.key))
+            rest = chunk.where(key > getattr(rows[-1], key.key))
 
     def _change_lot(
         self,
@@ -223,7 +223,7 @@ class Decisions:
     ) -> list[sa.Row[Any]]:
         with self._database.write() as connection:
             rows = fetch(connection, query.with_for_update())
-            # Held until the lot is changed, so that who ends it finds what was changed before. After the rows, as
+            # Held until the chunk is changed, so that who ends it finds what was changed before. After the rows, as
             # those who write results lock them.
             if still is not None and not fetch(connection, still.with_for_update(read=True)):
                 return []
@@ -235,10 +235,10 @@ class Decisions:
         """The last row looked at, and how many were cancelled; None: there are no more."""
         query = sa.select(Job.id, Job.row).where(Job.batch_id == batch_id, Job.row > after, Job.state.in_(FREE))
         with self._database.write() as connection:
-            lot = fetch(connection, query.order_by(Job.row).limit(LOT))
-            if not lot:
+            chunk = fetch(connection, query.order_by(Job.row).limit(CHUNK))
+            if not chunk:
                 return None
-            ids = [row.id for row in lot]
+            ids = [row.id for row in chunk]
             # Messages before their jobs, as those who send them lock them: else each could wait for the other.
             messages = sa.select(InvitationRow.id).where(
                 InvitationRow.job_id.in_(ids), InvitationRow.state == InvitationState.WAITING
@@ -247,7 +247,7 @@ class Decisions:
             free = sa.select(Job.id).where(Job.id.in_(ids), Job.state.in_(FREE)).order_by(Job.id)
             ids = [row.id for row in fetch(connection, free.with_for_update())]
             cancel_jobs(connection, ids, now=now)
-        return lot[-1].row, len(ids)
+        return chunk[-1].row, len(ids)
 
     def _due_names(self, batch_id: int) -> tuple[frozenset[str], frozenset[str]]:
         jobs = sa.select(Job.account).where(Job.batch_id == batch_id, Job.state == JobState.WAITING).distinct()

@@ -31,7 +31,7 @@ from worker.store.operators.counts import (
 from worker.store.tables import Audit, CustomerRow, InvitationRow, Job, Refusal, SessionRow
 
 K = TypeVar("K", bound=Hashable)
-LOT = 1000  # report lines read at a time: a million of them must not be in memory at once
+CHUNK = 1000  # report lines read at a time: a million of them must not be in memory at once
 
 
 @dataclass(frozen=True)
@@ -144,17 +144,17 @@ class Facts:
         )
 
     def lines(self, batch_id: int, *, with_links: bool = False) -> Iterator[LineFacts]:
-        """Each line of the batch in order, refused ones too, read in lots."""
+        """Each line of the batch in order, refused ones too, read in chunks."""
         after = 0
         while True:
             with self._database.read() as connection:
                 jobs = list(self._job_lines(connection, batch_id, after, with_links=with_links))
                 refusals = list(_refused_lines(connection, batch_id, after))
-            lot = sorted([*jobs, *refusals], key=lambda line: line.row)[:LOT]
-            if not lot:
+            chunk = sorted([*jobs, *refusals], key=lambda line: line.row)[:CHUNK]
+            if not chunk:
                 return
-            yield from lot
-            after = lot[-1].row
+            yield from chunk
+            after = chunk[-1].row
 
     def _job_lines(
         self, connection: sa.Connection, batch_id: int, after: int, *, with_links: bool
@@ -184,7 +184,7 @@ class Facts:
             .join(SessionRow, SessionRow.id == sa.func.coalesce(LEAD.session_id, Job.session_id), isouter=True)
             .where(Job.batch_id == batch_id, Job.row > after)
             .order_by(Job.row)
-            .limit(LOT)
+            .limit(CHUNK)
         )
         rows = fetch(connection, query)
         invitations = _invitation_words(connection, {row.session_id for row in rows if row.session_id})
@@ -265,7 +265,7 @@ def _refused_lines(connection: sa.Connection, batch_id: int, after: int) -> Iter
         sa.select(Refusal.row, Refusal.customer_id, Refusal.duplicate_of, Refusal.problems)
         .where(Refusal.batch_id == batch_id, Refusal.row > after)
         .order_by(Refusal.row)
-        .limit(LOT)
+        .limit(CHUNK)
     )
     for row in fetch(connection, query):
         if row.duplicate_of is not None:

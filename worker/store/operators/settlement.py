@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.domain.model.states import InvitationState, JobState
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.onboarding.admission import following, lock_customers
 from worker.store.onboarding.cancellation import change_jobs, promote, waiting_again, with_unknown_calls
@@ -149,5 +149,5 @@ def _invited(connection: sa.Connection, job_ids: list[int]) -> set[int]:
 
 def _change_invitations(connection: sa.Connection, letters: list[sa.Row[Any]], values: dict[str, Any]) -> None:
     if letters:
-        held = sa.update(InvitationRow).where(lots.among(InvitationRow.id, "ids"))
-        connection.execute(held.values(values), {"ids": lots.keys(letter.id for letter in letters)})
+        held = sa.update(InvitationRow).where(bulk.among(InvitationRow.id, "ids"))
+        connection.execute(held.values(values), {"ids": bulk.keys(letter.id for letter in letters)})

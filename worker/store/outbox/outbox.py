@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from worker.domain.events.published import Happened, moment
 from worker.domain.model.states import JobState
 from worker.foundation.ids import new_id
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import SUBSCRIPTIONS, fetch
 from worker.store.tables import InvitationRow, Job, Outbox, SessionRow
 
@@ -57,7 +57,7 @@ class Subscriptions:
                 }
                 for target in targets
             ]
-        lots.add(connection, Outbox, rows)
+        bulk.add(connection, Outbox, rows)
 
 
 def subscriptions(connection: sa.Connection) -> Subscriptions:
@@ -74,7 +74,7 @@ def add_job_events(connection: sa.Connection, ids: Iterable[int], *, now: dateti
     whom, ids = subscriptions(connection), list(ids)
     if not ids or not whom.wants(*_OF_JOBS.values()):
         return
-    rows = fetch(connection, _JOBS, {"ids": lots.keys(ids)})
+    rows = fetch(connection, _JOBS, {"ids": bulk.keys(ids)})
     for state, happened in _OF_JOBS.items():
         found = [_job(row, row.id) | _step(row) for row in rows if row.state is state]
         whom.write(connection, happened, found, now=now)
@@ -95,7 +95,7 @@ def add_session_events(
     if not ids or not whom.wants(happened):
         return
     more = {} if result is None else {"result": result}
-    rows = fetch(connection, _SESSIONS, {"ids": lots.keys(ids)})
+    rows = fetch(connection, _SESSIONS, {"ids": bulk.keys(ids)})
     found = [_job(row, row.job_id) | session_facts(row.reference, row.issued_at, row.expires_at) for row in rows]
     state = {"state": _STATES[happened]}
     whom.write(connection, happened, [data | state | more for data in found], now=now)
@@ -110,7 +110,7 @@ def add_invitation_events(connection: sa.Connection, ids: Iterable[Any], *, now:
         _job(row, row.job_id)
         | {"session": row.reference, "channel": row.channel, "kind": row.kind}
         | {"sent_at": moment(row.sent_at or now), "state": "sent"}
-        for row in fetch(connection, _INVITATIONS, {"ids": lots.keys(ids)})
+        for row in fetch(connection, _INVITATIONS, {"ids": bulk.keys(ids)})
     ]
     whom.write(connection, Happened.INVITATION_SENT, found, now=now)
 
@@ -143,14 +143,14 @@ _WHERE = (Job.batch_id, Job.row, Job.customer_id, Job.purpose)
 _JOBS = (
     sa.select(Job.id, *_WHERE, Job.account, Job.state, Job.reason, Job.attempts, SessionRow.reference)
     .join(SessionRow, SessionRow.id == Job.session_id, isouter=True)
-    .where(lots.among(Job.id, "ids"))
+    .where(bulk.among(Job.id, "ids"))
     .order_by(Job.id)
 )
 _OF_SESSION = (SessionRow.account, SessionRow.reference)
 _SESSIONS = (
     sa.select(SessionRow.job_id, *_WHERE, *_OF_SESSION, SessionRow.issued_at, SessionRow.expires_at)
     .join(Job, Job.id == SessionRow.job_id)
-    .where(lots.among(SessionRow.id, "ids"))
+    .where(bulk.among(SessionRow.id, "ids"))
     .order_by(SessionRow.id)
 )
 _INVITATIONS = (
@@ -159,6 +159,6 @@ _INVITATIONS = (
     )
     .join(Job, Job.id == InvitationRow.job_id)
     .join(SessionRow, SessionRow.id == InvitationRow.session_id)
-    .where(lots.among(InvitationRow.id, "ids"))
+    .where(bulk.among(InvitationRow.id, "ids"))
     .order_by(InvitationRow.id)
 )

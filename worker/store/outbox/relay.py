@@ -15,7 +15,7 @@ from sqlalchemy.orm import aliased
 
 from worker.domain.events.published import OutgoingEvent
 from worker.domain.limits.budgets import BudgetRule, Lesson
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import Database, fetch, naming_what_passes
 from worker.store.limits import budgets
 from worker.store.tables import Outbox
@@ -23,9 +23,9 @@ from worker.store.tables import Outbox
 Transaction = Callable[[], AbstractContextManager[sa.Connection]]
 # PostgreSQL's advisory locks of those who tell a target: any number of ours, and the target's.
 PUBLISHES = 1_415_923_788
-# How much longer than a lot may take its holder may be silent, before the database takes him for gone.
+# How much longer than a chunk may take its holder may be silent, before the database takes him for gone.
 MARGIN = timedelta(seconds=30)
-LOT = 500
+CHUNK = 500
 _Before = aliased(Outbox)
 
 
@@ -195,7 +195,7 @@ def settle(
 ) -> None:
     """Remove what was taken, keep the rest for later, and remember how the target fared."""
     if taken:
-        connection.execute(_REMOVE, {"ids": lots.keys(taken)})
+        connection.execute(_REMOVE, {"ids": bulk.keys(taken)})
     values = [
         {
             "number": item.number,
@@ -209,8 +209,8 @@ def settle(
     budgets.learn(connection, rule, lessons, now=now)
 
 
-_REMOVE = sa.delete(Outbox).where(lots.among(Outbox.id, "ids"))
-_LATER = lots.Change(
+_REMOVE = sa.delete(Outbox).where(bulk.among(Outbox.id, "ids"))
+_LATER = bulk.Change(
     Outbox.id,
     {
         "due_at": sa.bindparam("new_due_at"),
@@ -254,21 +254,21 @@ def again(database: Database, *, target: str | None, number: int | None, now: da
     which = which.where(Outbox.id == number) if number is not None else which
     back = sa.update(Outbox).values(due_at=now, since=now, attempts=0)
     total = 0
-    while True:  # in lots: a subscriber that was away for a month has many
+    while True:  # in chunks: a subscriber that was away for a month has many
         with database.write() as connection:
-            ids = list(connection.execute(which.order_by(Outbox.id).limit(LOT)).scalars())
+            ids = list(connection.execute(which.order_by(Outbox.id).limit(CHUNK)).scalars())
             if ids:
                 connection.execute(back.where(Outbox.id.in_(ids)))
         total += len(ids)
-        if len(ids) < LOT:
+        if len(ids) < CHUNK:
             return total
 
 
 def forget(database: Database, *, targets: Iterable[str], before: datetime) -> int:
-    """Remove a lot of rows that were given up before then, or are for nobody that is configured; returns how many."""
+    """Remove a chunk of rows that were given up before then, or are for nobody that is configured; returns how many."""
     gone = sa.or_(Outbox.due_at.is_(None), Outbox.target.not_in(list(targets)))
     with database.write() as connection:
-        ids = list(connection.execute(sa.select(Outbox.id).where(gone, Outbox.since < before).limit(LOT)).scalars())
+        ids = list(connection.execute(sa.select(Outbox.id).where(gone, Outbox.since < before).limit(CHUNK)).scalars())
         if ids:
             connection.execute(sa.delete(Outbox).where(Outbox.id.in_(ids)))
     return len(ids)

@@ -1,4 +1,4 @@
-"""Erasing the personal data of customers for whom all is over: a lot at a time, as often as one likes.
+"""Erasing the personal data of customers for whom all is over: a chunk at a time, as often as one likes.
 
 What goes: the person, what the lines of their jobs said of them, the links and tokens of their sessions. What stays
 names nobody: the list owner's id, states, times, and the providers' references.
@@ -18,7 +18,7 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.sealed_values import ERASED
 from worker.store.tables import CustomerRow, Inbox, Job, SessionRow
 
-LOT = 500
+CHUNK = 500
 Place = tuple[datetime, str]  # a customer's place in the order in which they are looked at
 
 
@@ -44,7 +44,7 @@ class Erasing:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def lot(self, *, after: Place | None, since: datetime, now: datetime) -> ErasedLot:
+    def chunk(self, *, after: Place | None, since: datetime, now: datetime) -> ErasedLot:
         """Look at the next customers who were in no list `since` then, and erase those for whom all is over.
 
         One with a job that is not over, or a session that still opens, keeps everything.
@@ -56,7 +56,7 @@ class Erasing:
             at, customer_id = after
             beyond = sa.and_(CustomerRow.changed_at == at, CustomerRow.customer_id > customer_id)
             kept = kept.where(CustomerRow.changed_at >= at, sa.or_(CustomerRow.changed_at > at, beyond))
-        kept = kept.order_by(CustomerRow.changed_at, CustomerRow.customer_id).limit(LOT)
+        kept = kept.order_by(CustomerRow.changed_at, CustomerRow.customer_id).limit(CHUNK)
         with self._database.write() as connection:
             # Locked, as an import and a retry lock them: whoever makes a customer's job open again is either done,
             # and seen by the next statement, or waits for this transaction and then finds the person erased.

@@ -1,4 +1,4 @@
-"""Letting go of events that were taken: a lot at a time, as often as one likes."""
+"""Letting go of events that were taken: a chunk at a time, as often as one likes."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from worker.store.base.database import Database
 from worker.store.base.sealed_values import ERASED
 from worker.store.tables import Inbox
 
-LOT = 1000
+CHUNK = 1000
 
 
 class InboxRetention:
@@ -19,12 +19,12 @@ class InboxRetention:
         """Erase what is kept of updates that were received until then: the next of them; returns how many."""
         # In the index's own words.
         kept = sa.select(Inbox.id).where(sa.text("length(sealed) > 0"), Inbox.received_at <= since)
-        ids = kept.order_by(Inbox.received_at).limit(LOT)
+        ids = kept.order_by(Inbox.received_at).limit(CHUNK)
         with self._database.write() as connection:
             return connection.execute(sa.update(Inbox).where(Inbox.id.in_(ids)).values(sealed=ERASED)).rowcount
 
     def remove(self, *, since: datetime) -> int:
         """Remove events that were received until then: the next of them; returns how many."""
-        ids = sa.select(Inbox.id).where(Inbox.received_at <= since).order_by(Inbox.received_at).limit(LOT)
+        ids = sa.select(Inbox.id).where(Inbox.received_at <= since).order_by(Inbox.received_at).limit(CHUNK)
         with self._database.write() as connection:
             return connection.execute(sa.delete(Inbox).where(Inbox.id.in_(ids))).rowcount

@@ -1,4 +1,4 @@
-"""Purging a batch that is over: its rows go in lots, its totals stay, and so does what promises rest on.
+"""Purging a batch that is over: its rows go in chunks, its totals stay, and so does what promises rest on.
 
 That a customer has finished is kept as a row of its own. A row of another batch that joined one of these, or was
 given its session, inherits it. Calls in doubt are as old as that no session can live of them (see `admission`).
@@ -21,7 +21,7 @@ from worker.store.operators.counts import BatchCounts, totals_of
 from worker.store.privacy.erasure import over
 from worker.store.tables import Attempt, Batch, Finished, InvitationRow, Job, Refusal, SessionRow, Tally
 
-LOT = 500
+CHUNK = 500
 _Lead = aliased(Job)
 
 
@@ -75,7 +75,7 @@ class Purging:
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 
-    def lot(self, batch_id: int, *, now: datetime) -> int:
+    def chunk(self, batch_id: int, *, now: datetime) -> int:
         """Remove the next rows of a batch whose purge has begun; returns how many. 0: none are left that may go now.
 
         A row that was put back to waiting after the purge began, or whose leader was, stays until it is over.
@@ -83,7 +83,7 @@ class Purging:
         with self._database.write() as connection:
             if connection.execute(sa.select(Batch.purged_at).where(Batch.id == batch_id)).scalar_one() is None:
                 raise ValueError(f"the purge of batch {batch_id} was not begun")
-            jobs = _may_go(now).where(Job.batch_id == batch_id).order_by(Job.row).limit(LOT)
+            jobs = _may_go(now).where(Job.batch_id == batch_id).order_by(Job.row).limit(CHUNK)
             ids = [row.id for row in fetch(connection, jobs.with_for_update(skip_locked=True, of=Job))]
             # Asked again once they are locked: a leader of another batch, or a call, may have come in between.
             ids = list(connection.execute(_may_go(now).where(Job.id.in_(ids))).scalars()) if ids else []
@@ -92,7 +92,7 @@ class Purging:
                 _keep_who_finished(connection, ids)
                 _remove(connection, ids)
                 return len(ids)
-            refusals = sa.select(Refusal.row).where(Refusal.batch_id == batch_id).limit(LOT)
+            refusals = sa.select(Refusal.row).where(Refusal.batch_id == batch_id).limit(CHUNK)
             rows = list(connection.execute(refusals).scalars())
             gone = sa.delete(Refusal).where(Refusal.batch_id == batch_id, Refusal.row.in_(rows))
             return connection.execute(gone).rowcount if rows else 0

@@ -18,7 +18,7 @@ from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.verification.session_chain import SESSION_FAILED, Chain, JobNow, Link
 from worker.domain.verification.session_updates import KnownSession, Rank, Result, SessionUpdate, session_update
 from worker.foundation.keyring import Keyring
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.outbox.outbox import add_job_events, add_session_events
 from worker.store.tables import InvitationRow, Job, SessionRow
@@ -135,7 +135,7 @@ _SESSIONS = (
     .with_for_update(key_share=True)
 )
 _TOLD = sa.select(InvitationRow.session_id).where(
-    lots.among(InvitationRow.session_id, "sessions"), InvitationRow.state.in_(OUT)
+    bulk.among(InvitationRow.session_id, "sessions"), InvitationRow.state.in_(OUT)
 )
 
 
@@ -179,7 +179,7 @@ def _told(connection: sa.Connection, jobs: Sequence[sa.Row[Any]]) -> set[uuid.UU
     ]
     if not asked:
         return set()
-    return set(connection.execute(_TOLD, {"sessions": lots.keys(asked)}).scalars())
+    return set(connection.execute(_TOLD, {"sessions": bulk.keys(asked)}).scalars())
 
 
 def _link(row: sa.Row[Any]) -> Link:
@@ -214,7 +214,7 @@ def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, 
     _HEARD.run(connection, known)
     _MOVED.run(connection, [_move(job, now=now) for _, job in jobs])
     if over:
-        connection.execute(_SUPERSEDE, {"sessions": lots.keys(over)})
+        connection.execute(_SUPERSEDE, {"sessions": bulk.keys(over)})
     _tell(connection, links, now=now)
     failed = [job.id for was, job in jobs if job.state is JobState.FAILED and was.state is not JobState.FAILED]
     add_job_events(connection, failed, now=now)
@@ -264,7 +264,7 @@ def _move(job: JobNow, *, now: datetime) -> dict[str, Any]:
     }
 
 
-_HEARD = lots.Change(
+_HEARD = bulk.Change(
     SessionRow.id,
     {
         "state": sa.bindparam("new_state"),
@@ -278,7 +278,7 @@ _HEARD = lots.Change(
     },
     by="id_",
 )
-_MOVED = lots.Change(
+_MOVED = bulk.Change(
     Job.id,
     {
         "state": sa.bindparam("new_state"),
@@ -299,6 +299,6 @@ _MOVED = lots.Change(
 _WAITS = sa.func.lower(InvitationRow.state) == sa.literal_column(f"'{InvitationState.WAITING.value}'")
 _SUPERSEDE = (
     sa.update(InvitationRow)
-    .where(lots.among(InvitationRow.session_id, "sessions"), _WAITS)
+    .where(bulk.among(InvitationRow.session_id, "sessions"), _WAITS)
     .values(state=InvitationState.SUPERSEDED, due_at=None, reason=SESSION_ENDED)
 )

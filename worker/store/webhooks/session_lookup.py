@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from worker.domain.model.states import LIVE_SESSIONS
 from worker.domain.verification.session_updates import Key, Rank, SessionUpdate
 from worker.foundation.keyring import Keyring
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.tables import SessionRow
 
@@ -148,12 +148,12 @@ _COLUMNS = (
 )
 _FROM = sa.select(*_COLUMNS)
 # By account too: references are only told apart, and indexed, within one.
-_BY_REFERENCE = _FROM.where(lots.among(SessionRow.account, "accounts"), lots.among(SessionRow.reference, "values"))
-_BY_JOB = _FROM.where(lots.among(SessionRow.job_id, "values"))
-_BY_CUSTOMER = _FROM.where(lots.among(SessionRow.customer_id, "values"))
+_BY_REFERENCE = _FROM.where(bulk.among(SessionRow.account, "accounts"), bulk.among(SessionRow.reference, "values"))
+_BY_JOB = _FROM.where(bulk.among(SessionRow.job_id, "values"))
+_BY_CUSTOMER = _FROM.where(bulk.among(SessionRow.customer_id, "values"))
 # In the very words of their partial indexes.
-_BY_COMPANY = _FROM.where(SessionRow.company_id != sa.literal_column("''"), lots.among(SessionRow.company_id, "values"))
-_BY_TOKEN = _FROM.where(SessionRow.token_digest.is_not(None), lots.among(SessionRow.token_digest, "values"))
+_BY_COMPANY = _FROM.where(SessionRow.company_id != sa.literal_column("''"), bulk.among(SessionRow.company_id, "values"))
+_BY_TOKEN = _FROM.where(SessionRow.token_digest.is_not(None), bulk.among(SessionRow.token_digest, "values"))
 
 
 def _ask(
@@ -161,13 +161,13 @@ def _ask(
 ) -> dict[Any, list[Any]]:
     wanted = list(dict.fromkeys(values))
     found: dict[Any, list[Any]] = {}
-    for row in fetch(connection, query, {"values": lots.keys(wanted), **more}) if wanted else ():
+    for row in fetch(connection, query, {"values": bulk.keys(wanted), **more}) if wanted else ():
         found.setdefault(getattr(row, column), []).append(row)
     return found
 
 
 def _by_reference(connection: sa.Connection, _keyring: Keyring, accounts: Accounts, values: Sequence[str]) -> Found:
-    return _ask(connection, _BY_REFERENCE, "reference", values, accounts=lots.keys(sorted(accounts)))
+    return _ask(connection, _BY_REFERENCE, "reference", values, accounts=bulk.keys(sorted(accounts)))
 
 
 def _by_entity(connection: sa.Connection, _keyring: Keyring, accounts: Accounts, values: Sequence[str]) -> Found:

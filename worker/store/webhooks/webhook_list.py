@@ -14,7 +14,7 @@ from worker.store.base.database import Database, fetch
 from worker.store.tables import SessionRow, Webhook
 from worker.store.webhooks.webhooks import ACCOUNT, LISTED, RETRIED, WebhookState, context
 
-LOT = 1000
+CHUNK = 1000
 # How much of an id is shown: enough to find it in the provider's dashboard.
 SHOWN = 4
 
@@ -113,7 +113,7 @@ class WebhookList:
 
     def remove(self, *, since: datetime) -> int:
         """Remove those that were received until then: the next of them; returns how many."""
-        ids = sa.select(Webhook.id).where(Webhook.received_at <= since).order_by(Webhook.received_at).limit(LOT)
+        ids = sa.select(Webhook.id).where(Webhook.received_at <= since).order_by(Webhook.received_at).limit(CHUNK)
         with self._database.write() as connection:
             return connection.execute(sa.delete(Webhook).where(Webhook.id.in_(ids))).rowcount
 

@@ -17,13 +17,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring
-from worker.store.base import bulk as lots
+from worker.store.base import bulk
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.tables import Webhook
 
 log = logging.getLogger(__name__)
 
-LOT = 100
+CHUNK = 100
 # When one that names nobody is looked at again: it may have overtaken our own commit, by seconds; or the database of
 # those who open sessions was away, for longer. About a day in all.
 UNKNOWN_WAITS = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 2 * 60, 10 * 60, 3600, 6 * 3600, 17 * 3600))
@@ -148,7 +148,7 @@ class Webhooks:
         older = [digest for one in arrived for digest in one.digests[1:]]
         if not older:
             return ()
-        given = {"sources": lots.keys({one.source for one in arrived}), "digests": lots.keys(older)}
+        given = {"sources": bulk.keys({one.source for one in arrived}), "digests": bulk.keys(older)}
         return {(row.source, row.digest) for row in fetch(connection, _KNOWN, given)}
 
     def any_due(self, *, now: datetime) -> bool:
@@ -156,7 +156,7 @@ class Webhooks:
             return connection.execute(_ANY, {"now": now}).first() is not None
 
     def work(self, *, now: datetime) -> Worked:
-        """Work off the next that are due, a lot of each kind at most. Rows that somebody else is at are passed by.
+        """Work off the next that are due, a chunk of each kind at most. Rows that somebody else is at are passed by.
 
         Each kind in a transaction of its own: what providers tell locks jobs before messages, what senders tell the
         other way round. One that uncovers a bug keeps no other from being worked off: each is then taken alone, and
@@ -169,16 +169,16 @@ class Webhooks:
 
     def _work(self, kind: str, *, now: datetime) -> Worked:
         try:
-            return outlive_deadlocks(partial(self._lot, kind, None, now=now))
+            return outlive_deadlocks(partial(self._chunk, kind, None, now=now))
         except sa.exc.OperationalError:
             raise
         except Exception:
             with self._database.read() as connection:
-                ids = [row.id for row in fetch(connection, _DUE, {"now": now, "most": LOT, "kind": kind})]
+                ids = [row.id for row in fetch(connection, _DUE, {"now": now, "most": CHUNK, "kind": kind})]
         worked = Worked()
         for id_ in ids:
             try:
-                one = outlive_deadlocks(partial(self._lot, kind, id_, now=now))
+                one = outlive_deadlocks(partial(self._chunk, kind, id_, now=now))
             except sa.exc.OperationalError:
                 raise
             except Exception as error:
@@ -187,11 +187,11 @@ class Webhooks:
             _add(worked, one)
         return worked
 
-    def _lot(self, kind: str, id_: uuid.UUID | None, *, now: datetime) -> Worked:
+    def _chunk(self, kind: str, id_: uuid.UUID | None, *, now: datetime) -> Worked:
         worked = Worked()
         with self._database.write() as connection:
             query = _DUE if id_ is None else _DUE.where(Webhook.id == id_)
-            given = {"now": now, "most": LOT, "kind": kind}
+            given = {"now": now, "most": CHUNK, "kind": kind}
             rows = fetch(connection, query.with_for_update(skip_locked=True), given)
             webhooks = [KeptWebhook(row.id, row.source, row.received_at, row.attempts, self._open(row)) for row in rows]
             apply = self._apply.get(kind)
@@ -267,7 +267,7 @@ def context(id_: uuid.UUID) -> str:
 
 
 _KNOWN = sa.select(Webhook.source, Webhook.digest).where(
-    lots.among(Webhook.source, "sources"), lots.among(Webhook.digest, "digests")
+    bulk.among(Webhook.source, "sources"), bulk.among(Webhook.digest, "digests")
 )
 _ANY = sa.select(Webhook.id).where(Webhook.due_at <= sa.bindparam("now")).limit(1)
 _DUE = (
@@ -276,7 +276,7 @@ _DUE = (
     .order_by(Webhook.due_at, Webhook.id)
     .limit(sa.bindparam("most", type_=sa.Integer()))
 )
-_DONE = lots.Change(
+_DONE = bulk.Change(
     Webhook.id,
     {
         "state": sa.bindparam("new_state"),
@@ -289,7 +289,7 @@ _DONE = lots.Change(
     },
     by="id_",
 )
-_LATER = lots.Change(
+_LATER = bulk.Change(
     Webhook.id,
     {
         "due_at": sa.bindparam("new_due_at"),
