@@ -31,12 +31,12 @@ from worker.foundation.keyring import Keyring, new_key
 from worker.store.base import schema
 from worker.store.base.database import Database
 from worker.store.base.priorities import BATCH
-from worker.store.issuing.claim_jobs import Jobs, JobTerms
+from worker.store.issuing.claim_jobs import JobPolicy, Jobs
 from worker.store.issuing.record_results import Attempts, IssueResult
 from worker.store.limits.budgets import Budgets
 from worker.store.maintenance.due_work import Sweeps
 from worker.store.messages.claim_invitations import Invitations
-from worker.store.messages.message_context import InvitationTerms
+from worker.store.messages.message_context import InvitationPolicy
 from worker.store.messages.record_results import Handovers, InviteResult
 from worker.store.onboarding.admission import following
 from worker.store.onboarding.batches import AcceptedLine, Batches
@@ -48,7 +48,7 @@ SERVER = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@12
 CHUNK = 100
 CHUNKS = 7  # the median of so many is quoted
 POLICY = RetryPolicy()
-TERMS = JobTerms(
+TERMS = JobPolicy(
     account="kyc",
     provider="idenfy-kyc",
     rule=BudgetRule("kyc", (), 1000, None, POLICY),
@@ -57,7 +57,7 @@ TERMS = JobTerms(
     horizon=timedelta(seconds=1),
     reissue_at=lambda expires_at: expires_at,
 )
-LETTERS = InvitationTerms(
+LETTERS = InvitationPolicy(
     channel="email",
     rule=BudgetRule("sender/email", (), 1000, None, POLICY),
     lease=timedelta(seconds=60),
@@ -318,7 +318,7 @@ def compare(sizes: list[int], *, plans: bool) -> None:
     for done in sizes:
         print(f"beside {done:,} done jobs ...", flush=True)
         found[done] = at_size(done, plans=plans)
-    print(f"\n{'step (bulk of 100)':<24}" + "".join(f"{done:>26,}" for done in sizes) + "    pages, last : first")
+    print(f"\n{'step (chunk of 100)':<24}" + "".join(f"{done:>26,}" for done in sizes) + "    pages, last : first")
     for name, first in found[sizes[0]].items():
         cells = "".join(f"{found[done][name].milliseconds:>12.2f} ms {found[done][name].pages:>9,}p" for done in sizes)
         print(f"{name:<24}{cells}    {found[sizes[-1]][name].pages / max(first.pages, 1):.2f}")

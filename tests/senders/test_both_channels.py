@@ -63,7 +63,7 @@ async def test_who_asked_for_both_gets_a_mail_and_a_text_with_the_same_link(play
     assert "https://verify.test/token-00000001" in mail.text
     assert "https://verify.test/token-00000001" in text.body
     assert text.body.startswith("Example Bank: ")
-    assert worker.letter("sms").reference == text.sid
+    assert worker.message("sms").reference == text.sid
     assert worker.job("Ona").state is JobState.INVITED
 
 
@@ -107,7 +107,7 @@ async def test_a_text_that_the_provider_has_sent_itself_is_not_sent_again(played
     await worker.work(customer("Ona", Channel.BOTH))
 
     assert (len(sandbox.mailbox), len(sandbox.texts)) == (1, 0)
-    assert worker.letter("sms").reason == "sent_by_provider"
+    assert worker.message("sms").reason == "sent_by_provider"
     assert worker.job("Ona").state is JobState.INVITED
 
 
@@ -121,7 +121,7 @@ async def test_a_text_that_nobody_answered_for_is_held_and_never_sent_twice(play
 
     assert (len(sandbox.texts), len([one for one in sandbox.log if one["endpoint"] == "twilio"])) == (arrived, 1)
     assert len(sandbox.mailbox) == 1
-    assert worker.letter("sms").state is InvitationState.HELD
+    assert worker.message("sms").state is InvitationState.HELD
     assert worker.job("Ona").state is JobState.HELD  # though the mail is out: whether the text is, nobody knows
     assert "Twilio" in worker.job("Ona").detail
 
@@ -139,14 +139,14 @@ async def test_a_text_whose_answer_was_lost_is_found_and_no_second_one_is_sent(p
     sandbox, worker = await played(faults=(Fault("drop-after", 1.0, "twilio"),))
 
     await worker.work(customer("Ona", Channel.SMS))
-    waiting = worker.letter("sms")
+    waiting = worker.message("sms")
     assert (waiting.state, worker.job("Ona").state) == (InvitationState.WAITING, JobState.ISSUED)
     worker.clock.advance(waiting.due_at - worker.clock())
     await worker.work()
 
     (text,) = sandbox.texts
-    letter = worker.letter("sms")
-    assert (letter.state, letter.reference, letter.unknown_attempt, letter.attempts) == (
+    message = worker.message("sms")
+    assert (message.state, message.reference, message.unknown_attempt, message.attempts) == (
         InvitationState.SENT,
         text.sid,
         None,
@@ -178,7 +178,7 @@ async def test_with_on_unknown_repeat_a_second_text_is_risked(played):
     await worker.work(customer("Ona", Channel.SMS))
 
     assert len(sandbox.texts) > 1
-    assert worker.letter("sms").state is InvitationState.FAILED
+    assert worker.message("sms").state is InvitationState.FAILED
 
 
 async def test_a_number_that_has_opted_out_is_suppressed_and_the_mail_still_invites(played):
@@ -188,9 +188,9 @@ async def test_a_number_that_has_opted_out_is_suppressed_and_the_mail_still_invi
 
     await worker.work(ona)
 
-    assert worker.letter("sms").state is InvitationState.SUPPRESSED
-    assert "opted out" in worker.letter("sms").detail
-    assert "5550004" not in worker.letter("sms").detail
+    assert worker.message("sms").state is InvitationState.SUPPRESSED
+    assert "opted out" in worker.message("sms").detail
+    assert "5550004" not in worker.message("sms").detail
     assert (len(sandbox.mailbox), worker.job("Ona").state) == (1, JobState.INVITED)
 
 
@@ -212,7 +212,7 @@ async def test_a_wrong_token_stops_texts_alone(played):
 
     assert "20003" in worker.budget("sms").stop_reason
     assert worker.budget("email").stopped_at is None
-    assert (len(sandbox.mailbox), worker.letter("sms").state) == (1, InvitationState.WAITING)
+    assert (len(sandbox.mailbox), worker.message("sms").state) == (1, InvitationState.WAITING)
 
 
 async def test_each_from_has_a_budget_of_its_own_and_its_own_limit(played):

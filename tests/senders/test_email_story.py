@@ -36,17 +36,17 @@ async def test_a_greylisted_message_waits_five_minutes_and_its_row_says_so(relay
 
     await worker.work(customer("Ona"))
 
-    letter = worker.letter()
-    assert (letter.state, letter.reason) == (InvitationState.WAITING, "transient")
-    assert timedelta(minutes=4, seconds=50) < letter.due_at - worker.clock() <= FIVE_MINUTES
-    assert "greylisted" in letter.detail
+    message = worker.message()
+    assert (message.state, message.reason) == (InvitationState.WAITING, "transient")
+    assert timedelta(minutes=4, seconds=50) < message.due_at - worker.clock() <= FIVE_MINUTES
+    assert "greylisted" in message.detail
     assert relay.messages == []
 
     worker.clock.advance(FIVE_MINUTES)
     await worker.work()
 
     assert (len(relay.messages), worker.job("Ona").state) == (1, JobState.INVITED)
-    assert worker.letter().attempts == 2
+    assert worker.message().attempts == 2
 
 
 async def test_a_greylisted_recipient_keeps_nobody_else_waiting(relay, mailing):
@@ -93,7 +93,7 @@ async def test_a_connection_lost_after_the_message_is_repeated_under_the_same_me
 
     first, second = message_ids(relay)
     assert (first == second, worker.job("Ona").state) == (True, JobState.INVITED)
-    assert worker.letter().attempts == 2
+    assert worker.message().attempts == 2
 
 
 async def test_with_on_unknown_hold_it_is_held_and_not_repeated(relay, mailing):
@@ -104,7 +104,7 @@ async def test_with_on_unknown_hold_it_is_held_and_not_repeated(relay, mailing):
     worker.clock.advance(timedelta(hours=1))
     await worker.work()
 
-    assert (len(relay.written), worker.letter().state, worker.job("Ona").state) == (
+    assert (len(relay.written), worker.message().state, worker.job("Ona").state) == (
         1,
         InvitationState.HELD,
         JobState.HELD,
@@ -114,12 +114,12 @@ async def test_with_on_unknown_hold_it_is_held_and_not_repeated(relay, mailing):
 
 def waits_for_the_server(worker, words: str) -> None:
     """All rows wait, at no cost of theirs, behind one pause that says why."""
-    letters, state = worker.rows(InvitationRow), worker.budget("email")
-    assert {(row.state, row.attempts) for row in letters} == {(InvitationState.WAITING, 0)}
+    messages, state = worker.rows(InvitationRow), worker.budget("email")
+    assert {(row.state, row.attempts) for row in messages} == {(InvitationState.WAITING, 0)}
     assert state.blocked_until is not None
     assert state.stopped_at is None
     assert words in state.pause_reason
-    (tried,) = [row for row in letters if row.waits]
+    (tried,) = [row for row in messages if row.waits]
     assert (tried.reason, words in tried.detail) == ("unreachable", True)
 
 

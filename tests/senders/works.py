@@ -101,11 +101,11 @@ class Works:
         with self.parts.database.read() as connection:
             return list(connection.execute(sa.select(table).filter_by(**values).order_by(*table.primary_key)))
 
-    def letter(self, channel: str = "email") -> sa.Row[Any]:
+    def message(self, channel: str = "email") -> sa.Row[Any]:
         (only,) = self.rows(InvitationRow, channel=channel)
         return only
 
-    def letters(self) -> dict[str, sa.Row[Any]]:
+    def messages(self) -> dict[str, sa.Row[Any]]:
         """By customer."""
         jobs = {job.id: job.customer_id for job in self.rows(Job)}
         return {jobs[row.job_id]: row for row in self.rows(InvitationRow)}

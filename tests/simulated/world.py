@@ -205,5 +205,5 @@ class World:
         with self.parts.database.write() as connection:
             connection.execute(sa.update(model).where(*where).values(values))
 
-    def letter(self) -> sa.Row[Any]:
+    def message(self) -> sa.Row[Any]:
         return self.row(InvitationRow)

@@ -11,22 +11,22 @@ AFTER = timedelta(seconds=15)  # the call's time-out and the margin
 LOST = Problem(Kind.UNKNOWN, "connection closed without an answer")
 
 
-def lookable(terms):
+def lookable(policy):
     """The terms as they are where calls can be looked up."""
-    return replace(terms, reconcile_after=AFTER)
+    return replace(policy, reconcile_after=AFTER)
 
 
-def call(shelf, terms, *customers):
+def call(shelf, policy, *customers):
     """Rows whose calls are out; the batch and what was opened."""
     batch = shelf.add(*(customers or [customer("Ona")]))
-    return batch, shelf.open(shelf.claim(terms=terms), terms=terms)
+    return batch, shelf.open(shelf.claim(policy=policy), policy=policy)
 
 
-def drop(shelf, terms, *customers):
+def drop(shelf, policy, *customers):
     """Rows whose answers were lost; the batch."""
-    batch, opened = call(shelf, terms, *customers)
+    batch, opened = call(shelf, policy, *customers)
     ends = [IssueResult(item, shelf.clock(), Reconcile(item.reconcile_at, "unknown", "lost"), LOST) for item in opened]
-    shelf.finish(*ends, terms=terms)
+    shelf.finish(*ends, policy=policy)
     return batch
 
 
@@ -38,8 +38,8 @@ def sweep(shelf):
     return shelf.sweeps.return_leases(POLICY, now=shelf.clock())
 
 
-def look_up(shelf, terms):
+def look_up(shelf, policy):
     """The look-up that is due, written down."""
-    (opened,) = shelf.open(shelf.claim(terms=terms), terms=terms)
+    (opened,) = shelf.open(shelf.claim(policy=policy), policy=policy)
     assert opened.job.unknown_call is not None
     return opened

@@ -11,12 +11,12 @@ from worker.domain.model.customers import Channel, Customer, Person
 from worker.domain.model.endings import Done, Ending, Kind, Problem, RetryPolicy
 from worker.domain.model.sessions import ExpirySource, Session
 from worker.store.base.priorities import BATCH
-from worker.store.issuing.claim_jobs import Jobs, JobTerms
+from worker.store.issuing.claim_jobs import JobPolicy, Jobs
 from worker.store.issuing.record_results import Attempts, IssueResult
 from worker.store.limits.budgets import Budgets
 from worker.store.maintenance.due_work import Sweeps
 from worker.store.messages.claim_invitations import Invitations
-from worker.store.messages.message_context import InvitationTerms
+from worker.store.messages.message_context import InvitationPolicy
 from worker.store.messages.record_results import Handovers, InviteResult
 from worker.store.onboarding.batches import AcceptedLine, Batches
 from worker.store.operators.report_rows import Facts
@@ -44,7 +44,7 @@ class Shelf:
         self.handovers = Handovers(database, keyring)
         self.batches, self.facts = Batches(database, keyring), Facts(database, keyring)
         self.budgets, self.sweeps = Budgets(database), Sweeps(database, jitter=lambda: 0.5)
-        self.terms = JobTerms(
+        self.policy = JobPolicy(
             account="kyc",
             provider="idenfy-kyc",
             rule=BudgetRule("kyc", limits, 400, credits, POLICY),
@@ -53,7 +53,7 @@ class Shelf:
             horizon=timedelta(milliseconds=100),
             reissue_at=lambda expires_at: expires_at,
         )
-        self.letters = InvitationTerms(
+        self.message_policy = InvitationPolicy(
             channel="email",
             rule=BudgetRule("sender/email", (), 4, None, POLICY, opens_after=None, each_process=True),
             lease=timedelta(seconds=60),
@@ -66,7 +66,7 @@ class Shelf:
 
     def ruled(self, **changes):
         """The account's terms with a changed budget."""
-        return replace(self.terms, rule=replace(self.terms.rule, **changes))
+        return replace(self.policy, rule=replace(self.policy.rule, **changes))
 
     # A list comes in.
 
@@ -82,12 +82,12 @@ class Shelf:
 
     # Its customers' sessions are asked for.
 
-    def claim(self, most=100, terms=None):
-        return self.jobs.claim(terms or self.terms, most=most, now=self.clock()).jobs
+    def claim(self, most=100, policy=None):
+        return self.jobs.claim(policy or self.policy, most=most, now=self.clock()).jobs
 
-    def open(self, jobs, *, repeatable=False, terms=None):
+    def open(self, jobs, *, repeatable=False, policy=None):
         due = [(job, repeatable) for job in jobs]
-        return self.attempts.open(terms or self.terms, due, now=self.clock())
+        return self.attempts.open(policy or self.policy, due, now=self.clock())
 
     def session(self, *, lifetime=WEEK, **changes):
         self._sessions += 1
@@ -108,35 +108,35 @@ class Shelf:
     def failed(self, opened, kind: Kind, ending: Ending, detail="HTTP 500", **problem):
         return IssueResult(opened, self.clock(), ending, problem=Problem(kind, detail, **problem))
 
-    def finish(self, *results, terms=None):
-        return self.attempts.finish(terms or self.terms, results, now=self.clock())
+    def finish(self, *results, policy=None):
+        return self.attempts.finish(policy or self.policy, results, now=self.clock())
 
-    def issue(self, *, terms=None, **session):
+    def issue(self, *, policy=None, **session):
         """Take everything that is due and open a session for each; returns the jobs."""
-        jobs = self.claim(terms=terms)
-        opened = self.open(jobs, terms=terms)
-        self.finish(*(self.got(item, self.session(**session)) for item in opened), terms=terms)
+        jobs = self.claim(policy=policy)
+        opened = self.open(jobs, policy=policy)
+        self.finish(*(self.got(item, self.session(**session)) for item in opened), policy=policy)
         return jobs
 
     # Their invitations are sent.
 
-    def take_letters(self, most=100, channel="email"):
+    def claim_messages(self, most=100, channel="email"):
         return self.invitations.claim(self.on(channel), most=most, now=self.clock()).invitations
 
     def on(self, channel):
-        rule = replace(self.letters.rule, name=f"sender/{channel}")
-        return replace(self.letters, channel=channel, rule=rule)
+        rule = replace(self.message_policy.rule, name=f"sender/{channel}")
+        return replace(self.message_policy, channel=channel, rule=rule)
 
-    def hand_over(self, letters, ending=None, channel="email", problem=None):
-        opened = self.handovers.open(self.on(channel), letters, repeatable=True, now=self.clock())
+    def hand_over(self, messages, ending=None, channel="email", problem=None):
+        opened = self.handovers.open(self.on(channel), messages, repeatable=True, now=self.clock())
         results = [InviteResult(item, self.clock(), ending or Done(), problem=problem) for item in opened]
         self.handovers.finish(self.on(channel), results, now=self.clock())
 
     def send(self, **how):
         """Take every due invitation and send it; returns them."""
-        letters = self.take_letters(**how)
-        self.hand_over(letters, **how)
-        return letters
+        messages = self.claim_messages(**how)
+        self.hand_over(messages, **how)
+        return messages
 
     # What the tables say.
 

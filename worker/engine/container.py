@@ -24,11 +24,11 @@ from worker.engine.steps.issue import IssueWork
 from worker.engine.steps.policies import (
     account_rule,
     caps_of,
-    delivery_terms,
-    expiry_terms,
+    delivery_policy,
+    expiry_policy,
     hours_of,
-    invitation_terms,
-    job_terms,
+    invitation_policy,
+    job_policy,
     sender_rule,
     sender_timeout,
 )
@@ -49,10 +49,10 @@ from worker.store.issuing.claim_jobs import Jobs
 from worker.store.issuing.record_results import Attempts
 from worker.store.limits.budgets import Budgets
 from worker.store.maintenance.due_work import Sweeps
-from worker.store.maintenance.expired_sessions import Expiring, ExpiryTerms
+from worker.store.maintenance.expired_sessions import Expiring, ExpiryPolicy
 from worker.store.maintenance.takeover import Failover
 from worker.store.messages.claim_invitations import Invitations
-from worker.store.messages.fallback import DeliveryTerms
+from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.messages.record_results import Handovers
 from worker.store.messages.suppressions import keys_gone
 from worker.store.onboarding.batches import Batches
@@ -118,7 +118,7 @@ class Parts:
         provider_updates = ProviderUpdates(
             self.keyring, webhook_peers(settings.accounts), most_reissues=settings.reissue.most
         )
-        delivers = DeliveryUpdates(self.keyring, lambda: self.delivery_terms)
+        delivers = DeliveryUpdates(self.keyring, lambda: self.delivery_policy)
         self.webhooks = Webhooks(self.database, self.keyring, {ACCOUNT: provider_updates, SENDER: delivers})
         self.webhook_list = WebhookList(self.database, self.keyring)
         self._senders = senders
@@ -194,14 +194,14 @@ class Parts:
         return caps_of(self.settings)
 
     @property
-    def delivery_terms(self) -> DeliveryTerms:
+    def delivery_policy(self) -> DeliveryPolicy:
         """What becomes of messages that come back."""
-        return delivery_terms(self.settings, channels=self.channels)
+        return delivery_policy(self.settings, channels=self.channels)
 
     @cached_property
-    def expiry_terms(self) -> ExpiryTerms:
+    def expiry_policy(self) -> ExpiryPolicy:
         """What becomes of sessions that ended unused."""
-        return expiry_terms(self.settings, self.providers, channels=self.channels)
+        return expiry_policy(self.settings, self.providers, channels=self.channels)
 
     def ready(self) -> None:
         """Make the budgets' rows, and set the clock by the database's. The schema must be up to date."""
@@ -275,7 +275,7 @@ class Parts:
         settings = self.accounts[account]
         provider = self.providers[account]
         return IssueWork(
-            terms=job_terms(self.settings, account, provider, channels=self.channels, owner=self.owner),
+            policy=job_policy(self.settings, account, provider, channels=self.channels, owner=self.owner),
             provider=provider,
             http=http,
             timeout=settings.timeout,
@@ -291,7 +291,7 @@ class Parts:
     def invite_work(self, channel: str) -> InviteWork:
         sender = self.senders[channel]
         return InviteWork(
-            terms=invitation_terms(self.settings, channel, sender, channels=self.channels, owner=self.owner),
+            policy=invitation_policy(self.settings, channel, sender, channels=self.channels, owner=self.owner),
             sender=sender,
             sender_name=self.sender_name(channel),
             timeout=sender_timeout(self.settings, channel),

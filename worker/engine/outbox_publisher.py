@@ -49,9 +49,9 @@ def policy_of(parts: Parts, target: str) -> TargetPolicy:
     policy = parts.settings.retry.policy
     if target == BUS:
         policy = replace(policy, most=min(policy.most, BUS_LONGEST_PAUSE), first=min(policy.first, BUS_LONGEST_PAUSE))
-        return TargetPolicy(BudgetRule(target, policy=policy, opens_after=PAUSES_AFTER), None)
+        return TargetPolicy(BudgetRule(target, retry=policy, opens_after=PAUSES_AFTER), None)
     subscriber = parts.settings.subscribers[target.removeprefix(SUBSCRIBER)]
-    return TargetPolicy(BudgetRule(target, policy=policy, opens_after=PAUSES_AFTER), subscriber.give_up)
+    return TargetPolicy(BudgetRule(target, retry=policy, opens_after=PAUSES_AFTER), subscriber.give_up)
 
 
 class OutboxPublisher:
@@ -173,7 +173,7 @@ class OutboxPublisher:
             return Later(event.number, None, now, f"not taken for {tried_for.days} days: {problem.detail}")
         # Where it is the target that is to be left alone, its pause decides when the next one goes.
         waits = problem.unreachable or problem.kind is Kind.RATE_LIMITED
-        wait = timedelta(0) if waits else _wait(policy.rule.policy, event.attempts + 1, self._jitter())
+        wait = timedelta(0) if waits else _wait(policy.rule.retry, event.attempts + 1, self._jitter())
         return Later(event.number, now + wait, event.since, problem.detail)
 
     def close(self) -> None:

@@ -61,7 +61,7 @@ class World:
     ) -> None:
         """`latency` in seconds: calls take between half and one and a half times as long."""
         self.server, self.latency = server, latency
-        self.rule = BudgetRule("kyc", tuple(Limit.parse(text) for text in limits), policy=RetryPolicy())
+        self.rule = BudgetRule("kyc", tuple(Limit.parse(text) for text in limits), retry=RetryPolicy())
         self.state, self.now = BudgetState(), START
         self.random = random.Random(seed)  # noqa: S311 -- a simulation that can be repeated
         self.workers = [Worker(permits) for _ in range(workers)]

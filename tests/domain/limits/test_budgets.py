@@ -28,7 +28,7 @@ from worker.domain.model.endings import Kind, RetryPolicy
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
-RULE = BudgetRule("kyc", policy=RetryPolicy(first=SECOND, most=timedelta(seconds=10)))
+RULE = BudgetRule("kyc", retry=RetryPolicy(first=SECOND, most=timedelta(seconds=10)))
 WELL = BudgetState()
 
 
@@ -306,7 +306,7 @@ class Account(RuleBasedStateMachine):
 
     @initialize(limits=PACES)
     def start(self, limits):
-        self.rule = BudgetRule("kyc", limits, policy=RetryPolicy(first=SECOND, most=timedelta(seconds=60)))
+        self.rule = BudgetRule("kyc", limits, retry=RetryPolicy(first=SECOND, most=timedelta(seconds=60)))
         self.state, self.now = BudgetState(), NOW
         self.out = []  # calls that have begun, by when, and whether they went first
         self.unwell = False

@@ -14,11 +14,11 @@ async def test_the_invitation_waits_for_the_app_while_the_session_is_opened_at_o
     receiver.receive([requested("C-1", invite_after="30 minutes")])
     began = world.clock()
     await world.work()
-    letter = world.letter()
-    assert (letter.state, letter.due_at) == (InvitationState.WAITING, began + timedelta(minutes=30))
+    message = world.message()
+    assert (message.state, message.due_at) == (InvitationState.WAITING, began + timedelta(minutes=30))
     batch = world.parts.batches.find("latest")
     told = status(world.parts, batch)
-    assert told["forecast"]["finishes_at"] == written(letter.due_at)
+    assert told["forecast"]["finishes_at"] == written(message.due_at)
     world.clock.advance(minutes=30)
     await world.work()
     assert (len(world.senders["email"].messages), len(world.asked)) == (1, 1)
@@ -31,7 +31,7 @@ async def test_who_finished_in_the_app_is_not_written_to(inlet):
     world.set(SessionRow, state=SessionState.COMPLETED)
     world.clock.advance(minutes=31)
     await world.work()
-    assert (world.senders["email"].messages, world.letter().state) == ([], InvitationState.SUPERSEDED)
+    assert (world.senders["email"].messages, world.message().state) == ([], InvitationState.SUPERSEDED)
 
 
 async def test_the_time_in_the_app_counts_from_the_event_not_from_its_arrival(inlet):
@@ -39,7 +39,7 @@ async def test_the_time_in_the_app_counts_from_the_event_not_from_its_arrival(in
     an_hour_ago = world.clock() - timedelta(minutes=25)
     receiver.receive([requested("C-1", of={"occurred_at": an_hour_ago}, invite_after="30 minutes")])
     await world.work()
-    assert world.letter().due_at == an_hour_ago + timedelta(minutes=30)
+    assert world.message().due_at == an_hour_ago + timedelta(minutes=30)
 
 
 async def test_a_session_that_lives_already_waits_for_the_app_too(inlet):
@@ -50,4 +50,4 @@ async def test_a_session_that_lives_already_waits_for_the_app_too(inlet):
     receiver.receive([requested("C-1", invite_after="50 minutes")])
     began = world.clock()
     await world.work()
-    assert (len(world.asked), world.letter().due_at) == (1, began + timedelta(minutes=50))
+    assert (len(world.asked), world.message().due_at) == (1, began + timedelta(minutes=50))

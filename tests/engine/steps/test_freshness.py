@@ -74,7 +74,7 @@ async def test_while_a_sender_is_stopped_no_session_is_asked_for_that_only_it_co
 
 
 async def test_what_waits_for_a_sender_is_put_off_by_the_lot_and_not_taken_for_it(make_on_both, monkeypatch):
-    monkeypatch.setattr("worker.store.issuing.deferral.LOT", 10)
+    monkeypatch.setattr("worker.store.issuing.deferral.CHUNK", 10)
     world = make_on_both(sender='limits = ["1/hour"]', concurrency=1)
     world.add_many(30)
     await world.issue()

@@ -46,7 +46,7 @@ async def test_the_key_of_a_message_is_its_invitations_id(make):
     world = make()
     await issued(world)
     await world.work()
-    assert world.senders["email"].messages[0].key == world.letter().id.hex
+    assert world.senders["email"].messages[0].key == world.message().id.hex
 
 
 async def test_a_message_is_in_the_customers_language(make):
@@ -76,8 +76,8 @@ async def test_a_repeated_message_keeps_its_key(make):
         await world.invite()
         world.clock.advance(minutes=11)
     sender = world.senders["email"]
-    assert {message.key for message in [*sender.refused, *sender.messages]} == {world.letter().id.hex}
-    assert (world.letter().attempts, world.letter().state) == (3, InvitationState.SENT)
+    assert {message.key for message in [*sender.refused, *sender.messages]} == {world.message().id.hex}
+    assert (world.message().attempts, world.message().state) == (3, InvitationState.SENT)
 
 
 @pytest.mark.parametrize(("hold", "state", "job"), [(False, "waiting", JobState.ISSUED), (True, "held", JobState.HELD)])
@@ -85,7 +85,7 @@ async def test_a_message_in_doubt_is_repeated_or_held_as_the_sender_says(make, h
     world = make(senders=senders(UNSURE, hold_unknown=hold))
     await issued(world)
     await world.invite()
-    assert (world.letter().state, world.job("Ona").state) == (state, job)
+    assert (world.message().state, world.job("Ona").state) == (state, job)
 
 
 async def test_a_refused_address_fails_its_job_with_the_reason(make):
@@ -130,9 +130,9 @@ async def test_a_bug_in_the_sender_is_in_doubt_not_lost(make, caplog):
     world = make(senders={"email": Broken(hold_unknown=True)})
     await issued(world)
     await world.invite()
-    assert (world.letter().state, world.letter().reason) == (InvitationState.HELD, "unknown")
-    assert "RuntimeError" in world.letter().detail
-    assert "ona@" not in caplog.text + world.letter().detail
+    assert (world.message().state, world.message().reason) == (InvitationState.HELD, "unknown")
+    assert "RuntimeError" in world.message().detail
+    assert "ona@" not in caplog.text + world.message().detail
 
 
 async def test_no_more_messages_are_out_than_the_relay_has_connections(make):
@@ -228,10 +228,10 @@ async def test_a_template_that_does_not_work_is_held_and_names_the_template_not_
     world = make(templates=f'templates = "{tmp_path / "templates"}"')
     await issued(world)
     await world.invite()
-    letter = world.letter()
-    assert (letter.state, letter.reason) == (InvitationState.HELD, "template")
-    assert "body.txt" in letter.detail
-    assert "verify.test" not in letter.detail
+    message = world.message()
+    assert (message.state, message.reason) == (InvitationState.HELD, "template")
+    assert "body.txt" in message.detail
+    assert "verify.test" not in message.detail
     assert world.job("Ona").state is JobState.HELD
     assert world.senders["email"].messages == []
     (attempt,) = world.rows(Attempt, account="email")

@@ -93,7 +93,7 @@ async def test_who_is_in_the_app_gets_the_link_at_night_and_the_message_in_the_m
     await world.work()
     assert world.asked == ["C-2"]
     assert (world.job("C-1").due_at, world.job("C-2").state) == (MORNING, JobState.ISSUED)
-    assert (world.letter().due_at, world.letter().reason) == (MORNING, "quiet_hours")
+    assert (world.message().due_at, world.message().reason) == (MORNING, "quiet_hours")
     await until_morning(world)
     assert world.states() == {"invited": 2}
 
@@ -162,10 +162,10 @@ async def test_a_message_whose_turn_comes_in_the_night_waits_and_is_not_counted(
     world.clock.advance(hours=2)
     await world.invite()
     assert world.senders["email"].messages == []
-    assert standing(world.letter()) == ("waiting", MORNING, "quiet_hours", None, 0, 0)
+    assert standing(world.message()) == ("waiting", MORNING, "quiet_hours", None, 0, 0)
     await until_morning(world)
     assert len(world.senders["email"].messages) == 1
-    assert world.letter().reason == ""
+    assert world.message().reason == ""
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ async def test_a_night_in_which_the_clocks_change_ends_at_eight_all_the_same(mak
     await world.work()
     await until_morning(world, sent)
     assert world.row(SessionRow).issued_at == sent
-    assert sent <= world.letter().sent_at < sent + timedelta(seconds=5)
+    assert sent <= world.message().sent_at < sent + timedelta(seconds=5)
 
 
 async def test_a_customer_of_whom_nothing_is_known_has_the_configured_zone(make):

@@ -257,17 +257,17 @@ async def test_a_text_whose_answer_was_lost_is_looked_up(make_on_both, found, st
     world = make_on_both(senders=senders, templates=SMS)
     world.add(customer("Ona", channel=Channel.SMS))
     await world.work()
-    letter = world.letter()
-    attempt = world.row(Attempt, invitation_id=letter.id)
-    assert (letter.state, letter.due_at, letter.unknown_attempt) == (
+    message = world.message()
+    attempt = world.row(Attempt, invitation_id=message.id)
+    assert (message.state, message.due_at, message.unknown_attempt) == (
         InvitationState.WAITING,
         attempt.reconcile_at,
         attempt.id,
     )
-    assert timedelta(seconds=70) < letter.due_at - world.clock() <= WAIT
+    assert timedelta(seconds=70) < message.due_at - world.clock() <= WAIT
     assert world.job("Ona").state is JobState.ISSUED
     await wait_and_work(world)
-    assert world.letter().state is state
+    assert world.message().state is state
     sms = senders["sms"]
     assert len(sms.messages) + len(sms.refused) == handed_over
     assert sms.asked == ["https://verify.test/token-00000001"]
@@ -281,5 +281,5 @@ async def test_a_text_in_doubt_is_looked_up_though_its_link_has_become_too_old(m
     await world.work()
     world.set(InvitationRow, due_at=world.clock() + timedelta(days=6, hours=18))
     await wait_and_work(world, days=6, hours=18)
-    assert world.letter().state is InvitationState.SENT
+    assert world.message().state is InvitationState.SENT
     assert len(world.rows(SessionRow)) == 1

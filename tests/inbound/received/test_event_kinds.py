@@ -18,8 +18,8 @@ async def test_what_has_not_been_sent_goes_to_the_new_address(inlet):
     (receipt,) = receiver.receive([updated("C-1", 5, email="new@example.org", locale="de")]).receipts
     assert receipt.outcome is Outcome.TAKEN
     await world.work()
-    (letter,) = world.senders["email"].messages
-    assert letter.to == "new@example.org"
+    (message,) = world.senders["email"].messages
+    assert message.to == "new@example.org"
     assert person(world, "C-1").first_name == "Ona"
     assert world.row(CustomerRow).locale == "de"
 
@@ -43,7 +43,7 @@ async def test_a_cancelled_customer_is_not_invited_whichever_list_they_came_by(i
     assert receipt.job_id == world.rows(Job, customer_id="C-1")[0].id
     assert {row.state for row in world.rows(Job, customer_id="C-1")} == {JobState.CANCELLED}
     await world.work()
-    assert [letter.to for letter in world.senders["email"].messages] == ["c-2@example.org"]
+    assert [message.to for message in world.senders["email"].messages] == ["c-2@example.org"]
 
 
 async def test_another_purpose_goes_on(inlet):
@@ -97,13 +97,13 @@ async def test_a_message_that_was_being_sent_is_not_tried_again_once_it_was_canc
     world, receiver = inlet()
     receiver.receive([requested("C-1")])
     await world.issue()
-    terms = world.parts.invite_work("email").terms
+    terms = world.parts.invite_work("email").policy
     taken = world.parts.invitations.claim(terms, most=10, now=world.clock()).invitations
     receiver.receive([cancelled("C-1")])
     world.parts.invitations.release(terms.rule, taken, now=world.clock())
-    assert world.letter().state is InvitationState.WAITING
+    assert world.message().state is InvitationState.WAITING
     await world.work()
-    assert (world.senders["email"].messages, world.letter().state) == ([], InvitationState.SUPERSEDED)
+    assert (world.senders["email"].messages, world.message().state) == ([], InvitationState.SUPERSEDED)
 
 
 async def test_a_list_that_waits_for_a_cancelled_row_of_an_event_is_not_left_behind(inlet):

@@ -100,7 +100,7 @@ def test_a_result_that_came_after_its_lease_is_in_doubt_too(shelf, give_up):
     batch = shelf.add(customer("Ona"))
     opened = shelf.open(shelf.claim())
     shelf.clock.advance(minutes=5)
-    assert shelf.sweeps.return_leases(shelf.terms.rule.policy, now=shelf.clock()).held == 1
+    assert shelf.sweeps.return_leases(shelf.policy.rule.retry, now=shelf.clock()).held == 1
     give_up(batch)
     shelf.finish(*(shelf.got(item) for item in opened))
     assert shelf.row(Attempt).outcome == "late"
@@ -111,7 +111,7 @@ def test_a_call_that_a_worker_took_to_its_end_is_in_doubt_too(shelf, give_up):
     batch = shelf.add(customer("Ona"))
     shelf.open(shelf.claim())
     shelf.clock.advance(minutes=5)
-    shelf.sweeps.return_leases(shelf.terms.rule.policy, now=shelf.clock())
+    shelf.sweeps.return_leases(shelf.policy.rule.retry, now=shelf.clock())
     give_up(batch)
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.HELD
 
@@ -140,7 +140,7 @@ def test_a_message_in_doubt_is_no_call_in_doubt(shelf, give_up):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
     shelf.clock.advance(minutes=1)
-    shelf.hand_over(shelf.take_letters(), UNKNOWN)
+    shelf.hand_over(shelf.claim_messages(), UNKNOWN)
     give_up(batch)
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
 

@@ -17,9 +17,9 @@ from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
 
 @pytest.fixture
-def terms(shelf):
+def policy(shelf):
     """Of an account whose calls can be looked up."""
-    return lookable(shelf.terms)
+    return lookable(shelf.policy)
 
 
 @pytest.fixture
@@ -28,11 +28,11 @@ def texts(shelf):
     return lookable(shelf.on("sms"))
 
 
-def test_an_answer_that_comes_while_the_row_waits_for_its_look_up_is_the_answer(shelf, terms):
-    _, (opened,) = call(shelf, terms)
+def test_an_answer_that_comes_while_the_row_waits_for_its_look_up_is_the_answer(shelf, policy):
+    _, (opened,) = call(shelf, policy)
     later(shelf, seconds=61)
     sweep(shelf)
-    assert shelf.finish(shelf.got(opened), terms=terms) == {"email"}
+    assert shelf.finish(shelf.got(opened), policy=policy) == {"email"}
     row = shelf.job("Ona")
     assert (row.state, row.unknown_attempt, row.attempts, row.due_at) == (JobState.ISSUED, None, 1, None)
     assert shelf.row(Attempt).outcome == "done"
@@ -40,18 +40,18 @@ def test_an_answer_that_comes_while_the_row_waits_for_its_look_up_is_the_answer(
 
 
 def test_an_answer_that_comes_while_the_row_is_held_for_it_ends_the_doubt(shelf):
-    _, (opened,) = call(shelf, shelf.terms)
+    _, (opened,) = call(shelf, shelf.policy)
     later(shelf, seconds=61)
     assert sweep(shelf) == Returned(held=1)
     shelf.finish(shelf.got(opened))
     assert (shelf.job("Ona").state, shelf.job("Ona").unknown_attempt) == (JobState.ISSUED, None)
 
 
-def test_a_late_refusal_is_the_answer_too(shelf, terms):
-    _, (opened,) = call(shelf, terms)
+def test_a_late_refusal_is_the_answer_too(shelf, policy):
+    _, (opened,) = call(shelf, policy)
     later(shelf, seconds=61)
     sweep(shelf)
-    shelf.finish(shelf.failed(opened, Kind.TRANSIENT, Retry(shelf.clock(), "transient", "HTTP 500")), terms=terms)
+    shelf.finish(shelf.failed(opened, Kind.TRANSIENT, Retry(shelf.clock(), "transient", "HTTP 500")), policy=policy)
     row = shelf.job("Ona")
     assert (row.state, row.reason, row.unknown_attempt, row.attempts) == (JobState.WAITING, "transient", None, 1)
 
@@ -65,65 +65,65 @@ def test_a_late_refusal_of_a_call_that_is_about_to_be_repeated_is_the_answer_too
     assert (shelf.job("Ona").state, shelf.job("Ona").attempts) == (JobState.FAILED, 1)
 
 
-def test_a_late_word_that_nobody_knows_what_came_of_the_call_changes_nothing(shelf, terms):
-    _, (opened,) = call(shelf, terms)
+def test_a_late_word_that_nobody_knows_what_came_of_the_call_changes_nothing(shelf, policy):
+    _, (opened,) = call(shelf, policy)
     later(shelf, seconds=61)
     sweep(shelf)
     before = shelf.job("Ona"), shelf.row(Attempt)
     later(shelf, seconds=1)
-    shelf.finish(IssueResult(opened, shelf.clock(), Hold("unknown", "lost"), LOST), terms=terms)
+    shelf.finish(IssueResult(opened, shelf.clock(), Hold("unknown", "lost"), LOST), policy=policy)
     assert (shelf.job("Ona"), shelf.row(Attempt)) == before
 
 
-def test_an_answer_that_comes_while_it_is_looked_up_is_the_answer_and_the_look_up_is_not(shelf, terms):
-    _, (opened,) = call(shelf, terms)
+def test_an_answer_that_comes_while_it_is_looked_up_is_the_answer_and_the_look_up_is_not(shelf, policy):
+    _, (opened,) = call(shelf, policy)
     later(shelf, seconds=61)
     sweep(shelf)
     later(shelf)
-    looking = look_up(shelf, terms)
-    shelf.finish(shelf.got(opened), terms=terms)
+    looking = look_up(shelf, policy)
+    shelf.finish(shelf.got(opened), policy=policy)
     shelf.finish(
-        IssueResult(looking, shelf.clock(), Retry(shelf.clock(), "unknown", "nothing"), found=Nothing()), terms=terms
+        IssueResult(looking, shelf.clock(), Retry(shelf.clock(), "unknown", "nothing"), found=Nothing()), policy=policy
     )
     assert (shelf.job("Ona").state, shelf.job("Ona").unknown_attempt) == (JobState.ISSUED, None)
     assert len(shelf.rows(SessionRow)) == 1
 
 
-def test_a_session_that_comes_after_the_look_up_found_nothing_is_used_before_the_call_is_made_again(shelf, terms):
-    _, (opened,) = call(shelf, terms)
+def test_a_session_that_comes_after_the_look_up_found_nothing_is_used_before_the_call_is_made_again(shelf, policy):
+    _, (opened,) = call(shelf, policy)
     later(shelf, seconds=61)
     sweep(shelf)
     later(shelf)
-    nothing = IssueResult(look_up(shelf, terms), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
-    shelf.finish(nothing, terms=terms)
-    shelf.finish(shelf.got(opened), terms=terms)
+    nothing = IssueResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
+    shelf.finish(nothing, policy=policy)
+    shelf.finish(shelf.got(opened), policy=policy)
     assert shelf.job("Ona").state is JobState.ISSUED
-    assert shelf.claim(terms=terms) == []
+    assert shelf.claim(policy=policy) == []
 
 
-def test_once_the_call_is_made_again_a_late_session_is_named_and_changes_nothing(shelf, terms):
-    batch, (opened,) = call(shelf, terms)
+def test_once_the_call_is_made_again_a_late_session_is_named_and_changes_nothing(shelf, policy):
+    batch, (opened,) = call(shelf, policy)
     later(shelf, seconds=61)
     sweep(shelf)
     later(shelf)
-    nothing = IssueResult(look_up(shelf, terms), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
-    shelf.finish(nothing, terms=terms)
-    (again,) = shelf.open(shelf.claim(terms=terms), terms=terms)
+    nothing = IssueResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
+    shelf.finish(nothing, policy=policy)
+    (again,) = shelf.open(shelf.claim(policy=policy), policy=policy)
     before = shelf.job("Ona")
-    shelf.finish(shelf.got(opened, shelf.session(reference="scan-late")), terms=terms)
+    shelf.finish(shelf.got(opened, shelf.session(reference="scan-late")), policy=policy)
     assert shelf.job("Ona") == before
-    shelf.finish(shelf.got(again, shelf.session(reference="scan-mine")), terms=terms)
+    shelf.finish(shelf.got(again, shelf.session(reference="scan-mine")), policy=policy)
     (line,) = shelf.facts.lines(batch)
     assert (line.reference, line.late) == ("scan-mine", "scan-late")
     assert shelf.facts.counts(batch).accounts["kyc"].late == 1
 
 
-def test_a_late_session_of_a_cancelled_row_is_named_and_changes_nothing(shelf, terms, decide):
-    batch, (opened,) = call(shelf, terms)
+def test_a_late_session_of_a_cancelled_row_is_named_and_changes_nothing(shelf, policy, decide):
+    batch, (opened,) = call(shelf, policy)
     later(shelf, seconds=61)
     sweep(shelf)
     decide.cancel(batch, now=shelf.clock())
-    shelf.finish(shelf.got(opened, shelf.session(reference="scan-late")), terms=terms)
+    shelf.finish(shelf.got(opened, shelf.session(reference="scan-late")), policy=policy)
     assert shelf.job("Ona").state is JobState.CANCELLED
     assert shelf.row(Attempt).found == "scan-late"
     assert shelf.rows(SessionRow) == []
@@ -134,22 +134,22 @@ def test_a_late_receipt_ends_the_doubt_about_a_text(shelf, texts, can_be):
     texts = texts if can_be else shelf.on("sms")
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue()
-    letters = shelf.take_letters(channel="sms")
-    (opened,) = shelf.handovers.open(texts, letters, repeatable=False, now=shelf.clock())
+    messages = shelf.claim_messages(channel="sms")
+    (opened,) = shelf.handovers.open(texts, messages, repeatable=False, now=shelf.clock())
     later(shelf, seconds=61)
     sweep(shelf)
     assert shelf.job("Ona").state is (JobState.ISSUED if can_be else JobState.HELD)
     shelf.handovers.finish(texts, [InviteResult(opened, shelf.clock(), Done(), reference="SM1")], now=shelf.clock())
-    letter = shelf.row(InvitationRow)
-    assert (letter.state, letter.reference, letter.unknown_attempt) == (InvitationState.SENT, "SM1", None)
+    message = shelf.row(InvitationRow)
+    assert (message.state, message.reference, message.unknown_attempt) == (InvitationState.SENT, "SM1", None)
     assert shelf.job("Ona").state is JobState.INVITED
 
 
 def test_a_late_receipt_of_a_session_before_answers_nothing_that_the_job_is_held_for_now(shelf, texts):
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue()
-    letters = shelf.take_letters(channel="sms")
-    (opened,) = shelf.handovers.open(shelf.on("sms"), letters, repeatable=False, now=shelf.clock())
+    messages = shelf.claim_messages(channel="sms")
+    (opened,) = shelf.handovers.open(shelf.on("sms"), messages, repeatable=False, now=shelf.clock())
     later(shelf, seconds=61)
     sweep(shelf)
     shelf.set(Job, reason="conflict")  # of the call for the next session
@@ -161,13 +161,13 @@ def test_a_late_receipt_of_a_session_before_answers_nothing_that_the_job_is_held
 @pytest.mark.parametrize("can_be", [True, False])
 def test_a_stopped_worker_that_wakes_and_has_not_called_ends_the_doubt(shelf, can_be):
     """Its lease is over, so it does not call either: the row goes back, and to nobody's decision."""
-    terms = replace(shelf.ruled(credits=5), reconcile_after=AFTER if can_be else None)
-    _, (opened,) = call(shelf, terms)
+    policy = replace(shelf.ruled(credits=5), reconcile_after=AFTER if can_be else None)
+    _, (opened,) = call(shelf, policy)
     before = opened.job.due_at
     later(shelf, seconds=61)
     sweep(shelf)
     assert shelf.job("Ona").unknown_attempt is not None
-    shelf.finish(IssueResult(opened, shelf.clock(), None), terms=terms)
+    shelf.finish(IssueResult(opened, shelf.clock(), None), policy=policy)
     row = shelf.job("Ona")
     assert (row.state, row.due_at, row.unknown_attempt, row.reason) == (JobState.WAITING, before, None, "")
     assert shelf.row(Attempt).outcome == "not_sent"
@@ -179,22 +179,22 @@ def test_a_text_that_a_stopped_worker_has_not_sent_goes_back(shelf, texts, can_b
     texts = texts if can_be else shelf.on("sms")
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue()
-    (opened,) = shelf.handovers.open(texts, shelf.take_letters(channel="sms"), repeatable=False, now=shelf.clock())
+    (opened,) = shelf.handovers.open(texts, shelf.claim_messages(channel="sms"), repeatable=False, now=shelf.clock())
     later(shelf, seconds=61)
     sweep(shelf)
     shelf.handovers.finish(texts, [InviteResult(opened, shelf.clock(), None)], now=shelf.clock())
-    letter = shelf.row(InvitationRow)
-    assert (letter.state, letter.unknown_attempt) == (InvitationState.WAITING, None)
+    message = shelf.row(InvitationRow)
+    assert (message.state, message.unknown_attempt) == (InvitationState.WAITING, None)
     assert shelf.job("Ona").state is JobState.ISSUED
 
 
-def test_a_call_that_was_not_made_changes_nothing_for_who_has_the_row_now(shelf, terms):
-    _, (opened,) = call(shelf, terms)
+def test_a_call_that_was_not_made_changes_nothing_for_who_has_the_row_now(shelf, policy):
+    _, (opened,) = call(shelf, policy)
     later(shelf, seconds=61)
     sweep(shelf)
     later(shelf)
-    nothing = IssueResult(look_up(shelf, terms), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
-    shelf.finish(nothing, terms=terms)
-    shelf.open(shelf.claim(terms=terms), terms=terms)
-    shelf.finish(IssueResult(opened, shelf.clock(), None), terms=terms)
+    nothing = IssueResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
+    shelf.finish(nothing, policy=policy)
+    shelf.open(shelf.claim(policy=policy), policy=policy)
+    shelf.finish(IssueResult(opened, shelf.clock(), None), policy=policy)
     assert shelf.job("Ona").state is JobState.WORKING

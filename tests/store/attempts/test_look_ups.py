@@ -17,9 +17,9 @@ from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
 
 @pytest.fixture
-def terms(shelf):
+def policy(shelf):
     """Of an account whose calls can be looked up."""
-    return lookable(shelf.terms)
+    return lookable(shelf.policy)
 
 
 @pytest.fixture
@@ -31,23 +31,23 @@ def texts(shelf):
 # What is written down, and what a lease that has run out makes of it.
 
 
-def test_an_attempt_says_when_it_may_be_looked_up(shelf, terms):
-    _, (opened,) = call(shelf, terms)
+def test_an_attempt_says_when_it_may_be_looked_up(shelf, policy):
+    _, (opened,) = call(shelf, policy)
     attempt = shelf.row(Attempt)
     assert attempt.reconcile_at == shelf.job("Ona").lease_until + AFTER == opened.reconcile_at
     assert attempt.reconciles is None
 
 
-def test_an_attempt_that_may_be_repeated_or_cannot_be_looked_up_is_never(shelf, terms):
+def test_an_attempt_that_may_be_repeated_or_cannot_be_looked_up_is_never(shelf, policy):
     shelf.add(customer("Ona"))
-    shelf.open(shelf.claim(), repeatable=True, terms=terms)
+    shelf.open(shelf.claim(), repeatable=True, policy=policy)
     shelf.add(customer("Jonas"))
     shelf.open(shelf.claim())
     assert [row.reconcile_at for row in shelf.rows(Attempt)] == [None, None]
 
 
-def test_a_call_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says(shelf, terms):
-    call(shelf, terms)
+def test_a_call_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says(shelf, policy):
+    call(shelf, policy)
     attempt = shelf.row(Attempt)
     later(shelf, seconds=61)
     assert sweep(shelf) == Returned(unknown=1)
@@ -58,46 +58,46 @@ def test_a_call_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says(shel
         attempt.id,
         1,
     )
-    assert shelf.claim(terms=terms) == []
+    assert shelf.claim(policy=policy) == []
     later(shelf)
-    (claimed,) = shelf.claim(terms=terms)
+    (claimed,) = shelf.claim(policy=policy)
     assert (claimed.unknown_call.attempt_id, claimed.unknown_call.opened_at) == (attempt.id, attempt.opened_at)
 
 
 def test_a_hand_over_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says(shelf, texts):
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue()
-    letters = shelf.take_letters(channel="sms")
-    shelf.handovers.open(texts, letters, repeatable=False, now=shelf.clock())
+    messages = shelf.claim_messages(channel="sms")
+    shelf.handovers.open(texts, messages, repeatable=False, now=shelf.clock())
     later(shelf, seconds=61)
     assert sweep(shelf) == Returned(unknown=1)
     assert (shelf.row(InvitationRow).state, shelf.job("Ona").state) == (InvitationState.WAITING, JobState.ISSUED)
     later(shelf)
-    (letter,) = shelf.take_letters(channel="sms")
-    assert letter.unknown_call is not None
+    (message,) = shelf.claim_messages(channel="sms")
+    assert message.unknown_call is not None
 
 
-def test_a_row_that_was_only_taken_for_its_look_up_is_still_in_doubt(shelf, terms):
-    drop(shelf, terms)
+def test_a_row_that_was_only_taken_for_its_look_up_is_still_in_doubt(shelf, policy):
+    drop(shelf, policy)
     before = shelf.job("Ona").unknown_attempt
     later(shelf)
-    shelf.claim(terms=terms)
+    shelf.claim(policy=policy)
     later(shelf, seconds=61)
     assert sweep(shelf) == Returned(free=1)
     assert shelf.job("Ona").unknown_attempt == before
-    look_up(shelf, terms)
+    look_up(shelf, policy)
     later(shelf, seconds=61)
     assert sweep(shelf) == Returned(unknown=1)
     row = shelf.job("Ona")
     assert (row.state, row.unknown_attempt, row.attempts) == (JobState.WAITING, before, 1)
 
 
-def test_a_look_up_that_was_not_made_gives_its_row_back_as_it_was(shelf, terms):
-    drop(shelf, terms)
+def test_a_look_up_that_was_not_made_gives_its_row_back_as_it_was(shelf, policy):
+    drop(shelf, policy)
     later(shelf)
     before = shelf.job("Ona")
-    opened = look_up(shelf, terms)
-    shelf.finish(IssueResult(opened, shelf.clock(), None), terms=terms)
+    opened = look_up(shelf, policy)
+    shelf.finish(IssueResult(opened, shelf.clock(), None), policy=policy)
     row = shelf.job("Ona")
     assert (row.state, row.unknown_attempt, row.due_at, row.attempts) == (
         JobState.WAITING,
@@ -110,11 +110,11 @@ def test_a_look_up_that_was_not_made_gives_its_row_back_as_it_was(shelf, terms):
 # What others decide meanwhile.
 
 
-def test_a_row_that_was_cancelled_while_it_waited_is_in_doubt_for_a_later_list(shelf, terms, decide):
-    batch = drop(shelf, terms)
+def test_a_row_that_was_cancelled_while_it_waited_is_in_doubt_for_a_later_list(shelf, policy, decide):
+    batch = drop(shelf, policy)
     later(shelf)
-    look = look_up(shelf, terms)  # raises the fence above the call's
-    shelf.finish(IssueResult(look, shelf.clock(), Reconcile(shelf.clock(), "unknown", "later"), LOST), terms=terms)
+    look = look_up(shelf, policy)  # raises the fence above the call's
+    shelf.finish(IssueResult(look, shelf.clock(), Reconcile(shelf.clock(), "unknown", "later"), LOST), policy=policy)
     decide.cancel(batch, now=shelf.clock())
     later(shelf)
     again = shelf.add(customer("Ona"))
@@ -122,17 +122,17 @@ def test_a_row_that_was_cancelled_while_it_waited_is_in_doubt_for_a_later_list(s
     assert f"batch {batch}" in shelf.job("Ona", batch_id=again).detail
 
 
-def test_the_heir_of_a_row_that_was_cancelled_while_it_waited_is_held(shelf, terms, decide):
-    batch = drop(shelf, terms)
+def test_the_heir_of_a_row_that_was_cancelled_while_it_waited_is_held(shelf, policy, decide):
+    batch = drop(shelf, policy)
     heir = shelf.add(customer("Ona"))
     decide.cancel(batch, now=shelf.clock())
     row = shelf.job("Ona", batch_id=heir)
     assert (row.state, row.reason, row.joins) == (JobState.HELD, "unknown", None)
 
 
-def test_the_heir_of_an_heir_that_is_held_is_held_too(shelf, terms, decide):
+def test_the_heir_of_an_heir_that_is_held_is_held_too(shelf, policy, decide):
     """The second row names no attempt, for it was never called for: the doubt is the first one's."""
-    batch = drop(shelf, terms)
+    batch = drop(shelf, policy)
     second, third = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
     decide.cancel(batch, now=shelf.clock())
     decide.cancel(second, now=shelf.clock())
@@ -141,17 +141,17 @@ def test_the_heir_of_an_heir_that_is_held_is_held_too(shelf, terms, decide):
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
-def test_a_person_settles_what_is_held_with_what_was_found(shelf, terms, decide, verdict):
-    batch = drop(shelf, terms)
+def test_a_person_settles_what_is_held_with_what_was_found(shelf, policy, decide, verdict):
+    batch = drop(shelf, policy)
     later(shelf)
     found = Strangers(("scan-lost",), "the provider has scan-lost")
-    held = IssueResult(look_up(shelf, terms), shelf.clock(), Hold("unknown", found.detail), found=found)
-    shelf.finish(held, terms=terms)
+    held = IssueResult(look_up(shelf, policy), shelf.clock(), Hold("unknown", found.detail), found=found)
+    shelf.finish(held, policy=policy)
     assert decide.at_stake(Which(batch)) == Stake({"kyc": 1}, {})
     decide.resolve(Which(batch), verdict, now=shelf.clock())
     row = shelf.job("Ona")
     if verdict is Verdict.REPEAT:
-        (claimed,) = shelf.claim(terms=terms)
+        (claimed,) = shelf.claim(policy=policy)
         assert (claimed.unknown_call, row.attempts) == (None, 0)
     else:
         assert row.state is JobState.CANCELLED
@@ -159,27 +159,27 @@ def test_a_person_settles_what_is_held_with_what_was_found(shelf, terms, decide,
         assert shelf.job("Ona", batch_id=shelf.add(customer("Ona"))).state is JobState.HELD
 
 
-def test_a_row_in_doubt_that_no_key_opens_is_looked_up_once_the_key_is_back(shelf, terms, decide):
-    batch = drop(shelf, terms)
+def test_a_row_in_doubt_that_no_key_opens_is_looked_up_once_the_key_is_back(shelf, policy, decide):
+    batch = drop(shelf, policy)
     shelf.set(Job, state=JobState.HELD, reason="cannot_open", due_at=None)
     decide.resolve(Which(batch), Verdict.REPEAT, now=shelf.clock())
-    (claimed,) = shelf.claim(terms=terms)
+    (claimed,) = shelf.claim(policy=policy)
     assert claimed.unknown_call is not None
 
 
-def test_a_session_that_appears_meanwhile_is_used_and_ends_the_doubt(shelf, terms):
-    drop(shelf, terms)
+def test_a_session_that_appears_meanwhile_is_used_and_ends_the_doubt(shelf, policy):
+    drop(shelf, policy)
     shelf.add(customer("Ona", purpose="other"))
     shelf.issue()
     shelf.set(SessionRow, purpose="onboarding")
     later(shelf)
-    assert shelf.claim(terms=terms) == []
+    assert shelf.claim(policy=policy) == []
     row = shelf.job("Ona", purpose="onboarding")
     assert (row.state, row.reason, row.unknown_attempt) == (JobState.ISSUED, "joined_session", None)
 
 
-def test_a_retry_leaves_a_row_in_doubt_alone(shelf, terms, decide):
-    batch = drop(shelf, terms)
+def test_a_retry_leaves_a_row_in_doubt_alone(shelf, policy, decide):
+    batch = drop(shelf, policy)
     assert decide.retry(Which(batch), now=shelf.clock()).rows == 0
     assert shelf.job("Ona").unknown_attempt is not None
 
@@ -189,23 +189,23 @@ def test_a_text_that_waits_for_its_look_up_keeps_its_time_when_another_list_take
 ):
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue()
-    (opened,) = shelf.handovers.open(texts, shelf.take_letters(channel="sms"), repeatable=False, now=shelf.clock())
+    (opened,) = shelf.handovers.open(texts, shelf.claim_messages(channel="sms"), repeatable=False, now=shelf.clock())
     lost = InviteResult(opened, shelf.clock(), Reconcile(opened.reconcile_at, "unknown", "lost"), LOST)
     shelf.handovers.finish(texts, [lost], now=shelf.clock())
     before = shelf.row(InvitationRow)
     shelf.set(Job, state=JobState.FAILED)  # its other message failed, say
     heir = shelf.add(customer("Ona", channel=Channel.SMS))
     assert shelf.claim() == []
-    letter = shelf.row(InvitationRow)
-    assert (letter.due_at, letter.unknown_attempt, letter.state) == (
+    message = shelf.row(InvitationRow)
+    assert (message.due_at, message.unknown_attempt, message.state) == (
         before.due_at,
         before.unknown_attempt,
         before.state,
     )
-    assert letter.job_id == shelf.job("Ona", batch_id=heir).id
+    assert message.job_id == shelf.job("Ona", batch_id=heir).id
 
 
-def test_what_waits_to_be_looked_up_is_counted_with_when(shelf, terms):
-    batch = drop(shelf, terms, customer("Ona"), customer("Jonas"))
+def test_what_waits_to_be_looked_up_is_counted_with_when(shelf, policy):
+    batch = drop(shelf, policy, customer("Ona"), customer("Jonas"))
     assert shelf.facts.unknown_outcomes(batch) == UnknownOutcomes({"kyc": 2}, 0, shelf.job("Ona").due_at)
     assert shelf.facts.unknown_outcomes(batch + 1) == UnknownOutcomes()

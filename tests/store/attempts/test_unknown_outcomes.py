@@ -15,55 +15,56 @@ from worker.store.tables import Attempt, SessionRow
 
 
 @pytest.fixture
-def terms(shelf):
+def policy(shelf):
     """Of an account whose calls can be looked up."""
-    return lookable(shelf.terms)
+    return lookable(shelf.policy)
 
 
-def test_sessions_of_the_customer_are_known_and_others_are_not(shelf, terms):
+def test_sessions_of_the_customer_are_known_and_others_are_not(shelf, policy):
     shelf.add(customer("Ona", purpose="earlier"), customer("Jonas"))
     shelf.issue(lifetime=timedelta(seconds=1))
     mine, other = (shelf.row(SessionRow, customer_id=name).reference for name in ("Ona", "Jonas"))
-    drop(shelf, terms)
+    drop(shelf, policy)
     later(shelf)
-    (claimed,) = shelf.claim(terms=terms)
+    (claimed,) = shelf.claim(policy=policy)
     assert mine in claimed.unknown_call.known
     assert other not in claimed.unknown_call.known
 
 
-def test_what_a_look_up_found_and_a_person_decided_about_is_known_to_the_next_doubt_alone(shelf, terms, decide):
-    batch = drop(shelf, terms)
+def test_what_a_look_up_found_and_a_person_decided_about_is_known_to_the_next_doubt_alone(shelf, policy, decide):
+    batch = drop(shelf, policy)
     later(shelf)
-    opened = look_up(shelf, terms)
+    opened = look_up(shelf, policy)
     found = Strangers(("scan-lost",), "the provider has scan-lost")
-    shelf.finish(IssueResult(opened, shelf.clock(), Hold("unknown", found.detail), found=found), terms=terms)
+    shelf.finish(IssueResult(opened, shelf.clock(), Hold("unknown", found.detail), found=found), policy=policy)
     assert shelf.job("Ona").unknown_attempt is not None
     assert decide.resolve(Which(batch), Verdict.REPEAT, now=shelf.clock()).rows == 1
     assert shelf.job("Ona").unknown_attempt is None
-    (again,) = shelf.open(shelf.claim(terms=terms), terms=terms)
-    shelf.finish(IssueResult(again, shelf.clock(), Reconcile(shelf.clock(), "unknown", "lost"), LOST), terms=terms)
-    (claimed,) = shelf.claim(terms=terms)
+    (again,) = shelf.open(shelf.claim(policy=policy), policy=policy)
+    shelf.finish(IssueResult(again, shelf.clock(), Reconcile(shelf.clock(), "unknown", "lost"), LOST), policy=policy)
+    (claimed,) = shelf.claim(policy=policy)
     assert claimed.unknown_call.known == {"scan-lost"}
 
 
-def test_of_two_calls_that_were_out_at_once_neither_is_called_again_for_what_a_look_up_found(shelf, terms):
+def test_of_two_calls_that_were_out_at_once_neither_is_called_again_for_what_a_look_up_found(shelf, policy):
     """The provider lists by customer, not by purpose: whose a stranger is, nobody knows."""
-    drop(shelf, terms, customer("Ona"), customer("Ona", purpose="renewal"))
+    drop(shelf, policy, customer("Ona"), customer("Ona", purpose="renewal"))
     later(shelf)
-    first, second = shelf.claim(terms=terms, most=1), shelf.claim(terms=terms, most=1)
-    (opened,) = shelf.open(first, terms=terms)
+    first, second = shelf.claim(policy=policy, most=1), shelf.claim(policy=policy, most=1)
+    (opened,) = shelf.open(first, policy=policy)
     shelf.finish(
-        IssueResult(opened, shelf.clock(), Hold("unknown", "two"), found=Strangers(("one", "two"), "two")), terms=terms
+        IssueResult(opened, shelf.clock(), Hold("unknown", "two"), found=Strangers(("one", "two"), "two")),
+        policy=policy,
     )
     assert second[0].unknown_call.known == frozenset()
     later(shelf, seconds=61)
     sweep(shelf)
-    (again,) = shelf.claim(terms=terms)
+    (again,) = shelf.claim(policy=policy)
     assert again.unknown_call.known == frozenset()
 
 
-def test_pages_and_failures_of_the_look_ups_so_far_are_counted(shelf, terms):
-    drop(shelf, terms)
+def test_pages_and_failures_of_the_look_ups_so_far_are_counted(shelf, policy):
+    drop(shelf, policy)
     later(shelf)
     now = shelf.clock()
     again = Reconcile(now, "unknown", "again")
@@ -74,54 +75,54 @@ def test_pages_and_failures_of_the_look_ups_so_far_are_counted(shelf, terms):
         {"problem": Problem(Kind.RATE_LIMITED, "HTTP 429")},
         {"problem": Problem(Kind.TRANSIENT, "connection refused", unreachable=True)},
     ):
-        shelf.finish(IssueResult(look_up(shelf, terms), now, again, **end), terms=terms)
+        shelf.finish(IssueResult(look_up(shelf, policy), now, again, **end), policy=policy)
         later(shelf, minutes=30)
-    (claimed,) = shelf.claim(terms=terms)
+    (claimed,) = shelf.claim(policy=policy)
     assert (claimed.unknown_call.page, claimed.unknown_call.failures) == (2, 2)
 
 
-def test_a_row_in_doubt_whose_attempt_is_gone_is_still_not_called_plainly(shelf, terms):
-    drop(shelf, terms)
+def test_a_row_in_doubt_whose_attempt_is_gone_is_still_not_called_plainly(shelf, policy):
+    drop(shelf, policy)
     with shelf.database.write() as connection:
         connection.execute(sa.delete(Attempt))
     later(shelf)
-    (claimed,) = shelf.claim(terms=terms)
+    (claimed,) = shelf.claim(policy=policy)
     assert claimed.unknown_call is not None
 
 
-def test_a_look_up_counts_as_a_request_and_not_as_a_session(shelf, terms):
-    batch = drop(shelf, terms)
+def test_a_look_up_counts_as_a_request_and_not_as_a_session(shelf, policy):
+    batch = drop(shelf, policy)
     later(shelf)
-    found = IssueResult(look_up(shelf, terms), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
-    shelf.finish(found, terms=terms)
+    found = IssueResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
+    shelf.finish(found, policy=policy)
     facts = shelf.facts.counts(batch).accounts["kyc"]
     assert (facts.requests, facts.issued, facts.errors, facts.late) == (2, 0, 1, 0)
 
 
 def test_a_look_up_costs_no_credit_whatever_it_is_answered(shelf):
-    terms = lookable(shelf.ruled(credits=5))
-    drop(shelf, terms)
+    policy = lookable(shelf.ruled(credits=5))
+    drop(shelf, policy)
     later(shelf)
     for kind in (Kind.BAD_INPUT, Kind.RATE_LIMITED):
         again = Reconcile(shelf.clock(), "unknown", "again")
-        shelf.finish(IssueResult(look_up(shelf, terms), shelf.clock(), again, Problem(kind, "no")), terms=terms)
+        shelf.finish(IssueResult(look_up(shelf, policy), shelf.clock(), again, Problem(kind, "no")), policy=policy)
         later(shelf, minutes=30)
         assert shelf.budgets.all()["kyc"].credits_used == 1
     nothing = Retry(shelf.clock(), "unknown", "")
-    shelf.finish(IssueResult(look_up(shelf, terms), shelf.clock(), nothing, found=Nothing()), terms=terms)
+    shelf.finish(IssueResult(look_up(shelf, policy), shelf.clock(), nothing, found=Nothing()), policy=policy)
     assert shelf.budgets.all()["kyc"].credits_used == 0  # what was not carried out has cost nothing
 
 
 def test_at_the_cap_on_credits_what_is_in_doubt_is_looked_up_and_nothing_else_is_called(shelf):
-    terms = lookable(shelf.ruled(credits=1))
-    drop(shelf, terms)
+    policy = lookable(shelf.ruled(credits=1))
+    drop(shelf, policy)
     later(shelf)
     shelf.add(customer("Jonas"))
-    opened = look_up(shelf, terms)
+    opened = look_up(shelf, policy)
     assert shelf.budgets.all()["kyc"].stopped_at is None
     nothing = IssueResult(opened, shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
-    shelf.finish(nothing, terms=terms)
+    shelf.finish(nothing, policy=policy)
     # The credit that the lost call did not cost is there again.
-    assert len(shelf.open(shelf.claim(terms=terms), terms=terms)) == 1
-    assert shelf.claim(terms=terms) == []
+    assert len(shelf.open(shelf.claim(policy=policy), policy=policy)) == 1
+    assert shelf.claim(policy=policy) == []
     assert shelf.budgets.all()["kyc"].stopped_at is not None

@@ -71,7 +71,7 @@ def all_the_way(shelf: Shelf) -> Shelf:
     )
     shelf.finish(shelf.got(maria, session), shelf.failed(other, Kind.UNKNOWN, Hold("unknown", "connection reset")))
     shelf.send()
-    shelf.take_letters(channel="sms")
+    shelf.claim_messages(channel="sms")
     return shelf
 
 
@@ -118,7 +118,7 @@ def test_the_sqlite_file_and_its_log_hold_none_of_it(sqlite_url, keyring, clock)
 def test_another_key_opens_nothing_and_the_row_is_held_with_whose_it_was(full):
     full.add(replace(MARIA, purpose="renewal"))
     stranger = Jobs(full.database, Keyring([new_key()]))
-    assert stranger.claim(full.terms, most=10, now=full.clock()).jobs == []
+    assert stranger.claim(full.policy, most=10, now=full.clock()).jobs == []
     held = full.job("C-1", purpose="renewal")
     assert (held.state, held.reason, held.lease_until) == (JobState.HELD, "cannot_open", None)
     assert "older key missing" in held.detail
@@ -140,7 +140,7 @@ def test_a_link_that_does_not_open_is_held_with_its_job_and_holds_up_nobody_else
     shelf.issue()
     (stolen,) = [row.sealed for row in shelf.rows(SessionRow, customer_id="C-6")]
     shelf.set(SessionRow, SessionRow.customer_id == "C-5", sealed=stolen)
-    assert [letter.customer.customer_id for letter in shelf.take_letters()] == ["C-6"]
+    assert [message.customer.customer_id for message in shelf.claim_messages()] == ["C-6"]
     (held,) = [row for row in shelf.rows(InvitationRow) if row.state is InvitationState.HELD]
     assert (held.reason, held.job_id, held.lease_until) == ("cannot_open", shelf.job("C-5").id, None)
     assert (shelf.job("C-5").state, shelf.job("C-5").reason) == (JobState.HELD, "cannot_open")

@@ -45,7 +45,7 @@ def test_bytes_ids_objects_and_absent_values_do_too(database):
     given = bulk._given(kinds)
     with database.read() as connection:
         chunk = bulk.json.dumps([session], default=bulk._plain)
-        (row,) = connection.execute(sa.select(given), {"lot": chunk})
+        (row,) = connection.execute(sa.select(given), {"chunk": chunk})
     assert row._asdict() == session
 
 

@@ -33,7 +33,7 @@ def test_whoever_does_not_know_of_its_taking_gives_back_nothing_that_somebody_el
     shelf.add(customer("Ona"))
     if what == "message":
         shelf.issue()
-    store, terms = (shelf.jobs, shelf.terms) if what == "job" else (shelf.invitations, shelf.letters)
+    store, policy = (shelf.jobs, shelf.policy) if what == "job" else (shelf.invitations, shelf.message_policy)
     lost = []
 
     def break_off(_connection, items):
@@ -41,15 +41,15 @@ def test_whoever_does_not_know_of_its_taking_gives_back_nothing_that_somebody_el
         raise CutOff  # as where the connection breaks at the commit, which nothing comes of
 
     with pytest.raises(CutOff):
-        store.claim(terms, most=10, now=shelf.clock(), beside=break_off)
+        store.claim(policy, most=10, now=shelf.clock(), beside=break_off)
     shelf.clock.advance(milliseconds=1)
-    (theirs,) = shelf.claim() if what == "job" else shelf.take_letters()
+    (theirs,) = shelf.claim() if what == "job" else shelf.claim_messages()
     assert theirs.fence == lost[0].fence
     if what == "job":
         (opened,) = shelf.open([theirs])
     else:
-        (opened,) = shelf.handovers.open(terms, [theirs], repeatable=False, now=shelf.clock())
-    store.release(terms.rule, lost, now=shelf.clock())
+        (opened,) = shelf.handovers.open(policy, [theirs], repeatable=False, now=shelf.clock())
+    store.release(policy.rule, lost, now=shelf.clock())
     row = shelf.row(Job if what == "job" else InvitationRow)
     assert (row.state.value, row.lease_until) == ("working", theirs.lease_until)
     assert shelf.row(Attempt, id=opened.attempt_id).closed_at is None
@@ -107,7 +107,7 @@ def test_where_nobody_else_can_be_working_all_leases_are_returned_at_once(shelf)
 
 def test_more_leases_than_one_transaction_returns_all_come_back(shelf):
     shelf.add(*(customer(f"C{number}") for number in range(1100)))
-    assert len(shelf.claim(most=1100, terms=shelf.ruled(concurrency=4400))) == 1100
+    assert len(shelf.claim(most=1100, policy=shelf.ruled(concurrency=4400))) == 1100
     shelf.clock.advance(seconds=61)
     assert sweep(shelf) == Returned(free=1100)
 
@@ -203,8 +203,8 @@ def test_one_lost_lease_in_a_flush_does_not_take_the_others_with_it(shelf):
 def test_a_hand_over_that_may_have_been_made_is_repeated_or_held(shelf, repeatable, state, returned):
     shelf.add(customer("Ona"))
     shelf.issue()
-    letters = shelf.take_letters()
-    shelf.handovers.open(shelf.letters, letters, repeatable=repeatable, now=shelf.clock())
+    messages = shelf.claim_messages()
+    shelf.handovers.open(shelf.message_policy, messages, repeatable=repeatable, now=shelf.clock())
     shelf.clock.advance(seconds=61)
     assert sweep(shelf) == returned
     assert (shelf.row(InvitationRow).state, shelf.row(InvitationRow).attempts) == (state, 1)
@@ -215,19 +215,19 @@ def test_a_hand_over_that_may_have_been_made_is_repeated_or_held(shelf, repeatab
 def test_an_invitation_that_was_only_taken_goes_back_free(shelf):
     shelf.add(customer("Ona"))
     shelf.issue()
-    shelf.take_letters()
+    shelf.claim_messages()
     shelf.clock.advance(seconds=61)
     assert sweep(shelf) == Returned(free=1)
-    assert len(shelf.take_letters()) == 1
+    assert len(shelf.claim_messages()) == 1
 
 
 def test_a_sent_result_under_a_lost_lease_leaves_the_new_owners_invitation_alone(shelf):
     shelf.add(customer("Ona"))
     shelf.issue()
-    lost = shelf.take_letters()
+    lost = shelf.claim_messages()
     shelf.clock.advance(seconds=61)
     sweep(shelf)
-    (mine,) = shelf.take_letters()
+    (mine,) = shelf.claim_messages()
     shelf.hand_over(lost, Done())
     row = shelf.row(InvitationRow)
     assert (row.state, row.fence, row.sent_at) == (InvitationState.WORKING, mine.fence, None)
@@ -237,12 +237,12 @@ def test_a_sent_result_under_a_lost_lease_leaves_the_new_owners_invitation_alone
 def test_the_repeated_invitation_keeps_its_id_and_so_its_message_id(shelf):
     shelf.add(customer("Ona"))
     shelf.issue()
-    (first,) = shelf.take_letters()
-    shelf.handovers.open(shelf.letters, [first], repeatable=True, now=shelf.clock())
+    (first,) = shelf.claim_messages()
+    shelf.handovers.open(shelf.message_policy, [first], repeatable=True, now=shelf.clock())
     shelf.clock.advance(seconds=61)
     sweep(shelf)
     shelf.clock.advance(seconds=1)
-    (second,) = shelf.take_letters()
+    (second,) = shelf.claim_messages()
     assert second.id == first.id
 
 
@@ -287,6 +287,6 @@ def test_jobs_that_join_or_are_held_ring_for_nobody(shelf):
 
 def test_a_lease_is_returned_by_the_time_of_its_own_row_not_of_its_taking(shelf):
     shelf.add(customer("Ona"))
-    shelf.claim(terms=replace(shelf.terms, lease=timedelta(minutes=10)))
+    shelf.claim(policy=replace(shelf.policy, lease=timedelta(minutes=10)))
     shelf.clock.advance(seconds=61)
     assert sweep(shelf) == Returned()

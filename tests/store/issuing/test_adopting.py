@@ -34,8 +34,8 @@ def served(shelf):
     return serve
 
 
-def claimed(shelf, terms=None):
-    return shelf.jobs.claim(terms or shelf.terms, most=10, now=shelf.clock())
+def claimed(shelf, policy=None):
+    return shelf.jobs.claim(policy or shelf.policy, most=10, now=shelf.clock())
 
 
 def test_a_job_moves_on_to_the_session_that_its_customer_has(shelf, served):
@@ -51,8 +51,8 @@ def test_a_job_moves_on_to_the_session_that_its_customer_has(shelf, served):
 def test_what_has_not_left_yet_goes_out_once_for_the_new_job(shelf, served):
     batch = served()
     claimed(shelf)
-    (letter,) = shelf.send()
-    assert (letter.job_id, letter.batch_id) == (shelf.job("Ona", batch_id=batch).id, batch)
+    (message,) = shelf.send()
+    assert (message.job_id, message.batch_id) == (shelf.job("Ona", batch_id=batch).id, batch)
     assert shelf.job("Ona", batch_id=batch).state is JobState.INVITED
     assert len(shelf.rows(InvitationRow)) == 1
 
@@ -62,7 +62,7 @@ def test_one_who_has_been_sent_the_link_is_invited_without_a_second_message(shel
     batch = served(sent=True, invitation=state)
     claimed(shelf)
     assert shelf.job("Ona", batch_id=batch).state is JobState.INVITED
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
     assert len(shelf.rows(InvitationRow)) == 1
 
 
@@ -74,8 +74,8 @@ def test_a_message_that_reached_nobody_is_sent_again_under_the_same_id(shelf, se
     batch = served(invitation=state)
     before = shelf.row(InvitationRow)
     claimed(shelf)
-    (letter,) = shelf.send()
-    assert letter.id == before.id
+    (message,) = shelf.send()
+    assert message.id == before.id
     assert shelf.job("Ona", batch_id=batch).state is JobState.INVITED
 
 
@@ -100,14 +100,14 @@ def test_a_message_in_doubt_is_not_sent_again(shelf, served):
     batch = served(invitation=InvitationState.HELD)
     claimed(shelf)
     assert shelf.job("Ona", batch_id=batch).state is JobState.HELD
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
 
 
 def test_a_channel_that_the_session_was_not_sent_on_gets_its_first_message(shelf, served):
     batch = served(sent=True, channel=Channel.BOTH)
     assert claimed(shelf).adopted_channels == {"email", "sms"}
-    assert shelf.take_letters(channel="email") == []
-    (text,) = shelf.take_letters(channel="sms")
+    assert shelf.claim_messages(channel="email") == []
+    (text,) = shelf.claim_messages(channel="sms")
     assert text.batch_id == batch
 
 
@@ -129,7 +129,7 @@ def test_with_a_link_too_old_to_send_the_job_waits_for_the_sessions_end(shelf, s
 
 
 def test_with_a_link_too_old_to_send_a_provider_that_takes_it_is_asked_at_once(shelf, served):
-    at_once = replace(shelf.terms, reissue_at=lambda expires_at: expires_at - WEEK)
+    at_once = replace(shelf.policy, reissue_at=lambda expires_at: expires_at - WEEK)
     batch = served(lifetime=timedelta(hours=6))
     (job,) = claimed(shelf, at_once).jobs
     assert (job.batch_id, job.session_id) == (batch, shelf.row(SessionRow).id)
@@ -144,8 +144,8 @@ def test_a_session_whose_link_no_longer_opens_is_no_reason_not_to_call(shelf, se
 def test_a_job_that_needs_no_call_takes_no_slot(shelf, served):
     served()
     shelf.add(customer("Jonas"))
-    terms = replace(shelf.ruled(limits=(Limit.parse("10/second"),)), horizon=timedelta(seconds=5))
-    (jonas,) = claimed(shelf, terms).jobs
+    policy = replace(shelf.ruled(limits=(Limit.parse("10/second"),)), horizon=timedelta(seconds=5))
+    (jonas,) = claimed(shelf, policy).jobs
     assert jonas.slot == shelf.clock()
     assert shelf.row(Budget, name="kyc").next_at == shelf.clock() + timedelta(milliseconds=100)
 
@@ -159,10 +159,10 @@ def test_another_customers_session_is_not_adopted(shelf, served):
 def test_a_message_that_failed_is_sent_again_with_its_attempts_at_zero(shelf, served):
     shelf.add(customer("Jonas"))
     shelf.issue()
-    shelf.hand_over(shelf.take_letters(), Cancel("bad_input", "550 no such user"))
+    shelf.hand_over(shelf.claim_messages(), Cancel("bad_input", "550 no such user"))
     assert (shelf.job("Jonas").state, shelf.row(InvitationRow).attempts) == (JobState.FAILED, 1)
     batch = shelf.add(customer("Jonas"))
     claimed(shelf)
-    (letter,) = shelf.send()
-    assert letter.attempts == 0
+    (message,) = shelf.send()
+    assert message.attempts == 0
     assert shelf.job("Jonas", batch_id=batch).state is JobState.INVITED

@@ -63,10 +63,10 @@ def test_an_event_goes_before_a_batch_and_the_longest_due_before_the_others(shel
 
 def test_no_more_than_asked_for_are_taken(shelf):
     shelf.add(*(customer(f"C{number}") for number in range(5)))
-    claimed = shelf.jobs.claim(shelf.terms, most=3, now=shelf.clock())
+    claimed = shelf.jobs.claim(shelf.policy, most=3, now=shelf.clock())
     assert ids(claimed.jobs) == ["C0", "C1", "C2"]
     assert claimed.again_at == shelf.clock()  # a full lot: there may be more behind it
-    rest = shelf.jobs.claim(shelf.terms, most=3, now=shelf.clock())
+    rest = shelf.jobs.claim(shelf.policy, most=3, now=shelf.clock())
     assert (ids(rest.jobs), rest.again_at) == (["C3", "C4"], None)
 
 
@@ -98,15 +98,15 @@ def test_a_job_that_joins_another_is_not_taken(shelf):
 
 
 def test_exactly_what_is_taken_is_reserved(shelf):
-    terms = replace(shelf.ruled(limits=(Limit.parse("10/second"),)), horizon=timedelta(seconds=10))
+    policy = replace(shelf.ruled(limits=(Limit.parse("10/second"),)), horizon=timedelta(seconds=10))
     shelf.add(*(customer(f"C{number}") for number in range(3)))
-    slots = [job.slot - shelf.clock() for job in shelf.claim(terms=terms)]
+    slots = [job.slot - shelf.clock() for job in shelf.claim(policy=policy)]
     assert slots == [timedelta(milliseconds=100) * number for number in range(3)]
     assert shelf.row(Budget, name="kyc").next_at == shelf.clock() + timedelta(milliseconds=300)
 
 
 def test_where_nothing_is_due_nothing_is_reserved(shelf):
-    shelf.claim(terms=shelf.ruled(limits=(Limit.parse("10/second"),)))
+    shelf.claim(policy=shelf.ruled(limits=(Limit.parse("10/second"),)))
     assert shelf.row(Budget, name="kyc").next_at is None
 
 
@@ -116,16 +116,16 @@ def test_two_accounts_that_share_a_budget_share_its_slots(shelf):
     kyb = replace(kyc, account="kyb")
     shelf.add(customer("Ona"), customer("Jonas"))
     shelf.add(customer("Firma"), account="kyb")
-    (firma,) = shelf.claim(terms=kyb)
-    ona, jonas = shelf.claim(terms=kyc)
+    (firma,) = shelf.claim(policy=kyb)
+    ona, jonas = shelf.claim(policy=kyc)
     assert firma.slot < ona.slot < jonas.slot
 
 
 def test_with_no_slot_within_the_horizon_nothing_is_taken_and_it_says_when_to_ask_again(shelf):
-    terms = shelf.ruled(limits=(Limit.parse("1/second"),))
+    policy = shelf.ruled(limits=(Limit.parse("1/second"),))
     shelf.add(customer("Ona"), customer("Jonas"))
-    assert ids(shelf.claim(terms=terms)) == ["Ona"]
-    claimed = shelf.jobs.claim(terms, most=10, now=shelf.clock())
+    assert ids(shelf.claim(policy=policy)) == ["Ona"]
+    claimed = shelf.jobs.claim(policy, most=10, now=shelf.clock())
     assert (claimed.jobs, claimed.again_at) == ([], shelf.clock() + timedelta(seconds=0.925))
     assert shelf.job("Jonas").fence == 0
 
@@ -134,7 +134,7 @@ def test_a_paused_account_takes_nothing_until_the_pause_is_over(shelf):
     shelf.add(customer("Ona"), customer("Jonas"))
     until = shelf.clock() + timedelta(seconds=30)
     shelf.set(Budget, Budget.name == "kyc", blocked_until=until, pauses=1)
-    claimed = shelf.jobs.claim(shelf.terms, most=10, now=shelf.clock())
+    claimed = shelf.jobs.claim(shelf.policy, most=10, now=shelf.clock())
     assert (claimed.jobs, claimed.again_at) == ([], until)
     shelf.clock.now = until
     assert ids(shelf.claim()) == ["Ona"]  # one call goes first
@@ -144,16 +144,16 @@ def test_a_paused_account_takes_nothing_until_the_pause_is_over(shelf):
 def test_a_stopped_account_takes_nothing_and_its_rows_wait(shelf):
     shelf.add(customer("Ona"))
     shelf.set(Budget, Budget.name == "kyc", stopped_at=shelf.clock(), stop_reason="HTTP 401")
-    claimed = shelf.jobs.claim(shelf.terms, most=10, now=shelf.clock())
+    claimed = shelf.jobs.claim(shelf.policy, most=10, now=shelf.clock())
     assert (claimed.jobs, claimed.again_at) == ([], None)
     assert shelf.job("Ona").state is JobState.WAITING
 
 
 def test_an_account_without_a_budget_row_is_not_an_account_without_limits(shelf):
-    terms = replace(shelf.terms, rule=replace(shelf.terms.rule, name="never made"))
+    policy = replace(shelf.policy, rule=replace(shelf.policy.rule, name="never made"))
     shelf.add(customer("Ona"))
     with pytest.raises(LookupError, match="never made"):
-        shelf.claim(terms=terms)
+        shelf.claim(policy=policy)
     assert shelf.job("Ona").state is JobState.WAITING
 
 
@@ -162,7 +162,7 @@ def test_what_is_given_back_is_due_as_before_and_nothing_is_counted(shelf):
     before = shelf.job("Ona")
     jobs = shelf.claim()
     shelf.clock.advance(seconds=1)
-    shelf.jobs.release(shelf.terms.rule, jobs, now=shelf.clock())
+    shelf.jobs.release(shelf.policy.rule, jobs, now=shelf.clock())
     after = shelf.job("Ona")
     assert (after.state, after.due_at, after.lease_until) == (JobState.WAITING, before.due_at, None)
     assert (after.attempts, after.waits) == (0, 0)
@@ -173,9 +173,9 @@ def test_what_somebody_else_has_taken_since_cannot_be_given_back(shelf):
     shelf.add(customer("Ona"))
     lost = shelf.claim()
     shelf.clock.advance(minutes=2)
-    shelf.sweeps.return_leases(shelf.terms.rule.policy, now=shelf.clock())
+    shelf.sweeps.return_leases(shelf.policy.rule.retry, now=shelf.clock())
     (theirs,) = shelf.claim()
-    shelf.jobs.release(shelf.terms.rule, lost, now=shelf.clock())
+    shelf.jobs.release(shelf.policy.rule, lost, now=shelf.clock())
     row = shelf.job("Ona")
     assert (row.state, row.fence) == (JobState.WORKING, theirs.fence)
 
@@ -192,9 +192,9 @@ def together(*works):
         return [future.result(30) for future in [threads.submit(begin, work) for work in works]]
 
 
-def take_all(jobs: Jobs, terms, most, now):
+def take_all(jobs: Jobs, policy, most, now):
     found = []
-    while claimed := jobs.claim(terms, most=most, now=now).jobs:
+    while claimed := jobs.claim(policy, most=most, now=now).jobs:
         found += claimed
     return found
 
@@ -204,17 +204,17 @@ def test_workers_that_take_at_once_never_lease_the_same_job(shelf):
         shelf.batch(), [line(row, customer(f"C{row}")) for row in range(2, 122)], [], priority=BATCH, now=shelf.clock()
     )
     workers = [Jobs(shelf.database, shelf.keyring) for _ in range(4)]
-    found = together(*(lambda jobs=jobs: take_all(jobs, shelf.terms, 7, shelf.clock()) for jobs in workers))
+    found = together(*(lambda jobs=jobs: take_all(jobs, shelf.policy, 7, shelf.clock()) for jobs in workers))
     everything = [job.id for part in found for job in part]
     assert len(everything) == len(set(everything)) == 120
     assert {row.fence for row in shelf.rows(Job)} == {1}
 
 
 def test_workers_that_reserve_at_once_keep_the_limit_together(shelf):
-    terms = replace(shelf.ruled(limits=(Limit.parse("100/second"),)), horizon=timedelta(seconds=0.5))
+    policy = replace(shelf.ruled(limits=(Limit.parse("100/second"),)), horizon=timedelta(seconds=0.5))
     shelf.add(*(customer(f"C{number}") for number in range(80)))
     workers = [Jobs(shelf.database, shelf.keyring) for _ in range(4)]
-    found = together(*(lambda jobs=jobs: take_all(jobs, terms, 3, shelf.clock()) for jobs in workers))
+    found = together(*(lambda jobs=jobs: take_all(jobs, policy, 3, shelf.clock()) for jobs in workers))
     slots = sorted(job.slot for part in found for job in part)
     assert len(slots) == 51  # half a second's, its first and its last moment included
     assert all(later - earlier == timedelta(milliseconds=10) for earlier, later in pairwise(slots))
@@ -224,12 +224,12 @@ def test_of_workers_that_find_a_pause_over_only_one_sends_the_call_that_goes_fir
     shelf.add(*(customer(f"C{number}") for number in range(20)))
     shelf.set(Budget, Budget.name == "kyc", pauses=3, blocked_until=shelf.clock())
     workers = [Jobs(shelf.database, shelf.keyring) for _ in range(4)]
-    found = together(*(lambda jobs=jobs: jobs.claim(shelf.terms, most=5, now=shelf.clock()).jobs for jobs in workers))
+    found = together(*(lambda jobs=jobs: jobs.claim(shelf.policy, most=5, now=shelf.clock()).jobs for jobs in workers))
     assert sorted(len(part) for part in found) == [0, 0, 0, 1]
 
 
 def test_workers_that_learn_at_once_lose_nothing_that_was_learned(shelf):
-    rule = replace(shelf.terms.rule, credits=1000)
+    rule = replace(shelf.policy.rule, credits=1000)
     shelf.set(Budget, Budget.name == "kyc", credits_used=100)
 
     def learn():
@@ -245,7 +245,7 @@ def test_workers_that_open_at_once_never_open_more_than_the_credits(shelf):
     capped = shelf.ruled(credits=7)
     shelf.add(*(customer(f"C{number}") for number in range(20)))
     bulk = [shelf.claim(most=5) for _ in range(4)]
-    opened = together(*(lambda jobs=jobs: shelf.open(jobs, terms=capped) for jobs in bulk))
+    opened = together(*(lambda jobs=jobs: shelf.open(jobs, policy=capped) for jobs in bulk))
     assert sum(len(part) for part in opened) == len(shelf.rows(Attempt)) == 7
 
 

@@ -77,7 +77,7 @@ def test_a_failure_while_taking_leaves_no_lease_and_no_reservation(shelf):
     shelf.add(customer("Ona"))
     mend = break_at(shelf, "budget")
     with pytest.raises(RuntimeError, match="budget"):
-        shelf.claim(terms=shelf.ruled(limits=(Limit.parse("1/second"),)))
+        shelf.claim(policy=shelf.ruled(limits=(Limit.parse("1/second"),)))
     mend()
     assert (shelf.job("Ona").state, shelf.job("Ona").fence) == (JobState.WAITING, 0)
 
@@ -168,8 +168,8 @@ def test_where_the_provider_has_texted_the_link_no_second_text_is_sent(shelf, ch
     }
     assert bool(texts) == (channel is not Channel.EMAIL)
     assert shelf.job("Ona").state is (JobState.INVITED if texts else JobState.ISSUED)
-    assert shelf.take_letters(channel="sms") == []
-    assert {letter.customer.customer_id for letter in shelf.take_letters()} == ({"Ona"} if left else set())
+    assert shelf.claim_messages(channel="sms") == []
+    assert {message.customer.customer_id for message in shelf.claim_messages()} == ({"Ona"} if left else set())
 
 
 def row_of(shelf, session_id, **changes):
@@ -261,28 +261,28 @@ def test_with_a_cap_of_n_call_n_plus_one_is_never_opened(shelf):
     capped = shelf.ruled(credits=3)
     shelf.add(*(customer(f"C{number}") for number in range(5)))
     jobs = shelf.claim()  # taken before anybody knew of the cap
-    opened = shelf.open(jobs, terms=capped)
+    opened = shelf.open(jobs, policy=capped)
     assert len(opened) == len(shelf.rows(Attempt)) == 3
     assert used(shelf) == (3, shelf.clock(), "its cap of 3 credits is used up")
-    shelf.jobs.release(shelf.terms.rule, jobs[3:], now=shelf.clock())
-    assert shelf.claim(terms=capped) == []
-    assert shelf.open(jobs[3:], terms=capped) == []
+    shelf.jobs.release(shelf.policy.rule, jobs[3:], now=shelf.clock())
+    assert shelf.claim(policy=capped) == []
+    assert shelf.open(jobs[3:], policy=capped) == []
     assert len(shelf.rows(Attempt)) == 3
 
 
 def test_an_account_whose_cap_ends_with_its_rows_is_not_stopped(shelf):
     capped = shelf.ruled(credits=2)
     shelf.add(customer("Ona"), customer("Jonas"))
-    shelf.issue(terms=capped)
-    assert shelf.claim(terms=capped) == []
+    shelf.issue(policy=capped)
+    assert shelf.claim(policy=capped) == []
     assert used(shelf) == (2, None, "")
 
 
 def test_an_account_whose_cap_ends_before_its_rows_stops_with_the_reason(shelf):
     capped = shelf.ruled(credits=2)
     shelf.add(customer("Ona"), customer("Jonas"), customer("Rūta"))
-    shelf.issue(terms=capped)
-    assert shelf.claim(terms=capped) == []
+    shelf.issue(policy=capped)
+    assert shelf.claim(policy=capped) == []
     assert used(shelf) == (2, shelf.clock(), "its cap of 2 credits is used up")
     assert shelf.job("Rūta").state is JobState.WAITING
 
@@ -294,49 +294,49 @@ FREE = [Kind.RATE_LIMITED, Kind.BAD_INPUT, Kind.CONFLICT, Kind.AUTH, Kind.OUT_OF
 def test_only_a_call_that_the_provider_refused_gives_its_credit_back(shelf, kind):
     capped = shelf.ruled(credits=5)
     shelf.add(customer("Ona"), customer("Jonas"))
-    opened = shelf.open(shelf.claim(), terms=capped)
-    shelf.finish(*(shelf.failed(item, kind, Hold("unknown", "")) for item in opened), terms=capped)
+    opened = shelf.open(shelf.claim(), policy=capped)
+    shelf.finish(*(shelf.failed(item, kind, Hold("unknown", "")) for item in opened), policy=capped)
     assert used(shelf)[0] == (0 if kind in FREE else 2)
 
 
 def test_a_call_that_was_not_made_gives_its_credit_back(shelf):
     capped = shelf.ruled(credits=5)
     shelf.add(customer("Ona"), customer("Jonas"))
-    ona, jonas = shelf.open(shelf.claim(), terms=capped)
-    shelf.finish(IssueResult(ona, shelf.clock(), None), shelf.got(jonas), terms=capped)
+    ona, jonas = shelf.open(shelf.claim(), policy=capped)
+    shelf.finish(IssueResult(ona, shelf.clock(), None), shelf.got(jonas), policy=capped)
     assert used(shelf)[0] == 1
 
 
 def test_a_credit_that_comes_back_ends_the_stop_that_its_lack_made(shelf):
     capped = shelf.ruled(credits=1)
     shelf.add(customer("Ona"), customer("Jonas"))
-    (ona,) = shelf.open(shelf.claim(most=1), terms=capped)
-    assert shelf.claim(terms=capped) == []
+    (ona,) = shelf.open(shelf.claim(most=1), policy=capped)
+    assert shelf.claim(policy=capped) == []
     assert used(shelf)[1] is not None
-    shelf.finish(shelf.failed(ona, Kind.BAD_INPUT, Cancel("bad_input", "")), terms=capped)
+    shelf.finish(shelf.failed(ona, Kind.BAD_INPUT, Cancel("bad_input", "")), policy=capped)
     assert used(shelf) == (0, None, "")
-    assert len(shelf.open(shelf.claim(terms=capped), terms=capped)) == 1
+    assert len(shelf.open(shelf.claim(policy=capped), policy=capped)) == 1
 
 
 def test_a_credit_that_comes_back_does_not_end_a_stop_for_another_reason(shelf):
     capped = shelf.ruled(credits=5)
     shelf.add(customer("Ona"), customer("Jonas"))
-    ona, jonas = shelf.open(shelf.claim(), terms=capped)
+    ona, jonas = shelf.open(shelf.claim(), policy=capped)
     snooze = Snooze(shelf.clock(), "auth", "HTTP 401")
-    shelf.finish(shelf.failed(ona, Kind.AUTH, snooze, detail="HTTP 401"), terms=capped)
-    shelf.finish(shelf.failed(jonas, Kind.BAD_INPUT, Cancel("bad_input", "")), terms=capped)
+    shelf.finish(shelf.failed(ona, Kind.AUTH, snooze, detail="HTTP 401"), policy=capped)
+    shelf.finish(shelf.failed(jonas, Kind.BAD_INPUT, Cancel("bad_input", "")), policy=capped)
     assert used(shelf) == (0, shelf.clock(), "HTTP 401")
 
 
 def test_a_raised_cap_lets_a_resumed_account_go_on(shelf):
     shelf.add(*(customer(f"C{number}") for number in range(3)))
-    shelf.issue(terms=shelf.ruled(credits=1))
-    shelf.claim(terms=shelf.ruled(credits=1))
+    shelf.issue(policy=shelf.ruled(credits=1))
+    shelf.claim(policy=shelf.ruled(credits=1))
     assert shelf.budgets.resume("kyc")
-    assert shelf.claim(terms=shelf.ruled(credits=1)) == []
+    assert shelf.claim(policy=shelf.ruled(credits=1)) == []
     assert used(shelf)[1] is not None  # the cap is as it was: stopped again
     assert shelf.budgets.resume("kyc")
-    assert len(shelf.claim(terms=shelf.ruled(credits=3))) == 1  # one goes first
+    assert len(shelf.claim(policy=shelf.ruled(credits=3))) == 1  # one goes first
 
 
 # Between taking and calling, another worker may have learned something.
@@ -382,12 +382,12 @@ def test_what_a_call_taught_is_in_the_budget_with_its_result(shelf):
 
 
 def test_where_a_new_session_makes_sense_at_once_it_replaces_the_one_that_still_lives(shelf):
-    at_once = replace(shelf.terms, reissue_at=lambda expires_at: expires_at - WEEK)
+    at_once = replace(shelf.policy, reissue_at=lambda expires_at: expires_at - WEEK)
     shelf.add(customer("Ona"))
     shelf.issue(lifetime=timedelta(hours=1))  # below the floor of twelve hours
     shelf.clock.advance(seconds=1)
     shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock())
-    shelf.issue(terms=at_once)
+    shelf.issue(policy=at_once)
     old, new = shelf.rows(SessionRow)
     assert (old.state, new.state, new.replaces) == (SessionState.SUPERSEDED, SessionState.WAITING, old.id)
 

@@ -15,17 +15,17 @@ from worker.store.tables import Budget, Job
 HOUR = timedelta(hours=1)
 
 
-def terms(shelf, *limits, keeps=HOUR):
+def policy(shelf, *limits, keeps=HOUR):
     senders = {
         "email": BudgetRule("sender/email", tuple(map(Limit.parse, limits))),
         "sms": BudgetRule("sender/sms"),
     }
-    return replace(shelf.terms, senders=senders, keeps=keeps)
+    return replace(shelf.policy, senders=senders, keeps=keeps)
 
 
-def claimed(shelf, terms, most=100):
+def claimed(shelf, policy, most=100):
     with statements(shelf.database) as made:
-        jobs = shelf.claim(most, terms)
+        jobs = shelf.claim(most, policy)
     return jobs, made
 
 
@@ -41,14 +41,14 @@ def four_rows(shelf):
 
 def test_a_sender_without_a_limit_costs_no_statement(four_rows):
     four_rows.claim(1)  # the first one asks for places
-    jobs, without = claimed(four_rows, four_rows.terms, most=1)
-    more, made = claimed(four_rows, terms(four_rows), most=1)
+    jobs, without = claimed(four_rows, four_rows.policy, most=1)
+    more, made = claimed(four_rows, policy(four_rows), most=1)
     assert len(jobs) == len(more) == 1
     assert len(made) == len(without)
 
 
 def test_a_queue_is_counted_once_for_many_takings_and_again_when_there_seems_to_be_no_room(four_rows):
-    four = terms(four_rows, "8/hour")  # room for four in half an hour
+    four = policy(four_rows, "8/hour")  # room for four in half an hour
     first, made = claimed(four_rows, four, most=1)
     assert (len(first), counts(made)) == (1, 1)
     more, made = claimed(four_rows, four, most=3)
@@ -65,7 +65,7 @@ def test_a_queue_is_counted_once_for_many_takings_and_again_when_there_seems_to_
 def test_a_row_with_both_channels_waits_for_both_senders(shelf):
     shelf.add(customer("Both", channel="both"), customer("Mail"))
     shelf.set(Budget, Budget.name == "sender/sms", blocked_until=shelf.clock() + 2 * HOUR)
-    jobs = shelf.claim(terms=terms(shelf))
+    jobs = shelf.claim(policy=policy(shelf))
     assert [job.request.customer.customer_id for job in jobs] == ["Mail"]
     row = shelf.row(Job, customer_id="Both")
     assert (row.reason, row.due_at) == ("waits_for_sender", shelf.clock() + 2 * HOUR)
@@ -74,8 +74,8 @@ def test_a_row_with_both_channels_waits_for_both_senders(shelf):
 def test_what_waits_for_a_sender_is_put_forward_lot_by_lot(shelf, monkeypatch):
     shelf.add(*(customer(f"C{number}") for number in range(5)))
     shelf.set(Budget, Budget.name == "sender/email", blocked_until=shelf.clock() + 2 * HOUR)
-    assert shelf.claim(terms=terms(shelf)) == []
-    monkeypatch.setattr(postponing, "LOT", 2)
+    assert shelf.claim(policy=policy(shelf)) == []
+    monkeypatch.setattr(postponing, "CHUNK", 2)
     with statements(shelf.database) as made:
         shelf.jobs.put_forward(now=shelf.clock())
     assert sum(statement.startswith("UPDATE job") for statement in made) == 3

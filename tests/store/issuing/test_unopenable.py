@@ -65,11 +65,11 @@ def test_a_message_that_does_not_open_is_held_with_its_job_and_the_others_go_on(
         shelf.set(CustomerRow, CustomerRow.customer_id == "Ona", sealed=CLOSED)
     else:
         shelf.set(SessionRow, SessionRow.customer_id == "Ona", sealed=CLOSED)
-    assert [letter.customer.customer_id for letter in shelf.send()] == ["Jonas"]
-    letter = shelf.row(InvitationRow, job_id=shelf.job("Ona").id)
-    assert (letter.state, letter.reason) == (InvitationState.HELD, "cannot_open")
-    assert (letter.due_at, letter.lease_until) == (None, None)
-    assert sealed in letter.detail
+    assert [message.customer.customer_id for message in shelf.send()] == ["Jonas"]
+    message = shelf.row(InvitationRow, job_id=shelf.job("Ona").id)
+    assert (message.state, message.reason) == (InvitationState.HELD, "cannot_open")
+    assert (message.due_at, message.lease_until) == (None, None)
+    assert sealed in message.detail
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.HELD, "cannot_open")
     assert shelf.facts.counts(batch).jobs == {JobState.HELD: 1, JobState.INVITED: 1}
 
@@ -79,7 +79,7 @@ def test_with_the_key_back_what_was_held_is_settled_and_goes_on(shelf, database,
     batch = shelf.add(customer("Ona"), customer("Jonas"))
     (first,) = shelf.open(shelf.claim(most=1))
     shelf.finish(shelf.got(first))
-    assert (other.claim(), other.take_letters()) == ([], [])
+    assert (other.claim(), other.claim_messages()) == ([], [])
     assert shelf.facts.counts(batch).jobs == {JobState.HELD: 2}
     decided = Decisions(database).resolve(Which(batch), Verdict.REPEAT, now=clock())
     assert (decided.rows, decided.accounts, decided.channels) == (2, {"kyc"}, {"email"})

@@ -62,7 +62,7 @@ FAILED, LAPSED = (JobState.FAILED, "suppressed"), (JobState.LAPSED, "suppressed"
 def test_a_customer_who_may_not_be_written_to_is_not_called_for_and_the_others_are(shelf, keep):
     keep(email=Reason.MANUAL)
     shelf.add(customer("Ona"), JONAS)
-    claimed = shelf.jobs.claim(shelf.terms, most=10, now=shelf.clock())
+    claimed = shelf.jobs.claim(shelf.policy, most=10, now=shelf.clock())
     assert (ids(claimed.jobs), claimed.adopted_channels) == (["Jonas"], frozenset())
     row = shelf.job("Ona")
     assert (end(shelf), row.detail) == (FAILED, "somebody here put the address on the list")
@@ -91,7 +91,7 @@ NO_PHONE = customer("Ona", person=Person(email=EMAIL[1]))
 def test_nobody_could_be_told_where_no_channel_is_left(shelf, keep, who, fallback, reasons):
     keep(**reasons)
     shelf.add(who)
-    assert shelf.claim(terms=replace(shelf.terms, fallback=fallback)) == []
+    assert shelf.claim(policy=replace(shelf.policy, fallback=fallback)) == []
     assert end(shelf) == FAILED
 
 
@@ -108,7 +108,7 @@ def test_nobody_could_be_told_where_no_channel_is_left(shelf, keep, who, fallbac
 def test_who_may_be_told_is_called_for(shelf, keep, who, fallback, reasons):
     keep(**reasons)
     shelf.add(who)
-    assert ids(shelf.claim(terms=replace(shelf.terms, fallback=fallback))) == ["Ona"]
+    assert ids(shelf.claim(policy=replace(shelf.policy, fallback=fallback))) == ["Ona"]
 
 
 def test_who_is_in_the_app_is_to_have_the_link_there(shelf, keep):
@@ -122,7 +122,7 @@ def test_the_first_session_of_an_event_may_be_what_its_sender_waits_for_and_anot
     keep(email=Reason.BOUNCE)
     shelf.add(customer("Ona"), priority=EVENT)
     assert len(shelf.issue(lifetime=timedelta(days=1))) == 1
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
     assert end(shelf) == FAILED
     shelf.clock.advance(days=2)
     shelf.set(SessionRow, state=SessionState.EXPIRED, check_at=None)
@@ -149,21 +149,21 @@ def test_a_call_in_doubt_is_looked_up_all_the_same_and_not_made_again(shelf, kee
 def quiet(shelf):
     """The account's terms, in the middle of quiet hours."""
     night = QuietHours.parse("00:00-23:00")
-    return replace(shelf.terms, hours=Hours({"email": night}, "UTC"))
+    return replace(shelf.policy, hours=Hours({"email": night}, "UTC"))
 
 
 def test_it_does_not_wait_for_the_morning_to_say_so(shelf, keep, quiet):
     keep(email=Reason.MANUAL)
     shelf.add(customer("Ona"), JONAS)
-    assert shelf.claim(terms=quiet) == []
+    assert shelf.claim(policy=quiet) == []
     assert (end(shelf), end(shelf, "Jonas")) == (FAILED, (JobState.WAITING, "quiet_hours"))
 
 
 def test_it_takes_no_slot_and_no_credit(shelf, keep):
     keep(email=Reason.MANUAL)
     shelf.add(customer("Ona"), JONAS)
-    terms = shelf.ruled(limits=(Limit.parse("10/second"),), credits=5)
-    (job,) = shelf.claim(terms=terms)
+    policy = shelf.ruled(limits=(Limit.parse("10/second"),), credits=5)
+    (job,) = shelf.claim(policy=policy)
     assert job.slot == shelf.clock()
     budget = shelf.row(Budget, name="kyc")
     assert (budget.next_at, budget.credits_used) == (shelf.clock() + timedelta(milliseconds=100), 0)
@@ -173,7 +173,7 @@ def test_the_call_that_goes_first_after_a_pause_is_anothers(shelf, keep):
     keep(email=Reason.MANUAL)
     shelf.add(customer("Ona"), JONAS)
     shelf.set(Budget, pauses=1)
-    claimed = shelf.jobs.claim(shelf.terms, most=10, now=shelf.clock())
+    claimed = shelf.jobs.claim(shelf.policy, most=10, now=shelf.clock())
     assert (claimed.jobs, claimed.again_at) == ([], shelf.clock())
     assert ids(shelf.claim()) == ["Jonas"]
 
@@ -218,9 +218,9 @@ def test_a_session_that_lives_already_is_told_of_or_not_as_its_message_leaves(sh
     Decisions(shelf.database).cancel(first, now=shelf.clock())
     keep(email=Reason.MANUAL)
     second = shelf.add(customer("Ona"))
-    claimed = shelf.jobs.claim(shelf.terms, most=10, now=shelf.clock())
+    claimed = shelf.jobs.claim(shelf.policy, most=10, now=shelf.clock())
     assert (claimed.jobs, claimed.adopted_channels) == ([], {"email"})
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
     assert shelf.job("Ona", batch_id=second).reason == "suppressed"
 
 
@@ -239,8 +239,8 @@ def test_once_the_address_is_released_a_retry_asks_for_the_session(shelf, keep):
     assert shelf.job("Ona").state is JobState.INVITED
 
 
-def ids_of_letters(letters):
-    return [letter.customer.customer_id for letter in letters]
+def ids_of_letters(messages):
+    return [message.customer.customer_id for message in messages]
 
 
 def test_whom_no_key_opens_is_held_and_not_given_up(shelf, keep, database, clock):

@@ -30,13 +30,13 @@ def test_two_machines_that_are_minutes_apart_agree_on_leases_and_slots(shelf):
     ahead, behind = machine(shelf, timedelta(minutes=5)), machine(shelf, timedelta(minutes=-7))
     shelf.clock.now = ahead()
     shelf.add(*(customer(f"C{number}") for number in range(6)))
-    terms = replace(shelf.ruled(limits=(Limit.parse("10/second"),)), horizon=timedelta(seconds=20))
+    policy = replace(shelf.ruled(limits=(Limit.parse("10/second"),)), horizon=timedelta(seconds=20))
     workers = [(Jobs(shelf.database, shelf.keyring), clock) for clock in (ahead, behind, ahead)]
-    claimed = [job for jobs, clock in workers for job in jobs.claim(terms, most=2, now=clock()).jobs]
+    claimed = [job for jobs, clock in workers for job in jobs.claim(policy, most=2, now=clock()).jobs]
     slots = [job.slot for job in claimed]
     assert all(later - earlier >= timedelta(milliseconds=100) for earlier, later in pairwise(slots))
     assert slots[-1] - slots[0] < timedelta(seconds=15)  # not the minutes that the clocks are apart
     # nor does the one that is ahead take the other's lease for one that is over
-    returned = shelf.sweeps.return_leases(shelf.terms.rule.policy, now=ahead())
+    returned = shelf.sweeps.return_leases(shelf.policy.rule.retry, now=ahead())
     assert returned.free == 0
     assert {row.state for row in shelf.rows(Job)} == {"working"}

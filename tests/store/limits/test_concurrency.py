@@ -21,7 +21,7 @@ LEASE = timedelta(seconds=60)
 
 
 def hold(shelf, worker, owner, *, busy=0, cap=10):
-    rule = replace(shelf.terms.rule, concurrency=cap)
+    rule = replace(shelf.policy.rule, concurrency=cap)
     with shelf.database.write() as connection:
         return worker.hold(connection, rule, owner, lease=LEASE, busy=busy, now=shelf.clock())
 
@@ -60,7 +60,7 @@ def test_while_nothing_changes_nothing_is_locked_or_written_and_mostly_not_even_
 def given_up(shelf, worker, owner):
     """As `hold`, in a transaction that PostgreSQL ends because it crossed with another."""
     with shelf.database.write() as connection:
-        worker.hold(connection, shelf.terms.rule, owner, lease=LEASE, busy=0, now=shelf.clock())
+        worker.hold(connection, shelf.policy.rule, owner, lease=LEASE, busy=0, now=shelf.clock())
         raise ZeroDivisionError
 
 
@@ -81,7 +81,7 @@ def test_what_was_held_before_that_is_given_back_at_the_end(shelf):
     with pytest.raises(ZeroDivisionError):
         given_up(shelf, one, "a")
     with shelf.database.write() as connection:
-        one.give_back(connection, shelf.terms.rule, "a")
+        one.give_back(connection, shelf.policy.rule, "a")
     assert shelf.rows(Permit) == []
 
 
@@ -107,31 +107,31 @@ def test_the_places_of_a_dead_worker_come_back_when_their_time_is_over(shelf):
 
 def test_what_a_shift_gives_back_is_there_for_the_others_at_once(shelf):
     jobs, other = Jobs(shelf.database, shelf.keyring), Permits()
-    terms = shelf.ruled(concurrency=10)
+    policy = shelf.ruled(concurrency=10)
     shelf.add(customer("Ona"))
-    assert len(jobs.claim(terms, most=10, now=shelf.clock()).jobs) == 1
+    assert len(jobs.claim(policy, most=10, now=shelf.clock()).jobs) == 1
     assert hold(shelf, other, "b") == 2
-    jobs.release_permits(terms)
+    jobs.release_permits(policy)
     assert ask(shelf, other, "b", busy=2) == 8
 
 
 def test_a_worker_without_places_takes_nothing_and_asks_again_soon(shelf):
-    rule = replace(shelf.terms.rule, concurrency=4)
+    rule = replace(shelf.policy.rule, concurrency=4)
     hold(shelf, Permits(), "other", cap=4)
     shelf.add(customer("Ona"))
-    claimed = shelf.jobs.claim(replace(shelf.terms, rule=rule), most=10, now=shelf.clock())
+    claimed = shelf.jobs.claim(replace(shelf.policy, rule=rule), most=10, now=shelf.clock())
     assert (claimed.jobs, claimed.permits) == ([], 0)
     assert shelf.clock() < claimed.again_at < shelf.clock() + timedelta(seconds=1)
 
 
 def test_texts_share_their_places_and_mails_have_those_of_their_process(shelf):
-    letters = Invitations(shelf.database, shelf.keyring)
+    messages = Invitations(shelf.database, shelf.keyring)
     text = replace(shelf.on("sms"), rule=replace(shelf.on("sms").rule, concurrency=10, each_process=False))
-    assert letters.claim(text, most=5, now=shelf.clock()).permits == 8
-    assert letters.claim(shelf.letters, most=5, now=shelf.clock()).permits is None
+    assert messages.claim(text, most=5, now=shelf.clock()).permits == 8
+    assert messages.claim(shelf.message_policy, most=5, now=shelf.clock()).permits is None
     assert {row.budget for row in shelf.rows(Permit)} == {"sender/sms"}
-    letters.release_permits(text)
-    letters.release_permits(shelf.letters)
+    messages.release_permits(text)
+    messages.release_permits(shelf.message_policy)
     assert shelf.rows(Permit) == []
 
 

@@ -16,15 +16,15 @@ def spent(shelf):
 
 def test_a_result_whose_writing_was_not_acknowledged_is_written_once(shelf):
     shelf.add(customer("Ona"), customer("Jonas"))
-    terms = shelf.ruled(credits=10)
-    ona, jonas = shelf.open(shelf.claim(terms=terms), terms=terms)
+    policy = shelf.ruled(credits=10)
+    ona, jonas = shelf.open(shelf.claim(policy=policy), policy=policy)
     results = [
         shelf.got(ona, shelf.session()),
         shelf.failed(jonas, Kind.RATE_LIMITED, Retry(shelf.clock(), "x", "x")),
     ]
-    shelf.finish(*results, terms=terms)
+    shelf.finish(*results, policy=policy)
     before = (shelf.rows(Attempt), shelf.rows(Job), spent(shelf))
-    shelf.finish(*results, terms=terms)
+    shelf.finish(*results, policy=policy)
     assert (shelf.rows(Attempt), shelf.rows(Job), spent(shelf)) == before
     assert {attempt.outcome for attempt in before[0]} == {"done", "rate_limited"}
     assert spent(shelf) == 1
@@ -32,11 +32,11 @@ def test_a_result_whose_writing_was_not_acknowledged_is_written_once(shelf):
 
 def test_a_call_that_never_connected_costs_no_credit(shelf):
     shelf.add(customer("Ona"))
-    terms = shelf.ruled(credits=10)
-    (opened,) = shelf.open(shelf.claim(terms=terms), terms=terms)
+    policy = shelf.ruled(credits=10)
+    (opened,) = shelf.open(shelf.claim(policy=policy), policy=policy)
     assert spent(shelf) == 1
     away = shelf.failed(opened, Kind.TRANSIENT, Retry(shelf.clock(), "unreachable", "refused"), unreachable=True)
-    shelf.finish(away, terms=terms)
+    shelf.finish(away, policy=policy)
     assert spent(shelf) == 0
 
 
@@ -56,9 +56,9 @@ def test_only_the_row_that_carries_the_first_call_after_a_pause_can_end_the_wait
     (probe,) = shelf.claim()
     assert (before.probe, probe.probe) == (False, True)
     waited_for = shelf.row(Budget, name="kyc").probe_until
-    shelf.jobs.release(shelf.terms.rule, [before], now=shelf.clock())
+    shelf.jobs.release(shelf.policy.rule, [before], now=shelf.clock())
     assert shelf.row(Budget, name="kyc").probe_until == waited_for is not None
-    shelf.jobs.release(shelf.terms.rule, [probe], now=shelf.clock())
+    shelf.jobs.release(shelf.policy.rule, [probe], now=shelf.clock())
     assert shelf.row(Budget, name="kyc").probe_until is None
 
 
@@ -75,22 +75,22 @@ def test_a_late_result_still_says_what_became_of_the_call(shelf):
 
 def test_a_row_whose_attempt_was_not_acknowledged_is_given_back_without_it(shelf):
     shelf.add(customer("Ona"), customer("Jonas"))
-    terms = shelf.ruled(credits=10)
-    jobs = shelf.claim(terms=terms)
-    shelf.open(jobs[:1], terms=terms)  # written, but the answer to that was lost
-    shelf.jobs.release(terms.rule, jobs, now=shelf.clock())
+    policy = shelf.ruled(credits=10)
+    jobs = shelf.claim(policy=policy)
+    shelf.open(jobs[:1], policy=policy)  # written, but the answer to that was lost
+    shelf.jobs.release(policy.rule, jobs, now=shelf.clock())
     assert [job.state for job in shelf.rows(Job)] == [JobState.WAITING, JobState.WAITING]
     assert (shelf.row(Attempt).outcome, shelf.row(Attempt).closed_at) == ("not_sent", shelf.clock())
     assert spent(shelf) == 0
-    assert len(shelf.claim(terms=terms)) == 2
+    assert len(shelf.claim(policy=policy)) == 2
 
 
 def test_a_message_whose_hand_over_was_not_acknowledged_is_given_back_without_it(shelf):
     shelf.add(customer("Ona"))
     shelf.issue()
-    letters = shelf.take_letters()
-    shelf.handovers.open(shelf.letters, letters, repeatable=True, now=shelf.clock())
-    shelf.invitations.release(shelf.letters.rule, letters, now=shelf.clock())
+    messages = shelf.claim_messages()
+    shelf.handovers.open(shelf.message_policy, messages, repeatable=True, now=shelf.clock())
+    shelf.invitations.release(shelf.message_policy.rule, messages, now=shelf.clock())
     (only,) = [attempt for attempt in shelf.rows(Attempt) if attempt.invitation_id is not None]
     assert (only.outcome, only.closed_at) == ("not_sent", shelf.clock())
-    assert len(shelf.take_letters()) == 1
+    assert len(shelf.claim_messages()) == 1

@@ -44,7 +44,7 @@ def test_what_events_leave_goes_to_batches_and_the_other_way_about(shelf):
 def test_single_slots_go_to_batches_as_often_as_their_share_says(shelf):
     jobs = Jobs(shelf.database, shelf.keyring, jitter=iter([0.0, 0.3, 0.6, 0.85, 0.5]).__next__)
     crowd(shelf)
-    claimed = [jobs.claim(shelf.terms, most=1, now=shelf.clock()).jobs[0] for _ in range(5)]
+    claimed = [jobs.claim(shelf.policy, most=1, now=shelf.clock()).jobs[0] for _ in range(5)]
     assert count(job.request.customer.customer_id for job in claimed) == {"E": 4, "B": 1}
 
 
@@ -52,8 +52,8 @@ def test_invitations_share_as_jobs_do(shelf):
     crowd(shelf)
     while shelf.issue():
         pass
-    letters = Invitations(shelf.database, shelf.keyring, jitter=lambda: 0.0)
-    claimed = letters.claim(shelf.letters, most=10, now=shelf.clock()).invitations
+    messages = Invitations(shelf.database, shelf.keyring, jitter=lambda: 0.0)
+    claimed = messages.claim(shelf.message_policy, most=10, now=shelf.clock()).invitations
     assert count(item.customer.customer_id for item in claimed) == {"E": 8, "B": 2}
     assert {row.state for row in shelf.rows(InvitationRow)} == {"waiting", "working"}
 
@@ -71,90 +71,93 @@ def next_at(shelf):
 
 
 def test_slots_of_rows_that_are_given_back_are_free_again(shelf):
-    terms = replace(shelf.ruled(limits=TEN), horizon=timedelta(seconds=10))
+    policy = replace(shelf.ruled(limits=TEN), horizon=timedelta(seconds=10))
     crowd(shelf, events=0, batches=5)
-    jobs = shelf.claim(terms=terms)
-    shelf.jobs.release(terms.rule, jobs[2:], now=shelf.clock())
+    jobs = shelf.claim(policy=policy)
+    shelf.jobs.release(policy.rule, jobs[2:], now=shelf.clock())
     assert next_at(shelf) == shelf.clock() + timedelta(milliseconds=200)
-    assert [job.slot for job in shelf.claim(terms=terms)] == [job.slot for job in jobs[2:]]
+    assert [job.slot for job in shelf.claim(policy=policy)] == [job.slot for job in jobs[2:]]
 
 
 def test_a_slot_that_somebody_has_reserved_behind_stays_lost(shelf):
-    terms = replace(shelf.ruled(limits=TEN), horizon=timedelta(seconds=10))
+    policy = replace(shelf.ruled(limits=TEN), horizon=timedelta(seconds=10))
     crowd(shelf, events=0, batches=4)
-    first, second = shelf.claim(most=2, terms=terms), shelf.claim(most=2, terms=terms)
+    first, second = shelf.claim(most=2, policy=policy), shelf.claim(most=2, policy=policy)
     before = next_at(shelf)
-    shelf.jobs.release(terms.rule, first, now=shelf.clock())
+    shelf.jobs.release(policy.rule, first, now=shelf.clock())
     assert next_at(shelf) == before
-    shelf.jobs.release(terms.rule, second, now=shelf.clock())
+    shelf.jobs.release(policy.rule, second, now=shelf.clock())
     assert next_at(shelf) == second[0].slot
 
 
 def test_the_slot_of_a_call_that_was_not_made_is_free_again(shelf):
-    terms = replace(shelf.ruled(limits=TEN), horizon=timedelta(seconds=10))
+    policy = replace(shelf.ruled(limits=TEN), horizon=timedelta(seconds=10))
     crowd(shelf, events=0, batches=3)
-    opened = shelf.open(shelf.claim(terms=terms), terms=terms)
+    opened = shelf.open(shelf.claim(policy=policy), policy=policy)
     made, *not_made = opened
     results = [shelf.got(made), *(IssueResult(item, shelf.clock(), None) for item in not_made)]
-    shelf.finish(*results, terms=terms)
+    shelf.finish(*results, policy=policy)
     assert next_at(shelf) == not_made[0].job.slot
 
 
 def test_slots_of_invitations_that_are_given_back_are_free_again(shelf):
     crowd(shelf, events=0, batches=3)
     shelf.issue()
-    rule = replace(shelf.letters.rule, limits=TEN)
-    terms = replace(shelf.letters, rule=rule, horizon=timedelta(seconds=10))
-    letters = shelf.invitations.claim(terms, most=10, now=shelf.clock()).invitations
-    shelf.invitations.release(rule, letters, now=shelf.clock())
+    rule = replace(shelf.message_policy.rule, limits=TEN)
+    policy = replace(shelf.message_policy, rule=rule, horizon=timedelta(seconds=10))
+    messages = shelf.invitations.claim(policy, most=10, now=shelf.clock()).invitations
+    shelf.invitations.release(rule, messages, now=shelf.clock())
     assert shelf.row(Budget, name="sender/email").next_at == shelf.clock()
 
 
 def test_a_limit_that_was_found_spaces_the_slots_and_is_kept_with_the_budget(shelf):
-    terms = replace(shelf.ruled(limits=TEN), horizon=timedelta(seconds=10))
+    policy = replace(shelf.ruled(limits=TEN), horizon=timedelta(seconds=10))
     shelf.set(Budget, Budget.name == "kyc", pace_rate=5.0)
     crowd(shelf, events=0, batches=3)
-    slots = [job.slot - shelf.clock() for job in shelf.claim(terms=terms)]
+    slots = [job.slot - shelf.clock() for job in shelf.claim(policy=policy)]
     assert slots == [timedelta(milliseconds=200) * number for number in range(3)]
     assert shelf.budgets.all()["kyc"].pace.rate == 5.0
     assert shelf.budgets.all()["kyc"].pace.granted == 3
 
 
 def test_an_event_is_taken_though_all_within_the_horizon_is_reserved_and_rows_of_batches_are_not(shelf):
-    terms = replace(shelf.ruled(limits=TEN), ahead=timedelta(milliseconds=400))
+    policy = replace(shelf.ruled(limits=TEN), ahead=timedelta(milliseconds=400))
     crowd(shelf, events=0, batches=9)
-    assert [job.slot - shelf.clock() for job in shelf.claim(terms=terms)] == [timedelta(0), timedelta(milliseconds=100)]
-    assert shelf.claim(terms=terms) == []
+    assert [job.slot - shelf.clock() for job in shelf.claim(policy=policy)] == [
+        timedelta(0),
+        timedelta(milliseconds=100),
+    ]
+    assert shelf.claim(policy=policy) == []
     crowd(shelf, events=1, batches=0)
-    (job,) = shelf.claim(terms=terms)
+    (job,) = shelf.claim(policy=policy)
     assert (job.is_event, job.slot - shelf.clock()) == (True, timedelta(milliseconds=200))
 
 
 def test_for_an_event_there_is_room_where_there_is_none_for_batches(shelf):
     crowd(shelf, events=3, batches=9)
-    (job,) = shelf.jobs.claim(shelf.terms, most=0, events=1, now=shelf.clock()).jobs
+    (job,) = shelf.jobs.claim(shelf.policy, most=0, events=1, now=shelf.clock()).jobs
     assert job.is_event
     shelf.issue()
     shelf.finish(shelf.got(*shelf.open([job])))
-    letters = shelf.invitations.claim(shelf.letters, most=0, events=2, now=shelf.clock()).invitations
-    assert [letter.is_event for letter in letters] == [True, True]
+    messages = shelf.invitations.claim(shelf.message_policy, most=0, events=2, now=shelf.clock()).invitations
+    assert [message.is_event for message in messages] == [True, True]
 
 
 def test_slots_are_reserved_a_fourth_of_the_horizon_at_a_time(shelf):
-    terms = replace(shelf.ruled(limits=(Limit.parse("100/second"),)), horizon=timedelta(milliseconds=100))
+    policy = replace(shelf.ruled(limits=(Limit.parse("100/second"),)), horizon=timedelta(milliseconds=100))
     crowd(shelf, events=0, batches=30)
-    first = shelf.jobs.claim(terms, most=100, now=shelf.clock())
-    assert first.again_at == first.jobs[-1].slot + timedelta(milliseconds=10) - terms.horizon * 3 / 4
-    full = shelf.jobs.claim(terms, most=100, now=shelf.clock())
+    first = shelf.jobs.claim(policy, most=100, now=shelf.clock())
+    assert first.again_at == first.jobs[-1].slot + timedelta(milliseconds=10) - policy.horizon * 3 / 4
+    full = shelf.jobs.claim(policy, most=100, now=shelf.clock())
     assert (full.jobs, full.again_at) == ([], first.again_at)
 
 
 def test_a_shift_that_is_alone_reserves_further_ahead_than_one_of_several(shelf):
-    terms = replace(shelf.terms, rule=replace(shelf.terms.rule, limits=TEN), alone=timedelta(seconds=1))
+    policy = replace(shelf.policy, rule=replace(shelf.policy.rule, limits=TEN), alone=timedelta(seconds=1))
     mine, other = (Jobs(shelf.database, shelf.keyring, jitter=lambda: 0.0) for _ in range(2))
     shelf.add(*(customer(f"B{number}") for number in range(40)), priority=BATCH)
-    assert len(mine.claim(terms, most=20, now=shelf.clock()).jobs) == 11  # of a second, and the one that is due
+    assert len(mine.claim(policy, most=20, now=shelf.clock()).jobs) == 11  # of a second, and the one that is due
     shelf.clock.advance(seconds=1.1)
-    other.claim(replace(terms, owner="there:1"), most=1, now=shelf.clock())
+    other.claim(replace(policy, owner="there:1"), most=1, now=shelf.clock())
     shelf.clock.advance(seconds=1)
-    assert len(mine.claim(terms, most=20, now=shelf.clock()).jobs) == 2
+    assert len(mine.claim(policy, most=20, now=shelf.clock()).jobs) == 2

@@ -17,13 +17,13 @@ from worker.domain.model.states import JobState, SessionState
 from worker.domain.verification.reissue import SETTLES
 from worker.store.base.priorities import BATCH, EVENT
 from worker.store.maintenance import expired_sessions as expiring
-from worker.store.maintenance.expired_sessions import Expiring, ExpiryTerms, LookedAt
+from worker.store.maintenance.expired_sessions import Expiring, ExpiryPolicy, LookedAt
 from worker.store.messages.suppressions import suppress
 from worker.store.operators.decisions import Decisions, Verdict, Which
 from worker.store.tables import CustomerRow, Job, Outbox, Reissued, SessionRow
 
 DAY = timedelta(days=1)
-TERMS = ExpiryTerms(Caps(3, 100), DAY, 10_000, {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})
+TERMS = ExpiryPolicy(Caps(3, 100), DAY, 10_000, {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})
 
 
 @pytest.fixture
@@ -66,8 +66,8 @@ def test_a_session_that_ended_unused_is_replaced_and_the_customer_invited_again(
     assert claimed.session_id == old.id
     new = session(shelf, SessionState.WAITING)
     assert (new.replaces, new.check_at) == (old.id, new.expires_at + SETTLES)
-    (letter,) = shelf.send()
-    assert letter.link != "https://verify.test/token-0001"
+    (message,) = shelf.send()
+    assert message.link != "https://verify.test/token-0001"
     assert (shelf.job("Ona").state, shelf.job("Ona").reissues) == (JobState.INVITED, 1)
     assert scan() == LookedAt()
 
@@ -231,7 +231,7 @@ def test_a_customer_whose_message_was_held_is_looked_at_again_once_a_person_has_
     batch = shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
     shelf.send(channel="email")
-    shelf.hand_over(shelf.take_letters(channel="sms"), Hold(Kind.UNKNOWN, "no answer"), channel="sms")
+    shelf.hand_over(shelf.claim_messages(channel="sms"), Hold(Kind.UNKNOWN, "no answer"), channel="sms")
     let_expire(shelf)
     assert scan() == LookedAt(others=1)
     assert (shelf.job("Ona").state, shelf.row(SessionRow).check_at) == (JobState.HELD, None)
@@ -270,7 +270,7 @@ def test_what_a_paused_batch_is_due_waits_with_it(shelf, scan):
 
 
 def test_more_than_a_lot_is_looked_at_lot_by_lot(shelf, scan, monkeypatch):
-    monkeypatch.setattr(expiring, "LOT", 2)
+    monkeypatch.setattr(expiring, "CHUNK", 2)
     invited(shelf, *(customer(f"C{number}") for number in range(5)))
     let_expire(shelf)
     assert scan() == LookedAt(reissued=5)

@@ -57,7 +57,7 @@ def call(shelf, kind=Kind.TRANSIENT, *, repeatable=False, ending=None, most=100,
 def expired_lease(shelf):
     shelf.open(shelf.claim())
     shelf.clock.advance(minutes=5)
-    shelf.sweeps.return_leases(shelf.terms.rule.policy, now=shelf.clock())
+    shelf.sweeps.return_leases(shelf.policy.rule.retry, now=shelf.clock())
 
 
 def open_attempt_of_a_row_that_is_free(shelf):
@@ -86,7 +86,7 @@ def held_and_repeated_by_a_person(shelf):
 def late(shelf):
     (opened,) = shelf.open(shelf.claim(), repeatable=True)
     shelf.clock.advance(minutes=5)
-    shelf.sweeps.return_leases(shelf.terms.rule.policy, now=shelf.clock())
+    shelf.sweeps.return_leases(shelf.policy.rule.retry, now=shelf.clock())
     shelf.finish(shelf.got(opened))
     shelf.clock.advance(minutes=5)
 
@@ -186,7 +186,7 @@ def not_sent(shelf):
 
 
 def taken_and_given_back(shelf):
-    shelf.jobs.release(shelf.terms.rule, shelf.claim(), now=shelf.clock())
+    shelf.jobs.release(shelf.policy.rule, shelf.claim(), now=shelf.clock())
 
 
 def customer_whose_last_session_is_over(shelf):
@@ -221,7 +221,7 @@ def test_a_row_whose_call_certainly_opened_nothing_is_taken_over(shelf, failover
 def test_a_message_in_doubt_binds_no_row_of_another_purpose(shelf, failover):
     add(shelf, customer("Jonas"))
     shelf.issue()
-    shelf.hand_over(shelf.take_letters(), Hold("unknown", ""))
+    shelf.hand_over(shelf.claim_messages(), Hold("unknown", ""))
     add(shelf, customer("Jonas", purpose="renewal"))
     stop(shelf)
     assert move(shelf, failover) == 1

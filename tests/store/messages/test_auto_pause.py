@@ -76,12 +76,12 @@ def test_nothing_is_counted_where_batches_do_not_pause_themselves(shelf, count):
 def test_its_rows_are_taken_no_more_until_it_is_resumed_and_is_counted_anew(shelf, decide, count):
     batch = shelf.add(customer("Ona"), customer("Jonas"))
     other = shelf.add(customer("Rasa"))
-    shelf.issue(terms=replace(shelf.terms, rule=BudgetRule("kyc", (), 400, None, shelf.terms.rule.policy)))
+    shelf.issue(policy=replace(shelf.policy, rule=BudgetRule("kyc", (), 400, None, shelf.policy.rule.retry)))
     shelf.add(customer("Late"), batch=batch, first_row=9)
     count(batch, tried=100, bounced=11)
     assert decide.finish_pauses(now=shelf.clock()) == {batch: reason(shelf, batch)}
     assert shelf.row(Batch, id=batch).paused_at == shelf.clock()
-    assert [letter.customer.customer_id for letter in shelf.take_letters()] == ["Rasa"]
+    assert [message.customer.customer_id for message in shelf.claim_messages()] == ["Rasa"]
     assert shelf.claim() == []
     assert decide.finish_pauses(now=shelf.clock()) == {}
     shelf.add(customer("Latest"), batch=batch, first_row=10)
@@ -91,7 +91,7 @@ def test_its_rows_are_taken_no_more_until_it_is_resumed_and_is_counted_anew(shel
     row = shelf.row(Batch, id=batch)
     assert (row.paused_at, row.pause_reason, row.resumed_at) == (None, "", shelf.clock())
     assert decided.channels == {"email"}
-    assert len(shelf.take_letters()) == 2
+    assert len(shelf.claim_messages()) == 2
     assert len(shelf.claim()) == 2
     shelf.clock.advance(minutes=1)
     count(batch, tried=49, bounced=49)
@@ -104,7 +104,7 @@ def test_its_rows_are_taken_no_more_until_it_is_resumed_and_is_counted_anew(shel
 def test_a_pause_that_was_cut_off_is_finished_by_the_next_who_looks(shelf, decide, count, monkeypatch):
     batch = shelf.add(*(customer(f"C{number}") for number in range(6)))
     count(batch, tried=100, bounced=11)
-    monkeypatch.setattr(decisions, "LOT", 2)
+    monkeypatch.setattr(decisions, "CHUNK", 2)
     bulk = iter([True, False])
     change = Decisions._change_lot
 
@@ -126,7 +126,7 @@ def test_one_that_a_person_resumes_while_it_is_paused_goes_on(shelf, decide, cou
     batch = shelf.add(*(customer(f"C{number}") for number in range(6)))
     shelf.set(Job, Job.row == 2, priority=EVENT)
     count(batch, tried=100, bounced=11)
-    monkeypatch.setattr(decisions, "LOT", 2)
+    monkeypatch.setattr(decisions, "CHUNK", 2)
     change, bulk = Decisions._change_lot, iter([False, True])
 
     def resumed_meanwhile(self, query, change_them, still):

@@ -19,7 +19,7 @@ from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.verification.reissue import SETTLES
 from worker.foundation.ids import new_id
 from worker.store.base.database import outlive_deadlocks
-from worker.store.messages.delivery_reports import _BY_REFERENCE, Applied, DeliveryTerms, count, deliver
+from worker.store.messages.delivery_reports import _BY_REFERENCE, Applied, DeliveryPolicy, count, deliver
 from worker.store.messages.record_results import InviteResult
 from worker.store.messages.suppressions import suppress, suppressed
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, Suppression, Tally
@@ -27,7 +27,7 @@ from worker.store.webhooks.delivery_updates import DeliveryUpdates, delivery_as_
 from worker.store.webhooks.webhooks import KeptWebhook as Kept
 from worker.store.webhooks.webhooks import WebhookState
 
-BOTH_WAYS = DeliveryTerms(fallback="sms")
+BOTH_WAYS = DeliveryPolicy(fallback="sms")
 EMAIL, TEXT = "ona@example.org", "+37060000001"
 
 
@@ -35,25 +35,25 @@ class Post:
     """A shelf with one customer's message on its way, and the sender's voice."""
 
     def __init__(self, shelf: Shelf, keyring) -> None:
-        self.shelf, self.keyring, self.terms = shelf, keyring, DeliveryTerms()
+        self.shelf, self.keyring, self.policy = shelf, keyring, DeliveryPolicy()
 
     def send(self, *who, channel="email"):
         self.shelf.add(*who or [customer("Ona", channel=Channel(channel))])
         self.shelf.issue()
-        letters = self.shelf.take_letters(channel=channel)
-        opened = self.shelf.handovers.open(self.shelf.on(channel), letters, repeatable=True, now=self.shelf.clock())
+        messages = self.shelf.claim_messages(channel=channel)
+        opened = self.shelf.handovers.open(self.shelf.on(channel), messages, repeatable=True, now=self.shelf.clock())
         results = [
             InviteResult(item, self.shelf.clock(), Done(), reference=f"SM{index}") for index, item in enumerate(opened)
         ]
         self.shelf.handovers.finish(self.shelf.on(channel), results, now=self.shelf.clock())
-        return letters[0].id.hex if channel == "email" else "SM0"
+        return messages[0].id.hex if channel == "email" else "SM0"
 
     def tell(self, reference, status=None, *, channel="email", **news):
         said = DeliveryUpdate("told", reference, status=status, **news)
         now = self.shelf.clock()
         with self.shelf.database.write() as connection:
-            what = deliver(connection, self.keyring, self.terms, f"sender/{channel}", said, received_at=now, now=now)
-            count(connection, [what], self.terms, now=now)
+            what = deliver(connection, self.keyring, self.policy, f"sender/{channel}", said, received_at=now, now=now)
+            count(connection, [what], self.policy, now=now)
             return what
 
     def suppressed(self, *addresses):
@@ -148,20 +148,20 @@ def test_news_of_nobodys_message_is_said_to_be_unknown_and_harms_nothing(post, r
 def test_news_that_comes_before_the_hand_over_is_written_is_to_be_told_again(post):
     post.shelf.add(customer("Ona"))
     post.shelf.issue()
-    letters = post.shelf.take_letters()
-    assert post.tell(letters[0].id.hex, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED).applied is Applied.LATER
+    messages = post.shelf.claim_messages()
+    assert post.tell(messages[0].id.hex, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED).applied is Applied.LATER
     assert post.shelf.rows(Suppression) == []
-    post.shelf.hand_over(letters)
-    assert post.tell(letters[0].id.hex, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED).applied is Applied.APPLIED
+    post.shelf.hand_over(messages)
+    assert post.tell(messages[0].id.hex, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED).applied is Applied.APPLIED
 
 
 def test_a_message_in_doubt_that_was_delivered_was_sent_and_its_job_is_no_longer_held(post):
     post.shelf.add(customer("Ona"))
     post.shelf.issue()
-    letters = post.shelf.take_letters()
-    post.shelf.hand_over(letters, Hold("unknown", "timed out"))
+    messages = post.shelf.claim_messages()
+    post.shelf.hand_over(messages, Hold("unknown", "timed out"))
     assert post.shelf.job("Ona").state is JobState.HELD
-    post.tell(letters[0].id.hex, DeliveryStatus.DELIVERED)
+    post.tell(messages[0].id.hex, DeliveryStatus.DELIVERED)
     assert (post.message().state, post.message().sent_at) == (InvitationState.DELIVERED, post.shelf.clock())
     assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.INVITED, "")
 
@@ -169,10 +169,10 @@ def test_a_message_in_doubt_that_was_delivered_was_sent_and_its_job_is_no_longer
 def test_the_message_of_a_session_before_answers_nothing_that_its_job_is_held_for_now(post):
     post.shelf.add(customer("Ona"))
     post.shelf.issue()
-    letters = post.shelf.take_letters()
-    post.shelf.hand_over(letters, Hold("unknown", "timed out"))
-    post.shelf.set(Job, unknown_attempt=letters[0].id)  # the call for the next session
-    post.tell(letters[0].id.hex, DeliveryStatus.DELIVERED)
+    messages = post.shelf.claim_messages()
+    post.shelf.hand_over(messages, Hold("unknown", "timed out"))
+    post.shelf.set(Job, unknown_attempt=messages[0].id)  # the call for the next session
+    post.tell(messages[0].id.hex, DeliveryStatus.DELIVERED)
     assert post.message().state is InvitationState.DELIVERED
     assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.HELD, "unknown")
 
@@ -180,16 +180,16 @@ def test_the_message_of_a_session_before_answers_nothing_that_its_job_is_held_fo
 def test_a_session_that_ended_while_its_message_was_in_doubt_is_looked_at_once_that_is_over(post, clock):
     post.shelf.add(customer("Ona"))
     post.shelf.issue()
-    letters = post.shelf.take_letters()
-    post.shelf.hand_over(letters, Hold("unknown", "timed out"))
+    messages = post.shelf.claim_messages()
+    post.shelf.hand_over(messages, Hold("unknown", "timed out"))
     post.shelf.set(SessionRow, check_at=None)  # as the sweep leaves it then
-    post.tell(letters[0].id.hex, DeliveryStatus.DELIVERED)
+    post.tell(messages[0].id.hex, DeliveryStatus.DELIVERED)
     session = post.shelf.row(SessionRow)
     assert session.check_at == session.expires_at + SETTLES
 
 
 def test_after_a_bounce_a_text_goes_out_for_the_same_session_once_the_night_is_over(post, clock):
-    post.terms = DeliveryTerms(fallback="sms", hours=Hours({"sms": QuietHours.parse("12:00-16:00")}))
+    post.policy = DeliveryPolicy(fallback="sms", hours=Hours({"sms": QuietHours.parse("12:00-16:00")}))
     reference = post.send(customer("Ona", timezone="Etc/GMT"))
     for _ in range(2):
         post.tell(reference, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED)
@@ -203,7 +203,7 @@ def test_after_a_bounce_a_text_goes_out_for_the_same_session_once_the_night_is_o
 
 
 def test_something_that_is_due_at_once_on_the_other_channel_is_to_be_rung_for(post):
-    post.terms = BOTH_WAYS
+    post.policy = BOTH_WAYS
     assert post.tell(post.send(), DeliveryStatus.BOUNCED).channel == "sms"
 
 
@@ -228,7 +228,7 @@ def _after(post, model, **values):
 
 @pytest.mark.parametrize("why", NOWHERE_ELSE)
 def test_there_is_no_other_channel_where(post, why):
-    post.terms = BOTH_WAYS
+    post.policy = BOTH_WAYS
     reference = NOWHERE_ELSE[why](post)
     assert post.tell(reference, DeliveryStatus.BOUNCED).channel is None
     assert [row.channel for row in post.shelf.rows(InvitationRow)] == ["email"]
@@ -236,7 +236,7 @@ def test_there_is_no_other_channel_where(post, why):
 
 
 def test_with_both_channels_the_other_one_goes_on_and_is_not_written_to_twice(post):
-    post.terms = BOTH_WAYS
+    post.policy = BOTH_WAYS
     reference = post.send(customer("Ona", channel=Channel.BOTH))
     post.tell(reference, DeliveryStatus.BOUNCED)
     assert len(post.shelf.rows(InvitationRow)) == 2
@@ -246,7 +246,7 @@ def test_with_both_channels_the_other_one_goes_on_and_is_not_written_to_twice(po
 
 
 def test_a_text_that_comes_back_is_not_sent_again_by_text(post):
-    post.terms = BOTH_WAYS
+    post.policy = BOTH_WAYS
     reference = post.send(channel="sms")
     post.tell(reference, DeliveryStatus.BLOCKED, channel="sms", code="30007")
     assert (post.shelf.job("Ona").state, len(post.shelf.rows(InvitationRow))) == (JobState.FAILED, 1)
@@ -264,14 +264,14 @@ def test_a_newer_list_sends_again_what_came_back_and_nothing_is_told_of_it_yet(p
     post.tell(reference, DeliveryStatus.BOUNCED)
     post.shelf.add(customer("Ona"))
     assert post.shelf.claim() == []  # it gets the session that the customer has
-    assert [letter.id.hex for letter in post.shelf.send()] == [reference]
+    assert [message.id.hex for message in post.shelf.send()] == [reference]
     assert (post.message().state, post.message().delivery_at) == (InvitationState.SENT, None)
     post.tell(reference, DeliveryStatus.DELIVERED)
     assert post.message().state is InvitationState.DELIVERED
 
 
 def test_a_customer_whom_neither_channel_reached_has_failed(post):
-    post.terms = BOTH_WAYS
+    post.policy = BOTH_WAYS
     post.tell(post.send(), DeliveryStatus.BOUNCED)
     text = post.shelf.send(channel="sms")[0].id
     post.shelf.set(InvitationRow, InvitationRow.id == text, reference="SM9")
@@ -282,8 +282,8 @@ def test_a_customer_whom_neither_channel_reached_has_failed(post):
 def test_what_is_told_in_several_processes_at_once_is_applied_once(shelf, keyring, beside):
     people = [Person(email=EMAIL, phone=f"+3706000000{number}") for number in range(6)]
     post = Post(shelf, keyring)
-    post.terms = DeliveryTerms(fallback="sms", pause=PauseRule(10, 4))
-    shelf.letters = replace(shelf.letters, delivery=post.terms)
+    post.policy = DeliveryPolicy(fallback="sms", pause=PauseRule(10, 4))
+    shelf.message_policy = replace(shelf.message_policy, delivery=post.policy)
     post.send(*(customer(f"C{number}", person=person) for number, person in enumerate(people)))
     references = [row.id.hex for row in shelf.rows(InvitationRow)]
     orders = iter([references, references[::-1], references[3:] + references[:3], references[::2] + references[1::2]])
@@ -319,12 +319,12 @@ def test_a_lot_locks_its_messages_and_then_its_jobs_and_counts_what_came_back_la
     people = [Person(email=EMAIL, phone=f"+3706000000{number}") for number in range(3)]
     post = Post(shelf, keyring)
     post.send(*(customer(f"C{number}", person=person) for number, person in enumerate(people)))
-    terms = DeliveryTerms(fallback="sms", pause=PauseRule(10, 4))
+    policy = DeliveryPolicy(fallback="sms", pause=PauseRule(10, 4))
     news = [DeliveryUpdate("told", row.id.hex, status=DeliveryStatus.BOUNCED) for row in shelf.rows(InvitationRow)]
     now = shelf.clock()
     told = [Kept(new_id(now), "sender/email", now, 0, delivery_as_json(one)) for one in reversed(news)]
     with statements(shelf.database) as made, shelf.database.write() as connection:
-        became = DeliveryUpdates(keyring, lambda: terms)(connection, told, set(), now)
+        became = DeliveryUpdates(keyring, lambda: policy)(connection, told, set(), now)
     assert {one.state for one in became.values()} == {WebhookState.APPLIED}
     # Else two lots, or a lot and a dispatcher that writes its results, would wait for each other.
     locks = [one for one in made if "ORDER BY invitation.id" in one or "ORDER BY job.id" in one]

@@ -23,18 +23,18 @@ def issued(shelf, *customers, **session):
 
 def test_a_letter_holds_all_that_it_is_written_from_and_shows_none_of_it(shelf):
     batch = issued(shelf, customer("Ona", template="gold", timezone="Europe/Vilnius"))
-    (letter,) = shelf.take_letters()
-    assert (letter.batch_id, letter.account, letter.kind) == (batch, "kyc", "invitation")
-    assert letter.customer.person.email == "ona@example.org"
-    assert (letter.customer.locale, letter.customer.timezone, letter.customer.template) == (
+    (message,) = shelf.claim_messages()
+    assert (message.batch_id, message.account, message.kind) == (batch, "kyc", "invitation")
+    assert message.customer.person.email == "ona@example.org"
+    assert (message.customer.locale, message.customer.timezone, message.customer.template) == (
         "lt",
         "Europe/Vilnius",
         "gold",
     )
-    assert letter.link == "https://verify.test/token-0001"
-    assert (letter.expires_at, letter.floor) == (shelf.clock() + timedelta(days=7), timedelta(hours=12))
-    assert "token" not in repr(letter)
-    assert "ona@" not in repr(letter)
+    assert message.link == "https://verify.test/token-0001"
+    assert (message.expires_at, message.floor) == (shelf.clock() + timedelta(days=7), timedelta(hours=12))
+    assert "token" not in repr(message)
+    assert "ona@" not in repr(message)
 
 
 def test_a_sent_invitation_makes_its_job_invited(shelf):
@@ -43,26 +43,26 @@ def test_a_sent_invitation_makes_its_job_invited(shelf):
     row = shelf.row(InvitationRow)
     assert (row.state, row.sent_at, row.attempts, row.lease_until) == (InvitationState.SENT, shelf.clock(), 1, None)
     assert shelf.job("Ona").state is JobState.INVITED
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
 
 
 def test_the_hand_over_is_written_before_it_is_made_and_closed_after(shelf):
     issued(shelf)
-    (letter,) = shelf.take_letters()
-    (opened,) = shelf.handovers.open(shelf.letters, [letter], repeatable=True, now=shelf.clock())
-    attempt = shelf.row(Attempt, invitation_id=letter.id)
-    assert (attempt.account, attempt.closed_at, attempt.fence) == ("email", None, letter.fence)
+    (message,) = shelf.claim_messages()
+    (opened,) = shelf.handovers.open(shelf.message_policy, [message], repeatable=True, now=shelf.clock())
+    attempt = shelf.row(Attempt, invitation_id=message.id)
+    assert (attempt.account, attempt.closed_at, attempt.fence) == ("email", None, message.fence)
     result = InviteResult(opened, shelf.clock(), None)
-    shelf.handovers.finish(shelf.letters, [result], now=shelf.clock())
-    assert shelf.row(Attempt, invitation_id=letter.id).outcome == "not_sent"
+    shelf.handovers.finish(shelf.message_policy, [result], now=shelf.clock())
+    assert shelf.row(Attempt, invitation_id=message.id).outcome == "not_sent"
     assert (shelf.row(InvitationRow).state, shelf.row(InvitationRow).attempts) == (InvitationState.WAITING, 0)
 
 
 def test_the_senders_id_of_the_message_is_kept(shelf):
     issued(shelf)
-    (opened,) = shelf.handovers.open(shelf.letters, shelf.take_letters(), repeatable=True, now=shelf.clock())
+    (opened,) = shelf.handovers.open(shelf.message_policy, shelf.claim_messages(), repeatable=True, now=shelf.clock())
     result = InviteResult(opened, shelf.clock(), Done(), reference="queued as 4F8xY2" + "x" * 200)
-    shelf.handovers.finish(shelf.letters, [result], now=shelf.clock())
+    shelf.handovers.finish(shelf.message_policy, [result], now=shelf.clock())
     assert shelf.row(InvitationRow).reference.startswith("queued as 4F8xY2")
 
 
@@ -80,7 +80,7 @@ def test_each_ending_of_a_hand_over_is_explained(shelf, ending, state, counted, 
     issued(shelf)
     at = shelf.clock() + timedelta(minutes=5)
     how = ending(at)
-    shelf.hand_over(shelf.take_letters(), how, problem=Problem(Kind.TRANSIENT, "450 later", status=450))
+    shelf.hand_over(shelf.claim_messages(), how, problem=Problem(Kind.TRANSIENT, "450 later", status=450))
     row = shelf.row(InvitationRow)
     assert (row.state, (row.attempts, row.waits), row.reason) == (state, counted, how.reason)
     assert row.due_at == (at if state is InvitationState.WAITING else None)
@@ -93,15 +93,15 @@ def test_of_two_channels_one_that_is_out_invites_whatever_becomes_of_the_other(s
     issued(shelf, customer("Ona", channel=Channel.BOTH))
     shelf.send(channel="email")
     assert shelf.job("Ona").state is JobState.INVITED
-    shelf.hand_over(shelf.take_letters(channel="sms"), Cancel("bad_input", "21211"), channel="sms")
+    shelf.hand_over(shelf.claim_messages(channel="sms"), Cancel("bad_input", "21211"), channel="sms")
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.INVITED, "")
 
 
 def test_of_two_channels_the_job_waits_for_the_second_when_the_first_has_failed(shelf):
     issued(shelf, customer("Ona", channel=Channel.BOTH))
-    shelf.hand_over(shelf.take_letters(), Cancel("bad_input", "550"))
+    shelf.hand_over(shelf.claim_messages(), Cancel("bad_input", "550"))
     assert shelf.job("Ona").state is JobState.ISSUED
-    shelf.hand_over(shelf.take_letters(channel="sms"), Cancel("bad_input", "21211"), channel="sms")
+    shelf.hand_over(shelf.claim_messages(channel="sms"), Cancel("bad_input", "21211"), channel="sms")
     assert shelf.job("Ona").state is JobState.FAILED
 
 
@@ -111,32 +111,32 @@ def test_an_events_invitation_goes_before_a_batchs(shelf):
     shelf.clock.advance(seconds=1)
     shelf.add(customer("First"), priority=EVENT)
     shelf.issue()
-    assert [letter.customer.customer_id for letter in shelf.take_letters()] == ["First", "Second"]
+    assert [message.customer.customer_id for message in shelf.claim_messages()] == ["First", "Second"]
 
 
 def test_letters_take_slots_from_their_senders_budget(shelf):
     issued(shelf, customer("Ona"), customer("Jonas"))
-    rule = replace(shelf.letters.rule, limits=(Limit.parse("1/second"),))
-    terms = replace(shelf.letters, rule=rule, horizon=timedelta(seconds=5))
-    claimed = shelf.invitations.claim(terms, most=10, now=shelf.clock())
-    assert [letter.slot - shelf.clock() for letter in claimed.invitations] == [timedelta(0), timedelta(seconds=1)]
+    rule = replace(shelf.message_policy.rule, limits=(Limit.parse("1/second"),))
+    policy = replace(shelf.message_policy, rule=rule, horizon=timedelta(seconds=5))
+    claimed = shelf.invitations.claim(policy, most=10, now=shelf.clock())
+    assert [message.slot - shelf.clock() for message in claimed.invitations] == [timedelta(0), timedelta(seconds=1)]
     assert shelf.row(Budget, name="sender/email").next_at == shelf.clock() + timedelta(seconds=2)
 
 
 @pytest.mark.parametrize("stop", [{"stopped_at": True}, {"blocked_until": True}])
 def test_a_sender_that_was_paused_or_stopped_since_the_taking_sends_nothing(shelf, stop):
     issued(shelf)
-    letters = shelf.take_letters()
+    messages = shelf.claim_messages()
     soon = shelf.clock() + timedelta(seconds=5)
     shelf.set(Budget, Budget.name == "sender/email", **dict.fromkeys(stop, soon))
-    assert shelf.handovers.open(shelf.letters, letters, repeatable=True, now=shelf.clock()) == []
+    assert shelf.handovers.open(shelf.message_policy, messages, repeatable=True, now=shelf.clock()) == []
     assert shelf.rows(Attempt, account="email") == []
 
 
 def test_what_is_given_back_is_due_as_before(shelf):
     issued(shelf)
     before = shelf.row(InvitationRow)
-    shelf.invitations.release(shelf.letters.rule, shelf.take_letters(), now=shelf.clock())
+    shelf.invitations.release(shelf.message_policy.rule, shelf.claim_messages(), now=shelf.clock())
     after = shelf.row(InvitationRow)
     assert (after.state, after.due_at, after.attempts) == (before.state, before.due_at, 0)
 
@@ -145,7 +145,7 @@ def test_what_is_given_back_is_due_as_before(shelf):
 def test_nobody_is_sent_the_link_of_a_session_that_has_ended(shelf, state):
     issued(shelf)
     shelf.set(SessionRow, state=state)
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
     row = shelf.row(InvitationRow)
     assert (row.state, row.reason) == (InvitationState.SUPERSEDED, "session_ended")
 
@@ -154,7 +154,7 @@ def test_nobody_is_sent_the_link_of_a_session_that_has_ended(shelf, state):
 def test_nobody_is_sent_a_link_once_the_job_is_over(shelf, state):
     issued(shelf)
     shelf.set(Job, state=state)
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
     assert (shelf.row(InvitationRow).state, shelf.job("Ona").state) == (InvitationState.SUPERSEDED, state)
 
 
@@ -164,20 +164,20 @@ def test_nobody_is_sent_a_link_once_the_job_is_over(shelf, state):
 def test_a_link_that_its_provider_has_ended_before_it_left_is_taken_to_be_replaced(shelf):
     issued(shelf)
     shelf.set(SessionRow, state=SessionState.EXPIRED)
-    (letter,) = shelf.take_letters()
-    assert letter.ended
+    (message,) = shelf.claim_messages()
+    assert message.ended
     # … but not for a customer who has a message already.
-    shelf.invitations.release(shelf.letters.rule, [letter], now=shelf.clock())
+    shelf.invitations.release(shelf.message_policy.rule, [message], now=shelf.clock())
     shelf.set(Job, state=JobState.INVITED)
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
 
 
-def stale(shelf, *, due_in=timedelta(hours=1), **terms):
+def stale(shelf, *, due_in=timedelta(hours=1), **policy):
     """Put back every due invitation for a new session."""
-    letters = shelf.take_letters()
-    due = [(letter, shelf.clock() + due_in) for letter in letters]
-    shelf.invitations.replace(replace(shelf.letters, **terms), due, now=shelf.clock())
-    return letters
+    messages = shelf.claim_messages()
+    due = [(message, shelf.clock() + due_in) for message in messages]
+    shelf.invitations.replace(replace(shelf.message_policy, **policy), due, now=shelf.clock())
+    return messages
 
 
 def test_a_stale_invitation_goes_back_for_a_new_session(shelf):
@@ -203,7 +203,7 @@ def test_the_new_session_brings_an_invitation_of_its_own(shelf):
     (old,) = stale(shelf)
     shelf.clock.advance(hours=14)
     shelf.issue()
-    (new,) = shelf.take_letters()
+    (new,) = shelf.claim_messages()
     assert new.id != old.id
     assert new.link != old.link
     assert shelf.job("Ona").reissues == 1
@@ -213,7 +213,7 @@ def test_both_channels_of_a_stale_link_wait_for_the_new_one(shelf):
     issued(shelf, customer("Ona", channel=Channel.BOTH))
     stale(shelf)
     assert {row.state for row in shelf.rows(InvitationRow)} == {InvitationState.SUPERSEDED}
-    assert shelf.take_letters(channel="sms") == []
+    assert shelf.claim_messages(channel="sms") == []
 
 
 def test_a_customer_who_was_invited_on_another_channel_stays_invited(shelf):
@@ -243,9 +243,9 @@ def test_without_reissues_the_first_stale_link_is_the_last(shelf):
 
 def test_a_stale_invitation_that_somebody_else_has_taken_since_is_left_to_them(shelf):
     issued(shelf)
-    letters = shelf.take_letters()
+    messages = shelf.claim_messages()
     shelf.set(InvitationRow, fence=9)
-    shelf.invitations.replace(shelf.letters, [(letters[0], shelf.clock())], now=shelf.clock())
+    shelf.invitations.replace(shelf.message_policy, [(messages[0], shelf.clock())], now=shelf.clock())
     assert (shelf.row(InvitationRow).state, shelf.job("Ona").state) == (InvitationState.WORKING, JobState.ISSUED)
 
 

@@ -9,10 +9,10 @@ from worker.domain.contact.caps import Caps
 from worker.domain.model.customers import Channel
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.verification.reissue import SETTLES
-from worker.store.maintenance.expired_sessions import Expiring, ExpiryTerms
+from worker.store.maintenance.expired_sessions import Expiring, ExpiryPolicy
 from worker.store.tables import InvitationRow, SessionRow
 
-TERMS = ExpiryTerms(Caps(3, 100), timedelta(days=1), None, {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})
+TERMS = ExpiryPolicy(Caps(3, 100), timedelta(days=1), None, {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def reissued(shelf, keyring):
 
 def test_it_is_of_no_use_and_leaves_the_new_link_alone(shelf, reissued):
     new = shelf.row(SessionRow, state=SessionState.WAITING)
-    letters = shelf.take_letters(channel="sms")
-    assert [letter.session_id for letter in letters] == [new.id]
+    messages = shelf.claim_messages(channel="sms")
+    assert [message.session_id for message in messages] == [new.id]
     (old,) = [row for row in shelf.rows(InvitationRow, channel="sms") if row.session_id != new.id]
     assert old.state is InvitationState.SUPERSEDED
 
@@ -38,9 +38,9 @@ def test_it_is_of_no_use_and_leaves_the_new_link_alone(shelf, reissued):
 def test_one_that_is_found_too_old_late_takes_no_new_link_along(shelf, keyring):
     shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
-    (text,) = shelf.take_letters(channel="sms")
+    (text,) = shelf.claim_messages(channel="sms")
     shelf.set(SessionRow, state=SessionState.EXPIRED, check_at=None)
-    (email,) = shelf.take_letters()
+    (email,) = shelf.claim_messages()
     shelf.invitations.replace(shelf.on("email"), [(email, shelf.clock())], now=shelf.clock())
     shelf.issue()
     shelf.invitations.replace(shelf.on("sms"), [(text, shelf.clock())], now=shelf.clock())

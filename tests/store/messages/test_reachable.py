@@ -10,7 +10,7 @@ from worker.domain.contact.suppression import Reason
 from worker.domain.model.customers import Channel, Person
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.maintenance.expired_sessions import Expiring
-from worker.store.messages.fallback import DeliveryTerms
+from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.messages.suppressions import suppress
 from worker.store.tables import CustomerRow, InvitationRow
 
@@ -22,8 +22,8 @@ def story(shelf, keyring):
     """Ona was invited by email; then these addresses were suppressed, her session ended, and it was looked at."""
 
     def tell(*, fallback="sms", who=None, **reasons):
-        shelf.letters = replace(shelf.letters, delivery=DeliveryTerms(fallback=fallback))
-        shelf.terms = replace(shelf.terms, fallback=fallback)
+        shelf.message_policy = replace(shelf.message_policy, delivery=DeliveryPolicy(fallback=fallback))
+        shelf.policy = replace(shelf.policy, fallback=fallback)
         invited(shelf, who or customer("Ona"))
         with shelf.database.write() as connection:
             for address in (EMAIL, TEXT):

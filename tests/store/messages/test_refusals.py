@@ -10,7 +10,7 @@ from worker.domain.contact.suppression import Reason
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import AddressIs, Cancel, Done, Kind, Problem
 from worker.domain.model.states import InvitationState, JobState
-from worker.store.messages.fallback import DeliveryTerms
+from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.messages.record_results import InviteResult
 from worker.store.messages.suppressions import suppress, suppressed
 from worker.store.tables import Batch, InvitationRow, Tally
@@ -24,7 +24,9 @@ def desk(shelf, keyring):
 
     class Desk:
         def __init__(self):
-            shelf.letters = replace(shelf.letters, delivery=DeliveryTerms(fallback="sms", pause=PauseRule(10, 5)))
+            shelf.message_policy = replace(
+                shelf.message_policy, delivery=DeliveryPolicy(fallback="sms", pause=PauseRule(10, 5))
+            )
 
         def suppress(self, address, reason):
             with shelf.database.write() as connection:
@@ -40,8 +42,8 @@ def desk(shelf, keyring):
             return batch
 
         def refused(self, address, channel="email", *, good=0):
-            letters = shelf.take_letters(channel=channel)
-            opened = shelf.handovers.open(shelf.on(channel), letters, repeatable=True, now=shelf.clock())
+            messages = shelf.claim_messages(channel=channel)
+            opened = shelf.handovers.open(shelf.on(channel), messages, repeatable=True, now=shelf.clock())
             problem = Problem(Kind.BAD_INPUT, "550 5.1.1 no such user", address=address)
             results = [
                 InviteResult(item, shelf.clock(), Done())
@@ -60,7 +62,7 @@ def desk(shelf, keyring):
 def test_an_address_that_was_suppressed_since_its_message_was_written_is_not_written_to(desk, shelf):
     desk.issue(customer("Ona"), customer("Jonas"))
     desk.suppress(EMAIL, Reason.STOP)
-    assert [letter.customer.customer_id for letter in shelf.send()] == ["Jonas"]
+    assert [message.customer.customer_id for message in shelf.send()] == ["Jonas"]
     (row,) = shelf.rows(InvitationRow, state=InvitationState.SUPPRESSED)
     job = shelf.job("Ona")
     assert (row.reason, row.detail) == ("suppressed", "the customer asked not to be written to")

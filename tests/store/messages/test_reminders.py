@@ -27,11 +27,11 @@ CAPS = Caps(3, 6)
 def reminding(shelf):
     """The senders' terms, with reminders after two and five days."""
 
-    def terms(**changes):
-        shelf.letters = replace(shelf.letters, caps=CAPS, reminders=(5 * DAY, 2 * DAY), **changes)
+    def policy(**changes):
+        shelf.message_policy = replace(shelf.message_policy, caps=CAPS, reminders=(5 * DAY, 2 * DAY), **changes)
         return shelf
 
-    return terms
+    return policy
 
 
 def invited(shelf, who=None, *, lifetime=WEEK, channel="email", **how):
@@ -47,7 +47,7 @@ def kinds(shelf, **values):
 
 def after(shelf, span):
     shelf.clock.now += span
-    return [letter.kind for letter in shelf.send()]
+    return [message.kind for message in shelf.send()]
 
 
 def ended(shelf, kind):
@@ -63,8 +63,8 @@ def test_a_customer_who_has_not_finished_is_reminded_of_the_same_link(shelf, rem
     assert due == {"reminder-1": 2 * DAY, "reminder-2": 5 * DAY}
     assert after(shelf, 2 * DAY - timedelta(seconds=1)) == []
     shelf.clock.advance(seconds=1)
-    (letter,) = shelf.send()
-    assert (letter.kind, letter.link) == ("reminder-1", "https://verify.test/token-0001")
+    (message,) = shelf.send()
+    assert (message.kind, message.link) == ("reminder-1", "https://verify.test/token-0001")
     assert after(shelf, 3 * DAY) == ["reminder-2"]
     assert len(shelf.rows(SessionRow)) == 1
     assert shelf.job("Ona").state is JobState.INVITED
@@ -89,16 +89,16 @@ def test_each_channel_has_its_own(shelf, reminding):
     shelf.clock.advance(hours=1)
     shelf.send(channel="sms")
     assert after(shelf, 2 * DAY - timedelta(minutes=30)) == ["reminder-1"]
-    assert [letter.kind for letter in shelf.send(channel="sms")] == []
+    assert [message.kind for message in shelf.send(channel="sms")] == []
 
 
 def test_a_text_of_the_providers_own_is_followed_by_reminders(shelf, reminding):
     reminding()
-    shelf.terms = replace(shelf.terms, reminders=(2 * DAY,))
+    shelf.policy = replace(shelf.policy, reminders=(2 * DAY,))
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue(sms_sent=True)
     shelf.clock.now += 2 * DAY
-    assert [letter.kind for letter in shelf.send(channel="sms")] == ["reminder-1"]
+    assert [message.kind for message in shelf.send(channel="sms")] == ["reminder-1"]
 
 
 # Judged again when they are about to leave.
@@ -116,7 +116,7 @@ def test_a_text_of_the_providers_own_is_followed_by_reminders(shelf, reminding):
             "not_reached",
         ),
         (lambda shelf: shelf.set(SessionRow, expires_at=shelf.clock() + 2 * DAY), "link_ends_first"),
-        (lambda shelf: setattr(shelf, "letters", replace(shelf.letters, reminders=())), "none_left"),
+        (lambda shelf: setattr(shelf, "message_policy", replace(shelf.message_policy, reminders=())), "none_left"),
     ],
     ids=["completed", "expired", "in review", "held", "bounced", "ends first", "configured no more"],
 )
@@ -151,20 +151,20 @@ def test_a_paused_batch_reminds_nobody_and_an_events_reminder_does_not_overtake(
     reminding()
     batch = shelf.add(customer("Ona"), priority=EVENT)
     shelf.issue()
-    letters = shelf.take_letters()
+    messages = shelf.claim_messages()
     Decisions(shelf.database).pause(batch, now=shelf.clock())
-    shelf.hand_over(letters)
+    shelf.hand_over(messages)
     assert after(shelf, 2 * DAY) == []
     Decisions(shelf.database).resume(batch, now=shelf.clock())
     assert shelf.row(InvitationRow, kind="reminder-1").priority == BATCH
-    assert [letter.kind for letter in shelf.send()] == ["reminder-1"]
+    assert [message.kind for message in shelf.send()] == ["reminder-1"]
 
 
 def test_a_reminder_in_doubt_holds_nothing_and_nobody_is_asked_about_it(shelf, reminding):
     reminding()
     batch = invited(shelf)
     shelf.clock.now += 2 * DAY
-    shelf.hand_over(shelf.take_letters(), Hold(Kind.UNKNOWN, "no answer"))
+    shelf.hand_over(shelf.claim_messages(), Hold(Kind.UNKNOWN, "no answer"))
     assert shelf.job("Ona").state is JobState.INVITED
     facts = shelf.facts.counts(batch)
     assert facts.invitations == {InvitationState.SENT: 1}
@@ -182,7 +182,7 @@ def test_nobody_waits_for_reminders(shelf, reminding):
     counts, outlook = shelf.facts.counts(batch), shelf.facts.outlook(batch)
     assert (counts.unsent, counts.last_due, outlook.channels) == ({}, None, {})
     shelf.clock.now += 2 * DAY
-    shelf.take_letters()
+    shelf.claim_messages()
     assert not shelf.facts.outlook(batch).under_way
 
 
@@ -190,8 +190,8 @@ def test_a_reminder_whose_link_has_become_too_old_replaces_nothing(shelf, remind
     reminding()
     invited(shelf)
     shelf.clock.now += 2 * DAY
-    stale = [(letter, shelf.clock()) for letter in shelf.take_letters()]
-    shelf.invitations.replace(shelf.letters, stale, now=shelf.clock())
+    stale = [(message, shelf.clock()) for message in shelf.claim_messages()]
+    shelf.invitations.replace(shelf.message_policy, stale, now=shelf.clock())
     assert (ended(shelf, "reminder-1"), shelf.job("Ona").state) == (
         (InvitationState.SUPERSEDED, "stale_link"),
         JobState.INVITED,
@@ -233,7 +233,7 @@ def test_one_that_was_taken_as_its_list_was_cancelled_does_not_wait_without_a_ti
 
 def test_a_customer_who_has_had_all_its_messages_gets_none_and_the_job_has_lapsed(shelf, reminding):
     reminding()
-    shelf.letters = replace(shelf.letters, caps=Caps(3, 1))
+    shelf.message_policy = replace(shelf.message_policy, caps=Caps(3, 1))
     invited(shelf)
     assert after(shelf, 2 * DAY) == []
     assert ended(shelf, "reminder-1") == (InvitationState.SUPERSEDED, "messages_spent")
@@ -248,7 +248,7 @@ def test_a_customer_who_has_had_all_its_messages_gets_none_and_the_job_has_lapse
 
 def test_what_has_been_superseded_or_refused_does_not_count(shelf, reminding):
     reminding()
-    shelf.letters = replace(shelf.letters, caps=Caps(3, 2))
+    shelf.message_policy = replace(shelf.message_policy, caps=Caps(3, 2))
     invited(shelf)
     shelf.set(InvitationRow, InvitationRow.kind == "reminder-2", state=InvitationState.FAILED)
     assert after(shelf, 2 * DAY) == ["reminder-1"]
@@ -256,58 +256,58 @@ def test_what_has_been_superseded_or_refused_does_not_count(shelf, reminding):
 
 def test_a_message_whose_hand_over_is_to_be_looked_up_counts_for_it_may_have_left(shelf, reminding):
     reminding()
-    shelf.letters = replace(shelf.letters, caps=Caps(3, 1))
+    shelf.message_policy = replace(shelf.message_policy, caps=Caps(3, 1))
     shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
     unknown_call = shelf.clock() + timedelta(hours=1)
-    shelf.hand_over(shelf.take_letters(channel="sms"), Reconcile(unknown_call, "unknown", "no answer"), channel="sms")
+    shelf.hand_over(shelf.claim_messages(channel="sms"), Reconcile(unknown_call, "unknown", "no answer"), channel="sms")
     text = shelf.row(InvitationRow, channel="sms")
     assert (text.state, text.due_at) == (InvitationState.WAITING, unknown_call)
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
 
 
 def test_while_the_last_message_may_be_on_its_way_another_one_waits(shelf, reminding):
     reminding()
-    shelf.letters = replace(shelf.letters, caps=Caps(3, 1))
+    shelf.message_policy = replace(shelf.message_policy, caps=Caps(3, 1))
     shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
-    emails = shelf.take_letters()
-    assert shelf.take_letters(channel="sms") == []
+    emails = shelf.claim_messages()
+    assert shelf.claim_messages(channel="sms") == []
     text = shelf.row(InvitationRow, channel="sms")
     assert (text.state, text.reason) == (InvitationState.WAITING, "last_message_on_its_way")
-    shelf.invitations.release(shelf.letters.rule, emails, now=shelf.clock())  # it was not made after all
+    shelf.invitations.release(shelf.message_policy.rule, emails, now=shelf.clock())  # it was not made after all
     shelf.set(InvitationRow, InvitationRow.channel == "email", due_at=shelf.clock() + DAY)
     shelf.clock.advance(minutes=1)
     assert len(shelf.send(channel="sms")) == 1
     shelf.clock.now += DAY
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
     assert shelf.job("Ona").state is JobState.INVITED
 
 
 @on_postgresql
 def test_whoever_would_send_the_last_message_does_not_while_another_is_about_to_decide_the_same(shelf, reminding):
     reminding()
-    shelf.letters = replace(shelf.letters, caps=Caps(3, 1))
+    shelf.message_policy = replace(shelf.message_policy, caps=Caps(3, 1))
     shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
     with shelf.database.write() as other:
         # The dispatcher of texts has counted, and has not committed yet.
         leading.lock_customers(other, ["Ona"])
-        assert shelf.take_letters() == []
+        assert shelf.claim_messages() == []
     shelf.clock.advance(minutes=1)
-    assert len(shelf.take_letters()) == 1
+    assert len(shelf.claim_messages()) == 1
 
 
 @on_postgresql
 def test_two_senders_at_once_do_not_both_send_the_last_message(shelf, reminding):
     reminding()
-    shelf.letters = replace(shelf.letters, caps=Caps(3, 1))
+    shelf.message_policy = replace(shelf.message_policy, caps=Caps(3, 1))
     shelf.add(*(customer(f"C{number}", channel=Channel.BOTH) for number in range(20)))
     shelf.issue()
     claimed = []
 
     def claim(channel):
-        claimed.extend(letter.customer.customer_id for letter in shelf.take_letters(channel=channel))
+        claimed.extend(message.customer.customer_id for message in shelf.claim_messages(channel=channel))
 
     threads = [threading.Thread(target=claim, args=[channel]) for channel in ("email", "sms")]
     for thread in threads:

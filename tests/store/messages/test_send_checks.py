@@ -20,12 +20,12 @@ def answer(monkeypatch):
     seen = []
 
     def put(**answers):
-        def first(connection, keyring, terms, candidates, now):
+        def first(connection, keyring, policy, candidates, now):
             return {
                 one.item.id: answers[who] for one in candidates if (who := one.item.customer.customer_id) in answers
             }
 
-        def second(connection, keyring, terms, candidates, now):
+        def second(connection, keyring, policy, candidates, now):
             seen.append([one.item.customer.customer_id for one in candidates])
             return {}
 
@@ -45,23 +45,23 @@ def test_a_message_that_is_put_off_waits_until_then_and_nothing_is_counted(shelf
     issued(shelf, "Ona", "Jonas")
     evening = shelf.clock() + timedelta(hours=9)
     seen = answer(Ona=Later(evening, "quiet_hours"))
-    assert [letter.customer.customer_id for letter in shelf.take_letters()] == ["Jonas"]
+    assert [message.customer.customer_id for message in shelf.claim_messages()] == ["Jonas"]
     assert seen == [["Jonas"]]
     (row,) = shelf.rows(InvitationRow, state=InvitationState.WAITING)
     assert (row.due_at, row.reason, row.lease_until, row.attempts, row.waits) == (evening, "quiet_hours", None, 0, 0)
     assert shelf.job("Ona").state is JobState.ISSUED
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
     answer()
     shelf.clock.advance(hours=9)
-    (letter,) = shelf.take_letters()
-    shelf.hand_over([letter], Done())
+    (message,) = shelf.claim_messages()
+    shelf.hand_over([message], Done())
     assert shelf.job("Ona").state is JobState.INVITED
 
 
 def test_a_message_that_never_leaves_ends_its_job_with_the_reason(shelf, answer):
     issued(shelf, "Ona")
     answer(Ona=Never(InvitationState.SUPPRESSED, "suppressed", "nobody is to write there"))
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
     row, job = shelf.row(InvitationRow), shelf.job("Ona")
     assert (row.state, row.due_at, row.lease_until) == (InvitationState.SUPPRESSED, None, None)
     assert (job.state, job.reason, job.detail) == (JobState.FAILED, "suppressed", "nobody is to write there")
@@ -72,21 +72,21 @@ def test_what_does_not_leave_uses_no_slot_of_the_sender(shelf, answer):
     issued(shelf, "Ona", "Jonas", "Rasa")
     soon = Later(shelf.clock() + timedelta(hours=1), "quiet_hours")
     answer(Ona=soon, Jonas=soon)
-    terms = shelf.on("email")
-    limited = replace(terms, rule=replace(terms.rule, limits=(Limit.parse("50/second"),)))
+    policy = shelf.on("email")
+    limited = replace(policy, rule=replace(policy.rule, limits=(Limit.parse("50/second"),)))
     claimed = shelf.invitations.claim(limited, most=10, now=shelf.clock()).invitations
-    assert [letter.slot for letter in claimed] == [shelf.clock()]
+    assert [message.slot for message in claimed] == [shelf.clock()]
     (budget,) = shelf.rows(Budget, name=limited.rule.name)
     assert budget.next_at == shelf.clock() + timedelta(milliseconds=20)
 
 
 def test_one_in_doubt_is_looked_up_whatever_would_keep_it_from_being_sent(shelf, answer):
     issued(shelf, "Ona")
-    (letter,) = shelf.take_letters()
-    (opened,) = shelf.handovers.open(shelf.letters, [letter], repeatable=False, now=shelf.clock())
+    (message,) = shelf.claim_messages()
+    (opened,) = shelf.handovers.open(shelf.message_policy, [message], repeatable=False, now=shelf.clock())
     unknown_call = {"unknown_attempt": opened.attempt_id, "state": InvitationState.WAITING, "lease_until": None}
-    shelf.set(InvitationRow, InvitationRow.id == letter.id, **unknown_call)
+    shelf.set(InvitationRow, InvitationRow.id == message.id, **unknown_call)
     shelf.set(Attempt, Attempt.id == opened.attempt_id, closed_at=shelf.clock(), outcome="unknown")
     answer(Ona=Never(InvitationState.SUPPRESSED, "suppressed"))
-    (letter,) = shelf.take_letters()
-    assert letter.unknown_call.attempt_id == opened.attempt_id
+    (message,) = shelf.claim_messages()
+    assert message.unknown_call.attempt_id == opened.attempt_id

@@ -63,9 +63,9 @@ def test_a_message_that_has_not_left_is_not_sent_and_its_session_stays_open(shel
     batch = shelf.add(customer("Ona"))
     shelf.issue()
     cancel(batch)
-    letter = shelf.row(InvitationRow)
-    assert (letter.state, letter.due_at, letter.reason) == (InvitationState.SUPERSEDED, None, "cancelled")
-    assert shelf.take_letters() == []
+    message = shelf.row(InvitationRow)
+    assert (message.state, message.due_at, message.reason) == (InvitationState.SUPERSEDED, None, "cancelled")
+    assert shelf.claim_messages() == []
     assert shelf.row(SessionRow).state is SessionState.WAITING
 
 
@@ -86,9 +86,9 @@ def test_ending_a_row_at_its_taking_uses_no_call(shelf, cancel):
     batch = shelf.add(customer("Ona"))
     claimed = shelf.claim()
     cancel(batch)
-    shelf.jobs.release(shelf.terms.rule, claimed, now=shelf.clock())
+    shelf.jobs.release(shelf.policy.rule, claimed, now=shelf.clock())
     before = Budgets(shelf.database).all()
-    assert shelf.claim(terms=shelf.ruled(credits=1)) == []
+    assert shelf.claim(policy=shelf.ruled(credits=1)) == []
     assert Budgets(shelf.database).all() == before
 
 
@@ -98,7 +98,7 @@ def test_a_session_that_comes_after_it_is_kept_and_its_message_is_not_sent(shelf
     cancel(batch)
     shelf.finish(shelf.got(opened))
     assert (states(shelf, batch), len(shelf.rows(SessionRow))) == ({"issued": 1}, 1)
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
     assert states(shelf, batch) == {"cancelled": 1}
     assert shelf.row(InvitationRow).state is InvitationState.SUPERSEDED
 
@@ -106,12 +106,12 @@ def test_a_session_that_comes_after_it_is_kept_and_its_message_is_not_sent(shelf
 def test_a_message_that_is_being_sent_is_finished_and_one_that_comes_back_is_not_sent_again(shelf, cancel):
     batch = shelf.add(customer("Ona"), customer("Jonas"))
     shelf.issue()
-    ona, jonas = shelf.take_letters()
+    ona, jonas = shelf.claim_messages()
     cancel(batch)
     shelf.hand_over([ona])
     shelf.hand_over([jonas], Retry(shelf.clock(), "transient", "451"))
     assert [row.state for row in shelf.rows(InvitationRow)] == ["sent", "waiting"]
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
     assert [row.state for row in shelf.rows(InvitationRow)] == ["sent", "superseded"]
     assert states(shelf, batch) == {"cancelled": 2}
 
@@ -120,11 +120,11 @@ def test_a_row_that_ended_meanwhile_is_not_ended_again_with_its_message(shelf, c
     batch = shelf.add(customer("Ona"))
     joined = shelf.add(customer("Ona"))
     shelf.issue()
-    letters = shelf.take_letters()
+    messages = shelf.claim_messages()
     shelf.set(Batch, Batch.id == batch, cancelled_at=shelf.clock())
     shelf.set(Job, Job.batch_id == batch, state=JobState.COMPLETED, result="approved")
-    shelf.hand_over(letters, Retry(shelf.clock(), "transient", "451"))
-    assert shelf.take_letters() == []
+    shelf.hand_over(messages, Retry(shelf.clock(), "transient", "451"))
+    assert shelf.claim_messages() == []
     assert states(shelf, batch) == states(shelf, joined) == {"completed": 1}
 
 
@@ -136,7 +136,7 @@ def test_a_paused_batch_is_cancelled_with_what_was_in_flight_when_it_was_paused(
     assert (shelf.row(Batch).paused_at, shelf.row(Batch).cancelled_at) == (None, shelf.clock())
     shelf.finish(shelf.failed(ona, Why.TRANSIENT, None), shelf.got(jonas))
     assert states(shelf, batch) == {"waiting": 1, "issued": 1, "cancelled": 1}
-    assert (shelf.claim(), shelf.take_letters()) == ([], [])
+    assert (shelf.claim(), shelf.claim_messages()) == ([], [])
     assert states(shelf, batch) == {"cancelled": 3}
 
 
@@ -147,7 +147,7 @@ def test_a_cancelled_batch_is_not_paused_and_does_not_come_back_with_resume(shel
     assert decide.pause(batch, now=shelf.clock()) == Decided(0)
     assert shelf.row(Batch).paused_at is None
     assert decide.resume(batch, now=shelf.clock()).rows == 0
-    shelf.jobs.release(shelf.terms.rule, claimed, now=shelf.clock())
+    shelf.jobs.release(shelf.policy.rule, claimed, now=shelf.clock())
     assert shelf.claim() == []
     assert states(shelf, batch) == {"cancelled": 2}
 
@@ -208,8 +208,8 @@ def test_one_who_joined_takes_over_the_session_and_the_message_that_had_not_left
     shelf.issue()
     cancel(batch)
     assert shelf.claim() == []  # no second call: there is a session
-    (letter,) = shelf.send()
-    assert letter.batch_id == other
+    (message,) = shelf.send()
+    assert message.batch_id == other
     assert (len(shelf.rows(SessionRow)), len(shelf.rows(InvitationRow)), len(shelf.rows(Attempt))) == (1, 1, 2)
     assert (states(shelf, batch), states(shelf, other)) == ({"cancelled": 1}, {"invited": 1})
 
@@ -218,12 +218,12 @@ def test_one_who_joined_takes_over_the_message_that_is_being_sent(shelf, cancel)
     batch = shelf.add(customer("Ona"))
     other = shelf.add(customer("Ona"))
     shelf.issue()
-    letters = shelf.take_letters()
+    messages = shelf.claim_messages()
     cancel(batch)
     assert (shelf.claim(), states(shelf, other)) == ([], {"issued": 1})
-    shelf.hand_over(letters)
+    shelf.hand_over(messages)
     assert states(shelf, other) == {"invited": 1}
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
 
 
 def test_one_who_joined_and_has_been_invited_gets_no_second_message(shelf, cancel):
@@ -232,7 +232,7 @@ def test_one_who_joined_and_has_been_invited_gets_no_second_message(shelf, cance
     shelf.issue()
     shelf.send()
     cancel(batch)
-    assert (shelf.claim(), shelf.take_letters()) == ([], [])
+    assert (shelf.claim(), shelf.claim_messages()) == ([], [])
     assert (states(shelf, batch), states(shelf, other)) == ({"cancelled": 1}, {"invited": 1})
 
 
@@ -242,10 +242,10 @@ def test_one_who_joined_a_row_in_flight_is_served_once_that_has_ended(shelf, can
     (opened,) = shelf.open(shelf.claim())
     cancel(batch)
     shelf.finish(shelf.got(opened))
-    assert shelf.take_letters() == []  # here the cancelled row ends
+    assert shelf.claim_messages() == []  # here the cancelled row ends
     assert shelf.claim() == []  # and here the other takes over the session
-    (letter,) = shelf.send()
-    assert letter.batch_id == other
+    (message,) = shelf.send()
+    assert message.batch_id == other
     assert (states(shelf, batch), states(shelf, other)) == ({"cancelled": 1}, {"invited": 1})
 
 
@@ -283,12 +283,12 @@ def test_what_is_in_doubt_stays_so_for_one_who_joined(shelf, decide, cancel, mes
     other = shelf.add(customer("Ona"))
     if message:
         shelf.issue()
-        shelf.hand_over(shelf.take_letters(), UNKNOWN)
+        shelf.hand_over(shelf.claim_messages(), UNKNOWN)
     else:
         (opened,) = shelf.open(shelf.claim())
         shelf.finish(shelf.failed(opened, Why.UNKNOWN, UNKNOWN))
     cancel(batch)
-    assert (shelf.claim(), shelf.take_letters()) == ([], [])
+    assert (shelf.claim(), shelf.claim_messages()) == ([], [])
     assert (states(shelf, batch), states(shelf, other)) == ({"cancelled": 1}, {"held": 1})
     assert decide.resolve(Which(other), Verdict.REPEAT, now=shelf.clock()).rows == 1
     if not message:
@@ -344,10 +344,10 @@ def test_whoever_writes_down_a_message_does_not_wait_for_its_job_that_is_being_e
     """It holds the message, which whoever ends the job waits for where it came in meanwhile: they would cross."""
     shelf.add(customer("Ona"))
     shelf.issue()
-    letters = shelf.take_letters()
+    messages = shelf.claim_messages()
     with shelf.database.write() as connection:
         end(connection, shelf.job("Ona"), shelf.clock())
         with shelf.database.write() as other:
             other.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
-            opened = shelf.handovers.open(shelf.on("email"), letters, repeatable=True, now=shelf.clock(), within=other)
+            opened = shelf.handovers.open(shelf.on("email"), messages, repeatable=True, now=shelf.clock(), within=other)
     assert len(opened) == 1

@@ -37,13 +37,13 @@ def joined(shelf, batch):
 def test_a_job_that_adopts_a_session_sees_what_became_of_the_message_in_flight(shelf, database, becomes, leads_to):
     shelf.add(customer("Ona"))
     shelf.issue()
-    shelf.take_letters()
+    shelf.claim_messages()
     shelf.set(Job, state=JobState.CANCELLED)
     batch = shelf.add(customer("Ona"))
     with waiting(database, shelf.claim) as sender:
         sender.execute(sa.update(InvitationRow).values(state=becomes))
     assert shelf.job("Ona", batch_id=batch).state is leads_to
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
 
 
 # Both messages of a customer are written at once, by two processes.
@@ -63,11 +63,11 @@ def test_a_job_that_adopts_a_session_sees_what_became_of_the_message_in_flight(s
 def test_who_writes_a_jobs_second_message_sees_what_became_of_the_first(shelf, database, email, sms, leads_to):
     shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
-    (letter,) = shelf.take_letters()
-    texts = shelf.take_letters(channel="sms")
+    (message,) = shelf.claim_messages()
+    texts = shelf.claim_messages(channel="sms")
     with waiting(database, lambda: shelf.hand_over(texts, sms, channel="sms")) as sender:
-        sender.execute(sa.update(InvitationRow).where(InvitationRow.id == letter.id).values(state=email))
-        move_jobs(sender, [letter.job_id], now=shelf.clock())
+        sender.execute(sa.update(InvitationRow).where(InvitationRow.id == message.id).values(state=email))
+        move_jobs(sender, [message.job_id], now=shelf.clock())
     assert shelf.job("Ona").state is leads_to
 
 
@@ -77,14 +77,14 @@ def test_of_a_hand_over_and_an_adoption_at_once_the_job_is_invited(shelf):
         name = f"Ona{round_}"
         shelf.add(customer(name))
         shelf.issue()
-        letters = shelf.take_letters()
+        messages = shelf.claim_messages()
         shelf.set(Job, Job.customer_id == name, state=JobState.CANCELLED)
         batch = shelf.add(customer(name))
         both = Barrier(2)
 
-        def send(letters=letters, both=both):
+        def send(messages=messages, both=both):
             both.wait()
-            shelf.hand_over(letters)
+            shelf.hand_over(messages)
 
         def adopt(both=both):
             both.wait()

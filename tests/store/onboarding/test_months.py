@@ -26,7 +26,7 @@ from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.contact.suppression import Reason
 from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
-from worker.store.maintenance.expired_sessions import Expiring, ExpiryTerms
+from worker.store.maintenance.expired_sessions import Expiring, ExpiryPolicy
 from worker.store.messages.suppressions import suppress
 from worker.store.tables import InvitationRow, Job, SessionRow
 
@@ -59,11 +59,11 @@ class Month:
         self.acts: list[tuple[datetime, str, str]] = []
         quiet = Hours({"email": QuietHours(*(time(hour) for hour in RULES.quiet))})
         caps = Caps(RULES.reissues, RULES.messages)
-        shelf.terms = replace(shelf.terms, hours=quiet)
-        shelf.letters = replace(shelf.letters, hours=quiet, caps=caps, reminders=RULES.reminders)
+        shelf.policy = replace(shelf.policy, hours=quiet)
+        shelf.message_policy = replace(shelf.message_policy, hours=quiet, caps=caps, reminders=RULES.reminders)
         self.scan = Expiring(shelf.database, shelf.keyring)
         # As with providers that give another one at any time: what there is to wait for is the old one's end.
-        self.terms = ExpiryTerms(caps, RULES.spacing, None, {}, {}, quiet)
+        self.policy = ExpiryPolicy(caps, RULES.spacing, None, {}, {}, quiet)
 
     def live(self) -> None:
         shelf = self.shelf
@@ -77,27 +77,27 @@ class Month:
 
     def work(self) -> None:
         shelf = self.shelf
-        self.scan.look(self.terms, now=shelf.clock())
+        self.scan.look(self.policy, now=shelf.clock())
         opened = shelf.open(shelf.claim())
         names = [item.job.request.customer.customer_id for item in opened]
         lifetimes = [self.customers[name].endpoint.lifetime for name in names]
         shelf.finish(
             *(shelf.got(item, shelf.session(lifetime=life)) for item, life in zip(opened, lifetimes, strict=True))
         )
-        for letter in shelf.send():
-            self.received(letter)
+        for message in shelf.send():
+            self.received(message)
 
-    def received(self, letter) -> None:
+    def received(self, message) -> None:
         """What the customer makes of a message."""
-        name, now = letter.customer.customer_id, self.shelf.clock()
+        name, now = message.customer.customer_id, self.shelf.clock()
         who = self.customers[name]
         sessions = len(self.shelf.rows(SessionRow, customer_id=name))
-        if letter.kind == "invitation":
-            done = done_at(who, now, letter.expires_at, sessions)
+        if message.kind == "invitation":
+            done = done_at(who, now, message.expires_at, sessions)
             if who.behaviour is Behaviour.STOPS and sessions == 1:
                 self.acts.append((now + UNTIL_STOP, name, "stop"))
             if who.endpoint.tells_expiry:
-                self.acts.append((letter.expires_at, name, "ended"))
+                self.acts.append((message.expires_at, name, "ended"))
         else:
             done = now + AFTER_A_REMINDER if who.behaviour is Behaviour.AFTER_REMINDER else None
         if done is not None:

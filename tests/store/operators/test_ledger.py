@@ -8,7 +8,7 @@ from worker.domain.contact.caps import Caps
 from worker.domain.model.endings import Hold, Kind
 from worker.domain.model.states import JobState
 from worker.domain.verification.reissue import SETTLES
-from worker.store.maintenance.expired_sessions import Expiring, ExpiryTerms
+from worker.store.maintenance.expired_sessions import Expiring, ExpiryPolicy
 from worker.store.operators.ledger import Ledger
 from worker.store.tables import Job
 
@@ -20,15 +20,15 @@ def test_a_customers_sessions_are_a_chain_with_the_reason_of_each(shelf):
     jobs = shelf.claim()
     (opened, other) = shelf.open(jobs)
     shelf.finish(shelf.got(opened, shelf.session(lifetime=timedelta(hours=13))), shelf.got(other))
-    by_name = {letter.customer.customer_id: letter for letter in shelf.take_letters()}
-    shelf.invitations.replace(shelf.letters, [(by_name["Ona"], shelf.clock())], now=shelf.clock())
+    by_name = {message.customer.customer_id: message for message in shelf.claim_messages()}
+    shelf.invitations.replace(shelf.message_policy, [(by_name["Ona"], shelf.clock())], now=shelf.clock())
     shelf.hand_over([by_name["Rasa"]])
     shelf.clock.advance(hours=13)
     shelf.issue()
     shelf.clock.advance(seconds=1)
     shelf.send()
     shelf.clock.now += WEEK + SETTLES
-    scan.look(ExpiryTerms(Caps(3, 6), timedelta(0), None), now=shelf.clock())
+    scan.look(ExpiryPolicy(Caps(3, 6), timedelta(0), None), now=shelf.clock())
     opened = {item.job.request.customer.customer_id: item for item in shelf.open(shelf.claim())}
     no_answer = Hold("unknown", "no answer")
     shelf.finish(shelf.failed(opened["Ona"], Kind.UNKNOWN, no_answer), shelf.got(opened["Rasa"]))
@@ -54,7 +54,7 @@ def test_a_row_that_joined_shows_the_state_of_the_one_that_it_joined(shelf):
 
 
 def test_a_session_that_was_replaced_alive_says_so(shelf):
-    shelf.terms = replace(shelf.terms, reissue_at=lambda expires_at: expires_at - WEEK)
+    shelf.policy = replace(shelf.policy, reissue_at=lambda expires_at: expires_at - WEEK)
     shelf.add(customer("Ona"))
     shelf.issue(lifetime=timedelta(hours=6))
     shelf.send()

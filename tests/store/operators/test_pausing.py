@@ -33,7 +33,7 @@ def test_no_message_of_a_paused_batch_is_taken_and_all_of_the_others(shelf, deci
     other = shelf.add(customer("Rasa"))
     shelf.issue()
     pause(shelf, decide, paused)
-    assert [letter.batch_id for letter in shelf.take_letters()] == [other]
+    assert [message.batch_id for message in shelf.claim_messages()] == [other]
     assert shelf.sweeps.due(accounts=["kyc"], channels=["email"], now=shelf.clock()).channels == set()
 
 
@@ -90,9 +90,9 @@ def test_what_is_given_back_or_lost_after_the_pause_is_not_taken(shelf, decide):
     batch = shelf.add(customer("Ona"), customer("Jonas"))
     given_back, lost = shelf.claim()
     pause(shelf, decide, batch)
-    shelf.jobs.release(shelf.terms.rule, [given_back], now=shelf.clock())
+    shelf.jobs.release(shelf.policy.rule, [given_back], now=shelf.clock())
     shelf.clock.advance(minutes=5)
-    assert shelf.sweeps.return_leases(shelf.terms.rule.policy, now=shelf.clock()).free == 1
+    assert shelf.sweeps.return_leases(shelf.policy.rule.retry, now=shelf.clock()).free == 1
     assert shelf.job(lost.request.customer.customer_id).state is JobState.WAITING
     assert shelf.claim() == []
 
@@ -103,7 +103,7 @@ def test_a_session_that_comes_after_the_pause_is_kept_and_its_message_waits(shel
     pause(shelf, decide, batch)
     shelf.finish(shelf.got(opened))
     assert (shelf.job("Ona").state, len(shelf.rows(SessionRow))) == (JobState.ISSUED, 1)
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
     decide.resume(batch, now=shelf.clock())
     assert len(shelf.send()) == 1
     assert shelf.job("Ona").state is JobState.INVITED
@@ -112,13 +112,13 @@ def test_a_session_that_comes_after_the_pause_is_kept_and_its_message_waits(shel
 def test_a_message_in_flight_at_the_pause_comes_back_and_is_not_taken(shelf, decide):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
-    letters = shelf.take_letters()
+    messages = shelf.claim_messages()
     pause(shelf, decide, batch)
-    shelf.hand_over(letters, Retry(shelf.clock(), "transient", "451"))
+    shelf.hand_over(messages, Retry(shelf.clock(), "transient", "451"))
     assert shelf.row(InvitationRow).state is InvitationState.WAITING
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
     decide.resume(batch, now=shelf.clock())
-    assert len(shelf.take_letters()) == 1
+    assert len(shelf.claim_messages()) == 1
 
 
 def test_lines_that_come_into_a_paused_batch_wait_with_it(shelf, decide):
@@ -155,26 +155,26 @@ def test_a_held_row_that_is_settled_in_a_pause_waits(shelf, decide, of_message):
     batch = shelf.add(customer("Ona"))
     if of_message:
         shelf.issue()
-        shelf.hand_over(shelf.take_letters(), OUTCOME_UNKNOWN)
+        shelf.hand_over(shelf.claim_messages(), OUTCOME_UNKNOWN)
     else:
         fail(shelf, ending=OUTCOME_UNKNOWN)
     pause(shelf, decide, batch)
     assert resolve(shelf, decide, batch, Verdict.REPEAT).rows == 1
-    assert (shelf.claim(), shelf.take_letters()) == ([], [])
+    assert (shelf.claim(), shelf.claim_messages()) == ([], [])
     decide.resume(batch, now=shelf.clock())
-    assert (len(shelf.claim()), len(shelf.take_letters())) == (int(not of_message), int(of_message))
+    assert (len(shelf.claim()), len(shelf.claim_messages())) == (int(not of_message), int(of_message))
 
 
 def test_more_rows_than_a_lot_are_paused_resumed_and_cancelled(shelf, decide, monkeypatch):
-    monkeypatch.setattr(module, "LOT", 3)
+    monkeypatch.setattr(module, "CHUNK", 3)
     batch = shelf.add(*(customer(f"C{number}") for number in range(10)))
-    shelf.jobs.release(shelf.terms.rule, shelf.claim(most=4), now=shelf.clock())
+    shelf.jobs.release(shelf.policy.rule, shelf.claim(most=4), now=shelf.clock())
     assert pause(shelf, decide, batch).rows == 10
     assert shelf.claim() == []
     assert decide.resume(batch, now=shelf.clock()).rows == 10
     shelf.issue()
     assert pause(shelf, decide, batch).rows == 10
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
     assert decide.cancel(batch, now=shelf.clock()).rows == 10
     assert {row.state for row in shelf.rows(InvitationRow)} == {InvitationState.SUPERSEDED}
 

@@ -122,9 +122,9 @@ def test_what_has_not_left_is_counted_by_channel(shelf):
     batch = shelf.add(customer("Ona", channel=Channel.BOTH), customer("Jonas"))
     shelf.issue()
     assert shelf.facts.counts(batch).unsent == {"email": 2, "sms": 1}
-    shelf.take_letters()
+    shelf.claim_messages()
     assert shelf.facts.counts(batch).unsent == {"email": 2, "sms": 1}
-    shelf.hand_over(shelf.take_letters(channel="sms"), channel="sms")
+    shelf.hand_over(shelf.claim_messages(channel="sms"), channel="sms")
     assert shelf.facts.counts(batch).unsent == {"email": 2}
 
 
@@ -157,9 +157,9 @@ def test_a_line_tells_what_became_of_it(shelf):
 def test_a_link_is_told_only_when_asked_for_and_is_the_one_that_was_sent(shelf):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
-    (letter,) = shelf.send()
+    (message,) = shelf.send()
     (told,) = shelf.facts.lines(batch, with_links=True)
-    assert told.link == letter.link
+    assert told.link == message.link
     assert "verify.test" not in repr(told)
 
 
@@ -203,10 +203,10 @@ def test_the_outlook_says_when_the_first_of_each_account_and_channel_is_due(shel
     assert shelf.facts.outlook(batch) == Outlook({"kyc": later}, {"email": shelf.clock()}, False)
     shelf.set(InvitationRow, due_at=soon)
     assert shelf.facts.outlook(batch).channels == {"email": soon}
-    shelf.take_letters()
+    shelf.claim_messages()
     assert not shelf.facts.outlook(batch).under_way  # not due yet
     shelf.set(InvitationRow, due_at=shelf.clock())
-    shelf.take_letters()
+    shelf.claim_messages()
     assert shelf.facts.outlook(batch) == Outlook({"kyc": later}, {}, True)
     shelf.set(InvitationRow, state=InvitationState.SENT)
     shelf.set(Job, state=JobState.HELD)

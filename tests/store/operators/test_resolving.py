@@ -39,7 +39,7 @@ def test_a_call_in_doubt_that_is_given_up_is_never_made_again(shelf, decide):
 def test_a_message_in_doubt_is_sent_again_under_its_id_when_a_person_says_so(shelf, decide):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
-    (first,) = shelf.take_letters()
+    (first,) = shelf.claim_messages()
     shelf.hand_over([first], OUTCOME_UNKNOWN)
     decided = resolve(shelf, decide, batch, Verdict.REPEAT)
     assert decided == Decided(1, frozenset(), frozenset({"email"}))
@@ -52,19 +52,19 @@ def test_a_message_in_doubt_is_sent_again_under_its_id_when_a_person_says_so(she
 def test_a_message_in_doubt_that_is_given_up_is_not_sent(shelf, decide):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
-    shelf.hand_over(shelf.take_letters(), OUTCOME_UNKNOWN)
+    shelf.hand_over(shelf.claim_messages(), OUTCOME_UNKNOWN)
     assert resolve(shelf, decide, batch, Verdict.ABANDON) == Decided(1)
-    letter = shelf.row(InvitationRow)
-    assert (letter.state, letter.reason) == (InvitationState.FAILED, "abandoned")
+    message = shelf.row(InvitationRow)
+    assert (message.state, message.reason) == (InvitationState.FAILED, "abandoned")
     assert shelf.job("Ona").state is JobState.CANCELLED
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
 
 
 def both_with_the_text_in_doubt(shelf):
     batch = shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
     shelf.send()
-    shelf.hand_over(shelf.take_letters(channel="sms"), OUTCOME_UNKNOWN, channel="sms")
+    shelf.hand_over(shelf.claim_messages(channel="sms"), OUTCOME_UNKNOWN, channel="sms")
     assert shelf.job("Ona").state is JobState.HELD
     return batch
 
@@ -73,13 +73,13 @@ def test_one_whose_other_message_is_out_is_invited_when_the_one_in_doubt_is_give
     batch = both_with_the_text_in_doubt(shelf)
     resolve(shelf, decide, batch, Verdict.ABANDON)
     assert shelf.job("Ona").state is JobState.INVITED
-    assert (shelf.claim(), shelf.take_letters(channel="sms")) == ([], [])
+    assert (shelf.claim(), shelf.claim_messages(channel="sms")) == ([], [])
 
 
 def test_of_two_messages_only_the_one_in_doubt_is_sent_again(shelf, decide):
     batch = both_with_the_text_in_doubt(shelf)
     assert resolve(shelf, decide, batch, Verdict.REPEAT).channels == {"sms"}
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
     assert len(shelf.send(channel="sms")) == 1
     assert shelf.job("Ona").state is JobState.INVITED
 
@@ -88,7 +88,7 @@ def held_for_a_call_with_a_message_of_before_in_doubt(shelf, *, sessions=1, endi
     """Ona's email of her first session is in doubt; her job has gone on, and the call for the next one is held."""
     batch = shelf.add(customer("Ona"))
     shelf.issue()
-    shelf.hand_over(shelf.take_letters(), OUTCOME_UNKNOWN)
+    shelf.hand_over(shelf.claim_messages(), OUTCOME_UNKNOWN)
     for number in range(sessions):
         shelf.set(SessionRow, state="expired", check_at=None)
         shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), reason="session_expired")
@@ -110,7 +110,7 @@ def test_where_a_call_is_held_for_the_message_of_a_session_before_is_not_what_is
     stake = decide.at_stake(Which(batch))
     assert (stake.sessions, stake.messages) == ({"kyc": 1}, {})
     assert resolve(shelf, decide, batch, Verdict.REPEAT) == Decided(1, frozenset({"kyc"}))
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
     assert names(shelf.issue()) == ["Ona"]
     assert len(shelf.send()) == 1
     assert shelf.job("Ona").state is JobState.INVITED
@@ -129,12 +129,12 @@ def test_a_call_that_is_given_up_leaves_the_message_of_an_earlier_session_as_it_
 def test_of_the_messages_in_doubt_those_of_the_present_session_are_settled_alone(shelf, decide, verdict):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
-    (first,) = shelf.take_letters()
+    (first,) = shelf.claim_messages()
     shelf.hand_over([first], OUTCOME_UNKNOWN)
     shelf.set(SessionRow, state="expired", check_at=None)
     shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), reason="session_expired")
     shelf.issue()
-    shelf.hand_over(shelf.take_letters(), OUTCOME_UNKNOWN)
+    shelf.hand_over(shelf.claim_messages(), OUTCOME_UNKNOWN)
     assert decide.at_stake(Which(batch)).messages == {"email": 1}
     resolve(shelf, decide, batch, verdict)
     (left,) = shelf.rows(InvitationRow, state=InvitationState.HELD)
@@ -146,10 +146,10 @@ def test_a_message_given_up_for_one_list_is_not_sent_for_another_by_itself(shelf
     batch = shelf.add(customer("Ona"))
     other = None if later else shelf.add(customer("Ona"))
     shelf.issue()
-    shelf.hand_over(shelf.take_letters(), OUTCOME_UNKNOWN)
+    shelf.hand_over(shelf.claim_messages(), OUTCOME_UNKNOWN)
     resolve(shelf, decide, batch, Verdict.ABANDON)
     other = other or shelf.add(customer("Ona"))
-    assert (shelf.claim(), shelf.take_letters()) == ([], [])
+    assert (shelf.claim(), shelf.claim_messages()) == ([], [])
     assert shelf.facts.counts(other).jobs == {JobState.HELD: 1}
     # and there it can be settled
     assert resolve(shelf, decide, other, Verdict.REPEAT).channels == {"email"}
@@ -267,7 +267,7 @@ def test_many_rows_are_decided_about_in_lots(shelf, decide, database, monkeypatc
     batch = shelf.add(*who)
     fail(shelf, ending=OUTCOME_UNKNOWN if verdict else None)
     other = shelf.add(*who[:20])  # all of these join, or lead now
-    monkeypatch.setattr(module, "LOT", 3)
+    monkeypatch.setattr(module, "CHUNK", 3)
     statements = Statements(database)
     decided = resolve(shelf, decide, batch, verdict) if verdict else retry(shelf, decide, batch)
     assert decided.rows == 40

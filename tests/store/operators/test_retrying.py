@@ -29,7 +29,7 @@ def test_a_row_whose_call_failed_is_called_for_again_with_its_attempts_at_zero(s
 def test_a_row_whose_message_failed_has_the_same_message_sent_again_without_a_call(shelf, decide):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
-    (first,) = shelf.take_letters()
+    (first,) = shelf.claim_messages()
     shelf.hand_over([first], Cancel("bad_input", "550"))
     assert shelf.job("Ona").state is JobState.FAILED
     assert retry(shelf, decide, batch).rows == 1
@@ -43,7 +43,7 @@ def test_a_row_whose_message_failed_has_the_same_message_sent_again_without_a_ca
 def test_a_row_whose_message_failed_and_whose_session_has_ended_gets_a_new_one(shelf, decide):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
-    shelf.hand_over(shelf.take_letters(), Cancel("bad_input", "550"))
+    shelf.hand_over(shelf.claim_messages(), Cancel("bad_input", "550"))
     shelf.clock.now += WEEK
     retry(shelf, decide, batch)
     assert names(shelf.issue()) == ["Ona"]

@@ -173,9 +173,9 @@ def test_a_message_to_an_erased_customer_is_not_sent(shelf, erase):
     shelf.clock.advance(days=98)
     assert erase() == 1
     shelf.set(Job, state=JobState.ISSUED)
-    assert shelf.take_letters() == []
-    letter = shelf.row(InvitationRow)
-    assert (letter.state, letter.reason, letter.lease_until) == (InvitationState.FAILED, "erased", None)
+    assert shelf.claim_messages() == []
+    message = shelf.row(InvitationRow)
+    assert (message.state, message.reason, message.lease_until) == (InvitationState.FAILED, "erased", None)
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.FAILED, "erased")
 
 
@@ -187,7 +187,7 @@ def test_a_message_with_an_erased_link_is_not_sent_to_a_newer_lists_person(shelf
     erase()
     shelf.add(customer("Ona"))
     shelf.set(SessionRow, state=SessionState.WAITING)
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
     assert shelf.row(InvitationRow).reason == "erased"
 
 

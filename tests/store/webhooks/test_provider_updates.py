@@ -70,7 +70,7 @@ def test_a_message_that_has_not_left_is_of_no_use_once_the_customer_has_finished
     shelf.issue()
     ear.tell(APPROVED)
     assert (shelf.row(InvitationRow).state, shelf.job("Ona").state) == (InvitationState.SUPERSEDED, JobState.COMPLETED)
-    assert shelf.take_letters() == []
+    assert shelf.claim_messages() == []
 
 
 def test_nobody_who_has_handed_everything_in_is_asked_to_or_given_another_link(shelf, ear):
@@ -78,7 +78,7 @@ def test_nobody_who_has_handed_everything_in_is_asked_to_or_given_another_link(s
     shelf.issue()
     ear.tell(REVIEW)
     for _ in range(8):  # until the link has ended, too
-        assert shelf.take_letters() == []
+        assert shelf.claim_messages() == []
         shelf.clock.advance(days=1)
     row = shelf.row(InvitationRow)
     waits = shelf.facts.counts(row.batch_id).waits
@@ -89,8 +89,8 @@ def test_nobody_who_has_handed_everything_in_is_asked_to_or_given_another_link(s
     assert (shelf.job("Ona").state, shelf.job("Ona").result) == (JobState.ISSUED, "review")
     ear.tell(OVER)  # a review that ended without a verdict
     shelf.issue()
-    (letter,) = shelf.take_letters()
-    assert letter.session_id == shelf.row(SessionRow, state=SessionState.WAITING).id
+    (message,) = shelf.claim_messages()
+    assert message.session_id == shelf.row(SessionRow, state=SessionState.WAITING).id
 
 
 def test_a_link_that_expired_before_its_message_left_is_replaced(shelf, ear):
@@ -150,7 +150,7 @@ def test_a_verdict_on_an_old_link_ends_the_one_that_replaced_it(ona, ear):
     ear.tell(APPROVED)
     assert [row.state for row in ona.rows(SessionRow)] == [COMPLETED, SUPERSEDED]
     assert (ona.job("Ona").session_id, ona.job("Ona").result) == (old.id, "approved")
-    assert ona.take_letters() == []
+    assert ona.claim_messages() == []
     ona.clock.advance(hours=1)
     ear.tell(update(FAILED, Result.DENIED, match=((Key.SCAN_REF, "scan-2"),)))
     assert (ona.job("Ona").session_id, ona.job("Ona").result) == (new.id, "denied")  # the provider's last word
@@ -184,7 +184,7 @@ def called(ona):
 
 def an_hour(shelf):
     shelf.clock.advance(hours=1)
-    return [letter.session_id for letter in shelf.take_letters()]
+    return [message.session_id for message in shelf.claim_messages()]
 
 
 def kept_back(shelf):
@@ -197,7 +197,7 @@ def test_who_hands_in_as_a_new_session_is_asked_for_is_not_mailed_it_until_that_
     steps = [lambda: ear.tell(REVIEW), lambda: ona.finish(ona.got(called))]
     for step in reversed(steps) if kept else steps:
         step()
-    assert ona.take_letters() == []
+    assert ona.claim_messages() == []
     assert kept_back(ona) == ("in_review", timedelta(hours=1))
     assert an_hour(ona) == []
     ear.tell(APPROVED)
@@ -209,7 +209,7 @@ def test_who_hands_in_as_a_new_session_is_asked_for_is_not_mailed_it_until_that_
 def test_a_review_that_ends_without_a_verdict_lets_the_new_link_go(ona, ear, called):
     ear.tell(REVIEW)
     ona.finish(ona.got(called))
-    assert ona.take_letters() == []
+    assert ona.claim_messages() == []
     ear.tell(OVER)
     assert an_hour(ona) == [ona.job("Ona").session_id]
 
@@ -219,11 +219,11 @@ def test_however_long_the_review_takes_no_third_session_is_bought(ona, ear, call
     ona.finish(ona.got(called))
     ear.tell(update(EXPIRED, match=((Key.SCAN_REF, "scan-2"),)))
     ona.clock.advance(days=9)
-    assert (ona.claim(), ona.take_letters(), ona.job("Ona").state) == ([], [], JobState.ISSUED)
+    assert (ona.claim(), ona.claim_messages(), ona.job("Ona").state) == ([], [], JobState.ISSUED)
     ear.tell(OVER)
     ona.clock.advance(hours=1)
-    (letter,) = ona.take_letters()
-    assert letter.ended  # to be replaced in its turn
+    (message,) = ona.claim_messages()
+    assert message.ended  # to be replaced in its turn
 
 
 @pytest.mark.parametrize("told", [True, False])
@@ -233,7 +233,7 @@ def test_a_call_that_failed_meanwhile_is_not_made_again(ona, ear, called, told):
     ear.tell(REVIEW)
     ona.finish(ona.failed(called, Kind.TRANSIENT, Retry(ona.clock(), "transient", "HTTP 503")))
     assert ona.job("Ona").state is JobState.WAITING
-    claimed = ona.jobs.claim(ona.terms, most=10, now=ona.clock())
+    claimed = ona.jobs.claim(ona.policy, most=10, now=ona.clock())
     assert (claimed.jobs, claimed.adopted_channels) == ([], frozenset())
     job = ona.job("Ona")
     assert (job.state, job.result) == (JobState.INVITED if told else JobState.ISSUED, "review")
@@ -248,7 +248,7 @@ def test_a_list_that_comes_later_invites_once_more_though_an_ended_link_of_befor
     ona.set(Job, state=JobState.CANCELLED)
     second = ona.add(customer("Ona"))
     ona.issue()
-    assert [letter.batch_id for letter in ona.send()] == [second]
+    assert [message.batch_id for message in ona.send()] == [second]
 
 
 def test_a_call_in_doubt_is_looked_up_though_the_customer_is_in_review(ona, ear, called):

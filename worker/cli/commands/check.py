@@ -76,7 +76,7 @@ def _facts(parts: Parts, judged: Judged, problems: list[tuple[int, FieldProblem]
     settings = parts.settings
     sessions = 1 + settings.reissue.most  # at worst: every link expires unused, each time
     messages = min(settings.invitations.messages_per_customer, _on_a_channel(parts))
-    fallback = parts.delivery_terms.fallback
+    fallback = parts.delivery_policy.fallback
 
     def written_to(channel: str) -> int:
         """The rows that may be: those whose first channel does not reach them, too."""
@@ -112,7 +112,7 @@ def _on_a_channel(parts: Parts) -> int:
 
 def _messages_in_all(parts: Parts, judged: Judged) -> int:
     """At worst, over all channels: `messages_per_customer` counts what a customer gets on any of them."""
-    cap, fallback = parts.settings.invitations.messages_per_customer, parts.delivery_terms.fallback
+    cap, fallback = parts.settings.invitations.messages_per_customer, parts.delivery_policy.fallback
 
     def most(channels: tuple[str, ...], stand_ins: tuple[str, ...]) -> int:
         reached = {*channels, *({fallback} & {*stand_ins})}

@@ -42,7 +42,7 @@ class BudgetRule:
     limits: tuple[Limit, ...] = ()
     concurrency: int = 50  # calls in flight, of all workers together
     credits: int | None = None  # never more calls than this that cost one; None: no cap
-    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
     # Failed calls in a row that open the breaker. None: never; of a sender a failure is mostly the recipient's.
     opens_after: int | None = OPENS_AFTER
     each_process: bool = False  # the concurrency is that of each worker process, not of all
@@ -230,7 +230,7 @@ def _paused(state: BudgetState, rule: BudgetRule, lesson: Lesson, *, fresh: bool
     if not fresh and lesson.retry_after is None:
         return state
     pauses = state.pauses + 1 if fresh else state.pauses
-    until = pause_until(retry_after=lesson.retry_after, backoff=rule.policy.ceiling(pauses), now=now)
+    until = pause_until(retry_after=lesson.retry_after, backoff=rule.retry.ceiling(pauses), now=now)
     return replace(
         state,
         blocked_until=max(until, state.blocked_until or until),

@@ -94,7 +94,7 @@ def expire(parts: Parts) -> LookedAt:
 
     The accounts that are to open another are rung in the same tick, where that is due.
     """
-    looked = parts.expiring.look(parts.expiry_terms, now=parts.clock())
+    looked = parts.expiring.look(parts.expiry_policy, now=parts.clock())
     if looked.reissued or looked.lapsed:
         log.info("sessions that ended unused: %d to be replaced, %d customers lapsed", looked.reissued, looked.lapsed)
     if looked.put_off:
@@ -102,7 +102,7 @@ def expire(parts: Parts) -> LookedAt:
         log.warning(
             "%d sessions that ended unused wait for tomorrow (UTC): their account has had its [reissue] per_day (%d)",
             looked.put_off,
-            parts.expiry_terms.per_day or 0,
+            parts.expiry_policy.per_day or 0,
         )
     return looked
 

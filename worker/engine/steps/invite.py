@@ -21,7 +21,7 @@ from worker.foundation.clock import Clock
 from worker.providers.contract import Provider
 from worker.senders.contract import Message, Receipt, Sender
 from worker.store.messages.claim_invitations import Invitations
-from worker.store.messages.message_context import ClaimedInvitation, InvitationTerms
+from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
 from worker.store.messages.record_results import Handovers, InviteResult, OpenedInvitation
 from worker.store.onboarding.sessions import FIRST
 
@@ -30,7 +30,7 @@ from worker.store.onboarding.sessions import FIRST
 class InviteWork:
     """Sends invitations over one channel."""
 
-    terms: InvitationTerms
+    policy: InvitationPolicy
     sender: Sender
     sender_name: str
     timeout: timedelta
@@ -44,11 +44,11 @@ class InviteWork:
 
     @property
     def name(self) -> str:
-        return f"invite({self.terms.channel})"
+        return f"invite({self.policy.channel})"
 
     @property
     def permits(self) -> int:
-        return self.terms.rule.concurrency
+        return self.policy.rule.concurrency
 
     @property
     def longest_call(self) -> timedelta:
@@ -60,7 +60,7 @@ class InviteWork:
 
     @property
     def spacing(self) -> timedelta:
-        return spacing(self.terms.rule.limits)
+        return spacing(self.policy.rule.limits)
 
     def claim(self, room: Room, now: datetime) -> ClaimedRows:
         opened: list[OpenedInvitation] = []
@@ -84,7 +84,7 @@ class InviteWork:
                 items.remove(item)
 
         claimed = self.invitations.claim(
-            self.terms, most=room.rows, events=room.events, now=now, busy=room.busy, beside=open_events, within=within
+            self.policy, most=room.rows, events=room.events, now=now, busy=room.busy, beside=open_events, within=within
         )
         return ClaimedRows(claimed.invitations, claimed.again_at, claimed.permits, opened)
 
@@ -98,7 +98,7 @@ class InviteWork:
         opened: list[OpenedInvitation] = []
         with self.transaction() as connection:
             if results:
-                self.handovers.finish(self.terms, results, now=now, within=connection)
+                self.handovers.finish(self.policy, results, now=now, within=connection)
             if items:
                 opened = self._open(items, now, connection)
         if results:
@@ -113,16 +113,16 @@ class InviteWork:
         stale = [item for item in items if item.unknown_call is None and _is_stale(item, _goes_at(item, now))]
         if stale:
             due = [(item, self._reissue_at(item, now)) for item in stale]
-            self.invitations.replace(self.terms, due, now=now, within=connection)
+            self.invitations.replace(self.policy, due, now=now, within=connection)
         fresh = [item for item in items if item.unknown_call is not None or not _is_stale(item, _goes_at(item, now))]
         if not fresh:
             return []
         repeatable = self.sender.repeatable()
         opened = self.handovers.open(
-            self.terms, fresh, repeatable=repeatable, now=now, within=connection, granted=granted
+            self.policy, fresh, repeatable=repeatable, now=now, within=connection, granted=granted
         )
         if not opened:
-            self.invitations.release(self.terms.rule, fresh, now=now, within=connection)
+            self.invitations.release(self.policy.rule, fresh, now=now, within=connection)
         return opened
 
     def _reissue_at(self, item: ClaimedInvitation, now: datetime) -> datetime:
@@ -161,19 +161,19 @@ class InviteWork:
         item = opened.invitation
         began_at = self.clock()
         person = item.customer.person
-        to = person.email if self.terms.channel == "email" else person.phone
+        to = person.email if self.policy.channel == "email" else person.phone
         found = await self.sender.look_up(to, item.link, since=unknown_call.opened_at, known=unknown_call.known)
         if isinstance(found, Receipt):
             return InviteResult(opened, began_at, Done(), reference=found.reference)
-        policy = self.terms.rule.policy
-        ending = ending_of_reconciliation(found, unknown_call, item.attempts, policy, self.clock(), self.jitter())
+        retry = self.policy.rule.retry
+        ending = ending_of_reconciliation(found, unknown_call, item.attempts, retry, self.clock(), self.jitter())
         if isinstance(found, Problem):
             return InviteResult(opened, began_at, ending, problem=found)
         return InviteResult(opened, began_at, ending, found=found)
 
     def _message(self, item: ClaimedInvitation, *, now: datetime) -> Message:
         person = item.customer.person
-        channel = self.terms.channel
+        channel = self.policy.channel
         kind = "invitation" if item.kind == FIRST else "reminder"  # the words do not tell one reminder from another
         invitation = Invitation(item.customer, item.link, item.expires_at, self.sender_name, kind)
         words = self.templates.render(invitation, channel=channel, now=now)
@@ -188,8 +188,8 @@ class InviteWork:
         )
 
     def _ending(self, opened: OpenedInvitation, problem: Problem) -> Ending:
-        policy = self.terms.rule.policy
-        return ending_of(problem, opened.invitation.attempts, opened, policy, self.clock(), self.jitter())
+        retry = self.policy.rule.retry
+        return ending_of(problem, opened.invitation.attempts, opened, retry, self.clock(), self.jitter())
 
     def not_made(self, opened: OpenedInvitation) -> InviteResult:
         return InviteResult(opened, self.clock(), None)
@@ -198,8 +198,8 @@ class InviteWork:
         problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} while sending")
         unknown_call, now = opened.invitation.unknown_call, self.clock()
         if unknown_call is not None:
-            attempts, policy = opened.invitation.attempts, self.terms.rule.policy
-            ending = ending_of_reconciliation(problem, unknown_call, attempts, policy, now, self.jitter())
+            attempts, retry = opened.invitation.attempts, self.policy.rule.retry
+            ending = ending_of_reconciliation(problem, unknown_call, attempts, retry, now, self.jitter())
             return InviteResult(opened, now, ending, problem=problem)
         return InviteResult(opened, now, self._ending(opened, problem), problem=problem)
 
@@ -207,10 +207,10 @@ class InviteWork:
         return result.problem is not None and result.problem.concerns_account
 
     def release(self, items: Sequence[ClaimedInvitation], now: datetime) -> None:
-        self.invitations.release(self.terms.rule, items, now=now)
+        self.invitations.release(self.policy.rule, items, now=now)
 
     def release_permits(self) -> None:
-        self.invitations.release_permits(self.terms)
+        self.invitations.release_permits(self.policy)
 
 
 def _goes_at(item: ClaimedInvitation, now: datetime) -> datetime:

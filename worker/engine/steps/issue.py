@@ -23,7 +23,7 @@ from worker.engine.steps.common import FLUSH_MARGIN, Ring, Transaction, ending_o
 from worker.foundation.clock import Clock
 from worker.http.client import Http
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
-from worker.store.issuing.claim_jobs import ClaimedJob, Jobs, JobTerms
+from worker.store.issuing.claim_jobs import ClaimedJob, JobPolicy, Jobs
 from worker.store.issuing.record_results import Attempts, IssueResult, OpenedJob
 
 Read = TypeVar("Read")
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 class IssueWork:
     """Asks one account for sessions."""
 
-    terms: JobTerms
+    policy: JobPolicy
     provider: Provider
     http: Http
     timeout: timedelta
@@ -48,11 +48,11 @@ class IssueWork:
 
     @property
     def name(self) -> str:
-        return f"issue({self.terms.account})"
+        return f"issue({self.policy.account})"
 
     @property
     def permits(self) -> int:
-        return self.terms.rule.concurrency
+        return self.policy.rule.concurrency
 
     @property
     def longest_call(self) -> timedelta:
@@ -64,7 +64,7 @@ class IssueWork:
 
     @property
     def spacing(self) -> timedelta:
-        return spacing(self.terms.rule.limits)
+        return spacing(self.policy.rule.limits)
 
     def claim(self, room: Room, now: datetime) -> ClaimedRows:
         opened: list[OpenedJob] = []
@@ -77,7 +77,7 @@ class IssueWork:
 
         with unsure_of(lambda: [item.job for item in opened]):
             claimed = self.jobs.claim(
-                self.terms, most=room.rows, events=room.events, now=now, busy=room.busy, beside=open_events
+                self.policy, most=room.rows, events=room.events, now=now, busy=room.busy, beside=open_events
             )
         for channel in claimed.adopted_channels:
             self.ring_invite(channel, True)
@@ -97,7 +97,7 @@ class IssueWork:
             shared.begin()
         with self.transaction() as connection:
             if results:
-                channels = self.attempts.finish(self.terms, results, now=now, within=connection)
+                channels = self.attempts.finish(self.policy, results, now=now, within=connection)
             if items:
                 opened = self._open(items, now, connection)
             # In one order everywhere: each holds its sender's budget to the end.
@@ -117,11 +117,11 @@ class IssueWork:
         self, items: Sequence[ClaimedJob], now: datetime, connection: sa.Connection, *, granted: bool = False
     ) -> list[OpenedJob]:
         due = [(job, self.repeat_unknown or self.provider.repeatable(job.request)) for job in items]
-        opened = self.attempts.open(self.terms, due, now=now, within=connection, granted=granted)
+        opened = self.attempts.open(self.policy, due, now=now, within=connection, granted=granted)
         may_be_made = {item.job.id for item in opened}
         refused = [job for job in items if job.id not in may_be_made]
         if refused:
-            self.jobs.release(self.terms.rule, refused, now=now, within=connection)
+            self.jobs.release(self.policy.rule, refused, now=now, within=connection)
         return opened
 
     def item(self, opened: OpenedJob) -> ClaimedJob:
@@ -170,7 +170,7 @@ class IssueWork:
             listing = await self._ask(lambda: self.provider.look_up(request, page=unknown_call.page) or built, read)
         found = listing if isinstance(listing, Problem) else compare(listing, unknown_call)
         ending = ending_of_reconciliation(
-            found, unknown_call, opened.job.attempts, self.terms.rule.policy, self.clock(), self.jitter()
+            found, unknown_call, opened.job.attempts, self.policy.rule.retry, self.clock(), self.jitter()
         )
         if isinstance(found, Problem):
             return IssueResult(opened, began_at, ending, problem=found)
@@ -204,7 +204,7 @@ class IssueWork:
         return replace(result, unreachable=True) if isinstance(result, Problem) and unreachable else result
 
     def _ending(self, opened: OpenedJob, problem: Problem) -> Ending:
-        return ending_of(problem, opened.job.attempts, opened, self.terms.rule.policy, self.clock(), self.jitter())
+        return ending_of(problem, opened.job.attempts, opened, self.policy.rule.retry, self.clock(), self.jitter())
 
     def not_made(self, opened: OpenedJob) -> IssueResult:
         return IssueResult(opened, self.clock(), None)
@@ -214,7 +214,7 @@ class IssueWork:
         unknown_call, now = opened.job.unknown_call, self.clock()
         if unknown_call is not None:
             ending = ending_of_reconciliation(
-                problem, unknown_call, opened.job.attempts, self.terms.rule.policy, now, self.jitter()
+                problem, unknown_call, opened.job.attempts, self.policy.rule.retry, now, self.jitter()
             )
             return IssueResult(opened, now, ending, problem=problem)
         return IssueResult(opened, now, self._ending(opened, problem), problem=problem)
@@ -223,7 +223,7 @@ class IssueWork:
         return result.problem is not None and result.problem.concerns_account
 
     def release(self, items: Sequence[ClaimedJob], now: datetime) -> None:
-        self.jobs.release(self.terms.rule, items, now=now)
+        self.jobs.release(self.policy.rule, items, now=now)
 
     def release_permits(self) -> None:
-        self.jobs.release_permits(self.terms)
+        self.jobs.release_permits(self.policy)

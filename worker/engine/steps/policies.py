@@ -18,10 +18,10 @@ from worker.engine.dispatch.dispatcher import ALONE, EVENTS_AHEAD, HORIZON
 from worker.providers.contract import Provider
 from worker.senders.contract import Sender
 from worker.settings import Settings
-from worker.store.issuing.claim_jobs import JobTerms
-from worker.store.maintenance.expired_sessions import ExpiryTerms
-from worker.store.messages.fallback import DeliveryTerms
-from worker.store.messages.message_context import InvitationTerms
+from worker.store.issuing.claim_jobs import JobPolicy
+from worker.store.maintenance.expired_sessions import ExpiryPolicy
+from worker.store.messages.fallback import DeliveryPolicy
+from worker.store.messages.message_context import InvitationPolicy
 
 SMS_PERMITS = 10  # calls in flight to the SMS provider
 
@@ -34,15 +34,15 @@ def account_rule(settings: Settings, account: str) -> BudgetRule:
 
 def sender_rule(settings: Settings, channel: str) -> BudgetRule:
     """The budget of what is handed over on a channel."""
-    email, sms, policy = settings.email, settings.sms, settings.retry.policy
+    email, sms, retry = settings.email, settings.sms, settings.retry.policy
     if channel == "sms":
         # The provider counts the messages of each From.
         name = f"sender/sms:{sms.from_}" if sms else "sender/sms"
-        return BudgetRule(name, sms.limits if sms else (), SMS_PERMITS, None, policy, opens_after=None)
+        return BudgetRule(name, sms.limits if sms else (), SMS_PERMITS, None, retry, opens_after=None)
     limits = email.limits if email else ()
     permits = email.connections if email else 1
     # A relay refuses recipients one by one, and connections are counted for each process: it keeps them.
-    return BudgetRule(f"sender/{channel}", limits, permits, None, policy, opens_after=None, each_process=True)
+    return BudgetRule(f"sender/{channel}", limits, permits, None, retry, opens_after=None, each_process=True)
 
 
 def sender_timeout(settings: Settings, channel: str) -> timedelta:
@@ -61,12 +61,12 @@ def caps_of(settings: Settings) -> Caps:
     return Caps(settings.reissue.most, settings.invitations.messages_per_customer)
 
 
-def job_terms(
+def job_policy(
     settings: Settings, account: str, provider: Provider, *, channels: Collection[str], owner: str
-) -> JobTerms:
+) -> JobPolicy:
     """`channels` are those that messages are sent on, `owner` names the process."""
     of = settings.accounts[account]
-    return JobTerms(
+    return JobPolicy(
         account=account,
         provider=of.provider,
         rule=account_rule(settings, account),
@@ -81,18 +81,18 @@ def job_terms(
         senders={channel: sender_rule(settings, channel) for channel in channels},
         keeps=_least_keeps(settings, account, provider),
         reminders=settings.invitations.reminders if "sms" in channels else (),
-        fallback=delivery_terms(settings, channels=channels).fallback,
+        fallback=delivery_policy(settings, channels=channels).fallback,
         reconcile_after=_reconcile_after(of.on_unknown, provider, of.timeout),
     )
 
 
-def invitation_terms(
+def invitation_policy(
     settings: Settings, channel: str, sender: Sender, *, channels: Collection[str], owner: str
-) -> InvitationTerms:
+) -> InvitationPolicy:
     """`channels` are those that messages are sent on, `owner` names the process."""
     sending = settings.sms if channel == "sms" else settings.email
     on_unknown = sending.on_unknown if sending else "hold"
-    return InvitationTerms(
+    return InvitationPolicy(
         channel=channel,
         rule=sender_rule(settings, channel),
         lease=settings.worker.lease,
@@ -104,30 +104,30 @@ def invitation_terms(
         caps=caps_of(settings),
         reminders=settings.invitations.reminders,
         reconcile_after=_reconcile_after(on_unknown, sender, sender_timeout(settings, channel)),
-        delivery=delivery_terms(settings, channels=channels),
+        delivery=delivery_policy(settings, channels=channels),
     )
 
 
-def delivery_terms(settings: Settings, *, channels: Collection[str]) -> DeliveryTerms:
+def delivery_policy(settings: Settings, *, channels: Collection[str]) -> DeliveryPolicy:
     """What becomes of messages that come back."""
     invitations = settings.invitations
-    return DeliveryTerms(
+    return DeliveryPolicy(
         fallback=invitations.fallback if invitations.fallback in channels else None,
         hours=hours_of(settings),
         pause=PauseRule(invitations.pause_over, invitations.pause_from) if invitations.pause_over < 100 else None,
     )
 
 
-def expiry_terms(settings: Settings, providers: Mapping[str, Provider], *, channels: Collection[str]) -> ExpiryTerms:
+def expiry_policy(settings: Settings, providers: Mapping[str, Provider], *, channels: Collection[str]) -> ExpiryPolicy:
     """What becomes of sessions that ended unused; `providers` by account."""
-    return ExpiryTerms(
+    return ExpiryPolicy(
         caps=caps_of(settings),
         spacing=settings.reissue.spacing,
         per_day=settings.reissue.per_day,
         lifetimes={name: provider.lifetime for name, provider in providers.items()},
         reissue_at={name: provider.reissue_at for name, provider in providers.items()},
         hours=hours_of(settings),
-        fallback=delivery_terms(settings, channels=channels).fallback,
+        fallback=delivery_policy(settings, channels=channels).fallback,
     )
 
 

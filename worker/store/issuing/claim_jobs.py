@@ -39,11 +39,11 @@ from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import Attempt, Batch, CustomerRow, Job
 
 # The names that others know these by.
-__all__ = ["ClaimedJob", "ClaimedJobs", "JobTerms", "Jobs"]
+__all__ = ["ClaimedJob", "ClaimedJobs", "JobPolicy", "Jobs"]
 
 
 @dataclass(frozen=True)
-class JobTerms:
+class JobPolicy:
     """How one account's jobs are taken and their results kept. Durations in real time, `owner` names the process."""
 
     account: str
@@ -120,7 +120,7 @@ class Jobs:
 
     def claim(
         self,
-        terms: JobTerms,
+        policy: JobPolicy,
         *,
         most: int,
         now: datetime,
@@ -136,31 +136,31 @@ class Jobs:
         """
         with self._database.write() as connection:
             permits = self._permits.hold(
-                connection, terms.rule, terms.permit_owner, lease=terms.lease, busy=busy, now=now
+                connection, policy.rule, policy.permit_owner, lease=policy.lease, busy=busy, now=now
             )
             if permits is not None and permits < max(busy, 1):
                 return ClaimedJobs([], again_at=now + ASK_AGAIN, permits=permits)
             if permits is not None:
                 most, events = min(most, ROWS_PER_PERMIT * permits), min(events, ROWS_PER_PERMIT * permits)
-            state, lanes = budgets.read_beside(connection, terms.rule, terms.senders)
-            horizon = terms.horizon_of(alone=self._permits.alone(terms.rule, terms.permit_owner))
-            reach: dict[str, Any] = {"horizon": horizon, "ahead": terms.ahead, "probe_for": terms.lease}
-            granted = grant(state, terms.rule, most=max(most, events), now=now, **reach)
-            capped = not granted.slots.count and credits_left(state, terms.rule) == 0
-            if capped and _is_due(connection, terms, Job.unknown_attempt.is_not(None), now=now):
+            state, lanes = budgets.read_beside(connection, policy.rule, policy.senders)
+            horizon = policy.horizon_of(alone=self._permits.alone(policy.rule, policy.permit_owner))
+            reach: dict[str, Any] = {"horizon": horizon, "ahead": policy.ahead, "probe_for": policy.lease}
+            granted = grant(state, policy.rule, most=max(most, events), now=now, **reach)
+            capped = not granted.slots.count and credits_left(state, policy.rule) == 0
+            if capped and _is_due(connection, policy, Job.unknown_attempt.is_not(None), now=now):
                 # A look-up costs no credit, and may find that one was not spent.
-                rule = replace(terms.rule, credits=None)
+                rule = replace(policy.rule, credits=None)
                 granted = grant(state, rule, most=max(most, events), now=now, **reach)
             if not granted.slots.count:
-                if capped and _is_due(connection, terms, Job.unknown_attempt.is_(None), now=now):
-                    budgets.stop_at_cap(connection, terms.rule, now=now)
+                if capped and _is_due(connection, policy, Job.unknown_attempt.is_(None), now=now):
+                    budgets.stop_at_cap(connection, policy.rule, now=now)
                 return ClaimedJobs([], again_at=granted.again_at, permits=permits)
             shared = share_out(
                 granted.slots.count,
                 self._jitter(),
                 soon=min(granted.slots.until(now + horizon), most),
-                events=lambda most: _claim(connection, terms, EVENT, most, unknown_only=capped, now=now),
-                batches=lambda most: _claim(connection, terms, BATCH, most, unknown_only=capped, now=now),
+                events=lambda most: _claim(connection, policy, EVENT, most, unknown_only=capped, now=now),
+                batches=lambda most: _claim(connection, policy, BATCH, most, unknown_only=capped, now=now),
             )
             rows = shared.rows
             around = _around(connection, [row.id for row in rows])
@@ -174,25 +174,25 @@ class Jobs:
                 row
                 for row in rows
                 if not (session := live.get((row.customer_id, row.purpose)))
-                or not sessions.adopt(connection, row, session, reissue_at=terms.reissue_at, now=now)
+                or not sessions.adopt(connection, row, session, reissue_at=policy.reissue_at, now=now)
             ]
             reviewed = reviewing.put_back(connection, due, now=now)
             due = [row for row in due if row.id not in reviewed]
             concerned = [row for row in due if around[row.id].any_suppressed and unreachable.may_end(row, now=now)]
             people = self._people(concerned, around)
-            nobody = unreachable.unreachable(connection, self._keyring, concerned, people, fallback=terms.fallback)
+            nobody = unreachable.unreachable(connection, self._keyring, concerned, people, fallback=policy.fallback)
             unreachable.end(connection, due, nobody, now=now)
             due = [row for row in due if row.id not in nobody]
-            rooms = self._backlogs.rooms(connection, lanes, keeps=terms.keeps, now=now)
-            later = self._later(terms, due, around, rooms, now=now)
+            rooms = self._backlogs.rooms(connection, lanes, keeps=policy.keeps, now=now)
+            later = self._later(policy, due, around, rooms, now=now)
             postponing.put_back(connection, later, now=now)
             if shared.more:
                 full = {row.channel: why for row in due if (why := later.get(row.id)) and row.priority == BATCH}
                 crowded = {channel: why for channel, why in full.items() if why.reason == WAITS_FOR_SENDER}
-                postponing.put_off(connection, terms.account, crowded, now=now)
+                postponing.put_off(connection, policy.account, crowded, now=now)
             due = [row for row in due if row.id not in later]
             current = {key: session.id for key, session in live.items()}
-            budgets.reserve(connection, terms.rule, state, granted, len(due), now=now, probe_for=terms.lease)
+            budgets.reserve(connection, policy.rule, state, granted, len(due), now=now, probe_for=policy.lease)
             unknown_calls = calls_to_reconcile(connection, due, now=now)
             slots = granted.slots
             jobs, closed = [], []
@@ -201,7 +201,7 @@ class Jobs:
                 session_id = current.get((row.customer_id, row.purpose), row.session_id)
                 try:
                     known = people.get(row.customer_id)
-                    job = self._job(row, around[row.id], known, terms.provider, slot=slot, session_id=session_id)
+                    job = self._job(row, around[row.id], known, policy.provider, slot=slot, session_id=session_id)
                     jobs.append(replace(job, probe=granted.probe, unknown_call=unknown_calls.get(row.id)))
                 except CannotOpen as error:
                     closed.append((row, _CANNOT_OPEN | {"detail": str(error)[:400]}))
@@ -209,7 +209,7 @@ class Jobs:
                     closed.append((row, _ERASED | {"detail": str(error)}))
             beside(connection, jobs)
         if closed:
-            self._close(terms, closed, probe=granted.probe, now=now)
+            self._close(policy, closed, probe=granted.probe, now=now)
         free_from = slots.at(len(due)) if slots.interval else now
         again_at = ask_at(free_from, horizon=horizon, now=now) if shared.more else None
         stayed = {row.id for row in due} | later.keys() | nobody.keys() | reviewed
@@ -227,7 +227,7 @@ class Jobs:
 
     def _later(
         self,
-        terms: JobTerms,
+        policy: JobPolicy,
         rows: Sequence[sa.Row[Any]],
         around: Mapping[int, sa.Row[Any]],
         rooms: Rooms,
@@ -236,7 +236,7 @@ class Jobs:
     ) -> dict[int, Later]:
         """Those of the taken jobs that are not to be called for yet."""
         later = postponing.quiet(
-            self._keyring, terms.hours, rows, around, lifetime=terms.lifetime, rooms=rooms, now=now
+            self._keyring, policy.hours, rows, around, lifetime=policy.lifetime, rooms=rooms, now=now
         )
         return later | postponing.crowded([row for row in rows if row.id not in later], rooms, now=now)
 
@@ -248,18 +248,18 @@ class Jobs:
             with self._database.write() as connection:
                 after = postponing.put_forward(connection, after, now=now)
 
-    def release_permits(self, terms: JobTerms) -> None:
+    def release_permits(self, policy: JobPolicy) -> None:
         """Give back the account's permits: nothing more is called for."""
         with self._database.write() as connection:
-            self._permits.give_back(connection, terms.rule, terms.permit_owner)
+            self._permits.give_back(connection, policy.rule, policy.permit_owner)
 
     def _close(
-        self, terms: JobTerms, closed: Sequence[tuple[sa.Row[Any], dict[str, Any]]], *, probe: bool, now: datetime
+        self, policy: JobPolicy, closed: Sequence[tuple[sa.Row[Any], dict[str, Any]]], *, probe: bool, now: datetime
     ) -> None:
         """Hold rows that no key opens, and end those that were erased: neither may keep others from being worked."""
         with self._database.write() as connection:
             if probe:
-                budgets.end_probe(connection, terms.rule)  # no call is made that could end it
+                budgets.end_probe(connection, policy.rule)  # no call is made that could end it
             ours = LEASES.still_ours(connection, [(row.id, row.fence) for row, _ in closed])
             for row, told in closed:
                 if row.id in ours:
@@ -374,22 +374,22 @@ LEASES: Leases[int, int] = Leases(
 
 
 def _claim(
-    connection: sa.Connection, terms: JobTerms, priority: int, most: int, *, unknown_only: bool, now: datetime
+    connection: sa.Connection, policy: JobPolicy, priority: int, most: int, *, unknown_only: bool, now: datetime
 ) -> list[sa.Row[Any]]:
     return LEASES.claim(
         connection,
-        terms.account,
+        policy.account,
         priority,
         most,
-        lease=terms.lease,
-        owner=terms.owner,
+        lease=policy.lease,
+        owner=policy.owner,
         now=now,
         unknown_only=unknown_only,
     )
 
 
-def _is_due(connection: sa.Connection, terms: JobTerms, which: sa.ColumnElement[bool], *, now: datetime) -> bool:
-    return LEASES.is_due(connection, terms.account, Job.priority.in_(PRIORITIES), which, now=now)
+def _is_due(connection: sa.Connection, policy: JobPolicy, which: sa.ColumnElement[bool], *, now: datetime) -> bool:
+    return LEASES.is_due(connection, policy.account, Job.priority.in_(PRIORITIES), which, now=now)
 
 
 _AROUND = (

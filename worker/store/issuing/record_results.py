@@ -31,7 +31,7 @@ from worker.store.attempts.late_results import LateAnswer, jobs_answered
 from worker.store.base import bulk
 from worker.store.base.database import Database
 from worker.store.issuing import claim_jobs as jobs
-from worker.store.issuing.claim_jobs import ClaimedJob, JobTerms
+from worker.store.issuing.claim_jobs import ClaimedJob, JobPolicy
 from worker.store.limits import budgets
 from worker.store.messages import reminders as reminding
 from worker.store.onboarding import sessions
@@ -72,7 +72,7 @@ class Attempts:
 
     def open(
         self,
-        terms: JobTerms,
+        policy: JobPolicy,
         due: Sequence[tuple[ClaimedJob, bool]],
         *,
         now: datetime,
@@ -87,18 +87,18 @@ class Attempts:
         fewer when the cap on credits ends. `granted`: the budget was asked just now, in the same transaction.
         """
         with self._database.write(within) as connection:
-            if not granted and not budgets.may_call(connection, terms.rule.name, now=now):
+            if not granted and not budgets.may_call(connection, policy.rule.name, now=now):
                 return []
             calls = sum(job.unknown_call is None for job, _ in due)
-            allowed = budgets.spend_credits(connection, terms.rule, calls, now=now)
-            opened = [_opened(terms, *item, now=now) for item in _allowed(due, allowed)]
+            allowed = budgets.spend_credits(connection, policy.rule, calls, now=now)
+            opened = [_opened(policy, *item, now=now) for item in _allowed(due, allowed)]
             if opened:
-                rows = [opening(item, item.job, item.job.id, terms.account, now=now) for item in opened]
+                rows = [opening(item, item.job, item.job.id, policy.account, now=now) for item in opened]
                 bulk.add(connection, Attempt, rows)
         return opened
 
     def finish(
-        self, terms: JobTerms, results: Sequence[IssueResult], *, now: datetime, within: sa.Connection | None = None
+        self, policy: JobPolicy, results: Sequence[IssueResult], *, now: datetime, within: sa.Connection | None = None
     ) -> set[str]:
         """Write results, all in one transaction; returns the channels that have invitations due now.
 
@@ -116,10 +116,10 @@ class Attempts:
                 late = [item for item in late if item.opened.job.id not in answered]
             kept = [result for result in results if result.opened.job.id in ours]
             added = sessions.add(
-                connection, self._keyring, _new_sessions(terms, kept, ours), quiet=terms.hours.quiet, now=now
+                connection, self._keyring, _new_sessions(policy, kept, ours), quiet=policy.hours.quiet, now=now
             )
-            if terms.reminders:
-                reminding.add(connection, terms.reminders, terms.hours, _texted(kept, added), now=now)
+            if policy.reminders:
+                reminding.add(connection, policy.reminders, policy.hours, _texted(kept, added), now=now)
             moves, closings = [], [_closing(result, late=True, now=now) for result in late]
             for result in results:
                 job = result.opened.job
@@ -140,16 +140,16 @@ class Attempts:
             CLOSE.run(connection, closings)
             made = [item for item in results if item.ending]
             lessons = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.unknown_call is None]
-            budgets.learn(connection, terms.rule, lessons, now=now)
+            budgets.learn(connection, policy.rule, lessons, now=now)
             if len(lessons) < len(made):
                 reconciled = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.unknown_call]
                 # Whatever they were answered, they had cost no credit that could be given back.
-                budgets.learn(connection, replace(terms.rule, credits=None), reconciled, now=now)
+                budgets.learn(connection, replace(policy.rule, credits=None), reconciled, now=now)
             not_made = [item for item in results if item.ending is None]
             if any(item.opened.job.probe for item in not_made):
-                budgets.end_probe(connection, terms.rule)
-            budgets.give_back(connection, terms.rule, [item.opened.job.slot for item in not_made])
-            budgets.refund_credits(connection, terms.rule, sum(map(_cost_nothing, results)))
+                budgets.end_probe(connection, policy.rule)
+            budgets.give_back(connection, policy.rule, [item.opened.job.slot for item in not_made])
+            budgets.refund_credits(connection, policy.rule, sum(map(_cost_nothing, results)))
         return added.channels
 
 
@@ -187,13 +187,13 @@ def _allowed(due: Sequence[tuple[ClaimedJob, bool]], calls: int) -> list[tuple[C
     return kept
 
 
-def _opened(terms: JobTerms, job: ClaimedJob, repeatable: bool, *, now: datetime) -> OpenedJob:
-    repeatable, reconcile_at = if_unknown(job, terms.reconcile_after, repeatable=repeatable)
+def _opened(policy: JobPolicy, job: ClaimedJob, repeatable: bool, *, now: datetime) -> OpenedJob:
+    repeatable, reconcile_at = if_unknown(job, policy.reconcile_after, repeatable=repeatable)
     return OpenedJob(job, new_id(now), repeatable, reconcile_at)
 
 
 def _new_sessions(
-    terms: JobTerms, results: Sequence[IssueResult], priorities: Mapping[int, int]
+    policy: JobPolicy, results: Sequence[IssueResult], priorities: Mapping[int, int]
 ) -> list[sessions.NewSession]:
     return [
         sessions.NewSession(
@@ -203,11 +203,11 @@ def _new_sessions(
             purpose=result.opened.job.purpose,
             channel=result.opened.job.channel,
             priority=priorities[result.opened.job.id],
-            account=terms.account,
+            account=policy.account,
             issued_at=result.began_at,
             replaces=result.opened.job.session_id,
             session=result.session,
-            zones=_zones(terms.hours, result.opened.job.request.customer),
+            zones=_zones(policy.hours, result.opened.job.request.customer),
         )
         for result in results
         if result.session is not None

@@ -53,7 +53,7 @@ EXPIRED = "session_expired"  # the reason of a job that waits for another sessio
 
 
 @dataclass(frozen=True)
-class ExpiryTerms:
+class ExpiryPolicy:
     """What the configuration and the adapters say. `lifetimes` and `reissue_at` are by account; an account that was
     taken out of the configuration is in neither."""
 
@@ -94,7 +94,7 @@ class Expiring:
         self._database = database
         self._keyring = keyring
 
-    def look(self, terms: ExpiryTerms, *, now: datetime) -> LookedAt:
+    def look(self, policy: ExpiryPolicy, *, now: datetime) -> LookedAt:
         """Look at what is due, a few chunks at most; what is left is due at the next look as well."""
         total = LookedAt()
         with self._database.read() as connection:
@@ -102,13 +102,13 @@ class Expiring:
             if not fetch(connection, _DUE, {"now": now, "most": 1}):
                 return total
         for _ in range(CHUNKS):
-            looked = outlive_deadlocks(partial(self._chunk, terms, now=now))
+            looked = outlive_deadlocks(partial(self._chunk, policy, now=now))
             total += looked
             if looked.sessions < CHUNK:
                 break
         return total
 
-    def _chunk(self, terms: ExpiryTerms, *, now: datetime) -> LookedAt:
+    def _chunk(self, policy: ExpiryPolicy, *, now: datetime) -> LookedAt:
         with self._database.write() as connection:
             due = fetch(connection, _DUE, {"now": now, "most": CHUNK})
             if not due:
@@ -120,7 +120,7 @@ class Expiring:
             ids = {"ids": bulk.keys(row.id for row in due), "now": now}
             # Looked at again under the locks: another sweep, or a webhook, may have been faster.
             rows = fetch(connection, _SESSIONS, ids)
-            chunk = _Chunk(connection, self._keyring, terms, now)
+            chunk = _Chunk(connection, self._keyring, policy, now)
             # A job that serves the customer by another session by now decides nothing about this one.
             current = [
                 (row, job)
@@ -136,7 +136,7 @@ class _Chunk:
 
     connection: sa.Connection
     keyring: Keyring
-    terms: ExpiryTerms
+    policy: ExpiryPolicy
     now: datetime
 
     def decide(self, current: list[tuple[Any, Any]]) -> dict[Any, tuple[Any, Decision]]:
@@ -172,7 +172,7 @@ class _Chunk:
                 in_review=row.result == Result.REVIEW,
                 erased=customer.sealed is None,
             )
-            hours = self.terms.hours
+            hours = self.policy.hours
             zones = hours.zones_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
             decision = decide(self._rule(job), facts, zones, hours.quiet, self.now)
             so_far[job.account] += isinstance(decision, Reissue)
@@ -215,14 +215,14 @@ class _Chunk:
         return left_alone and unused and row.expires_at + SETTLES <= self.now
 
     def _allowed_from(self, row: Any) -> datetime:
-        by_adapter = self.terms.reissue_at.get(row.account)
+        by_adapter = self.policy.reissue_at.get(row.account)
         return by_adapter(row.expires_at) if by_adapter else max(row.expires_at, self.now)
 
     def _rule(self, job: Any) -> ReissueRule:
         """`keeps` is that of the account that is to open the next one."""
-        lifetime = self.terms.lifetimes.get(job.account)
+        lifetime = self.policy.lifetimes.get(job.account)
         keeps = keeps_for(lifetime, floor=timedelta(seconds=job.floor_seconds))
-        return ReissueRule(self.terms.caps, self.terms.spacing, self.terms.per_day, keeps)
+        return ReissueRule(self.policy.caps, self.policy.spacing, self.policy.per_day, keeps)
 
     def _person(self, customer: Any) -> Person:
         """Nobody where it was erased, or no key opens it: the job is held for that when it is taken."""
@@ -237,7 +237,7 @@ class _Chunk:
         """By session, the channels that the customer may be written to on: its job's, or what stands in for them."""
         found = reachable(self.connection, self.keyring, people)
         return {
-            row.id: writable(invitation_channels(job.channel), self.terms.fallback, found[row.customer_id])
+            row.id: writable(invitation_channels(job.channel), self.policy.fallback, found[row.customer_id])
             if found[row.customer_id]
             else invitation_channels(job.channel)  # nothing can be said of it: who takes the job says why
             for row, job in current

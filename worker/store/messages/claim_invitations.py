@@ -25,7 +25,7 @@ from worker.store.limits import budgets
 from worker.store.limits.concurrency import Permits
 from worker.store.messages import send_checks as leaving
 from worker.store.messages.fallback import fall_back
-from worker.store.messages.message_context import ClaimedInvitation, InvitationTerms, letters_of
+from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy, contexts_of
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.onboarding.sessions import FIRST
 from worker.store.onboarding.usage import sessions_of
@@ -50,7 +50,7 @@ class Invitations:
 
     def claim(
         self,
-        terms: InvitationTerms,
+        policy: InvitationPolicy,
         *,
         most: int,
         now: datetime,
@@ -66,37 +66,37 @@ class Invitations:
         """
         with self._database.write(within) as connection:
             permits = self._permits.hold(
-                connection, terms.rule, terms.permit_owner, lease=terms.lease, busy=busy, now=now
+                connection, policy.rule, policy.permit_owner, lease=policy.lease, busy=busy, now=now
             )
             if permits is not None and permits < max(busy, 1):
                 return ClaimedInvitations([], again_at=now + ASK_AGAIN, permits=permits)
             if permits is not None:
                 most, events = min(most, ROWS_PER_PERMIT * permits), min(events, ROWS_PER_PERMIT * permits)
-            state = budgets.read_to_claim(connection, terms.rule)
-            reach: dict[str, Any] = {"horizon": terms.horizon, "ahead": terms.ahead, "probe_for": terms.lease}
-            granted = grant(state, terms.rule, most=max(most, events), now=now, **reach)
+            state = budgets.read_to_claim(connection, policy.rule)
+            reach: dict[str, Any] = {"horizon": policy.horizon, "ahead": policy.ahead, "probe_for": policy.lease}
+            granted = grant(state, policy.rule, most=max(most, events), now=now, **reach)
             if not granted.slots.count:
                 return ClaimedInvitations([], again_at=granted.again_at, permits=permits)
             shared = share_out(
                 granted.slots.count,
                 self._jitter(),
-                soon=min(granted.slots.until(now + terms.horizon), most),
-                events=lambda most: _claim(connection, terms, EVENT, most, now=now),
-                batches=lambda most: _claim(connection, terms, BATCH, most, now=now),
+                soon=min(granted.slots.until(now + policy.horizon), most),
+                events=lambda most: _claim(connection, policy, EVENT, most, now=now),
+                batches=lambda most: _claim(connection, policy, BATCH, most, now=now),
             )
             rows = shared.rows
-            letters = letters_of(connection, [row.id for row in rows])
-            cancelled = [row.job_id for row in rows if letters[row.id].cancelled_at is not None]
+            contexts = contexts_of(connection, [row.id for row in rows])
+            cancelled = [row.job_id for row in rows if contexts[row.id].cancelled_at is not None]
             cancel_jobs(connection, cancelled, now=now)
-            useless = leaving.of_no_use(rows, letters)
+            useless = leaving.of_no_use(rows, contexts)
             of_use = [row for row in rows if row.id not in useless]
-            customers = {row.id: letters[row.id].customer_id for row in of_use}
+            customers = {row.id: contexts[row.id].customer_id for row in of_use}
             unknown_calls = messages_to_reconcile(connection, of_use, customers, now=now)
-            found = leaving.sort_out(connection, self._keyring, terms, of_use, letters, unknown_calls, now=now)
+            found = leaving.sort_out(connection, self._keyring, policy, of_use, contexts, unknown_calls, now=now)
             unreached = [row_id for row_id, why in found.stay.items() if isinstance(why, Never) and why.unreached]
-            fall_back(connection, self._keyring, terms.delivery, unreached, now=now)
+            fall_back(connection, self._keyring, policy.delivery, unreached, now=now)
             leaving.keep_back(connection, rows, useless | found.stay, now=now)
-            budgets.reserve(connection, terms.rule, state, granted, len(found.leave), now=now, probe_for=terms.lease)
+            budgets.reserve(connection, policy.rule, state, granted, len(found.leave), now=now, probe_for=policy.lease)
             slots = granted.slots
             claimed = [
                 replace(item, slot=slots.at(index) if slots.interval else None, probe=granted.probe)
@@ -104,13 +104,13 @@ class Invitations:
             ]
             beside(connection, claimed)
         free_from = slots.at(len(found.leave)) if slots.interval else now
-        again_at = ask_at(free_from, horizon=terms.horizon, now=now) if shared.more else None
+        again_at = ask_at(free_from, horizon=policy.horizon, now=now) if shared.more else None
         return ClaimedInvitations(claimed, again_at=again_at, permits=permits)
 
-    def release_permits(self, terms: InvitationTerms) -> None:
+    def release_permits(self, policy: InvitationPolicy) -> None:
         """Give back the sender's permits: nothing more is handed over."""
         with self._database.write() as connection:
-            self._permits.give_back(connection, terms.rule, terms.permit_owner)
+            self._permits.give_back(connection, policy.rule, policy.permit_owner)
 
     def release(
         self,
@@ -131,7 +131,7 @@ class Invitations:
 
     def replace(
         self,
-        terms: InvitationTerms,
+        policy: InvitationPolicy,
         stale: Sequence[tuple[ClaimedInvitation, datetime]],
         *,
         now: datetime,
@@ -144,9 +144,9 @@ class Invitations:
         """
         with self._database.write(within) as connection:
             if any(item.probe for item, _ in stale):
-                budgets.end_probe(connection, terms.rule)
+                budgets.end_probe(connection, policy.rule)
             ours = LEASES.still_ours(connection, [(item.id, item.fence) for item, _ in stale])
-            budgets.give_back(connection, terms.rule, [item.slot for item, _ in stale])
+            budgets.give_back(connection, policy.rule, [item.slot for item, _ in stale])
             if not ours:
                 return
             # A reminder whose link has become too old just does not leave.
@@ -168,7 +168,7 @@ class Invitations:
                 _wait_for_session(
                     row.id,
                     max(due[row.id], now),
-                    spent=had[row.customer_id, row.purpose] > terms.most_reissues,
+                    spent=had[row.customer_id, row.purpose] > policy.most_reissues,
                     now=now,
                 )
                 for row in jobs
@@ -196,9 +196,9 @@ LEASES: Leases[uuid.UUID, int] = Leases(
 
 
 def _claim(
-    connection: sa.Connection, terms: InvitationTerms, priority: int, most: int, *, now: datetime
+    connection: sa.Connection, policy: InvitationPolicy, priority: int, most: int, *, now: datetime
 ) -> list[sa.Row[Any]]:
-    return LEASES.claim(connection, terms.channel, priority, most, lease=terms.lease, owner=terms.owner, now=now)
+    return LEASES.claim(connection, policy.channel, priority, most, lease=policy.lease, owner=policy.owner, now=now)
 
 
 def _wait_for_session(job_id: int, due_at: datetime, *, spent: bool, now: datetime) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.sealed_values import Erased, open_person
 from worker.store.messages import bounce_counts as tallies
-from worker.store.messages.fallback import BOUNCED, DeliveryTerms, address_of, fall_back
+from worker.store.messages.fallback import BOUNCED, DeliveryPolicy, address_of, fall_back
 from worker.store.messages.suppressions import release, suppress
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import ABOUT_A_MESSAGE, FIRST, look_again
@@ -78,7 +78,7 @@ def lock(connection: sa.Connection, said: Iterable[tuple[str, str]]) -> None:
         fetch(connection, _LOCK_JOBS, {"ids": bulk.keys(set(ids.values()))})
 
 
-def count(connection: sa.Connection, delivered: Iterable[Delivered], terms: DeliveryTerms, *, now: datetime) -> None:
+def count(connection: sa.Connection, delivered: Iterable[Delivered], policy: DeliveryPolicy, *, now: datetime) -> None:
     """Add what came back to the batches' tallies.
 
     Last in the transaction: all who write results of a batch write its one row of the minute, and must find all else
@@ -86,13 +86,13 @@ def count(connection: sa.Connection, delivered: Iterable[Delivered], terms: Deli
     """
     bounced = Counter(one.bounced for one in delivered if one.bounced is not None)
     if bounced:
-        tallies.count(connection, {batch: Tally(0, 0, many) for batch, many in bounced.items()}, terms.pause, now=now)
+        tallies.count(connection, {batch: Tally(0, 0, many) for batch, many in bounced.items()}, policy.pause, now=now)
 
 
 def deliver(
     connection: sa.Connection,
     keyring: Keyring,
-    terms: DeliveryTerms,
+    policy: DeliveryPolicy,
     source: str,
     update: DeliveryUpdate,
     *,
@@ -117,7 +117,7 @@ def deliver(
     changed = _address(connection, keyring, channel, row, update, source, now=now)
     if row is not None and state is not None:
         if state is InvitationState.BOUNCED:
-            falls_to = fall_back(connection, keyring, terms, [row.id], now=now)
+            falls_to = fall_back(connection, keyring, policy, [row.id], now=now)
         move_jobs(connection, [row.job_id], now=now)
         if row.state in (InvitationState.HELD, InvitationState.WAITING):
             look_again(connection, [row.job_id], now=now)  # it was in doubt until now

@@ -27,7 +27,7 @@ BOUNCED = "bounced"  # the reason of messages that came back, and of jobs of whi
 
 
 @dataclass(frozen=True)
-class DeliveryTerms:
+class DeliveryPolicy:
     """What the configuration says of messages that come back.
 
     `fallback` is the channel to try then, where it is another, one that messages are sent on. `pause` None: no batch
@@ -47,7 +47,7 @@ def address_of(person: Person, channel: str) -> str:
 def fall_back(
     connection: sa.Connection,
     keyring: Keyring,
-    terms: DeliveryTerms,
+    policy: DeliveryPolicy,
     invitations: Collection[uuid.UUID],
     *,
     now: datetime,
@@ -57,11 +57,11 @@ def fall_back(
     None for who has no address there, or one that may not be written to, or was written to for this session already;
     none once the session or the job is over. Returns the channel, where something is due on it at once.
     """
-    if terms.fallback is None or not invitations:
+    if policy.fallback is None or not invitations:
         return set()
     people: dict[uuid.UUID, tuple[sa.Row[Any], str, Person]] = {}
     for row in fetch(connection, _UNREACHED, {"ids": bulk.keys(invitations)}):
-        channel = instead_of(row.channel, terms.fallback)
+        channel = instead_of(row.channel, policy.fallback)
         if channel is None:
             continue
         try:
@@ -73,7 +73,7 @@ def fall_back(
     wanted = [(channel, address_of(person, channel)) for _, channel, person in people.values()]
     not_to = suppressed(connection, keyring, wanted) if wanted else {}
     rows = [
-        _message(row, channel, person, terms, now=now)
+        _message(row, channel, person, policy, now=now)
         for row, channel, person in people.values()
         if (channel, address_of(person, channel)) not in not_to
     ]
@@ -112,15 +112,17 @@ _UNREACHED = (
 )
 
 
-def _message(row: sa.Row[Any], channel: str, person: Person, terms: DeliveryTerms, *, now: datetime) -> dict[str, Any]:
-    zones = terms.hours.zones_of(timezone=row.timezone, phone=person.phone, country=row.country)
+def _message(
+    row: sa.Row[Any], channel: str, person: Person, policy: DeliveryPolicy, *, now: datetime
+) -> dict[str, Any]:
+    zones = policy.hours.zones_of(timezone=row.timezone, phone=person.phone, country=row.country)
     return waiting_message(
         session_id=row.session_id,
         job_id=row.job_id,
         batch_id=row.batch_id,
         channel=channel,
         kind=FIRST,
-        due_at=message_at(channel, zones, terms.hours.quiet, invite_at=row.invite_at, now=now),
+        due_at=message_at(channel, zones, policy.hours.quiet, invite_at=row.invite_at, now=now),
         priority=row.priority,
         now=now,
     )

@@ -17,7 +17,7 @@ from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
-from worker.store.messages.message_context import InvitationTerms
+from worker.store.messages.message_context import InvitationPolicy
 from worker.store.messages.reminders import About
 from worker.store.onboarding.sessions import FIRST
 from worker.store.onboarding.usage import messages_of
@@ -37,14 +37,14 @@ _LOCKED = (
 
 
 def spent(
-    connection: sa.Connection, keyring: Keyring, terms: InvitationTerms, messages: Sequence[About], now: datetime
+    connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[About], now: datetime
 ) -> Mapping[uuid.UUID, NotNow]:
     """Those of these messages, which count as being sent themselves, that would be more than the customer may have."""
-    if terms.caps is None:
+    if policy.caps is None:
         return {}
     ours = Counter(one.item.customer.customer_id for one in messages)
     had = messages_of(connection, ours)
-    last = [who for who in ours if had[who].sent < terms.caps.messages <= had[who].all]
+    last = [who for who in ours if had[who].sent < policy.caps.messages <= had[who].all]
     locked = set(ours) - set(last)
     if last:
         locked |= {row.customer_id for row in fetch(connection, _LOCKED, {"customers": bulk.keys(last)})}
@@ -54,10 +54,10 @@ def spent(
     for one in messages:
         who = one.item.customer.customer_id
         others = had[who].all - ours[who]
-        if not may_send(terms.caps, had[who].sent):
+        if not may_send(policy.caps, had[who].sent):
             state = InvitationState.SUPPRESSED if one.item.kind == FIRST else InvitationState.SUPERSEDED
             found[one.item.id] = Never(state, Lapse.MESSAGES_SPENT.value, DETAILS[Lapse.MESSAGES_SPENT])
-        elif who not in locked or not may_send(terms.caps, others + leaving[who]):
+        elif who not in locked or not may_send(policy.caps, others + leaving[who]):
             found[one.item.id] = Later(now + ASK_AGAIN, ON_ITS_WAY)
         else:
             leaving[who] += 1

@@ -19,12 +19,12 @@ from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.priorities import BATCH, EVENT
 from worker.store.base.sealed_values import open_link, open_person
-from worker.store.messages.fallback import DeliveryTerms
+from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
 
 
 @dataclass(frozen=True)
-class InvitationTerms:
+class InvitationPolicy:
     """How one channel's invitations are taken and their results kept."""
 
     channel: str
@@ -35,7 +35,7 @@ class InvitationTerms:
     most_reissues: int  # sessions after the first, per customer and purpose
     reconcile_after: timedelta | None = None  # as for jobs
     ahead: timedelta = timedelta(0)  # as for jobs
-    delivery: DeliveryTerms = field(default_factory=DeliveryTerms)
+    delivery: DeliveryPolicy = field(default_factory=DeliveryPolicy)
     hours: Hours = field(default_factory=Hours)
     caps: Caps | None = None  # None: not asked
     reminders: tuple[timedelta, ...] = ()  # counted from the first message
@@ -74,7 +74,7 @@ class ClaimedInvitation:
         return self.priority == EVENT
 
 
-_LETTERS = (
+_CONTEXTS = (
     sa.select(
         InvitationRow.id,
         InvitationRow.kind,
@@ -108,25 +108,25 @@ _LETTERS = (
 )
 
 
-def letters_of(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, sa.Row[Any]]:
+def contexts_of(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, sa.Row[Any]]:
     """What each invitation is written from, still sealed: its session, customer and job."""
-    return {row.id: row for row in fetch(connection, _LETTERS, {"ids": bulk.keys(ids)})} if ids else {}
+    return {row.id: row for row in fetch(connection, _CONTEXTS, {"ids": bulk.keys(ids)})} if ids else {}
 
 
 def opened(
-    keyring: Keyring, row: sa.Row[Any], letter: sa.Row[Any], unknown_call: UnknownCall | None
+    keyring: Keyring, row: sa.Row[Any], context: sa.Row[Any], unknown_call: UnknownCall | None
 ) -> ClaimedInvitation:
     """A taken row with its letter, without a slot yet. Raises keyring.CannotOpen, sealing.Erased."""
     customer = Customer(
-        customer_id=letter.customer_id,
-        kind=letter.customer_kind,
-        purpose=letter.purpose,
-        person=open_person(keyring, letter.customer_id, letter.person),
-        country=letter.country,
-        locale=letter.locale,
-        timezone=letter.timezone,
-        channel=letter.job_channel,
-        template=letter.template,
+        customer_id=context.customer_id,
+        kind=context.customer_kind,
+        purpose=context.purpose,
+        person=open_person(keyring, context.customer_id, context.person),
+        country=context.country,
+        locale=context.locale,
+        timezone=context.timezone,
+        channel=context.job_channel,
+        template=context.template,
     )
     return ClaimedInvitation(
         id=row.id,
@@ -140,12 +140,12 @@ def opened(
         lease_until=row.lease_until,
         slot=None,
         probe=False,
-        account=letter.account,
+        account=context.account,
         customer=customer,
-        link=open_link(keyring, row.session_id, letter.session),
-        expires_at=letter.expires_at,
-        floor=timedelta(seconds=letter.floor_seconds),
+        link=open_link(keyring, row.session_id, context.session),
+        expires_at=context.expires_at,
+        floor=timedelta(seconds=context.floor_seconds),
         unknown_call=unknown_call,
         priority=row.priority,
-        ended=letter.session_state is SessionState.EXPIRED,
+        ended=context.session_state is SessionState.EXPIRED,
     )

@@ -10,14 +10,14 @@ import sqlalchemy as sa
 from worker.domain.contact.contact_times import message_at
 from worker.domain.contact.send_decision import QUIET, Later
 from worker.foundation.keyring import Keyring
-from worker.store.messages.message_context import InvitationTerms
+from worker.store.messages.message_context import InvitationPolicy
 
 
 def quiet(
-    connection: sa.Connection, keyring: Keyring, terms: InvitationTerms, candidates: Sequence[Any], now: datetime
+    connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, candidates: Sequence[Any], now: datetime
 ) -> Mapping[uuid.UUID, Later]:
     """Of these `send_checks.Candidate`s those that may not leave before a later time."""
-    hours, channel = terms.hours, terms.channel
+    hours, channel = policy.hours, policy.channel
     if not hours.concern((channel,)):
         return {}
     found = {}

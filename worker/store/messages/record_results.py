@@ -32,7 +32,7 @@ from worker.store.messages import bounce_counts as tallies
 from worker.store.messages import refusals
 from worker.store.messages import reminders as reminding
 from worker.store.messages.claim_invitations import LEASES
-from worker.store.messages.message_context import ClaimedInvitation, InvitationTerms
+from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST, look_again
 from worker.store.outbox.outbox import add_invitation_events
@@ -68,7 +68,7 @@ class Handovers:
 
     def open(
         self,
-        terms: InvitationTerms,
+        policy: InvitationPolicy,
         due: Sequence[ClaimedInvitation],
         *,
         repeatable: bool,
@@ -81,11 +81,11 @@ class Handovers:
         `granted`: its budget was asked just now, in the same transaction.
         """
         with self._database.write(within) as connection:
-            if not granted and not budgets.may_call(connection, terms.rule.name, now=now):
+            if not granted and not budgets.may_call(connection, policy.rule.name, now=now):
                 return []
-            opened = [_opened(terms, item, repeatable, now=now) for item in due]
+            opened = [_opened(policy, item, repeatable, now=now) for item in due]
             rows = [
-                opening(item, item.invitation, item.invitation.job_id, terms.channel, now=now)
+                opening(item, item.invitation, item.invitation.job_id, policy.channel, now=now)
                 | {"invitation_id": item.invitation.id}
                 for item in opened
             ]
@@ -94,7 +94,7 @@ class Handovers:
 
     def finish(
         self,
-        terms: InvitationTerms,
+        policy: InvitationPolicy,
         results: Sequence[InviteResult],
         *,
         now: datetime,
@@ -118,30 +118,32 @@ class Handovers:
                 _MOVE.run(connection, [_move(item, counted=counted[item.opened.attempt_id], now=now) for item in kept])
                 sent = [item.opened.invitation.id for item in kept if isinstance(item.ending, Done)]
                 add_invitation_events(connection, sent, now=now)
-                refusals.follow_up(connection, self._keyring, terms, kept, now=now)
+                refusals.follow_up(connection, self._keyring, policy, kept, now=now)
                 move_jobs(connection, ours.values(), now=now)
                 settled = [item.opened.invitation for item in kept if _settles_outcome(item, counted)]
-                if terms.reminders:
-                    reminding.add(connection, terms.reminders, terms.hours, _first_messages(kept, ours, terms), now=now)
+                if policy.reminders:
+                    reminding.add(
+                        connection, policy.reminders, policy.hours, _first_messages(kept, ours, policy), now=now
+                    )
                 look_again(connection, {ours[item.id] for item in settled}, now=now)
             closings = [_closing(item, late=False, now=now) for item in results]
             CLOSE.run(connection, closings + [_closing(item, late=True, now=now) for item in late])
             lessons = [lesson_of(item.began_at, item.problem) for item in results if item.ending]
-            budgets.learn(connection, terms.rule, lessons, now=now)
+            budgets.learn(connection, policy.rule, lessons, now=now)
             not_made = [item.opened.invitation for item in results if item.ending is None]
             if any(item.probe for item in not_made):
-                budgets.end_probe(connection, terms.rule)
-            budgets.give_back(connection, terms.rule, [item.slot for item in not_made])
-            tallies.count(connection, refusals.tallies_of(kept), terms.delivery.pause, now=now)
+                budgets.end_probe(connection, policy.rule)
+            budgets.give_back(connection, policy.rule, [item.slot for item in not_made])
+            tallies.count(connection, refusals.tallies_of(kept), policy.delivery.pause, now=now)
 
 
 def _first_messages(
-    results: Sequence[InviteResult], jobs: Mapping[uuid.UUID, int], terms: InvitationTerms
+    results: Sequence[InviteResult], jobs: Mapping[uuid.UUID, int], policy: InvitationPolicy
 ) -> list[reminding.Sent]:
     """The first messages that have left: what reminders follow."""
     items = [result.opened.invitation for result in results if isinstance(result.ending, Done)]
     return [
-        reminding.Sent(item.session_id, jobs[item.id], item.batch_id, terms.channel, item.customer, item.expires_at)
+        reminding.Sent(item.session_id, jobs[item.id], item.batch_id, policy.channel, item.customer, item.expires_at)
         for item in items
         if item.kind == FIRST
     ]
@@ -180,8 +182,8 @@ def _closing(result: InviteResult, *, late: bool, now: datetime) -> dict[str, An
     return values
 
 
-def _opened(terms: InvitationTerms, item: ClaimedInvitation, repeatable: bool, *, now: datetime) -> OpenedInvitation:
-    repeatable, reconcile_at = if_unknown(item, terms.reconcile_after, repeatable=repeatable)
+def _opened(policy: InvitationPolicy, item: ClaimedInvitation, repeatable: bool, *, now: datetime) -> OpenedInvitation:
+    repeatable, reconcile_at = if_unknown(item, policy.reconcile_after, repeatable=repeatable)
     return OpenedInvitation(item, new_id(now), repeatable, reconcile_at)
 
 

@@ -13,7 +13,7 @@ from worker.domain.model.endings import Cancel, Done, Ending, Kind, Problem
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
 from worker.store.messages.fallback import BOUNCED, address_of, fall_back
-from worker.store.messages.message_context import ClaimedInvitation, InvitationTerms
+from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
 from worker.store.messages.suppressions import suppress
 
 
@@ -43,27 +43,27 @@ def told_of(result: Result) -> dict[str, Any]:
 
 
 def follow_up(
-    connection: sa.Connection, keyring: Keyring, terms: InvitationTerms, results: Sequence[Result], *, now: datetime
+    connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, results: Sequence[Result], *, now: datetime
 ) -> None:
     """Suppress the addresses that are refused for good, and write to their customers on the other channel.
 
     After the messages were written, and before their jobs become what the messages make of them.
     """
-    refused = [(_address(result, terms), result) for result in results if told_of(result)]
+    refused = [(_address(result, policy), result) for result in results if told_of(result)]
     # In one order, so that two who write the same addresses cannot lock each other out.
     for address, result in sorted(refused, key=lambda pair: pair[0]):
         reason = reason_to_suppress(result.problem.address if result.problem else None)
         if reason is not None:
             try:
-                suppress(connection, keyring, terms.channel, address, reason, f"sender/{terms.channel}", now=now)
+                suppress(connection, keyring, policy.channel, address, reason, f"sender/{policy.channel}", now=now)
             except ValueError:
                 continue  # none that could ever be written to
     back = [result for _, result in refused if told_of(result)["new_state"] is InvitationState.BOUNCED]
-    fall_back(connection, keyring, terms.delivery, [result.opened.invitation.id for result in back], now=now)
+    fall_back(connection, keyring, policy.delivery, [result.opened.invitation.id for result in back], now=now)
 
 
-def _address(result: Result, terms: InvitationTerms) -> str:
-    return address_of(result.opened.invitation.customer.person, terms.channel)
+def _address(result: Result, policy: InvitationPolicy) -> str:
+    return address_of(result.opened.invitation.customer.person, policy.channel)
 
 
 def tallies_of(results: Sequence[Result]) -> dict[int, Tally]:

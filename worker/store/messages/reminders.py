@@ -24,7 +24,7 @@ from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.priorities import BATCH, PAUSED, PRIORITIES
-from worker.store.messages.message_context import ClaimedInvitation, InvitationTerms
+from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
 from worker.store.onboarding.message_rows import waiting_message
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import InvitationRow, Job
@@ -52,7 +52,7 @@ class About(Protocol):
     def item(self) -> ClaimedInvitation: ...
 
     @property
-    def letter(self) -> Any: ...
+    def context(self) -> Any: ...
 
 
 def add(
@@ -91,38 +91,38 @@ def _all_of(item: Sent, job: sa.Row[Any], after: Sequence[timedelta], hours: Hou
 
 
 def still_right(
-    connection: sa.Connection, keyring: Keyring, terms: InvitationTerms, messages: Sequence[About], now: datetime
+    connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[About], now: datetime
 ) -> Mapping[uuid.UUID, NotNow]:
     """Of these messages the reminders that are not to leave, or not yet."""
     reminders = [one for one in messages if one.item.kind != FIRST]
     if not reminders:
         return {}
-    given = {"sessions": bulk.keys({one.letter.session_id for one in reminders}), "channel": terms.channel}
+    given = {"sessions": bulk.keys({one.context.session_id for one in reminders}), "channel": policy.channel}
     firsts = {row.session_id: row for row in fetch(connection, _FIRSTS, given)}
-    found = {one.item.id: _judged(one, firsts.get(one.letter.session_id), terms, now=now) for one in reminders}
+    found = {one.item.id: _judged(one, firsts.get(one.context.session_id), policy, now=now) for one in reminders}
     return {id_: why for id_, why in found.items() if why is not None}
 
 
-def _judged(one: About, first: sa.Row[Any] | None, terms: InvitationTerms, *, now: datetime) -> NotNow | None:
+def _judged(one: About, first: sa.Row[Any] | None, policy: InvitationPolicy, *, now: datetime) -> NotNow | None:
     if first is None or first.sent_at is None:
         return Never(InvitationState.SUPERSEDED, NoReminder.NOT_REACHED.value)
     item = one.item
-    kinds = [kind_of(index) for index in range(len(set(terms.reminders)))]
+    kinds = [kind_of(index) for index in range(len(set(policy.reminders)))]
     if item.kind not in kinds:
         return Never(InvitationState.SUPERSEDED, NoReminder.NONE_LEFT.value)
-    zones, quiet = _hours_of(terms.hours, item.customer, terms.channel)
+    zones, quiet = _hours_of(policy.hours, item.customer, policy.channel)
     invited = Invited(
-        job=one.letter.job_state,
-        session=one.letter.session_state,
+        job=one.context.job_state,
+        session=one.context.session_state,
         invitation=first.state,
         invited_at=first.sent_at,
         expires_at=item.expires_at,
         floor=item.floor,
         made=kinds[: kinds.index(item.kind)],
         messages=0,
-        in_review=one.letter.result == Result.REVIEW,
+        in_review=one.context.result == Result.REVIEW,
     )
-    match next_reminder(terms.reminders, _NO_CAP, invited, zones, quiet, now):
+    match next_reminder(policy.reminders, _NO_CAP, invited, zones, quiet, now):
         case Reminder(kind=item.kind, due_at=due_at):
             return Later(due_at, "reminder") if due_at > now else None
         case Reminder():

@@ -23,7 +23,7 @@ from worker.store.messages import message_cap_check as spent_messages
 from worker.store.messages import quiet_hours_check as quiet_messages
 from worker.store.messages import reminders as reminding
 from worker.store.messages import suppression_check as suppressing
-from worker.store.messages.message_context import ClaimedInvitation, InvitationTerms, opened
+from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy, opened
 from worker.store.onboarding import in_review as reviewing
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import FIRST
@@ -35,19 +35,23 @@ ASK_AGAIN = timedelta(hours=1)
 
 @dataclass(frozen=True, repr=False)
 class Candidate:
-    """A message that may be about to leave, and the row of `letters_of` that it was opened from."""
+    """A message that may be about to leave, and the row of `contexts_of` that it was opened from."""
 
     item: ClaimedInvitation
-    letter: sa.Row[Any]
+    context: sa.Row[Any]
 
 
 Question = Callable[
-    [sa.Connection, Keyring, InvitationTerms, Sequence[Candidate], datetime], Mapping[uuid.UUID, NotNow]
+    [sa.Connection, Keyring, InvitationPolicy, Sequence[Candidate], datetime], Mapping[uuid.UUID, NotNow]
 ]
 
 
 def in_review(
-    connection: sa.Connection, _keyring: Keyring, _terms: InvitationTerms, messages: Sequence[Candidate], now: datetime
+    connection: sa.Connection,
+    _keyring: Keyring,
+    _policy: InvitationPolicy,
+    messages: Sequence[Candidate],
+    now: datetime,
 ) -> Mapping[uuid.UUID, NotNow]:
     """The first messages to customers who had the link elsewhere and have done their part: nobody asks them again,
     nor buys them another link because this one has grown old.
@@ -56,13 +60,13 @@ def in_review(
     decided, however long this one is to live.
     """
     firsts = [one for one in messages if one.item.kind == FIRST]
-    before = {one.letter.replaces for one in firsts if one.letter.reissues and one.letter.replaces is not None}
+    before = {one.context.replaces for one in firsts if one.context.reissues and one.context.replaces is not None}
     reviewed = reviewing.among_these(connection, before)
     return {
         one.item.id: Later(now + ASK_AGAIN, IN_REVIEW)
         for one in firsts
-        if (one.letter.result == Result.REVIEW and not one.item.ended)
-        or (one.letter.reissues and one.letter.replaces in reviewed)
+        if (one.context.result == Result.REVIEW and not one.item.ended)
+        or (one.context.reissues and one.context.replaces in reviewed)
     }
 
 
@@ -87,9 +91,9 @@ class Sorted:
 def sort_out(
     connection: sa.Connection,
     keyring: Keyring,
-    terms: InvitationTerms,
+    policy: InvitationPolicy,
     rows: Sequence[sa.Row[Any]],
-    letters: Mapping[uuid.UUID, sa.Row[Any]],
+    contexts: Mapping[uuid.UUID, sa.Row[Any]],
     unknown_calls: Mapping[uuid.UUID, UnknownCall],
     *,
     now: datetime,
@@ -98,35 +102,35 @@ def sort_out(
     stay: dict[uuid.UUID, NotNow] = {}
     found = []
     for row in rows:
-        letter = letters[row.id]
+        context = contexts[row.id]
         try:
-            found.append(Candidate(opened(keyring, row, letter, unknown_calls.get(row.id)), letter))
+            found.append(Candidate(opened(keyring, row, context, unknown_calls.get(row.id)), context))
         except CannotOpen as error:
             stay[row.id] = Never(InvitationState.HELD, "cannot_open", str(error)[:400])
         except Erased as error:
             stay[row.id] = Never(InvitationState.FAILED, "erased", str(error))
     for question in QUESTIONS:
         left = [one for one in found if one.item.unknown_call is None and one.item.id not in stay]
-        stay |= question(connection, keyring, terms, left, now) if left else {}
+        stay |= question(connection, keyring, policy, left, now) if left else {}
     return Sorted([one.item for one in found if one.item.id not in stay], stay)
 
 
-def of_no_use(rows: Sequence[sa.Row[Any]], letters: Mapping[uuid.UUID, sa.Row[Any]]) -> dict[uuid.UUID, NotNow]:
+def of_no_use(rows: Sequence[sa.Row[Any]], contexts: Mapping[uuid.UUID, sa.Row[Any]]) -> dict[uuid.UUID, NotNow]:
     """Those whose session or job has ended meanwhile, or whose job or batch was cancelled, and which of these.
 
     Not where the link has ended before it reached anybody: that one is to be replaced, unless it has been.
     """
-    return {row.id: why for row in rows if (why := _of_no_use(letters[row.id])) is not None}
+    return {row.id: why for row in rows if (why := _of_no_use(contexts[row.id])) is not None}
 
 
-def _of_no_use(letter: sa.Row[Any]) -> Never | None:
-    if letter.cancelled_at is not None:
+def _of_no_use(context: sa.Row[Any]) -> Never | None:
+    if context.cancelled_at is not None:
         return Never(InvitationState.SUPERSEDED, "cancelled")
-    of_now = letter.job_session_id == letter.session_id
-    replaceable = letter.job_state is JobState.ISSUED and letter.kind == FIRST and of_now
-    if letter.session_state is SessionState.EXPIRED and replaceable:
+    of_now = context.job_session_id == context.session_id
+    replaceable = context.job_state is JobState.ISSUED and context.kind == FIRST and of_now
+    if context.session_state is SessionState.EXPIRED and replaceable:
         return None
-    if letter.session_state not in LIVE_SESSIONS or letter.job_state in (JobState.COMPLETED, JobState.LAPSED):
+    if context.session_state not in LIVE_SESSIONS or context.job_state in (JobState.COMPLETED, JobState.LAPSED):
         return Never(InvitationState.SUPERSEDED, "session_ended")
     return None
 

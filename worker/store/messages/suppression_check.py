@@ -14,7 +14,7 @@ from worker.domain.model.customers import Person
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
 from worker.store.messages.fallback import address_of
-from worker.store.messages.message_context import ClaimedInvitation, InvitationTerms
+from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
 from worker.store.messages.suppressions import suppressed
 
 CHANNELS = ("email", "sms")
@@ -46,10 +46,10 @@ def reachable(
 
 
 def to_suppressed_addresses(
-    connection: sa.Connection, keyring: Keyring, terms: InvitationTerms, messages: Sequence[About], now: datetime
+    connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[About], now: datetime
 ) -> Mapping[uuid.UUID, Never]:
     """Those of these messages whose addresses were suppressed, when they were written or since."""
-    to = {one.item.id: (terms.channel, address_of(one.item.customer.person, terms.channel)) for one in messages}
+    to = {one.item.id: (policy.channel, address_of(one.item.customer.person, policy.channel)) for one in messages}
     found = suppressed(connection, keyring, to.values())
     return {
         id_: Never(InvitationState.SUPPRESSED, SUPPRESSED, DETAILS[reason], unreached=reason in UNREACHED)

@@ -112,11 +112,11 @@ class Decisions:
         """What making the calls of these held rows again may cost."""
         held = (Job.state == JobState.HELD, Job.joins.is_(None))
         calls = _chosen(which, sa.select(Job.account.label("name"), sa.func.count().label("number")))
-        letters = _chosen(which, sa.select(InvitationRow.channel.label("name"), sa.func.count().label("number")))
+        contexts = _chosen(which, sa.select(InvitationRow.channel.label("name"), sa.func.count().label("number")))
         with self._database.read() as connection:
             sessions = fetch(connection, calls.where(*held, ~sa.exists().where(HELD_FIRST)).group_by(Job.account))
-            letters = letters.join(Job, HELD_FIRST).where(*held).group_by(InvitationRow.channel)
-            messages = fetch(connection, letters)
+            contexts = contexts.join(Job, HELD_FIRST).where(*held).group_by(InvitationRow.channel)
+            messages = fetch(connection, contexts)
         return Stake({row.name: row.number for row in sessions}, {row.name: row.number for row in messages})
 
     def held_elsewhere(self, which: Which) -> dict[int, int]:

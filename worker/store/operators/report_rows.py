@@ -107,7 +107,7 @@ class Facts:
             .group_by(ACCOUNT, WAITS_FOR, LEAD_CHANNEL)
         )
         unsent = sa.and_(InvitationRow.state == InvitationState.WAITING, InvitationRow.priority.in_(PRIORITIES))
-        letters = (
+        contexts = (
             sa.select(
                 InvitationRow.channel.label("name"),
                 InvitationRow.reason.label("waits_for"),
@@ -133,7 +133,7 @@ class Facts:
             .limit(1)
         )
         with self._database.read() as connection:
-            asked, unsent_rows = fetch(connection, jobs), fetch(connection, letters)
+            asked, unsent_rows = fetch(connection, jobs), fetch(connection, contexts)
             working = connection.execute(under_way).first() is not None
         return Outlook(
             _first(asked, lambda row: row.name if row.waits_for != WAITS_FOR_SENDER else None),

@@ -96,16 +96,16 @@ def _held(connection: sa.Connection, ids: list[int]) -> tuple[list[sa.Row[Any]],
 
 
 def repeat(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:
-    rows, letters = _held(connection, ids)
-    unknown = {letter.job_id for letter in letters}
+    rows, contexts = _held(connection, ids)
+    unknown = {context.job_id for context in contexts}
     messages = [row.id for row in rows if row.id in unknown]
     calls = [row for row in rows if row.id not in unknown]
     again: dict[str, Any] = {"state": InvitationState.WAITING, "due_at": now, "attempts": 0}
     settled = {"unknown_attempt": _still_unknown(InvitationRow), "reason": "", "detail": ""}
-    _change_invitations(connection, letters, again | settled)
+    _change_invitations(connection, contexts, again | settled)
     change_jobs(connection, messages, {"state": JobState.ISSUED, "reason": "", "detail": "", "changed_at": now})
     change_jobs(connection, [row.id for row in calls], waiting_again(now) | {"unknown_attempt": _still_unknown(Job)})
-    channels = frozenset(letter.channel for letter in letters)
+    channels = frozenset(context.channel for context in contexts)
     return Decided(len(rows), frozenset(row.account for row in calls), channels)
 
 
@@ -115,12 +115,12 @@ def _still_unknown(row: type[Job] | type[InvitationRow]) -> sa.ColumnElement[Any
 
 
 def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:
-    rows, letters = _held(connection, ids)
-    unknown = {letter.job_id for letter in letters}
+    rows, contexts = _held(connection, ids)
+    unknown = {context.job_id for context in contexts}
     messages = [row.id for row in rows if row.id in unknown]
     unknown_calls = with_unknown_calls(connection, [row.id for row in rows if row.id not in unknown])
     gone = {"state": InvitationState.FAILED, "due_at": None, "reason": ABANDONED, "detail": ""}
-    _change_invitations(connection, letters, gone)
+    _change_invitations(connection, contexts, gone)
     # One whose other message is out is invited all the same.
     invited = _invited(connection, messages)
     ended = [row.id for row in rows if row.id not in invited]
@@ -147,7 +147,7 @@ def _invited(connection: sa.Connection, job_ids: list[int]) -> set[int]:
     return set(connection.execute(query).scalars())
 
 
-def _change_invitations(connection: sa.Connection, letters: list[sa.Row[Any]], values: dict[str, Any]) -> None:
-    if letters:
+def _change_invitations(connection: sa.Connection, contexts: list[sa.Row[Any]], values: dict[str, Any]) -> None:
+    if contexts:
         held = sa.update(InvitationRow).where(bulk.among(InvitationRow.id, "ids"))
-        connection.execute(held.values(values), {"ids": bulk.keys(letter.id for letter in letters)})
+        connection.execute(held.values(values), {"ids": bulk.keys(context.id for context in contexts)})

@@ -11,7 +11,7 @@ from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdat
 from worker.foundation.keyring import Keyring
 from worker.store.messages import delivery_reports as delivering
 from worker.store.messages.delivery_reports import deliver
-from worker.store.messages.fallback import DeliveryTerms
+from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.webhooks.webhooks import SENDER, Became, KeptWebhook, WebhookState
 
 # A text's reference is known once its hand-over is written, by moments; where the answer was lost, once it was looked
@@ -24,26 +24,26 @@ LATER = timedelta(seconds=3)
 class DeliveryUpdates:
     """Applies what senders say of messages."""
 
-    def __init__(self, keyring: Keyring, terms: Callable[[], DeliveryTerms]) -> None:
+    def __init__(self, keyring: Keyring, policy: Callable[[], DeliveryPolicy]) -> None:
         self._keyring = keyring
-        self._terms = terms
+        self._policy = policy
 
     def __call__(
         self, connection: sa.Connection, webhooks: Sequence[KeptWebhook], due: set[tuple[str, str]], now: datetime
     ) -> dict[uuid.UUID, Became]:
-        terms = self._terms()
+        policy = self._policy()
         updates = [
             (one, delivery_update(one.said)) for one in sorted(webhooks, key=lambda one: (one.received_at, one.id))
         ]
         delivering.lock(connection, [(one.source, update.reference) for one, update in updates])
         became, delivered = {}, []
         for one, update in updates:
-            what = deliver(connection, self._keyring, terms, one.source, update, received_at=one.received_at, now=now)
+            what = deliver(connection, self._keyring, policy, one.source, update, received_at=one.received_at, now=now)
             if what.channel is not None:
                 due.add(("invite", what.channel))
             became[one.id] = _became(one, what)
             delivered.append(what)
-        delivering.count(connection, delivered, terms, now=now)
+        delivering.count(connection, delivered, policy, now=now)
         return became
 
 
