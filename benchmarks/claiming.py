@@ -73,7 +73,7 @@ RETURN (lpad(to_hex(i), 12, '0') || substr(md5(kind || i), 13))::uuid;
 INSERT INTO batch (id, name, digest, generation, created_at, imported_at)
 VALUES (1, 'done', 'done', 1, now() - interval '9 days', now() - interval '9 days');
 SELECT setval(pg_get_serial_sequence('batch', 'id'), 1);
-INSERT INTO customer (customer_id, kind, country, locale, timezone, sealed, created_at, changed_at)
+INSERT INTO customer (customer_id, kind, country, locale, timezone, encrypted, created_at, changed_at)
 SELECT 'D-' || md5(i::text), 'individual', 'LT', 'lt', 'Europe/Vilnius', decode(repeat(md5(i::text), 9), 'hex'),
        now() - interval '9 days', now() - interval '9 days'
 FROM generate_series(1, :done) i;
@@ -86,7 +86,7 @@ SELECT i, 1, i + 1, 'D-' || md5(i::text), 'onboarding', 'email', '', '', 'kyc', 
        now() - interval '9 days', now() - interval '9 days'
 FROM generate_series(1, :done) i;
 SELECT setval(pg_get_serial_sequence('job', 'id'), :done);
-INSERT INTO session (id, customer_id, purpose, job_id, account, reference, "references", vendor, sealed, sms_sent,
+INSERT INTO session (id, customer_id, purpose, job_id, account, reference, "references", vendor, encrypted, sms_sent,
                      state, issued_at, expires_at, expiry_source, company_id)
 SELECT pg_temp.key('s', i), 'D-' || md5(i::text), 'onboarding', i, 'kyc', 'scan-' || i, '{}', '',
        decode(repeat(md5(i::text), 12), 'hex'), false, CASE WHEN mod(i, 2) = 0 THEN 'completed' ELSE 'waiting' END,

@@ -250,7 +250,7 @@ def _verify(stage: Stage, rows: int, number: Callable[[str], int]) -> None:
         "calls": stage.provider.answered(),
         "issued rows": number("select count(*) from job where state = 'issued'"),
         "customers with a live session": number(
-            "select count(distinct customer_id) from session where state = 'waiting' and length(sealed) > 0"
+            "select count(distinct customer_id) from session where state = 'waiting' and length(encrypted) > 0"
         ),
         "references": number("select count(distinct reference) from session"),
     }

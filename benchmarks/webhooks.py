@@ -52,7 +52,7 @@ insert into job (batch_id, row, customer_id, purpose, channel, template, entity_
                  created_at, changed_at)
   select 1, n, 'c-' || n, 'onboarding', 'email', '', '', 'kyc', '', 3600, 'invited', 10, '', 1, 1, 0, 0, '', '', '',
          now(), now() from generate_series(1, {count}) n;
-insert into session (id, customer_id, purpose, job_id, account, reference, "references", vendor, sealed, sms_sent,
+insert into session (id, customer_id, purpose, job_id, account, reference, "references", vendor, encrypted, sms_sent,
                      state, issued_at, expires_at, expiry_source)
   select gen_random_uuid(), customer_id, purpose, id, 'kyc', 'scan-' || row, '{{}}', '', '', false, 'waiting', now(),
          now() + interval '7 days', 'answer' from job;

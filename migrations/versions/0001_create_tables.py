@@ -136,12 +136,12 @@ def _create_customers() -> None:
         _column("country", sa.String(2)),
         _column("locale", sa.String(35)),
         _column("timezone", sa.String(64)),
-        _optional("sealed", sa.LargeBinary()),
+        _optional("encrypted", sa.LargeBinary()),
         _optional("details_at", TIME),
         _column("created_at", TIME),
         _column("changed_at", TIME),
     )
-    _index("ix_customer_kept", "customer", "changed_at", "customer_id", where="sealed IS NOT NULL")
+    _index("ix_customer_kept", "customer", "changed_at", "customer_id", where="encrypted IS NOT NULL")
     op.create_table(
         "finished",
         _key("customer_id", sa.String(100), sa.ForeignKey("customer.customer_id")),
@@ -175,7 +175,7 @@ def _create_jobs() -> None:
         _column("template", sa.String(64)),
         _column("entity_id", sa.String(100)),
         _optional("consent", sa.Boolean()),
-        _optional("sealed", sa.LargeBinary()),
+        _optional("encrypted", sa.LargeBinary()),
         _column("account", sa.String(64)),
         _column("route", sa.String(200)),
         _column("floor_seconds", sa.Integer()),
@@ -252,7 +252,7 @@ def _create_sessions() -> None:
         _column("reference", sa.String(100)),
         _column("references", sa.JSON()),
         _column("vendor", sa.String(64)),
-        _column("sealed", sa.LargeBinary()),
+        _column("encrypted", sa.LargeBinary()),
         _column("sms_sent", sa.Boolean()),
         _column("state", sa.String(16)),
         _column("issued_at", TIME),
@@ -374,13 +374,13 @@ def _create_events() -> None:
         _column("outcome", sa.String(16)),
         _column("detail", sa.String(400)),
         _optional("job_id", BigId),
-        _optional("sealed", sa.LargeBinary()),
+        _optional("encrypted", sa.LargeBinary()),
         sa.UniqueConstraint("source", "event_id"),
     )
     _index("ix_inbox_customer", "inbox", "customer_id", "occurred_at")
     _index("ix_inbox_received", "inbox", "received_at")
     _index("ix_inbox_job", "inbox", "job_id")
-    _index("ix_inbox_sealed", "inbox", "received_at", where="length(sealed) > 0")
+    _index("ix_inbox_encrypted", "inbox", "received_at", where="length(encrypted) > 0")
     op.create_table(
         "outbox",
         _key("id", BigId),
@@ -415,7 +415,7 @@ def _create_webhooks() -> None:
         _optional("due_at", TIME),
         _column("attempts", sa.Integer()),
         _column("detail", sa.String(400)),
-        _optional("sealed", sa.LargeBinary()),
+        _optional("encrypted", sa.LargeBinary()),
         _optional("session_id", sa.Uuid()),
         _optional("invitation_id", sa.Uuid()),
         sa.UniqueConstraint("source", "digest"),

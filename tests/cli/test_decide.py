@@ -280,7 +280,7 @@ def test_keys_that_open_nothing_stop_a_run_before_it_holds_every_row(desk: Desk,
 def test_a_row_that_no_key_opens_is_held_and_the_others_are_invited(desk: Desk, listed: str):
     with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
         connection.execute(
-            "UPDATE customer SET sealed = x'0000', created_at = '2020-01-01' WHERE customer_id = 'C-0001'"
+            "UPDATE customer SET encrypted = x'0000', created_at = '2020-01-01' WHERE customer_id = 'C-0001'"
         )
     ended = desk.onboard("run", listed, "--json")
     assert ended.code == 1

@@ -1,4 +1,4 @@
-"""Encryption at rest: what is sealed opens with the ring, for its own row, unchanged, and shows nothing."""
+"""Encryption at rest: what is encrypted opens with the ring, for its own row, unchanged, and shows nothing."""
 
 import base64
 import json
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.foundation.keyring import NONCE_BYTES, CannotOpen, Keyring, new_key
+from worker.foundation.keyring import NONCE_BYTES, CannotDecrypt, Keyring, new_key
 
 OLD, NEW = new_key(), new_key()
 RING = Keyring([NEW])
@@ -17,66 +17,66 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambd
 
 @given(st.dictionaries(st.text(), JSON), st.text())
 def test_what_is_sealed_opens_again(value, context):
-    assert RING.open(RING.seal(value, context=context), context=context) == value
+    assert RING.open(RING.encrypt(value, context=context), context=context) == value
 
 
 def test_no_part_of_the_plain_value_is_in_the_sealed_one():
-    sealed = RING.seal(PERSON, context="customer C-1")
+    encrypted = RING.encrypt(PERSON, context="customer C-1")
     plain = json.dumps(PERSON, ensure_ascii=False).encode()
     for start in range(len(plain) - 5):
-        assert plain[start : start + 6] not in sealed
+        assert plain[start : start + 6] not in encrypted
 
 
 def test_the_same_value_is_never_sealed_alike_twice():
-    sealed = {RING.seal(PERSON, context="customer C-1") for _ in range(100)}
-    assert len({value[5 : 5 + NONCE_BYTES] for value in sealed}) == 100
+    encrypted = {RING.encrypt(PERSON, context="customer C-1") for _ in range(100)}
+    assert len({value[5 : 5 + NONCE_BYTES] for value in encrypted}) == 100
 
 
 def test_the_first_key_encrypts_and_all_of_them_decrypt():
     before, during, after = Keyring([OLD]), Keyring([NEW, OLD]), Keyring([NEW])
-    old = before.seal(PERSON, context="customer C-1")
-    assert during.open(old, context="customer C-1") == PERSON
-    resealed = during.seal(PERSON, context="customer C-1")
+    old = before.encrypt(PERSON, context="customer C-1")
+    assert during.decrypt(old, context="customer C-1") == PERSON
+    resealed = during.encrypt(PERSON, context="customer C-1")
     assert after.open(resealed, context="customer C-1") == PERSON
 
 
 def test_a_key_that_was_taken_out_too_early_is_named_as_the_likely_cause():
-    sealed = Keyring([OLD]).seal(PERSON, context="customer C-1")
-    with pytest.raises(CannotOpen, match=r"customer C-1.*older key missing"):
-        RING.open(sealed, context="customer C-1")
+    encrypted = Keyring([OLD]).encrypt(PERSON, context="customer C-1")
+    with pytest.raises(CannotDecrypt, match=r"customer C-1.*older key missing"):
+        RING.open(encrypted, context="customer C-1")
 
 
 def test_a_value_copied_into_another_row_does_not_open_there():
-    sealed = RING.seal(PERSON, context="customer C-1")
-    with pytest.raises(CannotOpen, match="customer C-2 was changed or belongs to another row"):
-        RING.open(sealed, context="customer C-2")
+    encrypted = RING.encrypt(PERSON, context="customer C-1")
+    with pytest.raises(CannotDecrypt, match="customer C-2 was changed or belongs to another row"):
+        RING.open(encrypted, context="customer C-2")
 
 
 @pytest.mark.parametrize("at", [0, 1, 4, 5, 16, 17, 30, -1])
 def test_a_value_changed_by_one_bit_does_not_open(at):
-    sealed = bytearray(RING.seal(PERSON, context="customer C-1"))
-    sealed[at] ^= 1
-    with pytest.raises(CannotOpen):
-        RING.open(bytes(sealed), context="customer C-1")
+    encrypted = bytearray(RING.encrypt(PERSON, context="customer C-1"))
+    encrypted[at] ^= 1
+    with pytest.raises(CannotDecrypt):
+        RING.open(bytes(encrypted), context="customer C-1")
 
 
 @pytest.mark.parametrize("length", [0, 1, 4, 5, 8, 16, 17, 20, 33])
 def test_a_value_that_was_cut_off_does_not_open(length):
-    sealed = RING.seal(PERSON, context="customer C-1")[:length]
-    with pytest.raises(CannotOpen):
-        RING.open(sealed, context="customer C-1")
+    encrypted = RING.encrypt(PERSON, context="customer C-1")[:length]
+    with pytest.raises(CannotDecrypt):
+        RING.open(encrypted, context="customer C-1")
 
 
 def test_no_error_holds_a_part_of_the_value_or_of_a_key():
-    sealed = RING.seal(PERSON, context="customer C-1")
+    encrypted = RING.encrypt(PERSON, context="customer C-1")
     said = []
     for ring, value, context in (
-        (Keyring([OLD]), sealed, "customer C-1"),
-        (RING, sealed, "customer C-2"),
-        (RING, sealed[:-1] + b"\0", "customer C-1"),
+        (Keyring([OLD]), encrypted, "customer C-1"),
+        (RING, encrypted, "customer C-2"),
+        (RING, encrypted[:-1] + b"\0", "customer C-1"),
     ):
-        with pytest.raises(CannotOpen) as error:
-            ring.open(value, context=context)
+        with pytest.raises(CannotDecrypt) as error:
+            ring.decrypt(value, context=context)
         said.append(f"{error.value!r} {error.value.__cause__!r}")
     for secret in ("maria", NEW, OLD):
         assert secret not in " ".join(said)

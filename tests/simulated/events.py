@@ -7,7 +7,7 @@ from typing import Any
 from tests.simulated.world import World
 from worker.domain.events.incoming import Event, EventKind, Received
 from worker.domain.model.customers import Person
-from worker.store.base.sealed_values import open_person
+from worker.store.base.encrypted_values import decrypt_person
 from worker.store.tables import CustomerRow
 
 _ids = itertools.count(1)
@@ -52,4 +52,4 @@ def outcomes(received: Received) -> list[str]:
 def person(world: World, customer_id: str) -> Person:
     """As the database knows the customer."""
     row = world.row(CustomerRow, customer_id=customer_id)
-    return open_person(world.parts.keyring, customer_id, row.sealed)
+    return decrypt_person(world.parts.keyring, customer_id, row.encrypted)

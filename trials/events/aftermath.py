@@ -54,11 +54,11 @@ class Aftermath:
 def kept(ask: Ask) -> dict[str, Any]:
     """The rows that events alone have."""
     return {
-        "inbox": ask("select source, event_id, kind, customer_id, outcome, sealed from inbox"),
+        "inbox": ask("select source, event_id, kind, customer_id, outcome, encrypted from inbox"),
         # What is erased is an empty string or nothing at all.
         "customers": {
             row["customer_id"]: bool(row["kept"])
-            for row in ask("select customer_id, coalesce(length(sealed), 0) > 0 as kept from customer")
+            for row in ask("select customer_id, coalesce(length(encrypted), 0) > 0 as kept from customer")
         },
         "leading": {row["id"]: bool(row["leads"]) for row in ask("select id, joins is null as leads from job")},
         "purposes": {row["id"]: row["purpose"] for row in ask("select id, purpose from job")},

@@ -143,7 +143,7 @@ def who_is_erased_is_forgotten(case: Aftermath) -> Iterator[str]:
             yield f"{customer_id}: nothing is known, though they asked"
     erased = {row["customer_id"] for row in case.inbox if row["kind"] == "customer.erased"}
     for row in case.inbox:
-        if row["customer_id"] in erased and row["sealed"] and not case.known[row["customer_id"]].is_known:
+        if row["customer_id"] in erased and row["encrypted"] and not case.known[row["customer_id"]].is_known:
             yield f"{row['customer_id']}: an update of theirs is kept, though they are erased"
 
 

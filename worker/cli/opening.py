@@ -10,7 +10,7 @@ from alembic.util import CommandError
 
 from worker.cli.exits import CannotStart
 from worker.engine.container import Parts, not_applied_yet
-from worker.foundation.keyring import CannotOpen
+from worker.foundation.keyring import CannotDecrypt
 from worker.providers.registry import shared_webhook_keys
 from worker.settings import Settings, SettingsError, load
 from worker.store.base import schema
@@ -62,7 +62,7 @@ def parts_of(settings: Settings, *, migrate: bool) -> Iterator[Parts]:
             raise CannotStart(not_ready)
         parts.ready()
         yield parts
-    except CannotOpen:
+    except CannotDecrypt:
         raise CannotStart(
             "encryption.keys: none of them opens what this database holds; add the key that encrypted it"
         ) from None

@@ -33,7 +33,7 @@ from worker.engine.steps.policies import (
     sender_timeout,
 )
 from worker.foundation.clock import Clock, SharedClock, system_clock
-from worker.foundation.keyring import CannotOpen, Keyring
+from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.http.client import Http, OwnHttp
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import Provider
@@ -44,7 +44,7 @@ from worker.senders.email import EmailSender
 from worker.senders.sms import TwilioSender
 from worker.settings import Account, Settings, SettingsError
 from worker.store.base.database import Database
-from worker.store.base.sealed_values import open_person
+from worker.store.base.encrypted_values import decrypt_person
 from worker.store.issuing.claim_jobs import Jobs
 from worker.store.issuing.record_results import Attempts
 from worker.store.limits.budgets import Budgets
@@ -218,13 +218,13 @@ class Parts:
         A single row that does not open is held; keys that open nothing would hold them all. And with a key that is
         gone, addresses that it hashed would be written to again, though somebody asked not to be.
         """
-        newest = self.facts.any_sealed()
+        newest = self.facts.any_encrypted()
         try:
             if newest is not None:
-                open_person(self.keyring, *newest)
+                decrypt_person(self.keyring, *newest)
             with self.database.read() as connection:
                 forgotten = keys_gone(connection, self.keyring)
-        except CannotOpen as error:
+        except CannotDecrypt as error:
             raise SettingsError([f"encryption.keys: {error}"]) from None
         if forgotten:
             raise SettingsError(

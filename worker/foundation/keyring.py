@@ -1,6 +1,6 @@
 """Encrypts personal fields and tokens at rest: AES-256-GCM, with keys that can rotate.
 
-A sealed value is  version (1 byte) | key id (4) | nonce (12) | ciphertext and tag.  It is bound to the row it
+A encrypted value is  version (1 byte) | key id (4) | nonce (12) | ciphertext and tag.  It is bound to the row it
 belongs to by its context, so that a value copied into another row does not open there.
 """
 
@@ -21,8 +21,8 @@ KEY_BYTES = 32
 NONCE_BYTES = 12  # NIST SP 800-38D's recommended length; random, so a key must seal fewer than 2**32 values
 
 
-class CannotOpen(Exception):
-    """A sealed value that no key of the ring opens: a key was taken out too early, or the row was tampered with."""
+class CannotDecrypt(Exception):
+    """A encrypted value that no key of the ring opens: a key was taken out too early, or the row was tampered with."""
 
 
 def new_key() -> str:
@@ -66,20 +66,20 @@ class Keyring:
         """
         return tuple(hmac.digest(key, text.encode(), "sha256").hex() for key in self._digest_keys)
 
-    def seal(self, value: dict[str, Any], *, context: str) -> bytes:
+    def encrypt(self, value: dict[str, Any], *, context: str) -> bytes:
         """Encrypt a JSON object for the row that `context` names."""
         plain = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
         nonce = secrets.token_bytes(NONCE_BYTES)
         return VERSION + self._current + nonce + self._ciphers[self._current].encrypt(nonce, plain, context.encode())
 
-    def open(self, sealed: bytes, *, context: str) -> dict[str, Any]:
-        """The object that was sealed for this context. Raises CannotOpen, which names the context alone."""
-        cipher = self._ciphers.get(sealed[1:5]) if sealed[:1] == VERSION else None
+    def decrypt(self, encrypted: bytes, *, context: str) -> dict[str, Any]:
+        """The object that was encrypted for this context. Raises CannotOpen, which names the context alone."""
+        cipher = self._ciphers.get(encrypted[1:5]) if encrypted[:1] == VERSION else None
         if cipher is None:
-            raise CannotOpen(f"no key of the ring opens {context}: is an older key missing from [encryption] keys?")
+            raise CannotDecrypt(f"no key of the ring opens {context}: is an older key missing from [encryption] keys?")
         try:
-            plain = cipher.decrypt(sealed[5 : 5 + NONCE_BYTES], sealed[5 + NONCE_BYTES :], context.encode())
+            plain = cipher.decrypt(encrypted[5 : 5 + NONCE_BYTES], encrypted[5 + NONCE_BYTES :], context.encode())
         except (InvalidTag, ValueError):  # a value cut off within its nonce is a ValueError
-            raise CannotOpen(f"the sealed value of {context} was changed or belongs to another row") from None
+            raise CannotDecrypt(f"the encrypted value of {context} was changed or belongs to another row") from None
         value: dict[str, Any] = json.loads(plain)
         return value

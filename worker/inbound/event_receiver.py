@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from worker.domain.events.incoming import Event, Outcome, Receipt, Received
 from worker.engine.container import Parts
-from worker.foundation.keyring import CannotOpen
+from worker.foundation.keyring import CannotDecrypt
 from worker.inbound.event_validation import Judging
 from worker.store.inbox.inbox import Inboxes
 from worker.store.inbox.incoming_events import Arrival
@@ -38,7 +38,7 @@ class Receiver:
             return self._take(judged)
         except sa.exc.OperationalError:
             raise
-        except (sa.exc.SQLAlchemyError, CannotOpen):
+        except (sa.exc.SQLAlchemyError, CannotDecrypt):
             log.warning("a chunk of %d events was not taken: each is tried alone", len(events))
         alone = [self._alone(one) for one in judged]
         due = frozenset(name for one in alone for name in one.due)
@@ -60,7 +60,7 @@ class Receiver:
             return self._take([one])
         except sa.exc.OperationalError:
             raise
-        except (sa.exc.SQLAlchemyError, CannotOpen) as error:
+        except (sa.exc.SQLAlchemyError, CannotDecrypt) as error:
             # Its text is not repeated: what a database says of a value may hold the value.
             log.error("an event is refused because it cannot be kept: %s", type(error).__name__)
             return Received([Receipt(Outcome.REFUSED, reason=f"it cannot be kept ({type(error).__name__})")])

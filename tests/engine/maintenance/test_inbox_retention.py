@@ -6,7 +6,7 @@ from tests.simulated.events import requested, updated
 from worker.domain.model.states import JobState
 from worker.engine.maintenance.retention import INBOX_KEPT, UPDATES_KEPT, Retention
 from worker.inbound.event_receiver import Receiver
-from worker.store.base.sealed_values import ERASED
+from worker.store.base.encrypted_values import ERASED
 from worker.store.tables import CustomerRow, Inbox, Job
 
 
@@ -33,10 +33,10 @@ async def test_what_an_update_said_is_erased_after_its_time_and_the_event_stays_
     world = kept()
     world.clock.advance(days=UPDATES_KEPT.days - 1)
     let_go(world)
-    assert [row.sealed in (None, ERASED) for row in world.rows(Inbox)].count(False) == 1
+    assert [row.encrypted in (None, ERASED) for row in world.rows(Inbox)].count(False) == 1
     world.clock.advance(days=1)
     let_go(world)
-    assert {row.sealed for row in world.rows(Inbox)} == {None, ERASED}
+    assert {row.encrypted for row in world.rows(Inbox)} == {None, ERASED}
     assert len(world.rows(Inbox)) == 2
 
 
@@ -56,8 +56,8 @@ async def test_what_an_update_said_goes_with_its_customer(kept):
     world.set(Job, state=JobState.COMPLETED, due_at=None)
     world.clock.advance(days=2)
     let_go(world)
-    assert world.row(CustomerRow).sealed is None
-    assert {row.sealed for row in world.rows(Inbox)} == {None, ERASED}
+    assert world.row(CustomerRow).encrypted is None
+    assert {row.encrypted for row in world.rows(Inbox)} == {None, ERASED}
 
 
 async def test_a_standing_batch_is_purged_like_any_other(kept):

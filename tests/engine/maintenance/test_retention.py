@@ -35,7 +35,7 @@ BATCHES = '[retention]\nbatches = "120 days"'
 
 
 def kept(world):
-    return sum(row.sealed is not None for row in world.rows(CustomerRow))
+    return sum(row.encrypted is not None for row in world.rows(CustomerRow))
 
 
 async def test_personal_data_goes_after_its_time_and_batches_stay_unless_told_otherwise(ended, clock):
@@ -86,7 +86,7 @@ async def test_a_step_is_one_lot_and_nothing_is_looked_for_again_until_later(end
         retention.step()
         left.append(kept(world))
     assert left == [3, 0, 0, 0]
-    world.set(CustomerRow, sealed=b"\x01")
+    world.set(CustomerRow, encrypted=b"\x01")
     world.set(CustomerRow, changed_at=clock() - timedelta(days=91))
     retention.step()
     assert kept(world) == CHUNK + 3

@@ -7,7 +7,7 @@ from tests.simulated.world import LIMITED, customer
 from tests.store.statements import statements
 from worker.domain.events.incoming import EventKind, Outcome
 from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.store.base.sealed_values import ERASED
+from worker.store.base.encrypted_values import ERASED
 from worker.store.tables import CustomerRow, Inbox, InvitationRow, Job, SessionRow
 
 
@@ -28,7 +28,7 @@ async def test_an_update_that_overtook_its_request_is_kept_for_it(inlet):
     world, receiver = inlet()
     receiver.receive([updated("C-1", 5, email="new@example.org", date_of_birth="1990-12-31")])
     assert world.rows(CustomerRow) == []
-    assert b"example" not in world.row(Inbox).sealed
+    assert b"example" not in world.row(Inbox).encrypted
     receiver.receive([requested("C-1", 0, first_name="Ona")])
     found = person(world, "C-1")
     assert (found.email, found.first_name, found.date_of_birth.year) == ("new@example.org", "Ona", 1990)
@@ -65,7 +65,7 @@ async def test_a_session_that_was_being_opened_is_kept_and_nothing_is_sent_of_it
     assert world.states() == {"cancelled": 1}
     session = world.row(SessionRow)
     assert session.state is SessionState.WAITING
-    assert (session.sealed == ERASED) is (kind is erased)
+    assert (session.encrypted == ERASED) is (kind is erased)
     assert (world.rows(InvitationRow), world.senders["email"].messages) == ([], [])
 
     receiver.receive([requested("C-1")])
@@ -126,14 +126,14 @@ async def test_an_erased_customer_leaves_nothing_personal(inlet):
     receiver.receive([requested("C-1", 0, external_ref="R-1"), updated("C-1", 5, phone="+37060000009")])
     await world.work()
     receiver.receive([erased("C-1")])
-    assert world.row(CustomerRow).sealed is None
-    assert [row.sealed for row in world.rows(Job)] == [ERASED]
-    assert [row.sealed for row in world.rows(SessionRow)] == [ERASED]
-    assert [row.sealed for row in world.rows(Inbox, kind=EventKind.UPDATED)] == [ERASED]
+    assert world.row(CustomerRow).encrypted is None
+    assert [row.encrypted for row in world.rows(Job)] == [ERASED]
+    assert [row.encrypted for row in world.rows(SessionRow)] == [ERASED]
+    assert [row.encrypted for row in world.rows(Inbox, kind=EventKind.UPDATED)] == [ERASED]
     assert world.states() == {"cancelled": 1}
     outcome = receiver.receive([requested("C-1", 3), updated("C-1", 6, email="x@example.org")])
     assert outcomes(outcome) == ["ignored", "ignored"]
-    assert world.row(CustomerRow).sealed is None
+    assert world.row(CustomerRow).encrypted is None
 
 
 async def test_a_request_from_before_the_erasure_that_overtook_it_makes_nobody_known(inlet):
@@ -173,8 +173,8 @@ async def test_an_erasure_that_comes_late_spares_what_was_requested_after_it(inl
     receiver.receive([requested("C-1", 0, external_ref="R-1"), requested("C-1", 20, external_ref="R-2")])
     receiver.receive([erased("C-1", 10)])
     first, second = world.rows(Job)
-    assert (first.state, first.sealed) == (JobState.CANCELLED, ERASED)
-    assert (second.state, second.joins, second.sealed != ERASED) == (JobState.WAITING, None, True)
+    assert (first.state, first.encrypted) == (JobState.CANCELLED, ERASED)
+    assert (second.state, second.joins, second.encrypted != ERASED) == (JobState.WAITING, None, True)
     assert person(world, "C-1").email == "c-1@example.org"
 
 

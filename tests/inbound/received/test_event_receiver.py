@@ -13,8 +13,8 @@ from tests.simulated.events import at, cancelled, event, outcomes, person, reque
 from tests.simulated.world import customer
 from worker.domain.events.incoming import EventKind, Outcome
 from worker.domain.model.states import JobState
+from worker.store.base.encrypted_values import decrypt_person
 from worker.store.base.priorities import EVENT, PAUSED
-from worker.store.base.sealed_values import open_person
 from worker.store.tables import Batch, CustomerRow, Inbox, Job
 
 DEEP: list = []
@@ -144,10 +144,10 @@ async def test_what_no_column_or_json_holds_is_refused_with_words(inlet, bad):
 async def test_an_event_that_the_database_refuses_is_refused_alone(inlet, caplog):
     world, receiver = inlet()
     receiver.receive([requested("C-1", 0)])
-    world.set(CustomerRow, sealed=b"\x01spoilt-and-long-enough-to-be-one")
+    world.set(CustomerRow, encrypted=b"\x01spoilt-and-long-enough-to-be-one")
     received = receiver.receive([requested("C-2"), updated("C-1", 5, email="new@example.org"), requested("C-3")])
     assert outcomes(received) == ["taken", "refused", "taken"]
-    assert "CannotOpen" in received.receipts[1].reason
+    assert "CannotDecrypt" in received.receipts[1].reason
     assert received.due == {("issue", "kyc")}
     assert len(world.rows(Inbox)) == 3
     assert "example.org" not in caplog.text
@@ -227,7 +227,7 @@ async def test_a_list_that_is_imported_later_says_who_the_customer_is(inlet):
     world.add(customer("C-1"))
     (receipt,) = receiver.receive([updated("C-1", 5, email="late@example.org")]).receipts
     assert receipt.outcome is Outcome.IGNORED
-    assert world.row(Inbox, id=receipt.id).sealed is None
+    assert world.row(Inbox, id=receipt.id).encrypted is None
     assert person(world, "C-1").first_name == "C-1"
 
 
@@ -267,7 +267,9 @@ async def test_events_come_to_the_same_end_in_whatever_order_and_lots_they_arriv
             received = receiver.receive(list(_events(chunk, customer_id)))
             assert not {"refused", "duplicate"} & set(outcomes(received))
         rows = world.rows(CustomerRow, customer_id=customer_id)
-        person = open_person(world.parts.keyring, customer_id, rows[0].sealed) if rows and rows[0].sealed else None
+        person = (
+            decrypt_person(world.parts.keyring, customer_id, rows[0].encrypted) if rows and rows[0].encrypted else None
+        )
         return person, {row.purpose for row in world.rows(Job, customer_id=customer_id, state=JobState.WAITING)}
 
     @settings(max_examples=15, database=None)

@@ -59,7 +59,7 @@ async def test_events_come_to_the_same_in_every_order(make, together: bool):
     for message in (*world.senders["email"].messages, *world.senders["sms"].messages):
         number = int(re.sub(r"\D", "", message.to.removeprefix("+4479")))
         messages[f"E-{number % ADDRESSES:06}"][message.to] += 1
-    kept = {row.customer_id for row in world.rows(CustomerRow) if row.sealed}
+    kept = {row.customer_id for row in world.rows(CustomerRow) if row.encrypted}
     wrong = []
     for customer_id, known in meant(told).items():
         found = {"led": led[customer_id], "sessions": sessions[customer_id], "messages": dict(messages[customer_id])}

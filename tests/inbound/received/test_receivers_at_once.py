@@ -82,7 +82,7 @@ async def test_a_request_beside_another_joins_its_job(world):
 async def test_an_erasure_beside_an_earlier_first_request_leaves_nothing_personal(world, first):
     events = [erased("C-1", 10), requested("C-1", 5)]
     beside(world, *(events if first == "the erasure" else reversed(events)))
-    assert [row for row in world.rows(CustomerRow) if row.sealed or row.details_at != events[0].occurred_at] == []
+    assert [row for row in world.rows(CustomerRow) if row.encrypted or row.details_at != events[0].occurred_at] == []
     assert {job.state for job in world.rows(Job)} <= {JobState.CANCELLED}
 
 
@@ -90,7 +90,7 @@ async def test_an_erasure_beside_an_earlier_first_request_leaves_nothing_persona
 async def test_an_erasure_beside_a_later_first_request_spares_it(world, first):
     events = [erased("C-1", 5), requested("C-1", 10)]
     beside(world, *(events if first == "the erasure" else reversed(events)))
-    assert world.row(CustomerRow).sealed is not None
+    assert world.row(CustomerRow).encrypted is not None
     assert world.job("C-1").state is JobState.WAITING
 
 
@@ -110,7 +110,7 @@ async def test_a_list_beside_a_request_that_came_after_its_customers_erasure_kee
             other = thread.submit(world.add, customer("C-1"))
             wait_until_it_waits(world, other)
         other.result()
-    assert world.row(CustomerRow).sealed is not None
+    assert world.row(CustomerRow).encrypted is not None
     assert world.job("C-1").state is JobState.WAITING
 
 

@@ -51,7 +51,7 @@ async def test_who_answers_stop_is_not_written_to_any_more_and_twilio_is_answere
         assert (await send(site, "sms", *form(STOPPED))).status == 204
     await until(lambda: rows(site, Suppression))
     (row,) = rows(site, Webhook)
-    assert (row.source, row.sealed) == ("sender/sms", None)
+    assert (row.source, row.encrypted) == ("sender/sms", None)
     assert rows(site, Suppression)[0].source == "sender/sms"
     assert "+37060000001" not in repr(rows(site, Suppression))
 
@@ -113,4 +113,4 @@ async def test_what_says_nothing_of_use_is_kept_as_that(site):
     sent = {"MessageSid": "SM1", "MessageStatus": "sent"}
     assert (await send(site, "sms", *form(sent))).status == 204
     assert (await send(site, "email", *mail(site, b"{}", key=FIRST.encode()))).status == 200
-    assert [(row.state, row.sealed) for row in rows(site, Webhook)] == [("ignored", None)] * 2
+    assert [(row.state, row.encrypted) for row in rows(site, Webhook)] == [("ignored", None)] * 2

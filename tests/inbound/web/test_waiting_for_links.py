@@ -122,13 +122,13 @@ async def test_a_link_with_less_life_than_its_route_asks_for_is_not_handed_out(s
     assert rows(site, sa.select(Audit.id)) == []
 
 
-@pytest.mark.parametrize("sealed", [b"", b"no key opens this"])
-async def test_a_link_that_was_erased_or_cannot_be_opened_is_not_waited_for(site, shelf, sealed):
+@pytest.mark.parametrize("encrypted", [b"", b"no key opens this"])
+async def test_a_link_that_was_erased_or_cannot_be_opened_is_not_waited_for(site, shelf, encrypted):
     task = await asking(site)
     shelf.issue()
     await task
     with site.parts.database.write() as connection:
-        connection.execute(sa.update(SessionRow).values(sealed=sealed))
+        connection.execute(sa.update(SessionRow).values(encrypted=encrypted))
     answer = await site.post(Prefer="wait=10")
     assert (answer.status, "link" in answer.body) == (202, False)
 

@@ -57,7 +57,7 @@ async def test_each_of_the_keys_lets_a_webhook_in_and_it_is_kept_once(start, url
     told = [await send(site, "kyc", raw(VERIFIED), key=HOOKS[key], Idenfy_Event_Type="X") for _ in range(2)]
     assert [(one.status, one.body["state"]) for one in told] == [(200, "taken"), (200, "duplicate")]
     (row,) = kept(site)
-    assert (row.source, row.event, row.sealed) == ("account/kyc", "X", None)  # an event that says nothing
+    assert (row.source, row.event, row.encrypted) == ("account/kyc", "X", None)  # an event that says nothing
     assert "Quirin" not in repr(row)
 
 

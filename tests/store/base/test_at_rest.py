@@ -128,9 +128,11 @@ def test_another_key_opens_nothing_and_the_row_is_held_with_whose_it_was(full):
 
 def test_a_customers_fields_copied_to_another_customer_do_not_open_there_and_hold_up_nobody_else(full):
     with full.database.read() as connection:
-        stolen = connection.execute(sa.select(CustomerRow.sealed).where(CustomerRow.customer_id == "C-1")).scalar_one()
+        stolen = connection.execute(
+            sa.select(CustomerRow.encrypted).where(CustomerRow.customer_id == "C-1")
+        ).scalar_one()
     full.add(customer("C-5"), customer("C-6"))
-    full.set(CustomerRow, CustomerRow.customer_id == "C-5", sealed=stolen)
+    full.set(CustomerRow, CustomerRow.customer_id == "C-5", encrypted=stolen)
     assert [job.request.customer.customer_id for job in full.claim()] == ["C-6"]
     assert "C-5 was changed or belongs to another row" in full.job("C-5").detail
 
@@ -138,8 +140,8 @@ def test_a_customers_fields_copied_to_another_customer_do_not_open_there_and_hol
 def test_a_link_that_does_not_open_is_held_with_its_job_and_holds_up_nobody_else(shelf):
     shelf.add(customer("C-5"), customer("C-6"))
     shelf.issue()
-    (stolen,) = [row.sealed for row in shelf.rows(SessionRow, customer_id="C-6")]
-    shelf.set(SessionRow, SessionRow.customer_id == "C-5", sealed=stolen)
+    (stolen,) = [row.encrypted for row in shelf.rows(SessionRow, customer_id="C-6")]
+    shelf.set(SessionRow, SessionRow.customer_id == "C-5", encrypted=stolen)
     assert [message.customer.customer_id for message in shelf.claim_messages()] == ["C-6"]
     (held,) = [row for row in shelf.rows(InvitationRow) if row.state is InvitationState.HELD]
     assert (held.reason, held.job_id, held.lease_until) == ("cannot_open", shelf.job("C-5").id, None)

@@ -36,7 +36,7 @@ def test_bytes_ids_objects_and_absent_values_do_too(database):
         pytest.skip("SQLite is given the values themselves")
     session = {
         "id": uuid.uuid4(),
-        "sealed": bytes(range(256)),
+        "encrypted": bytes(range(256)),
         "references": {"entityId": 'e"1', "other": "ü"},
         "replaces": None,
         "sms_sent": False,

@@ -52,7 +52,7 @@ class OldRelease:
             int: self._made,
             float: 0.0,
             str: str(self._made),
-            bytes: b"sealed",
+            bytes: b"encrypted",
             bool: False,
             date: NOON.date(),
             datetime: NOON,

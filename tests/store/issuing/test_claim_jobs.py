@@ -257,6 +257,6 @@ def test_workers_that_start_at_once_make_each_budget_once(shelf):
 
 def test_a_customer_whose_details_were_erased_is_not_called_for(shelf):
     shelf.add(customer("Ona"))
-    shelf.set(CustomerRow, sealed=None)
+    shelf.set(CustomerRow, encrypted=None)
     assert shelf.claim() == []
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.FAILED, "erased")

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from tests.store.shelf import Shelf, customer
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import Keyring, new_key
-from worker.store.base.sealed_values import open_person
+from worker.store.base.encrypted_values import decrypt_person
 from worker.store.operators.decisions import Decisions, Verdict, Which
 from worker.store.operators.report_rows import Facts
 from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
@@ -19,7 +19,7 @@ CLOSED = b"\x01" + b"none" + b"\x00" * 40
 def closed(shelf):
     """Two customers, of whom Ona's details do not open."""
     batch = shelf.add(customer("Ona"), customer("Jonas"))
-    shelf.set(CustomerRow, CustomerRow.customer_id == "Ona", sealed=CLOSED)
+    shelf.set(CustomerRow, CustomerRow.customer_id == "Ona", encrypted=CLOSED)
     return batch
 
 
@@ -36,15 +36,15 @@ def test_a_job_whose_customer_does_not_open_is_held_and_the_others_go_on(shelf, 
 
 def test_a_job_whose_line_does_not_open_is_held_too(shelf):
     shelf.add(customer("Ona", tags=("vip",)), customer("Jonas", tags=("vip",)))
-    shelf.set(Job, Job.customer_id == "Ona", sealed=CLOSED)
+    shelf.set(Job, Job.customer_id == "Ona", encrypted=CLOSED)
     assert [job.request.customer.customer_id for job in shelf.claim()] == ["Jonas"]
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.HELD, "cannot_open")
 
 
 def test_a_value_that_belongs_to_another_row_does_not_open(shelf, closed):
     with shelf.database.write() as connection:
-        theirs = sa.select(CustomerRow.sealed).where(CustomerRow.customer_id == "Jonas").scalar_subquery()
-        connection.execute(sa.update(CustomerRow).where(CustomerRow.customer_id == "Ona").values(sealed=theirs))
+        theirs = sa.select(CustomerRow.encrypted).where(CustomerRow.customer_id == "Jonas").scalar_subquery()
+        connection.execute(sa.update(CustomerRow).where(CustomerRow.customer_id == "Ona").values(encrypted=theirs))
     shelf.claim()
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.HELD, "cannot_open")
 
@@ -57,19 +57,19 @@ def test_a_job_that_alone_is_due_and_does_not_open_does_not_stop_the_probe_of_it
     assert [job.request.customer.customer_id for job in shelf.claim()] == ["Jonas"]
 
 
-@pytest.mark.parametrize("sealed", ["customer", "session"])
-def test_a_message_that_does_not_open_is_held_with_its_job_and_the_others_go_on(shelf, sealed):
+@pytest.mark.parametrize("encrypted", ["customer", "session"])
+def test_a_message_that_does_not_open_is_held_with_its_job_and_the_others_go_on(shelf, encrypted):
     batch = shelf.add(customer("Ona"), customer("Jonas"))
     shelf.issue()
-    if sealed == "customer":
-        shelf.set(CustomerRow, CustomerRow.customer_id == "Ona", sealed=CLOSED)
+    if encrypted == "customer":
+        shelf.set(CustomerRow, CustomerRow.customer_id == "Ona", encrypted=CLOSED)
     else:
-        shelf.set(SessionRow, SessionRow.customer_id == "Ona", sealed=CLOSED)
+        shelf.set(SessionRow, SessionRow.customer_id == "Ona", encrypted=CLOSED)
     assert [message.customer.customer_id for message in shelf.send()] == ["Jonas"]
     message = shelf.row(InvitationRow, job_id=shelf.job("Ona").id)
     assert (message.state, message.reason) == (InvitationState.HELD, "cannot_open")
     assert (message.due_at, message.lease_until) == (None, None)
-    assert sealed in message.detail
+    assert encrypted in message.detail
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.HELD, "cannot_open")
     assert shelf.facts.counts(batch).jobs == {JobState.HELD: 1, JobState.INVITED: 1}
 
@@ -95,20 +95,20 @@ def test_a_report_tells_of_a_held_row_without_opening_it(shelf, closed):
 
 
 def test_the_newest_customers_details_are_there_to_try_the_keys_on(shelf, keyring):
-    assert Facts(shelf.database, keyring).any_sealed() is None
+    assert Facts(shelf.database, keyring).any_encrypted() is None
     shelf.add(customer("Ona"))
     shelf.clock.advance(seconds=1)
     shelf.add(customer("Jonas"))
-    name, sealed = shelf.facts.any_sealed()
+    name, encrypted = shelf.facts.any_encrypted()
     assert name == "Jonas"
-    assert open_person(keyring, name, sealed).first_name == "Jonas"
+    assert decrypt_person(keyring, name, encrypted).first_name == "Jonas"
 
 
 def test_an_erased_customer_is_not_tried(shelf):
     shelf.add(customer("Ona"))
     shelf.clock.advance(seconds=1)
     shelf.add(customer("Jonas"))
-    shelf.set(CustomerRow, CustomerRow.customer_id == "Jonas", sealed=None)
-    assert shelf.facts.any_sealed()[0] == "Ona"
-    shelf.set(CustomerRow, sealed=None)
-    assert shelf.facts.any_sealed() is None
+    shelf.set(CustomerRow, CustomerRow.customer_id == "Jonas", encrypted=None)
+    assert shelf.facts.any_encrypted()[0] == "Ona"
+    shelf.set(CustomerRow, encrypted=None)
+    assert shelf.facts.any_encrypted() is None

@@ -169,7 +169,7 @@ def test_nobody_whose_job_has_ended_gets_another(shelf, scan, state):
 
 def test_nobody_who_was_erased_gets_another(shelf, scan):
     invited(shelf)
-    shelf.set(CustomerRow, sealed=None)
+    shelf.set(CustomerRow, encrypted=None)
     let_expire(shelf)
     assert scan() == LookedAt(others=1)
     assert shelf.job("Ona").state is JobState.INVITED

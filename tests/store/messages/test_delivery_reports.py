@@ -212,7 +212,7 @@ NOWHERE_ELSE = {
     "the phone is suppressed": lambda post: (_stop(post), post.send())[1],
     "the session is over": lambda post: _after(post, SessionRow, state=SessionState.COMPLETED),
     "the batch is cancelled": lambda post: _after(post, Batch, cancelled_at=post.shelf.clock()),
-    "the person was erased": lambda post: _after(post, CustomerRow, sealed=None),
+    "the person was erased": lambda post: _after(post, CustomerRow, encrypted=None),
 }
 
 

@@ -71,7 +71,7 @@ def test_a_channel_that_may_be_written_to_is_enough(story):
 
 def test_a_customer_whom_no_key_opens_is_not_given_up_for_having_no_address(shelf, keyring):
     invited(shelf)
-    shelf.set(CustomerRow, sealed=b"no key opens this")
+    shelf.set(CustomerRow, encrypted=b"no key opens this")
     let_expire(shelf)
     Expiring(shelf.database, keyring).look(TERMS, now=shelf.clock())
     assert shelf.job("Ona").state is JobState.WAITING

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tests.store.shelf import customer, line
 from worker.domain.model.customers import FieldProblem, Person
 from worker.domain.model.states import ENDED_JOBS, JobState
-from worker.store.base.sealed_values import open_person
+from worker.store.base.encrypted_values import decrypt_person
 from worker.store.onboarding.batches import RefusedLine
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, Refusal, SessionRow
 
@@ -106,7 +106,7 @@ def test_the_newest_lists_details_hold(shelf):
     shelf.clock.advance(hours=1)
     shelf.add(customer("Ona", person=Person(email="new@example.org"), locale="en", country="EE"))
     row = shelf.row(CustomerRow)
-    assert open_person(shelf.keyring, "Ona", row.sealed) == Person(email="new@example.org")
+    assert decrypt_person(shelf.keyring, "Ona", row.encrypted) == Person(email="new@example.org")
     assert (row.locale, row.country, row.changed_at) == ("en", "EE", shelf.clock())
     assert row.created_at == shelf.clock() - timedelta(hours=1)
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from tests.store.shelf import customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.store.base.sealed_values import ERASED
+from worker.store.base.encrypted_values import ERASED
 from worker.store.operators.decisions import Decisions, Which
 from worker.store.privacy.erasure import CHUNK, Erasing
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
@@ -36,7 +36,7 @@ def end(shelf, name, state=JobState.COMPLETED, **values):
 
 
 def kept(shelf):
-    return {row.customer_id for row in shelf.rows(CustomerRow) if row.sealed is not None}
+    return {row.customer_id for row in shelf.rows(CustomerRow) if row.encrypted is not None}
 
 
 def test_a_customer_is_erased_once_the_job_has_ended_for_long_enough(shelf, erase):
@@ -50,9 +50,9 @@ def test_a_customer_is_erased_once_the_job_has_ended_for_long_enough(shelf, eras
     shelf.clock.advance(days=2)
     assert erase() == 2
     assert kept(shelf) == set()
-    assert {row.sealed for row in shelf.rows(SessionRow)} == {ERASED}
-    assert shelf.job("Ona").sealed == ERASED
-    assert shelf.job("Jonas").sealed is None  # there never was anything
+    assert {row.encrypted for row in shelf.rows(SessionRow)} == {ERASED}
+    assert shelf.job("Ona").encrypted == ERASED
+    assert shelf.job("Jonas").encrypted is None  # there never was anything
     assert erase() == 0
 
 
@@ -205,7 +205,7 @@ def test_erased_values_are_nowhere_in_the_tables(shelf, erase):
     shelf.add(customer("Ona"))
     shelf.issue()
     shelf.send()
-    before = {shelf.row(CustomerRow).sealed, shelf.row(SessionRow).sealed}
+    before = {shelf.row(CustomerRow).encrypted, shelf.row(SessionRow).encrypted}
     end(shelf, "Ona")
     shelf.clock.advance(days=91)
     erase()

@@ -44,7 +44,7 @@ def test_a_verdict_that_was_doubted_is_applied_once_a_person_vouches_for_it(ona,
     assert listed.again(id_=one.id, now=ona.clock()) == 1
     ear.work()
     assert (ona.row(SessionRow).state, ona.job("Ona").result) == (FAILED, "denied")
-    assert (ona.row(Webhook).state, ona.row(Webhook).sealed) == ("applied", None)
+    assert (ona.row(Webhook).state, ona.row(Webhook).encrypted) == ("applied", None)
     assert listed.again(id_=one.id, now=ona.clock()) == 0
 
 

@@ -53,7 +53,7 @@ def test_each_end_of_a_session_is_its_jobs_end_or_not(shelf, ear):
         failed = ("session_failed", "deleted at the provider") if name == "Gone" else ("", "")
         assert (of.reason, of.detail) == failed
         kept = shelf.row(Webhook, session_id=row.id)
-        assert (kept.state, kept.due_at, kept.sealed) == ("applied", None, None)
+        assert (kept.state, kept.due_at, kept.encrypted) == ("applied", None, None)
 
 
 def test_others_are_told_of_a_verdict_and_again_where_it_changes(ona, ear):

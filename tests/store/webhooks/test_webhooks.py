@@ -43,7 +43,7 @@ def test_what_is_nobodys_is_looked_at_for_a_day_then_kept_and_listed(shelf, ear)
         shelf.clock.now += wait
         listed += ear.work().listed
     row = shelf.row(Webhook)
-    assert (row.state, row.due_at, row.sealed is None) == ("unknown", None, False)
+    assert (row.state, row.due_at, row.encrypted is None) == ("unknown", None, False)
     assert [(source, state.value) for source, _, state, _ in listed] == [("account/kyc", "unknown")]
     assert timedelta(days=1) - timedelta(hours=1) < sum(UNKNOWN_WAITS, timedelta()) < timedelta(days=1, hours=1)
 
@@ -79,13 +79,13 @@ def test_what_a_sender_told_is_not_kept_once_nothing_can_be_made_of_it(shelf):
     for wait in (timedelta(), *UNKNOWN_WAITS):
         shelf.clock.now += wait
         unread.work(now=shelf.clock())
-    assert (shelf.row(Webhook).state, shelf.row(Webhook).sealed) == ("unknown", None)
+    assert (shelf.row(Webhook).state, shelf.row(Webhook).encrypted) == ("unknown", None)
 
 
 def test_one_that_uncovers_a_bug_keeps_no_other_waiting_and_is_broken_in_the_end(ona, ear):
     ear.keep(update(STARTED, Result.REVIEW), REVIEW)
     bad, good = ona.rows(Webhook)
-    ona.set(Webhook, Webhook.id == bad.id, sealed=b"\x01nonsense")
+    ona.set(Webhook, Webhook.id == bad.id, encrypted=b"\x01nonsense")
     ear.work()
     assert {row.id: row.state for row in ona.rows(Webhook)} == {bad.id: "waiting", good.id: "applied"}
     for _ in range(4):

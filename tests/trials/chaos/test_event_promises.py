@@ -38,7 +38,7 @@ class Scene:
             source = "plain" if nameless and one.kind == "onboarding.requested" and one.time is None else one.source
             nameless -= source == "plain"
             said = {"source": source, "event_id": one.id, "kind": one.kind, "customer_id": one.customer_id}
-            self.inbox.append(said | {"outcome": "taken", "sealed": None})
+            self.inbox.append(said | {"outcome": "taken", "encrypted": None})
         for known in meant(PROGRAMME.told).values():
             self.customers[known.customer_id] = known.is_known
             for purpose in known.due:
@@ -238,7 +238,7 @@ def one_who_is_wanted_is_erased(scene: Scene) -> None:
 def an_update_outlives_its_customer(scene: Scene) -> None:
     gone = {row["customer_id"] for row in scene.inbox if row["kind"] == "customer.erased"}
     row = next(row for row in scene.inbox if row["customer_id"] in gone and not scene.customers[row["customer_id"]])
-    row["sealed"] = b"something"
+    row["encrypted"] = b"something"
 
 
 def others_are_not_told(scene: Scene) -> None:

@@ -14,7 +14,7 @@ from worker.domain.model.customers import Customer, CustomerKind
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
-from worker.store.base.sealed_values import ERASED, open_person, open_update, seal_update
+from worker.store.base.encrypted_values import ERASED, decrypt_person, decrypt_update, encrypt_update
 from worker.store.inbox.incoming_events import Arrival, NewEvent, of_kind
 from worker.store.onboarding.new_rows import customer_row
 from worker.store.tables import CustomerRow, Finished, Inbox, Job, SessionRow
@@ -33,7 +33,7 @@ class HeldCustomer:
     country: str
     locale: str
     timezone: str
-    sealed: bytes | None
+    encrypted: bytes | None
     details_at: datetime | None
     fresh: bool = False
 
@@ -55,7 +55,7 @@ class EventCustomers:
             statement.on_conflict_do_update(index_elements=["customer_id"], set_=same).returning(*_HELD),
             [rows[customer_id] for customer_id in sorted(rows)],
         )
-        return {customer_id: _held(values, rows[customer_id]["sealed"]) for customer_id, *values in held}
+        return {customer_id: _held(values, rows[customer_id]["encrypted"]) for customer_id, *values in held}
 
     def _first_row(self, arrival: Arrival, *, now: datetime) -> dict[str, Any]:
         if arrival.line is not None:
@@ -75,7 +75,7 @@ class EventCustomers:
         bring = [t for t in new if t.arrival.line and brings_details(t.arrival.occurred_at, t.known)]
         updates = of_kind(new, EventKind.UPDATED)
         for taken in updates:
-            taken.sealed = seal_update(self._keyring, taken.id, taken.arrival.columns)
+            taken.encrypted = encrypt_update(self._keyring, taken.id, taken.arrival.columns)
         later = self._later_updates(connection, [*bring, *updates])
         rows = []
         for taken in [*bring, *updates]:
@@ -83,7 +83,7 @@ class EventCustomers:
             details_at = arrival.occurred_at
             if arrival.line is not None:
                 base = arrival.line.customer
-            elif row.sealed is None or row.details_at is None:
+            elif row.encrypted is None or row.details_at is None:
                 continue  # not known yet, or no more: kept for a request that this update has overtaken
             else:
                 base, details_at = self._as_known(arrival.customer_id, row), row.details_at
@@ -92,7 +92,7 @@ class EventCustomers:
             if row.fresh and not updated:
                 continue  # written as it was made
             customer = overlaid(base, updated)
-            if customer is None and row.sealed is not None:
+            if customer is None and row.encrypted is not None:
                 taken.ignored = taken.ignored or (BEFORE if arrival.line is None else "")
                 continue
             changed = customer_row(self._keyring, customer or base, details_at=details_at, now=now)
@@ -110,12 +110,12 @@ class EventCustomers:
         found: dict[str, list[tuple[datetime, Columns | None]]] = {}
         for row in fetch(connection, _UPDATES, given):
             if row.occurred_at > since[row.customer_id]:
-                columns = None if row.sealed == ERASED else open_update(self._keyring, row.id, row.sealed)
+                columns = None if row.encrypted == ERASED else decrypt_update(self._keyring, row.id, row.encrypted)
                 found.setdefault(row.customer_id, []).append((row.occurred_at, columns))
         return found
 
     def _as_known(self, customer_id: str, row: HeldCustomer) -> Customer:
-        person = open_person(self._keyring, customer_id, row.sealed)
+        person = decrypt_person(self._keyring, customer_id, row.encrypted)
         return Customer(customer_id, row.kind, "", person, row.country, row.locale, row.timezone)
 
 
@@ -124,7 +124,7 @@ _NOBODY: dict[str, Any] = {
     "country": "",
     "locale": "",
     "timezone": "",
-    "sealed": None,
+    "encrypted": None,
     "details_at": None,
 }
 # The key, and what a `HeldCustomer` is made of.
@@ -134,17 +134,18 @@ _HELD = (
     CustomerRow.country,
     CustomerRow.locale,
     CustomerRow.timezone,
-    CustomerRow.sealed,
+    CustomerRow.encrypted,
     CustomerRow.details_at,
 )
 
 
-def _held(values: Sequence[Any], sealed: bytes | None) -> HeldCustomer:
-    """`sealed`: what the row was to be made with. No two seals are the same, so who finds this one has made the row."""
+def _held(values: Sequence[Any], encrypted: bytes | None) -> HeldCustomer:
+    """`encrypted`: what the row was to be made with. No two seals are the same, so who finds this one has made the
+    row."""
     held = HeldCustomer(*values)
-    if sealed is None or held.sealed != sealed:
+    if encrypted is None or held.encrypted != encrypted:
         return held
-    return replace(held, sealed=None, details_at=None, fresh=True)
+    return replace(held, encrypted=None, details_at=None, fresh=True)
 
 
 _LATEST = (
@@ -182,13 +183,13 @@ def _newest(times: Iterable[datetime]) -> datetime | None:
     return max(times, default=None)
 
 
-_UPDATES = sa.select(Inbox.id, Inbox.customer_id, Inbox.occurred_at, Inbox.sealed).where(
+_UPDATES = sa.select(Inbox.id, Inbox.customer_id, Inbox.occurred_at, Inbox.encrypted).where(
     bulk.among(Inbox.customer_id, "customers"),
     Inbox.kind == EventKind.UPDATED,
-    Inbox.sealed.is_not(None),
+    Inbox.encrypted.is_not(None),
     ~bulk.among(Inbox.id, "ids"),
 )
-_DETAILS = ("kind", "country", "locale", "timezone", "sealed", "details_at", "changed_at")
+_DETAILS = ("kind", "country", "locale", "timezone", "encrypted", "details_at", "changed_at")
 _CHANGE = bulk.Change(CustomerRow.customer_id, {name: sa.bindparam(f"new_{name}") for name in _DETAILS}, by="id_")
 
 
@@ -201,7 +202,7 @@ def let_go(connection: sa.Connection, new: Sequence[NewEvent], customers: Mappin
         if customers[taken.arrival.customer_id].fresh and not brings_details(taken.arrival.occurred_at, taken.known)
     }
     # Who was known, or is by a request, is somebody: there may be a row of nobody for the others alone.
-    nobody = {customer_id for customer_id, row in customers.items() if not (row.details_at or row.sealed)} - in_vain
+    nobody = {customer_id for customer_id, row in customers.items() if not (row.details_at or row.encrypted)} - in_vain
     nobody -= {taken.arrival.customer_id for taken in of_kind(new, EventKind.REQUESTED)}
     if in_vain:
         connection.execute(_FORGET, {"customers": bulk.keys(in_vain)})
@@ -211,7 +212,7 @@ def let_go(connection: sa.Connection, new: Sequence[NewEvent], customers: Mappin
 
 _FORGET = sa.delete(CustomerRow).where(bulk.among(CustomerRow.customer_id, "customers"))
 _FORGET_NOBODY = _FORGET.where(
-    CustomerRow.sealed.is_(None),
+    CustomerRow.encrypted.is_(None),
     CustomerRow.details_at.is_(None),
     *(~sa.exists().where(table.customer_id == CustomerRow.customer_id) for table in (Job, SessionRow, Finished)),
 )

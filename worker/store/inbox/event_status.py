@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from worker.domain.events.incoming import EventKind, Outcome
 from worker.domain.model.sessions import is_stale
 from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
-from worker.foundation.keyring import CannotOpen, Keyring
+from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base.database import Database, fetch
-from worker.store.base.sealed_values import Erased, open_link
+from worker.store.base.encrypted_values import Erased, decrypt_link
 from worker.store.operators.counts import LEAD, RESULT, STATE
 from worker.store.tables import Audit, Inbox, Job, SessionRow
 
@@ -134,9 +134,9 @@ class EventStatuses:
             row.expires_at, floor=timedelta(seconds=row.floor_seconds), now=now
         ):
             try:
-                link = open_link(self._keyring, row.session_id, row.sealed)
+                link = decrypt_link(self._keyring, row.session_id, row.encrypted)
                 return LinkStatus(row.state, row.reason, True, link, row.expires_at)
-            except (CannotOpen, Erased):
+            except (CannotDecrypt, Erased):
                 # What is told is what is without a link: `report` and the invitation's own shift say why.
                 return LinkStatus(row.state, row.reason, True)
         return LinkStatus(row.state, row.reason, row.state not in _ON_ITS_WAY)
@@ -149,7 +149,7 @@ _STANDINGS = (
         _REASON.label("reason"),
         sa.func.coalesce(LEAD.floor_seconds, Job.floor_seconds).label("floor_seconds"),
         SessionRow.id.label("session_id"),
-        SessionRow.sealed,
+        SessionRow.encrypted,
         SessionRow.expires_at,
     )
     .join(LEAD, LEAD.id == Job.joins, isouter=True)

@@ -172,7 +172,7 @@ def _keep(connection: sa.Connection, arrivals: Sequence[Arrival], *, now: dateti
             "outcome": Outcome.TAKEN,
             "detail": "",
             "job_id": None,
-            "sealed": None,
+            "encrypted": None,
         }
         for arrival in arrivals
     }
@@ -214,7 +214,7 @@ _NOTE = bulk.Change(
         "outcome": sa.bindparam("new_outcome"),
         "detail": sa.bindparam("new_detail"),
         "job_id": sa.bindparam("new_job_id"),
-        "sealed": sa.bindparam("new_sealed"),
+        "encrypted": sa.bindparam("new_encrypted"),
     },
     by="id_",
 )
@@ -227,9 +227,9 @@ def _note(connection: sa.Connection, new: Sequence[NewEvent]) -> None:
             "new_outcome": Outcome.IGNORED if taken.ignored else Outcome.TAKEN,
             "new_detail": taken.ignored,
             "new_job_id": taken.job_id,
-            "new_sealed": None if taken.ignored else taken.sealed,
+            "new_encrypted": None if taken.ignored else taken.encrypted,
         }
         for taken in new
-        if taken.ignored or taken.job_id is not None or taken.sealed is not None
+        if taken.ignored or taken.job_id is not None or taken.encrypted is not None
     ]
     _NOTE.run(connection, rows)

@@ -43,7 +43,7 @@ class NewEvent:
     known: Known = field(default_factory=Known)
     ignored: str = ""
     job_id: int | None = None
-    sealed: bytes | None = None
+    encrypted: bytes | None = None
 
 
 def of_kind(new: Iterable[NewEvent], kind: EventKind) -> list[NewEvent]:

@@ -66,8 +66,8 @@ def erase_customer(connection: sa.Connection, customer_id: str, at: datetime, kn
     _end(connection, [row.id for row in rows if row.state in OPEN_JOBS], now=now)
     erase_updates(connection, [customer_id], until=at)
     if known.details_at is None or known.details_at <= at:
-        gone = {"sealed": None, "country": "", "locale": "", "timezone": "", "details_at": at, "changed_at": now}
-        somebody = sa.or_(CustomerRow.sealed.is_not(None), CustomerRow.details_at.is_not(None))
+        gone = {"encrypted": None, "country": "", "locale": "", "timezone": "", "details_at": at, "changed_at": now}
+        somebody = sa.or_(CustomerRow.encrypted.is_not(None), CustomerRow.details_at.is_not(None))
         person = sa.update(CustomerRow).where(CustomerRow.customer_id == customer_id, somebody)
         connection.execute(person.values(gone))
     if spares_newer(at, known):

@@ -20,13 +20,13 @@ from worker.domain.model.customers import Channel, Customer, Person, invitation_
 from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.sessions import SessionRequest
 from worker.domain.model.states import JobState
-from worker.foundation.keyring import CannotOpen, Keyring
+from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.attempts.unknown_outcomes import calls_to_reconcile
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
+from worker.store.base.encrypted_values import Erased, decrypt_line, decrypt_person
 from worker.store.base.leases import Leases
 from worker.store.base.priorities import BATCH, EVENT, PRIORITIES
-from worker.store.base.sealed_values import Erased, open_line, open_person
 from worker.store.issuing import deferral as postponing
 from worker.store.issuing import unreachable
 from worker.store.issuing.sender_backlog import Backlogs, Rooms
@@ -203,8 +203,8 @@ class Jobs:
                     known = people.get(row.customer_id)
                     job = self._job(row, around[row.id], known, policy.provider, slot=slot, session_id=session_id)
                     jobs.append(replace(job, probe=granted.probe, unknown_call=unknown_calls.get(row.id)))
-                except CannotOpen as error:
-                    closed.append((row, _CANNOT_OPEN | {"detail": str(error)[:400]}))
+                except CannotDecrypt as error:
+                    closed.append((row, _CANNOT_DECRYPT | {"detail": str(error)[:400]}))
                 except Erased as error:
                     closed.append((row, _ERASED | {"detail": str(error)}))
             beside(connection, jobs)
@@ -221,8 +221,8 @@ class Jobs:
         """The customers of these jobs, but for those that are held, or ended, where they are opened to be worked."""
         people: dict[str, Person] = {}
         for row in rows:
-            with suppress(CannotOpen, Erased):
-                people[row.customer_id] = open_person(self._keyring, row.customer_id, around[row.id].sealed)
+            with suppress(CannotDecrypt, Erased):
+                people[row.customer_id] = decrypt_person(self._keyring, row.customer_id, around[row.id].encrypted)
         return people
 
     def _later(
@@ -289,12 +289,12 @@ class Jobs:
         slot: datetime | None,
         session_id: uuid.UUID | None,
     ) -> ClaimedJob:
-        line = open_line(self._keyring, row.batch_id, row.row, row.sealed)
+        line = decrypt_line(self._keyring, row.batch_id, row.row, row.encrypted)
         customer = Customer(
             customer_id=row.customer_id,
             kind=person.kind,
             purpose=row.purpose,
-            person=known or open_person(self._keyring, row.customer_id, person.sealed),
+            person=known or decrypt_person(self._keyring, row.customer_id, person.encrypted),
             country=person.country,
             locale=person.locale,
             timezone=person.timezone,
@@ -329,7 +329,7 @@ class Jobs:
         )
 
 
-_CANNOT_OPEN: dict[str, Any] = {"state": JobState.HELD, "reason": "cannot_open"}
+_CANNOT_DECRYPT: dict[str, Any] = {"state": JobState.HELD, "reason": "cannot_open"}
 _ERASED: dict[str, Any] = {"state": JobState.FAILED, "reason": "erased"}
 
 
@@ -344,7 +344,7 @@ _WORKED_FROM = (
     Job.template,
     Job.entity_id,
     Job.consent,
-    Job.sealed,
+    Job.encrypted,
     Job.floor_seconds,
     Job.due_at,
     Job.priority,
@@ -399,7 +399,7 @@ _AROUND = (
         CustomerRow.country,
         CustomerRow.locale,
         CustomerRow.timezone,
-        CustomerRow.sealed,
+        CustomerRow.encrypted,
         sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
         sessions.LIVE_SESSION.label("live_session"),
         unreachable.ANY_SUPPRESSED.label("any_suppressed"),

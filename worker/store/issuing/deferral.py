@@ -15,10 +15,10 @@ from worker.domain.limits.backpressure import ask_again_at
 from worker.domain.model.customers import Channel, invitation_channels
 from worker.domain.model.sessions import keeps_for
 from worker.domain.model.states import JobState
-from worker.foundation.keyring import CannotOpen, Keyring
+from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
+from worker.store.base.encrypted_values import Erased, decrypt_person
 from worker.store.base.priorities import BATCH, PRIORITIES
-from worker.store.base.sealed_values import Erased, open_person
 from worker.store.issuing.sender_backlog import Rooms
 from worker.store.tables import Job
 
@@ -119,8 +119,8 @@ def _zones(keyring: Keyring, hours: Hours, customer_id: str, person: sa.Row[Any]
     phone = ""
     if hours.needs_phone(person.timezone):
         try:
-            phone = open_person(keyring, customer_id, person.sealed).phone
-        except (CannotOpen, Erased):
+            phone = decrypt_person(keyring, customer_id, person.encrypted).phone
+        except (CannotDecrypt, Erased):
             return ()  # it is held, or ended, where it is opened to be worked
     return hours.zones_of(timezone=person.timezone, phone=phone, country=person.country)
 

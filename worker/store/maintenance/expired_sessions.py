@@ -34,12 +34,12 @@ from worker.domain.verification.reissue import (
     decide,
 )
 from worker.domain.verification.session_updates import Result
-from worker.foundation.keyring import CannotOpen, Keyring
+from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.customer_keys import among_keys, rows_of
 from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.encrypted_values import Erased, decrypt_person
 from worker.store.base.priorities import BATCH, EVENT, PAUSED
-from worker.store.base.sealed_values import Erased, open_person
 from worker.store.maintenance import reissue_counts as reissued
 from worker.store.messages.suppression_check import reachable
 from worker.store.onboarding import usage as spending
@@ -170,7 +170,7 @@ class _Chunk:
                 reissued_today=so_far[job.account],
                 outcome_unknown=job.unknown_attempt is not None,
                 in_review=row.result == Result.REVIEW,
-                erased=customer.sealed is None,
+                erased=customer.encrypted is None,
             )
             hours = self.policy.hours
             zones = hours.zones_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
@@ -227,8 +227,8 @@ class _Chunk:
     def _person(self, customer: Any) -> Person:
         """Nobody where it was erased, or no key opens it: the job is held for that when it is taken."""
         try:
-            return open_person(self.keyring, customer.customer_id, customer.sealed)
-        except (CannotOpen, Erased):
+            return decrypt_person(self.keyring, customer.customer_id, customer.encrypted)
+        except (CannotDecrypt, Erased):
             return Person()
 
     def _open_channels(
@@ -317,7 +317,7 @@ _SESSIONS = (
     .order_by(SessionRow.id)
     .with_for_update(key_share=True)
 )
-_CUSTOMERS = sa.select(CustomerRow.customer_id, CustomerRow.timezone, CustomerRow.country, CustomerRow.sealed).where(
+_CUSTOMERS = sa.select(CustomerRow.customer_id, CustomerRow.timezone, CustomerRow.country, CustomerRow.encrypted).where(
     bulk.among(CustomerRow.customer_id, "customers")
 )
 _MOVE_JOBS = bulk.Change(

@@ -20,10 +20,10 @@ from worker.domain.contact.auto_pause import Tally
 from worker.domain.contact.delivery_reports import DeliveryUpdate, Stop, invitation_state_after, reason_to_suppress
 from worker.domain.contact.suppression import Reason
 from worker.domain.model.states import InvitationState, JobState
-from worker.foundation.keyring import CannotOpen, Keyring
+from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
-from worker.store.base.sealed_values import Erased, open_person
+from worker.store.base.encrypted_values import Erased, decrypt_person
 from worker.store.messages import bounce_counts as tallies
 from worker.store.messages.fallback import BOUNCED, DeliveryPolicy, address_of, fall_back
 from worker.store.messages.suppressions import release, suppress
@@ -137,7 +137,7 @@ _COLUMNS = (
     InvitationRow.state,
     InvitationRow.sent_at,
     CustomerRow.customer_id,
-    CustomerRow.sealed.label("person"),
+    CustomerRow.encrypted.label("person"),
     CustomerRow.changed_at.label("person_changed_at"),
 )
 _ANY = (
@@ -243,8 +243,8 @@ def _whose(keyring: Keyring, channel: str, row: sa.Row[Any] | None, update: Deli
     if row is None:
         return update.address
     try:
-        ours = address_of(open_person(keyring, row.customer_id, row.person), channel)
-    except (CannotOpen, Erased):
+        ours = address_of(decrypt_person(keyring, row.customer_id, row.person), channel)
+    except (CannotDecrypt, Erased):
         return update.address
     if row.sent_at is not None and row.person_changed_at <= row.sent_at:
         return ours

@@ -14,10 +14,10 @@ from worker.domain.contact.contact_times import Hours, message_at
 from worker.domain.contact.fallback_channel import instead_of
 from worker.domain.model.customers import Person
 from worker.domain.model.states import JobState
-from worker.foundation.keyring import CannotOpen, Keyring
+from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
-from worker.store.base.sealed_values import Erased, open_person
+from worker.store.base.encrypted_values import Erased, decrypt_person
 from worker.store.messages.suppressions import suppressed
 from worker.store.onboarding.message_rows import waiting_message
 from worker.store.onboarding.sessions import FIRST, IS_LIVE
@@ -65,8 +65,8 @@ def fall_back(
         if channel is None:
             continue
         try:
-            person = open_person(keyring, row.customer_id, row.person)
-        except (CannotOpen, Erased):
+            person = decrypt_person(keyring, row.customer_id, row.person)
+        except (CannotDecrypt, Erased):
             continue
         if address_of(person, channel):
             people[row.session_id] = (row, channel, person)
@@ -94,7 +94,7 @@ _UNREACHED = (
         Job.priority,
         Job.invite_at,
         CustomerRow.customer_id,
-        CustomerRow.sealed.label("person"),
+        CustomerRow.encrypted.label("person"),
         CustomerRow.country,
         CustomerRow.timezone,
     )

@@ -17,8 +17,8 @@ from worker.domain.model.states import SessionState
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
+from worker.store.base.encrypted_values import decrypt_link, decrypt_person
 from worker.store.base.priorities import BATCH, EVENT
-from worker.store.base.sealed_values import open_link, open_person
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
 
@@ -78,7 +78,7 @@ _CONTEXTS = (
     sa.select(
         InvitationRow.id,
         InvitationRow.kind,
-        SessionRow.sealed.label("session"),
+        SessionRow.encrypted.label("session"),
         SessionRow.id.label("session_id"),
         SessionRow.state.label("session_state"),
         SessionRow.result,
@@ -87,7 +87,7 @@ _CONTEXTS = (
         SessionRow.account,
         CustomerRow.customer_id,
         CustomerRow.kind.label("customer_kind"),
-        CustomerRow.sealed.label("person"),
+        CustomerRow.encrypted.label("person"),
         CustomerRow.country,
         CustomerRow.locale,
         CustomerRow.timezone,
@@ -109,7 +109,7 @@ _CONTEXTS = (
 
 
 def contexts_of(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, sa.Row[Any]]:
-    """What each invitation is written from, still sealed: its session, customer and job."""
+    """What each invitation is written from, still encrypted: its session, customer and job."""
     return {row.id: row for row in fetch(connection, _CONTEXTS, {"ids": bulk.keys(ids)})} if ids else {}
 
 
@@ -121,7 +121,7 @@ def opened(
         customer_id=context.customer_id,
         kind=context.customer_kind,
         purpose=context.purpose,
-        person=open_person(keyring, context.customer_id, context.person),
+        person=decrypt_person(keyring, context.customer_id, context.person),
         country=context.country,
         locale=context.locale,
         timezone=context.timezone,
@@ -142,7 +142,7 @@ def opened(
         probe=False,
         account=context.account,
         customer=customer,
-        link=open_link(keyring, row.session_id, context.session),
+        link=decrypt_link(keyring, row.session_id, context.session),
         expires_at=context.expires_at,
         floor=timedelta(seconds=context.floor_seconds),
         unknown_call=unknown_call,

@@ -16,9 +16,9 @@ from worker.domain.contact.send_decision import IN_REVIEW, Later, Never, NotNow
 from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.domain.verification.session_updates import Result
-from worker.foundation.keyring import CannotOpen, Keyring
+from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
-from worker.store.base.sealed_values import Erased
+from worker.store.base.encrypted_values import Erased
 from worker.store.messages import message_cap_check as spent_messages
 from worker.store.messages import quiet_hours_check as quiet_messages
 from worker.store.messages import reminders as reminding
@@ -105,7 +105,7 @@ def sort_out(
         context = contexts[row.id]
         try:
             found.append(Candidate(opened(keyring, row, context, unknown_calls.get(row.id)), context))
-        except CannotOpen as error:
+        except CannotDecrypt as error:
             stay[row.id] = Never(InvitationState.HELD, "cannot_open", str(error)[:400])
         except Erased as error:
             stay[row.id] = Never(InvitationState.FAILED, "erased", str(error))

@@ -184,7 +184,7 @@ _FACTS = (
     Batch.purged_at,
     Batch.pause_reason,
 )
-_NEWEST = ("kind", "country", "locale", "timezone", "sealed", "details_at", "changed_at")
+_NEWEST = ("kind", "country", "locale", "timezone", "encrypted", "details_at", "changed_at")
 
 
 def _rows_in(connection: sa.Connection, batch_id: int, rows: Sequence[int]) -> set[int]:

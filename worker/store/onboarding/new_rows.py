@@ -11,7 +11,7 @@ from worker.domain.model.customers import Customer, FieldProblem
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import Keyring
 from worker.store.base.customer_keys import Key
-from worker.store.base.sealed_values import seal_line, seal_person
+from worker.store.base.encrypted_values import encrypt_line, encrypt_person
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def customer_row(keyring: Keyring, customer: Customer, *, details_at: datetime, 
         "country": customer.country,
         "locale": customer.locale,
         "timezone": customer.timezone,
-        "sealed": seal_person(keyring, customer.customer_id, customer.person),
+        "encrypted": encrypt_person(keyring, customer.customer_id, customer.person),
         "details_at": details_at,
         "created_at": now,
         "changed_at": now,
@@ -82,7 +82,7 @@ def job_row(
         "template": customer.template,
         "entity_id": customer.entity_id,
         "consent": customer.consent,
-        "sealed": seal_line(keyring, batch_id, line.row, customer),
+        "encrypted": encrypt_line(keyring, batch_id, line.row, customer),
         "account": line.account,
         "route": line.route[:200],
         "floor_seconds": line.floor_seconds,

@@ -29,7 +29,7 @@ from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.base.database import fetch
-from worker.store.base.sealed_values import ERASED, seal_session
+from worker.store.base.encrypted_values import ERASED, encrypt_session
 from worker.store.onboarding.message_rows import waiting_message
 from worker.store.outbox.outbox import (
     add_invitation_events,
@@ -114,7 +114,7 @@ def adopt(
     sense; if that is now, it is not moved: returns False, and the job is the caller's to work.
     """
     moved: dict[str, Any] = {"session_id": session.id, "lease_until": None, "changed_at": now}
-    erased = session.sealed == ERASED
+    erased = session.encrypted == ERASED
     if erased or is_stale(session.expires_at, floor=timedelta(seconds=job.floor_seconds), now=now):
         due_at = reissue_at(session.expires_at)
         if due_at <= now:
@@ -255,7 +255,7 @@ def add(
         # One that has ended already is not among those that live, and is replaced all the same: they are a chain.
         row = _session(item, session_id, replaces=old.id if old else item.replaces, keyring=keyring)
         # What comes of a call for somebody who was erased meanwhile must not bring them back.
-        rows.append(row | {"sealed": ERASED} if item.customer_id in erased else row)
+        rows.append(row | {"encrypted": ERASED} if item.customer_id in erased else row)
         added.sessions[item.job_id] = session_id
         invite_at = jobs[item.job_id].invite_at
         issued.append(_issued(item, jobs[item.job_id].row))
@@ -330,7 +330,7 @@ def _erased(connection: sa.Connection, customer_ids: Sequence[str]) -> set[str]:
     if not customer_ids:
         return set()
     gone = sa.select(CustomerRow.customer_id).where(
-        CustomerRow.customer_id.in_(customer_ids), CustomerRow.sealed.is_(None)
+        CustomerRow.customer_id.in_(customer_ids), CustomerRow.encrypted.is_(None)
     )
     return set(connection.execute(gone).scalars())
 
@@ -390,7 +390,7 @@ def _session(
         "reference": session.reference[:100],
         "references": dict(session.references),
         "vendor": session.vendor[:64],
-        "sealed": seal_session(keyring, session_id, session),
+        "encrypted": encrypt_session(keyring, session_id, session),
         "sms_sent": session.sms_sent,
         "state": SessionState.WAITING,
         "issued_at": item.issued_at,

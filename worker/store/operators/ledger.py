@@ -89,7 +89,7 @@ class Ledger:
     def of(self, customer_id: str) -> CustomerFacts | None:
         """What there is of a customer; None: nobody of that id was ever imported."""
         with self._database.read() as connection:
-            query = sa.select(CustomerRow.sealed.is_(None).label("erased"))
+            query = sa.select(CustomerRow.encrypted.is_(None).label("erased"))
             customer = connection.execute(query.where(CustomerRow.customer_id == customer_id)).first()
             if customer is None:
                 return None

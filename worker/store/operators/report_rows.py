@@ -14,8 +14,8 @@ from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.unknown_outcomes import UnknownOutcomes, opened_late, waiting_to_reconcile
 from worker.store.base.database import Database, fetch
+from worker.store.base.encrypted_values import ERASED, decrypt_link
 from worker.store.base.priorities import PRIORITIES
-from worker.store.base.sealed_values import ERASED, open_link
 from worker.store.onboarding.sessions import FIRST
 from worker.store.operators.counts import (
     ACCOUNT,
@@ -178,7 +178,7 @@ class Facts:
                 SessionRow.reference,
                 SessionRow.issued_at,
                 SessionRow.expires_at,
-                SessionRow.sealed,
+                SessionRow.encrypted,
             )
             .join(LEAD, LEAD.id == Job.joins, isouter=True)
             .join(SessionRow, SessionRow.id == sa.func.coalesce(LEAD.session_id, Job.session_id), isouter=True)
@@ -191,8 +191,8 @@ class Facts:
         late = opened_late(connection, [row.id for row in rows])
         for row in rows:
             # One that was erased has none: what is told of it is that it was there.
-            has_link = with_links and row.session_id is not None and row.sealed != ERASED
-            link = open_link(self._keyring, row.session_id, row.sealed) if has_link else ""
+            has_link = with_links and row.session_id is not None and row.encrypted != ERASED
+            link = decrypt_link(self._keyring, row.session_id, row.encrypted) if has_link else ""
             yield LineFacts(
                 row=row.row,
                 customer_id=row.customer_id,
@@ -213,12 +213,12 @@ class Facts:
                 link=link,
             )
 
-    def any_sealed(self) -> tuple[str, bytes] | None:
-        """The newest customer's id and sealed person, to try the keys on; None while there is none."""
-        query = sa.select(CustomerRow.customer_id, CustomerRow.sealed).where(CustomerRow.sealed.is_not(None))
+    def any_encrypted(self) -> tuple[str, bytes] | None:
+        """The newest customer's id and encrypted person, to try the keys on; None while there is none."""
+        query = sa.select(CustomerRow.customer_id, CustomerRow.encrypted).where(CustomerRow.encrypted.is_not(None))
         with self._database.read() as connection:
             row = connection.execute(query.order_by(CustomerRow.changed_at.desc()).limit(1)).first()
-        return (row.customer_id, row.sealed) if row is not None and row.sealed is not None else None
+        return (row.customer_id, row.encrypted) if row is not None and row.encrypted is not None else None
 
     def audit(self, *, actor: str, action: str, subject: str, now: datetime) -> None:
         """Note who looked at, or changed, what is not everybody's to see."""

@@ -16,7 +16,7 @@ from worker.store.onboarding.sessions import ABANDONED, FIRST, HELD_FIRST, OF_IT
 from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import InvitationRow, Job
 
-CANNOT_OPEN = "cannot_open"  # the reason of a row that is held because no key opens it
+CANNOT_DECRYPT = "cannot_open"  # the reason of a row that is held because no key opens it
 LEAD = aliased(Job)  # the job that another joined
 
 
@@ -111,7 +111,7 @@ def repeat(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decid
 
 def _still_unknown(row: type[Job] | type[InvitationRow]) -> sa.ColumnElement[Any]:
     """A person has decided that the call is made again; but of one that no key opened only that it can be opened."""
-    return sa.case((row.reason == CANNOT_OPEN, row.unknown_attempt), else_=sa.null())
+    return sa.case((row.reason == CANNOT_DECRYPT, row.unknown_attempt), else_=sa.null())
 
 
 def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:

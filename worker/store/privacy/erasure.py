@@ -15,7 +15,7 @@ from sqlalchemy.orm import aliased
 from worker.domain.model.customers import Channel
 from worker.domain.model.states import ENDED_JOBS, JobState
 from worker.store.base.database import Database, fetch
-from worker.store.base.sealed_values import ERASED
+from worker.store.base.encrypted_values import ERASED
 from worker.store.tables import CustomerRow, Inbox, Job, SessionRow
 
 CHUNK = 500
@@ -50,7 +50,7 @@ class Erasing:
         One with a job that is not over, or a session that still opens, keeps everything.
         """
         kept = sa.select(CustomerRow.customer_id, CustomerRow.changed_at).where(
-            CustomerRow.sealed.is_not(None), CustomerRow.changed_at <= since
+            CustomerRow.encrypted.is_not(None), CustomerRow.changed_at <= since
         )
         if after is not None:
             at, customer_id = after
@@ -93,16 +93,16 @@ def erase(connection: sa.Connection, customer_ids: Collection[str], *, now: date
     jobs = sa.select(Job.id).where(Job.customer_id.in_(customer_ids))
     erase_jobs(connection, list(connection.execute(jobs).scalars()))
     people = sa.update(CustomerRow).where(CustomerRow.customer_id.in_(customer_ids))
-    connection.execute(people.values(sealed=None, changed_at=now))
+    connection.execute(people.values(encrypted=None, changed_at=now))
 
 
 def erase_jobs(connection: sa.Connection, ids: Collection[int]) -> None:
     """Erase what these jobs' lines said, and their sessions' links."""
-    sessions = sa.update(SessionRow).where(SessionRow.job_id.in_(ids), SessionRow.sealed != ERASED)
-    connection.execute(sessions.values(sealed=ERASED))
+    sessions = sa.update(SessionRow).where(SessionRow.job_id.in_(ids), SessionRow.encrypted != ERASED)
+    connection.execute(sessions.values(encrypted=ERASED))
     # Only those that have something: a job's row is written to six indexes, or not at all.
-    lines = sa.update(Job).where(Job.id.in_(ids), Job.sealed.is_not(None), Job.sealed != ERASED)
-    connection.execute(lines.values(sealed=ERASED))
+    lines = sa.update(Job).where(Job.id.in_(ids), Job.encrypted.is_not(None), Job.encrypted != ERASED)
+    connection.execute(lines.values(encrypted=ERASED))
 
 
 def erase_updates(connection: sa.Connection, customer_ids: Collection[str], *, until: datetime) -> None:
@@ -110,7 +110,7 @@ def erase_updates(connection: sa.Connection, customer_ids: Collection[str], *, u
     kept = sa.update(Inbox).where(
         Inbox.customer_id.in_(customer_ids),
         Inbox.occurred_at <= until,
-        Inbox.sealed.is_not(None),
-        Inbox.sealed != ERASED,
+        Inbox.encrypted.is_not(None),
+        Inbox.encrypted != ERASED,
     )
-    connection.execute(kept.values(sealed=ERASED))
+    connection.execute(kept.values(encrypted=ERASED))

@@ -20,7 +20,7 @@ class CustomerRow(Base):
     country: Mapped[str] = mapped_column(sa.String(2))
     locale: Mapped[str] = mapped_column(sa.String(35))
     timezone: Mapped[str] = mapped_column(sa.String(64))
-    sealed: Mapped[bytes | None] = mapped_column(doc="The Person, encrypted; NULL once erased.")
+    encrypted: Mapped[bytes | None] = mapped_column(doc="The Person, encrypted; NULL once erased.")
     details_at: Mapped[datetime | None] = mapped_column(
         doc="Of when the whole row is that they were last taken from: an event's own time, or that of a list's import."
         " NULL: nothing is known of the customer but events without a row."
@@ -29,7 +29,7 @@ class CustomerRow(Base):
     changed_at: Mapped[datetime]
 
     # Those whose personal data is there, oldest first: for its erasure, which must not look at the erased ones again.
-    __table_args__ = (partial("ix_customer_kept", "changed_at", "customer_id", where="sealed IS NOT NULL"),)
+    __table_args__ = (partial("ix_customer_kept", "changed_at", "customer_id", where="encrypted IS NOT NULL"),)
 
 
 class Finished(Base):

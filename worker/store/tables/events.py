@@ -32,7 +32,7 @@ class Inbox(Base):
     detail: Mapped[str] = mapped_column(sa.String(400))
     # No foreign key: it outlives its job when the batch is purged.
     job_id: Mapped[int | None] = mapped_column(BigId, doc="The job that it made, or joined, or ended.")
-    sealed: Mapped[bytes | None] = mapped_column(
+    encrypted: Mapped[bytes | None] = mapped_column(
         doc="Of customer.updated, the new columns, encrypted: an older request that comes later must not undo them."
         " NULL: nothing is kept; empty once erased."
     )
@@ -43,7 +43,7 @@ class Inbox(Base):
         sa.Index("ix_inbox_received", "received_at"),
         sa.Index("ix_inbox_job", "job_id"),
         # What is to be erased: little of what is there.
-        partial("ix_inbox_sealed", "received_at", where="length(sealed) > 0"),
+        partial("ix_inbox_encrypted", "received_at", where="length(encrypted) > 0"),
     )
 
 
@@ -96,7 +96,7 @@ class Webhook(Base):
     due_at: Mapped[datetime | None] = mapped_column(doc="When to work it off; NULL: it is done with.")
     attempts: Mapped[int]
     detail: Mapped[str] = mapped_column(sa.String(400))
-    sealed: Mapped[bytes | None] = mapped_column(
+    encrypted: Mapped[bytes | None] = mapped_column(
         doc="What was read of it, encrypted: ids, state, result, time, nothing personal else. NULL once it is let go."
     )
     session_id: Mapped[uuid.UUID | None] = mapped_column(doc="The session that it was about, once that is known.")

@@ -30,7 +30,7 @@ class Job(Base):
     template: Mapped[str] = mapped_column(sa.String(64))
     entity_id: Mapped[str] = mapped_column(sa.String(100))
     consent: Mapped[bool | None]
-    sealed: Mapped[bytes | None] = mapped_column(
+    encrypted: Mapped[bytes | None] = mapped_column(
         doc="external_ref, tags and parameters, encrypted; NULL: none; empty once erased."
     )
 
@@ -156,7 +156,7 @@ class SessionRow(Base):
     reference: Mapped[str] = mapped_column(sa.String(100))
     references: Mapped[dict[str, Any]] = mapped_column(doc="The provider's other ids, by its own names.")
     vendor: Mapped[str] = mapped_column(sa.String(64))
-    sealed: Mapped[bytes] = mapped_column(
+    encrypted: Mapped[bytes] = mapped_column(
         doc="token, link, digit string and vendor parameters, encrypted; empty once erased."
     )
     sms_sent: Mapped[bool]

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.verification.session_updates import Key, session_update
-from worker.foundation.keyring import CannotOpen, Keyring
+from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base.database import Database, fetch
 from worker.store.tables import SessionRow, Webhook
 from worker.store.webhooks.webhooks import ACCOUNT, LISTED, RETRIED, WebhookState, context
@@ -70,18 +70,18 @@ class WebhookList:
                 row.due_at,
                 row.attempts,
                 row.detail,
-                self._ids(row.id, row.source, row.sealed),
+                self._ids(row.id, row.source, row.encrypted),
                 row.customer_id,
             )
             for row in rows
         ]
 
-    def _ids(self, id_: uuid.UUID, source: str, sealed: bytes | None) -> tuple[str, ...]:
-        if not sealed or not source.startswith(ACCOUNT):
+    def _ids(self, id_: uuid.UUID, source: str, encrypted: bytes | None) -> tuple[str, ...]:
+        if not encrypted or not source.startswith(ACCOUNT):
             return ()
         try:
-            update = session_update(self._keyring.open(sealed, context=context(id_)))
-        except CannotOpen:
+            update = session_update(self._keyring.decrypt(encrypted, context=context(id_)))
+        except CannotDecrypt:
             return ()
         return tuple(f"{key.value} {masked(value)}" for key, value in update.match if key is not Key.TOKEN)
 
@@ -91,7 +91,7 @@ class WebhookList:
         One that was doubted only by its id: a person has looked, and vouches for it.
         """
         kept = sa.update(Webhook).where(
-            _IS_LISTED, Webhook.state.in_([state.value for state in RETRIED]), Webhook.sealed.is_not(None)
+            _IS_LISTED, Webhook.state.in_([state.value for state in RETRIED]), Webhook.encrypted.is_not(None)
         )
         if id_ is not None:
             kept = kept.where(Webhook.id == id_)
@@ -101,14 +101,14 @@ class WebhookList:
             return vouched + connection.execute(kept.values(again)).rowcount
 
     def _vouch(self, connection: sa.Connection, id_: uuid.UUID, again: dict[str, Any]) -> int:
-        contradicted = sa.select(Webhook.sealed).where(
-            Webhook.id == id_, Webhook.state == WebhookState.ALERT.value, Webhook.sealed.is_not(None)
+        contradicted = sa.select(Webhook.encrypted).where(
+            Webhook.id == id_, Webhook.state == WebhookState.ALERT.value, Webhook.encrypted.is_not(None)
         )
-        sealed = connection.execute(contradicted.with_for_update()).scalar()
-        if sealed is None:
+        encrypted = connection.execute(contradicted.with_for_update()).scalar()
+        if encrypted is None:
             return 0
-        said = self._keyring.open(sealed, context=context(id_)) | {"vouched": True}
-        kept = again | {"sealed": self._keyring.seal(said, context=context(id_))}
+        said = self._keyring.decrypt(encrypted, context=context(id_)) | {"vouched": True}
+        kept = again | {"encrypted": self._keyring.encrypt(said, context=context(id_))}
         return connection.execute(sa.update(Webhook).where(Webhook.id == id_).values(kept)).rowcount
 
     def remove(self, *, since: datetime) -> int:

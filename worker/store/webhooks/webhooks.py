@@ -138,7 +138,9 @@ class Webhooks:
             "due_at": now if waits else None,
             "attempts": 0,
             "detail": one.detail[:400],
-            "sealed": self._keyring.seal(dict(one.update), context=context(id_)) if one.update is not None else None,
+            "encrypted": self._keyring.encrypt(dict(one.update), context=context(id_))
+            if one.update is not None
+            else None,
             "session_id": None,
             "invitation_id": None,
         }
@@ -200,7 +202,7 @@ class Webhooks:
         return worked
 
     def _open(self, row: sa.Row[Any]) -> dict[str, Any]:
-        return self._keyring.open(row.sealed, context=context(row.id))
+        return self._keyring.decrypt(row.encrypted, context=context(row.id))
 
     def _note(
         self,
@@ -225,7 +227,7 @@ class Webhooks:
             else:
                 # A person may have one that is nobody's worked off again; what a sender told may hold an address.
                 keeps = one.keeps or (one.state is WebhookState.UNKNOWN and row.source.startswith(ACCOUNT))
-                done.append(values | {"new_state": one.state.value, "new_sealed": row.sealed if keeps else None})
+                done.append(values | {"new_state": one.state.value, "new_encrypted": row.encrypted if keeps else None})
                 if one.state in LISTED:
                     worked.listed.append((row.source, row.event, one.state, one.detail))
         _DONE.run(connection, done)
@@ -246,7 +248,7 @@ class Webhooks:
                     continue
                 over: dict[str, Any] = {"state": WebhookState.BROKEN.value, "due_at": None, "detail": detail}
                 if not row.source.startswith(ACCOUNT):
-                    over["sealed"] = None
+                    over["encrypted"] = None
                 connection.execute(sa.update(Webhook).where(Webhook.id == id_).values(over))
                 worked.listed.append((row.source, row.event, WebhookState.BROKEN, detail))
         return worked
@@ -271,7 +273,7 @@ _KNOWN = sa.select(Webhook.source, Webhook.digest).where(
 )
 _ANY = sa.select(Webhook.id).where(Webhook.due_at <= sa.bindparam("now")).limit(1)
 _DUE = (
-    sa.select(Webhook.id, Webhook.source, Webhook.event, Webhook.received_at, Webhook.attempts, Webhook.sealed)
+    sa.select(Webhook.id, Webhook.source, Webhook.event, Webhook.received_at, Webhook.attempts, Webhook.encrypted)
     .where(Webhook.due_at <= sa.bindparam("now"), Webhook.source.startswith(sa.bindparam("kind")))
     .order_by(Webhook.due_at, Webhook.id)
     .limit(sa.bindparam("most", type_=sa.Integer()))
@@ -283,7 +285,7 @@ _DONE = bulk.Change(
         "due_at": None,
         "attempts": Webhook.attempts + 1,
         "detail": sa.bindparam("new_detail"),
-        "sealed": sa.bindparam("new_sealed"),
+        "encrypted": sa.bindparam("new_encrypted"),
         "session_id": sa.bindparam("new_session_id"),
         "invitation_id": sa.bindparam("new_invitation_id"),
     },

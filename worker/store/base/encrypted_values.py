@@ -27,62 +27,62 @@ class Line:
     parameters: dict[str, dict[str, Any]]
 
 
-def seal_person(keyring: Keyring, customer_id: str, person: Person) -> bytes:
+def encrypt_person(keyring: Keyring, customer_id: str, person: Person) -> bytes:
     known = {name: value for name, value in vars(person).items() if value}
     if person.date_of_birth:
         known["date_of_birth"] = person.date_of_birth.isoformat()
-    return keyring.seal(known, context=f"customer {customer_id}")
+    return keyring.encrypt(known, context=f"customer {customer_id}")
 
 
-def open_person(keyring: Keyring, customer_id: str, sealed: bytes | None) -> Person:
+def decrypt_person(keyring: Keyring, customer_id: str, encrypted: bytes | None) -> Person:
     """The person. Raises keyring.CannotOpen, Erased."""
-    if sealed is None:
+    if encrypted is None:
         raise Erased("the customer's personal data was erased")
-    known = keyring.open(sealed, context=f"customer {customer_id}")
+    known = keyring.decrypt(encrypted, context=f"customer {customer_id}")
     if "date_of_birth" in known:
         known["date_of_birth"] = date.fromisoformat(known["date_of_birth"])
     return Person(**known)
 
 
-def seal_line(keyring: Keyring, batch_id: int, row: int, customer: Customer) -> bytes | None:
+def encrypt_line(keyring: Keyring, batch_id: int, row: int, customer: Customer) -> bytes | None:
     """None when there is nothing to keep, as for most lines: it saves a cipher a row."""
     if not (customer.external_ref or customer.tags or customer.parameters):
         return None
     line = {"external_ref": customer.external_ref, "tags": customer.tags, "parameters": dict(customer.parameters)}
-    return keyring.seal(line, context=f"line {batch_id}:{row}")
+    return keyring.encrypt(line, context=f"line {batch_id}:{row}")
 
 
-def open_line(keyring: Keyring, batch_id: int, row: int, sealed: bytes | None) -> Line:
+def decrypt_line(keyring: Keyring, batch_id: int, row: int, encrypted: bytes | None) -> Line:
     """Raises keyring.CannotOpen, Erased."""
-    if sealed is None:
+    if encrypted is None:
         return Line("", (), {})
-    if sealed == ERASED:
+    if encrypted == ERASED:
         raise Erased("what the list's line said was erased with the customer's personal data")
-    line = keyring.open(sealed, context=f"line {batch_id}:{row}")
+    line = keyring.decrypt(encrypted, context=f"line {batch_id}:{row}")
     return Line(line["external_ref"], tuple(line["tags"]), line["parameters"])
 
 
-def seal_session(keyring: Keyring, session_id: uuid.UUID, session: Session) -> bytes:
+def encrypt_session(keyring: Keyring, session_id: uuid.UUID, session: Session) -> bytes:
     secrets = {"token": session.token, "link": session.link}
     if session.digit_string:
         secrets["digit_string"] = session.digit_string
     kept: dict[str, Any] = {**secrets, "vendor_parameters": dict(session.vendor_parameters)}
-    return keyring.seal(kept, context=f"session {session_id.hex}")
+    return keyring.encrypt(kept, context=f"session {session_id.hex}")
 
 
-def open_link(keyring: Keyring, session_id: uuid.UUID, sealed: bytes) -> str:
+def decrypt_link(keyring: Keyring, session_id: uuid.UUID, encrypted: bytes) -> str:
     """The session's link. Raises keyring.CannotOpen, Erased."""
-    if sealed == ERASED:
+    if encrypted == ERASED:
         raise Erased("the session's link was erased with the customer's personal data")
-    link: str = keyring.open(sealed, context=f"session {session_id.hex}")["link"]
+    link: str = keyring.decrypt(encrypted, context=f"session {session_id.hex}")["link"]
     return link
 
 
-def seal_update(keyring: Keyring, event_id: uuid.UUID, columns: Mapping[str, Any]) -> bytes:
+def encrypt_update(keyring: Keyring, event_id: uuid.UUID, columns: Mapping[str, Any]) -> bytes:
     """The columns that an update brought, as JSON has them."""
-    return keyring.seal(dict(columns), context=f"event {event_id.hex}")
+    return keyring.encrypt(dict(columns), context=f"event {event_id.hex}")
 
 
-def open_update(keyring: Keyring, event_id: uuid.UUID, sealed: bytes) -> dict[str, Any]:
+def decrypt_update(keyring: Keyring, event_id: uuid.UUID, encrypted: bytes) -> dict[str, Any]:
     """Raises keyring.CannotOpen."""
-    return keyring.open(sealed, context=f"event {event_id.hex}")
+    return keyring.decrypt(encrypted, context=f"event {event_id.hex}")
