@@ -77,9 +77,9 @@ INSERT INTO customer (customer_id, kind, country, locale, timezone, encrypted, c
 SELECT 'D-' || md5(i::text), 'individual', 'LT', 'lt', 'Europe/Vilnius', decode(repeat(md5(i::text), 9), 'hex'),
        now() - interval '9 days', now() - interval '9 days'
 FROM generate_series(1, :done) i;
-INSERT INTO job (id, batch_id, row, customer_id, purpose, channel, template, entity_id, account, route, others,
-                 floor_seconds, state, priority, lease_owner, fence, attempts, waits, reissues, reason, detail, result,
-                 session_id, created_at, changed_at)
+INSERT INTO job (id, batch_id, row, customer_id, purpose, channel, template, entity_id, account, route,
+                 fallback_accounts, floor_seconds, state, priority, lease_owner, fence, attempts, waits, reissues,
+                 reason, detail, result, session_id, created_at, changed_at)
 SELECT i, 1, i + 1, 'D-' || md5(i::text), 'onboarding', 'email', '', '', 'kyc', 'the last route', '', 43200,
        CASE WHEN mod(i, 2) = 0 THEN 'completed' ELSE 'invited' END, 10, 'bench:1', 1, 1, 0, 0, '', '',
        CASE WHEN mod(i, 2) = 0 THEN 'approved' ELSE '' END, pg_temp.key('s', i),

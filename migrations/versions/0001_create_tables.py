@@ -27,8 +27,8 @@ SHORT_LIVED = {"autovacuum_vacuum_scale_factor": 0.02, "autovacuum_vacuum_thresh
 
 TABLES = (
     "batch",
-    "refusal",
-    "tally",
+    "skipped_line",
+    "bounce_count",
     "customer",
     "finished",
     "suppression",
@@ -38,7 +38,7 @@ TABLES = (
     "invitation",
     "budget",
     "permit",
-    "reissued",
+    "reissue_count",
     "inbox",
     "outbox",
     "webhook",
@@ -110,7 +110,7 @@ def _create_lists() -> None:
         sa.UniqueConstraint("digest", "generation"),
     )
     op.create_table(
-        "refusal",
+        "skipped_line",
         _key("batch_id", BigId, sa.ForeignKey("batch.id")),
         _key("row", sa.Integer()),
         _optional("duplicate_of", sa.Integer()),
@@ -118,7 +118,7 @@ def _create_lists() -> None:
         _column("problems", sa.JSON()),
     )
     op.create_table(
-        "tally",
+        "bounce_count",
         _key("batch_id", BigId, sa.ForeignKey("batch.id")),
         _key("minute", TIME),
         _column("tried", sa.Integer()),
@@ -193,7 +193,7 @@ def _create_jobs() -> None:
         _column("result", sa.String(16)),
         _optional("session_id", sa.Uuid()),
         _optional("unknown_attempt", sa.Uuid()),
-        _column("others", sa.String(400)),
+        _column("fallback_accounts", sa.String(400)),
         _optional("freshness_seconds", sa.Integer()),
         _optional("invite_at", TIME),
         _optional("cancelled_at", TIME),
@@ -205,7 +205,9 @@ def _create_jobs() -> None:
     )
     waiting = "state = 'waiting' AND joins IS NULL"
     _index("ix_job_due", "job", "account", "priority", "due_at", "id", where=waiting)
-    _index("ix_job_backed", "job", "account", "priority", "due_at", "id", where=f"{waiting} AND others <> ''")
+    _index(
+        "ix_job_backed", "job", "account", "priority", "due_at", "id", where=f"{waiting} AND fallback_accounts <> ''"
+    )
     _index("ix_job_lease", "job", "lease_until", where="state = 'working'")
     open_states = "state IN ('waiting', 'working', 'issued', 'invited', 'held')"
     _index("uq_job_leads", "job", "customer_id", "purpose", where=f"joins IS NULL AND {open_states}", unique=True)
@@ -352,7 +354,7 @@ def _create_accounts() -> None:
         _column("until", TIME),
     )
     op.create_table(
-        "reissued",
+        "reissue_count",
         _key("account", sa.String(64)),
         _key("day", sa.Date()),
         _column("count", sa.Integer()),

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from tests.desk.desk import Desk, Played, customers
 from worker.store.base.database import Database
-from worker.store.tables import Attempt, InvitationRow, Job, Refusal, SessionRow
+from worker.store.tables import Attempt, InvitationRow, Job, SessionRow, SkippedLine
 
 
 def finish(desk: Desk) -> None:
@@ -29,7 +29,7 @@ def listed(desk: Desk) -> str:
 
 
 def rows_left(desk: Desk) -> int:
-    tables = (Job, SessionRow, InvitationRow, Attempt, Refusal)
+    tables = (Job, SessionRow, InvitationRow, Attempt, SkippedLine)
     with closing(Database(f"sqlite:///{desk.path / 'onboarding.db'}")) as database, database.read() as connection:
         return sum(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one() for table in tables)
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tests.simulated.virtual_time import VirtualClock
 from worker.domain.limits.concurrency import ASK_AGAIN
 from worker.domain.limits.event_share import share_out
-from worker.domain.limits.rate_limits import Limit, ask_at, offer, spacing
+from worker.domain.limits.rate_limits import Limit, claim_again_at, offer, spacing
 from worker.engine.dispatch.contract import ClaimedRows, Unsure
 from worker.engine.dispatch.dispatcher import EVENTS_AHEAD, HORIZON, Dispatcher
 
@@ -98,7 +98,7 @@ class Rows:
             Row(number, now + self.lease, slots.at(index) if self.limit else None, number >= EVENTS)
             for index, number in enumerate(numbers)
         ]
-        again_at = ask_at(slots.end, horizon=self.horizon, now=now) if self.waiting else None
+        again_at = claim_again_at(slots.end, horizon=self.horizon, now=now) if self.waiting else None
         first = [row for row in rows if row.is_event][: room.attempts]
         opened = self.open(first, now) if first else []
         if self.lost_answers and opened:

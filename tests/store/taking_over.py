@@ -24,10 +24,10 @@ def what(target="au", *, source="kyc", well=("au",), sharing=(), **rule) -> Take
     )
 
 
-def add(shelf, *customers, others=("au",), freshness=None, account="kyc", priority=BATCH) -> int:
+def add(shelf, *customers, fallback_accounts=("au",), freshness=None, account="kyc", priority=BATCH) -> int:
     batch = shelf.batch()
     lines = [
-        AcceptedLine(row, who, account, "route 1: every customer", 12 * 3600, others, freshness)
+        AcceptedLine(row, who, account, "route 1: every customer", 12 * 3600, fallback_accounts, freshness)
         for row, who in enumerate(customers, 2)
     ]
     shelf.batches.add(batch, lines, [], priority=priority, now=shelf.clock())

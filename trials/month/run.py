@@ -37,7 +37,7 @@ from worker.inbound.list_import import import_list, options_of
 from worker.inbound.web import app
 from worker.runtime.embedded import Embedded
 from worker.store.base import schema
-from worker.store.tables import Attempt, InvitationRow, Job, Reissued, SessionRow, Webhook
+from worker.store.tables import Attempt, InvitationRow, Job, ReissueCount, SessionRow, Webhook
 
 STEP = MINUTE  # nothing is looked at more often: what comes within it is worked on together
 ROUNDS = 30  # at one and the same time; then something is due that nobody works
@@ -305,6 +305,6 @@ _MESSAGES = (
     .group_by(SessionRow.customer_id)
 )
 _FIRSTS = sa.select(sa.func.count()).select_from(SessionRow).where(SessionRow.replaces.is_(None))
-_REISSUED = sa.select(sa.func.sum(Reissued.count))
+_REISSUED = sa.select(sa.func.sum(ReissueCount.count))
 _UNANSWERED = sa.select(sa.func.count()).select_from(Attempt).where(Attempt.closed_at.is_(None))
 _WEBHOOKS = sa.select(Webhook.state, sa.func.count().label("number")).group_by(Webhook.state)

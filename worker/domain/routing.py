@@ -72,13 +72,14 @@ class Rule:
 class Chosen:
     """The account, and why it: names of columns and the configuration's own values, nothing of the customer's.
 
-    `others` are those of the route that could serve the customer too, in order: they take over when it cannot work.
+    `fallback_accounts` are those of the route that could serve the customer too, in order: they take over when it
+    cannot work.
     """
 
     account: str
     reason: str
     freshness: timedelta | None
-    others: tuple[str, ...] = ()
+    fallback_accounts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,10 @@ def _preferred(
         lacks = able(account, customer)
         if not lacks:
             note = f"; {' and '.join(passed_over)} cannot serve the customer" if passed_over else ""
-            others = tuple(dict.fromkeys(other for other in rule.accounts[place:] if not able(other, customer)))
-            return Chosen(account, reason + note, rule.freshness, others)
+            fallback_accounts = tuple(
+                dict.fromkeys(other for other in rule.accounts[place:] if not able(other, customer))
+            )
+            return Chosen(account, reason + note, rule.freshness, fallback_accounts)
         passed_over.append(account)
         problems += lacks
     return Unroutable(tuple(dict.fromkeys(problems)))

@@ -9,7 +9,7 @@ EVERY_SECONDS = 10.0
 T = TypeVar("T")
 
 
-class Tally(Generic[T]):
+class CountLog(Generic[T]):
     """Counts since the start, and says them when they have changed. Times are monotonic seconds."""
 
     def __init__(self, log: logging.Logger, words: Callable[[Mapping[T, int]], str]) -> None:

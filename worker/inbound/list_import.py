@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.contact.contact_times import Hours, ask_at
+from worker.domain.contact.contact_times import Hours, issue_at
 from worker.domain.intake import (
     Accepted,
     Content,
@@ -23,7 +23,7 @@ from worker.domain.intake import (
     open_list,
 )
 from worker.domain.model.customers import Customer, FieldProblem, invitation_channels
-from worker.domain.model.sessions import floor_of, keeps_for
+from worker.domain.model.sessions import floor_of, max_age_of
 from worker.domain.routing import Unroutable, choose_account
 from worker.engine.container import Parts
 from worker.foundation.clock import monotonic
@@ -102,19 +102,19 @@ def judge(parts: Parts, line: Line) -> AcceptedLine | RefusedLine:
                 account=chosen.account,
                 route=chosen.reason,
                 floor_seconds=int(floor.total_seconds()),
-                others=chosen.others,
+                fallback_accounts=chosen.fallback_accounts,
                 freshness_seconds=asked,
-                quiet_until=_quiet_until(parts, line.customer, channels, keeps_for(lifetime, floor=floor))
+                quiet_until=_quiet_until(parts, line.customer, channels, max_age_of(lifetime, floor=floor))
                 if quiet
                 else None,
             )
 
 
-def _quiet_until(parts: Parts, customer: Customer, channels: Sequence[str], keeps: timedelta) -> datetime | None:
+def _quiet_until(parts: Parts, customer: Customer, channels: Sequence[str], max_age: timedelta) -> datetime | None:
     """Until when the session is not asked for, since its message could not leave before; None: it may be now."""
     zones = parts.hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
     now = parts.clock()
-    at = ask_at(channels, zones, parts.hours.quiet, invite_at=None, keeps=keeps, now=now)
+    at = issue_at(channels, zones, parts.hours.quiet, invite_at=None, max_age=max_age, now=now)
     return at if at > now else None
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.contact.auto_pause import PauseRule, Tally, pause_reason
+from worker.domain.contact.auto_pause import BounceCounts, PauseRule, pause_reason
 
 RULE = PauseRule(percent=10, least=50)
 
@@ -12,13 +12,13 @@ RULE = PauseRule(percent=10, least=50)
 @pytest.mark.parametrize(
     ("tally", "pauses"),
     [
-        (Tally(0, 0, 0), False),
-        (Tally(49, 49, 0), False),
-        (Tally(50, 5, 0), False),
-        (Tally(50, 6, 0), True),
-        (Tally(50, 3, 3), True),
-        (Tally(1000, 50, 50), False),
-        (Tally(1000, 50, 51), True),
+        (BounceCounts(0, 0, 0), False),
+        (BounceCounts(49, 49, 0), False),
+        (BounceCounts(50, 5, 0), False),
+        (BounceCounts(50, 6, 0), True),
+        (BounceCounts(50, 3, 3), True),
+        (BounceCounts(1000, 50, 50), False),
+        (BounceCounts(1000, 50, 51), True),
     ],
 )
 def test_it_takes_more_than_a_tenth_of_at_least_fifty(tally, pauses):
@@ -26,27 +26,27 @@ def test_it_takes_more_than_a_tenth_of_at_least_fifty(tally, pauses):
 
 
 def test_the_last_hour_shows_what_many_that_arrived_would_hide():
-    since_resumed, last_hour = Tally(40_000, 100, 900), Tally(1_000, 0, 800)
+    since_resumed, last_hour = BounceCounts(40_000, 100, 900), BounceCounts(1_000, 0, 800)
     assert pause_reason([since_resumed], RULE) is None
     assert pause_reason([since_resumed, last_hour], RULE)
 
 
 def test_the_reason_says_what_happened_and_what_to_do():
-    assert pause_reason([Tally(60, 2, 5)], RULE) == (
+    assert pause_reason([BounceCounts(60, 2, 5)], RULE) == (
         "7 of 60 messages were refused (2) or returned (5), more than 10 %:"
         " look at the addresses, then `onboard resume`"
     )
 
 
 tallies = st.tuples(st.integers(0, 2000), st.floats(0, 1), st.floats(0, 1)).map(
-    lambda drawn: Tally(drawn[0], int(drawn[0] * drawn[1] * drawn[2]), int(drawn[0] * drawn[1] * (1 - drawn[2])))
+    lambda drawn: BounceCounts(drawn[0], int(drawn[0] * drawn[1] * drawn[2]), int(drawn[0] * drawn[1] * (1 - drawn[2])))
 )
 
 
 @given(tallies, st.integers(1, 100), st.integers(1, 99))
 def test_one_more_that_comes_back_never_lets_a_paused_batch_go_on(tally, least, percent):
     rule = PauseRule(percent, least)
-    worse = Tally(tally.tried + 1, tally.refused + 1, tally.bounced)
+    worse = BounceCounts(tally.tried + 1, tally.refused + 1, tally.bounced)
     assert pause_reason([tally], rule) is None or pause_reason([worse], rule) is not None
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.domain.contact.contact_times import ask_at, message_at
+from worker.domain.contact.contact_times import issue_at, message_at
 from worker.domain.contact.quiet_hours import QuietHours, allowed_at
 
 NOW = datetime(2026, 11, 20, 22, 0, tzinfo=UTC)
@@ -16,8 +16,8 @@ NIGHT = QuietHours.parse("21:00-08:00")
 MORNING = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
 
 
-def ask(*channels, quiet, keeps=156 * HOUR, now=NOW, invite_at=None, zones=RIGA):
-    return ask_at(channels, zones, quiet, invite_at=invite_at, keeps=keeps, now=now)
+def ask(*channels, quiet, max_age=156 * HOUR, now=NOW, invite_at=None, zones=RIGA):
+    return issue_at(channels, zones, quiet, invite_at=invite_at, max_age=max_age, now=now)
 
 
 def test_a_session_is_asked_for_when_its_message_may_leave():
@@ -45,23 +45,23 @@ def test_whose_time_in_the_app_has_passed_is_asked_for_as_late_as_others():
 
 
 def test_with_both_channels_the_first_message_leaves_at_once_if_the_link_keeps_until_the_second():
-    assert ask("email", "sms", quiet={"sms": NIGHT}, keeps=8 * HOUR) == NOW
+    assert ask("email", "sms", quiet={"sms": NIGHT}, max_age=8 * HOUR) == NOW
 
 
 def test_with_both_channels_and_a_short_link_both_wait_for_the_later_one():
-    assert ask("email", "sms", quiet={"sms": NIGHT}, keeps=30 * MINUTE) == MORNING - 30 * MINUTE
+    assert ask("email", "sms", quiet={"sms": NIGHT}, max_age=30 * MINUTE) == MORNING - 30 * MINUTE
 
 
 def test_the_channels_meet_on_the_day_after_where_tonight_is_too_late():
     quiet = {"email": QuietHours.parse("20:00-08:00"), "sms": QuietHours.parse("22:00-18:00")}
     tonight = datetime(2026, 11, 20, 21, 30, tzinfo=UTC)
-    found = ask("email", "sms", quiet=quiet, keeps=HOUR, now=tonight, zones=("UTC",))
+    found = ask("email", "sms", quiet=quiet, max_age=HOUR, now=tonight, zones=("UTC",))
     assert found == datetime(2026, 11, 21, 17, tzinfo=UTC)
 
 
 def test_channels_that_never_meet_do_not_keep_the_customer_waiting():
     quiet = {"email": QuietHours.parse("09:00-08:00"), "sms": QuietHours.parse("21:00-20:00")}
-    assert ask("email", "sms", quiet=quiet, keeps=HOUR) == MORNING
+    assert ask("email", "sms", quiet=quiet, max_age=HOUR) == MORNING
 
 
 clocks = st.builds(time, st.integers(0, 23), st.sampled_from([0, 20, 40]))
@@ -79,22 +79,22 @@ STEP = 10 * MINUTE
     st.builds(lambda n: datetime(2026, 3, 7, tzinfo=UTC) + n * STEP, st.integers(0, 700)),
 )
 def test_it_is_the_first_time_at_which_one_may_send_and_the_other_soon_enough(email, sms, where, steps, now):
-    quiet, keeps = {"email": email, "sms": sms}, steps * STEP
+    quiet, max_age = {"email": email, "sms": sms}, steps * STEP
 
     def message_times(moment):
         return [allowed_at(where, quiet[channel], moment) for channel in quiet]
 
     def suits(moment):
         times = message_times(moment)
-        return min(times) == moment and max(times) - moment <= keeps
+        return min(times) == moment and max(times) - moment <= max_age
 
     two_days = (now + STEP * count for count in range(2 * 24 * 6))
     expected = next((moment for moment in two_days if suits(moment)), min(message_times(now)))
-    assert ask("email", "sms", quiet=quiet, keeps=keeps, now=now, zones=where) == expected
+    assert ask("email", "sms", quiet=quiet, max_age=max_age, now=now, zones=where) == expected
 
 
 @pytest.mark.parametrize("channel", ["email", "sms"])
 def test_on_one_channel_the_message_may_leave_the_moment_that_the_session_is_there(channel):
     quiet = {"email": NIGHT, "sms": QuietHours.parse("12:00-14:00")}
-    at = ask(channel, quiet=quiet, keeps=timedelta(0))
+    at = ask(channel, quiet=quiet, max_age=timedelta(0))
     assert message_at(channel, RIGA, quiet, invite_at=None, now=at) == at

@@ -13,8 +13,8 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 
 
-def left(keeps=30 * MINUTE, interval=SECOND, waiting=0, paused_until=None, stopped=False):
-    return room(keeps=keeps, lane=Lane(interval, paused_until, stopped), waiting=waiting, now=NOW)
+def left(max_age=30 * MINUTE, interval=SECOND, waiting=0, paused_until=None, stopped=False):
+    return room(max_age=max_age, lane=Lane(interval, paused_until, stopped), waiting=waiting, now=NOW)
 
 
 def test_there_is_room_for_what_leaves_in_half_the_time_that_a_link_keeps():
@@ -41,7 +41,7 @@ def test_a_pause_that_is_over_soon_is_a_part_of_the_queue():
 
 def test_what_there_is_no_room_for_is_looked_at_again_before_the_sender_has_nothing_to_do():
     def again(**lane):
-        return ask_again_at(keeps=30 * MINUTE, lane=Lane(SECOND, **lane), now=NOW) - NOW
+        return ask_again_at(max_age=30 * MINUTE, lane=Lane(SECOND, **lane), now=NOW) - NOW
 
     assert again() == 225 * SECOND  # the queue is fifteen minutes long then
     assert again(paused_until=NOW + 2 * HOUR) == 2 * HOUR
@@ -58,12 +58,12 @@ def test_a_channel_slower_than_a_link_keeps_has_room_for_one_at_a_time():
     st.integers(1, 600).map(lambda count: count * SECOND),
     st.integers(1, 400),
 )
-def test_a_list_of_any_length_goes_out_with_no_link_too_old(keeps, interval, customers):
+def test_a_list_of_any_length_goes_out_with_no_link_too_old(max_age, interval, customers):
     """The sender sends one an interval; sessions are opened at once, as many as there is room for."""
     now, queue, sent = NOW, deque(), 0
     while sent < customers:
-        more = left(keeps=keeps, interval=interval, waiting=len(queue))
+        more = left(max_age=max_age, interval=interval, waiting=len(queue))
         queue.extend([now] * min(more, customers - sent - len(queue)))
-        assert now - queue.popleft() <= keeps
+        assert now - queue.popleft() <= max_age
         sent += 1
         now += interval

@@ -11,10 +11,10 @@ from worker.domain.limits.failover import (
     OTHERS_LENGTH,
     ROUTE_LENGTH,
     SOON,
+    fallback_accounts_after,
     joined,
     keeps_one,
     may_take_over,
-    others_after,
     room,
     taker,
     told,
@@ -53,7 +53,7 @@ def test_who_is_in_trouble_or_has_no_credit_left_takes_nothing_over():
 
 
 @pytest.mark.parametrize(
-    ("others", "well", "expected"),
+    ("fallback_accounts", "well", "expected"),
     [
         ("b,c", {"b", "c"}, "b"),
         ("b,c", {"c"}, "c"),
@@ -62,15 +62,15 @@ def test_who_is_in_trouble_or_has_no_credit_left_takes_nothing_over():
         ("a,b,c", {"a", "c"}, "c"),
     ],
 )
-def test_the_most_preferred_that_is_well_takes_over_and_never_the_account_itself(others, well, expected):
-    assert taker("a", others, well) == expected
+def test_the_most_preferred_that_is_well_takes_over_and_never_the_account_itself(fallback_accounts, well, expected):
+    assert taker("a", fallback_accounts, well) == expected
 
 
 def test_the_order_of_preference_outlives_every_taking_over():
-    others = others_after("a", "b,c")  # a fails, b has it
-    assert (others, taker("b", others, {"a", "c"})) == ("a,b,c", "a")  # b fails, a is back
-    assert (others_after("b", others), taker("b", others, {"c"})) == ("a,b,c", "c")
-    assert taker("c", others, {"a", "b"}) == "a"
+    fallback_accounts = fallback_accounts_after("a", "b,c")  # a fails, b has it
+    assert (fallback_accounts, taker("b", fallback_accounts, {"a", "c"})) == ("a,b,c", "a")  # b fails, a is back
+    assert (fallback_accounts_after("b", fallback_accounts), taker("b", fallback_accounts, {"c"})) == ("a,b,c", "c")
+    assert taker("c", fallback_accounts, {"a", "b"}) == "a"
 
 
 def test_an_account_without_limits_is_given_a_lot_less_what_it_has_to_do():
@@ -135,4 +135,8 @@ def test_as_many_others_are_kept_as_fit_with_the_account_itself():
     names = [f"{letter * 60}" for letter in "bcdefghij"]
     kept = joined("a" * 60, names)
     assert kept.split(",") == names[:5]
-    assert len(others_after("a" * 60, kept)) <= OTHERS_LENGTH < len(others_after("a" * 60, f"{kept},{names[5]}"))
+    assert (
+        len(fallback_accounts_after("a" * 60, kept))
+        <= OTHERS_LENGTH
+        < len(fallback_accounts_after("a" * 60, f"{kept},{names[5]}"))
+    )

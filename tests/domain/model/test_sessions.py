@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from worker.domain.model.sessions import ExpirySource, Session, default_floor, floor_of, is_stale, keeps_for
+from worker.domain.model.sessions import ExpirySource, Session, default_floor, floor_of, is_stale, max_age_of
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FLOOR = timedelta(hours=12)
@@ -45,11 +45,11 @@ def test_the_floor_is_half_the_lifetime_and_at_most_twelve_hours(lifetime, floor
 
 
 @pytest.mark.parametrize(
-    ("lifetime", "keeps"),
+    ("lifetime", "max_age"),
     [(timedelta(days=1), timedelta(hours=12)), (timedelta(hours=3), timedelta(0)), (None, timedelta(0))],
 )
-def test_a_link_keeps_what_its_life_is_longer_than_the_floor(lifetime, keeps):
-    assert keeps_for(lifetime, floor=FLOOR) == keeps
+def test_a_link_keeps_what_its_life_is_longer_than_the_floor(lifetime, max_age):
+    assert max_age_of(lifetime, floor=FLOOR) == max_age
 
 
 def test_a_session_shows_neither_its_token_nor_its_link():

@@ -27,7 +27,7 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 RIGA = ("Europe/Riga",)
-RULE = ReissueRule(Caps(reissues=3, messages=6), spacing=DAY, per_day=100, keeps=156 * HOUR, settles=15 * MINUTE)
+RULE = ReissueRule(Caps(reissues=3, messages=6), spacing=DAY, per_day=100, max_age=156 * HOUR, settles=15 * MINUTE)
 # It ended by our clock an hour ago; the provider would hand back the same token, or be asked to wait, until then.
 STANDING = SessionFacts(
     job=JobState.INVITED,
@@ -85,7 +85,7 @@ def test_by_our_own_clock_a_result_may_come_for_a_while_after_the_end():
 
 def test_unless_told_otherwise_that_is_longer_than_a_session_that_was_opened_last_minute_goes_on():
     end = NOW - HOUR
-    rule = ReissueRule(RULE.caps, RULE.spacing, RULE.per_day, RULE.keeps)
+    rule = ReissueRule(RULE.caps, RULE.spacing, RULE.per_day, RULE.max_age)
     assert decision(rule=rule, now=end + 10 * MINUTE) == Wait(end + 15 * MINUTE, Why.ALIVE)
 
 
@@ -193,7 +193,7 @@ rules = st.builds(
     st.builds(Caps, st.integers(0, 4), st.integers(1, 8)),
     spacing=lives,
     per_day=st.none() | st.integers(1, 200),
-    keeps=lives,
+    max_age=lives,
     ahead=st.sampled_from([timedelta(0), HOUR, DAY]),
 )
 quiets = st.dictionaries(

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from worker.domain.intake import ListOptions, ListRefused, content_digest
 from worker.inbound.list_import import CHUNK, CutOff, TooManyRefused, import_list, list_age
 from worker.store.onboarding.batches import Batches
-from worker.store.tables import CustomerRow, Job, Refusal
+from worker.store.tables import CustomerRow, Job, SkippedLine
 
 OPTIONS = ListOptions(today=date(2026, 11, 20))
 HEADER = "customer_id,email,country\n"
@@ -45,7 +45,7 @@ async def test_a_line_keeps_the_others_of_its_route_and_what_the_route_asks_of_t
     lines = "C-1,ona@example.org,LT,\nC-2,jonas@example.org,LT,kyc\n"
     world = make(route=["kyc", "au"])
     bring_in(world, written(header + lines))
-    assert [(row.account, row.others, row.freshness_seconds) for row in world.rows(Job)] == [
+    assert [(row.account, row.fallback_accounts, row.freshness_seconds) for row in world.rows(Job)] == [
         ("kyc", "au", None),
         ("kyc", "", None),  # the list says who serves it
     ]
@@ -53,7 +53,7 @@ async def test_a_line_keeps_the_others_of_its_route_and_what_the_route_asks_of_t
     bring_in(fresh, written(header + lines), again=True)
     bring_in(fresh, written(header + "C-3,rasa@example.org,LT,\n"))
     row = fresh.job("C-3")
-    assert (row.account, row.others, row.freshness_seconds, row.floor_seconds) == ("au", "kyc", 7200, 7200)
+    assert (row.account, row.fallback_accounts, row.freshness_seconds, row.floor_seconds) == ("au", "kyc", 7200, 7200)
 
 
 async def test_the_same_list_again_is_the_same_batch_and_adds_nothing(make, written):
@@ -103,7 +103,7 @@ async def test_an_import_that_was_cut_off_goes_on_where_it_stopped(make, written
     imported = bring_in(world, file)
     assert (imported.new, imported.batch.id) == (False, cut.id)
     assert [line.row for line in world.parts.facts.lines(cut.id)] == list(range(2, CHUNK + 22))
-    assert (len(world.rows(Job)), len(world.rows(Refusal))) == (CHUNK + 18, 2)
+    assert (len(world.rows(Job)), len(world.rows(SkippedLine))) == (CHUNK + 18, 2)
     assert whole.find("latest").imported_at == world.clock()
 
 
@@ -130,7 +130,7 @@ async def test_an_import_outlasts_a_database_that_restarts(make, written, commit
     world.parts.batches = shaky(world, commits=commits, fails=3)
     paused = []
     imported = bring_in(world, written(HEADER + GOOD + "C-3,not an address,LT\n"), pause=paused.append)
-    assert (len(world.rows(Job)), len(world.rows(Refusal)), len(paused)) == (2, 1, 3)
+    assert (len(world.rows(Job)), len(world.rows(SkippedLine)), len(paused)) == (2, 1, 3)
     assert world.parts.batches.find(str(imported.batch.id)).imported_at is not None
 
 
@@ -160,7 +160,7 @@ async def test_two_imports_of_one_list_at_once_both_end_with_each_row_once(make_
     whole = world.parts.batches
     world.parts.batches = Beaten(world.parts.database, world.parts.keyring)
     imported = bring_in(world, file)
-    assert (len(world.rows(Job)), len(world.rows(Refusal))) == (2, 1)
+    assert (len(world.rows(Job)), len(world.rows(SkippedLine))) == (2, 1)
     assert whole.find(str(imported.batch.id)).imported_at == world.clock()
 
 

@@ -124,7 +124,7 @@ def test_tables_that_change_a_lot_are_vacuumed_often_on_postgresql(make_postgres
             connection.execute(sa.text("SELECT relname, reloptions FROM pg_class WHERE reloptions IS NOT NULL")).all()
         )
     database.close()
-    assert {"attempt", "budget", "invitation", "job", "outbox", "session", "tally", "webhook"} <= options.keys()
+    assert {"attempt", "budget", "invitation", "job", "outbox", "session", "bounce_count", "webhook"} <= options.keys()
     assert "fillfactor=50" in options["attempt"]
     assert "fillfactor=10" in options["budget"]
     assert "autovacuum_vacuum_scale_factor=0.02" in options["job"]

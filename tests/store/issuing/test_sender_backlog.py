@@ -15,12 +15,12 @@ from worker.store.tables import Budget, Job
 HOUR = timedelta(hours=1)
 
 
-def policy(shelf, *limits, keeps=HOUR):
+def policy(shelf, *limits, max_age=HOUR):
     senders = {
         "email": BudgetRule("sender/email", tuple(map(Limit.parse, limits))),
         "sms": BudgetRule("sender/sms"),
     }
-    return replace(shelf.policy, senders=senders, keeps=keeps)
+    return replace(shelf.policy, senders=senders, max_age=max_age)
 
 
 def claimed(shelf, policy, most=100):

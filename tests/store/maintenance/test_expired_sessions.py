@@ -20,7 +20,7 @@ from worker.store.maintenance import expired_sessions as expiring
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryPolicy, LookedAt
 from worker.store.messages.suppressions import suppress
 from worker.store.operators.decisions import Decisions, Verdict, Which
-from worker.store.tables import CustomerRow, Job, Outbox, Reissued, SessionRow
+from worker.store.tables import CustomerRow, Job, Outbox, ReissueCount, SessionRow
 
 DAY = timedelta(days=1)
 TERMS = ExpiryPolicy(Caps(3, 100), DAY, 10_000, {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})
@@ -244,12 +244,12 @@ def test_the_cap_of_the_day_bounds_what_an_account_reissues_and_the_rest_waits_f
     invited(shelf, *(customer(f"C{number}") for number in range(5)))
     let_expire(shelf)
     assert scan(per_day=3) == LookedAt(reissued=3, put_off=2)
-    assert [row.count for row in shelf.rows(Reissued)] == [3]
+    assert [row.count for row in shelf.rows(ReissueCount)] == [3]
     shelf.clock.advance(hours=1)
     assert scan(per_day=3) == LookedAt()
     shelf.clock.now = shelf.clock.now.replace(hour=0, minute=0) + DAY
     assert scan(per_day=3) == LookedAt(reissued=2)
-    assert [row.count for row in shelf.rows(Reissued)] == [3, 2]
+    assert [row.count for row in shelf.rows(ReissueCount)] == [3, 2]
 
 
 def test_an_events_second_link_does_not_go_before_new_sign_ups(shelf, scan):
@@ -287,7 +287,7 @@ def test_of_a_look_that_breaks_off_nothing_is_kept(shelf, scan, monkeypatch):
         broken.setattr(expiring, "add_session_events", killed)
         with pytest.raises(KeyboardInterrupt):
             scan()
-    assert (shelf.job("Ona").state, shelf.rows(Reissued)) == (JobState.INVITED, [])
+    assert (shelf.job("Ona").state, shelf.rows(ReissueCount)) == (JobState.INVITED, [])
     assert scan() == LookedAt(reissued=1)
 
 
@@ -296,7 +296,7 @@ def test_two_sweeps_side_by_side_replace_each_session_once(shelf, scan, beside):
     let_expire(shelf)
     looked = beside(scan, times=4)
     assert sum(one.reissued for one in looked) == 20
-    assert [row.count for row in shelf.rows(Reissued)] == [20]
+    assert [row.count for row in shelf.rows(ReissueCount)] == [20]
     assert len([row for row in shelf.rows(Outbox) if row.kind == "session.expired"]) == 20
 
 

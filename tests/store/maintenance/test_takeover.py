@@ -20,12 +20,12 @@ from worker.store.tables import Budget, Job, SessionRow
 
 @pytest.mark.parametrize(("trouble", "words"), [(stop, "is stopped"), (open_breaker, "has its breaker open")])
 def test_rows_of_an_account_in_trouble_are_taken_over_with_the_reason(shelf, failover, trouble, words):
-    add(shelf, customer("Ona"), customer("Jonas"), others=("au", "us"))
+    add(shelf, customer("Ona"), customer("Jonas"), fallback_accounts=("au", "us"))
     trouble(shelf)
     shelf.clock.advance(seconds=1)
     assert move(shelf, failover) == 2
     row = shelf.job("Ona")
-    assert (row.account, row.others, row.state) == ("au", "kyc,au,us", JobState.WAITING)
+    assert (row.account, row.fallback_accounts, row.state) == ("au", "kyc,au,us", JobState.WAITING)
     assert row.route == f"route 1: every customer; taken over from kyc, which {words}"
     assert (row.reason, row.detail) == ("taken_over", f"taken over from kyc, which {words}")
     assert row.changed_at == shelf.clock()
@@ -90,16 +90,16 @@ def test_rows_come_back_when_the_second_fails_and_stay_while_both_are_well(shelf
     stop(shelf, "au")
     assert move(shelf, failover, back) == 1
     row = shelf.job("Ona")
-    assert (row.account, row.others) == ("kyc", "kyc,au")
+    assert (row.account, row.fallback_accounts) == ("kyc", "kyc,au")
     assert row.route == "route 1: every customer; taken over from au, which is stopped"
 
 
 def test_each_row_goes_to_the_most_preferred_of_its_own_others_that_is_well(shelf, failover):
-    add(shelf, customer("Ona"), others=("au", "us"))
-    add(shelf, customer("Jonas"), others=("us", "au"))
-    add(shelf, customer("Rasa"), others=("us",))
-    add(shelf, customer("Petras"), others=())
-    add(shelf, customer("Lina"), others=("aus", "us-au"))
+    add(shelf, customer("Ona"), fallback_accounts=("au", "us"))
+    add(shelf, customer("Jonas"), fallback_accounts=("us", "au"))
+    add(shelf, customer("Rasa"), fallback_accounts=("us",))
+    add(shelf, customer("Petras"), fallback_accounts=())
+    add(shelf, customer("Lina"), fallback_accounts=("aus", "us-au"))
     stop(shelf)
     both = ("au", "us", "aus")
     assert move(shelf, failover, what("au", well=both)) == 1
@@ -108,7 +108,7 @@ def test_each_row_goes_to_the_most_preferred_of_its_own_others_that_is_well(shel
 
 
 def test_rows_that_go_elsewhere_do_not_keep_others_from_going(shelf, failover):
-    add_many(shelf, 2 * LEAST, others=("us", "au"))
+    add_many(shelf, 2 * LEAST, fallback_accounts=("us", "au"))
     shelf.clock.advance(seconds=1)
     add(shelf, customer("Ona"))
     stop(shelf)
@@ -123,7 +123,7 @@ def test_rows_that_go_elsewhere_do_not_keep_others_from_going(shelf, failover):
 def test_what_can_still_go_is_counted_with_the_rows_that_others_joined(shelf, failover):
     first = add(shelf, customer("Ona"), customer("Jonas"))
     second = add(shelf, customer("Ona"), customer("Rasa", channel=Channel.NONE))
-    third = add(shelf, customer("Petras"), others=())
+    third = add(shelf, customer("Petras"), fallback_accounts=())
     stop(shelf)
     later = shelf.clock() + timedelta(hours=2)
     shelf.set(Job, Job.customer_id == "Rasa", due_at=later)
@@ -150,7 +150,7 @@ def test_what_a_worker_is_taking_is_passed_over(shelf, failover, database):
 
 
 def test_looking_reads_indexes_and_no_whole_table(shelf, failover, database):
-    add_many(shelf, 500, "D", others=())
+    add_many(shelf, 500, "D", fallback_accounts=())
     shelf.finish(*(shelf.got(opened) for opened in shelf.open(shelf.claim(500))))
     add_many(shelf, 300)
     stop(shelf)
@@ -161,7 +161,7 @@ def test_looking_reads_indexes_and_no_whole_table(shelf, failover, database):
 
     @sa.event.listens_for(database.engine, "before_cursor_execute")
     def keep(_connection, cursor, text, parameters, *_):
-        if text.startswith("SELECT job.id, job.others"):
+        if text.startswith("SELECT job.id, job.fallback_accounts"):
             if not database.is_sqlite:
                 cursor.execute("SET enable_seqscan = off")  # tables as small as these are read whole
             cursor.execute(("EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN ") + text, parameters)

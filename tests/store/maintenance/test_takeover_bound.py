@@ -43,7 +43,7 @@ def test_a_row_that_joined_another_stays_with_it(shelf, failover):
     stop(shelf)
     assert move(shelf, failover) == 1
     joined = shelf.job("Ona", batch_id=second)
-    assert (joined.account, joined.others) == ("kyc", "au")
+    assert (joined.account, joined.fallback_accounts) == ("kyc", "au")
 
 
 def call(shelf, kind=Kind.TRANSIENT, *, repeatable=False, ending=None, most=100, **problem):

@@ -25,7 +25,7 @@ def test_a_slow_account_is_given_a_few_and_more_once_they_are_done(shelf, failov
 
 
 def test_what_shares_the_budget_counts_as_due_there(shelf, failover):
-    add_many(shelf, LEAST - 3, "U", account="us", others=())
+    add_many(shelf, LEAST - 3, "U", account="us", fallback_accounts=())
     add_many(shelf, 2 * LEAST)
     stop(shelf)
     assert move(shelf, failover, what(sharing=("us",), limits=(Limit.parse("1/minute"),))) == 3
@@ -33,11 +33,11 @@ def test_what_shares_the_budget_counts_as_due_there(shelf, failover):
 
 def test_a_fast_account_is_given_several_lots_and_one_without_limits_a_single_one(shelf, failover):
     add_many(shelf, CHUNK + 5, "A")
-    add_many(shelf, 7, "U", others=("us",))
+    add_many(shelf, 7, "U", fallback_accounts=("us",))
     stop(shelf)
     assert move(shelf, failover, what()) == CHUNK
     assert move(shelf, failover, what()) == 0
-    shelf.set(Job, account="kyc", others="au")
+    shelf.set(Job, account="kyc", fallback_accounts="au")
     assert move(shelf, failover, what(limits=(Limit.parse("2000/second"),))) == CHUNK + 12
 
 

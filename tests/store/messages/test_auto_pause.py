@@ -6,15 +6,15 @@ from datetime import timedelta
 import pytest
 
 from tests.store.shelf import customer
+from worker.domain.contact.auto_pause import BounceCounts as Counted
 from worker.domain.contact.auto_pause import PauseRule
-from worker.domain.contact.auto_pause import Tally as Counted
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.states import InvitationState
 from worker.store.base.priorities import BATCH, EVENT, PAUSED
 from worker.store.messages import bounce_counts as tallies
 from worker.store.operators import decisions
 from worker.store.operators.decisions import Decisions
-from worker.store.tables import Batch, InvitationRow, Job, Tally
+from worker.store.tables import Batch, BounceCount, InvitationRow, Job
 
 RULE = PauseRule(percent=10, least=50)
 
@@ -37,7 +37,7 @@ def test_messages_of_one_minute_are_one_row(shelf, count):
     for _ in range(2):
         count(batch, tried=10, refused=1)
     count(batch)
-    assert [(row.tried, row.refused, row.bounced) for row in shelf.rows(Tally)] == [(20, 2, 0)]
+    assert [(row.tried, row.refused, row.bounced) for row in shelf.rows(BounceCount)] == [(20, 2, 0)]
 
 
 def test_what_goes_wrong_now_shows_behind_many_that_arrived(shelf, count):
@@ -70,7 +70,7 @@ def test_neither_what_stands_still_nor_the_events_of_a_day_pauses_itself(shelf, 
 
 def test_nothing_is_counted_where_batches_do_not_pause_themselves(shelf, count):
     count(shelf.batch(), tried=100, refused=100, rule=None)
-    assert shelf.rows(Tally) == []
+    assert shelf.rows(BounceCount) == []
 
 
 def test_its_rows_are_taken_no_more_until_it_is_resumed_and_is_counted_anew(shelf, decide, count):

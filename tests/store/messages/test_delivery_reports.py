@@ -22,7 +22,7 @@ from worker.store.base.database import outlive_deadlocks
 from worker.store.messages.delivery_reports import _BY_REFERENCE, Applied, DeliveryPolicy, count, deliver
 from worker.store.messages.record_results import InviteResult
 from worker.store.messages.suppressions import suppress, suppressed
-from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, Suppression, Tally
+from worker.store.tables import Batch, BounceCount, CustomerRow, InvitationRow, Job, SessionRow, Suppression
 from worker.store.webhooks.delivery_updates import DeliveryUpdates, delivery_as_json
 from worker.store.webhooks.webhooks import KeptWebhook as Kept
 from worker.store.webhooks.webhooks import WebhookState
@@ -308,7 +308,7 @@ def test_what_is_told_in_several_processes_at_once_is_applied_once(shelf, keyrin
     states = [(row.channel, row.state) for row in shelf.rows(InvitationRow)]
     assert sorted(states) == 6 * [("email", InvitationState.BOUNCED)] + 6 * [("sms", InvitationState.SENT)]
     assert {row.state for row in shelf.rows(Job)} == {JobState.INVITED}
-    counted = shelf.rows(Tally)
+    counted = shelf.rows(BounceCount)
     assert sum(row.bounced for row in counted) == 6
     assert sum(row.tried for row in counted) == 12
     assert len(shelf.rows(Suppression)) == 1
@@ -330,7 +330,7 @@ def test_a_lot_locks_its_messages_and_then_its_jobs_and_counts_what_came_back_la
     locks = [one for one in made if "ORDER BY invitation.id" in one or "ORDER BY job.id" in one]
     assert ["ORDER BY invitation.id" in one for one in locks[:2]] == [True, False]
     assert made.index(locks[1]) < min(number for number, one in enumerate(made) if one.startswith("UPDATE"))
-    counts = [number for number, one in enumerate(made) if one.startswith("INSERT INTO tally")]
+    counts = [number for number, one in enumerate(made) if one.startswith("INSERT INTO bounce_count")]
     assert len(counts) == 1
-    assert not [one for one in made[counts[0] + 1 :] if "FROM batch" not in one and "FROM tally" not in one]
-    assert sum(row.bounced for row in shelf.rows(Tally)) == 3
+    assert not [one for one in made[counts[0] + 1 :] if "FROM batch" not in one and "FROM bounce_count" not in one]
+    assert sum(row.bounced for row in shelf.rows(BounceCount)) == 3

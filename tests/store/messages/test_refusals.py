@@ -13,7 +13,7 @@ from worker.domain.model.states import InvitationState, JobState
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.messages.record_results import InviteResult
 from worker.store.messages.suppressions import suppress, suppressed
-from worker.store.tables import Batch, InvitationRow, Tally
+from worker.store.tables import Batch, BounceCount, InvitationRow
 
 EMAIL, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")
 
@@ -131,7 +131,7 @@ def test_a_job_whose_messages_were_all_refused_has_bounced(desk, shelf):
 def test_a_batch_whose_messages_are_refused_says_why_it_is_to_pause(desk, shelf):
     batch = desk.issue(*(customer(f"C{number}") for number in range(20)))
     desk.refused(None, good=18)
-    row = shelf.row(Tally)
+    row = shelf.row(BounceCount)
     assert (row.tried, row.refused, row.bounced) == (20, 2, 0)
     assert shelf.row(Batch).pause_reason == ""
     assert desk.issue(customer("Late"), customer("Later")) != batch

@@ -11,7 +11,7 @@ from worker.domain.model.customers import FieldProblem, Person
 from worker.domain.model.states import ENDED_JOBS, JobState
 from worker.store.base.encrypted_values import decrypt_person
 from worker.store.onboarding.batches import RefusedLine
-from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, Refusal, SessionRow
+from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
 
 
 def states(shelf, batch):
@@ -173,7 +173,7 @@ def test_lines_come_in_together_or_not_at_all(shelf):
     same_row_twice = [line(2, customer("Ona")), line(2, customer("Jonas"))]
     with pytest.raises(sa.exc.IntegrityError):
         shelf.batches.add(batch, same_row_twice, [RefusedLine(3, "x")], priority=10, now=shelf.clock())
-    assert (shelf.rows(Job), shelf.rows(Refusal), shelf.rows(CustomerRow)) == ([], [], [])
+    assert (shelf.rows(Job), shelf.rows(SkippedLine), shelf.rows(CustomerRow)) == ([], [], [])
 
 
 def test_a_name_of_any_length_makes_a_batch(shelf):

@@ -15,7 +15,7 @@ from worker.store.onboarding.batches import RefusedLine
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.operators.decisions import Decisions, Which
-from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, Refusal
+from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SkippedLine
 
 HELD, FAILED = Hold("unknown", "nobody knows"), Cancel("bad_input", "refused")
 
@@ -203,12 +203,12 @@ def test_a_list_that_comes_in_while_another_is_cancelled_is_served(shelf, databa
 def test_lines_that_are_in_already_are_passed_over(shelf):
     batch = shelf.batch()
     shelf.add(customer("Ona"), batch=batch, refused=[RefusedLine(3, "x")])
-    before = shelf.rows(Job), shelf.rows(Refusal), shelf.rows(CustomerRow)
+    before = shelf.rows(Job), shelf.rows(SkippedLine), shelf.rows(CustomerRow)
     shelf.clock.advance(seconds=1)
     shelf.add(customer("Ona"), batch=batch, refused=[RefusedLine(3, "x")])
-    assert (shelf.rows(Job), shelf.rows(Refusal), shelf.rows(CustomerRow)) == before
+    assert (shelf.rows(Job), shelf.rows(SkippedLine), shelf.rows(CustomerRow)) == before
     shelf.add(customer("Ona"), batch=batch, refused=[RefusedLine(3, "x"), RefusedLine(4, "y")])
-    assert [row.row for row in shelf.rows(Refusal)] == [3, 4]
+    assert [row.row for row in shelf.rows(SkippedLine)] == [3, 4]
 
 
 @on_postgresql
@@ -233,6 +233,6 @@ def test_of_two_imports_of_one_list_at_once_each_row_is_in_once(shelf):
 
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(bring_in, range(2)))
-    rows = [row.row for row in shelf.rows(Job)] + [row.row for row in shelf.rows(Refusal)]
+    rows = [row.row for row in shelf.rows(Job)] + [row.row for row in shelf.rows(SkippedLine)]
     assert sorted(rows) == list(range(2, 32))
     assert shelf.rows(Job, state=JobState.WAITING, joins=None) == shelf.rows(Job)

@@ -11,9 +11,9 @@ from worker.domain.model.states import JobState, SessionState
 from worker.store.onboarding.batches import RefusedLine
 from worker.store.operators.decisions import Decisions, Which
 from worker.store.privacy.purge import CHUNK, Purging
-from worker.store.tables import Attempt, Batch, CustomerRow, Finished, InvitationRow, Job, Refusal, SessionRow
+from worker.store.tables import Attempt, Batch, CustomerRow, Finished, InvitationRow, Job, SessionRow, SkippedLine
 
-OF_A_BATCH = (Job, Attempt, SessionRow, InvitationRow, Refusal)
+OF_A_BATCH = (Job, Attempt, SessionRow, InvitationRow, SkippedLine)
 
 
 @pytest.fixture

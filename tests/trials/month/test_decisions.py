@@ -27,12 +27,12 @@ from tests.trials.month.model import (
     story_of,
 )
 from worker.domain.contact.caps import Caps
-from worker.domain.contact.contact_times import ask_at, message_at
+from worker.domain.contact.contact_times import issue_at, message_at
 from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.contact.reminders import Invited, Reminder, next_reminder
 from worker.domain.contact.time_zones import candidate_zones
 from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.domain.verification.reissue import Lapsed, Reissue, ReissueRule, Standing, Wait, decide
+from worker.domain.verification.reissue import Lapsed, Reissue, ReissueRule, SessionFacts, Wait, decide
 
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)
 UNTIL = START + 30 * DAY
@@ -58,15 +58,15 @@ class Life:
         self.quiet = {"email": QuietHours(time(hours[0]), time(hours[1]))} if hours else {}
         self.zones = candidate_zones(timezone=self.customer.timezone, phone="", country="", default="UTC")
         self.caps = Caps(rules.reissues, rules.messages)
-        keeps = endpoint.lifetime - endpoint.floor
-        self.rule = ReissueRule(self.caps, rules.spacing, None, keeps, settles=rules.settles)
+        max_age = endpoint.lifetime - endpoint.floor
+        self.rule = ReissueRule(self.caps, rules.spacing, None, max_age, settles=rules.settles)
 
     @property
     def messages(self) -> int:
         return self.counts["invitations"] + self.counts["reminders"]
 
     def live(self) -> None:
-        due = ask_at(["email"], self.zones, self.quiet, invite_at=None, keeps=self.rule.keeps, now=START)
+        due = issue_at(["email"], self.zones, self.quiet, invite_at=None, max_age=self.rule.max_age, now=START)
         first = None
         while due is not None and due + LATENCY < UNTIL:
             self.now = max(self.now, due) + LATENCY
@@ -110,7 +110,7 @@ class Life:
             )
             decision = decide(
                 self.rule,
-                Standing(
+                SessionFacts(
                     job=self.job,
                     session=state,
                     issued_at=issued_at,

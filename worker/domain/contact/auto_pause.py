@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Tally:
+class BounceCounts:
     """A batch's messages of some span of time, such as the last hour or since it was resumed.
 
     `tried` counts those that were handed over, or refused for good because of their address; `refused` and `bounced`
@@ -29,7 +29,7 @@ class PauseRule:
     least: int = 50
 
 
-def pause_reason(tallies: Iterable[Tally], rule: PauseRule) -> str | None:
+def pause_reason(tallies: Iterable[BounceCounts], rule: PauseRule) -> str | None:
     """Why the batch is to pause, in words for a person; None: it goes on.
 
     Any of the spans is enough: the last hour shows what goes wrong now behind many that arrived, and the whole time

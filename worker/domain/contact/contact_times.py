@@ -34,21 +34,21 @@ class Hours:
         return candidate_zones(timezone=timezone, phone=phone, country=country, default=self.zone)
 
 
-def ask_at(
+def issue_at(
     channels: Sequence[str],
     zones: tuple[str, ...],
     quiet: Mapping[str, QuietHours],
     *,
     invite_at: datetime | None,
-    keeps: timedelta,
+    max_age: timedelta,
     now: datetime,
 ) -> datetime:
     """When to ask the provider for a session of a customer who is invited on these channels; aware, never before `now`.
 
-    `zones` are the customer's candidates, `quiet` the hours by channel. `keeps` is how old a link may be when it
+    `zones` are the customer's candidates, `quiet` the hours by channel. `max_age` is how old a link may be when it
     leaves: its lifetime less its freshness floor. The session is asked for at the earliest time at which a message may
-    leave; with several channels, one from which on each of them may send within `keeps`. Where they have no such time,
-    as their quiet hours lie, it is the earliest at which any may: the first message takes the link along, and the
+    leave; with several channels, one from which on each of them may send within `max_age`. Where they have no such
+    time, as their quiet hours lie, it is the earliest at which any may: the first message takes the link along, and the
     other one is not sent.
 
     No channel: now, for the link is fetched, not sent. `invite_at` ahead of now: now, for the customer is in the app,
@@ -62,9 +62,9 @@ def ask_at(
         times = [allowed_at(zones, quiet.get(channel), moment) for channel in channels]
         if round_ == 0:
             earliest = min(times)
-        if max(times) - min(times) <= keeps:
+        if max(times) - min(times) <= max_age:
             return min(times)
-        moment = max(times) - keeps
+        moment = max(times) - max_age
     return earliest
 
 

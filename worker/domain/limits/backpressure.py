@@ -37,10 +37,10 @@ class Lane:
         return self.stopped or self.pause(now) > SHORT_PAUSE
 
 
-def room(*, keeps: timedelta, lane: Lane, waiting: int, now: datetime) -> int | None:
+def room(*, max_age: timedelta, lane: Lane, waiting: int, now: datetime) -> int | None:
     """How many more sessions may be asked for, for messages of one channel; None: any number.
 
-    `keeps` is how old a link may be when it leaves: its lifetime less its freshness floor, of several routes the
+    `max_age` is how old a link may be when it leaves: its lifetime less its freshness floor, of several routes the
     shortest. `waiting` are due and have not left. A channel that is shut sends nothing, so nothing is asked for either.
     An empty queue has room for one, however slow the channel is.
     """
@@ -48,13 +48,13 @@ def room(*, keeps: timedelta, lane: Lane, waiting: int, now: datetime) -> int | 
         return 0
     if not lane.interval:
         return None
-    return max((keeps * SHARE - lane.pause(now)) // lane.interval - waiting, 0 if waiting else 1)
+    return max((max_age * SHARE - lane.pause(now)) // lane.interval - waiting, 0 if waiting else 1)
 
 
-def ask_again_at(*, keeps: timedelta, lane: Lane, now: datetime) -> datetime:
+def ask_again_at(*, max_age: timedelta, lane: Lane, now: datetime) -> datetime:
     """When to look again for what there was no room for."""
     if lane.stopped:
         return now + WHILE_STOPPED
     if lane.is_shut(now) and lane.paused_until is not None:
         return lane.paused_until
-    return now + min(max(keeps * SHARE / 4, SOONEST), LATEST)
+    return now + min(max(max_age * SHARE / 4, SOONEST), LATEST)

@@ -13,7 +13,7 @@ from worker.domain.limits.rate_adaptation import Pace, adapted, counted
 from worker.domain.limits.rate_limits import (
     Limit,
     Slots,
-    ask_at,
+    claim_again_at,
     offer,
     pause_until,
     spacing,
@@ -122,7 +122,7 @@ def grant(
     most = min(most, 1 if probing else most, most if left is None else left)
     found = state.pace.interval
     slots = offer(rule.limits, next_at=state.next_at, most=most, now=now, horizon=horizon + ahead, found=found)
-    again_at = None if slots.count else ask_at(slots.first, horizon=horizon, now=now)
+    again_at = None if slots.count else claim_again_at(slots.first, horizon=horizon, now=now)
     return Grant(slots, probe=probing, again_at=again_at)
 
 

@@ -38,27 +38,27 @@ def may_take_over(state: BudgetState, rule: BudgetRule) -> bool:
     return not trouble(state) and credits_left(state, rule) != 0
 
 
-def joined(account: str, others: Sequence[str]) -> str:
+def joined(account: str, fallback_accounts: Sequence[str]) -> str:
     """The other accounts of a row as its column keeps them: as many of them as fit beside its own name."""
     kept: list[str] = []
-    for other in others:
+    for other in fallback_accounts:
         if len(",".join([account, *kept, other])) > OTHERS_LENGTH:
             break
         kept.append(other)
     return ",".join(kept)
 
 
-def taker(account: str, others: str, well: Collection[str]) -> str | None:
+def taker(account: str, fallback_accounts: str, well: Collection[str]) -> str | None:
     """Which account takes the row over from `account`: the most preferred of those that are well; None: none is."""
-    return next((other for other in others.split(",") if other != account and other in well), None)
+    return next((other for other in fallback_accounts.split(",") if other != account and other in well), None)
 
 
-def others_after(account: str, others: str) -> str:
+def fallback_accounts_after(account: str, fallback_accounts: str) -> str:
     """The row's preferences once another account has it: all of them, so that their order is not lost.
 
     The first to have a row is the most preferred of those that could serve it, and not named among its others.
     """
-    return others if account in others.split(",") else f"{account},{others}"
+    return fallback_accounts if account in fallback_accounts.split(",") else f"{account},{fallback_accounts}"
 
 
 def room(state: BudgetState, rule: BudgetRule, *, due: int, now: datetime) -> int:

@@ -105,7 +105,7 @@ def offer(
     return Slots(first, interval, max(min(most, within), 0))
 
 
-def ask_at(next_at: datetime, *, horizon: timedelta, now: datetime) -> datetime:
+def claim_again_at(next_at: datetime, *, horizon: timedelta, now: datetime) -> datetime:
     """When to reserve again, where slots are reserved up to `next_at`: once a fourth of the horizon is free.
 
     Not slot by slot, as each comes within the horizon: that would be a transaction for every call. Nor all of it at

@@ -71,7 +71,7 @@ def floor_of(freshness: timedelta | None, *, lifetime: timedelta | None) -> time
     return freshness if freshness is not None else default_floor(lifetime)
 
 
-def keeps_for(lifetime: timedelta | None, *, floor: timedelta) -> timedelta:
+def max_age_of(lifetime: timedelta | None, *, floor: timedelta) -> timedelta:
     """How old a link may be when it leaves, as far as is known before there is one.
 
     Nothing, where the vendor decides how long links live.

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 
 from worker.domain.contact.caps import DETAILS, Caps, Lapse, spent
-from worker.domain.contact.contact_times import ask_at
+from worker.domain.contact.contact_times import issue_at
 from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
 
@@ -28,13 +28,13 @@ class ReissueRule:
     `spacing` is the least time between two sessions of one customer. `per_day` is the most sessions that an account
     opens as reissues in a UTC day, None: any number. `ahead` is how long before a link's end it may be replaced where
     the provider gives another one at any time; zero, since whoever finishes on the last day costs no second session.
-    `keeps` is how old a link may be when it leaves: its lifetime less its freshness floor.
+    `max_age` is how old a link may be when it leaves: its lifetime less its freshness floor.
     """
 
     caps: Caps
     spacing: timedelta
     per_day: int | None
-    keeps: timedelta
+    max_age: timedelta
     ahead: timedelta = timedelta(0)
     settles: timedelta = SETTLES
 
@@ -118,7 +118,7 @@ def decide(
 ) -> Decision:
     """What becomes of a session that has ended unused, or is about to.
 
-    `zones` and `quiet` are as for `ask_at`: a new session is asked for no earlier than its message could leave.
+    `zones` and `quiet` are as for `issue_at`: a new session is asked for no earlier than its message could leave.
     """
     if facts.erased:
         return Leave(Why.ERASED)
@@ -143,7 +143,7 @@ def decide(
         tomorrow = now.astimezone(UTC).date() + timedelta(days=1)
         return Wait(datetime.combine(tomorrow, time(), UTC), Why.DAY_CAP)
     earliest = max(now, facts.issued_at + rule.spacing)
-    return Reissue(ask_at(facts.channels, zones, quiet, invite_at=None, keeps=rule.keeps, now=earliest))
+    return Reissue(issue_at(facts.channels, zones, quiet, invite_at=None, max_age=rule.max_age, now=earliest))
 
 
 def _end(rule: ReissueRule, facts: SessionFacts) -> datetime:

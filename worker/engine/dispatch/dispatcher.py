@@ -44,8 +44,9 @@ EMPTY_PERMITS = 4
 CLAIM_EVERY = timedelta(milliseconds=200)
 # Rows taken at once: larger chunks made PostgreSQL read whole tables, smaller ones cost round trips.
 CLAIM_MOST = 200
-# How far ahead calls are reserved, a fourth of it at a time (`rate_limits.ask_at`). Short, so that an event that comes
-# to one worker need not wait for what another has reserved; long enough for the timer and a transaction or two.
+# How far ahead calls are reserved, a fourth of it at a time (`rate_limits.claim_again_at`). Short, so that an event
+# that comes to one worker need not wait for what another has reserved; long enough for the timer and a transaction or
+# two.
 HORIZON = timedelta(milliseconds=100)
 # … and where no other dispatcher works on the account: an event changes slots with this dispatcher's rows, however far
 # ahead they are reserved, so that nobody waits for what is taken in larger chunks.
@@ -90,7 +91,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         self._claims_to_share = claims_to_share
         self._shares_claims = False
         self._permits = work.permits  # as many as each claim grants: the account's are shared by all workers
-        self._asks_at: datetime | None = None  # when to ask how many permits there are, if no claim tells before
+        self._permits_at: datetime | None = None  # when to ask how many permits there are, if no claim tells before
         self._ready: deque[ItemT] = deque()
         self._opened: deque[tuple[OpenedT, int]] = deque()  # with the number of halts when they were written down
         self._calls: set[asyncio.Task[None]] = set()  # one for each permit that is taken; makes call after call
@@ -217,7 +218,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
                 if 0 < self._for_events <= len(claimed.items) + len(claimed.opened):
                     self._rung = True  # there may be more
             if claimed.permits is not None:
-                self._permits, self._asks_at = claimed.permits, self._clock() + ASK_AGAIN
+                self._permits, self._permits_at = claimed.permits, self._clock() + ASK_AGAIN
             if claimed.opened:
                 self._call_first(claimed.opened, self._claim_halts)
         if self._flushing is not None and self._flushing.done():
@@ -237,7 +238,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         if len(self._ready) < max(self._permits, self._pace, 1) or self._claim_at is None:
             return self._claim_at
         # Where others share the permits, only taking tells that there are more of them now, or fewer.
-        return self._asks_at if len(self._calls) >= self._permits else None
+        return self._permits_at if len(self._calls) >= self._permits else None
 
     def _begin_claim(self, now: datetime) -> None:
         if self._rung_for_rows and self._may_claim:

@@ -13,7 +13,7 @@ from worker.domain.contact.contact_times import Hours
 from worker.domain.limits.backpressure import ASSUMED_LIFETIME
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.reconciliation import MARGIN
-from worker.domain.model.sessions import floor_of, keeps_for
+from worker.domain.model.sessions import floor_of, max_age_of
 from worker.engine.dispatch.dispatcher import ALONE, EVENTS_AHEAD, HORIZON
 from worker.providers.contract import Provider
 from worker.senders.contract import Sender
@@ -79,7 +79,7 @@ def job_policy(
         hours=hours_of(settings),
         lifetime=provider.lifetime,
         senders={channel: sender_rule(settings, channel) for channel in channels},
-        keeps=_least_keeps(settings, account, provider),
+        max_age=_least_max_age(settings, account, provider),
         reminders=settings.invitations.reminders if "sms" in channels else (),
         fallback=delivery_policy(settings, channels=channels).fallback,
         reconcile_after=_reconcile_after(of.on_unknown, provider, of.timeout),
@@ -131,11 +131,11 @@ def expiry_policy(settings: Settings, providers: Mapping[str, Provider], *, chan
     )
 
 
-def _least_keeps(settings: Settings, account: str, provider: Provider) -> timedelta:
+def _least_max_age(settings: Settings, account: str, provider: Provider) -> timedelta:
     """How old a link of the account may be when it leaves, on the route that asks for the freshest links."""
     lifetime = provider.lifetime or ASSUMED_LIFETIME
     asked = [route.freshness for route in settings.routes if account in route.accounts] or [None]
-    return keeps_for(lifetime, floor=max(floor_of(freshness, lifetime=provider.lifetime) for freshness in asked))
+    return max_age_of(lifetime, floor=max(floor_of(freshness, lifetime=provider.lifetime) for freshness in asked))
 
 
 def _reconcile_after(on_unknown: str, other_side: Provider | Sender, timeout: timedelta) -> timedelta | None:

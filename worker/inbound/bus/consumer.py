@@ -18,7 +18,7 @@ from kombu.mixins import ConsumerMixin
 from worker.domain.events.incoming import EventKind, Outcome
 from worker.foundation.broker_faults import REFUSED, REFUSED_SECONDS
 from worker.foundation.clock import Clock, monotonic
-from worker.foundation.count_log import Tally
+from worker.foundation.count_log import CountLog
 from worker.foundation.outage_log import Outage
 from worker.inbound.bus.batch_processing import Inbox, take
 from worker.inbound.bus.connection import BusConnection
@@ -78,7 +78,7 @@ class BusConsumer(ConsumerMixin):
         self._ended = threading.Event()
         self._broker, self._database = Outage(log), Outage(log)
         self._warned = Outage(log, logging.WARNING)
-        self._tally = Tally(log, _outcomes_in_words)
+        self._tally = CountLog(log, _outcomes_in_words)
         self._lost = ""
         self._has_begun = False
         self._careful = 0  # messages that are still to be taken one at a time

@@ -11,7 +11,7 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
 from worker.foundation.clock import monotonic
-from worker.foundation.count_log import EVERY_SECONDS, Tally
+from worker.foundation.count_log import EVERY_SECONDS, CountLog
 from worker.inbound.web.application import ROUTE
 from worker.inbound.web.request_body import BROKEN_OFF
 
@@ -35,7 +35,7 @@ class AccessLog(AbstractAccessLogger):
     A line for each request is for who looks for something: else they are counted, and said now and then.
     """
 
-    answered = Tally[str](log, _in_words)  # of all that no `listening` counts for itself
+    answered = CountLog[str](log, _in_words)  # of all that no `listening` counts for itself
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         method = request.method if request.method in _METHODS else "-"
@@ -46,10 +46,10 @@ class AccessLog(AbstractAccessLogger):
 
 def _counting() -> type[AccessLog]:
     """An access log with a count of its own: aiohttp makes one of the class for each connection."""
-    return type("AccessLog", (AccessLog,), {"answered": Tally[str](log, _in_words)})
+    return type("AccessLog", (AccessLog,), {"answered": CountLog[str](log, _in_words)})
 
 
-async def _say_now_and_then(answered: Tally[str]) -> None:
+async def _say_now_and_then(answered: CountLog[str]) -> None:
     while True:
         await asyncio.sleep(EVERY_SECONDS)
         answered.say(monotonic())

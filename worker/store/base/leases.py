@@ -32,14 +32,14 @@ class Leases(Generic[Id, Kept]):
         *,
         of: InstrumentedAttribute[str],
         worked_from: Sequence[Any],
-        keeps: InstrumentedAttribute[Kept],
+        rereads: InstrumentedAttribute[Kept],
         conditions: Sequence[sa.ColumnElement[bool]] = (),
         changes: Sequence[str] = (),
         attempts: Sequence[sa.ColumnElement[bool]],
     ) -> None:
         """`of` says whose rows they are, an account's or a channel's, and `conditions` which of them are ever taken.
 
-        `worked_from` are the columns that a claim returns; `keeps` is what `still_ours` reads again; `changes` are
+        `worked_from` are the columns that a claim returns; `rereads` is what `still_ours` reads again; `changes` are
         the columns with the time of the last change; `attempts` tells the attempts of the rows whose ids are given.
         """
         self._due = (
@@ -66,7 +66,7 @@ class Leases(Generic[Id, Kept]):
             for unknown_only in (False, True)
         }
         chosen = bulk.among(model.id, "ids")
-        columns = (model.id, model.fence, model.state, model.lease_until, keeps.label("kept"))
+        columns = (model.id, model.fence, model.state, model.lease_until, rereads.label("kept"))
         locked = sa.select(*columns).where(chosen)
         self._locked = locked.order_by(model.id).with_for_update(key_share=True)
         self._working = states.WORKING

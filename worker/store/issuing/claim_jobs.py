@@ -15,7 +15,7 @@ from worker.domain.contact.send_decision import WAITS_FOR_SENDER, Later
 from worker.domain.limits.budgets import BudgetRule, credits_left, grant
 from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PERMIT
 from worker.domain.limits.event_share import share_out
-from worker.domain.limits.rate_limits import ask_at
+from worker.domain.limits.rate_limits import claim_again_at
 from worker.domain.model.customers import Channel, Customer, Person, invitation_channels
 from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.sessions import SessionRequest
@@ -62,7 +62,7 @@ class JobPolicy:
     # By channel, the senders that its messages wait for; and how old its links may be when they leave, on the route
     # that asks for most.
     senders: Mapping[str, BudgetRule] = field(default_factory=dict)
-    keeps: timedelta = timedelta(0)
+    max_age: timedelta = timedelta(0)
     reminders: tuple[timedelta, ...] = ()  # after a text that the provider sends itself; none where we send no texts
     fallback: str | None = None  # the channel that stands in for one on which messages came back
 
@@ -163,12 +163,12 @@ class Jobs:
                 batches=lambda most: _claim(connection, policy, BATCH, most, unknown_only=capped, now=now),
             )
             rows = shared.rows
-            around = _around(connection, [row.id for row in rows])
-            cancelled = [row.id for row in rows if around[row.id].cancelled_at is not None]
+            job_context = _job_context(connection, [row.id for row in rows])
+            cancelled = [row.id for row in rows if job_context[row.id].cancelled_at is not None]
             if cancelled:
                 cancel_jobs(connection, cancelled, now=now)
-                rows = [row for row in rows if around[row.id].cancelled_at is None]
-            with_session = [row for row in rows if around[row.id].live_session is not None]
+                rows = [row for row in rows if job_context[row.id].cancelled_at is None]
+            with_session = [row for row in rows if job_context[row.id].live_session is not None]
             live = sessions.live(connection, [(row.customer_id, row.purpose) for row in with_session], now=now)
             due = [
                 row
@@ -178,13 +178,13 @@ class Jobs:
             ]
             reviewed = reviewing.put_back(connection, due, now=now)
             due = [row for row in due if row.id not in reviewed]
-            concerned = [row for row in due if around[row.id].any_suppressed and unreachable.may_end(row, now=now)]
-            people = self._people(concerned, around)
+            concerned = [row for row in due if job_context[row.id].any_suppressed and unreachable.may_end(row, now=now)]
+            people = self._people(concerned, job_context)
             nobody = unreachable.unreachable(connection, self._keyring, concerned, people, fallback=policy.fallback)
             unreachable.end(connection, due, nobody, now=now)
             due = [row for row in due if row.id not in nobody]
-            rooms = self._backlogs.rooms(connection, lanes, keeps=policy.keeps, now=now)
-            later = self._later(policy, due, around, rooms, now=now)
+            rooms = self._backlogs.rooms(connection, lanes, max_age=policy.max_age, now=now)
+            later = self._later(policy, due, job_context, rooms, now=now)
             postponing.put_back(connection, later, now=now)
             if shared.more:
                 full = {row.channel: why for row in due if (why := later.get(row.id)) and row.priority == BATCH}
@@ -201,7 +201,7 @@ class Jobs:
                 session_id = current.get((row.customer_id, row.purpose), row.session_id)
                 try:
                     known = people.get(row.customer_id)
-                    job = self._job(row, around[row.id], known, policy.provider, slot=slot, session_id=session_id)
+                    job = self._job(row, job_context[row.id], known, policy.provider, slot=slot, session_id=session_id)
                     jobs.append(replace(job, probe=granted.probe, unknown_call=unknown_calls.get(row.id)))
                 except CannotDecrypt as error:
                     closed.append((row, _CANNOT_DECRYPT | {"detail": str(error)[:400]}))
@@ -211,32 +211,32 @@ class Jobs:
         if closed:
             self._close(policy, closed, probe=granted.probe, now=now)
         free_from = slots.at(len(due)) if slots.interval else now
-        again_at = ask_at(free_from, horizon=horizon, now=now) if shared.more else None
+        again_at = claim_again_at(free_from, horizon=horizon, now=now) if shared.more else None
         stayed = {row.id for row in due} | later.keys() | nobody.keys() | reviewed
         moved_on = [row for row in rows if row.id not in stayed]
         adopted = {channel for row in moved_on for channel in invitation_channels(row.channel)}
         return ClaimedJobs(jobs, again_at=again_at, permits=permits, adopted_channels=frozenset(adopted))
 
-    def _people(self, rows: Sequence[sa.Row[Any]], around: Mapping[int, sa.Row[Any]]) -> dict[str, Person]:
+    def _people(self, rows: Sequence[sa.Row[Any]], job_context: Mapping[int, sa.Row[Any]]) -> dict[str, Person]:
         """The customers of these jobs, but for those that are held, or ended, where they are opened to be worked."""
         people: dict[str, Person] = {}
         for row in rows:
             with suppress(CannotDecrypt, Erased):
-                people[row.customer_id] = decrypt_person(self._keyring, row.customer_id, around[row.id].encrypted)
+                people[row.customer_id] = decrypt_person(self._keyring, row.customer_id, job_context[row.id].encrypted)
         return people
 
     def _later(
         self,
         policy: JobPolicy,
         rows: Sequence[sa.Row[Any]],
-        around: Mapping[int, sa.Row[Any]],
+        job_context: Mapping[int, sa.Row[Any]],
         rooms: Rooms,
         *,
         now: datetime,
     ) -> dict[int, Later]:
         """Those of the taken jobs that are not to be called for yet."""
         later = postponing.quiet(
-            self._keyring, policy.hours, rows, around, lifetime=policy.lifetime, rooms=rooms, now=now
+            self._keyring, policy.hours, rows, job_context, lifetime=policy.lifetime, rooms=rooms, now=now
         )
         return later | postponing.crowded([row for row in rows if row.id not in later], rooms, now=now)
 
@@ -363,7 +363,7 @@ LEASES: Leases[int, int] = Leases(
     of=Job.account,
     conditions=(Job.joins.is_(None),),
     worked_from=_WORKED_FROM,
-    keeps=Job.priority,  # again, because the batch may have been paused since they were taken
+    rereads=Job.priority,  # again, because the batch may have been paused since they were taken
     changes=("changed_at",),
     attempts=(
         bulk.among(Attempt.job_id, "ids"),
@@ -392,7 +392,7 @@ def _is_due(connection: sa.Connection, policy: JobPolicy, which: sa.ColumnElemen
     return LEASES.is_due(connection, policy.account, Job.priority.in_(PRIORITIES), which, now=now)
 
 
-_AROUND = (
+_JOB_CONTEXT = (
     sa.select(
         Job.id,
         CustomerRow.kind,
@@ -410,7 +410,7 @@ _AROUND = (
 )
 
 
-def _around(connection: sa.Connection, ids: Sequence[int]) -> dict[int, sa.Row[Any]]:
+def _job_context(connection: sa.Connection, ids: Sequence[int]) -> dict[int, sa.Row[Any]]:
     """What decides about taken jobs besides themselves: the customer, whether they were cancelled, a live session, and
     whether any address is suppressed."""
-    return {row.id: row for row in fetch(connection, _AROUND, {"ids": bulk.keys(ids)})} if ids else {}
+    return {row.id: row for row in fetch(connection, _JOB_CONTEXT, {"ids": bulk.keys(ids)})} if ids else {}

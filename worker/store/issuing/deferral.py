@@ -9,11 +9,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.contact.contact_times import Hours, ask_at
+from worker.domain.contact.contact_times import Hours, issue_at
 from worker.domain.contact.send_decision import QUIET, WAITS_FOR_SENDER, Later
 from worker.domain.limits.backpressure import ask_again_at
 from worker.domain.model.customers import Channel, invitation_channels
-from worker.domain.model.sessions import keeps_for
+from worker.domain.model.sessions import max_age_of
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
@@ -74,7 +74,7 @@ def quiet(
     keyring: Keyring,
     hours: Hours,
     rows: Sequence[sa.Row[Any]],
-    around: Mapping[int, sa.Row[Any]],
+    job_context: Mapping[int, sa.Row[Any]],
     *,
     lifetime: timedelta | None,
     rooms: Rooms,
@@ -83,17 +83,17 @@ def quiet(
     """Those of the taken jobs whose messages could not leave now, or at their turn in the sender's queue, by job.
 
     No session is asked for before they can. `lifetime` is that of the account's links, None where the vendor decides.
-    `around` is each job's customer.
+    `job_context` is each job's customer.
     """
     found = {}
     for row in rows:
         channels = invitation_channels(row.channel)
         if not hours.concern(channels) or not may_wait(row, now=now):
             continue
-        keeps = keeps_for(lifetime, floor=timedelta(seconds=row.floor_seconds))
-        zones = _zones(keyring, hours, row.customer_id, around[row.id])
+        max_age = max_age_of(lifetime, floor=timedelta(seconds=row.floor_seconds))
+        zones = _zones(keyring, hours, row.customer_id, job_context[row.id])
         turn = now + rooms.delay(row)
-        at = ask_at(channels, zones, hours.quiet, invite_at=None, keeps=keeps, now=turn)
+        at = issue_at(channels, zones, hours.quiet, invite_at=None, max_age=max_age, now=turn)
         if at > turn:
             found[row.id] = Later(at, QUIET)
     return found
@@ -104,7 +104,7 @@ def crowded(rows: Sequence[sa.Row[Any]], rooms: Rooms, *, now: datetime) -> dict
     found = {}
     for row in rows:
         if may_wait(row, now=now) and (lane := rooms.shut_out(row)) is not None:
-            found[row.id] = Later(ask_again_at(keeps=rooms.keeps, lane=lane, now=now), WAITS_FOR_SENDER)
+            found[row.id] = Later(ask_again_at(max_age=rooms.max_age, lane=lane, now=now), WAITS_FOR_SENDER)
     return found
 
 

@@ -41,14 +41,14 @@ class Rooms:
         connection: sa.Connection,
         queues: dict[str, _Queue],
         lanes: Mapping[str, Lane],
-        keeps: timedelta,
+        max_age: timedelta,
         now: datetime,
     ) -> None:
         self._connection = connection
         self._queues = queues
         self._lanes = lanes
         self._now = now
-        self.keeps = keeps
+        self.max_age = max_age
 
     def delay(self, row: sa.Row[Any]) -> timedelta:
         """How long the job's message will wait in its channel's queue, as things are; of several the longest."""
@@ -75,17 +75,17 @@ class Rooms:
     def _room(self, channel: str, priority: int) -> int | None:
         lane = self._lanes[channel]
         if lane.is_shut(self._now) or not lane.interval:
-            return room(keeps=self.keeps, lane=lane, waiting=0, now=self._now)
-        left = room(keeps=self.keeps, lane=lane, waiting=self._queue(channel).ahead_of(priority), now=self._now)
+            return room(max_age=self.max_age, lane=lane, waiting=0, now=self._now)
+        left = room(max_age=self.max_age, lane=lane, waiting=self._queue(channel).ahead_of(priority), now=self._now)
         if left == 0 and self._queue(channel).counted_at < self._now - TRUSTED:
             self._queues.pop(channel, None)  # another thread may have been faster
-            left = room(keeps=self.keeps, lane=lane, waiting=self._queue(channel).ahead_of(priority), now=self._now)
+            left = room(max_age=self.max_age, lane=lane, waiting=self._queue(channel).ahead_of(priority), now=self._now)
         return left
 
     def _queue(self, channel: str) -> _Queue:
         known = self._queues.get(channel)
         if known is None or not self._now - HOLDS < known.counted_at <= self._now:
-            most = int(self.keeps * SHARE / self._lanes[channel].interval) + 1
+            most = int(self.max_age * SHARE / self._lanes[channel].interval) + 1
             known = self._queues[channel] = _Queue(self._now, _waiting(self._connection, channel, most, now=self._now))
         return known
 
@@ -97,9 +97,11 @@ class Backlogs:
     def __init__(self) -> None:
         self._queues: dict[str, _Queue] = {}
 
-    def rooms(self, connection: sa.Connection, lanes: Mapping[str, Lane], *, keeps: timedelta, now: datetime) -> Rooms:
+    def rooms(
+        self, connection: sa.Connection, lanes: Mapping[str, Lane], *, max_age: timedelta, now: datetime
+    ) -> Rooms:
         """Asks the database nothing before a job is asked about whose sender has a limit."""
-        return Rooms(connection, self._queues, lanes, keeps, now)
+        return Rooms(connection, self._queues, lanes, max_age, now)
 
 
 def _count(priority: int) -> sa.Select[int, int]:

@@ -19,7 +19,7 @@ from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.fallback_channel import writable
 from worker.domain.events.published import Happened
 from worker.domain.model.customers import Person, invitation_channels
-from worker.domain.model.sessions import keeps_for
+from worker.domain.model.sessions import max_age_of
 from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
 from worker.domain.verification.reissue import (
     SETTLES,
@@ -219,10 +219,10 @@ class _Chunk:
         return by_adapter(row.expires_at) if by_adapter else max(row.expires_at, self.now)
 
     def _rule(self, job: Any) -> ReissueRule:
-        """`keeps` is that of the account that is to open the next one."""
+        """`max_age` is that of the account that is to open the next one."""
         lifetime = self.policy.lifetimes.get(job.account)
-        keeps = keeps_for(lifetime, floor=timedelta(seconds=job.floor_seconds))
-        return ReissueRule(self.policy.caps, self.policy.spacing, self.policy.per_day, keeps)
+        max_age = max_age_of(lifetime, floor=timedelta(seconds=job.floor_seconds))
+        return ReissueRule(self.policy.caps, self.policy.spacing, self.policy.per_day, max_age)
 
     def _person(self, customer: Any) -> Person:
         """Nobody where it was erased, or no key opens it: the job is held for that when it is taken."""

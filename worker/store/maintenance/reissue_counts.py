@@ -8,18 +8,18 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.store.base import bulk
 from worker.store.base.database import fetch
-from worker.store.tables import Reissued
+from worker.store.tables import ReissueCount
 
 _LOCKED = (
-    sa.select(Reissued.account, Reissued.count.label("number"))
-    .where(bulk.among(Reissued.account, "accounts"), Reissued.day == sa.bindparam("day"))
-    .order_by(Reissued.account)
+    sa.select(ReissueCount.account, ReissueCount.count.label("number"))
+    .where(bulk.among(ReissueCount.account, "accounts"), ReissueCount.day == sa.bindparam("day"))
+    .order_by(ReissueCount.account)
     .with_for_update()
 )
 _COUNT = (
-    sa.update(Reissued)
-    .where(Reissued.account == sa.bindparam("of_account"), Reissued.day == sa.bindparam("on_day"))
-    .values(count=Reissued.count + sa.bindparam("more"))
+    sa.update(ReissueCount)
+    .where(ReissueCount.account == sa.bindparam("of_account"), ReissueCount.day == sa.bindparam("on_day"))
+    .values(count=ReissueCount.count + sa.bindparam("more"))
 )
 
 
@@ -30,7 +30,7 @@ def so_far(connection: sa.Connection, accounts: Iterable[str], day: date) -> dic
         return {}
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     rows = [{"account": name, "day": day, "count": 0} for name in names]
-    connection.execute(insert(Reissued).on_conflict_do_nothing(), rows)
+    connection.execute(insert(ReissueCount).on_conflict_do_nothing(), rows)
     return {row.account: row.number for row in fetch(connection, _LOCKED, {"accounts": bulk.keys(names), "day": day})}
 
 

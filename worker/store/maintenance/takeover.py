@@ -12,9 +12,9 @@ from worker.domain.limits.budgets import BudgetRule
 from worker.domain.limits.failover import (
     CHUNK,
     SOON,
+    fallback_accounts_after,
     keeps_one,
     may_take_over,
-    others_after,
     room,
     taker,
     told,
@@ -122,11 +122,11 @@ class Failover:
             moves = [
                 {
                     "job_id": row.id,
-                    "new_others": others_after(what.source, row.others),
+                    "new_fallback_accounts": fallback_accounts_after(what.source, row.fallback_accounts),
                     "new_route": told(row.route, what.source, why),
                 }
                 for row in rows
-                if row.id in free and taker(what.source, row.others, what.well) == what.target
+                if row.id in free and taker(what.source, row.fallback_accounts, what.well) == what.target
             ]
             if moves:
                 by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
@@ -136,7 +136,7 @@ class Failover:
     def _due(self, what: Takeover, priority: int, most: int, *, now: datetime) -> sa.Select[*tuple[Any, ...]]:
         """The next rows of the source that the target may be given, in the order in which they would be worked."""
         return (
-            sa.select(Job.id, Job.others, Job.route)
+            sa.select(Job.id, Job.fallback_accounts, Job.route)
             .where(*self._may_go(what), Job.priority == priority, Job.due_at <= now + SOON, *_unbound(now))
             .order_by(Job.due_at, Job.id)
             .limit(most)
@@ -150,7 +150,7 @@ class Failover:
         position = sa.func.instr if self._database.is_sqlite else sa.func.strpos
 
         def place(account: str) -> sa.ColumnElement[int]:
-            named: sa.ColumnElement[int] = position("," + Job.others + ",", f",{account},")
+            named: sa.ColumnElement[int] = position("," + Job.fallback_accounts + ",", f",{account},")
             return named
 
         target = place(what.target)
@@ -160,7 +160,7 @@ class Failover:
             Job.joins.is_(None),
             sa.or_(Job.session_id.is_(None), sa.and_(Job.entity_id == "", _HAS_ENDED)),
             Job.unknown_attempt.is_(None),
-            sa.text("job.others <> ''"),  # in the words of ix_job_backed
+            sa.text("job.fallback_accounts <> ''"),  # in the words of ix_job_backed
             target > 0,
             *(
                 sa.or_(place(other) == 0, place(other) > target)
@@ -216,7 +216,7 @@ def _still_unbound(connection: sa.Connection, ids: Sequence[int], *, now: dateti
 def _moved(what: Takeover, why: str, *, now: datetime) -> dict[str, Any]:
     return {
         "account": what.target,
-        "others": sa.bindparam("new_others"),
+        "fallback_accounts": sa.bindparam("new_fallback_accounts"),
         "route": sa.bindparam("new_route"),
         "floor_seconds": sa.func.coalesce(Job.freshness_seconds, int(what.floor.total_seconds())),
         # Until it is called for there: why its last call failed is no longer why it waits.

@@ -10,15 +10,16 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.domain.contact.auto_pause import PauseRule, Tally, pause_reason
-from worker.store.tables import Batch
-from worker.store.tables import Tally as TallyRow
+from worker.domain.contact.auto_pause import BounceCounts, PauseRule, pause_reason
+from worker.store.tables import Batch, BounceCount
 
 HOUR = timedelta(hours=1)
-NOTHING = Tally(0, 0, 0)
+NOTHING = BounceCounts(0, 0, 0)
 
 
-def count(connection: sa.Connection, counted: Mapping[int, Tally], rule: PauseRule | None, *, now: datetime) -> None:
+def count(
+    connection: sa.Connection, counted: Mapping[int, BounceCounts], rule: PauseRule | None, *, now: datetime
+) -> None:
     """Add to the batches' tallies of this minute, and pause those of which too many messages come back.
 
     None: batches do not pause themselves, and nothing is counted.
@@ -27,8 +28,8 @@ def count(connection: sa.Connection, counted: Mapping[int, Tally], rule: PauseRu
         return
     minute = now.replace(second=0, microsecond=0)
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = insert(TallyRow)
-    more = {name: TallyRow.__table__.c[name] + statement.excluded[name] for name in _COUNTS}
+    statement = insert(BounceCount)
+    more = {name: BounceCount.__table__.c[name] + statement.excluded[name] for name in _COUNTS}
     statement = statement.on_conflict_do_update(index_elements=["batch_id", "minute"], set_=more)
     rows = [
         {"batch_id": batch_id, "minute": minute, "tried": one.tried, "refused": one.refused, "bounced": one.bounced}
@@ -46,17 +47,17 @@ def _pause(connection: sa.Connection, batch_ids: Collection[int], rule: PauseRul
         if batch is None:
             continue
         # A minute in which it was resumed is as a whole of before: what was counted in it was looked at.
-        since = [TallyRow.minute > batch.resumed_at] if batch.resumed_at else []
-        spans = ([*since, TallyRow.minute > now - HOUR], since)
+        since = [BounceCount.minute > batch.resumed_at] if batch.resumed_at else []
+        spans = ([*since, BounceCount.minute > now - HOUR], since)
         reason = pause_reason((_sum(connection, batch_id, span) for span in spans), rule)
         if reason is not None:
             connection.execute(_MARK, {"batch_id": batch_id, "reason": reason[:400]})
 
 
-def _sum(connection: sa.Connection, batch_id: int, span: Iterable[sa.ColumnElement[bool]]) -> Tally:
-    sums = (sa.func.coalesce(sa.func.sum(TallyRow.__table__.c[name]), 0) for name in _COUNTS)
-    row = connection.execute(sa.select(*sums).where(TallyRow.batch_id == batch_id, *span)).one()
-    return Tally(*map(int, row))
+def _sum(connection: sa.Connection, batch_id: int, span: Iterable[sa.ColumnElement[bool]]) -> BounceCounts:
+    sums = (sa.func.coalesce(sa.func.sum(BounceCount.__table__.c[name]), 0) for name in _COUNTS)
+    row = connection.execute(sa.select(*sums).where(BounceCount.batch_id == batch_id, *span)).one()
+    return BounceCounts(*map(int, row))
 
 
 _COUNTS = ("tried", "refused", "bounced")

@@ -13,7 +13,7 @@ from worker.domain.contact.send_decision import Never
 from worker.domain.limits.budgets import BudgetRule, grant
 from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PERMIT
 from worker.domain.limits.event_share import share_out
-from worker.domain.limits.rate_limits import ask_at
+from worker.domain.limits.rate_limits import claim_again_at
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.unknown_outcomes import messages_to_reconcile
@@ -104,7 +104,7 @@ class Invitations:
             ]
             beside(connection, claimed)
         free_from = slots.at(len(found.leave)) if slots.interval else now
-        again_at = ask_at(free_from, horizon=policy.horizon, now=now) if shared.more else None
+        again_at = claim_again_at(free_from, horizon=policy.horizon, now=now) if shared.more else None
         return ClaimedInvitations(claimed, again_at=again_at, permits=permits)
 
     def release_permits(self, policy: InvitationPolicy) -> None:
@@ -185,7 +185,7 @@ LEASES: Leases[uuid.UUID, int] = Leases(
     InvitationState,
     of=InvitationRow.channel,
     worked_from=tuple(InvitationRow.__table__.columns),
-    keeps=InvitationRow.job_id,  # again, because another list's may have adopted the session since they were taken
+    rereads=InvitationRow.job_id,  # again, because another list's may have adopted the session since they were taken
     attempts=(
         Attempt.job_id.in_(_MESSAGES),
         bulk.among(Attempt.invitation_id, "ids"),

@@ -16,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.contact.auto_pause import Tally
+from worker.domain.contact.auto_pause import BounceCounts
 from worker.domain.contact.delivery_reports import DeliveryUpdate, Stop, invitation_state_after, reason_to_suppress
 from worker.domain.contact.suppression import Reason
 from worker.domain.model.states import InvitationState, JobState
@@ -86,7 +86,9 @@ def count(connection: sa.Connection, delivered: Iterable[Delivered], policy: Del
     """
     bounced = Counter(one.bounced for one in delivered if one.bounced is not None)
     if bounced:
-        tallies.count(connection, {batch: Tally(0, 0, many) for batch, many in bounced.items()}, policy.pause, now=now)
+        tallies.count(
+            connection, {batch: BounceCounts(0, 0, many) for batch, many in bounced.items()}, policy.pause, now=now
+        )
 
 
 def deliver(

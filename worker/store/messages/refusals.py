@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from worker.domain.contact.auto_pause import Tally
+from worker.domain.contact.auto_pause import BounceCounts
 from worker.domain.contact.delivery_reports import reason_to_suppress, state_refused
 from worker.domain.model.endings import Cancel, Done, Ending, Kind, Problem
 from worker.domain.model.states import InvitationState
@@ -66,11 +66,11 @@ def _address(result: Result, policy: InvitationPolicy) -> str:
     return address_of(result.opened.invitation.customer.person, policy.channel)
 
 
-def tallies_of(results: Sequence[Result]) -> dict[int, Tally]:
+def tallies_of(results: Sequence[Result]) -> dict[int, BounceCounts]:
     """What these hand-overs add to their batches' tallies."""
     tried, refused = Counter[int](), Counter[int]()
     for result in results:
         is_refused = isinstance(result.ending, Cancel) and result.ending.reason == Kind.BAD_INPUT.value
         tried[result.opened.invitation.batch_id] += isinstance(result.ending, Done) or is_refused
         refused[result.opened.invitation.batch_id] += is_refused
-    return {batch_id: Tally(number, refused[batch_id], 0) for batch_id, number in tried.items()}
+    return {batch_id: BounceCounts(number, refused[batch_id], 0) for batch_id, number in tried.items()}

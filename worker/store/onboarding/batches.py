@@ -15,7 +15,7 @@ from worker.store.base.priorities import PAUSED
 from worker.store.onboarding.admission import following
 from worker.store.onboarding.new_rows import CANCELLED, AcceptedLine, RefusedLine, customer_row, job_row, refusal_row
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_row_events
-from worker.store.tables import Batch, CustomerRow, Job, Refusal
+from worker.store.tables import Batch, CustomerRow, Job, SkippedLine
 
 # Somebody else's import of the same customers may win the unique index a few times, not for ever.
 TRIES = 5
@@ -91,7 +91,7 @@ class Batches:
         with self._database.read() as connection:
             last = [
                 connection.execute(sa.select(sa.func.max(table.row)).where(table.batch_id == batch_id)).scalar()
-                for table in (Job, Refusal)
+                for table in (Job, SkippedLine)
             ]
         return max(last[0] or 0, last[1] or 0)
 
@@ -157,7 +157,7 @@ class Batches:
                 stopped = [row["row"] for row in rows if row["state"] in PUBLISHED_STATES]
                 add_row_events(connection, batch_id, stopped, now=now)
             if refused:
-                connection.execute(sa.insert(Refusal), [refusal_row(batch_id, line) for line in refused])
+                connection.execute(sa.insert(SkippedLine), [refusal_row(batch_id, line) for line in refused])
 
     def _keep_customers(self, connection: sa.Connection, customers: Sequence[Customer], *, now: datetime) -> None:
         """Add customers; the newest list's details hold for one who is known already."""
@@ -193,7 +193,7 @@ def _rows_in(connection: sa.Connection, batch_id: int, rows: Sequence[int]) -> s
         return set()
     return {
         row
-        for table in (Job, Refusal)
+        for table in (Job, SkippedLine)
         for row in connection.execute(
             sa.select(table.row).where(table.batch_id == batch_id, table.row.between(min(rows), max(rows)))
         ).scalars()

@@ -18,8 +18,8 @@ from worker.store.base.encrypted_values import encrypt_line, encrypt_person
 class AcceptedLine:
     """A line that becomes a job: where it goes and why, and the least life its link may leave with.
 
-    `others` could serve it too, in order of preference. `freshness_seconds` is what its route asks for, where it does:
-    the floor at any of them. `quiet_until`: its session is not asked for before then; None: at once.
+    `fallback_accounts` could serve it too, in order of preference. `freshness_seconds` is what its route asks for,
+    where it does: the floor at any of them. `quiet_until`: its session is not asked for before then; None: at once.
     """
 
     row: int
@@ -27,7 +27,7 @@ class AcceptedLine:
     account: str
     route: str
     floor_seconds: int
-    others: tuple[str, ...] = ()
+    fallback_accounts: tuple[str, ...] = ()
     freshness_seconds: int | None = None
     quiet_until: datetime | None = None
 
@@ -86,7 +86,7 @@ def job_row(
         "account": line.account,
         "route": line.route[:200],
         "floor_seconds": line.floor_seconds,
-        "others": joined(line.account, line.others),
+        "fallback_accounts": joined(line.account, line.fallback_accounts),
         "freshness_seconds": line.freshness_seconds,
         "invite_at": invite_at,
         "state": JobState.WAITING,

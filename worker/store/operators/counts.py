@@ -17,7 +17,7 @@ from worker.store.attempts.unknown_outcomes import MORE
 from worker.store.base.database import fetch
 from worker.store.base.leases import NOT_SENT
 from worker.store.onboarding.sessions import FIRST, OF_ITS_SESSION
-from worker.store.tables import Attempt, Batch, InvitationRow, Job, Refusal
+from worker.store.tables import Attempt, Batch, InvitationRow, Job, SkippedLine
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
     jobs = fetch(connection, query)
     for row in jobs:
         _count_jobs(counts, row)
-    refusals = sa.select(sa.func.count(), sa.func.count(Refusal.duplicate_of))
-    rejected, duplicate = connection.execute(refusals.where(Refusal.batch_id == batch_id)).one()
+    refusals = sa.select(sa.func.count(), sa.func.count(SkippedLine.duplicate_of))
+    rejected, duplicate = connection.execute(refusals.where(SkippedLine.batch_id == batch_id)).one()
     messages = (
         sa.select(
             InvitationRow.state,

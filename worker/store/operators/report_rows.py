@@ -28,7 +28,7 @@ from worker.store.operators.counts import (
     BatchCounts,
     count,
 )
-from worker.store.tables import Audit, CustomerRow, InvitationRow, Job, Refusal, SessionRow
+from worker.store.tables import Audit, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
 
 K = TypeVar("K", bound=Hashable)
 CHUNK = 1000  # report lines read at a time: a million of them must not be in memory at once
@@ -262,9 +262,9 @@ def _without_message(row: sa.Row[Any]) -> str:
 
 def _refused_lines(connection: sa.Connection, batch_id: int, after: int) -> Iterable[LineFacts]:
     query = (
-        sa.select(Refusal.row, Refusal.customer_id, Refusal.duplicate_of, Refusal.problems)
-        .where(Refusal.batch_id == batch_id, Refusal.row > after)
-        .order_by(Refusal.row)
+        sa.select(SkippedLine.row, SkippedLine.customer_id, SkippedLine.duplicate_of, SkippedLine.problems)
+        .where(SkippedLine.batch_id == batch_id, SkippedLine.row > after)
+        .order_by(SkippedLine.row)
         .limit(CHUNK)
     )
     for row in fetch(connection, query):

@@ -19,7 +19,7 @@ from worker.store.base.database import Database, fetch
 from worker.store.onboarding.admission import UNKNOWN_FOR
 from worker.store.operators.counts import BatchCounts, totals_of
 from worker.store.privacy.erasure import over
-from worker.store.tables import Attempt, Batch, Finished, InvitationRow, Job, Refusal, SessionRow, Tally
+from worker.store.tables import Attempt, Batch, BounceCount, Finished, InvitationRow, Job, SessionRow, SkippedLine
 
 CHUNK = 500
 _Lead = aliased(Job)
@@ -65,12 +65,12 @@ class Purging:
         with self._database.write() as connection:
             values = {"purged_at": now, "totals": totals_of(counts)}
             begun = connection.execute(mark.values(values)).first() is not None
-            connection.execute(sa.delete(Tally).where(Tally.batch_id == batch_id))
+            connection.execute(sa.delete(BounceCount).where(BounceCount.batch_id == batch_id))
             return begun
 
     def under_way(self) -> list[int]:
         """The batches that were begun and still have rows."""
-        left = sa.or_(sa.exists().where(Job.batch_id == Batch.id), sa.exists().where(Refusal.batch_id == Batch.id))
+        left = sa.or_(sa.exists().where(Job.batch_id == Batch.id), sa.exists().where(SkippedLine.batch_id == Batch.id))
         query = sa.select(Batch.id).where(Batch.purged_at.is_not(None), left).order_by(Batch.id)
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
@@ -92,9 +92,9 @@ class Purging:
                 _keep_who_finished(connection, ids)
                 _remove(connection, ids)
                 return len(ids)
-            refusals = sa.select(Refusal.row).where(Refusal.batch_id == batch_id).limit(CHUNK)
+            refusals = sa.select(SkippedLine.row).where(SkippedLine.batch_id == batch_id).limit(CHUNK)
             rows = list(connection.execute(refusals).scalars())
-            gone = sa.delete(Refusal).where(Refusal.batch_id == batch_id, Refusal.row.in_(rows))
+            gone = sa.delete(SkippedLine).where(SkippedLine.batch_id == batch_id, SkippedLine.row.in_(rows))
             return connection.execute(gone).rowcount if rows else 0
 
 

@@ -4,11 +4,11 @@ Three promises are held by unique indexes here, not by care elsewhere: one leadi
 each customer and purpose, and one invitation for each session, channel and kind.
 """
 
-from worker.store.tables.accounts import Budget, Permit, Reissued
+from worker.store.tables.accounts import Budget, Permit, ReissueCount
 from worker.store.tables.base import Base
 from worker.store.tables.customers import CustomerRow, Finished, Suppression
 from worker.store.tables.events import Inbox, Outbox, Webhook
-from worker.store.tables.lists import Batch, Refusal, Tally
+from worker.store.tables.lists import Batch, BounceCount, SkippedLine
 from worker.store.tables.operating import Audit
 from worker.store.tables.work import Attempt, InvitationRow, Job, SessionRow
 
@@ -17,6 +17,7 @@ __all__ = [
     "Audit",
     "Base",
     "Batch",
+    "BounceCount",
     "Budget",
     "CustomerRow",
     "Finished",
@@ -25,10 +26,9 @@ __all__ = [
     "Job",
     "Outbox",
     "Permit",
-    "Refusal",
-    "Reissued",
+    "ReissueCount",
     "SessionRow",
+    "SkippedLine",
     "Suppression",
-    "Tally",
     "Webhook",
 ]

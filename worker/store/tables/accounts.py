@@ -55,10 +55,10 @@ class Permit(Base):
     until: Mapped[datetime]
 
 
-class Reissued(Base):
+class ReissueCount(Base):
     """How many sessions an account has opened in a UTC day for customers whose last one ended unused."""
 
-    __tablename__ = "reissued"
+    __tablename__ = "reissue_count"
 
     account: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     day: Mapped[date] = mapped_column(primary_key=True)

@@ -38,10 +38,10 @@ class Batch(Base):
     __table_args__ = (sa.UniqueConstraint("digest", "generation"),)
 
 
-class Refusal(Base):
+class SkippedLine(Base):
     """A line that became no job: refused with its problems, or the same customer as an earlier line."""
 
-    __tablename__ = "refusal"
+    __tablename__ = "skipped_line"
 
     batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"), primary_key=True)
     row: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -50,10 +50,10 @@ class Refusal(Base):
     problems: Mapped[list[dict[str, Any]]]
 
 
-class Tally(Base):
+class BounceCount(Base):
     """A batch's messages, by the minute: what its pausing itself is decided from."""
 
-    __tablename__ = "tally"
+    __tablename__ = "bounce_count"
 
     batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"), primary_key=True)
     minute: Mapped[datetime] = mapped_column(primary_key=True)

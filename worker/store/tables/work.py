@@ -59,7 +59,7 @@ class Job(Base):
         doc="The attempt whose outcome nobody knows. Where such a job waits, what is due is to look that attempt up at"
         " the provider, not to call again; it stays with one that is held, or given up, for as long as the doubt does."
     )
-    others: Mapped[str] = mapped_column(
+    fallback_accounts: Mapped[str] = mapped_column(
         sa.String(400),
         doc="The accounts that could serve it besides its own, in order of preference, with commas between; its own is"
         " among them once it was taken over.",
@@ -84,7 +84,9 @@ class Job(Base):
         partial("ix_job_due", "account", "priority", "due_at", "id", where=_CLAIMABLE),
         # While an account cannot work, the timer looks again and again for what others could do of it. Of a million
         # rows that wait there, those that nobody else can serve must cost nothing then.
-        partial("ix_job_backed", "account", "priority", "due_at", "id", where=f"{_CLAIMABLE} AND others <> ''"),
+        partial(
+            "ix_job_backed", "account", "priority", "due_at", "id", where=f"{_CLAIMABLE} AND fallback_accounts <> ''"
+        ),
         partial("ix_job_lease", "lease_until", where="state = 'working'"),
         partial(
             "uq_job_leads",
