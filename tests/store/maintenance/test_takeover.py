@@ -156,7 +156,8 @@ def test_looking_reads_indexes_and_no_whole_table(shelf, failover, database):
     stop(shelf)
     if not database.is_sqlite:
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("ANALYZE")
+            # The rows that earlier tests deleted still count as pages until they are vacuumed, and change the plan.
+            connection.exec_driver_sql("VACUUM ANALYZE job, attempt, session")
     plans: list[str] = []
 
     @sa.event.listens_for(database.engine, "before_cursor_execute")
