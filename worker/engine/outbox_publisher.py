@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from worker.domain.events.published import BUS, SUBSCRIBER, OutgoingEvent
 from worker.domain.limits.budgets import BudgetRule, Lesson, grant
-from worker.domain.model.endings import Kind, RetryPolicy
+from worker.domain.model.endings import Kind
 from worker.engine.container import Parts
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
@@ -173,16 +173,12 @@ class OutboxPublisher:
             return Later(event.number, None, now, f"not taken for {tried_for.days} days: {problem.detail}")
         # Where it is the target that is to be left alone, its pause decides when the next one goes.
         waits = problem.unreachable or problem.kind is Kind.RATE_LIMITED
-        wait = timedelta(0) if waits else _wait(policy.rule.retry, event.attempts + 1, self._jitter())
+        wait = timedelta(0) if waits else policy.rule.retry.ceiling(event.attempts + 1) * self._jitter()
         return Later(event.number, now + wait, event.since, problem.detail)
 
     def close(self) -> None:
         for target in self._targets.values():
             target.close()
-
-
-def _wait(policy: RetryPolicy, attempts: int, jitter: float) -> timedelta:
-    return policy.ceiling(attempts) * jitter
 
 
 def _lesson(reply: Reply) -> Lesson:

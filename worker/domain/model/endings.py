@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from worker.domain.model.backoff import Backoff
+
 
 class Kind(StrEnum):
     """The few outcomes that the core knows; every provider's and sender's codes map to one."""
@@ -58,19 +60,12 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class RetryPolicy:
-    """Bounds of retrying; the same for rows and, where a 429 names no time, for account pauses."""
+class RetryPolicy(Backoff):
+    """The configured backoff of rows and, where a 429 names no time, of account pauses."""
 
-    attempts: int = 8
     first: timedelta = timedelta(seconds=1)
     most: timedelta = timedelta(minutes=10)
-
-    def ceiling(self, tries: int) -> timedelta:
-        """The longest wait after `tries` failures in a row (1 or more): `first`, doubling, at most `most`."""
-        enough = (self.most // self.first).bit_length()  # as many pass `most`; many more overflow a timedelta
-        doublings = min(max(tries, 1) - 1, enough)
-        longest: timedelta = min(self.first * 2**doublings, self.most)
-        return longest
+    attempts: int | None = 8
 
 
 @dataclass(frozen=True)
@@ -165,7 +160,7 @@ def ending_for(
         case Kind.UNKNOWN if not repeatable:
             return Hold(reason, problem.detail)
         case _:
-            if attempt >= min(policy.attempts, problem.most_attempts or policy.attempts):
+            wait = policy.after(attempt, jitter)
+            if wait is None or attempt >= (problem.most_attempts or attempt + 1):
                 return Cancel("attempts_spent", f"{attempt} attempts failed, the last with: {problem.detail}")
-            wait = problem.retry_after or policy.ceiling(attempt) * jitter
-            return Retry(now + wait, reason, problem.detail)
+            return Retry(now + (problem.retry_after or wait), reason, problem.detail)

@@ -124,22 +124,22 @@ def ending_of_reconciliation(
         case Nothing() if unknown_call.kind is Kind.CONFLICT:
             # The provider refuses because of a session that we know, and may see its end later than we do.
             lives = f"it lists {found.known}" if found.known else "it lists none"
-            if attempts >= policy.attempts:
+            wait = policy.after(attempts, jitter)
+            if wait is None:
                 return Hold(unknown_call.kind.value, f"the provider refuses another session; {lives}")
-            return Retry(
-                now + policy.ceiling(attempts) * jitter, unknown_call.kind.value, f"refused for another; {lives}"
-            )
+            return Retry(now + wait, unknown_call.kind.value, f"refused for another; {lives}")
         case Nothing():
-            if attempts >= policy.attempts:
+            if policy.given_up(attempts):
                 return Cancel("attempts_spent", f"{attempts} calls were lost, and none was carried out")
             return Retry(now, unknown_call.kind.value, "looked up: it was not carried out")
     if found.concerns_account:
         reason = "unreachable" if found.unreachable else found.kind.value
         return Snooze(resume_at(found, policy, now), reason, found.detail)
-    tries = unknown_call.failures + 1
-    if found.kind in (Kind.TRANSIENT, Kind.UNKNOWN) and tries < policy.attempts:
-        wait = found.retry_after or policy.ceiling(tries) * jitter
-        return Reconcile(now + wait, unknown_call.kind.value, f"its look-up failed: {found.detail}")
+    wait = policy.after(unknown_call.failures + 1, jitter)
+    if found.kind in (Kind.TRANSIENT, Kind.UNKNOWN) and wait is not None:
+        return Reconcile(
+            now + (found.retry_after or wait), unknown_call.kind.value, f"its look-up failed: {found.detail}"
+        )
     return Hold(unknown_call.kind.value, f"it cannot be looked up: {found.detail}")
 
 
