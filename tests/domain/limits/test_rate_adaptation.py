@@ -145,8 +145,8 @@ def test_the_limit_found_for_an_account_without_one_is_forgotten_after_an_hour_w
 class WithoutAdapting(World):
     """The same world, always at the configured rate."""
 
-    def _take(self, worker):
-        super()._take(worker)
+    def _claim(self, worker):
+        super()._claim(worker)
         self.state = replace(self.state, pace=Pace())
 
 

@@ -122,7 +122,7 @@ def ending_of_reconciliation(
         case More():
             return Reconcile(now, unknown_call.kind.value, "reconciled; the list has another page")
         case Nothing() if unknown_call.kind is Kind.CONFLICT:
-            # The provider refuses because of a session that is known here. It may see that session's end later than we do.
+            # The provider refuses because of a known session. It may see the end of that session later than we do.
             lives = f"it lists {found.known}" if found.known else "it lists none"
             wait = policy.after(attempts, jitter)
             if wait is None:
