@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from tests.simulated.world import LIMITED, REFUSED, customer
 from worker.domain.model.states import JobState
 from worker.engine.dispatch.contract import Room
-from worker.engine.maintenance.sweep import return_leases, ringable
 from worker.foundation.clock import SharedClock, system_clock
 from worker.providers.fake import HANG
 from worker.senders.fake import FakeSender
@@ -207,12 +206,12 @@ async def test_a_database_that_is_away_at_the_taking_ends_the_shift_and_nothing_
 
 async def test_the_timer_rings_for_what_is_due_and_may_be_worked(make):
     world = make()
-    assert ringable(world.parts) == []
+    assert world.parts.sweep.ringable() == []
     world.add_many(1)
     world.add_many(1, "D", account="au")
-    assert ringable(world.parts) == [("issue", "au"), ("issue", "kyc")]
+    assert world.parts.sweep.ringable() == [("issue", "au"), ("issue", "kyc")]
     await world.issue("kyc")
-    assert ringable(world.parts) == [("issue", "au"), ("invite", "email")]
+    assert world.parts.sweep.ringable() == [("issue", "au"), ("invite", "email")]
 
 
 async def test_the_timer_does_not_ring_for_a_paused_account_until_its_time(make):
@@ -220,18 +219,18 @@ async def test_the_timer_does_not_ring_for_a_paused_account_until_its_time(make)
     world.add_many(1)
     await world.issue()
     world.set(Job, due_at=world.clock())
-    assert ringable(world.parts) == []
+    assert world.parts.sweep.ringable() == []
     world.clock.advance(seconds=31)
-    assert ringable(world.parts) == [("issue", "kyc")]
+    assert world.parts.sweep.ringable() == [("issue", "kyc")]
 
 
 async def test_the_timer_does_not_ring_for_a_stopped_account(make):
     world = make([REFUSED])
     world.add_many(1)
     await world.issue()
-    assert ringable(world.parts) == []
+    assert world.parts.sweep.ringable() == []
     world.parts.budgets.resume("kyc")
-    assert ringable(world.parts) == [("issue", "kyc")]
+    assert world.parts.sweep.ringable() == [("issue", "kyc")]
 
 
 async def test_what_no_bell_rang_for_is_found(make):
@@ -251,9 +250,9 @@ async def test_the_leases_of_a_worker_that_is_gone_come_back_and_are_told(make, 
     world.add_many(2)
     work = world.parts.issue_work("kyc", world.http, ring_invite=lambda channel, _: world.rung.append(channel))
     work.claim(Room(10, 10, 0), world.clock())
-    assert return_leases(world.parts) == Returned()
+    assert world.parts.sweep.return_leases() == Returned()
     world.clock.advance(seconds=61)
-    assert return_leases(world.parts) == Returned(free=2)
+    assert world.parts.sweep.return_leases() == Returned(free=2)
     assert "2 rows given back" in caplog.text
     assert not await world.tick() or world.states() == {"issued": 2}
 
@@ -263,7 +262,7 @@ async def test_where_nobody_else_can_be_working_they_come_back_at_once(make):
     world.add_many(1)
     going = asyncio.create_task(world.start().serve("issue:kyc"))
     await world.http.received(1)
-    assert return_leases(world.parts, all_of_them=True) == Returned(held=1)
+    assert world.parts.sweep.return_leases(all_of_them=True) == Returned(held=1)
     world.http.release()
     await going
     assert world.job("C000").state is JobState.HELD

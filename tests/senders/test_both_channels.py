@@ -218,11 +218,11 @@ async def test_a_wrong_token_stops_texts_alone(played):
 async def test_each_from_has_a_budget_of_its_own_and_its_own_limit(played):
     _, worker = await played()
 
-    rule = worker.parts.sender_budget("sms")
+    rule = worker.parts.budget_rules.channels["sms"]
 
     assert rule.name == "sender/sms:+15005550006"
     assert [str(limit.count) for limit in rule.limits] == ["1000"]
-    assert worker.parts.sender_budget("email").name == "sender/email"
+    assert worker.parts.budget_rules.channels["email"].name == "sender/email"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 
 from worker.domain.model.customers import Channel, Customer, Person
 from worker.engine.container import Parts
-from worker.engine.maintenance.sweep import return_leases, ringable
 from worker.engine.runner import Runner
 from worker.foundation.keyring import new_key
 from worker.providers.fake import FakeHttp, FakeProvider
@@ -88,8 +87,8 @@ class Works:
             self.add(*customers)
         runner = self.runner()
         try:
-            return_leases(self.parts)
-            while due := ringable(self.parts):
+            self.parts.sweep.return_leases()
+            while due := self.parts.sweep.ringable():
                 for step, name in due:
                     await runner.serve(f"{step}:{name}")
         finally:
@@ -118,4 +117,4 @@ class Works:
         return [row for row in self.rows(Attempt) if row.invitation_id is not None]
 
     def budget(self, channel: str) -> Any:
-        return self.parts.budgets.all()[self.parts.sender_budget(channel).name]
+        return self.parts.budgets.all()[self.parts.budget_rules.channels[channel].name]

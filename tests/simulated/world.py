@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from tests.simulated.virtual_time import VirtualClock
 from worker.domain.model.customers import Channel, Customer, Person
 from worker.engine.container import Parts
-from worker.engine.maintenance.sweep import look_after, return_leases, ringable
 from worker.engine.runner import Runner
 from worker.foundation.keyring import new_key
+from worker.inbound.event_receiver import Receiver
 from worker.providers.contract import HttpAnswer
 from worker.providers.fake import FakeHttp, FakeProvider
 from worker.senders.fake import FakeSender
@@ -118,6 +118,10 @@ class World:
 
     # A list comes in.
 
+    def receiver(self) -> Receiver:
+        """What takes the world's events."""
+        return Receiver(self.parts.intake, self.parts.inboxes, self.parts.keyring)
+
     def add(
         self,
         *customers: Customer,
@@ -154,9 +158,9 @@ class World:
 
     async def tick(self) -> bool:
         """What the timer does, once, and the work that it rings for; whether there was any."""
-        return_leases(self.parts)
-        look_after(self.parts)
-        due = ringable(self.parts)
+        self.parts.sweep.return_leases()
+        self.parts.sweep.look_after()
+        due = self.parts.sweep.ringable()
         await self.serve(*(f"{step}:{name}" for step, name in due))
         return bool(due)
 

@@ -183,7 +183,14 @@ class _Playing:
         with self._parts.database.read() as connection:
             if connection.execute(sa.select(Job.id).limit(1)).first() is not None:
                 raise NotEmpty("the database holds jobs already: name an empty one")
-        import_list(self._parts, self._list, options_of(self._parts), name="month.csv", strict=True)
+        import_list(
+            self._parts.intake,
+            self._parts.batches,
+            self._list,
+            options_of(self._parts.intake),
+            name="month.csv",
+            strict=True,
+        )
 
     async def _runner(self, parts: Parts, *, ring_invite: Callable[[str], None]) -> Runner:
         return Runner(parts, self._providers, AsyncExitStack(), ring_invite=ring_invite, longest=LONGEST_DISPATCH)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic.util import CommandError
 
 from worker.cli.exits import CannotStart
-from worker.engine.container import Parts, not_applied_yet
+from worker.engine.container import Parts
 from worker.foundation.keyring import CannotDecrypt
 from worker.providers.registry import shared_webhook_keys
 from worker.settings import Settings, SettingsError, load
@@ -23,10 +23,18 @@ def settings_of(config: Path | None) -> Settings:
         settings = load(config)
     except SettingsError as error:
         raise CannotStart(str(error)) from None
-    odd = [*settings.warnings, *shared_webhook_keys(settings.accounts), *not_applied_yet(settings)]
+    odd = [*settings.warnings, *shared_webhook_keys(settings.accounts), *_not_applied(settings)]
     for warning in odd:
         click.echo(f"warning: {warning}", err=True)
     return settings
+
+
+def _not_applied(settings: Settings) -> list[str]:
+    """A warning for each setting that this release does not apply."""
+    asked = {
+        "links.mode": settings.links.mode != "provider",
+    }
+    return [f"{key}: this release does not apply it yet" for key, is_asked in asked.items() if is_asked]
 
 
 # What SQLite says of its file, and what is meant.

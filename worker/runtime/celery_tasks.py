@@ -32,15 +32,8 @@ from kombu.entity import Queue
 from worker.domain.events import cloudevents as envelopes
 from worker.domain.events.cloudevents import Unreadable
 from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt
-from worker.engine.maintenance.sweep import (
-    look_after,
-    return_leases,
-    ringable,
-    targets_due,
-    unpublished,
-    unpublished_in_words,
-)
 from worker.engine.opening import NotReady, Outdated, opened
+from worker.engine.outbox_targets import unpublished_in_words
 from worker.engine.runner import LONGEST_DISPATCH
 from worker.foundation.clock import monotonic, system_clock
 from worker.foundation.outage_log import Outage
@@ -154,15 +147,16 @@ def sweep() -> None:
     if here is None:
         return
     with _a_database_that_may_be_away():
-        return_leases(here.parts)
-        look_after(here.parts)
-        for step, name in ringable(here.parts):
+        timer, outbox = here.parts.sweep, here.parts.outbox_targets
+        timer.return_leases()
+        timer.look_after()
+        for step, name in timer.ringable():
             ring_soon(step, name)
-        targets = targets_due(here.parts)
+        targets = outbox.due()
         for target in targets:
             ring_soon(PUBLISH, target)
         if _looks_for_unpublished.begin(monotonic()):
-            _log_unpublished(unpublished(here.parts) if targets else [])
+            _log_unpublished(outbox.unpublished() if targets else [])
         here.retention.step()  # after the bells: nobody waits for it
 
 

@@ -17,8 +17,6 @@ from typing import Self
 import sqlalchemy as sa
 
 from worker.engine.container import Parts
-from worker.engine.maintenance.retention import Retention
-from worker.engine.maintenance.sweep import look_after, return_leases, ringable
 from worker.engine.runner import Runner
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
@@ -76,7 +74,7 @@ class Embedded:
         self._parts = parts
         self._targets = targets or {}
         self._open_runner = open_runner
-        self._retention = Retention(parts)
+        self._retention = parts.retention()
         self._tasks: dict[str, asyncio.Task[bool]] = {}
         self._interrupted = asyncio.Event()
         # On SQLite nobody else can be working: at the first tick, the leases of a process that died are nobody's.
@@ -102,7 +100,7 @@ class Embedded:
         self._exits.push_async_callback(self._gather)
         self.runner = await self._open_runner(self._parts, ring_invite=ring_invite)
         self._exits.push_async_callback(self.runner.close)
-        self.beside = OutboxThreads(self._parts, self._targets)
+        self.beside = OutboxThreads(self._parts.outbox_targets, self._targets)
         self._exits.push_async_callback(self.beside.close)
         return self
 
@@ -144,11 +142,11 @@ class Embedded:
             pass
 
     async def _tick(self) -> None:
-        in_thread = self.runner.in_thread
-        await in_thread(lambda: return_leases(self._parts, all_of_them=self._all_of_them))
+        in_thread, sweep = self.runner.in_thread, self._parts.sweep
+        await in_thread(lambda: sweep.return_leases(all_of_them=self._all_of_them))
         self._all_of_them = False
-        await in_thread(look_after, self._parts)
-        for step, name in await in_thread(ringable, self._parts):
+        await in_thread(sweep.look_after)
+        for step, name in await in_thread(sweep.ringable):
             self.ring(step, name)
         await in_thread(self._retention.step)
 

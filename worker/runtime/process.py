@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from worker.engine.maintenance.retention import Retention
 from worker.engine.opening import opened
 from worker.engine.outbox_publisher import OutboxPublisher
 from worker.engine.runner import Runner
@@ -64,10 +63,10 @@ class Process:
         """
         with ExitStack() as exits:
             self.parts = exits.enter_context(opened(load()))
-            self.retention = Retention(self.parts)
-            self.receiver = Receiver(self.parts)
+            self.retention = self.parts.retention()
+            self.receiver = Receiver(self.parts.intake, self.parts.inboxes, self.parts.keyring)
             self.publisher = OutboxPublisher(
-                self.parts, targets(self.parts.settings), stopping=lambda: self.runner.stopping
+                self.parts.outbox_targets, targets(self.parts.settings), stopping=lambda: self.runner.stopping
             )
             exits.callback(self.publisher.close)
             self._loop = asyncio.new_event_loop()

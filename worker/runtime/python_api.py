@@ -106,8 +106,9 @@ class _Here:
         self._settings = settings
         with ExitStack() as exits:
             # Nothing is written to get ready: on SQLite it would wait for the caller's own transaction.
-            self._parts = exits.enter_context(opened(settings, prepare=Parts.set_clock))
-            self.receiver = Receiver(self._parts)
+            parts = exits.enter_context(opened(settings, prepare=Parts.set_clock))
+            self._set_clock = parts.set_clock
+            self.receiver = Receiver(parts.intake, parts.inboxes, parts.keyring)
             self._exits = exits.pop_all()
         self._clock_set_at = monotonic()
 
@@ -115,7 +116,7 @@ class _Here:
         """Set the clock by the database's now and then, as workers do."""
         if monotonic() - self._clock_set_at > SET_CLOCK_EVERY:
             self._clock_set_at = monotonic()
-            self._parts.set_clock()
+            self._set_clock()
 
     @cached_property
     def _ringer(self) -> Ringer:

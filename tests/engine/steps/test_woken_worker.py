@@ -4,7 +4,6 @@ import asyncio
 
 from tests.simulated.world import customer
 from worker.domain.model.states import JobState
-from worker.engine.maintenance.sweep import return_leases
 from worker.store.tables import InvitationRow, SessionRow
 
 
@@ -21,7 +20,7 @@ async def test_the_late_answer_of_a_woken_worker_does_not_overwrite_its_successo
     first = asyncio.create_task(woken.serve("issue:au"))
     await world.http.received(1)
     world.clock.advance(seconds=61)
-    assert return_leases(world.parts).repeated == 1
+    assert world.parts.sweep.return_leases().repeated == 1
     world.clock.advance(seconds=2)
     second = asyncio.create_task(successor.serve("issue:au"))
     await world.http.received(2)
@@ -56,7 +55,7 @@ async def test_a_woken_worker_does_not_give_back_the_row_that_its_successor_is_c
     await world.http.received(1)  # Jonas is taken as well, and waits for the permit
     assert world.states() == {"working": 2}
     world.clock.advance(seconds=61)
-    return_leases(world.parts)
+    world.parts.sweep.return_leases()
     second = asyncio.create_task(successor.serve("issue:kyc"))
     await world.http.received(2)
     claimed = world.job("Jonas")

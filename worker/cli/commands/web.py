@@ -61,7 +61,7 @@ def web(invocation: Invocation, bind: str | None) -> None:
                 schema.upgrade(parts.database)
         if not settings.web.event_keys:
             click.echo("warning: web.event_keys: none, so that nobody can post events", err=True)
-        for source in account_sources(parts).values():
+        for source in account_sources(parts.accounts, parts.keyring, parts.clock).values():
             if isinstance(source, Closed):
                 click.echo(f"warning: {source.why}; until then its webhooks are refused", err=True)
         asyncio.run(serve(app(parts, ring=_ring(settings)), host=host, port=port, started=started))

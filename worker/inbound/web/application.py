@@ -12,6 +12,7 @@ from aiohttp import web
 
 from worker.domain.events.incoming import Event, Receipt
 from worker.engine.container import Parts
+from worker.engine.key_check import check_keys
 from worker.engine.maintenance.sweep import process_webhooks
 from worker.inbound.event_receiver import Receiver
 from worker.inbound.web.batching import Batcher, Receive, Ring
@@ -20,6 +21,7 @@ from worker.inbound.web.link_waiters import Waiting
 from worker.inbound.web.problems import PROBLEM, problem
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.request_body import BODY_SECONDS, ROOM
+from worker.inbound.web.webhook_sources import account_sources, sender_sources
 from worker.inbound.web.webhooks import Processing, WebhookRoutes
 from worker.store.inbox.event_status import EventStatuses
 from worker.store.webhooks.webhooks import Arrived, Kept
@@ -65,17 +67,43 @@ def app(
 
     statuses = EventStatuses(parts.database, parts.keyring)
     waiting = Waiting(lambda job_ids: statuses.hand_out(job_ids, now=parts.clock()), in_thread)
-    chunks = Batcher(receive or Receiver(parts).receive, ring, in_thread)
-    readiness = Readiness(parts)
-    processed = Processing(lambda: process_webhooks(parts) if readiness.why_not is None else set(), ring, in_thread)
+    chunks = Batcher(receive or Receiver(parts.intake, parts.inboxes, parts.keyring).receive, ring, in_thread)
+
+    def prepare() -> None:
+        check_keys(parts.database, parts.keyring)
+        parts.ready()
+
+    readiness = Readiness(parts.database, prepare=prepare, set_clock=parts.set_clock)
+
+    def process_kept() -> set[tuple[str, str]]:
+        return process_webhooks(parts.webhooks, parts.clock) if readiness.why_not is None else set()
+
+    processed = Processing(process_kept, ring, in_thread)
 
     def keep(chunk: Sequence[Arrived]) -> Kept:
         return parts.webhooks.keep(chunk, now=parts.clock())
 
     webhooks = WebhookRoutes(
-        parts, Batcher(keep, ring, in_thread), readiness, in_thread, processed, body_seconds=body_seconds, room=room
+        account_sources(parts.accounts, parts.keyring, parts.clock),
+        sender_sources(parts.settings, parts.keyring, parts.clock),
+        Batcher(keep, ring, in_thread),
+        readiness,
+        in_thread,
+        processed,
+        body_seconds=body_seconds,
+        room=room,
     )
-    events = Events(parts, chunks, waiting, statuses, readiness, in_thread, body_seconds=body_seconds, room=room)
+    events = Events(
+        parts.settings.web,
+        parts.clock,
+        chunks,
+        waiting,
+        statuses,
+        readiness,
+        in_thread,
+        body_seconds=body_seconds,
+        room=room,
+    )
 
     async def ready(_request: web.Request) -> web.Response:
         if readiness.why_not is not None:

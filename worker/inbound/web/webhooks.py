@@ -5,14 +5,13 @@ Verified, kept once, answered; worked off right afterwards.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
 from aiohttp import web
 
-from worker.engine.container import Parts
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.inbound.web.batching import Batcher, InThread, Ring, TooMany
@@ -20,7 +19,7 @@ from worker.inbound.web.problems import problem
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.refusal_log import Refusals
 from worker.inbound.web.request_body import Room, Unacceptable, bounded_body, check_not_compressed
-from worker.inbound.web.webhook_sources import SMS, Source, account_sources, sender_sources
+from worker.inbound.web.webhook_sources import SMS, Source
 from worker.providers.webhooks import Delivery, Unreadable
 from worker.store.base.database import reason
 from worker.store.webhooks.webhooks import Arrived
@@ -37,7 +36,8 @@ class WebhookRoutes:
 
     def __init__(
         self,
-        parts: Parts,
+        accounts: Mapping[str, Source],
+        senders: Mapping[str, Source],
         chunks: Batcher[Arrived, bool],
         readiness: Readiness,
         in_thread: InThread,
@@ -46,8 +46,8 @@ class WebhookRoutes:
         body_seconds: float,
         room: int,
     ) -> None:
-        """`room` is how many bytes of large bodies are held at a time."""
-        self._accounts, self._senders = account_sources(parts), sender_sources(parts)
+        """`accounts` by name and `senders` by channel; `room`: how many bytes of large bodies are held at a time."""
+        self._accounts, self._senders = accounts, senders
         self._chunks, self._readiness, self._in_thread = chunks, readiness, in_thread
         self._processed = processed
         self._body_seconds = body_seconds

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from worker.domain.model.backoff import Backoff
-from worker.foundation.clock import monotonic
+from worker.foundation.clock import SharedClock, monotonic
 
 T = TypeVar("T")
 
@@ -99,6 +99,15 @@ class Database:
             return
         with naming_what_passes(), self.engine.begin() as connection:
             yield connection
+
+    def set_clock(self, clock: SharedClock) -> None:
+        """Set the clock by PostgreSQL's time, to about half a round trip."""
+        with self.read() as connection:
+            connection.execute(sa.text("SELECT 1"))  # connecting takes long: not between the two readings
+            before = clock.own()
+            theirs = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
+            after = clock.own()
+        clock.measured(before=before, theirs=theirs, after=after)
 
     def close(self) -> None:
         self.engine.dispose()
