@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from worker.domain.model.customers import Channel, Customer, Person
 from worker.engine.container import Parts
-from worker.engine.maintenance.sweep import return_leases, ringable
+from worker.engine.maintenance.sweep import due_wake_ups, return_leases
 from worker.engine.runner import Runner
 from worker.foundation.keyring import new_key
 from worker.providers.fake import FakeHttp, FakeProvider
@@ -79,7 +79,7 @@ class Works:
     def runner(self) -> Runner:
         """On the loop that is running now."""
         return Runner(
-            self.parts, self.http, AsyncExitStack(), ring_invite=lambda *_: None, longest=timedelta(minutes=1)
+            self.parts, self.http, AsyncExitStack(), wake_invite=lambda *_: None, longest=timedelta(minutes=1)
         )
 
     async def work(self, *customers: Customer) -> None:
@@ -89,9 +89,9 @@ class Works:
         runner = self.runner()
         try:
             return_leases(self.parts)
-            while due := ringable(self.parts):
-                for step, name in due:
-                    await runner.serve(f"{step}:{name}")
+            while due := due_wake_ups(self.parts):
+                for wake_up in due:
+                    await runner.serve(wake_up)
         finally:
             await runner.close()
             self.parts.__dict__.pop("senders", None)  # closed with the runner

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import sqlalchemy as sa
@@ -16,6 +17,9 @@ from worker.settings import Settings, SettingsError, load
 from worker.store.base import schema
 from worker.store.base.database import reason
 
+if TYPE_CHECKING:
+    from worker.runtime.wakeups import WakeUps
+
 
 def settings_of(config: Path | None) -> Settings:
     """The configuration. Raises CannotStart with a line for each problem; warnings go to standard error."""
@@ -27,6 +31,13 @@ def settings_of(config: Path | None) -> Settings:
     for warning in odd:
         click.echo(f"warning: {warning}", err=True)
     return settings
+
+
+def wake_ups_of(settings: Settings) -> "WakeUps":
+    """What sends wake-ups to the workers of this configuration."""
+    from worker.runtime.wakeups import WakeUps  # imported here: kombu, which few commands need
+
+    return WakeUps(settings)
 
 
 # What SQLite says of its file, and what is meant.

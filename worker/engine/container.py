@@ -18,7 +18,7 @@ from worker.domain.invitations import Templates
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.customers import Customer, FieldProblem, invitation_channels
 from worker.domain.routing import Rule
-from worker.engine.steps.common import FLUSH_MARGIN, Ring
+from worker.engine.steps.common import FLUSH_MARGIN, WakeInvite
 from worker.engine.steps.invite import InviteWork
 from worker.engine.steps.issue import IssueWork
 from worker.engine.steps.policies import (
@@ -271,7 +271,7 @@ class Parts:
             problems.append(FieldProblem("template", "there is no template of that name", f"use one of {known}"))
         return problems
 
-    def issue_work(self, account: str, http: Http, *, ring_invite: Ring) -> IssueWork:
+    def issue_work(self, account: str, http: Http, *, wake_invite: WakeInvite) -> IssueWork:
         settings = self.accounts[account]
         provider = self.providers[account]
         return IssueWork(
@@ -282,7 +282,7 @@ class Parts:
             repeat_unknown=settings.on_unknown == "repeat",
             jobs=self.jobs,
             attempts=self.attempts,
-            ring_invite=ring_invite,
+            wake_invite=wake_invite,
             transaction=self.database.write,
             clock=self.clock,
             jitter=self._jitter,

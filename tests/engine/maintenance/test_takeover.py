@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from tests.simulated.world import FAILED, REFUSED
 from worker.domain.model.states import JobState
-from worker.engine.maintenance.sweep import ringable, take_over
+from worker.domain.model.wakeups import WakeUp
+from worker.engine.maintenance.sweep import due_wake_ups, take_over
 from worker.store.tables import Budget, Job
 
 BOTH = ["kyc", "au"]
@@ -28,7 +29,7 @@ async def test_who_takes_rows_over_is_rung_in_the_same_tick(make_on_both):
     world.add_many(20, others=("au",))
     world.set(Budget, Budget.name == "kyc", stopped_at=world.clock(), stop_reason="HTTP 401")
     assert take_over(world.parts) == 20
-    assert ringable(world.parts) == [("issue", "au")]
+    assert due_wake_ups(world.parts) == [WakeUp.issue("au")]
     await world.work()
     assert world.states() == {"invited": 20}
     assert len(set(world.asked)) == len(world.asked) == 20

@@ -6,6 +6,7 @@ The same for Celery's beat and for the worker inside a command; doing it twice d
 import logging
 from datetime import timedelta
 
+from worker.domain.model.wakeups import WakeUp
 from worker.engine.container import Parts
 from worker.engine.maintenance.takeover import take_overs
 from worker.store.limits import concurrency as permits
@@ -38,7 +39,7 @@ def return_leases(parts: Parts, *, all_of_them: bool = False) -> Returned:
 
 
 def look_after(parts: Parts) -> None:
-    """What the timer sees to before it looks for what is due, and rings for it."""
+    """What the timer sees to before it looks for what is due, and sends wake-ups for it."""
     take_over(parts)
     pause_themselves(parts)
     process_webhooks(parts)  # before sessions are looked at: what was heard of one may say that it is not over
@@ -48,7 +49,7 @@ def look_after(parts: Parts) -> None:
 def take_over(parts: Parts) -> int:
     """Give rows of accounts that are stopped, or have their breaker open, to the next of their routes.
 
-    Returns how many. Those who got some are rung in the same tick, since they have something due.
+    Returns how many. The accounts that got some are woken in the same tick, since they have something due.
     """
     moved = 0
     for what in take_overs(parts):
@@ -67,12 +68,12 @@ def pause_themselves(parts: Parts) -> int:
     return len(paused)
 
 
-def process_webhooks(parts: Parts) -> set[tuple[str, str]]:
-    """Work off what providers and senders have told us; (step, name) of what is due by that now.
+def process_webhooks(parts: Parts) -> set[WakeUp]:
+    """Work off what providers and senders have told us; the wake-ups for what is due by that now.
 
     Whoever takes webhooks in works them off at once: what is found here is what was left, or is looked at again.
     """
-    due: set[tuple[str, str]] = set()
+    due: set[WakeUp] = set()
     for _ in range(PROCESSED_AT_ONCE):
         now = parts.clock()
         if not parts.webhooks.any_due(now=now):
@@ -92,7 +93,7 @@ def process_webhooks(parts: Parts) -> set[tuple[str, str]]:
 def expire(parts: Parts) -> LookedAt:
     """Look at the sessions that are due to be: replace those that ended unused, or give their customers up.
 
-    The accounts that are to open another are rung in the same tick, where that is due.
+    The accounts that are to open another are woken in the same tick, where that is due.
     """
     looked = parts.expiring.look(parts.expiry_policy, now=parts.clock())
     if looked.reissued or looked.lapsed:
@@ -127,8 +128,8 @@ def unpublished_in_words(targets: list[str]) -> str:
     return f"{', '.join(targets)}: events have waited for more than {minutes} minutes, and no process tells them"
 
 
-def ringable(parts: Parts) -> list[tuple[str, str]]:
-    """(step, name) of each account and channel with something due that it may do now."""
+def due_wake_ups(parts: Parts) -> list[WakeUp]:
+    """A wake-up for each account and channel with something due that it may do now."""
     now = parts.clock()
     due = parts.sweeps.due(accounts=parts.accounts, channels=parts.channels, now=now)
     if not due.accounts and not due.channels:
@@ -139,6 +140,6 @@ def ringable(parts: Parts) -> list[tuple[str, str]]:
         state = states[budget]
         return state.stopped_at is None and (state.blocked_until is None or state.blocked_until <= now)
 
-    accounts = [("issue", name) for name in sorted(due.accounts) if may_work(parts.budget_of(name).name)]
-    channels = [("invite", name) for name in sorted(due.channels) if may_work(parts.sender_budget(name).name)]
+    accounts = [WakeUp.issue(name) for name in sorted(due.accounts) if may_work(parts.budget_of(name).name)]
+    channels = [WakeUp.invite(name) for name in sorted(due.channels) if may_work(parts.sender_budget(name).name)]
     return accounts + channels
