@@ -9,6 +9,7 @@ from tests.senders.works import customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.sessions import ExpirySource, Session
 from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.wakeups import WakeUp
 from worker.sandbox import Fault, Sandbox, SandboxOptions
 from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
@@ -258,18 +259,18 @@ async def test_a_slow_sender_takes_nothing_from_the_other(works, slow, fast):
     worker = works(EMAIL.format(smtp=1) + SMS.format(url="http://127.0.0.1:1"), senders=senders)
     worker.add(*(customer(f"C{number}", Channel.BOTH) for number in range(30)))
     runner = worker.runner()
-    await runner.serve("issue:kyc")
-    stuck = asyncio.create_task(runner.serve(f"invite:{slow}"))
+    await runner.serve(WakeUp.issue("kyc"))
+    stuck = asyncio.create_task(runner.serve(WakeUp.invite(slow)))
     await senders[slow].begun.wait()
 
-    await runner.serve(f"invite:{fast}")
+    await runner.serve(WakeUp.invite(fast))
 
     assert (len(senders[fast].messages), len(senders[slow].messages)) == (30, 0)
     assert not stuck.done()
     senders[slow].released.set()
     await stuck
     for _ in range(5):  # what waited past its slot was given back; the timer would ring for it
-        await runner.serve(f"invite:{slow}")
+        await runner.serve(WakeUp.invite(slow))
     await runner.close()
     assert len(senders[slow].messages) == 30
 

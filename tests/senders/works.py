@@ -78,7 +78,7 @@ class Works:
     def runner(self) -> Runner:
         """On the loop that is running now."""
         return Runner(
-            self.parts, self.http, AsyncExitStack(), ring_invite=lambda *_: None, longest=timedelta(minutes=1)
+            self.parts, self.http, AsyncExitStack(), wake_invite=lambda *_: None, longest=timedelta(minutes=1)
         )
 
     async def work(self, *customers: Customer) -> None:
@@ -88,9 +88,9 @@ class Works:
         runner = self.runner()
         try:
             self.parts.sweep.return_leases()
-            while due := self.parts.sweep.ringable():
-                for step, name in due:
-                    await runner.serve(f"{step}:{name}")
+            while due := self.parts.sweep.due_wake_ups():
+                for wake_up in due:
+                    await runner.serve(wake_up)
         finally:
             await runner.close()
             self.parts.__dict__.pop("senders", None)  # closed with the runner

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import sqlalchemy as sa
@@ -15,6 +16,9 @@ from worker.providers.registry import shared_webhook_keys
 from worker.settings import Settings, SettingsError, load
 from worker.store.base import schema
 from worker.store.base.database import reason
+
+if TYPE_CHECKING:
+    from worker.runtime.wakeups import WakeUps
 
 
 def settings_of(config: Path | None) -> Settings:
@@ -35,6 +39,13 @@ def _not_applied(settings: Settings) -> list[str]:
         "links.mode": settings.links.mode != "provider",
     }
     return [f"{key}: this release does not apply it yet" for key, is_asked in asked.items() if is_asked]
+
+
+def wake_ups_of(settings: Settings) -> "WakeUps":
+    """What sends wake-ups to the workers of this configuration."""
+    from worker.runtime.wakeups import WakeUps  # imported here: kombu, which few commands need
+
+    return WakeUps(settings)
 
 
 # What SQLite says of its file, and what is meant.

@@ -20,7 +20,7 @@ from worker.engine.maintenance.sweep import Sweep
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.outbox_targets import OutboxTargets, subscriptions_of, target_policies
 from worker.engine.reporting.batch_report import Reporting
-from worker.engine.steps.common import Ring
+from worker.engine.steps.common import WakeInvite
 from worker.engine.steps.invite import InviteWork
 from worker.engine.steps.issue import IssueWork
 from worker.engine.steps.policies import (
@@ -205,7 +205,7 @@ class Parts(Stores):
         if isinstance(self.clock, SharedClock):
             self.database.set_clock(self.clock)
 
-    def issue_work(self, account: str, http: Http, *, ring_invite: Ring) -> IssueWork:
+    def issue_work(self, account: str, http: Http, *, wake_invite: WakeInvite) -> IssueWork:
         settings = self.accounts[account]
         provider = self.providers[account]
         return IssueWork(
@@ -216,7 +216,7 @@ class Parts(Stores):
             repeat_unknown=settings.on_unknown == "repeat",
             jobs=self.jobs,
             attempts=self.attempts,
-            ring_invite=ring_invite,
+            wake_invite=wake_invite,
             transaction=self.database.write,
             clock=self.clock,
             jitter=self._jitter,

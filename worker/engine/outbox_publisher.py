@@ -66,7 +66,7 @@ class OutboxPublisher:
         Raises sqlalchemy.exc.OperationalError when the database is away.
         """
         if name not in self._targets:
-            log.warning("a bell for %s, which this configuration does not have", name)
+            log.warning("a wake-up for %s, which this configuration does not have", name)
             return False
         if not self._at_it[name].acquire(blocking=False):
             return False

@@ -25,7 +25,7 @@ def world(make_on_both) -> World:
 
 def works(world):
     """The work on the account, and then that on the mails of what it opened."""
-    yield world.parts.issue_work("kyc", world.http, ring_invite=lambda *_: None)
+    yield world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
     yield world.parts.invite_work("email")
 
 

@@ -8,6 +8,7 @@ from tests.simulated.events import requested
 from tests.simulated.world import customer
 from worker.domain.model.customers import Channel, Person
 from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.wakeups import WakeUp
 from worker.http.messages import Broken
 from worker.inbound.list_import import import_list, options_of
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
@@ -88,7 +89,7 @@ async def test_who_is_in_the_app_gets_the_link_at_night_and_the_message_in_the_m
     world = at_night(make_on_both)
     receiver = world.receiver()
     assert receiver.receive([requested("C-1")]).due == frozenset()
-    assert receiver.receive([requested("C-2", invite_after="30 minutes")]).due == {("issue", "kyc")}
+    assert receiver.receive([requested("C-2", invite_after="30 minutes")]).due == {WakeUp.issue("kyc")}
     await world.work()
     assert world.asked == ["C-2"]
     assert (world.job("C-1").due_at, world.job("C-2").state) == (MORNING, JobState.ISSUED)

@@ -223,7 +223,7 @@ async def test_a_worker_that_died_while_it_looked_up_leaves_the_row_to_be_looked
     world.add(customer("Ona"))
     await world.work()
     world.clock.advance(seconds=WAIT.total_seconds())
-    work = world.parts.issue_work("kyc", world.http, ring_invite=lambda *_: None)
+    work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
     claimed = work.claim(Room(10, 10, 0), world.clock()).items
     assert work.flush([], claimed, world.clock())  # and then it died
     await wait_and_work(world, seconds=61)

@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 
 from worker.domain.model.endings import RetryPolicy
+from worker.domain.model.wakeups import WakeUp
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.steps.policies import BudgetRules
 from worker.foundation.clock import Clock
@@ -103,8 +104,8 @@ class Sweep:
             )
         return looked
 
-    def ringable(self) -> list[tuple[str, str]]:
-        """(step, name) of each account and channel with something due that it may do now."""
+    def due_wake_ups(self) -> list[WakeUp]:
+        """A wake-up for each account and channel with something due that it may do now."""
         now = self.clock()
         due = self.leases.due(accounts=self.rules.accounts, channels=self.rules.channels, now=now)
         if not due.accounts and not due.channels:
@@ -115,18 +116,18 @@ class Sweep:
             state = states[budget]
             return state.stopped_at is None and (state.blocked_until is None or state.blocked_until <= now)
 
-        accounts = [("issue", name) for name in sorted(due.accounts) if may_work(self.rules.accounts[name].name)]
-        channels = [("invite", name) for name in sorted(due.channels) if may_work(self.rules.channels[name].name)]
+        accounts = [WakeUp.issue(name) for name in sorted(due.accounts) if may_work(self.rules.accounts[name].name)]
+        channels = [WakeUp.invite(name) for name in sorted(due.channels) if may_work(self.rules.channels[name].name)]
         return accounts + channels
 
 
-def process_webhooks(webhooks: Webhooks, clock: Clock) -> set[tuple[str, str]]:
-    """Process the webhooks that are due; returns (step, name) of what became due by that.
+def process_webhooks(webhooks: Webhooks, clock: Clock) -> set[WakeUp]:
+    """Process the webhooks that are due; returns the wake-ups for what became due by that.
 
     The process that takes webhooks in processes them at once. The sweep finds those that were left, and those that
     are looked at again.
     """
-    due: set[tuple[str, str]] = set()
+    due: set[WakeUp] = set()
     for _ in range(PROCESSED_AT_ONCE):
         now = clock()
         if not webhooks.any_due(now=now):

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
 from worker.domain.model.backoff import Backoff
+from worker.domain.model.wakeups import WakeUp
 from worker.foundation.keyring import Keyring
 from worker.store.messages import delivery_reports as delivering
 from worker.store.messages.delivery_reports import deliver
@@ -30,7 +31,7 @@ class DeliveryUpdates:
         self._policy = policy
 
     def __call__(
-        self, connection: sa.Connection, webhooks: Sequence[KeptWebhook], due: set[tuple[str, str]], now: datetime
+        self, connection: sa.Connection, webhooks: Sequence[KeptWebhook], due: set[WakeUp], now: datetime
     ) -> dict[uuid.UUID, Became]:
         policy = self._policy()
         updates = [
@@ -41,7 +42,7 @@ class DeliveryUpdates:
         for one, update in updates:
             what = deliver(connection, self._keyring, policy, one.source, update, received_at=one.received_at, now=now)
             if what.channel is not None:
-                due.add(("invite", what.channel))
+                due.add(WakeUp.invite(what.channel))
             became[one.id] = _became(one, what)
             delivered.append(what)
         delivering.count(connection, delivered, policy, now=now)

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.model.backoff import Backoff
+from worker.domain.model.wakeups import WakeUp
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
@@ -61,10 +62,10 @@ class Arrived:
 
 @dataclass(frozen=True)
 class Kept:
-    """Whether each was new, in their order; and, as of events, what is due."""
+    """Whether each was new, in their order; and the wake-ups for what is due."""
 
     receipts: list[bool]
-    due: frozenset[tuple[str, str]] = frozenset()
+    due: frozenset[WakeUp] = frozenset()
 
 
 @dataclass(frozen=True, repr=False)
@@ -97,11 +98,11 @@ class Worked:
 
     count: int = 0
     listed: list[tuple[str, str, WebhookState, str]] = field(default_factory=list)  # source, event, state, detail
-    due: set[tuple[str, str]] = field(default_factory=set)
+    due: set[WakeUp] = field(default_factory=set)
 
 
 # Applies what several say, within the transaction; for each what became of it. What is due now is added to the set.
-Apply = Callable[[sa.Connection, Sequence[KeptWebhook], set[tuple[str, str]], datetime], Mapping[uuid.UUID, Became]]
+Apply = Callable[[sa.Connection, Sequence[KeptWebhook], set[WakeUp], datetime], Mapping[uuid.UUID, Became]]
 
 
 class Webhooks:
