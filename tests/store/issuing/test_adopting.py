@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tests.store.shelf import WEEK, customer
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Cancel
@@ -83,7 +83,9 @@ def test_a_retry_asks_again_whether_an_address_is_suppressed(shelf, keyring):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
     with shelf.database.write() as connection:
-        suppress(connection, keyring, "email", "ona@example.org", Reason.MANUAL, "somebody", now=shelf.clock())
+        suppress(
+            connection, keyring, "email", "ona@example.org", SuppressionReason.MANUAL, "somebody", now=shelf.clock()
+        )
     assert shelf.send() == []
     for released in (False, True):
         assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.FAILED, "suppressed")

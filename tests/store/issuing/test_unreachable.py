@@ -12,7 +12,7 @@ from tests.store.shelf import Shelf, customer
 from tests.store.statements import statements
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.quiet_hours import QuietHours
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.customers import Channel, Person
 from worker.domain.model.endings import Kind, Reconcile, Retry
@@ -60,7 +60,7 @@ FAILED, LAPSED = (JobState.FAILED, "suppressed"), (JobState.LAPSED, "suppressed"
 
 
 def test_a_customer_who_may_not_be_written_to_is_not_called_for_and_the_others_are(shelf, keep):
-    keep(email=Reason.MANUAL)
+    keep(email=SuppressionReason.MANUAL)
     shelf.add(customer("Ona"), JONAS)
     claimed = shelf.jobs.claim(shelf.policy, most=10, now=shelf.clock())
     assert (ids(claimed.jobs), claimed.adopted_channels) == (["Jonas"], frozenset())
@@ -79,12 +79,12 @@ NO_PHONE = customer("Ona", person=Person(email=EMAIL[1]))
 @pytest.mark.parametrize(
     ("who", "fallback", "reasons"),
     [
-        (customer("Ona"), None, {"email": Reason.BOUNCE}),
-        (customer("Ona"), "sms", {"email": Reason.STOP}),
-        (customer("Ona"), "sms", {"email": Reason.BOUNCE, "sms": Reason.STOP}),
-        (NO_PHONE, "sms", {"email": Reason.BOUNCE}),
-        (customer("Ona", channel=Channel.SMS), "sms", {"sms": Reason.BOUNCE}),
-        (BOTH, None, {"email": Reason.BOUNCE, "sms": Reason.STOP}),
+        (customer("Ona"), None, {"email": SuppressionReason.BOUNCE}),
+        (customer("Ona"), "sms", {"email": SuppressionReason.STOP}),
+        (customer("Ona"), "sms", {"email": SuppressionReason.BOUNCE, "sms": SuppressionReason.STOP}),
+        (NO_PHONE, "sms", {"email": SuppressionReason.BOUNCE}),
+        (customer("Ona", channel=Channel.SMS), "sms", {"sms": SuppressionReason.BOUNCE}),
+        (BOTH, None, {"email": SuppressionReason.BOUNCE, "sms": SuppressionReason.STOP}),
     ],
     ids=["no fallback", "she asked for it", "nor the fallback", "no phone", "the fallback itself", "both"],
 )
@@ -98,10 +98,10 @@ def test_nobody_could_be_told_where_no_channel_is_left(shelf, keep, who, fallbac
 @pytest.mark.parametrize(
     ("who", "fallback", "reasons"),
     [
-        (customer("Ona"), "sms", {"email": Reason.BOUNCE}),
-        (customer("Ona"), None, {"sms": Reason.STOP}),
-        (BOTH, None, {"email": Reason.STOP}),
-        (customer("Ona", channel=Channel.NONE), None, {"email": Reason.STOP, "sms": Reason.STOP}),
+        (customer("Ona"), "sms", {"email": SuppressionReason.BOUNCE}),
+        (customer("Ona"), None, {"sms": SuppressionReason.STOP}),
+        (BOTH, None, {"email": SuppressionReason.STOP}),
+        (customer("Ona", channel=Channel.NONE), None, {"email": SuppressionReason.STOP, "sms": SuppressionReason.STOP}),
     ],
     ids=["a text instead", "not on her channel", "one of both", "none is asked for"],
 )
@@ -112,14 +112,14 @@ def test_who_may_be_told_is_called_for(shelf, keep, who, fallback, reasons):
 
 
 def test_who_is_in_the_app_is_to_have_the_link_there(shelf, keep):
-    keep(email=Reason.BOUNCE)
+    keep(email=SuppressionReason.BOUNCE)
     shelf.add(customer("Ona"), priority=EVENT)
     shelf.set(Job, invite_at=shelf.clock() + timedelta(hours=1))
     assert ids(shelf.claim()) == ["Ona"]
 
 
 def test_the_first_session_of_an_event_may_be_what_its_sender_waits_for_and_another_is_not(shelf, keep):
-    keep(email=Reason.BOUNCE)
+    keep(email=SuppressionReason.BOUNCE)
     shelf.add(customer("Ona"), priority=EVENT)
     assert len(shelf.issue(lifetime=timedelta(days=1))) == 1
     assert shelf.claim_messages() == []
@@ -135,7 +135,7 @@ def test_a_call_in_doubt_is_looked_up_all_the_same_and_not_made_again(shelf, kee
     shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim())
     shelf.finish(shelf.failed(opened, Kind.UNKNOWN, Reconcile(shelf.clock(), "unknown", "")))
-    keep(email=Reason.MANUAL)
+    keep(email=SuppressionReason.MANUAL)
     (job,) = shelf.claim()
     assert job.unknown_call.attempt_id == opened.attempt_id
     (look_up,) = shelf.open([job])
@@ -153,14 +153,14 @@ def quiet(shelf):
 
 
 def test_it_does_not_wait_for_the_morning_to_say_so(shelf, keep, quiet):
-    keep(email=Reason.MANUAL)
+    keep(email=SuppressionReason.MANUAL)
     shelf.add(customer("Ona"), JONAS)
     assert shelf.claim(policy=quiet) == []
     assert (end(shelf), end(shelf, "Jonas")) == (FAILED, (JobState.WAITING, "quiet_hours"))
 
 
 def test_it_takes_no_slot_and_no_credit(shelf, keep):
-    keep(email=Reason.MANUAL)
+    keep(email=SuppressionReason.MANUAL)
     shelf.add(customer("Ona"), JONAS)
     policy = shelf.ruled(limits=(Limit.parse("10/second"),), credits=5)
     (job,) = shelf.claim(policy=policy)
@@ -170,7 +170,7 @@ def test_it_takes_no_slot_and_no_credit(shelf, keep):
 
 
 def test_the_call_that_goes_first_after_a_pause_is_anothers(shelf, keep):
-    keep(email=Reason.MANUAL)
+    keep(email=SuppressionReason.MANUAL)
     shelf.add(customer("Ona"), JONAS)
     shelf.set(Budget, pauses=1)
     claimed = shelf.jobs.claim(shelf.policy, most=10, now=shelf.clock())
@@ -183,7 +183,7 @@ def test_a_link_that_ended_unused_is_not_replaced_once_nobody_could_be_told_of_a
     let_expire(shelf)
     Expiring(shelf.database, keyring).look(TERMS, now=shelf.clock())
     assert shelf.job("Ona").state is JobState.WAITING
-    keep(email=Reason.STOP)  # while it waits for its new session
+    keep(email=SuppressionReason.STOP)  # while it waits for its new session
     shelf.clock.advance(days=2)
     assert shelf.claim() == []
     assert (end(shelf), shelf.job("Ona").detail) == (LAPSED, "none of the customer's addresses may be written to")
@@ -197,7 +197,7 @@ def test_one_who_was_never_told_of_the_link_that_ended_has_failed(shelf, keep):
     shelf.set(SessionRow, state="expired")
     shelf.set(InvitationRow, state=InvitationState.SUPERSEDED, due_at=None)
     shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), session_id=session.id)
-    keep(email=Reason.MANUAL)
+    keep(email=SuppressionReason.MANUAL)
     assert shelf.claim() == []
     assert end(shelf) == FAILED
 
@@ -206,7 +206,7 @@ def test_one_whom_a_person_puts_back_once_more_may_be_put_back_again(shelf, keep
     batch = invited(shelf, customer("Ona"))
     shelf.set(SessionRow, state="failed", check_at=None)
     shelf.set(Job, state=JobState.FAILED, reason="session_failed")
-    keep(email=Reason.MANUAL)
+    keep(email=SuppressionReason.MANUAL)
     Decisions(shelf.database).retry(Which(batch), now=shelf.clock())
     assert shelf.claim() == []
     assert end(shelf) == FAILED
@@ -216,7 +216,7 @@ def test_a_session_that_lives_already_is_told_of_or_not_as_its_message_leaves(sh
     first = shelf.add(customer("Ona"))
     shelf.issue()
     Decisions(shelf.database).cancel(first, now=shelf.clock())
-    keep(email=Reason.MANUAL)
+    keep(email=SuppressionReason.MANUAL)
     second = shelf.add(customer("Ona"))
     claimed = shelf.jobs.claim(shelf.policy, most=10, now=shelf.clock())
     assert (claimed.jobs, claimed.adopted_channels) == ([], {"email"})
@@ -225,7 +225,7 @@ def test_a_session_that_lives_already_is_told_of_or_not_as_its_message_leaves(sh
 
 
 def test_once_the_address_is_released_a_retry_asks_for_the_session(shelf, keep):
-    keep(email=Reason.MANUAL)
+    keep(email=SuppressionReason.MANUAL)
     batch = shelf.add(customer("Ona"))
     shelf.claim()
     decisions = Decisions(shelf.database)
@@ -244,7 +244,7 @@ def ids_of_letters(messages):
 
 
 def test_whom_no_key_opens_is_held_and_not_given_up(shelf, keep, database, clock):
-    keep(email=Reason.MANUAL)
+    keep(email=SuppressionReason.MANUAL)
     shelf.add(customer("Ona"))
     other = Shelf(database, Keyring([new_key()]), clock)
     assert other.claim() == []
@@ -263,7 +263,7 @@ def test_as_long_as_nothing_is_suppressed_nothing_is_asked_and_then_one_statemen
     shelf.add(*(customer(f"C{number}") for number in range(3)))
     with taking(shelf) as without:
         assert len(shelf.claim()) == 3
-    keep(email=Reason.MANUAL)
+    keep(email=SuppressionReason.MANUAL)
     shelf.add(*(customer(f"D{number}") for number in range(3)))
     with taking(shelf) as asked:
         assert len(shelf.claim()) == 3
@@ -276,7 +276,7 @@ def test_an_address_that_an_older_key_hashed_is_known_and_kept_by_the_newest(she
     before, after = Shelf(database, Keyring([old]), clock), Shelf(database, Keyring([new_key(), old]), clock)
     before.add(customer("Ona"))
     with database.write() as connection:
-        suppress(connection, before.keyring, *EMAIL, Reason.STOP, "vita", now=clock())
+        suppress(connection, before.keyring, *EMAIL, SuppressionReason.STOP, "vita", now=clock())
     assert after.claim() == []
     with database.read() as connection:
         (row,) = connection.execute(sa.select(Suppression.__table__))
@@ -287,9 +287,9 @@ def test_it_is_reported_and_counted_as_suppressed_once_whichever_way_it_ended(sh
     batch = shelf.add(customer("Ona"), JONAS)
     shelf.issue()
     other = shelf.add(customer("Ona"))
-    keep(email=Reason.MANUAL)
+    keep(email=SuppressionReason.MANUAL)
     late = shelf.add(customer("Vita", person=Person(email=EMAIL[1])), BOTH_SUPPRESSED, batch=batch, first_row=4)
-    keep(sms=Reason.STOP)
+    keep(sms=SuppressionReason.STOP)
     assert late == batch
     assert shelf.claim() == []
     shelf.send()
@@ -307,7 +307,7 @@ def test_it_is_reported_and_counted_as_suppressed_once_whichever_way_it_ended(sh
 def test_who_joined_one_of_whom_nothing_was_written_is_reported_alike(shelf, keep):
     shelf.add(customer("Ona"))
     second = shelf.add(customer("Ona"))
-    keep(email=Reason.MANUAL)
+    keep(email=SuppressionReason.MANUAL)
     shelf.claim()
     (joined,) = shelf.facts.lines(second)
     assert (joined.state, joined.invitation) == ("failed", "suppressed")

@@ -10,7 +10,7 @@ from tests.store.two_at_once import on_postgresql
 from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.quiet_hours import QuietHours
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Hold, Kind
 from worker.domain.model.states import JobState, SessionState
@@ -311,13 +311,13 @@ def keep_from(shelf, channel, address, reason):
 @pytest.mark.parametrize(
     ("channel", "reasons", "fallback", "looked"),
     [
-        (Channel.EMAIL, {"email": Reason.MANUAL}, None, LookedAt(lapsed=1)),
-        (Channel.BOTH, {"email": Reason.MANUAL}, None, LookedAt(reissued=1)),
-        (Channel.BOTH, {"email": Reason.BOUNCE, "sms": Reason.STOP}, None, LookedAt(lapsed=1)),
-        (Channel.EMAIL, {"sms": Reason.STOP}, None, LookedAt(reissued=1)),
-        (Channel.EMAIL, {"email": Reason.BOUNCE}, "sms", LookedAt(reissued=1)),
-        (Channel.EMAIL, {"email": Reason.COMPLAINT}, "sms", LookedAt(lapsed=1)),
-        (Channel.EMAIL, {"email": Reason.BOUNCE, "sms": Reason.STOP}, "sms", LookedAt(lapsed=1)),
+        (Channel.EMAIL, {"email": SuppressionReason.MANUAL}, None, LookedAt(lapsed=1)),
+        (Channel.BOTH, {"email": SuppressionReason.MANUAL}, None, LookedAt(reissued=1)),
+        (Channel.BOTH, {"email": SuppressionReason.BOUNCE, "sms": SuppressionReason.STOP}, None, LookedAt(lapsed=1)),
+        (Channel.EMAIL, {"sms": SuppressionReason.STOP}, None, LookedAt(reissued=1)),
+        (Channel.EMAIL, {"email": SuppressionReason.BOUNCE}, "sms", LookedAt(reissued=1)),
+        (Channel.EMAIL, {"email": SuppressionReason.COMPLAINT}, "sms", LookedAt(lapsed=1)),
+        (Channel.EMAIL, {"email": SuppressionReason.BOUNCE, "sms": SuppressionReason.STOP}, "sms", LookedAt(lapsed=1)),
     ],
 )
 def test_a_customer_who_cannot_be_written_to_gets_no_other_session(shelf, scan, channel, reasons, fallback, looked):

@@ -24,7 +24,7 @@ from tests.trials.month.model import (
 from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.quiet_hours import QuietHours
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryPolicy
 from worker.store.messages.suppressions import suppress
@@ -117,7 +117,9 @@ class Month:
             else:
                 address = f"{name.lower()}@example.org"
                 with shelf.database.write() as connection:
-                    suppress(connection, shelf.keyring, "email", address, Reason.STOP, "sender/email", now=now)
+                    suppress(
+                        connection, shelf.keyring, "email", address, SuppressionReason.STOP, "sender/email", now=now
+                    )
 
     def next(self) -> datetime:
         waiting = (Job.state == JobState.WAITING, InvitationRow.state == InvitationState.WAITING)

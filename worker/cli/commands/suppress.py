@@ -10,7 +10,7 @@ import click
 from worker.cli.commands.decide import YES, confirm
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, operator
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.intake import contacts
 from worker.domain.intake.lines import Refusal
 from worker.domain.model.countries import alpha2
@@ -19,7 +19,7 @@ from worker.foundation.timestamps import written
 from worker.store.messages import suppressions
 
 CHUNK = 500
-ASKED_FOR = (Reason.STOP, Reason.COMPLAINT)  # what only the customer may take back
+ASKED_FOR = (SuppressionReason.STOP, SuppressionReason.COMPLAINT)  # what only the customer may take back
 HELP = """Keep ADDRESSES (emails, phone numbers) from being written to, by any list, event or reminder.
 
 \b
@@ -63,8 +63,8 @@ class _Refused:
 @click.option("--country", default="", help="The country of phone numbers that are written without a +.")
 @click.option(
     "--reason",
-    type=click.Choice([reason.value for reason in Reason]),
-    default=Reason.MANUAL.value,
+    type=click.Choice([reason.value for reason in SuppressionReason]),
+    default=SuppressionReason.MANUAL.value,
     show_default=True,
     help="Why. Of several for one address the strongest is kept: bounce, manual, stop, complaint, in this order.",
 )
@@ -114,7 +114,7 @@ def suppress(
         elif what == "remove":
             _remove(parts, given, refused, yes=yes, as_json=as_json)
         else:
-            _add(parts, given, refused, Reason(reason), as_json=as_json)
+            _add(parts, given, refused, SuppressionReason(reason), as_json=as_json)
     if refused:
         raise SystemExit(NEEDS_A_PERSON)
 
@@ -149,7 +149,9 @@ def _chunks(given: list[_Given]) -> Iterator[list[_Given]]:
         yield given[start : start + CHUNK]
 
 
-def _add(parts: Parts, given: list[_Given], refused: list[_Refused], reason: Reason, *, as_json: bool) -> None:
+def _add(
+    parts: Parts, given: list[_Given], refused: list[_Refused], reason: SuppressionReason, *, as_json: bool
+) -> None:
     new = 0
     for chunk in _chunks(given):
         with parts.database.write() as connection:

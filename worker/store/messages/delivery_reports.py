@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from worker.domain.contact.auto_pause import BounceCounts
 from worker.domain.contact.delivery_reports import DeliveryUpdate, Stop, invitation_state_after, reason_to_suppress
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
@@ -230,7 +230,7 @@ def _address(
         if reason is not None:
             suppress(connection, keyring, channel, address, reason, source, now=now)
             return True
-        return release(connection, keyring, channel, address, only={Reason.STOP}) is not None
+        return release(connection, keyring, channel, address, only={SuppressionReason.STOP}) is not None
     except ValueError:
         return False  # none that could be written to
 
