@@ -9,7 +9,7 @@ from typing import Any
 from worker.domain.events.cloudevents import LARGEST, LONGEST
 from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt
 from worker.domain.events.ordering import UPDATABLE, columns_of
-from worker.domain.intake import ListOptions, Objects, Rejected, accept, judge_line
+from worker.domain.intake import ListOptions, Objects, Rejected, accept, check_line
 from worker.domain.model.customers import FieldProblem
 from worker.engine.intake import Intake
 from worker.foundation.keyring import Keyring
@@ -115,7 +115,7 @@ class Judging:
         self, event: Event, data: dict[str, Any], occurred_at: datetime, digests: tuple[str, ...]
     ) -> Arrival | list[FieldProblem]:
         asked = data.pop(INVITE_AFTER, None)
-        judged = judge(self._intake, judge_line(self._read().objects.cells(0, data), self._read().options))
+        judged = judge(self._intake, check_line(self._read().objects.cells(0, data), self._read().options))
         account = judged.account if isinstance(judged, AcceptedLine) else None
         floor = timedelta(seconds=judged.floor_seconds) if isinstance(judged, AcceptedLine) else timedelta()
         wait = self._wait(asked, account, floor)
