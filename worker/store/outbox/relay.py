@@ -16,7 +16,7 @@ from sqlalchemy.orm import aliased
 from worker.domain.events.published import OutgoingEvent
 from worker.domain.limits.budgets import BudgetRule, Lesson
 from worker.store.base import bulk
-from worker.store.base.database import Database, fetch, naming_what_passes
+from worker.store.base.database import Database, fetch, naming_temporary_failures
 from worker.store.limits import budgets
 from worker.store.tables import Outbox
 
@@ -72,7 +72,7 @@ def alone(database: Database, target: str, *, silence: timedelta) -> Iterator[Tr
     if database.is_sqlite:
         yield database.write
         return
-    with naming_what_passes(), database.engine.connect() as connection:
+    with naming_temporary_failures(), database.engine.connect() as connection:
         mark = str(uuid4())
 
         @contextmanager
@@ -102,7 +102,7 @@ def sessions_are_ours(database: Database) -> bool:
     if database.is_sqlite:
         return True
     mark = str(uuid4())
-    with naming_what_passes(), database.engine.connect() as connection:
+    with naming_temporary_failures(), database.engine.connect() as connection:
         try:
             connection.execute(_MARK, {"mark": mark})
             connection.commit()
