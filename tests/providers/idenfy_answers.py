@@ -89,7 +89,10 @@ IDENFY_BAD = {
     "no token": Bad(answer(201, {**IDENFY_OPENED, "authToken": None}), Kind.UNKNOWN, None, "no authToken"),
     "no reference": Bad(answer(201, {**IDENFY_OPENED, "scanRef": ""}), Kind.UNKNOWN, None, "no scanRef"),
     "a token that is a number": Bad(
-        answer(201, {**IDENFY_OPENED, "authToken": 12345}), Kind.UNKNOWN, None, "authToken in the answer is not a string"
+        answer(201, {**IDENFY_OPENED, "authToken": 12345}),
+        Kind.UNKNOWN,
+        None,
+        "authToken in the answer is not a string",
     ),
     "a token of another kind": Bad(
         answer(201, {**IDENFY_OPENED, "tokenType": "DOCUMENT"}), Kind.UNKNOWN, None, "tokenType in the answer"

@@ -91,9 +91,7 @@ class TwilioSender:
 
         found: Receipt | Nothing | Strangers | Problem = await self._ask(lambda token: self._list(to, token), read_it)
         if isinstance(found, Problem) and found.kind is Kind.UNKNOWN:
-            return replace(
-                found, kind=Kind.TRANSIENT
-            )  # a look-up changes nothing at Twilio
+            return replace(found, kind=Kind.TRANSIENT)  # a look-up changes nothing at Twilio
         return found
 
     async def _ask(
