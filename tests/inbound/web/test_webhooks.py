@@ -106,10 +106,10 @@ async def test_a_signature_of_other_bytes_lets_nobody_in(site):
 
 async def test_what_cannot_be_read_is_not_to_be_sent_again(site):
     broken = await send(site, f"au/{SECRET}/r-1", b"{")
-    assert broken.problem(400) == "the body is no JSON object that can be read: NOT_JSON"
+    assert broken.problem(400) == "the body is not a readable JSON object: NOT_JSON"
     assert kept(site) == []
     assert (await send(site, "kyc", b"{", key=HOOKS["HOOK"])).status == 200
-    assert kept(site)[0].detail == "the body is no JSON object that can be read: NOT_JSON"
+    assert kept(site)[0].detail == "the body is not a readable JSON object: NOT_JSON"
 
 
 async def test_a_strangers_body_is_not_waited_for(start, sqlite_url):
