@@ -160,7 +160,7 @@ def test_without_a_database_it_is_alive_but_not_ready_and_begins_by_itself(offic
     assert ask(f"{url}/events", EVENT)[0] == 202
     ended = office.end(web, signal.SIGTERM)
     assert ended.code == 0
-    assert "the database is ready: events are taken" in ended.err
+    assert "the database is ready: taking events" in ended.err
 
 
 def test_an_address_that_cannot_be_listened_on_stops_the_start(desk: Desk):
