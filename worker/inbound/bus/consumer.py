@@ -119,7 +119,7 @@ class BusConsumer(ConsumerMixin):
                 log.error("a message could not be read off the wire (%s): one at a time now", type(error).__name__)
                 self._careful = self._bus.prefetch
                 self._ended.wait(AGAIN_SECONDS)
-        self._tally.say(monotonic())
+        self._tally.write(monotonic())
 
     def _away(self, why: str) -> None:
         self._broker.lasts(why, monotonic())
