@@ -114,9 +114,8 @@ class BusConsumer(ConsumerMixin):
                 self._broker_lasts(str(error))
                 self._ended.wait(REFUSED_SECONDS)
             except (*self.connection.connection_errors, *self.connection.channel_errors, MessageNacked) as error:
-                self._lost = (
-                    self._lost or type(error).__name__
-                )  # one outage shows as several errors; the first one is logged
+                # One outage shows as several errors: the first one is logged.
+                self._lost = self._lost or type(error).__name__
                 self._broker_lasts(f"the broker cannot be reached ({self._lost}): events stay there; trying again")
                 self._ended.wait(AGAIN_SECONDS)
             except (ValueError, OverflowError, TypeError, LookupError, RecursionError) as error:
@@ -127,7 +126,7 @@ class BusConsumer(ConsumerMixin):
                 )
                 self._careful = self._bus.prefetch
                 self._ended.wait(AGAIN_SECONDS)
-        self._outcomes.say(monotonic())
+        self._outcomes.write(monotonic())
 
     def _broker_lasts(self, why: str) -> None:
         self._broker.lasts(why, monotonic())

@@ -52,7 +52,7 @@ def _counting() -> type[AccessLog]:
 async def _log_counts(answered: CountLog[str]) -> None:
     while True:
         await asyncio.sleep(EVERY_SECONDS)
-        answered.say(monotonic())
+        answered.write(monotonic())
 
 
 class _NoStrangers(logging.Filter):
@@ -107,4 +107,4 @@ async def listening(application: web.Application, *, host: str, port: int) -> As
     finally:
         await runner.cleanup()
         counting.cancel()
-        access_log.answered.say(monotonic())
+        access_log.answered.write(monotonic())
