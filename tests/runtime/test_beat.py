@@ -1,4 +1,4 @@
-"""Beat's scheduler: it wakes the sweep each second, survives the loss of its broker, and stops when no worker consumes."""
+"""Beat's scheduler: it wakes the sweep each second, survives the loss of its broker, and stops while no worker runs."""
 
 import logging
 from types import SimpleNamespace

@@ -87,7 +87,7 @@ def test_a_worker_that_ends_releases_at_once_what_it_has_not_called_for(
     assert office.onboard("import", office.list_of(customers(NUMBER))).code == 0
     how = ["--pool", pool, "--log-file", "worker.log"]
     worker, beat = office.start("worker", *how), office.start("beat")
-    wait_until(lambda: rows(office)["working"] > 5, "calls are in flight, and more the worker claims rows")
+    wait_until(lambda: rows(office)["working"] > 5, "calls are in flight, and more rows are claimed")
     ended = office.end(worker, by)
     assert ended.code == 0
     left = rows(office)
