@@ -215,7 +215,7 @@ class Jobs:
         return ClaimedJobs(jobs, again_at=again_at, permits=permits, adopted_channels=frozenset(adopted))
 
     def _people(self, rows: Sequence[sa.Row[Any]], job_context: Mapping[int, sa.Row[Any]]) -> dict[str, Person]:
-        """The persons of these jobs. A person that cannot be decrypted is left out: `claim` then ends or holds the job."""
+        """The persons of these jobs. A person that cannot be decrypted is left out; `claim` then closes the job."""
         people: dict[str, Person] = {}
         for row in rows:
             with suppress(CannotDecrypt, Erased):
