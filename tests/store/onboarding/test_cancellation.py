@@ -5,8 +5,8 @@ import threading
 import pytest
 import sqlalchemy as sa
 
+from tests.store.row_locks import on_postgresql, wait_until_blocked
 from tests.store.shelf import customer
-from tests.store.two_at_once import on_postgresql, wait_until_blocked
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Cancel, Hold, Retry
 from worker.domain.model.endings import Kind as Why

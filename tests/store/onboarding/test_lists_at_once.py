@@ -6,8 +6,8 @@ from threading import Barrier
 import pytest
 import sqlalchemy as sa
 
+from tests.store.row_locks import on_postgresql, waiting
 from tests.store.shelf import customer
-from tests.store.two_at_once import on_postgresql, waiting
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Cancel, Done, Hold
 from worker.domain.model.states import InvitationState, JobState
