@@ -241,7 +241,7 @@ class Parts:
             self.budgets.resume(self.budget_of(name).name)
         senders = [self.budgets.resume(self.sender_budget(channel).name) for channel in self.channels]
         if any(senders):
-            self.jobs.put_forward(now=self.clock())
+            self.jobs.make_waiting_jobs_due(now=self.clock())
 
     def set_clock(self) -> None:
         """Set the clock by the database's, where there are several machines; to about half a round trip."""

@@ -52,7 +52,7 @@ def retry_outbox(invocation: Invocation, target: str | None, number: int | None,
         known = sorted(parts.subscriptions.targets)
         if target is not None and target not in known:
             raise CannotStart(f"there is no target {target!r}; they are {', '.join(known) or 'none'}")
-        rows = telling.again(parts.database, target=target, number=number, now=parts.clock())
+        rows = telling.retry(parts.database, target=target, number=number, now=parts.clock())
     click.echo(json.dumps({"events": rows}) if as_json else f"{rows:,} events are told again")
 
 

@@ -77,7 +77,7 @@ class Retention:
     def _forget(self, now: datetime) -> bool:
         """Whether there may be more events that nobody is told of any more."""
         parts = self._parts
-        gone = telling.forget(parts.database, targets=parts.subscriptions.targets, before=now - UNPUBLISHED_FOR)
+        gone = telling.remove_old(parts.database, targets=parts.subscriptions.targets, before=now - UNPUBLISHED_FOR)
         if gone:
             log.info("retention: %d events that nobody took were removed", gone)
         return gone > 0

@@ -61,7 +61,7 @@ def in_review(
     """
     firsts = [one for one in messages if one.item.kind == FIRST]
     before = {one.context.replaces for one in firsts if one.context.reissues and one.context.replaces is not None}
-    reviewed = reviewing.among_these(connection, before)
+    reviewed = reviewing.sessions_in_review(connection, before)
     return {
         one.item.id: Later(now + ASK_AGAIN, IN_REVIEW)
         for one in firsts

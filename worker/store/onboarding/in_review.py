@@ -37,7 +37,7 @@ _RELEASE = bulk.Change(
 )
 
 
-def among_these(connection: sa.Connection, sessions: Collection[uuid.UUID]) -> set[uuid.UUID]:
+def sessions_in_review(connection: sa.Connection, sessions: Collection[uuid.UUID]) -> set[uuid.UUID]:
     """Those of these sessions that are in review. Makes no query if there are no sessions."""
     return set(connection.execute(_REVIEWED, {"sessions": bulk.keys(sessions)}).scalars()) if sessions else set()
 
@@ -50,7 +50,7 @@ def release_reviewed(connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, 
     reconciled first.
     """
     previous = {row.session_id for row in rows if row.session_id is not None and row.unknown_attempt is None}
-    reviewed = among_these(connection, previous)
+    reviewed = sessions_in_review(connection, previous)
     released = [row for row in rows if row.session_id in reviewed and row.unknown_attempt is None]
     if not released:
         return set()

@@ -339,7 +339,7 @@ def check_at(channel: Channel, expires_at: datetime) -> datetime | None:
     return expires_at + SETTLES if invitation_channels(channel) else None
 
 
-def look_again(connection: sa.Connection, job_ids: Collection[int], *, now: datetime) -> None:
+def schedule_checks(connection: sa.Connection, job_ids: Collection[int], *, now: datetime) -> None:
     """Schedule the checks of the sessions of the invited jobs among these jobs.
 
     Call this when an unknown outcome is settled: while it was unknown, the sweep may have stopped checking the session.
