@@ -255,8 +255,8 @@ async def test_what_was_given_up_is_told_again_when_a_person_says_so_and_repeate
     tells = publisher(world, **{CRM: crm})
     tells.publish(CRM, longest=LONGEST)
     clock.advance(days=2)
-    assert telling.again(world.parts.database, target="bus", number=None, now=clock()) == 0
-    assert telling.again(world.parts.database, target=CRM, number=None, now=clock()) == 1
+    assert telling.retry(world.parts.database, target="bus", number=None, now=clock()) == 0
+    assert telling.retry(world.parts.database, target=CRM, number=None, now=clock()) == 1
     crm.problems["A"] = DOWN
     tells.publish(CRM, longest=LONGEST)
     assert world.row(Outbox, target=CRM).due_at is not None  # not given up, though it happened two days ago
@@ -433,7 +433,7 @@ async def test_behind_a_pooler_that_shares_sessions_nobody_is_told_and_the_log_s
     world, behind_a_pooler, caplog
 ):
     happen(world, Happened.JOB_HELD, "A")
-    assert not telling.sessions_are_ours(world.parts.database)
+    assert not telling.keeps_its_session(world.parts.database)
     bus = FakeTarget()
     tells = publisher(world, bus=bus)
     for _ in range(3):
@@ -448,8 +448,8 @@ async def test_behind_a_pooler_that_shares_sessions_nobody_is_told_and_the_log_s
 async def test_a_session_that_is_found_to_be_shared_only_later_removes_nothing(world, behind_a_pooler):
     happen(world, Happened.JOB_HELD, "A")
     with (
-        telling.alone(world.parts.database, "bus", silence=LONGEST) as transaction,
-        pytest.raises(telling.NotOurConnection),
+        telling.publishing_lock(world.parts.database, "bus", silence=LONGEST) as transaction,
+        pytest.raises(telling.SessionNotKept),
         transaction(),
     ):
         pass

@@ -198,7 +198,7 @@ class Parts(Stores):
             self.budgets.resume(rule.name)
         senders = [self.budgets.resume(rule.name) for rule in self.budget_rules.channels.values()]
         if any(senders):
-            self.jobs.put_forward(now=self.clock())
+            self.jobs.make_waiting_jobs_due(now=self.clock())
 
     def set_clock(self) -> None:
         """Set the clock by the database's, where there are several machines."""

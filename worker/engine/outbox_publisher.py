@@ -19,11 +19,11 @@ from worker.publishers.contract import Reply, Target
 from worker.store.limits import budgets
 from worker.store.outbox.relay import (
     Later,
-    NotOurConnection,
+    SessionNotKept,
     Transaction,
-    alone,
+    keeps_its_session,
     next_events,
-    sessions_are_ours,
+    publishing_lock,
     settle,
 )
 
@@ -52,7 +52,7 @@ class OutboxPublisher:
         self._at_it = {name: threading.Lock() for name in targets}
         self._shared = Outage(log)
         self._looking = threading.Lock()
-        self._sessions_are_ours = False
+        self._keeps_its_session = False
         self._outages = {name: Outage(log, logging.WARNING) for name in targets}
 
     @property
@@ -73,20 +73,20 @@ class OutboxPublisher:
         try:
             self._look_at_the_sessions()
             target = self._targets[name]
-            with alone(self._database, name, silence=target.longest) as transaction:
+            with publishing_lock(self._database, name, silence=target.longest) as transaction:
                 return transaction is not None and self._publish(name, target, transaction, longest)
-        except NotOurConnection as error:
+        except SessionNotKept as error:
             self._shared.lasts(f"nobody is told what happens: {error}", monotonic())
             return False
         finally:
             self._at_it[name].release()
 
     def _look_at_the_sessions(self) -> None:
-        """Once, before anybody is told. Raises NotOurConnection."""
+        """Once, before anybody is told. Raises SessionNotKept."""
         with self._looking:
-            self._sessions_are_ours = self._sessions_are_ours or sessions_are_ours(self._database)
-        if not self._sessions_are_ours:
-            raise NotOurConnection
+            self._keeps_its_session = self._keeps_its_session or keeps_its_session(self._database)
+        if not self._keeps_its_session:
+            raise SessionNotKept
 
     def _publish(self, name: str, target: Target, transaction: Transaction, longest: timedelta) -> bool:
         until, since = monotonic() + longest.total_seconds(), self._clock()

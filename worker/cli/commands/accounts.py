@@ -68,7 +68,7 @@ def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
             raise CannotStart(f"there is no account {name!r}; they are {', '.join(sorted(rules))}")
         was_stopped = parts.budgets.resume(rules[name].name)
         if was_stopped and name in parts.channels:
-            parts.jobs.put_forward(now=parts.clock())
+            parts.jobs.make_waiting_jobs_due(now=parts.clock())
         shared = [other for other, rule in rules.items() if rule.name == rules[name].name and other != name]
     if as_json:
         click.echo(json.dumps({"account": name, "resumed": was_stopped, "shared": shared}))

@@ -11,7 +11,7 @@ from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.engine.container import Parts
 from worker.foundation.timestamps import written, written_if_any
-from worker.store.outbox import relay as relay
+from worker.store.outbox import relay
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 SHOWN = 100  # events that were given up
@@ -52,7 +52,7 @@ def retry_outbox(invocation: Invocation, target: str | None, number: int | None,
         known = sorted(parts.subscriptions.targets)
         if target is not None and target not in known:
             raise CannotStart(f"there is no target {target!r}; they are {', '.join(known) or 'none'}")
-        rows = relay.again(parts.database, target=target, number=number, now=parts.clock())
+        rows = relay.retry(parts.database, target=target, number=number, now=parts.clock())
     click.echo(json.dumps({"events": rows}) if as_json else f"{rows:,} events will be published again")
 
 

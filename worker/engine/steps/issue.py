@@ -77,7 +77,7 @@ class IssueWork:
 
         with unknown_claim_of(lambda: [item.job for item in opened]):
             claimed = self.jobs.claim(
-                self.policy, most=room.rows, events=room.events, now=now, busy=room.busy, beside=open_events
+                self.policy, most=room.rows, events=room.events, now=now, busy=room.busy, on_claim=open_events
             )
         for channel in claimed.adopted_channels:
             self.wake_invite(channel, True)
