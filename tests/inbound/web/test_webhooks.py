@@ -72,7 +72,7 @@ async def test_what_was_taken_is_worked_off_right_away(start, url):
     site = await start(url)
     await send(site, "kyc", raw(VERIFIED), key=HOOKS["HOOK"], Idenfy_Event_Type="IDENTIFICATION_AUTO_FINISHED")
     await until(lambda: kept(site)[0].attempts == 1)  # nobody's yet, and so looked at again
-    assert (kept(site)[0].state, kept(site)[0].detail) == ("waiting", "it names no session that is known here")
+    assert (kept(site)[0].state, kept(site)[0].detail) == ("waiting", "no session here matches it")
 
 
 @pytest.mark.parametrize(
