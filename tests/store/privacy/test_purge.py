@@ -208,7 +208,7 @@ def test_a_call_whose_outcome_nobody_knows_keeps_its_batch_as_long_as_it_may_hav
     if kind is not None:
         shelf.finish(shelf.failed(opened, kind, Retry(shelf.clock(), "unknown", "")))
     shelf.set(Job, state=JobState.CANCELLED, lease_until=None)
-    assert why_not(shelf, batch) == "row 2 has a call of the last 30 days whose outcome nobody knows"
+    assert why_not(shelf, batch) == "row 2 has a call of the last 30 days whose outcome is unknown"
     shelf.clock.advance(days=31)
     assert why_not(shelf, batch) is None
 
@@ -257,7 +257,7 @@ def test_a_call_in_doubt_that_was_made_after_the_purge_began_keeps_its_row(shelf
 
 
 def test_a_purge_cannot_be_begun_twice_nor_a_lot_taken_before(shelf, purging, done):
-    with pytest.raises(ValueError, match="was not begun"):
+    with pytest.raises(ValueError, match="has not begun"):
         purging.chunk(done, now=shelf.clock())
     counts = shelf.facts.counts(done)
     assert purging.begin(done, counts, now=shelf.clock())

@@ -50,7 +50,7 @@ def test_a_copy_of_what_another_account_was_told_by_whatever_id_says_nothing_of_
     match = tuple((key, value.replace("{job}", str(ona.job("Vita").id))) for key, value in match)
     feed.receive(replace(APPROVED, match=(*match, (Key.CLIENT_ID, "Ona"))))
     assert ona.row(SessionRow, id=kept.id).state is SessionState.WAITING
-    assert ona.row(Webhook).detail == "it names no session that is known here"
+    assert ona.row(Webhook).detail == "no session here matches it"
     # At the other account's own address it is what it was.
     feed.receive(replace(APPROVED, match=(*match, (Key.CLIENT_ID, "Ona"))), account="au")
     assert ona.row(SessionRow, account="au").state is COMPLETED

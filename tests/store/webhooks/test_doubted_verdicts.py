@@ -27,7 +27,7 @@ def test_a_copy_of_an_old_verdict_without_a_time_flips_no_result_and_a_person_is
     assert (ona.row(SessionRow).state, ona.job("Ona").result) == (FAILED, "denied")
     (told,) = worked.listed
     assert told[2] is WebhookState.ALERT
-    assert told[3].startswith("it says approved where denied is known")
+    assert told[3].startswith("it says approved, but denied is stored")
     feed.receive(DENIED, body=b"denied")
     assert ona.row(SessionRow).update_at == update_at  # nor does it make what is known any newer
 

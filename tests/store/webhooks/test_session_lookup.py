@@ -9,7 +9,7 @@ from tests.store.webhook_feed import APPROVED, COMPLETED, EXPIRED, OVER, STARTED
 from worker.domain.model.states import JobState, SessionState
 from worker.domain.verification.session_updates import Key, Result
 from worker.store.tables import SessionRow
-from worker.store.webhooks.session_lookup import Asked, find
+from worker.store.webhooks.session_lookup import Lookup, find
 
 MATCHES = [
     (((Key.EXTERNAL_REF, "{job}"),), True),
@@ -30,7 +30,7 @@ def test_a_session_is_found_by_the_first_id_that_tells(ona):
     job = ona.job("Ona").id
     for match, found in MATCHES:
         match = tuple((key, value.replace("{job}", str(job))) for key, value in match)
-        asked = Asked(uuid.uuid4(), replace(APPROVED, match=match), frozenset({"kyc"}))
+        asked = Lookup(uuid.uuid4(), replace(APPROVED, match=match), frozenset({"kyc"}))
         with ona.database.read() as connection:
             assert (asked.id in find(connection, ona.keyring, [asked])) is found, match
 

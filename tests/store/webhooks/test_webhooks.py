@@ -93,7 +93,7 @@ def test_one_that_uncovers_a_bug_keeps_no_other_waiting_and_is_broken_in_the_end
         ona.clock.advance(hours=1)
         worked = feed.work()
     row = ona.row(Webhook, id=bad.id)
-    assert (row.state, row.due_at, row.detail) == ("broken", None, "working it off ended with CannotDecrypt")
+    assert (row.state, row.due_at, row.detail) == ("broken", None, "processing it ended with CannotDecrypt")
     assert len(worked.listed) == 1
 
 
