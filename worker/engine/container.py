@@ -1,4 +1,4 @@
-"""Builds every part once, from the configuration: the one place where they meet."""
+"""Builds every part once, from the configuration: the one place where the parts meet."""
 
 import os
 import random
@@ -68,14 +68,14 @@ from worker.store.webhooks.provider_updates import ProviderUpdates
 from worker.store.webhooks.webhook_list import WebhookList
 from worker.store.webhooks.webhooks import ACCOUNT, SENDER, Webhooks
 
-# A row must be able to wait a little under its lease, be called for, and be written.
+# A lease must have room for a short wait, the call, and writing its result.
 LEASE_ROOM = timedelta(seconds=5)
 DATABASE_THREADS = 8
-UNNAMED = "Verification"  # who a text is from where neither [sms] nor [email] has a name
+UNNAMED = "Verification"  # the sender name of a text if neither [sms] nor [email] has one
 
 
 class Parts:
-    """All parts of one process. Make it after a fork, never before: it holds connections."""
+    """All parts of one process. Create it after a fork, never before: it holds connections."""
 
     database_threads = DATABASE_THREADS
 
@@ -96,7 +96,7 @@ class Parts:
         _check_leases(settings)
         self.keyring = Keyring([key.reveal() for key in settings.encryption.keys])
         self.subscriptions = subscriptions_of(settings)
-        # Whoever tells a target holds a connection meanwhile.
+        # Each publisher of a target holds a connection.
         connections = DATABASE_THREADS + len(self.subscriptions.targets)
         self.database = Database(settings.database.url, connections=connections, subscriptions=self.subscriptions)
         if clock is system_clock and not self.database.is_sqlite:
@@ -122,7 +122,7 @@ class Parts:
         self.webhooks = Webhooks(self.database, self.keyring, {ACCOUNT: provider_updates, SENDER: delivers})
         self.webhook_list = WebhookList(self.database, self.keyring)
         self._senders = senders
-        # The end is drawn: containers of one host name may count their processes from 1 each.
+        # The end is random: containers with the same host name may each number their processes from 1.
         self.owner = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(3)}"
 
     @cached_property
@@ -195,48 +195,48 @@ class Parts:
 
     @property
     def delivery_policy(self) -> DeliveryPolicy:
-        """What becomes of messages that come back."""
+        """What happens to messages that come back."""
         return delivery_policy(self.settings, channels=self.channels)
 
     @cached_property
     def expiry_policy(self) -> ExpiryPolicy:
-        """What becomes of sessions that ended unused."""
+        """What happens to sessions that ended unused."""
         return expiry_policy(self.settings, self.providers, channels=self.channels)
 
     def ready(self) -> None:
-        """Make the budgets' rows, and set the clock by the database's. The schema must be up to date."""
+        """Create the rows of budgets, and set the clock by the database's. The schema must be up to date."""
         self.budgets.ensure(
             [self.budget_of(name).name for name in self.accounts]
             + [self.sender_budget(channel).name for channel in self.channels]
-            + list(self.subscriptions.targets)  # how each of those who are told fares: see `outbox_publisher`
+            + list(self.subscriptions.targets)  # the pauses of each target: see `outbox_publisher`
         )
         self.set_clock()
 
     def check_keys(self) -> None:
-        """Try the keys on what the database holds. Raises SettingsError when they do not open the newest of it.
+        """Try the keys on the database. Raises SettingsError if they do not decrypt the newest encrypted row.
 
-        A single row that does not open is held; keys that open nothing would hold them all. And with a key that is
-        gone, addresses that it hashed would be written to again, though somebody asked not to be.
+        A single row that cannot be decrypted is held; with wrong keys every row would be held. And if a key is
+        missing, the suppressed addresses that it hashed would be written to again, against their owners' wishes.
         """
         newest = self.facts.any_encrypted()
         try:
             if newest is not None:
                 decrypt_person(self.keyring, *newest)
             with self.database.read() as connection:
-                forgotten = keys_gone(connection, self.keyring)
+                unknown = keys_gone(connection, self.keyring)
         except CannotDecrypt as error:
             raise SettingsError([f"encryption.keys: {error}"]) from None
-        if forgotten:
+        if unknown:
             raise SettingsError(
                 [
-                    f"encryption.keys: {forgotten:,} suppressed addresses are known by a key that is not in the ring,"
-                    " and would be written to; put it back at the end of the list, or give them up with"
+                    f"encryption.keys: {unknown:,} suppressed addresses are known by a key that is not in the ring,"
+                    " and would be written to; put the key back at the end of the list, or give the addresses up with"
                     " `onboard suppress --forget-unknown`"
                 ]
             )
 
     def resume(self) -> None:
-        """Let stopped accounts and senders be tried again, each with a single call first."""
+        """Resume stopped accounts and senders, each with a single call first."""
         for name in self.accounts:
             self.budgets.resume(self.budget_of(name).name)
         senders = [self.budgets.resume(self.sender_budget(channel).name) for channel in self.channels]
@@ -244,12 +244,12 @@ class Parts:
             self.jobs.put_forward(now=self.clock())
 
     def set_clock(self) -> None:
-        """Set the clock by the database's, where there are several machines; to about half a round trip."""
+        """Set the clock by the database's, if there may be several machines; exact to about half a round trip."""
         clock = self.clock
         if not isinstance(clock, SharedClock):
             return
         with self.database.read() as connection:
-            connection.execute(sa.text("SELECT 1"))  # connecting takes long: not between the two readings
+            connection.execute(sa.text("SELECT 1"))  # connecting takes long: do it before the two readings
             before = clock.own()
             theirs = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
             after = clock.own()
@@ -260,7 +260,7 @@ class Parts:
         return self.providers[account].refuses(customer)
 
     def unsendable(self, customer: Customer) -> list[FieldProblem]:
-        """Why the customer's invitation could not be written or sent; empty when it could."""
+        """Why the customer's invitation could not be rendered or sent; empty when it could."""
         problems = [
             FieldProblem("channel", f"no sender is configured for {channel}", f"add [{channel}] to the configuration")
             for channel in invitation_channels(customer.channel)
@@ -305,7 +305,7 @@ class Parts:
         )
 
     def sender_name(self, channel: str) -> str:
-        """Who a message says that it is from: a text, the name in `[sms]`, else that of the mails."""
+        """The sender name of a message: for a text the name in `[sms]`, else the name of the mails."""
         email, sms = self.settings.email, self.settings.sms
         if channel == "sms" and sms is not None and sms.sender_name:
             return sms.sender_name
@@ -316,7 +316,7 @@ class Parts:
 
 
 def subscriptions_of(settings: Settings) -> Subscriptions:
-    """Who is told of what."""
+    """Which targets get which events."""
     everything = frozenset(Happened)
     targets = {BUS: everything} if settings.bus is not None else {}
     for name, subscriber in settings.subscribers.items():
@@ -325,7 +325,7 @@ def subscriptions_of(settings: Settings) -> Subscriptions:
 
 
 def not_applied_yet(settings: Settings) -> list[str]:
-    """What the configuration asks for and this release does not do: nobody must rely on it unawares."""
+    """Settings that this release does not apply yet: the operator must know before relying on them."""
     asked = {
         "links.mode": settings.links.mode != "provider",
     }
@@ -333,12 +333,12 @@ def not_applied_yet(settings: Settings) -> list[str]:
 
 
 def callback_address(base_url: str | None, channel: str) -> str:
-    """Where a sender tells of its messages, as it is given; "" where nobody can be reached from outside."""
+    """The address to which a sender posts delivery updates; "" if this installation has no public address."""
     return f"{base_url.rstrip('/')}/callbacks/{channel}" if base_url else ""
 
 
 def display_name(from_: str) -> str:
-    """Who a message says it is from: the name, or else the domain."""
+    """The sender name of a mail: the name in `from`, or else the domain."""
     name, address = parseaddr(from_)
     return name or address.partition("@")[2]
 
@@ -362,7 +362,7 @@ def _providers(settings: Settings) -> dict[str, Provider]:
 
 
 def _check_leases(settings: Settings) -> None:
-    """A call that could outlive its lease would be made for a row that somebody else may own by then."""
+    """Raise SettingsError if a call could outlive its lease: another worker may own the row by then."""
     timeouts = {f"accounts.{name}.timeout": account.timeout for name, account in settings.accounts.items()}
     if settings.email:
         timeouts["email.timeout"] = settings.email.timeout

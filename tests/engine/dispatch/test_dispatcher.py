@@ -93,9 +93,7 @@ async def test_permits_are_not_idle_while_rows_are_claimed_and_results_written(b
     rows = bench.rows(permits * 60, permits=permits)
     rows.latency = {number: 0.03 + number % 41 / 1000 for number in range(permits * 60)}
     await bench.run(rows)
-    assert (
-        bench.clock.elapsed < 60 * 0.05 * 1.25
-    )  # without parallel flushes it would take half as long again
+    assert bench.clock.elapsed < 60 * 0.05 * 1.25  # without parallel flushes it would take half as long again
 
 
 @pytest.mark.parametrize("seconds", [0, 0.001, 0.02, 0.4])

@@ -1,4 +1,4 @@
-"""Which accounts may take over from which, as the routes say and as the budgets stand."""
+"""Which accounts may take over rows of which, by the routes and by the state of the budgets."""
 
 from collections.abc import Mapping
 
@@ -10,27 +10,27 @@ from worker.store.maintenance.takeover import Takeover
 
 
 def substitutes(parts: Parts) -> Mapping[str, tuple[str, ...]]:
-    """By account, those that a route names beside it: they may take over its rows, where a row names them too.
+    """By account, the other accounts of its routes: they may take over its rows, if the row names them too.
 
-    Both must say so: a row names those that could serve its customer when it was imported, and the routes of now
-    are what the operator wants now.
+    Both must name the account: the row has the accounts that could serve its customer when it was imported; the routes
+    have what the operator wants now.
     """
-    beside = {
+    fallbacks = {
         name: [other for rule in parts.rules if name in rule.accounts for other in rule.accounts if other != name]
         for name in parts.accounts
     }
-    return {name: tuple(dict.fromkeys(others)) for name, others in beside.items() if others}
+    return {name: tuple(dict.fromkeys(others)) for name, others in fallbacks.items() if others}
 
 
 def take_overs(parts: Parts, states: Mapping[str, BudgetState] | None = None) -> list[Takeover]:
-    """Who may take over from whom now; `states` by budget, read where they are not given."""
+    """The takeovers that may happen now. `states` by budget; None: read them."""
     pairs = substitutes(parts)
     if not pairs:
-        return []  # as mostly: it costs no query then
+        return []  # the usual case: no query
     states = parts.budgets.all() if states is None else states
     rules = {name: parts.budget_of(name) for name in parts.accounts}
     now = {name: states.get(rule.name, BudgetState()) for name, rule in rules.items()}
-    well = tuple(name for name, rule in rules.items() if may_take_over(now[name], rule))
+    healthy = tuple(name for name, rule in rules.items() if may_take_over(now[name], rule))
     return [
         Takeover(
             source=source,
@@ -39,10 +39,10 @@ def take_overs(parts: Parts, states: Mapping[str, BudgetState] | None = None) ->
             rule=rules[target],
             floor=default_floor(parts.providers[target].lifetime),
             sharing=tuple(name for name, rule in rules.items() if rule.name == rules[target].name),
-            well=well,
+            well=healthy,
         )
         for source, targets in pairs.items()
         if trouble(now[source])
         for target in targets
-        if target in well
+        if target in healthy
     ]
