@@ -28,7 +28,7 @@ from worker.settings import Settings
 
 ACCOUNTS = ("kyc", "kyc-lt", "kyb", "au", "au-new")
 CHANNELS = ("email", "sms")
-TIMES_RUNG = 20
+TIMES_SENT = 20
 PATIENCE = 3.0  # seconds: RabbitMQ waits far longer for a worker that stands still to say good-bye
 # What is said by a broker that is going or coming just now.
 AWAY_ERRORS = (OSError, KombuError, AMQPError, RedisError)
@@ -117,7 +117,7 @@ class Target:
         there = [process for process in processes if process.pid not in self.stopped]
         return self.chance.choice(there) if there else None
 
-    def bells(self) -> Celery:
+    def wake_ups(self) -> Celery:
         app = Celery(set_as_current=False)
         app.conf.update(celery_settings(self.settings), broker_connection_timeout=2)
         return app
@@ -180,31 +180,31 @@ def cut_connections(target: Target, away: float) -> None:
         target.say(f"PostgreSQL: {len(cut)} connections cut")
 
 
-def double_bells(target: Target, away: float) -> None:
-    """Ring for everything many times, in no order."""
+def double_wake_ups(target: Target, away: float) -> None:
+    """Send every wake-up many times, in no order."""
     if not target.broker.ready():
-        return target.later(1, lambda: double_bells(target, away))
-    bells: list[tuple[str, tuple[Any, ...]]] = [(ISSUE, (name,)) for name in ACCOUNTS]
-    bells += [(INVITE, (name,)) for name in CHANNELS] + [(SWEEP, ())]
-    rung, cut_short = 0, ""
-    with target.bells() as app:
+        return target.later(1, lambda: double_wake_ups(target, away))
+    wake_ups: list[tuple[str, tuple[Any, ...]]] = [(ISSUE, (name,)) for name in ACCOUNTS]
+    wake_ups += [(INVITE, (name,)) for name in CHANNELS] + [(SWEEP, ())]
+    sent, cut_short = 0, ""
+    with target.wake_ups() as app:
         try:
-            for name, arguments in target.chance.sample(bells * TIMES_RUNG, len(bells) * TIMES_RUNG):
+            for name, arguments in target.chance.sample(wake_ups * TIMES_SENT, len(wake_ups) * TIMES_SENT):
                 app.send_task(name, args=arguments, queue=name, retry=False)
-                rung += 1
+                sent += 1
         except AWAY_ERRORS as error:
             cut_short = f", then {type(error).__name__}"
-    return target.say(f"{rung} bells rung by hand{cut_short}")
+    return target.say(f"{sent} wake-ups sent by hand{cut_short}")
 
 
-def drop_bells(target: Target, away: float) -> None:
+def drop_wake_ups(target: Target, away: float) -> None:
     if not target.broker.ready():
-        return target.later(1, lambda: drop_bells(target, away))
+        return target.later(1, lambda: drop_wake_ups(target, away))
     dropped = 0
-    with target.bells() as app, contextlib.suppress(*AWAY_ERRORS), app.connection_for_write() as connection:
+    with target.wake_ups() as app, contextlib.suppress(*AWAY_ERRORS), app.connection_for_write() as connection:
         for name in QUEUES:
             dropped += connection.default_channel.queue_purge(name) or 0
-    return target.say(f"{dropped} bells dropped")
+    return target.say(f"{dropped} wake-ups dropped")
 
 
 def pause_worker(target: Target, away: float) -> None:
@@ -233,7 +233,7 @@ BLOWS: dict[str, Blow] = {
     "kill-broker": kill_broker,
     "restart-database": restart_database,
     "cut-connections": cut_connections,
-    "double-bells": double_bells,
-    "drop-bells": drop_bells,
+    "double-wake-ups": double_wake_ups,
+    "drop-wake-ups": drop_wake_ups,
     "pause-worker": pause_worker,
 }

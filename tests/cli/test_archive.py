@@ -1,4 +1,4 @@
-"""`onboard archive`: a batch goes into a file, and out of the database; the commands then say so."""
+"""`onboard archive`: saves a batch as a file, and may remove it from the database; the commands then say so."""
 
 import io
 import json

@@ -26,4 +26,4 @@ def test_a_customer_is_shown_with_its_sessions_and_what_they_cost_and_nothing_pe
 def test_a_customer_whom_nobody_knows_is_no_customer(desk: Desk):
     ended = desk.onboard("customer", "show", "nobody")
     assert (ended.code, ended.out) == (2, "")
-    assert "there is no customer of that id" in ended.err
+    assert "there is no customer with that id" in ended.err

@@ -159,7 +159,10 @@ def test_where_nobody_can_answer_nothing_is_changed_and_it_says_how(
     says("")
     name, *options = command.split()
     ended = desk.onboard(name, "latest", *options)
-    assert (ended.code, ended.lines[-1]) == (2, "nobody can be asked here; say --yes")
+    assert (ended.code, ended.lines[-1]) == (
+        2,
+        "this needs a confirmation, and there is no terminal to ask on; give --yes",
+    )
     assert rows(desk) == {state: 3}
 
 

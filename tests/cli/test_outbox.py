@@ -72,7 +72,7 @@ def test_run_ends_though_nobody_takes_what_is_told_and_the_next_one_tells_it(
     listed = told_desk.list_of(customers(2))
     ended = told_desk.onboard("run", listed)
     assert ended.code == 0
-    assert "4 events wait" in ended.err
+    assert "4 outgoing events have not been delivered yet" in ended.err
     (target,) = told_desk.onboard("outbox", "list", "--json").facts["targets"]
     assert (target["target"], target["waiting"], target["given_up"]) == ("subscriber/crm", 4, 0)
     answers.status = 200
@@ -100,7 +100,7 @@ def test_what_was_given_up_is_listed_and_told_again_by_hand(told_desk: Desk, crm
     crm.got.clear()
     number = facts["given_up"][0]["number"]
     assert told_desk.onboard("outbox", "retry", "--number", str(number), "--json").facts == {"events": 1}
-    assert told_desk.onboard("outbox", "retry", "subscriber/crm").out == "1 events are told again\n"
+    assert told_desk.onboard("outbox", "retry", "subscriber/crm").out == "1 events will be published again\n"
     assert told_desk.onboard("run", listed).code == 0
     assert kinds(crm) == {"session.issued": 1, "invitation.sent": 1}
     assert "nothing waits" in told_desk.onboard("outbox", "list").out

@@ -23,9 +23,9 @@ def kept(desk):
 
 def test_an_address_is_suppressed_asked_for_and_released_again(desk, kept, monkeypatch):
     ended = desk.onboard("suppress", "Vita@Example.com", "060000000", "--country", "lt")
-    assert (ended.code, ended.out) == (0, "2 addresses will not be written to any more\n")
+    assert (ended.code, ended.out) == (0, "2 addresses will get no more messages\n")
     assert (
-        "1 address will not be written to any more; 1 was suppressed already"
+        "1 address will get no more messages; 1 was suppressed already"
         in desk.onboard("suppress", "vita@example.com", "ona@example.com", "--reason", "complaint").out
     )
     assert kept() == {("email", "complaint"): 2, ("sms", "manual"): 1}
@@ -33,7 +33,7 @@ def test_an_address_is_suppressed_asked_for_and_released_again(desk, kept, monke
     first, second = checked.facts["addresses"]
     assert (first["place"], first["suppressed"], first["reason"]) == (1, True, "manual")
     assert (second["place"], second["suppressed"], second["reason"]) == (2, False, None)
-    assert desk.onboard("suppress", "--remove", "+370 600 00000").out == "1 address may be written to again\n"
+    assert desk.onboard("suppress", "--remove", "+370 600 00000").out == "1 address may get messages again\n"
     monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
     refused = desk.onboard("suppress", "--remove", "vita@example.com")
     assert (refused.code, "1 address asked not to be written to, or complained" in refused.err) == (1, True)
@@ -47,7 +47,7 @@ def test_what_a_person_entered_is_named_beneath_what_the_customer_said(desk, mon
     desk.onboard("suppress", "+37060000000")
     desk.onboard("suppress", "+37060000000", "--reason", "stop")
     checked = desk.onboard("suppress", "--check", "+37060000000")
-    assert "stop, by vita; besides manual, by vita" in checked.out
+    assert "stop, by vita; also manual, by vita" in checked.out
     (facts,) = desk.onboard("suppress", "--check", "+37060000000", "--json").facts["addresses"]
     assert (facts["reason"], facts["manual_by"]) == ("stop", "vita")
 

@@ -129,7 +129,7 @@ def test_what_a_provider_decides_comes_into_the_batch_and_what_is_nobodys_is_lis
     (kept,) = desk.onboard("webhook", "list", "--state", "waiting", "--json").facts["webhooks"]
     assert kept["ids"] == ["scanRef 3f2a…4b12"]
     assert (
-        desk.onboard("webhook", "list").out == "there is none\n"
+        desk.onboard("webhook", "list").out == "there is no such webhook\n"
     )  # it may be about a session that is just being opened
     assert desk.onboard("webhook", "retry").out == "0 webhooks are worked off again\n"
     assert desk.onboard("webhook", "retry", "7").code == 2
@@ -172,7 +172,7 @@ def test_an_address_that_cannot_be_listened_on_stops_the_start(desk: Desk):
 def test_a_file_that_is_no_database_stops_the_start(desk: Desk):
     desk.write("onboarding.db", b"a list of customers, perhaps" * 100)
     ended = desk.onboard("web", "--bind", "127.0.0.1:0")
-    assert (ended.code, "the database does not answer" in ended.err) == (2, True)
+    assert (ended.code, "the database cannot be used" in ended.err) == (2, True)
 
 
 def desk_port(desk: Desk) -> str:

@@ -1,4 +1,4 @@
-"""One dispatcher for each account and channel on a loop, bells that coalesce, and an end that is quick and loses
+"""One dispatcher for each account and channel on a loop, wake-ups that coalesce, and an end that is quick and loses
 nothing."""
 
 import asyncio
@@ -108,7 +108,7 @@ async def test_a_warm_end_waits_for_the_calls_that_are_out_and_gives_the_rest_ba
     assert {row.outcome for row in world.rows(Attempt)} == {"done"}
 
 
-async def test_after_the_end_has_begun_no_bell_starts_anything(make):
+async def test_after_the_end_has_begun_no_wake_up_starts_anything(make):
     world = make()
     world.add_many(3)
     runner = world.start()
@@ -235,8 +235,8 @@ async def test_the_timer_does_not_ring_for_a_stopped_account(make):
     assert due_wake_ups(world.parts) == [WakeUp.issue("kyc")]
 
 
-async def test_what_no_bell_rang_for_is_found(make):
-    """Every bell between issuing and inviting is lost: the timer finds both."""
+async def test_what_no_wake_up_came_for_is_found(make):
+    """Every wake-up between issuing and inviting is lost: the timer finds both."""
     world = make()
     world.add_many(5)
     assert await world.tick()

@@ -80,7 +80,7 @@ async def test_what_may_have_been_taken_is_given_back_and_taken_again_before_it_
     lent.end(kept=False)
     await asyncio.sleep(0.1)
     happened = [what for what, number in rows.log if number == EVENTS]
-    assert happened[:4] == ["release", "claim", "open", "call"]  # and nobody has rung
+    assert happened[:4] == ["release", "claim", "open", "call"]  # and nothing has woken it
 
 
 async def test_what_a_limit_did_not_let_it_take_is_taken_when_it_may_be(bench, lender):
@@ -251,7 +251,7 @@ async def test_an_events_mail_is_written_down_in_the_transaction_that_keeps_its_
     assert [row.state.value for row in world.rows(InvitationRow)] == ["sent", "sent"]
 
 
-async def test_where_the_mails_shift_is_not_at_it_it_is_rung_for(world):
+async def test_where_the_mails_dispatcher_does_not_run_it_is_woken(world):
     sign_up(world, "Ona", "Jonas")
     await world.issue()
     assert world.woken
@@ -261,7 +261,7 @@ async def test_where_the_mails_shift_is_not_at_it_it_is_rung_for(world):
 
 
 @pytest.mark.parametrize(
-    ("events", "lent", "rung"),
+    ("events", "lent", "woken"),
     [
         (["Ona", "Jonas"], True, []),
         (["Ona"], True, [("email", False)]),  # Jonas's is a batch's: with the others, when their time has come
@@ -269,10 +269,10 @@ async def test_where_the_mails_shift_is_not_at_it_it_is_rung_for(world):
         ([], False, [("email", False)]),
     ],
 )
-async def test_a_bell_is_rung_for_what_was_not_taken_along(world, events, lent, rung):
+async def test_a_wake_up_is_sent_for_what_was_not_claimed_in_the_same_transaction(world, events, lent, woken):
     sign_up(world, *events)
-    bells = []
-    work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *bell: bells.append(bell))
+    wake_ups = []
+    work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *wake_up: wake_ups.append(wake_up))
     claimed = work.claim(Room(10, 10, 0, 5), world.clock())
     opened = [*claimed.opened, *work.flush([], claimed.items, world.clock())]
     results = [await work.call(one) for one in opened]
@@ -280,7 +280,7 @@ async def test_a_bell_is_rung_for_what_was_not_taken_along(world, events, lent, 
     shared_claims = {"email": SharedClaim(mails.claim_within, Room(0, 10, 0, 5), item=mails.item)} if lent else {}
     with ending(shared_claims):
         work.flush(results, [], world.clock(), shared_claims)
-    assert bells == rung
+    assert wake_ups == woken
     for one in shared_claims.values():
         mailed = (await one.claimed()).opened
         assert {mails.item(opened).customer.customer_id for opened in mailed} == set(events)

@@ -1,4 +1,4 @@
-"""The timer gives rows of an account in trouble to the next, which is rung in the same tick."""
+"""The timer gives rows of an account in trouble to the next, which is woken in the same tick."""
 
 from datetime import timedelta
 
@@ -24,7 +24,7 @@ def open_breaker(world, *, blocked_for):
     world.set(Budget, Budget.name == "kyc", **values)
 
 
-async def test_who_takes_rows_over_is_rung_in_the_same_tick(make_on_both):
+async def test_the_account_that_takes_rows_over_is_woken_in_the_same_tick(make_on_both):
     world = make_on_both(route=BOTH)
     world.add_many(20, others=("au",))
     world.set(Budget, Budget.name == "kyc", stopped_at=world.clock(), stop_reason="HTTP 401")

@@ -24,7 +24,7 @@ async def test_an_event_that_was_taken_is_answered_with_its_address(site):
     assert (event.source, event.id, event.kind, dict(event.data)) == ("/signup", "7", EventKind.REQUESTED, DATA)
 
 
-async def test_who_works_it_is_rung_for_once_it_is_committed(site):
+async def test_the_wake_up_is_sent_once_the_event_is_committed(site):
     await site.post()
     assert site.woken == [WakeUp.issue("kyc")]
 

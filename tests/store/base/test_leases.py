@@ -246,7 +246,7 @@ def test_the_repeated_invitation_keeps_its_id_and_so_its_message_id(shelf):
     assert second.id == first.id
 
 
-# What the timer finds to ring for.
+# What the sweep sends wake-ups for.
 
 
 def due(shelf, accounts=("kyc", "au"), channels=("email", "sms")):
@@ -254,7 +254,7 @@ def due(shelf, accounts=("kyc", "au"), channels=("email", "sms")):
     return found.accounts, found.channels
 
 
-def test_an_account_is_rung_for_only_when_it_has_something_due(shelf):
+def test_an_account_is_woken_only_when_it_has_something_due(shelf):
     assert due(shelf) == (set(), set())
     shelf.add(customer("Ona"))
     assert due(shelf) == ({"kyc"}, set())
@@ -265,7 +265,7 @@ def test_an_account_is_rung_for_only_when_it_has_something_due(shelf):
     assert due(shelf) == ({"kyc"}, set())
 
 
-def test_a_channel_is_rung_for_only_when_it_has_something_due(shelf):
+def test_a_channel_is_woken_only_when_it_has_something_due(shelf):
     shelf.add(customer("Ona"))
     shelf.issue()
     assert due(shelf) == (set(), {"email"})
