@@ -172,14 +172,14 @@ def test_a_problem_of_a_whole_row_names_no_column(desk: Desk):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-def test_output_that_cannot_be_written_is_said_and_no_bug(desk: Desk):
+def test_output_that_cannot_be_written_is_reported_and_is_not_a_bug(desk: Desk):
     desk.onboard("import", desk.list_of(customers(1)))
     ended = desk.onboard("report", "latest", "--out", "/dev/full")
     assert ended.code == 1
     assert "the output is incomplete: No space left on device" in ended.err
 
 
-def test_a_database_that_cannot_be_made_is_said_with_what_to_do(desk: Desk):
+def test_a_database_that_cannot_be_made_is_reported_with_what_to_do(desk: Desk):
     desk.change("sqlite:///onboarding.db", "sqlite:///nowhere/onboarding.db")
     ended = desk.onboard("status")
     assert ended.code == 2

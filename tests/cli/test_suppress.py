@@ -21,7 +21,7 @@ def kept(desk):
     return facts
 
 
-def test_an_address_is_suppressed_asked_for_and_released_again(desk, kept, monkeypatch):
+def test_an_address_is_suppressed_checked_and_removed_again(desk, kept, monkeypatch):
     ended = desk.onboard("suppress", "Vita@Example.com", "060000000", "--country", "lt")
     assert (ended.code, ended.out) == (0, "2 addresses will get no more messages\n")
     assert (
@@ -42,7 +42,7 @@ def test_an_address_is_suppressed_asked_for_and_released_again(desk, kept, monke
     assert kept() == {("email", "complaint"): 1}
 
 
-def test_what_a_person_entered_is_named_beneath_what_the_customer_said(desk, monkeypatch):
+def test_an_operators_entry_is_named_next_to_the_customers_own(desk, monkeypatch):
     monkeypatch.setenv("LOGNAME", "vita")
     desk.onboard("suppress", "+37060000000")
     desk.onboard("suppress", "+37060000000", "--reason", "stop")
@@ -63,7 +63,7 @@ def test_a_user_without_a_name_may_suppress_too(desk, kept, monkeypatch):
     assert kept() == {("email", "manual"): 1}
 
 
-def test_a_file_of_addresses_is_taken_line_by_line_and_its_bad_lines_are_named(desk, kept):
+def test_a_file_of_addresses_is_read_line_by_line_and_its_bad_lines_are_named(desk, kept):
     gone = desk.write("gone.txt", "\ufeff# by letter\nvita@example.com\n\n060000000\nnobody\n+37060000000\n")
     ended = desk.onboard("suppress", "--file", gone, "--reason", "stop", "--json")
     assert ended.code == 1

@@ -47,11 +47,11 @@ def test_what_waits_for_the_end_of_quiet_hours_is_named_with_when_and_forecast(d
     assert played.opened == {}
 
 
-def test_what_waits_for_a_decision_is_named_with_when_it_is_looked_at_again(desk: Desk):
+def test_rows_that_wait_for_a_decision_are_named_with_the_time_of_the_next_check(desk: Desk):
     desk.onboard("run", desk.list_of(customers(1)))
     later = datetime(2036, 11, 20, 12, tzinfo=UTC)
     with sqlite3.connect(desk.path / "onboarding.db") as database:
-        # One who had the link in the app and has handed everything in, before the message left.
+        # This customer had the link in the app, and submitted everything before the message was sent.
         database.execute("UPDATE job SET state = 'issued', result = 'review'")
         kept_back = "UPDATE invitation SET state = 'waiting', reason = 'in_review', due_at = ?"
         database.execute(kept_back, [f"{later:%Y-%m-%d %H:%M:%S.%f}"])
