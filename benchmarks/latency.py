@@ -25,7 +25,7 @@ from worker.domain.limits.rate_limits import Limit
 from worker.foundation.clock import system_clock
 from worker.foundation.keyring import new_key
 
-# From the first call to the first event: the second worker's bell, connections, and what is planned and compiled once.
+# From the first call to the first event: the second worker's wake-up, connections, and one-time planning and compiling.
 WARM_UP = 5.0
 PATIENCE = 30.0  # for the last mails
 STAGES = (

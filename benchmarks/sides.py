@@ -23,7 +23,7 @@ from benchmarks.processes import ONBOARD, Failed, Started, cpu_seconds, onboard,
 from benchmarks.provider import Provider
 from benchmarks.services import Server, database_url, driver_url
 
-# Seconds from the first call, at most half of the calls, that are not measured: a second worker is rung for within two.
+# Seconds from the first call, at most half of the calls, that are not measured: a second worker is woken within two.
 WARM_UP = 2.5
 LOOK = 0.02  # seconds between two looks at the provider's count
 PATIENCE = 60  # seconds without a single call, and the side has got stuck
