@@ -204,7 +204,7 @@ def test_after_a_bounce_a_text_goes_out_for_the_same_session_once_the_night_is_o
     assert post.shelf.job("Ona").state is JobState.INVITED
 
 
-def test_something_that_is_due_at_once_on_the_other_channel_is_to_be_rung_for(post):
+def test_something_that_is_due_at_once_on_the_other_channel_is_to_be_woken(post):
     post.policy = BOTH_WAYS
     assert post.tell(post.send(), DeliveryStatus.BOUNCED).channel == "sms"
 
