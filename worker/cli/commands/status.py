@@ -11,8 +11,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from worker.cli.invocation import Invocation, find_batch
-from worker.domain.contact.send_decision import IN_REVIEW, QUIET, WAITS_FOR_SENDER
+from worker.domain.model.reasons import Reason, meaning_of
 from worker.domain.model.reconciliation import lost_answers
+from worker.domain.model.states import JobState, LineState
 from worker.engine.container import Parts
 from worker.engine.maintenance.sweep import unpublished, unpublished_in_words
 from worker.engine.reporting.batch_report import status as facts_of
@@ -21,29 +22,10 @@ from worker.runtime.batch_run import COUNT_SHARE
 from worker.store.onboarding.batches import BatchFacts
 
 # In the order of a row's life; a batch shows those it has.
-ROWS = (
-    "waiting",
-    "working",
-    "issued",
-    "invited",
-    "completed",
-    "lapsed",
-    "held",
-    "failed",
-    "cancelled",
-    "rejected",
-    "duplicate",
-)
-
-
+ROWS = (*JobState, *LineState)
 CALLS = {"requests": "requests", "issued": "issued", "rate_limited": "told to wait", "errors": "errors"}
 
 
-WAITING_FOR = {
-    QUIET: "for the end of quiet hours",
-    WAITS_FOR_SENDER: "for room in their sender's queue",
-    IN_REVIEW: "for what is decided about their customers, who have handed everything in",
-}
 WATCH_SECONDS = 1.0
 AT_REST = ("sent", "finished", "cancelled")
 
@@ -138,12 +120,12 @@ def _lines(facts: dict[str, Any]) -> Text:
 
 
 def waiting_in_words(reason: str, waits: dict[str, Any]) -> str:
-    """What of a batch waits for a later hour, and until when."""
-    until = "looked at again at" if reason == IN_REVIEW else "until"
+    """How many rows of a batch wait for a later hour, until when and why."""
+    until = "checked again at" if reason == Reason.IN_REVIEW else "until"
     span = f"{until} {waits['from']}"
     if waits["until"] != waits["from"]:
         span = f"the first {until} {waits['from']}, the last {until} {waits['until']}"
-    return f"{waits['rows']:,} {WAITING_FOR[reason]}: {span}"
+    return f"{waits['rows']:,} {span}: {meaning_of(reason)}"
 
 
 def _show_all(every: list[dict[str, Any]], outs: list[int]) -> None:

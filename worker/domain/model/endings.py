@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from worker.domain.model.reasons import Reason
+from worker.domain.model.states import InvitationState, JobState
+
 
 class Kind(StrEnum):
     """The few outcomes that the core knows; every provider's and sender's codes map to one."""
@@ -52,6 +55,11 @@ class Problem:
     address: AddressIs | None = None
 
     @property
+    def reason(self) -> Reason:
+        """The reason of a row whose step ended with this problem."""
+        return Reason.UNREACHABLE if self.unreachable else Reason(self.kind)
+
+    @property
     def concerns_account(self) -> bool:
         """Whether the account, not the row, has to wait or to be put right before anything else is called."""
         return self.unreachable or self.kind in (Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT)
@@ -83,7 +91,7 @@ class Snooze:
     """Due later through no fault of the row: counted as a wait, never as a failed attempt."""
 
     until: datetime
-    reason: str
+    reason: Reason
     detail: str
 
 
@@ -92,7 +100,7 @@ class Retry:
     """Due later because it failed: counted, with backoff and jitter."""
 
     at: datetime
-    reason: str
+    reason: Reason
     detail: str
 
 
@@ -101,7 +109,7 @@ class Reconcile:
     """Due later, to be looked up at the other side: nobody knows whether the call was carried out."""
 
     at: datetime
-    reason: str
+    reason: Reason
     detail: str
 
 
@@ -109,7 +117,7 @@ class Reconcile:
 class Hold:
     """Stopped until a person decides."""
 
-    reason: str
+    reason: Reason
     detail: str
 
 
@@ -117,11 +125,37 @@ class Hold:
 class Cancel:
     """Final: the row failed, with its reason."""
 
-    reason: str
+    reason: Reason
     detail: str
 
 
 Ending = Done | Snooze | Retry | Reconcile | Hold | Cancel
+
+
+def job_state_after(ending: Ending) -> JobState:
+    """The state of a job whose call for a session ended so."""
+    match ending:
+        case Done():
+            return JobState.ISSUED
+        case Snooze() | Retry() | Reconcile():
+            return JobState.WAITING
+        case Hold():
+            return JobState.HELD
+        case Cancel():
+            return JobState.FAILED
+
+
+def invitation_state_after(ending: Ending) -> InvitationState:
+    """The state of an invitation whose hand-over to a sender ended so."""
+    match ending:
+        case Done():
+            return InvitationState.SENT
+        case Snooze() | Retry() | Reconcile():
+            return InvitationState.WAITING
+        case Hold():
+            return InvitationState.HELD
+        case Cancel():
+            return InvitationState.FAILED
 
 
 def resume_at(problem: Problem, policy: RetryPolicy, now: datetime) -> datetime:
@@ -148,10 +182,10 @@ def ending_for(
     to wait for it. `jitter` in [0, 1) spreads retries over the whole backoff (full jitter). `reconcile_at` is when the
     call may be looked up at the other side, not before it can have been carried out late; None: it cannot be.
     """
-    reason = problem.kind.value
+    reason = problem.reason
     if problem.concerns_account:
         # An outage of hours must not spend the attempts of rows that were never sent.
-        return Snooze(resume_at, "unreachable" if problem.unreachable else reason, problem.detail)
+        return Snooze(resume_at, reason, problem.detail)
     match problem.kind:
         case Kind.BAD_INPUT:
             return Cancel(reason, problem.detail)
@@ -166,6 +200,6 @@ def ending_for(
             return Hold(reason, problem.detail)
         case _:
             if attempt >= min(policy.attempts, problem.most_attempts or policy.attempts):
-                return Cancel("attempts_spent", f"{attempt} attempts failed, the last with: {problem.detail}")
+                return Cancel(Reason.ATTEMPTS_SPENT, f"{attempt} attempts failed, the last with: {problem.detail}")
             wait = problem.retry_after or policy.ceiling(attempt) * jitter
             return Retry(now + wait, reason, problem.detail)

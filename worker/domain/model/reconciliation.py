@@ -22,6 +22,7 @@ from worker.domain.model.endings import (
     Snooze,
     resume_at,
 )
+from worker.domain.model.reasons import Reason
 
 # From a lease's end, besides the call's own time-out, until the call may be looked up: what a worker that was
 # stopped needs to see that its lease is over, and clocks that differ.
@@ -116,31 +117,29 @@ def ending_of_reconciliation(
 
     `attempts` are the row's calls so far, the one in doubt among them. `jitter` in [0, 1) spreads what is due later.
     """
+    reason = Reason(unknown_call.kind)
     match found:
         case Strangers():
-            return Hold(unknown_call.kind.value, found.detail)
+            return Hold(reason, found.detail)
         case More():
-            return Reconcile(now, unknown_call.kind.value, "looked up; there is another page")
+            return Reconcile(now, reason, "looked up; there is another page")
         case Nothing() if unknown_call.kind is Kind.CONFLICT:
             # The provider refuses because of a session that we know, and may see its end later than we do.
             lives = f"it lists {found.known}" if found.known else "it lists none"
             if attempts >= policy.attempts:
-                return Hold(unknown_call.kind.value, f"the provider refuses another session; {lives}")
-            return Retry(
-                now + policy.ceiling(attempts) * jitter, unknown_call.kind.value, f"refused for another; {lives}"
-            )
+                return Hold(reason, f"the provider refuses another session; {lives}")
+            return Retry(now + policy.ceiling(attempts) * jitter, reason, f"refused for another; {lives}")
         case Nothing():
             if attempts >= policy.attempts:
-                return Cancel("attempts_spent", f"{attempts} calls were lost, and none was carried out")
-            return Retry(now, unknown_call.kind.value, "looked up: it was not carried out")
+                return Cancel(Reason.ATTEMPTS_SPENT, f"{attempts} calls were lost, and none was carried out")
+            return Retry(now, reason, "looked up: it was not carried out")
     if found.concerns_account:
-        reason = "unreachable" if found.unreachable else found.kind.value
-        return Snooze(resume_at(found, policy, now), reason, found.detail)
+        return Snooze(resume_at(found, policy, now), found.reason, found.detail)
     tries = unknown_call.failures + 1
     if found.kind in (Kind.TRANSIENT, Kind.UNKNOWN) and tries < policy.attempts:
         wait = found.retry_after or policy.ceiling(tries) * jitter
-        return Reconcile(now + wait, unknown_call.kind.value, f"its look-up failed: {found.detail}")
-    return Hold(unknown_call.kind.value, f"it cannot be looked up: {found.detail}")
+        return Reconcile(now + wait, reason, f"its look-up failed: {found.detail}")
+    return Hold(reason, f"it cannot be looked up: {found.detail}")
 
 
 def lost_answers(calls: int, messages: int) -> str:

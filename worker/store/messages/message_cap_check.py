@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from worker.domain.contact.caps import DETAILS, Lapse, may_send
+from worker.domain.contact.caps import may_send
 from worker.domain.contact.send_decision import Later, Never, NotNow
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
@@ -25,7 +26,6 @@ from worker.store.tables import CustomerRow
 
 # What is being sent to the customer may come back, and then counts for nothing: until that is known.
 ASK_AGAIN = timedelta(minutes=1)
-ON_ITS_WAY = "last_message_on_its_way"
 
 _LOCKED = (
     sa.select(CustomerRow.customer_id)
@@ -56,9 +56,9 @@ def spent(
         others = had[who].all - ours[who]
         if not may_send(policy.caps, had[who].sent):
             state = InvitationState.SUPPRESSED if one.item.kind == FIRST else InvitationState.SUPERSEDED
-            found[one.item.id] = Never(state, Lapse.MESSAGES_SPENT.value, DETAILS[Lapse.MESSAGES_SPENT])
+            found[one.item.id] = Never(state, Reason.MESSAGES_SPENT, Reason.MESSAGES_SPENT.meaning)
         elif who not in locked or not may_send(policy.caps, others + leaving[who]):
-            found[one.item.id] = Later(now + ASK_AGAIN, ON_ITS_WAY)
+            found[one.item.id] = Later(now + ASK_AGAIN, Reason.LAST_MESSAGE_UNDER_WAY)
         else:
             leaving[who] += 1
     return found

@@ -8,9 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
-from worker.domain.contact.send_decision import IN_REVIEW, QUIET, SUPPRESSED, WAITS_FOR_SENDER
 from worker.domain.model.customers import Channel, invitation_channels
 from worker.domain.model.endings import Kind
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import REACHED_JOBS, InvitationState, JobState
 from worker.store.attempts.attempt_log import DONE, LATE
 from worker.store.attempts.unknown_outcomes import MORE
@@ -77,7 +77,7 @@ class BatchCounts:
         return sum(self.jobs.get(state, 0) for state in REACHED_JOBS) + self.issued_only
 
 
-REASONS = (QUIET, WAITS_FOR_SENDER)
+REASONS = (Reason.QUIET_HOURS, Reason.WAITS_FOR_SENDER)
 # A joined job's state is that of the job that it joins: read, never copied, so that they cannot differ.
 LEAD = aliased(Job)
 STATE = sa.func.coalesce(LEAD.state, Job.state)
@@ -90,7 +90,7 @@ WAITS_FOR = sa.case((sa.and_(STATE == JobState.WAITING, REASON.in_(REASONS)), RE
 
 # Ended since nobody could be told of a link: before a session was asked for, or as its message was about to leave.
 _UNREACHABLE = sa.case(
-    (sa.and_(Job.joins.is_(None), Job.state == JobState.FAILED, Job.reason == SUPPRESSED), 1), else_=0
+    (sa.and_(Job.joins.is_(None), Job.state == JobState.FAILED, Job.reason == Reason.SUPPRESSED), 1), else_=0
 )
 _UNWRITTEN = (
     sa.select(Job.channel, sa.func.count().label("jobs"))
@@ -104,7 +104,10 @@ _UNWRITTEN = (
 
 _LATE = sa.case(
     (
-        sa.and_(InvitationRow.state == InvitationState.WAITING, InvitationRow.reason.in_((QUIET, IN_REVIEW))),
+        sa.and_(
+            InvitationRow.state == InvitationState.WAITING,
+            InvitationRow.reason.in_((Reason.QUIET_HOURS, Reason.IN_REVIEW)),
+        ),
         InvitationRow.reason,
     ),
     else_="",

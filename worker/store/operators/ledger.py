@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.domain.limits.budgets import FREE
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import SessionState
 from worker.store.attempts.attempt_log import DONE, UNREACHABLE
 from worker.store.base.database import Database, fetch
@@ -17,8 +18,6 @@ from worker.store.base.leases import NOT_SENT
 from worker.store.onboarding.usage import messages_of
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 
-STALE = "stale_link"  # the reason of messages that were too old to send
-FIRST_SESSION = "first"
 # Outcomes of calls that cost nothing, as credits are counted.
 _COST_NOTHING = (*(kind.value for kind in FREE), NOT_SENT, UNREACHABLE)
 _LEAD = aliased(Job)
@@ -46,7 +45,7 @@ class SessionFacts:
     reference: str
     state: str
     result: str
-    because: str
+    because: Reason
     issued_at: datetime
     expires_at: datetime
     check_at: datetime | None
@@ -152,7 +151,7 @@ def _sessions(connection: sa.Connection, customer_id: str) -> list[SessionFacts]
             row.reference,
             row.state.value,
             row.result,
-            _because(by_id.get(row.replaces), messages.get(row.replaces, ())) if row.replaces else FIRST_SESSION,
+            _because(by_id.get(row.replaces), messages.get(row.replaces, ())) if row.replaces else Reason.FIRST_SESSION,
             row.issued_at,
             row.expires_at,
             row.check_at,
@@ -162,12 +161,14 @@ def _sessions(connection: sa.Connection, customer_id: str) -> list[SessionFacts]
     ]
 
 
-def _because(before: sa.Row[Any] | None, messages: Sequence[MessageFacts]) -> str:
+def _because(before: sa.Row[Any] | None, messages: Sequence[MessageFacts]) -> Reason:
     """Why a session was replaced. Kept nowhere else: it can be read from what has become of it."""
-    if any(message.reason == STALE for message in messages) and not any(message.sent_at for message in messages):
-        return STALE
+    if any(message.reason == Reason.STALE_LINK for message in messages) and not any(
+        message.sent_at for message in messages
+    ):
+        return Reason.STALE_LINK
     ended = before is None or before.state is not SessionState.SUPERSEDED  # None: purged with its batch
-    return "session_expired" if ended else "session_superseded"
+    return Reason.SESSION_EXPIRED if ended else Reason.SESSION_SUPERSEDED
 
 
 def _messages(connection: sa.Connection, sessions: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[MessageFacts]]:

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from worker.domain.contact.send_decision import QUIET, SUPPRESSED, WAITS_FOR_SENDER
 from worker.domain.model.customers import Channel
-from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.reasons import Reason
+from worker.domain.model.states import InvitationState, JobState, LineState
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.unknown_outcomes import UnknownOutcomes, opened_late, waiting_to_reconcile
 from worker.store.base.database import Database, fetch
@@ -136,11 +136,11 @@ class Facts:
             asked, unsent_rows = fetch(connection, jobs), fetch(connection, contexts)
             working = connection.execute(under_way).first() is not None
         return Outlook(
-            _first(asked, lambda row: row.name if row.waits_for != WAITS_FOR_SENDER else None),
+            _first(asked, lambda row: row.name if row.waits_for != Reason.WAITS_FOR_SENDER else None),
             _first(unsent_rows, lambda row: row.name),
             working,
-            _first(asked, lambda row: (row.name, row.channel) if row.waits_for == WAITS_FOR_SENDER else None),
-            min((row.due_at for row in [*asked, *unsent_rows] if row.waits_for == QUIET), default=None),
+            _first(asked, lambda row: (row.name, row.channel) if row.waits_for == Reason.WAITS_FOR_SENDER else None),
+            min((row.due_at for row in [*asked, *unsent_rows] if row.waits_for == Reason.QUIET_HOURS), default=None),
         )
 
     def lines(self, batch_id: int, *, with_links: bool = False) -> Iterator[LineFacts]:
@@ -257,7 +257,7 @@ def _invitation_words(connection: sa.Connection, sessions: set[uuid.UUID]) -> di
 def _without_message(row: sa.Row[Any]) -> str:
     """What is said of the invitation of a job that has none; it would have been suppressed, where it was not written
     for that."""
-    return SUPPRESSED if row.state is JobState.FAILED and row.ended_for == SUPPRESSED else "none"
+    return Reason.SUPPRESSED if row.state is JobState.FAILED and row.ended_for == Reason.SUPPRESSED else "none"
 
 
 def _refused_lines(connection: sa.Connection, batch_id: int, after: int) -> Iterable[LineFacts]:
@@ -275,7 +275,7 @@ def _refused_lines(connection: sa.Connection, batch_id: int, after: int) -> Iter
         yield LineFacts(
             row=row.row,
             customer_id=row.customer_id or "",
-            state="rejected" if row.duplicate_of is None else "duplicate",
-            reason="rejected" if row.duplicate_of is None else "duplicate",
+            state=LineState.REJECTED if row.duplicate_of is None else LineState.DUPLICATE,
+            reason=Reason.REJECTED if row.duplicate_of is None else Reason.DUPLICATE,
             detail=detail,
         )

@@ -7,16 +7,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.onboarding.admission import following, lock_customers
 from worker.store.onboarding.cancellation import change_jobs, promote, waiting_again, with_unknown_calls
-from worker.store.onboarding.sessions import ABANDONED, FIRST, HELD_FIRST, OF_ITS_SESSION, look_again
+from worker.store.onboarding.sessions import FIRST, HELD_FIRST, OF_ITS_SESSION, look_again
 from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import InvitationRow, Job
 
-CANNOT_DECRYPT = "cannot_open"  # the reason of a row that is held because no key opens it
 LEAD = aliased(Job)  # the job that another joined
 
 
@@ -111,7 +111,7 @@ def repeat(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decid
 
 def _still_unknown(row: type[Job] | type[InvitationRow]) -> sa.ColumnElement[Any]:
     """A person has decided that the call is made again; but of one that no key opened only that it can be opened."""
-    return sa.case((row.reason == CANNOT_DECRYPT, row.unknown_attempt), else_=sa.null())
+    return sa.case((row.reason == Reason.CANNOT_DECRYPT, row.unknown_attempt), else_=sa.null())
 
 
 def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:
@@ -119,12 +119,12 @@ def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Deci
     unknown = {context.job_id for context in contexts}
     messages = [row.id for row in rows if row.id in unknown]
     unknown_calls = with_unknown_calls(connection, [row.id for row in rows if row.id not in unknown])
-    gone = {"state": InvitationState.FAILED, "due_at": None, "reason": ABANDONED, "detail": ""}
+    gone = {"state": InvitationState.FAILED, "due_at": None, "reason": Reason.ABANDONED, "detail": ""}
     _change_invitations(connection, contexts, gone)
     # One whose other message is out is invited all the same.
     invited = _invited(connection, messages)
     ended = [row.id for row in rows if row.id not in invited]
-    end = {"state": JobState.CANCELLED, "due_at": None, "reason": ABANDONED, "changed_at": now}
+    end = {"state": JobState.CANCELLED, "due_at": None, "reason": Reason.ABANDONED, "changed_at": now}
     change_jobs(connection, ended, end)
     done = {"state": JobState.INVITED, "reason": "", "detail": "", "changed_at": now}
     change_jobs(connection, list(invited), done)

@@ -14,8 +14,9 @@ import sqlalchemy as sa
 
 from worker.domain.events.published import Happened
 from worker.domain.model.customers import Channel
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.domain.verification.session_chain import SESSION_FAILED, Chain, JobNow, Link
+from worker.domain.verification.session_chain import Chain, JobNow, Link
 from worker.domain.verification.session_updates import KnownSession, Rank, Result, SessionUpdate, session_update
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
@@ -25,7 +26,6 @@ from worker.store.tables import InvitationRow, Job, SessionRow
 from worker.store.webhooks.session_lookup import Asked, find
 from worker.store.webhooks.webhooks import ACCOUNT, Became, KeptWebhook, WebhookState
 
-SESSION_ENDED = "session_ended"  # the reason of a message that has not left, and is of no use any more
 CONTRADICTED = (
     "it says {said} where {known} is known, and not that it is the later one: after 30 days it may be a copy of an old"
     " one; if the provider shows {said}, `onboard webhook retry ID` applies it"
@@ -175,7 +175,7 @@ def _told(connection: sa.Connection, jobs: Sequence[sa.Row[Any]]) -> set[uuid.UU
         row.session_id
         for row in jobs
         if row.session_id is not None
-        and (row.state in (JobState.WAITING, JobState.ISSUED) or row.reason == SESSION_FAILED)
+        and (row.state in (JobState.WAITING, JobState.ISSUED) or row.reason == Reason.SESSION_FAILED)
     ]
     if not asked:
         return set()
@@ -300,5 +300,5 @@ _WAITS = sa.func.lower(InvitationRow.state) == sa.literal_column(f"'{InvitationS
 _SUPERSEDE = (
     sa.update(InvitationRow)
     .where(bulk.among(InvitationRow.session_id, "sessions"), _WAITS)
-    .values(state=InvitationState.SUPERSEDED, due_at=None, reason=SESSION_ENDED)
+    .values(state=InvitationState.SUPERSEDED, due_at=None, reason=Reason.SESSION_ENDED)
 )
