@@ -107,8 +107,8 @@ def test_where_a_call_is_held_for_the_message_of_a_session_before_is_not_what_is
     shelf, decide, sessions, ending
 ):
     batch = held_for_a_call_with_a_message_of_before_in_doubt(shelf, sessions=sessions, ending=ending)
-    stake = decide.at_stake(Which(batch))
-    assert (stake.sessions, stake.messages) == ({"kyc": 1}, {})
+    cost = decide.repeat_cost(Which(batch))
+    assert (cost.sessions, cost.messages) == ({"kyc": 1}, {})
     assert resolve(shelf, decide, batch, Verdict.REPEAT) == Decided(1, frozenset({"kyc"}))
     assert shelf.claim_messages() == []
     assert names(shelf.issue()) == ["Ona"]
@@ -135,7 +135,7 @@ def test_of_the_messages_in_doubt_those_of_the_present_session_are_settled_alone
     shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), reason="session_expired")
     shelf.issue()
     shelf.hand_over(shelf.claim_messages(), OUTCOME_UNKNOWN)
-    assert decide.at_stake(Which(batch)).messages == {"email": 1}
+    assert decide.repeat_cost(Which(batch)).messages == {"email": 1}
     resolve(shelf, decide, batch, verdict)
     (left,) = shelf.rows(InvitationRow, state=InvitationState.HELD)
     assert left.id == first.id

@@ -1,4 +1,4 @@
-"""A customer's sessions, one after the other: what each came to, why the next one was opened, and at what cost."""
+"""A customer's sessions in order: the result of each, why the next one was opened, and the cost."""
 
 import uuid
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class MessageFacts:
 
 @dataclass(frozen=True)
 class SessionFacts:
-    """A session. `because`: why it was opened, in the word for how the one before it ended."""
+    """A session. `because`: why it was opened, which is how the session before it ended."""
 
     id: uuid.UUID
     purpose: str
@@ -54,7 +54,7 @@ class SessionFacts:
 
 @dataclass(frozen=True)
 class JobFacts:
-    """A row of a list, or an event's, of the customer. `state` is that of the job that it joined, if it did."""
+    """A job of the customer, from a list or an event. A joined job has the `state` of the job that it joined."""
 
     batch_id: int
     row: int
@@ -70,8 +70,11 @@ class JobFacts:
 
 @dataclass(frozen=True)
 class CustomerFacts:
-    """A customer; no personal data, token or link. `lost_calls`: by account, calls that cost a credit, or may have, and
-    brought no session that is used. `messages` are those that count against the cap."""
+    """A customer, without personal data, tokens and links.
+
+    `lost_calls`: by account, calls that cost a credit, or may have, and brought no session that is used. `messages` is
+    the number of messages that count against the cap.
+    """
 
     customer_id: str
     erased: bool
@@ -86,7 +89,7 @@ class Ledger:
         self._database = database
 
     def of(self, customer_id: str) -> CustomerFacts | None:
-        """What there is of a customer; None: nobody of that id was ever imported."""
+        """The facts of a customer; None: no customer with that id was imported."""
         with self._database.read() as connection:
             query = sa.select(CustomerRow.encrypted.is_(None).label("erased"))
             customer = connection.execute(query.where(CustomerRow.customer_id == customer_id)).first()
@@ -162,7 +165,7 @@ def _sessions(connection: sa.Connection, customer_id: str) -> list[SessionFacts]
 
 
 def _because(before: sa.Row[Any] | None, messages: Sequence[MessageFacts]) -> Reason:
-    """Why a session was replaced. Kept nowhere else: it can be read from what has become of it."""
+    """Why a session was replaced. Not stored: the state and the messages of the session show it."""
     if any(message.reason == Reason.STALE_LINK for message in messages) and not any(
         message.sent_at for message in messages
     ):
