@@ -13,9 +13,9 @@ from tests.simulated.pooler import sharing_sessions
 from tests.simulated.world import World
 from worker.domain.events.published import Happened, cloud_event
 from worker.domain.model.endings import Kind, Problem
-from worker.engine.maintenance.retention import UNPUBLISHED_FOR, Retention
-from worker.engine.maintenance.sweep import targets_due, unpublished
-from worker.engine.outbox_publisher import PAUSES_AFTER, OutboxPublisher
+from worker.engine.maintenance.retention import UNPUBLISHED_FOR
+from worker.engine.outbox_publisher import OutboxPublisher
+from worker.engine.outbox_targets import PAUSES_AFTER
 from worker.publishers.contract import Reply
 from worker.store.base.database import Database
 from worker.store.outbox import relay as telling
@@ -87,7 +87,9 @@ def happen(world, happened, *customers, account="kyc"):
 
 
 def publisher(world, **targets):
-    return OutboxPublisher(world.parts, {"bus": FakeTarget(), CRM: FakeTarget()} | targets, jitter=lambda: 1.0)
+    return OutboxPublisher(
+        world.parts.outbox_targets, {"bus": FakeTarget(), CRM: FakeTarget()} | targets, jitter=lambda: 1.0
+    )
 
 
 def left(world, target="bus"):
@@ -148,12 +150,12 @@ async def test_one_customers_event_that_is_not_taken_holds_up_only_what_follows_
     tells = publisher(world, **{CRM: crm})
     tells.publish(CRM, longest=LONGEST)
     assert crm.order == [("B", "invitation.sent"), ("B", "job.held")]
-    assert targets_due(world.parts) == ["bus"]
+    assert world.parts.outbox_targets.due() == ["bus"]
     crm.problems.clear()
     tells.publish(CRM, longest=LONGEST)
     assert left(world, CRM) == [("A", "invitation.sent"), ("A", "job.held")]  # its wait is not over
     clock.advance(seconds=2)
-    assert set(targets_due(world.parts)) == {"bus", CRM}
+    assert set(world.parts.outbox_targets.due()) == {"bus", CRM}
     tells.publish(CRM, longest=LONGEST)
     assert crm.order[2:] == [("A", "invitation.sent"), ("A", "job.held")]
 
@@ -182,7 +184,7 @@ async def test_a_target_that_is_down_is_left_alone_and_then_asked_with_one_event
     tells.publish(CRM, longest=LONGEST)
     tells.publish(CRM, longest=LONGEST)
     assert len(crm.chunks) == 1
-    assert CRM not in targets_due(world.parts)
+    assert CRM not in world.parts.outbox_targets.due()
     clock.advance(seconds=5)
     tells.publish(CRM, longest=LONGEST)
     assert [len(chunk) for chunk in crm.chunks] == [20, 1]
@@ -200,9 +202,9 @@ async def test_a_wait_that_the_target_asks_for_is_kept_to(world, clock):
     tells = publisher(world, **{CRM: crm})
     tells.publish(CRM, longest=LONGEST)
     clock.advance(minutes=19)
-    assert CRM not in targets_due(world.parts)
+    assert CRM not in world.parts.outbox_targets.due()
     clock.advance(minutes=2)
-    assert CRM in targets_due(world.parts)
+    assert CRM in world.parts.outbox_targets.due()
 
 
 async def test_an_event_that_is_never_taken_is_given_up_and_what_follows_of_its_customer_goes_on(world, clock, caplog):
@@ -362,7 +364,7 @@ async def test_one_who_lost_its_lock_with_its_connection_removes_nothing(world):
 async def test_a_process_that_is_to_end_tells_nothing_more(world):
     happen(world, Happened.JOB_HELD, "A")
     bus = FakeTarget()
-    ending = OutboxPublisher(world.parts, {"bus": bus}, stopping=lambda: True)
+    ending = OutboxPublisher(world.parts.outbox_targets, {"bus": bus}, stopping=lambda: True)
     assert ending.publish("bus", longest=LONGEST) is False
     assert bus.chunks == []
 
@@ -381,7 +383,7 @@ async def test_what_nobody_takes_is_removed_after_its_time(world, clock):
     happen(world, Happened.JOB_HELD, "A", "B")
     world.set(Outbox, Outbox.target == CRM, due_at=None)
     world.set(Outbox, (Outbox.target == "bus") & (Outbox.customer_id == "A"), target="subscriber/gone")
-    retention = Retention(world.parts)
+    retention = world.parts.retention()
     clock.advance(days=UNPUBLISHED_FOR.days - 1)
     retention.step()
     assert len(world.rows(Outbox)) == 4
@@ -395,14 +397,14 @@ async def test_what_nobody_takes_is_removed_after_its_time(world, clock):
 async def test_a_target_that_may_be_told_for_minutes_and_nobody_tells_is_named(world, clock):
     happen(world, Happened.SESSION_ISSUED, "A")  # of which the subscriber does not want to hear
     clock.advance(minutes=4)
-    assert unpublished(world.parts) == []  # a worker may just be starting
+    assert world.parts.outbox_targets.unpublished() == []  # a worker may just be starting
     clock.advance(minutes=2)
-    assert unpublished(world.parts) == ["bus"]
+    assert world.parts.outbox_targets.unpublished() == ["bus"]
     bus, seen = FakeTarget(), []
-    bus.before_answering = lambda: seen.append(unpublished(world.parts))
+    bus.before_answering = lambda: seen.append(world.parts.outbox_targets.unpublished())
     publisher(world, bus=bus).publish("bus", longest=LONGEST)
     assert seen == [[]]  # somebody is at it, however long it takes
-    assert unpublished(world.parts) == []
+    assert world.parts.outbox_targets.unpublished() == []
 
 
 @pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
@@ -412,7 +414,7 @@ async def test_a_target_that_is_paused_is_not_named_for_want_of_somebody_who_tel
     bus = FakeTarget()
     bus.down = AWAY
     publisher(world, bus=bus).publish("bus", longest=LONGEST)
-    assert unpublished(world.parts) == []
+    assert world.parts.outbox_targets.unpublished() == []
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ class Rings(Scheduler):
     def __init__(self, channel: object) -> None:
         super().__init__(Celery(set_as_current=False), lazy=True)
         self.channel = channel
-        self.rung = 0
+        self.woken = 0
         self.away = False
 
     @property
@@ -28,7 +28,7 @@ class Rings(Scheduler):
     def apply_async(self, entry, producer=None, advance=True, **options):
         if self.away:
             raise SchedulingError("Couldn't apply") from ConnectionRefusedError("a page")
-        self.rung += 1
+        self.woken += 1
 
 
 def queue_of(length: int) -> object:

@@ -16,7 +16,7 @@ from celery import Celery
 from kombu import Connection, Exchange, Queue
 
 from tests.desk.desk import Desk, Played, customers, wait_until
-from worker.runtime.celery_settings import ISSUE, MOST_BELLS, QUEUES, REFUSED_REQUESTS, celery_settings
+from worker.runtime.celery_settings import ISSUE, MOST_WAKE_UPS, QUEUES, REFUSED_REQUESTS, celery_settings
 from worker.settings import load
 
 pytestmark = pytest.mark.xdist_group("broker")
@@ -189,9 +189,9 @@ def test_bells_that_nobody_hears_do_not_pile_up_in_rabbitmq(desk: Desk, alone: N
         bound = queue(channel)
         bound.declare()
         producer = connection.Producer(channel)
-        for number in range(MOST_BELLS + 5):
+        for number in range(MOST_WAKE_UPS + 5):
             producer.publish(number, exchange=bound.exchange, routing_key=bound.routing_key)
-        wait_until(lambda: bound.queue_declare(passive=True).message_count == MOST_BELLS, "the bound is kept")
+        wait_until(lambda: bound.queue_declare(passive=True).message_count == MOST_WAKE_UPS, "the bound is kept")
         assert bound.get(no_ack=True).payload == 5  # the oldest went
     purge(amqp_url)
 

@@ -74,7 +74,7 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         def options(parts: Parts) -> ListOptions:
             return options_of(
-                parts,
+                parts.intake,
                 mapping=dict(map(_pair, mapped)),
                 ignore=frozenset(ignored),
                 hash_ids=hash_ids,

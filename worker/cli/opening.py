@@ -3,18 +3,22 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import sqlalchemy as sa
 from alembic.util import CommandError
 
 from worker.cli.exits import CannotStart
-from worker.engine.container import Parts, not_applied_yet
+from worker.engine.container import Parts
 from worker.foundation.keyring import CannotDecrypt
 from worker.providers.registry import shared_webhook_keys
 from worker.settings import Settings, SettingsError, load
 from worker.store.base import schema
 from worker.store.base.database import reason
+
+if TYPE_CHECKING:
+    from worker.runtime.wakeups import WakeUps
 
 
 def settings_of(config: Path | None) -> Settings:
@@ -23,10 +27,25 @@ def settings_of(config: Path | None) -> Settings:
         settings = load(config)
     except SettingsError as error:
         raise CannotStart(str(error)) from None
-    odd = [*settings.warnings, *shared_webhook_keys(settings.accounts), *not_applied_yet(settings)]
+    odd = [*settings.warnings, *shared_webhook_keys(settings.accounts), *_not_applied(settings)]
     for warning in odd:
         click.echo(f"warning: {warning}", err=True)
     return settings
+
+
+def _not_applied(settings: Settings) -> list[str]:
+    """A warning for each setting that this release does not apply."""
+    asked = {
+        "links.mode": settings.links.mode != "provider",
+    }
+    return [f"{key}: this release does not apply it yet" for key, is_asked in asked.items() if is_asked]
+
+
+def wake_ups_of(settings: Settings) -> "WakeUps":
+    """What sends wake-ups to the workers of this configuration."""
+    from worker.runtime.wakeups import WakeUps  # imported here: kombu, which few commands need
+
+    return WakeUps(settings)
 
 
 # What SQLite says of its file, and what is meant.

@@ -7,13 +7,12 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from worker.domain.events.published import BUS, SUBSCRIBER, OutgoingEvent
-from worker.domain.limits.budgets import BudgetRule, Lesson, grant
-from worker.domain.model.endings import Kind, RetryPolicy
-from worker.engine.container import Parts
+from worker.domain.events.published import OutgoingEvent
+from worker.domain.limits.budgets import Lesson, grant
+from worker.domain.model.endings import Kind
+from worker.engine.outbox_targets import OutboxTargets, TargetPolicy
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.publishers.contract import Reply, Target
@@ -31,27 +30,6 @@ from worker.store.outbox.relay import (
 log = logging.getLogger(__name__)
 # Events taken in one transaction, and so at most told twice when the process dies before they are removed.
 CHUNK = 200
-# Failures in a row after which a target is left alone, but for a single event now and then.
-PAUSES_AFTER = 3
-# A broker is asked again that soon, however long it is away: it costs it one connection.
-BUS_LONGEST_PAUSE = timedelta(seconds=10)
-
-
-@dataclass(frozen=True)
-class TargetPolicy:
-    """How one target is told. `give_up`: how long an event is repeated; None: for ever."""
-
-    rule: BudgetRule
-    give_up: timedelta | None
-
-
-def policy_of(parts: Parts, target: str) -> TargetPolicy:
-    policy = parts.settings.retry.policy
-    if target == BUS:
-        policy = replace(policy, most=min(policy.most, BUS_LONGEST_PAUSE), first=min(policy.first, BUS_LONGEST_PAUSE))
-        return TargetPolicy(BudgetRule(target, retry=policy, opens_after=PAUSES_AFTER), None)
-    subscriber = parts.settings.subscribers[target.removeprefix(SUBSCRIBER)]
-    return TargetPolicy(BudgetRule(target, retry=policy, opens_after=PAUSES_AFTER), subscriber.give_up)
 
 
 class OutboxPublisher:
@@ -59,18 +37,18 @@ class OutboxPublisher:
 
     def __init__(
         self,
-        parts: Parts,
+        outbox: OutboxTargets,
         targets: Mapping[str, Target],
         *,
         stopping: Callable[[], bool] = lambda: False,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """`stopping` says that the process is to end: no more is told then, and what hangs is let go of."""
-        self._parts = parts
+        self._database, self._clock = outbox.database, outbox.clock
         self._targets = targets
         self._stopping = stopping
         self._jitter = jitter
-        self._policies = {name: policy_of(parts, name) for name in targets}
+        self._policies = {name: outbox.policies[name] for name in targets}
         self._at_it = {name: threading.Lock() for name in targets}
         self._shared = Outage(log)
         self._looking = threading.Lock()
@@ -88,14 +66,14 @@ class OutboxPublisher:
         Raises sqlalchemy.exc.OperationalError when the database is away.
         """
         if name not in self._targets:
-            log.warning("a bell for %s, which this configuration does not have", name)
+            log.warning("a wake-up for %s, which this configuration does not have", name)
             return False
         if not self._at_it[name].acquire(blocking=False):
             return False
         try:
             self._look_at_the_sessions()
             target = self._targets[name]
-            with alone(self._parts.database, name, silence=target.longest) as transaction:
+            with alone(self._database, name, silence=target.longest) as transaction:
                 return transaction is not None and self._publish(name, target, transaction, longest)
         except NotOurConnection as error:
             self._shared.lasts(f"nobody is told what happens: {error}", monotonic())
@@ -106,12 +84,12 @@ class OutboxPublisher:
     def _look_at_the_sessions(self) -> None:
         """Once, before anybody is told. Raises NotOurConnection."""
         with self._looking:
-            self._sessions_are_ours = self._sessions_are_ours or sessions_are_ours(self._parts.database)
+            self._sessions_are_ours = self._sessions_are_ours or sessions_are_ours(self._database)
         if not self._sessions_are_ours:
             raise NotOurConnection
 
     def _publish(self, name: str, target: Target, transaction: Transaction, longest: timedelta) -> bool:
-        until, since = monotonic() + longest.total_seconds(), self._parts.clock()
+        until, since = monotonic() + longest.total_seconds(), self._clock()
         while not self._stopping():
             # What happens meanwhile waits for the next bell: to go on with it would be a chunk of a few rows, and two
             # transactions, again and again for as long as a batch is worked.
@@ -125,7 +103,7 @@ class OutboxPublisher:
             chunk_until = monotonic() + target.longest.total_seconds()
             replies = target.publish(
                 events,
-                clock=self._parts.clock,
+                clock=self._clock,
                 goes_on=lambda chunk_until=chunk_until: not self._stopping() and monotonic() < chunk_until,  # type: ignore[misc]
             )
             if not replies:
@@ -134,7 +112,7 @@ class OutboxPublisher:
         return False
 
     def _next(self, name: str, transaction: Transaction, due_at: datetime) -> list[OutgoingEvent]:
-        rule, now = self._policies[name].rule, self._parts.clock()
+        rule, now = self._policies[name].rule, self._clock()
         with transaction() as connection:
             state = budgets.read(connection, name)
             granted = grant(state, rule, most=CHUNK, now=now, horizon=timedelta(0), probe_for=timedelta(0))
@@ -143,7 +121,7 @@ class OutboxPublisher:
     def _settle(
         self, name: str, events: Sequence[OutgoingEvent], replies: Sequence[Reply], transaction: Transaction
     ) -> None:
-        policy, now = self._policies[name], self._parts.clock()
+        policy, now = self._policies[name], self._clock()
         told = {event.number: event for event in events}
         taken = [reply.number for reply in replies if reply.problem is None]
         later = [self._later(policy, told[reply.number], reply, now) for reply in replies if reply.problem is not None]
@@ -173,16 +151,12 @@ class OutboxPublisher:
             return Later(event.number, None, now, f"not taken for {tried_for.days} days: {problem.detail}")
         # Where it is the target that is to be left alone, its pause decides when the next one goes.
         waits = problem.unreachable or problem.kind is Kind.RATE_LIMITED
-        wait = timedelta(0) if waits else _wait(policy.rule.retry, event.attempts + 1, self._jitter())
+        wait = timedelta(0) if waits else policy.rule.retry.ceiling(event.attempts + 1) * self._jitter()
         return Later(event.number, now + wait, event.since, problem.detail)
 
     def close(self) -> None:
         for target in self._targets.values():
             target.close()
-
-
-def _wait(policy: RetryPolicy, attempts: int, jitter: float) -> timedelta:
-    return policy.ceiling(attempts) * jitter
 
 
 def _lesson(reply: Reply) -> Lesson:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from worker.domain.events.incoming import Event, Outcome, Receipt, Received
-from worker.engine.container import Parts
-from worker.foundation.keyring import CannotDecrypt
+from worker.engine.intake import Intake
+from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.inbound.event_validation import Judging
 from worker.store.inbox.inbox import Inboxes
 from worker.store.inbox.incoming_events import Arrival
@@ -21,10 +21,9 @@ log = logging.getLogger(__name__)
 class Receiver:
     """Takes events in by one configuration. Not to be carried over a fork, as its parts are not. Safe for threads."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._judging = Judging(parts)
-        self._inboxes = Inboxes(parts.database, parts.keyring)
+    def __init__(self, intake: Intake, inboxes: Inboxes, keyring: Keyring) -> None:
+        self._clock, self._inboxes = intake.clock, inboxes
+        self._judging = Judging(intake, keyring)
 
     def receive(self, events: Sequence[Event]) -> Received:
         """Take events in one transaction, and commit it; a receipt for each, in their order.
@@ -52,7 +51,7 @@ class Receiver:
         return self._take(self._judge(events), within=connection)
 
     def _judge(self, events: Sequence[Event]) -> list[Arrival | Receipt]:
-        now = self._parts.clock()
+        now = self._clock()
         return [self._judging.judge(event, now=now) for event in events]
 
     def _alone(self, one: Arrival | Receipt) -> Received:
@@ -69,6 +68,6 @@ class Receiver:
         arrivals = [one for one in judged if isinstance(one, Arrival)]
         taken = Received([])
         if arrivals:
-            taken = self._inboxes.take(arrivals, now=self._parts.clock(), within=within)
+            taken = self._inboxes.take(arrivals, now=self._clock(), within=within)
         receipts = iter(taken.receipts)
         return Received([one if isinstance(one, Receipt) else next(receipts) for one in judged], taken.due)

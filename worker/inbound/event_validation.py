@@ -9,9 +9,10 @@ from typing import Any
 from worker.domain.events.cloudevents import LARGEST, LONGEST
 from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt
 from worker.domain.events.ordering import UPDATABLE, columns_of
-from worker.domain.intake import ListOptions, Objects, Rejected, accept, judge_line
+from worker.domain.intake import ListOptions, Objects, Rejected, accept, check_line
 from worker.domain.model.customers import FieldProblem
-from worker.engine.container import Parts
+from worker.engine.intake import Intake
+from worker.foundation.keyring import Keyring
 from worker.foundation.strict_json import MOST_LEVELS, has_unstorable_text, read_object
 from worker.inbound.list_import import judge, options_of
 from worker.settings.durations import parse_duration, show_duration
@@ -53,8 +54,8 @@ class _Reading:
 class Judging:
     """Judges events by this configuration."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, intake: Intake, keyring: Keyring) -> None:
+        self._intake, self._keyring = intake, keyring
         self._reading: _Reading | None = None
 
     def judge(self, event: Event, *, now: datetime) -> Arrival | Receipt:
@@ -71,7 +72,7 @@ class Judging:
             return _refused(_NO_JSON)
         # A time that lies ahead would win over everything that is still to come.
         occurred_at = min(event.occurred_at.astimezone(UTC), now) if event.occurred_at is not None else now
-        found = self._arrival(event, data, occurred_at, self._parts.keyring.digests(_said(event, plain)))
+        found = self._arrival(event, data, occurred_at, self._keyring.digests(_said(event, plain)))
         if isinstance(found, Arrival):
             return found
         return _refused(_BAD_DATA, *map(_without_flags, found))
@@ -114,7 +115,7 @@ class Judging:
         self, event: Event, data: dict[str, Any], occurred_at: datetime, digests: tuple[str, ...]
     ) -> Arrival | list[FieldProblem]:
         asked = data.pop(INVITE_AFTER, None)
-        judged = judge(self._parts, judge_line(self._read().objects.cells(0, data), self._read().options))
+        judged = judge(self._intake, check_line(self._read().objects.cells(0, data), self._read().options))
         account = judged.account if isinstance(judged, AcceptedLine) else None
         floor = timedelta(seconds=judged.floor_seconds) if isinstance(judged, AcceptedLine) else timedelta()
         wait = self._wait(asked, account, floor)
@@ -144,7 +145,7 @@ class Judging:
             wait = parse_duration(asked)
         except ValueError as error:
             return FieldProblem(INVITE_AFTER, "not a duration", str(error))
-        lifetime = self._parts.providers[account].lifetime if account is not None else None
+        lifetime = self._intake.lifetime(account) if account is not None else None
         longest = min(LONGEST_WAIT, lifetime - floor) if lifetime is not None else LONGEST_WAIT
         if wait > longest:
             return FieldProblem(
@@ -155,9 +156,9 @@ class Judging:
         return wait
 
     def _read(self) -> _Reading:
-        today = self._parts.clock().date()
+        today = self._intake.clock().date()
         if self._reading is None or self._reading.options.today != today:
-            options = options_of(self._parts)
+            options = options_of(self._intake)
             self._reading = _Reading(options, Objects(options))
         return self._reading
 

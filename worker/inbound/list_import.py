@@ -25,13 +25,13 @@ from worker.domain.intake import (
 from worker.domain.model.customers import Customer, FieldProblem, invitation_channels
 from worker.domain.model.sessions import floor_of, max_age_of
 from worker.domain.routing import Unroutable, choose_account
-from worker.engine.container import Parts
-from worker.foundation.clock import monotonic
+from worker.engine.intake import Intake
+from worker.foundation.clock import Clock, monotonic
 from worker.foundation.outage_log import Outage
 from worker.providers.parameters import parse_cell, unknown_parameter
 from worker.store.base.database import reason
 from worker.store.base.priorities import BATCH
-from worker.store.onboarding.batches import BatchFacts
+from worker.store.onboarding.batches import Batches, BatchFacts
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
 
 log = logging.getLogger(__name__)
@@ -67,18 +67,18 @@ class CutOff(Exception):
     """The database stayed away in the middle of a list. What is in stays in; the same list again goes on."""
 
 
-def options_of(parts: Parts, *, mapping: Mapping[str, str] | None = None, **how: Any) -> ListOptions:
+def options_of(intake: Intake, *, mapping: Mapping[str, str] | None = None, **how: Any) -> ListOptions:
     """How this configuration has rows read, of lists and of events; `how` and more of `mapping` are the command's."""
     return ListOptions(
-        today=parts.clock().date(),
-        mapping={**parts.settings.import_.columns, **(mapping or {})},
+        today=intake.clock().date(),
+        mapping={**intake.columns, **(mapping or {})},
         check_parameter=parse_cell,
         known_parameter=unknown_parameter,
         **how,
     )
 
 
-def judge(parts: Parts, line: Line) -> AcceptedLine | RefusedLine:
+def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
     """Route an accepted line; refuse one that no account or sender of this configuration can serve."""
     match line:
         case Rejected():
@@ -86,16 +86,16 @@ def judge(parts: Parts, line: Line) -> AcceptedLine | RefusedLine:
         case Duplicate():
             return RefusedLine(line.row, line.customer_id, (), duplicate_of=line.of_row)
         case Accepted():
-            chosen = choose_account(line.customer, parts.rules, able=parts.able, known=parts.accounts.keys())
+            chosen = choose_account(line.customer, intake.routes, able=intake.able, known=intake.providers.keys())
             problems = list(chosen.problems) if isinstance(chosen, Unroutable) else []
-            problems += parts.unsendable(line.customer)
+            problems += intake.unsendable(line.customer)
             if problems or isinstance(chosen, Unroutable):
                 return RefusedLine(line.row, line.customer.customer_id, tuple(problems))
-            lifetime = parts.providers[chosen.account].lifetime
+            lifetime = intake.lifetime(chosen.account)
             floor = floor_of(chosen.freshness, lifetime=lifetime)
             asked = None if chosen.freshness is None else int(chosen.freshness.total_seconds())
             channels = invitation_channels(line.customer.channel)
-            quiet = parts.hours.concern(channels)
+            quiet = intake.hours.concern(channels)
             return AcceptedLine(
                 row=line.row,
                 customer=line.customer,
@@ -104,24 +104,24 @@ def judge(parts: Parts, line: Line) -> AcceptedLine | RefusedLine:
                 floor_seconds=int(floor.total_seconds()),
                 fallback_accounts=chosen.fallback_accounts,
                 freshness_seconds=asked,
-                quiet_until=_quiet_until(parts, line.customer, channels, max_age_of(lifetime, floor=floor))
+                quiet_until=_quiet_until(intake, line.customer, channels, max_age_of(lifetime, floor=floor))
                 if quiet
                 else None,
             )
 
 
-def _quiet_until(parts: Parts, customer: Customer, channels: Sequence[str], max_age: timedelta) -> datetime | None:
+def _quiet_until(intake: Intake, customer: Customer, channels: Sequence[str], max_age: timedelta) -> datetime | None:
     """Until when the session is not asked for, since its message could not leave before; None: it may be now."""
-    zones = parts.hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
-    now = parts.clock()
-    at = issue_at(channels, zones, parts.hours.quiet, invite_at=None, max_age=max_age, now=now)
+    zones = intake.hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
+    now = intake.clock()
+    at = issue_at(channels, zones, intake.hours.quiet, invite_at=None, max_age=max_age, now=now)
     return at if at > now else None
 
 
-def judge_list(parts: Parts, content: Content, options: ListOptions) -> Iterator[AcceptedLine | RefusedLine]:
+def judge_list(intake: Intake, content: Content, options: ListOptions) -> Iterator[AcceptedLine | RefusedLine]:
     """Each line of the list, judged. Raises intake.ListRefused when it cannot be read as one."""
     for line in open_list(content, options):
-        yield judge(parts, line)
+        yield judge(intake, line)
 
 
 def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None = None) -> None:
@@ -166,7 +166,8 @@ class Imported:
 
 
 def import_list(
-    parts: Parts,
+    intake: Intake,
+    batches: Batches,
     content: Content,
     options: ListOptions,
     *,
@@ -186,28 +187,28 @@ def import_list(
     reading = open_list(content, options)  # before anything is written: an unreadable list makes no batch
     digest = content_digest(content)
     if strict:
-        _nothing_refused(parts, reading)
-    batch, new = parts.batches.open(name=name, digest=digest, again=again, now=parts.clock())
+        _nothing_refused(intake, reading)
+    batch, new = batches.open(name=name, digest=digest, again=again, now=intake.clock())
     if batch.imported_at is not None or batch.cancelled_at is not None:
         return Imported(batch, new)
-    after = parts.batches.last_row(batch.id)
+    after = batches.last_row(batch.id)
     accepted: list[AcceptedLine] = []
     refused: list[RefusedLine] = []
     done = 0
 
     def write() -> None:
         # Lines that are in already are passed over: a chunk may be added again whose commit nobody confirmed.
-        patiently(lambda: parts.batches.add(batch.id, accepted, refused, priority=BATCH, now=parts.clock()))
+        patiently(lambda: batches.add(batch.id, accepted, refused, priority=BATCH, now=intake.clock()))
         accepted.clear()
         refused.clear()
 
     def patiently(step: Callable[[], None]) -> None:
-        _outlasting(step, parts, pause)
+        _outlasting(step, intake.clock, pause)
 
     for line in reading:
         done += 1
         if line.row > after:
-            judged = judge(parts, line)
+            judged = judge(intake, line)
             if isinstance(judged, AcceptedLine):
                 accepted.append(judged)
             else:
@@ -217,19 +218,19 @@ def import_list(
             progress(done)
     write()
     progress(done)
-    patiently(lambda: parts.batches.imported(batch.id, now=parts.clock()))
+    patiently(lambda: batches.imported(batch.id, now=intake.clock()))
     return Imported(batch, new)
 
 
-def _outlasting(step: Callable[[], None], parts: Parts, pause: Callable[[float], None]) -> None:
+def _outlasting(step: Callable[[], None], clock: Clock, pause: Callable[[float], None]) -> None:
     """Make a step that may be made twice, waiting for a database that is away. Raises CutOff."""
     away = Outage(log, logging.WARNING)
-    began = parts.clock()
+    began = clock()
     while True:
         try:
             step()
         except sa.exc.OperationalError as error:
-            if parts.clock() - began > DATABASE_PATIENCE:
+            if clock() - began > DATABASE_PATIENCE:
                 raise CutOff(reason(error)) from None
             away.lasts(f"the database is away, the import waits for it: {reason(error)}", monotonic())
             pause(DATABASE_RETRY.total_seconds())
@@ -237,10 +238,10 @@ def _outlasting(step: Callable[[], None], parts: Parts, pause: Callable[[float],
             return away.over("the database is there again: the import goes on")
 
 
-def _nothing_refused(parts: Parts, reading: CustomerList) -> None:
+def _nothing_refused(intake: Intake, reading: CustomerList) -> None:
     judged = Judged()
     for line in reading:
-        count(judged, judge(parts, line))
+        count(judged, judge(intake, line))
     if judged.rejected:
         raise TooManyRefused(f"{judged.rejected} of {judged.total} rows are refused; `onboard check` names them")
 

@@ -13,9 +13,9 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
+from worker.domain.model.wakeups import Wake, WakeUp
 from worker.engine.container import Parts
 from worker.inbound.web import app
-from worker.inbound.web.batching import Ring
 from worker.inbound.web.server import listening
 from worker.publishers.contract import Target
 from worker.runtime.embedded import Embedded
@@ -39,7 +39,7 @@ class AllInOne:
         web_parts: Parts,
         targets: Mapping[str, Target],
         *,
-        intake: Callable[[Ring], Intake] | None,
+        intake: Callable[[Wake], Intake] | None,
         look: Callable[[], str],
     ) -> None:
         """`web_parts` are those of the web application, which has its own connections, so that neither waits for the
@@ -63,7 +63,7 @@ class AllInOne:
         """
         async with AsyncExitStack() as exits:
             embedded = await exits.enter_async_context(self._embedded)
-            web = app(self._web_parts, ring=embedded.ring)
+            web = app(self._web_parts, wake=embedded.wake)
             listens_on = await exits.enter_async_context(listening(web, host=host, port=port))
             if self._intake is not None:
                 await exits.enter_async_context(self._taking(embedded))
@@ -90,10 +90,10 @@ class AllInOne:
         loop = asyncio.get_running_loop()
         failed: list[Exception] = []
 
-        def ring(step: str, name: str) -> None:
-            loop.call_soon_threadsafe(embedded.ring, step, name)
+        def wake(wake_up: WakeUp) -> None:
+            loop.call_soon_threadsafe(embedded.wake, wake_up)
 
-        intake = self._intake(ring)
+        intake = self._intake(wake)
 
         def take() -> None:
             try:

@@ -9,11 +9,12 @@ import sqlalchemy as sa
 from worker.domain.limits.budgets import BudgetState
 from worker.domain.model.customers import invitation_channels
 from worker.domain.model.reconciliation import lost_answers
-from worker.engine.container import Parts
-from worker.engine.maintenance.takeover import take_overs
+from worker.engine.maintenance.takeover import Takeovers
+from worker.engine.steps.policies import BudgetRules
+from worker.foundation.clock import Clock
 from worker.runtime.embedded import Embedded, Outdated
 from worker.store.operators.counts import BatchCounts
-from worker.store.operators.report_rows import Outlook
+from worker.store.operators.report_rows import Facts, Outlook
 
 # Counting a batch costs its rows (a million: about a second): no more often than this, nor for more than a share of
 # the time. What it delays is the display, and by as much the end.
@@ -36,24 +37,27 @@ class OneBatch:
 
     def __init__(
         self,
-        parts: Parts,
         embedded: Embedded,
         batch_id: int,
         *,
+        facts: Facts,
+        rules: BudgetRules,
+        takeovers: Takeovers,
+        clock: Clock,
         is_done: Callable[[BatchCounts], bool],
         patience: timedelta,
         show: Callable[[BatchCounts, str], None],
     ) -> None:
         """`show` is given the counts, and what is waited for."""
-        self._parts = parts
+        self._facts, self._rules, self._takeovers, self._clock = facts, rules, takeovers, clock
         self._embedded = embedded
         self._batch_id = batch_id
         self._is_done = is_done
         self._patience = patience
         self._show = show
-        self._counted_at = parts.clock() - COUNT_EVERY
+        self._counted_at = clock() - COUNT_EVERY
         self._took = self._rest = timedelta()
-        self._progress = _Progress(parts.clock())
+        self._progress = _Progress(clock())
         self.unpublished = 0  # events that were left when the work ended
 
     async def work(self) -> Stand:
@@ -79,33 +83,32 @@ class OneBatch:
 
     async def _look(self, embedded: Embedded) -> Stand | None:
         """Count the batch, where it is time to; why its work is over, None where it goes on."""
-        parts, runner, batch_id = self._parts, embedded.runner, self._batch_id
-        now = parts.clock()
+        runner, batch_id = embedded.runner, self._batch_id
+        now = self._clock()
         # With nothing to work on, a batch is counted as soon as that may be, to end at once.
         if now - self._counted_at < (max(COUNT_EVERY, self._rest) if runner.busy else self._rest):
             return None
-        counts = await runner.in_thread(parts.facts.counts, batch_id)
+        counts = await runner.in_thread(self._facts.counts, batch_id)
         self._progress.see(counts, now)
         stand: Stand | None = Stand.DONE if await runner.in_thread(self._is_done, counts) else None
         waits_for = ""
         if stand is None and not runner.busy:
             stand, waits_for = await runner.in_thread(self._stand, now)
             if stand is not None:  # another worker may have done the rest since it was counted
-                counts = await runner.in_thread(parts.facts.counts, batch_id)
+                counts = await runner.in_thread(self._facts.counts, batch_id)
                 stand = Stand.DONE if await runner.in_thread(self._is_done, counts) else stand
         # The shorter of the last two: that it was held up once says nothing about its size.
-        self._counted_at, before, self._took = now, self._took, parts.clock() - now
+        self._counted_at, before, self._took = now, self._took, self._clock() - now
         self._rest = min(before, self._took) / COUNT_SHARE
         self._show(counts, waits_for)
         return stand
 
     def _stand(self, now: datetime) -> tuple[Stand | None, str]:
         """Why nothing more will happen soon, None when something will; and what is waited for, in words."""
-        parts, batch_id = self._parts, self._batch_id
-        outlook = parts.facts.outlook(batch_id)
+        outlook = self._facts.outlook(self._batch_id)
         if outlook.under_way:
             return None, ""
-        found = next_move(parts, outlook, batch_id)
+        found = next_move(self._rules, self._takeovers, outlook, self._batch_id, now=now)
         if found is None:
             # What is left belongs to accounts that are stopped or gone; or it is paused, or the customers' turn.
             left = outlook.accounts or outlook.channels or outlook.for_senders
@@ -123,32 +126,34 @@ class OneBatch:
         if state.blocked_until is not None and state.blocked_until >= soonest:
             return state.pause_reason
         not_due = state.pause_reason or "what is left is not due before then"
-        outcomes = self._parts.facts.unknown_outcomes(self._batch_id)
+        outcomes = self._facts.unknown_outcomes(self._batch_id)
         if outcomes.reconcile_at is None or outcomes.reconcile_at > soonest:
             return not_due
         return f"{lost_answers(sum(outcomes.calls.values()), outcomes.messages)}, then to be looked up"
 
 
-def next_move(parts: Parts, outlook: Outlook, batch_id: int) -> tuple[datetime, BudgetState] | None:
+def next_move(
+    rules: BudgetRules, takeovers: Takeovers, outlook: Outlook, batch_id: int, *, now: datetime
+) -> tuple[datetime, BudgetState] | None:
     """When the first of what is left may be worked, its own time or the end of its account's pause, and that account.
 
     What another account may take over waits for that one too. None when all of it belongs to accounts that are
     stopped or no longer configured, or nothing is left.
     """
-    states = parts.budgets.all()
-    rules = [(at, parts.budget_of(name)) for name, at in outlook.accounts.items() if name in parts.accounts]
-    rules += [(at, parts.sender_budget(name)) for name, at in outlook.channels.items() if name in parts.channels]
-    going = [(at, states[rule.name]) for at, rule in rules if states[rule.name].stopped_at is None]
+    states = takeovers.budgets.all()
+    due = [(at, rules.accounts[name]) for name, at in outlook.accounts.items() if name in rules.accounts]
+    due += [(at, rules.channels[name]) for name, at in outlook.channels.items() if name in rules.channels]
+    going = [(at, states[rule.name]) for at, rule in due if states[rule.name].stopped_at is None]
     for (name, channel), at in outlook.for_senders.items():
-        wanted = [parts.sender_budget(one) for one in invitation_channels(channel) if one in parts.channels]
+        wanted = [rules.channels[one] for one in invitation_channels(channel) if one in rules.channels]
         senders = [states[rule.name] for rule in wanted]
-        account = states[parts.budget_of(name).name] if name in parts.accounts else None
+        account = states[rules.accounts[name].name] if name in rules.accounts else None
         if account is not None and all(state.stopped_at is None for state in [account, *senders]):
             # The sender's own reason, where it is paused until then.
             going.append((at, next((state for state in senders if state.blocked_until == at), account)))
-    for what in take_overs(parts, states):
+    for what in takeovers.possible(states):
         if what.source in outlook.accounts:
-            due_at = parts.failover.first_due(what, batch_id, now=parts.clock())
+            due_at = takeovers.failover.first_due(what, batch_id, now=now)
             going += [(due_at, states[what.rule.name])] if due_at is not None else []
     moves = [(max(at, state.blocked_until or at), state) for at, state in going]
     return min(moves, key=lambda move: move[0], default=None)

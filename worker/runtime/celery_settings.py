@@ -14,13 +14,15 @@ from typing import Any
 
 from kombu.entity import Exchange, Queue
 
+from worker.domain.model.wakeups import Step
 from worker.foundation.broker_faults import NEVER
 from worker.settings import Settings
 
 ISSUE, INVITE, PUBLISH, SWEEP, REQUESTS = "issue", "invite", "tell", "sweep", "requests"
-BELLS = (ISSUE, INVITE, PUBLISH, SWEEP)
-QUEUES = (*BELLS, REQUESTS)
+WAKE_UP_QUEUES = (ISSUE, INVITE, PUBLISH, SWEEP)
+QUEUES = (*WAKE_UP_QUEUES, REQUESTS)
 # What stands still while no worker hears the queue, in words for people.
+QUEUE_OF = {Step.ISSUE: ISSUE, Step.INVITE: INVITE, Step.PUBLISH: PUBLISH}
 WITHOUT = {
     ISSUE: "no sessions are asked for",
     INVITE: "no messages are sent",
@@ -34,7 +36,7 @@ REQUEST = "onboarding.request"
 REFUSED_REQUESTS = "requests.refused"
 SWEEP_SECONDS = 1.0
 # Bells wait while no worker runs. Far more than there are accounts and channels: what is dropped rings again.
-MOST_BELLS = 1000
+MOST_WAKE_UPS = 1000
 # Redis hands a message to another worker after this long without an acknowledgement. Longer than the longest
 # dispatcher with its calls; short enough that a dead worker's bells are not missed for long (the sweep rings anyway).
 VISIBILITY_SECONDS = 300
@@ -121,8 +123,8 @@ def _longest_end(settings: Settings) -> float:
 
 
 def _queues(url: str) -> list[Queue]:
-    bounds = {"x-max-length": MOST_BELLS, "x-overflow": "drop-head"}
-    return [*(_queue(name, url, bounds) for name in BELLS), _queue(REQUESTS, url)]
+    bounds = {"x-max-length": MOST_WAKE_UPS, "x-overflow": "drop-head"}
+    return [*(_queue(name, url, bounds) for name in WAKE_UP_QUEUES), _queue(REQUESTS, url)]
 
 
 def refused_requests(url: str) -> Queue:

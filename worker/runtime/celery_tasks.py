@@ -32,15 +32,9 @@ from kombu.entity import Queue
 from worker.domain.events import cloudevents as envelopes
 from worker.domain.events.cloudevents import Unreadable
 from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt
-from worker.engine.maintenance.sweep import (
-    look_after,
-    return_leases,
-    ringable,
-    targets_due,
-    unpublished,
-    unpublished_in_words,
-)
+from worker.domain.model.wakeups import WakeUp
 from worker.engine.opening import NotReady, Outdated, opened
+from worker.engine.outbox_targets import unpublished_in_words
 from worker.engine.runner import LONGEST_DISPATCH
 from worker.foundation.clock import monotonic, system_clock
 from worker.foundation.outage_log import Outage
@@ -62,7 +56,7 @@ from worker.runtime.celery_settings import (
     unheard,
 )
 from worker.runtime.process import Process
-from worker.runtime.wakeups import BROKER_AWAY, ring_soon
+from worker.runtime.wakeups import BROKER_UNREACHABLE, BackgroundSender, send_through
 from worker.settings import SettingsError, load
 from worker.store.base.database import reason
 
@@ -75,6 +69,7 @@ MOST_REASON = 2000  # characters: a row of a list may have something wrong in ea
 # How often a worker that started before its database looks whether it may try stopped accounts again.
 RESUME_SECONDS = 10.0
 _is_child = False
+_wake_ups = BackgroundSender(partial(send_through, app))
 _node: str | None = None  # Celery's name of this worker
 _not_ready = Outage(log)
 _database = Outage(log)
@@ -125,13 +120,13 @@ _tries = Tries()
 @app.task(name="issue", queue=ISSUE, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
 def issue(account: str) -> None:
     """Ask for the sessions that are due for an account."""
-    _serve(f"issue:{account}", lambda: ring_soon(ISSUE, account))
+    _serve(WakeUp.issue(account))
 
 
 @app.task(name="invite", queue=INVITE, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
 def invite(channel: str) -> None:
     """Send the invitations that are due on a channel."""
-    _serve(f"invite:{channel}", lambda: ring_soon(INVITE, channel))
+    _serve(WakeUp.invite(channel))
 
 
 @app.task(name="tell", queue=PUBLISH, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
@@ -142,7 +137,7 @@ def publish(target: str) -> None:
         return
     with _a_database_that_may_be_away():
         if here.publisher.publish(target, longest=_longest_dispatch()):
-            ring_soon(PUBLISH, target)
+            _wake_ups.send(WakeUp.publish(target))
 
 
 @app.task(name="sweep", queue=SWEEP, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
@@ -154,15 +149,16 @@ def sweep() -> None:
     if here is None:
         return
     with _a_database_that_may_be_away():
-        return_leases(here.parts)
-        look_after(here.parts)
-        for step, name in ringable(here.parts):
-            ring_soon(step, name)
-        targets = targets_due(here.parts)
+        timer, outbox = here.parts.sweep, here.parts.outbox_targets
+        timer.return_leases()
+        timer.look_after()
+        for wake_up in timer.due_wake_ups():
+            _wake_ups.send(wake_up)
+        targets = outbox.due()
         for target in targets:
-            ring_soon(PUBLISH, target)
+            _wake_ups.send(WakeUp.publish(target))
         if _looks_for_unpublished.begin(monotonic()):
-            _log_unpublished(unpublished(here.parts) if targets else [])
+            _log_unpublished(outbox.unpublished() if targets else [])
         here.retention.step()  # after the bells: nobody waits for it
 
 
@@ -203,8 +199,8 @@ def _taken(event: Event, body: bytes) -> bool:
             log.error("taking a request ended with %s", type(error).__name__)
             return _keep_refused(body, f"the worker failed with {type(error).__name__}")
         (receipt,) = received.receipts
-        for step, name in received.due:
-            ring_soon(step, name)
+        for wake_up in received.due:
+            _wake_ups.send(wake_up)
     if receipt is None or receipt.outcome is not Outcome.REFUSED:
         return receipt is not None
     told = [f"{one.column}: {one.problem}" if one.column else one.problem for one in receipt.problems]
@@ -228,7 +224,7 @@ def _keep_refused(body: bytes, reason: str) -> bool:
                 retry=False,
                 confirm_timeout=CONFIRM_SECONDS,
             )
-    except BROKER_AWAY as error:
+    except BROKER_UNREACHABLE as error:
         log.warning("the broker is away (%s): a refused request is kept when it is back", type(error).__name__)
         return False
     log.error(
@@ -248,20 +244,20 @@ def _declare(connection: Any, queue: Queue) -> None:
         log.debug("the queue %s is there already, with other arguments", queue.name)
 
 
-def ring_invite(channel: str, for_events: bool) -> None:
-    """Say that invitations are due: to this process's dispatcher if it is at it, else to any worker."""
-    here = process.existing()
-    if here is None or not here.ring_here(f"{INVITE}:{channel}", for_events=for_events):
-        ring_soon(INVITE, channel)
+def wake_invite(channel: str, for_events: bool) -> None:
+    """Wake this process's dispatcher of a channel, if it runs, else any worker."""
+    here, wake_up = process.existing(), WakeUp.invite(channel)
+    if here is None or not here.wake_here(wake_up, for_events=for_events):
+        _wake_ups.send(wake_up)
 
 
-def _serve(key: str, ring_again: Any) -> None:
+def _serve(wake_up: WakeUp) -> None:
     here = _process()
     if here is None:
         return
     with _a_database_that_may_be_away():
-        if here.wait_for(here.runner.serve(key)):
-            ring_again()
+        if here.wait_for(here.runner.serve(wake_up)):
+            _wake_ups.send(wake_up)
 
 
 @contextmanager
@@ -291,7 +287,7 @@ def _make() -> Process:
     _tries.begin(monotonic())
     try:
         return Process(
-            ring_invite=ring_invite, longest=_longest_dispatch(), on_outdated=_outdated, targets=build_targets
+            wake_invite=wake_invite, longest=_longest_dispatch(), on_outdated=_outdated, targets=build_targets
         )
     except (NotReady, SettingsError) as error:
         _tries.failed(error, monotonic())
@@ -314,7 +310,7 @@ def _hear_no_more() -> None:
     try:
         for queue in QUEUES:
             app.control.cancel_consumer(queue, destination=[_node])
-    except BROKER_AWAY as error:
+    except BROKER_UNREACHABLE as error:
         log.warning("the broker is away (%s): bells are heard, and come to nothing", type(error).__name__)
 
 

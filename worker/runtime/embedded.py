@@ -16,9 +16,8 @@ from typing import Self
 
 import sqlalchemy as sa
 
+from worker.domain.model.wakeups import WakeUp
 from worker.engine.container import Parts
-from worker.engine.maintenance.retention import Retention
-from worker.engine.maintenance.sweep import look_after, return_leases, ringable
 from worker.engine.runner import Runner
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
@@ -76,8 +75,9 @@ class Embedded:
         self._parts = parts
         self._targets = targets or {}
         self._open_runner = open_runner
-        self._retention = Retention(parts)
-        self._tasks: dict[str, asyncio.Task[bool]] = {}
+        self._retention = parts.retention()
+        self._tasks: dict[WakeUp, asyncio.Task[bool]] = {}
+        self._looks_again: dict[WakeUp, asyncio.Task[bool]] = {}
         self._interrupted = asyncio.Event()
         # On SQLite nobody else can be working: at the first tick, the leases of a process that died are nobody's.
         self._all_of_them = parts.database.is_sqlite
@@ -96,13 +96,13 @@ class Embedded:
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
 
-        def ring_invite(channel: str, for_events: bool) -> None:  # called from the database's threads
-            loop.call_soon_threadsafe(self.ring, "invite", channel, for_events)
+        def wake_invite(channel: str, for_events: bool) -> None:  # called from the database's threads
+            loop.call_soon_threadsafe(self.wake, WakeUp.invite(channel), for_events)
 
         self._exits.push_async_callback(self._gather)
-        self.runner = await self._open_runner(self._parts, ring_invite=ring_invite)
+        self.runner = await self._open_runner(self._parts, wake_invite=wake_invite)
         self._exits.push_async_callback(self.runner.close)
-        self.beside = OutboxThreads(self._parts, self._targets)
+        self.beside = OutboxThreads(self._parts.outbox_targets, self._targets)
         self._exits.push_async_callback(self.beside.close)
         return self
 
@@ -112,7 +112,7 @@ class Embedded:
         await self._exits.aclose()
 
     async def _gather(self) -> None:
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), *self._looks_again.values(), return_exceptions=True)
 
     async def tick(self) -> bool:
         """Begin what is due; whether the database was there. Raises Outdated."""
@@ -144,34 +144,32 @@ class Embedded:
             pass
 
     async def _tick(self) -> None:
-        in_thread = self.runner.in_thread
-        await in_thread(lambda: return_leases(self._parts, all_of_them=self._all_of_them))
+        in_thread, sweep = self.runner.in_thread, self._parts.sweep
+        await in_thread(lambda: sweep.return_leases(all_of_them=self._all_of_them))
         self._all_of_them = False
-        await in_thread(look_after, self._parts)
-        for step, name in await in_thread(ringable, self._parts):
-            self.ring(step, name)
+        await in_thread(sweep.look_after)
+        for wake_up in await in_thread(sweep.due_wake_ups):
+            self.wake(wake_up)
         await in_thread(self._retention.step)
 
-    def ring(self, step: str, name: str, for_events: bool = True) -> None:
-        """Say that something is due for an account (`issue`) or a channel (`invite`). On the loop; returns at once.
+    def wake(self, wake_up: WakeUp, for_events: bool = True) -> None:
+        """Start the dispatcher of an account or channel, or have it look again. On the loop; returns at once.
 
         `for_events`: as for `Runner.serve`.
         """
-        key = f"{step}:{name}"
-        running = self._tasks.get(key)
+        running = self._tasks.get(wake_up)
         if running is not None and not running.done():
-            again = self.runner.serve(key, for_events=for_events)  # only tells the dispatcher to look again
-            task = asyncio.ensure_future(again)
-            self._tasks[f"bell {key}"] = task
+            again = self.runner.serve(wake_up, for_events=for_events)  # only has the dispatcher look again
+            self._looks_again[wake_up] = asyncio.ensure_future(again)
             return
-        self._tasks[key] = asyncio.ensure_future(self.runner.serve(key))
-        self._tasks[key].add_done_callback(lambda task: self._ended(step, name, task))
+        self._tasks[wake_up] = asyncio.ensure_future(self.runner.serve(wake_up))
+        self._tasks[wake_up].add_done_callback(lambda task: self._ended(wake_up, task))
 
-    def _ended(self, step: str, name: str, task: "asyncio.Task[bool]") -> None:
+    def _ended(self, wake_up: WakeUp, task: "asyncio.Task[bool]") -> None:
         if task.cancelled():
             return
         error = task.exception()
         if error is not None:
-            log.error("%s:%s ended with %s; it is tried again at the next tick", step, name, type(error).__name__)
+            log.error("%s ended with %s; the next tick tries again", wake_up, type(error).__name__)
         elif task.result():
-            self.ring(step, name)
+            self.wake(wake_up)

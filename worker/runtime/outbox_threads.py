@@ -8,9 +8,8 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from worker.engine.container import Parts
-from worker.engine.maintenance.sweep import targets_due
 from worker.engine.outbox_publisher import OutboxPublisher
+from worker.engine.outbox_targets import OutboxTargets
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.publishers.contract import Target
@@ -26,10 +25,10 @@ LONGEST = timedelta(minutes=1)
 class OutboxThreads:
     """A thread for each target; one that hangs holds up nobody but itself."""
 
-    def __init__(self, parts: Parts, targets: Mapping[str, Target]) -> None:
-        self._parts = parts
+    def __init__(self, outbox: OutboxTargets, targets: Mapping[str, Target]) -> None:
+        self._outbox = outbox
         self._ending = False
-        self._publisher = OutboxPublisher(parts, targets, stopping=lambda: self._ending)
+        self._publisher = OutboxPublisher(outbox, targets, stopping=lambda: self._ending)
         self._going: dict[str, Future[bool]] = {}
         self._away = Outage(log, logging.WARNING)
         # One more, which looks for what is due.
@@ -40,7 +39,7 @@ class OutboxThreads:
         if not self._publisher.names:
             return False
         try:
-            for name in await asyncio.get_running_loop().run_in_executor(self._threads, targets_due, self._parts):
+            for name in await asyncio.get_running_loop().run_in_executor(self._threads, self._outbox.due):
                 going = self._going.get(name)
                 if going is None or going.done():
                     self._going[name] = self._threads.submit(self._publish, name)
@@ -74,7 +73,7 @@ class OutboxThreads:
             await asyncio.wait(going, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         try:
             loop, names = asyncio.get_running_loop(), self._publisher.names
-            return await loop.run_in_executor(self._threads, waiting, self._parts.database, names)
+            return await loop.run_in_executor(self._threads, waiting, self._outbox.database, names)
         except sa.exc.OperationalError as error:
             self._say_away(error)
             return 0

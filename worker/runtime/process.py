@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from worker.engine.maintenance.retention import Retention
+from worker.domain.model.wakeups import WakeUp
 from worker.engine.opening import opened
 from worker.engine.outbox_publisher import OutboxPublisher
 from worker.engine.runner import Runner
@@ -51,7 +51,7 @@ class Process:
     def __init__(
         self,
         *,
-        ring_invite: Callable[[str, bool], None],
+        wake_invite: Callable[[str, bool], None],
         longest: timedelta,
         on_outdated: Callable[[str], None] = lambda _reason: None,
         targets: Callable[[Settings], Mapping[str, Target]] = no_targets,
@@ -64,17 +64,17 @@ class Process:
         """
         with ExitStack() as exits:
             self.parts = exits.enter_context(opened(load()))
-            self.retention = Retention(self.parts)
-            self.receiver = Receiver(self.parts)
+            self.retention = self.parts.retention()
+            self.receiver = Receiver(self.parts.intake, self.parts.inboxes, self.parts.keyring)
             self.publisher = OutboxPublisher(
-                self.parts, targets(self.parts.settings), stopping=lambda: self.runner.stopping
+                self.parts.outbox_targets, targets(self.parts.settings), stopping=lambda: self.runner.stopping
             )
             exits.callback(self.publisher.close)
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
             self._thread.start()
             exits.callback(self._end_loop)
-            opening = Runner.open(self.parts, ring_invite=ring_invite, longest=longest)
+            opening = Runner.open(self.parts, wake_invite=wake_invite, longest=longest)
             self.runner = asyncio.run_coroutine_threadsafe(opening, self._loop).result()
             watching = self._watch(on_outdated, look_seconds)
             self._watching = asyncio.run_coroutine_threadsafe(watching, self._loop)
@@ -101,11 +101,11 @@ class Process:
         except TimeoutError:
             log.error("a dispatcher did not end within %g s of being told to", CANCEL_SECONDS)
 
-    def ring_here(self, key: str, *, for_events: bool = True) -> bool:
-        """Tell a dispatcher that this process is at to look again; False when it is not at it."""
-        if not self.runner.is_working(key):
+    def wake_here(self, wake_up: WakeUp, *, for_events: bool = True) -> bool:
+        """Have a dispatcher of this process look again; False where the dispatcher does not run."""
+        if not self.runner.is_working(wake_up):
             return False
-        asyncio.run_coroutine_threadsafe(self.runner.serve(key, for_events=for_events), self._loop)
+        asyncio.run_coroutine_threadsafe(self.runner.serve(wake_up, for_events=for_events), self._loop)
         return True
 
     def stop(self) -> None:

@@ -10,22 +10,20 @@ import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from datetime import datetime
-from functools import cached_property, partial
 from typing import Any
 
 import sqlalchemy as sa
-from celery import Celery
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.orm import Session
 
 from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt
 from worker.domain.model.customers import FieldProblem
+from worker.domain.model.wakeups import WakeUp
 from worker.engine.container import Parts
 from worker.engine.opening import NotReady, opened
 from worker.foundation.clock import monotonic
 from worker.inbound.event_receiver import Receiver
-from worker.runtime.celery_settings import celery_settings
-from worker.runtime.wakeup_sender import Ringer, ring_by
+from worker.runtime.wakeups import WakeUps
 from worker.settings import Settings, SettingsError, load
 
 __all__ = ["EventRefused", "NotReady", "SettingsError", "request_onboarding", "take_event"]
@@ -86,10 +84,10 @@ def take_event(
     here = _here()
     if connection is None:
         received = here.receiver.receive([event])
-        here.ring(received.due)
+        here.wake(received.due)
     elif isinstance(connection, Session):
         received = here.receiver.receive_within(connection.connection(), [event])
-        _ring_after_commit(connection, received.due)
+        _wake_after_commit(connection, received.due)
     else:
         received = here.receiver.receive_within(connection, [event])
     (receipt,) = received.receipts
@@ -103,11 +101,12 @@ class _Here:
 
     def __init__(self, settings: Settings) -> None:
         """Raises NotReady, SettingsError."""
-        self._settings = settings
+        self._wake_ups = WakeUps(settings)
         with ExitStack() as exits:
             # Nothing is written to get ready: on SQLite it would wait for the caller's own transaction.
-            self._parts = exits.enter_context(opened(settings, prepare=Parts.set_clock))
-            self.receiver = Receiver(self._parts)
+            parts = exits.enter_context(opened(settings, prepare=Parts.set_clock))
+            self._set_clock = parts.set_clock
+            self.receiver = Receiver(parts.intake, parts.inboxes, parts.keyring)
             self._exits = exits.pop_all()
         self._clock_set_at = monotonic()
 
@@ -115,20 +114,12 @@ class _Here:
         """Set the clock by the database's now and then, as workers do."""
         if monotonic() - self._clock_set_at > SET_CLOCK_EVERY:
             self._clock_set_at = monotonic()
-            self._parts.set_clock()
+            self._set_clock()
 
-    @cached_property
-    def _ringer(self) -> Ringer:
-        # An app of its own: the workers' brings along what a worker's process is set up with.
-        app = Celery("onboarding", set_as_current=False)
-        app.add_defaults(lambda: celery_settings(self._settings))
-        return Ringer(partial(ring_by, app))
-
-    def ring(self, due: Iterable[tuple[str, str]]) -> None:
-        """Say that something is due, without waiting for the broker; a worker in one process looks by itself."""
-        if not self._settings.broker.url.startswith("memory"):
-            for step, name in due:
-                self._ringer.ring(step, name)
+    def wake(self, due: Iterable[WakeUp]) -> None:
+        """Wake the workers, without waiting for the broker."""
+        for wake_up in due:
+            self._wake_ups.send_soon(wake_up)
 
     def close(self) -> None:
         self._exits.close()
@@ -165,10 +156,10 @@ def _in_a_child() -> None:
 os.register_at_fork(after_in_child=_in_a_child)
 
 
-_DUE = "onboarding_due"  # in a session's `info`: whom to ring for once it is committed
+_DUE = "onboarding_due"  # in a session's `info`: the wake-ups to send once it is committed
 
 
-def _ring_after_commit(session: Session, due: Iterable[tuple[str, str]]) -> None:
+def _wake_after_commit(session: Session, due: Iterable[WakeUp]) -> None:
     if _DUE not in session.info:
         sqlalchemy_event.listen(session, "after_commit", _committed)
         sqlalchemy_event.listen(session, "after_rollback", _rolled_back)
@@ -179,7 +170,7 @@ def _committed(session: Session) -> None:
     if session.in_nested_transaction():  # a savepoint's end: nobody else sees anything of it yet
         return
     due = session.info.get(_DUE, set())
-    _here().ring(due)
+    _here().wake(due)
     due.clear()
 
 

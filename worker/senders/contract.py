@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.reconciliation import Nothing, Strangers
+from worker.domain.model.reconciliation import Nothing, Unmatched
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,10 +49,10 @@ class Sender(Protocol):
 
     async def look_up(
         self, to: str, link: str, *, since: datetime, known: frozenset[str]
-    ) -> Receipt | Nothing | Strangers | Problem:
+    ) -> Receipt | Nothing | Unmatched | Problem:
         """Look for the message with this link that may have been taken since then, within the sender's own time-out.
 
-        `known` are the references of messages to the same customer that have their receipts. Strangers are those
+        `known` are the references of messages to the same customer that have their receipts. Unmatched are those
         of which it cannot be told whether they are it.
         """
 
@@ -67,5 +67,5 @@ class NoLookUp:
 
     async def look_up(
         self, to: str, link: str, *, since: datetime, known: frozenset[str]
-    ) -> Receipt | Nothing | Strangers | Problem:
+    ) -> Receipt | Nothing | Unmatched | Problem:
         return Problem(Kind.BAD_INPUT, self.no_look_up)

@@ -23,7 +23,7 @@ async def test_an_event_has_the_next_slot_though_rows_of_a_batch_had_reserved_al
         await asyncio.sleep(0.137)
         rang_at = bench.clock()
         rows.waiting.append(number)
-        dispatcher.ring()
+        dispatcher.wake()
         await asyncio.sleep(0.137)
         # One transaction, which may wait for another, then at most the time between two slots.
         assert rows.begun[rows.numbers("call").index(number)] - rang_at < timedelta(milliseconds=35)
@@ -40,7 +40,7 @@ async def test_slots_that_change_hands_are_used_once_and_neither_before_their_ti
     for number in range(EVENTS, EVENTS + 100):
         await asyncio.sleep(draw.expovariate(60))
         rows.waiting.append(number)
-        dispatcher.ring()
+        dispatcher.wake()
     await going
     assert sorted(rows.numbers("done")) == [*range(400), *range(EVENTS, EVENTS + 100)]
     assert all(timedelta(0) <= delay <= LAPSE for delay in rows.delays)
@@ -64,7 +64,7 @@ async def test_where_places_are_short_an_event_has_the_next_one_that_is_free(ben
     await asyncio.sleep(0.5)
     rang_at = bench.clock()
     rows.waiting.append(EVENTS)
-    dispatcher.ring()
+    dispatcher.wake()
     await going
     called_at = rows.begun[rows.numbers("call").index(EVENTS)]
     assert called_at - rang_at <= timedelta(milliseconds=60)  # of 400 ms that the rows ahead of it take
@@ -77,7 +77,7 @@ async def test_what_came_of_an_event_is_written_alone_and_the_batchs_with_their_
     for number in range(EVENTS, EVENTS + 10):
         await asyncio.sleep(0.11)
         rows.waiting.append(number)
-        dispatcher.ring()
+        dispatcher.wake()
     await going
     chunks = Counter(rows.written.values())
     with_events = [chunks[rows.written[number]] for number in range(EVENTS, EVENTS + 10)]
@@ -109,7 +109,7 @@ async def test_an_event_whose_attempt_was_being_written_when_the_account_had_to_
     going, dispatcher = begun(bench, rows)
     await asyncio.sleep(0.07)  # the call is out, and comes to nothing while the event is being taken
     rows.waiting.append(EVENTS)
-    dispatcher.ring()
+    dispatcher.wake()
     await going
     assert rows.numbers("open") == [0, EVENTS]
     assert set(rows.numbers("not made")) == {EVENTS}
@@ -131,7 +131,7 @@ async def test_bells_for_more_events_than_there_is_room_for_take_no_time_of_the_
     going, dispatcher = begun(bench, rows)
     for _ in range(50):
         await asyncio.sleep(0.1)
-        dispatcher.ring()
+        dispatcher.wake()
     bench.stopping.set()
     await going
     assert len(rows.takes) < 120
@@ -142,7 +142,7 @@ async def test_a_bell_for_each_flush_has_rows_of_batches_taken_in_lots(bench):
     going, dispatcher = begun(bench, rows)
     for number in range(300):
         rows.waiting.append(number)
-        dispatcher.ring()
+        dispatcher.wake()
         await asyncio.sleep(0.01)
     await going
     assert len([took for took in rows.takes if took]) < 80  # each 50 ms in 3 s
@@ -154,7 +154,7 @@ async def test_a_bell_that_is_for_no_event_takes_rows_in_lots_and_looks_for_even
     going, dispatcher = begun(bench, rows)
     for number in range(300):
         rows.waiting.append(number)
-        dispatcher.ring(for_events=False)
+        dispatcher.wake(for_events=False)
         await asyncio.sleep(0.01)
     await going
     assert len(rows.numbers("done")) == 300
@@ -168,7 +168,7 @@ async def test_a_bell_for_a_row_that_rings_while_rows_are_taken_is_answered_soon
     going, dispatcher = begun(bench, rows)
     await asyncio.sleep(milliseconds / 1000)
     rows.waiting.append(1)
-    dispatcher.ring(for_events=False)
+    dispatcher.wake(for_events=False)
     await going
     assert rows.numbers("done") == [0, 1]
     assert rows.begun[1] - START < CLAIM_EVERY + timedelta(milliseconds=200)

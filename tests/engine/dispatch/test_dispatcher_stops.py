@@ -100,7 +100,7 @@ async def test_after_two_answers_that_told_it_to_wait_slots_are_kept_to_as_befor
     going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(0.5)
     rows.halted = False  # the pause was a short one
-    dispatcher.ring()
+    dispatcher.wake()
     await going
     assert sorted(rows.numbers("done") + rows.waiting + rows.numbers("halt")) == list(range(60))
     assert all(timedelta(0) <= delay <= LAPSE for delay in rows.delays)
@@ -153,7 +153,7 @@ async def test_a_bell_makes_a_shift_look_again_before_it_ends(bench):
     going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(0.2)
     rows.waiting.append(7)
-    dispatcher.ring()
+    dispatcher.wake()
     await going
     assert rows.numbers("done") == [7, 0]
 
@@ -211,7 +211,7 @@ async def test_nothing_is_taken_while_results_cannot_be_written(bench):
     going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(1)
     rows.waiting += [10, 11]
-    dispatcher.ring()
+    dispatcher.wake()
     await asyncio.sleep(2)
     assert sorted(rows.numbers("claim")) == [0, 1, 2, 3]
     await going
@@ -276,7 +276,7 @@ async def test_a_shift_that_is_cancelled_without_a_place_leaves_nothing_in_doubt
 async def test_a_bell_that_rings_while_a_shift_gives_back_its_places_is_not_lost(bench):
     rows = bench.rows(1)
     dispatcher = bench.dispatcher(rows)
-    rows.release_permits = dispatcher.ring
+    rows.release_permits = dispatcher.wake
     assert await dispatcher.run()
 
 
@@ -285,7 +285,7 @@ async def test_nor_one_that_rings_while_the_last_calls_of_a_long_shift_are_waite
     dispatcher = bench.dispatcher(rows, longest=timedelta(seconds=3))
     going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(4)
-    dispatcher.ring(for_events=False)
+    dispatcher.wake(for_events=False)
     assert await going
 
 
@@ -295,5 +295,5 @@ async def test_a_process_that_ends_leaves_a_bell_to_others(bench):
     going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(1)
     bench.stopping.set()
-    dispatcher.ring()
+    dispatcher.wake()
     assert not await going

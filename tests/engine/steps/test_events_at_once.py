@@ -7,7 +7,6 @@ import sqlalchemy as sa
 
 from tests.simulated.world import World, customer
 from worker.engine.dispatch.contract import Room, Unsure
-from worker.engine.maintenance.sweep import return_leases
 from worker.store.base.priorities import EVENT
 from worker.store.tables import Attempt, InvitationRow, Job
 
@@ -26,7 +25,7 @@ def world(make_on_both) -> World:
 
 def works(world):
     """The work on the account, and then that on the mails of what it opened."""
-    yield world.parts.issue_work("kyc", world.http, ring_invite=lambda *_: None)
+    yield world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
     yield world.parts.invite_work("email")
 
 
@@ -83,7 +82,7 @@ async def test_where_the_answer_to_a_taking_is_lost_its_rows_are_given_back_and_
         assert [row.outcome for row in written] == (["not_sent"] if kept else [])
         # What else was taken, of the batch, comes back as from a worker that died.
         world.clock.advance(seconds=61)
-        return_leases(world.parts)
+        world.parts.sweep.return_leases()
         await carried_out(work, world)
     assert world.states() == {"invited": 2}
     assert world.budget().credits_used == 2

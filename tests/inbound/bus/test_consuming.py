@@ -9,6 +9,7 @@ from tests.inbound.bus.brokers import requested
 from tests.inbound.bus.consuming import FakeInbox, consuming
 from trials.servers import until as wait_until
 from worker.domain.events.incoming import EventKind, Outcome, Receipt, Received
+from worker.domain.model.wakeups import WakeUp
 from worker.inbound.bus.connection import connection_to
 from worker.inbound.bus.dead_lettering import PROBLEMS, REASON, REFUSED_AT
 
@@ -19,7 +20,7 @@ def test_events_that_come_together_are_taken_together(broker: Any, inbox: FakeIn
         wait_until(lambda: inbox.seen == 50, "all are taken")
         assert sum(inbox.chunks) == 50
         assert len(inbox.chunks) < 25
-    assert running.rung == [("issue", "kyc")] * len(inbox.chunks)
+    assert running.woken == [WakeUp.issue("kyc")] * len(inbox.chunks)
     assert (broker.waiting(), broker.held(), inbox.seen) == (0, 0, 50)
 
 

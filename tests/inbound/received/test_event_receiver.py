@@ -13,6 +13,7 @@ from tests.simulated.events import at, cancelled, event, outcomes, person, reque
 from tests.simulated.world import customer
 from worker.domain.events.incoming import EventKind, Outcome
 from worker.domain.model.states import JobState
+from worker.domain.model.wakeups import WakeUp
 from worker.store.base.encrypted_values import decrypt_person
 from worker.store.base.priorities import EVENT, PAUSED
 from worker.store.tables import Batch, CustomerRow, Inbox, Job
@@ -26,7 +27,7 @@ async def test_a_request_becomes_a_job_of_the_days_batch_that_goes_first(inlet):
     world, receiver = inlet()
     received = receiver.receive([requested("C-1"), requested("C-2")])
     assert outcomes(received) == ["taken", "taken"]
-    assert received.due == {("issue", "kyc")}
+    assert received.due == {WakeUp.issue("kyc")}
     batch = world.row(Batch)
     assert batch.name == f"events-{world.clock():%Y-%m-%d}"
     assert batch.imported_at == world.clock()
@@ -148,7 +149,7 @@ async def test_an_event_that_the_database_refuses_is_refused_alone(inlet, caplog
     received = receiver.receive([requested("C-2"), updated("C-1", 5, email="new@example.org"), requested("C-3")])
     assert outcomes(received) == ["taken", "refused", "taken"]
     assert "CannotDecrypt" in received.receipts[1].reason
-    assert received.due == {("issue", "kyc")}
+    assert received.due == {WakeUp.issue("kyc")}
     assert len(world.rows(Inbox)) == 3
     assert "example.org" not in caplog.text
 

@@ -16,7 +16,7 @@ GOOD = "C-1,ona@example.org,LT\nC-2,jonas@example.org,LT\n"
 
 
 def bring_in(world, file, **how):
-    return import_list(world.parts, file, OPTIONS, name=file.name, **how)
+    return import_list(world.parts.intake, world.parts.batches, file, OPTIONS, name=file.name, **how)
 
 
 @pytest.fixture

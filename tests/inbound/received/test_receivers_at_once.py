@@ -12,7 +12,6 @@ from tests.simulated.events import cancelled, erased, requested, updated
 from tests.simulated.world import World, customer
 from worker.domain.events.incoming import Outcome
 from worker.domain.model.states import JobState
-from worker.inbound.event_receiver import Receiver
 from worker.store.tables import Batch, CustomerRow, Job
 
 WAITS = sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
@@ -28,7 +27,7 @@ def world(empty_postgresql_url, tmp_path, clock):
 def while_uncommitted(world, *first):
     """Events that another consumer has taken and not committed yet; it commits at the end."""
     with world.parts.database.engine.connect() as connection:
-        Receiver(world.parts).receive_within(connection, list(first))
+        world.receiver().receive_within(connection, list(first))
         yield
         connection.commit()
 
@@ -45,7 +44,7 @@ def beside(world, first, second):
     """The receipt of the second event, which comes in while the first is not committed yet."""
     with ThreadPoolExecutor(1) as thread:
         with while_uncommitted(world, first):
-            other = thread.submit(Receiver(world.parts).receive, [second])
+            other = thread.submit(world.receiver().receive, [second])
             wait_until_it_waits(world, other)
         return other.result().receipts[0]
 
@@ -59,7 +58,7 @@ async def test_of_two_consumers_with_one_event_the_second_sees_the_firsts_receip
 @pytest.mark.parametrize("known", [False, True])
 async def test_a_request_beside_its_later_cancellation_is_ignored(world, known):
     if known:
-        Receiver(world.parts).receive([requested("C-1", 0, purpose="loan")])
+        world.receiver().receive([requested("C-1", 0, purpose="loan")])
     receipt = beside(world, cancelled("C-1", 10), requested("C-1", 5))
     assert receipt.outcome is Outcome.IGNORED
     assert world.rows(Job, purpose="onboarding") == []
@@ -104,7 +103,7 @@ async def test_an_update_beside_an_earlier_first_request_is_what_is_known(world,
 
 async def test_a_list_beside_a_request_that_came_after_its_customers_erasure_keeps_the_customer(world):
     """The row that stands for the customer of the event goes while the list waits for it."""
-    Receiver(world.parts).receive([erased("C-1", 20)])
+    world.receiver().receive([erased("C-1", 20)])
     with ThreadPoolExecutor(1) as thread:
         with while_uncommitted(world, requested("C-1", 10)):
             other = thread.submit(world.add, customer("C-1"))
@@ -115,7 +114,7 @@ async def test_a_list_beside_a_request_that_came_after_its_customers_erasure_kee
 
 
 async def test_who_signs_up_twice_in_one_lot_is_served_once(world):
-    Receiver(world.parts).receive([requested("C-1", 5), requested("C-1", 10), updated("C-1", 15, locale="de")])
+    world.receiver().receive([requested("C-1", 5), requested("C-1", 10), updated("C-1", 15, locale="de")])
     first, second = world.rows(Job)
     assert second.joins == first.id
     assert world.row(CustomerRow).locale == "de"
@@ -124,15 +123,15 @@ async def test_who_signs_up_twice_in_one_lot_is_served_once(world):
 async def test_what_a_host_takes_back_of_a_first_request_leaves_nothing(world):
     one = requested("C-1")
     with world.parts.database.engine.connect() as connection:
-        Receiver(world.parts).receive_within(connection, [one])
+        world.receiver().receive_within(connection, [one])
         connection.rollback()
     assert world.rows(CustomerRow) == world.rows(Job) == []
-    (receipt,) = Receiver(world.parts).receive([one]).receipts
+    (receipt,) = world.receiver().receive([one]).receipts
     assert receipt.outcome is Outcome.TAKEN
 
 
 async def test_an_update_beside_a_later_one_writes_over_nothing_that_is_newer(world):
-    receiver = Receiver(world.parts)
+    receiver = world.receiver()
     receiver.receive([requested("C-1", 0)])
     beside(world, updated("C-1", 10, locale="de"), updated("C-1", 5, locale="fr", country="DE"))
     row = world.row(CustomerRow)
@@ -140,7 +139,7 @@ async def test_an_update_beside_a_later_one_writes_over_nothing_that_is_newer(wo
 
 
 async def test_many_consumers_with_the_same_events_make_one_job_of_each(world):
-    receiver = Receiver(world.parts)
+    receiver = world.receiver()
     events = [requested(f"C-{number}", of={"id": f"same-{number}"}) for number in range(40)]
 
     def consume(order):

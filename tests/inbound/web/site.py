@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from tests.inbound.web.described import check_answer
 from worker.domain.events.incoming import Event, Outcome, Receipt, Received
+from worker.domain.model.wakeups import WakeUp
 from worker.engine.container import Parts
 from worker.foundation.keyring import new_key
 from worker.inbound.web import app
@@ -87,7 +88,7 @@ class Script:
     def __init__(self) -> None:
         self.chunks: list[list[Event]] = []
         self.answer: Any = lambda event: Receipt(Outcome.TAKEN, uuid.uuid4())
-        self.due: frozenset[tuple[str, str]] = frozenset({("issue", "kyc")})
+        self.due: frozenset[WakeUp] = frozenset({WakeUp.issue("kyc")})
 
     def __call__(self, events: Sequence[Event]) -> Received:
         self.chunks.append(list(events))
@@ -116,10 +117,10 @@ class Site:
         self.parts = Parts(load(directory / "onboarding.toml", environ=environ), clock=clock)
         self.clock = clock
         self.script = Script()
-        self.rung: list[tuple[str, str]] = []
+        self.woken: list[WakeUp] = []
         self.app = app(
             self.parts,
-            ring=lambda step, name: self.rung.append((step, name)),
+            wake=self.woken.append,
             receive=self.script if scripted else None,
             **how,
         )

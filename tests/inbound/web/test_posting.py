@@ -8,6 +8,7 @@ from tests.inbound.web.site import CLOUD, DATA, EVENT, FIRST, KEYS, SECOND, Site
 from worker.domain.events.cloudevents import LARGEST
 from worker.domain.events.incoming import EventKind, Outcome, Receipt
 from worker.domain.model.customers import FieldProblem
+from worker.domain.model.wakeups import WakeUp
 from worker.store.base import schema
 
 JSON = "application/json"
@@ -25,7 +26,7 @@ async def test_an_event_that_was_taken_is_answered_with_its_address(site):
 
 async def test_who_works_it_is_rung_for_once_it_is_committed(site):
     await site.post()
-    assert site.rung == [("issue", "kyc")]
+    assert site.woken == [WakeUp.issue("kyc")]
 
 
 async def test_events_come_whole_or_with_their_attributes_in_headers_or_as_plain_json(site):

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.simulated.world import SETTINGS
+from worker.domain.model.wakeups import WakeUp
 from worker.engine.opening import NotReady, Outdated
 from worker.foundation.keyring import new_key
 from worker.runtime.celery_tasks import TRY_SECONDS, Tries
@@ -31,7 +32,7 @@ def configured(monkeypatch, tmp_path):
 
 
 def make(**more):
-    return Process(ring_invite=lambda *_: None, longest=timedelta(seconds=1), **more)
+    return Process(wake_invite=lambda *_: None, longest=timedelta(seconds=1), **more)
 
 
 def upgrade_to_a_newer_release(url):
@@ -107,8 +108,8 @@ def test_a_thread_gets_what_its_coroutine_came_to(process):
 
 
 def test_a_shift_is_served_on_the_loop_and_a_bell_for_it_finds_it_over(process):
-    assert process.wait_for(process.runner.serve("issue:kyc")) is False
-    assert not process.ring_here("issue:kyc")
+    assert process.wait_for(process.runner.serve(WakeUp.issue("kyc"))) is False
+    assert not process.wake_here(WakeUp.issue("kyc"))
 
 
 def test_closing_leaves_no_thread_behind(configured, sqlite_url):

@@ -6,7 +6,7 @@ from tests.store.looking_up import AFTER, LOST, call, drop, later, look_up, look
 from tests.store.shelf import customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Hold, Reconcile
-from worker.domain.model.reconciliation import Strangers
+from worker.domain.model.reconciliation import Unmatched
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.attempts.unknown_outcomes import UnknownOutcomes
 from worker.store.issuing.record_results import IssueResult
@@ -144,7 +144,7 @@ def test_the_heir_of_an_heir_that_is_held_is_held_too(shelf, policy, decide):
 def test_a_person_settles_what_is_held_with_what_was_found(shelf, policy, decide, verdict):
     batch = drop(shelf, policy)
     later(shelf)
-    found = Strangers(("scan-lost",), "the provider has scan-lost")
+    found = Unmatched(("scan-lost",), "the provider has scan-lost")
     held = IssueResult(look_up(shelf, policy), shelf.clock(), Hold("unknown", found.detail), found=found)
     shelf.finish(held, policy=policy)
     assert decide.repeat_cost(Which(batch)) == RepeatCost({"kyc": 1}, {})

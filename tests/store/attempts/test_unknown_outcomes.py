@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from tests.store.looking_up import LOST, drop, later, look_up, lookable, sweep
 from tests.store.shelf import customer
 from worker.domain.model.endings import Hold, Kind, Problem, Reconcile, Retry
-from worker.domain.model.reconciliation import More, Nothing, Strangers
+from worker.domain.model.reconciliation import More, Nothing, Unmatched
 from worker.store.issuing.record_results import IssueResult
 from worker.store.operators.decisions import Verdict, Which
 from worker.store.tables import Attempt, SessionRow
@@ -35,7 +35,7 @@ def test_what_a_look_up_found_and_a_person_decided_about_is_known_to_the_next_do
     batch = drop(shelf, policy)
     later(shelf)
     opened = look_up(shelf, policy)
-    found = Strangers(("scan-lost",), "the provider has scan-lost")
+    found = Unmatched(("scan-lost",), "the provider has scan-lost")
     shelf.finish(IssueResult(opened, shelf.clock(), Hold("unknown", found.detail), found=found), policy=policy)
     assert shelf.job("Ona").unknown_attempt is not None
     assert decide.resolve(Which(batch), Verdict.REPEAT, now=shelf.clock()).rows == 1
@@ -53,7 +53,7 @@ def test_of_two_calls_that_were_out_at_once_neither_is_called_again_for_what_a_l
     first, second = shelf.claim(policy=policy, most=1), shelf.claim(policy=policy, most=1)
     (opened,) = shelf.open(first, policy=policy)
     shelf.finish(
-        IssueResult(opened, shelf.clock(), Hold("unknown", "two"), found=Strangers(("one", "two"), "two")),
+        IssueResult(opened, shelf.clock(), Hold("unknown", "two"), found=Unmatched(("one", "two"), "two")),
         policy=policy,
     )
     assert second[0].unknown_call.known == frozenset()

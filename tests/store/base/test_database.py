@@ -2,12 +2,14 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 
 from worker.store.base.database import (
     CONNECT_SECONDS,
+    DEADLOCK_BACKOFF,
     IDLE_IN_TRANSACTION_SECONDS,
     LOCK_SECONDS,
     SILENCE,
@@ -194,7 +196,7 @@ def test_a_transaction_is_repeated_after_growing_pauses_and_not_for_ever():
     done = outlive_deadlocks(failing(2, Sacrificed()), jitter=lambda: 0.5, pause=paused.append)
     assert (done, paused) == ("done", [0.05, 0.1])
     with pytest.raises(PASSES):
-        outlive_deadlocks(failing(3, Sacrificed()), tries=3, pause=paused.append)
+        outlive_deadlocks(failing(3, Sacrificed()), backoff=replace(DEADLOCK_BACKOFF, attempts=3), pause=paused.append)
 
 
 def test_what_may_have_been_carried_out_is_not_repeated():

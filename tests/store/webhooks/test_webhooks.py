@@ -9,7 +9,7 @@ from tests.store.two_at_once import on_postgresql
 from worker.domain.verification.session_updates import Key, Result
 from worker.store.tables import SessionRow, Webhook
 from worker.store.webhooks.webhook_list import WebhookList
-from worker.store.webhooks.webhooks import UNKNOWN_WAITS, Arrived, Webhooks, WebhookState
+from worker.store.webhooks.webhooks import UNMATCHED_BACKOFF, Arrived, Webhooks, WebhookState
 
 
 def test_the_same_bytes_are_kept_once(ona, ear):
@@ -27,7 +27,7 @@ def test_what_an_older_key_of_the_ring_made_of_the_bytes_is_known_too(ona, ear):
 
 def test_news_that_overtakes_our_own_commit_is_worked_off_soon_after(shelf, ear):
     ear.tell(REVIEW)
-    assert (shelf.row(Webhook).state, shelf.row(Webhook).due_at) == ("waiting", shelf.clock() + UNKNOWN_WAITS[0])
+    assert (shelf.row(Webhook).state, shelf.row(Webhook).due_at) == ("waiting", shelf.clock() + UNMATCHED_BACKOFF.first)
     shelf.add(customer("Ona"))
     shelf.issue()
     shelf.clock.advance(seconds=5)
@@ -38,14 +38,15 @@ def test_news_that_overtakes_our_own_commit_is_worked_off_soon_after(shelf, ear)
 def test_what_is_nobodys_is_looked_at_for_a_day_then_kept_and_listed(shelf, ear):
     ear.keep(REVIEW)
     listed = []
-    for wait in (timedelta(), *UNKNOWN_WAITS):
+    for wait in (timedelta(), *UNMATCHED_BACKOFF.waits):
         assert shelf.row(Webhook).state == "waiting"
         shelf.clock.now += wait
         listed += ear.work().listed
     row = shelf.row(Webhook)
     assert (row.state, row.due_at, row.encrypted is None) == ("unknown", None, False)
     assert [(source, state.value) for source, _, state, _ in listed] == [("account/kyc", "unknown")]
-    assert timedelta(days=1) - timedelta(hours=1) < sum(UNKNOWN_WAITS, timedelta()) < timedelta(days=1, hours=1)
+    in_all = sum(UNMATCHED_BACKOFF.waits, timedelta())
+    assert timedelta(hours=23) < in_all < timedelta(hours=25)
 
 
 def test_what_is_nobodys_is_listed_with_what_it_names_shortened_and_worked_off_again_on_demand(shelf, ear):
@@ -76,7 +77,7 @@ def test_what_a_person_should_look_at_is_said_once(ona, ear):
 def test_what_a_sender_told_is_not_kept_once_nothing_can_be_made_of_it(shelf):
     unread = Webhooks(shelf.database, shelf.keyring, {})
     unread.keep([Arrived("sender/sms", ("d",), "delivered", {"address": "+37060000001"})], now=shelf.clock())
-    for wait in (timedelta(), *UNKNOWN_WAITS):
+    for wait in (timedelta(), *UNMATCHED_BACKOFF.waits):
         shelf.clock.now += wait
         unread.work(now=shelf.clock())
     assert (shelf.row(Webhook).state, shelf.row(Webhook).encrypted) == ("unknown", None)

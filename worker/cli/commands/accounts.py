@@ -12,7 +12,6 @@ from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.domain.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words
 from worker.engine.container import Parts
-from worker.engine.maintenance.takeover import take_overs
 from worker.foundation.timestamps import written_if_any
 from worker.store.limits import concurrency
 
@@ -64,7 +63,7 @@ def list_accounts(invocation: Invocation, as_json: bool) -> None:
 def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
     """Try the stopped account NAME (or sender) again: a single call goes first."""
     with invocation.parts() as parts:
-        rules = _rules(parts)
+        rules = parts.budget_rules.all()
         if name not in rules:
             raise CannotStart(f"there is no account {name!r}; they are {', '.join(sorted(rules))}")
         was_stopped = parts.budgets.resume(rules[name].name)
@@ -81,16 +80,11 @@ def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
         click.echo(f"{name} was not stopped")
 
 
-def _rules(parts: Parts) -> dict[str, BudgetRule]:
-    accounts = {name: parts.budget_of(name) for name in parts.accounts}
-    return accounts | {channel: parts.sender_budget(channel) for channel in parts.channels}
-
-
 def _facts(parts: Parts) -> list[dict[str, Any]]:
     states = parts.budgets.all()
     now = parts.clock()
     takers: dict[str, list[str]] = {}
-    for what in take_overs(parts, states):
+    for what in parts.takeovers.possible(states):
         takers.setdefault(what.source, []).append(what.target)
     in_use = concurrency.in_use(parts.database, now=now)
     return [
@@ -106,7 +100,7 @@ def _facts(parts: Parts) -> list[dict[str, Any]]:
             **_state(states.get(rule.name, BudgetState()), rule, now=now),
             "taken_over_by": takers.get(name, []),
         }
-        for name, rule in _rules(parts).items()
+        for name, rule in parts.budget_rules.all().items()
     ]
 
 

@@ -3,13 +3,11 @@
 import dataclasses
 import json
 import logging
-import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -19,6 +17,8 @@ from rich.table import Column, Table
 from worker.cli.commands.decide import JSON, YES, confirm
 from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation, start_logging
+from worker.cli.opening import wake_ups_of
+from worker.domain.model.wakeups import Wake
 from worker.foundation.clock import system_clock
 from worker.runtime.celery_settings import why_not_with_workers
 from worker.settings import Settings, SettingsError
@@ -56,11 +56,7 @@ def bus(context: click.Context) -> None:
         )
     if reason := why_not_with_workers(settings):
         raise CannotStart(reason)
-    # What rings reads the configuration for itself: the one that this command was given.
-    os.environ["ONBOARDING_CONFIG"] = str(Path(settings.path).resolve())
-    from worker.runtime.wakeups import ring_soon
-
-    consumer = consuming(settings, configured, ring_soon)
+    consumer = consuming(settings, configured, wake_ups_of(settings).send_soon)
     told = threading.Event()
 
     def end(*_signal: object) -> None:
@@ -76,15 +72,15 @@ def bus(context: click.Context) -> None:
         told.wait()
 
 
-def consuming(settings: Settings, configured: Bus, ring: Callable[[str, str], object]) -> "Consuming":
-    """What takes events from the bus. `ring(step, name)` is called after a commit, and must not wait."""
+def consuming(settings: Settings, configured: Bus, wake: Wake) -> "Consuming":
+    """What takes events from the bus. `wake` is called after a commit, and must not wait."""
     from worker.inbound.bus.connection import connection_to
     from worker.inbound.bus.consumer import BusConsumer
     from worker.inbound.bus.event_sink import DatabaseInbox
 
     inbox = DatabaseInbox(settings)
     return Consuming(
-        BusConsumer(configured, inbox, connect=lambda: connection_to(configured), ring=ring, clock=system_clock), inbox
+        BusConsumer(configured, inbox, connect=lambda: connection_to(configured), wake=wake, clock=system_clock), inbox
     )
 
 

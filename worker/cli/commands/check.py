@@ -52,7 +52,7 @@ def check(
         template_problems = parts.templates.problems()
         judged = Judged()
         problems: list[tuple[int, FieldProblem]] = []
-        for line in judge_list(parts, listed.content, options(parts)):
+        for line in judge_list(parts.intake, listed.content, options(parts)):
             count(judged, line, parts.hours)
             if isinstance(line, RefusedLine):
                 problems += [(line.row, problem) for problem in problems_of(line)]
@@ -83,7 +83,8 @@ def _facts(parts: Parts, judged: Judged, problems: list[tuple[int, FieldProblem]
         stand_ins = judged.stand_ins.get(channel, 0) if channel == fallback else 0
         return judged.messages.get(channel, 0) + stand_ins
 
-    ends = _by_day(parts, judged, forecast(loads_of(parts, judged.routes, judged.messages), now=parts.clock()))
+    loads = loads_of(parts.budgets, parts.budget_rules, judged.routes, judged.messages)
+    ends = _by_day(parts, judged, forecast(loads, now=parts.clock()))
     return {
         "rows": {
             "total": judged.total,

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
-from worker.engine.container import Parts
+from worker.domain.contact.caps import Caps
+from worker.engine.steps.policies import caps_of
 from worker.foundation.timestamps import written_if_any
 from worker.store.operators.ledger import CustomerFacts, MessageFacts, SessionFacts
 
@@ -31,22 +32,22 @@ def show(invocation: Invocation, customer_id: str, as_json: bool) -> None:
         found = parts.ledger.of(customer_id)
         if found is None:
             raise CannotStart("there is no customer of that id; it is the list's customer_id")
-        facts = _facts(parts, found)
+        facts = _facts(caps_of(parts.settings), found)
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False))
     else:
         _show(facts)
 
 
-def _facts(parts: Parts, found: CustomerFacts) -> dict[str, Any]:
+def _facts(caps: Caps, found: CustomerFacts) -> dict[str, Any]:
     issued = Counter(session.account for session in found.sessions)
     accounts = sorted({*issued, *found.lost_calls})
     return {
         "customer": found.customer_id,
         "erased": found.erased,
-        "messages": {"counted": found.messages, "most": parts.caps.messages},
+        "messages": {"counted": found.messages, "most": caps.messages},
         "reissues": {
-            "most": parts.caps.reissues,
+            "most": caps.reissues,
             "used": {
                 purpose: number - 1
                 for purpose, number in sorted(Counter(session.purpose for session in found.sessions).items())

@@ -1,18 +1,16 @@
 """What a person decides about a batch: `retry`, `resolve`, `pause`, `resume`, `cancel`."""
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import click
 
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept
+from worker.cli.opening import wake_ups_of
 from worker.engine.container import Parts
 from worker.store.onboarding.batches import BatchFacts
 from worker.store.operators.decisions import RepeatCost, Verdict, Which
-from worker.store.operators.settlement import Decided
 
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
@@ -42,7 +40,7 @@ def retry(
             _say(found, "retry", parts.decisions.count_failed(which), "would go back to waiting", as_json)
             return
         decided = parts.decisions.retry(which, now=parts.clock())
-        _ring(parts, decided)
+        wake_ups_of(parts.settings).send(decided.due)
     _say(found, "retry", decided.rows, "went back to waiting", as_json)
 
 
@@ -92,7 +90,7 @@ def resolve(
             confirm(costs[verdict])
         decided = parts.decisions.resolve(which, Verdict(verdict), now=parts.clock())
         elsewhere = parts.decisions.held_elsewhere(which)
-        _ring(parts, decided)
+        wake_ups_of(parts.settings).send(decided.due)
     words = {Verdict.REPEAT.value: "went back to be called again", Verdict.ABANDON.value: "were given up"}
     _say(found, verdict, decided.rows, words[verdict], as_json, elsewhere)
 
@@ -125,7 +123,7 @@ def resume(invocation: Invocation, batch: str, as_json: bool) -> None:
     with invocation.parts() as parts:
         found = _find_going(parts, batch)
         decided = parts.decisions.resume(found.id, now=parts.clock())
-        _ring(parts, decided)
+        wake_ups_of(parts.settings).send(decided.due)
     _say(found, "resume", decided.rows, "go on", as_json)
 
 
@@ -202,19 +200,6 @@ def _known(parts: Parts, batch: BatchFacts, account: str | None) -> str | None:
         if account not in names:
             raise CannotStart(f"there is no account {account!r}; they are {', '.join(sorted(names))}")
     return account
-
-
-def _ring(parts: Parts, decided: Decided) -> None:
-    """Tell workers elsewhere at once; without a broker the next `run` finds the rows, and the sweep does anyway."""
-    if parts.settings.broker.url.startswith("memory"):
-        return
-    # The application that rings reads the configuration for itself: the one that this command was given.
-    os.environ["ONBOARDING_CONFIG"] = str(Path(parts.settings.path).resolve())
-    from worker.runtime.wakeups import ring
-
-    due = [("issue", account) for account in sorted(decided.accounts)]
-    due += [("invite", channel) for channel in sorted(decided.channels)]
-    all(ring(step, name) for step, name in due)  # none after one that failed: a broker that hangs costs its time once
 
 
 def _say(

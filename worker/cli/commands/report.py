@@ -11,7 +11,7 @@ import click
 
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_kept, operator
-from worker.engine.reporting.batch_report import Columns, status, write_csv, write_jsonl
+from worker.engine.reporting.batch_report import Columns, write_csv, write_jsonl
 
 
 @click.command()
@@ -51,7 +51,9 @@ def report(
             if form == "html":
                 from worker.engine.reporting.html_report import write_html
 
-                count = write_html(stream, status(parts, found), lines, with_link=with_links, now=parts.clock())
+                count = write_html(
+                    stream, parts.reporting.status(found), lines, with_link=with_links, now=parts.clock()
+                )
             else:
                 write = write_csv if form == "csv" else write_jsonl
                 count = write(stream, lines, Columns(links=with_links, routes=with_routes))

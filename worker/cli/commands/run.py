@@ -16,9 +16,11 @@ from worker.cli.invocation import Invocation
 from worker.cli.list_options import LIST_HELP, Listed, list_options, refusing_lists
 from worker.cli.progress import Progress, open_progress
 from worker.domain.intake import ListOptions
+from worker.domain.limits.budgets import BudgetState
 from worker.domain.model.states import BatchState
 from worker.engine.container import Parts
-from worker.engine.reporting.batch_report import needs_a_person, state_of, status
+from worker.engine.key_check import check_keys
+from worker.engine.reporting.batch_report import needs_a_person, state_of
 from worker.foundation.timestamps import written
 from worker.inbound.list_import import CutOff, Imported, import_list, list_age
 from worker.publishers.build import build_targets
@@ -90,13 +92,13 @@ def run(
         except AlreadyWorking as error:
             raise CannotStart(str(error)) from None
         batch = parts.batches.find(str(imported.batch.id)) or imported.batch
-        facts = status(parts, batch)
+        facts = parts.reporting.status(batch)
         if as_json:
             click.echo(json.dumps(facts, ensure_ascii=False))
         else:
             show_status(facts)
             click.echo(f"each row: onboard report {batch.id} --out report.csv")
-        move = next_move(parts, parts.facts.outlook(batch.id), batch.id) if stand is Stand.LATER else None
+        move = _next_move(parts, batch) if stand is Stand.LATER else None
         next_due = move[0] if move is not None else None
         stopped = _stopped(parts)
         outdated = schema.outdated(parts.database) if stand is Stand.OUTDATED else None
@@ -110,9 +112,13 @@ def run(
 def _stopped(parts: Parts) -> dict[str, str]:
     """Why accounts and senders are stopped, by name."""
     states = parts.budgets.all()
-    rules = {name: parts.budget_of(name) for name in parts.accounts}
-    rules |= {channel: parts.sender_budget(channel) for channel in parts.channels}
+    rules = parts.budget_rules.all()
     return {name: states[rule.name].stop_reason for name, rule in rules.items() if states[rule.name].stopped_at}
+
+
+def _next_move(parts: Parts, batch: BatchFacts) -> tuple[datetime, BudgetState] | None:
+    outlook = parts.facts.outlook(batch.id)
+    return next_move(parts.budget_rules, parts.takeovers, outlook, batch.id, now=parts.clock())
 
 
 def _exit_code(
@@ -169,7 +175,7 @@ def import_(
         refuse_what_cannot_work(parts)
         imported = _import(parts, listed, options(parts), again=again, strict=strict)
         batch = parts.batches.find(str(imported.batch.id)) or imported.batch
-        facts = status(parts, batch)
+        facts = parts.reporting.status(batch)
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False))
     else:
@@ -183,7 +189,7 @@ def refuse_what_cannot_work(parts: Parts) -> None:
     problems = [f"template: {problem}" for problem in parts.templates.problems()]
     try:
         build_targets(parts.settings)
-        parts.check_keys()
+        check_keys(parts.database, parts.keyring)
     except SettingsError as error:
         problems += error.problems
     if problems:
@@ -202,7 +208,14 @@ def _import(parts: Parts, listed: Listed, options: ListOptions, *, again: bool, 
 
     try:
         imported = import_list(
-            parts, listed.content, options, name=listed.name, again=again, strict=strict, progress=tell
+            parts.intake,
+            parts.batches,
+            listed.content,
+            options,
+            name=listed.name,
+            again=again,
+            strict=strict,
+            progress=tell,
         )
     except CutOff as error:
         again_said = " (without --again)" if again else ""
@@ -242,7 +255,17 @@ def _work(parts: Parts, batch: BatchFacts, *, until: str, patience: timedelta) -
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, embedded.interrupt)
-        one = OneBatch(parts, embedded, batch.id, is_done=is_done, patience=patience, show=progress.show)
+        one = OneBatch(
+            embedded,
+            batch.id,
+            facts=parts.facts,
+            rules=parts.budget_rules,
+            takeovers=parts.takeovers,
+            clock=parts.clock,
+            is_done=is_done,
+            patience=patience,
+            show=progress.show,
+        )
         return await one.work(), one.unpublished
 
     with open_progress() as progress:

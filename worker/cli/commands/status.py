@@ -15,8 +15,7 @@ from worker.domain.model.reasons import Reason, meaning_of
 from worker.domain.model.reconciliation import lost_answers
 from worker.domain.model.states import JobState, LineState
 from worker.engine.container import Parts
-from worker.engine.maintenance.sweep import unpublished, unpublished_in_words
-from worker.engine.reporting.batch_report import status as facts_of
+from worker.engine.outbox_targets import unpublished_in_words
 from worker.foundation.clock import monotonic
 from worker.runtime.batch_run import COUNT_SHARE
 from worker.store.onboarding.batches import BatchFacts
@@ -47,15 +46,15 @@ def status(invocation: Invocation, batch: str | None, watch: bool, as_json: bool
             _watch(parts, find_batch(parts, batch or "latest"))
             return
         if batch is not None:
-            facts = facts_of(parts, find_batch(parts, batch))
+            facts = parts.reporting.status(find_batch(parts, batch))
             if as_json:
                 click.echo(json.dumps(facts, ensure_ascii=False))
             else:
                 show_status(facts)
             return
         counted = [(one, parts.facts.counts(one.id)) for one in parts.batches.all()]
-        every = [facts_of(parts, one, counts) for one, counts in counted]
-        nobody_tells = unpublished(parts)
+        every = [parts.reporting.status(one, counts) for one, counts in counted]
+        nobody_tells = parts.outbox_targets.unpublished()
     if as_json:
         click.echo(json.dumps({"batches": every}, ensure_ascii=False))
     elif not every:
@@ -77,7 +76,7 @@ def _watch(parts: Parts, batch: BatchFacts) -> None:
         while True:
             current = parts.batches.find(str(batch.id)) or batch
             began = monotonic()
-            facts = facts_of(parts, current)
+            facts = parts.reporting.status(current)
             live.update(_lines(facts), refresh=True)
             if facts["state"] in AT_REST:
                 return

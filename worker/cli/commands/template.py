@@ -9,7 +9,7 @@ from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.domain.invitations import Invitation, TemplateProblem, Templates
 from worker.domain.model.customers import Customer, Person
-from worker.engine.container import display_name
+from worker.engine.adapters import display_name
 from worker.foundation.clock import system_clock
 
 

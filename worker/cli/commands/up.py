@@ -13,10 +13,10 @@ from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.progress import line_of
 from worker.domain.model.states import BatchState
+from worker.domain.model.wakeups import Wake
 from worker.engine.container import Parts
 from worker.engine.reporting.batch_report import state_of
 from worker.foundation.clock import monotonic
-from worker.inbound.web.batching import Ring
 from worker.publishers.build import build_targets
 from worker.runtime.all_in_one import AllInOne, Intake
 from worker.runtime.embedded import AlreadyWorking, Outdated, sole_worker
@@ -78,7 +78,7 @@ async def _work(everything: AllInOne, host: str, port: int) -> None:
     await everything.work(host=host, port=port, started=started, say=lambda line: click.echo(line, err=True))
 
 
-def _intake(settings: Settings) -> Callable[[Ring], Intake] | None:
+def _intake(settings: Settings) -> Callable[[Wake], Intake] | None:
     """What takes events from the bus, where one is configured."""
     bus = settings.bus
     if bus is None:

@@ -1,9 +1,7 @@
 """`onboard web`: webhooks and events over HTTP."""
 
 import asyncio
-import os
 from contextlib import suppress
-from pathlib import Path
 
 import click
 import sqlalchemy as sa
@@ -11,10 +9,10 @@ from alembic.util import CommandError
 
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, start_logging
-from worker.cli.opening import does_not_answer
+from worker.cli.opening import does_not_answer, wake_ups_of
+from worker.domain.model.wakeups import Wake
 from worker.engine.container import Parts
-from worker.inbound.web import app, no_bell
-from worker.inbound.web.batching import Ring
+from worker.inbound.web import app, no_wake_up
 from worker.inbound.web.server import serve
 from worker.inbound.web.webhook_sources import Closed, account_sources
 from worker.runtime.celery_settings import why_not_with_workers
@@ -61,10 +59,10 @@ def web(invocation: Invocation, bind: str | None) -> None:
                 schema.upgrade(parts.database)
         if not settings.web.event_keys:
             click.echo("warning: web.event_keys: none, so that nobody can post events", err=True)
-        for source in account_sources(parts).values():
+        for source in account_sources(parts.accounts, parts.keyring, parts.clock).values():
             if isinstance(source, Closed):
                 click.echo(f"warning: {source.why}; until then its webhooks are refused", err=True)
-        asyncio.run(serve(app(parts, ring=_ring(settings)), host=host, port=port, started=started))
+        asyncio.run(serve(app(parts, wake=_wake(settings)), host=host, port=port, started=started))
     except sa.exc.DatabaseError as error:
         # Of a SQLite file, which is upgraded before anybody is listened to; the other databases are waited for.
         raise CannotStart(does_not_answer(error)) from None
@@ -88,13 +86,6 @@ def address(settings: Settings, bind: str | None) -> tuple[str, int]:
     return host, port
 
 
-def _ring(settings: Settings) -> Ring:
-    """How workers are rung for; where there are none, whoever works the same database looks for what is due."""
-    if why_not_with_workers(settings):
-        return no_bell
-    os.environ["ONBOARDING_CONFIG"] = str(Path(settings.path).resolve())
-    from worker.runtime.wakeups import (
-        ring_soon,  # imported here: it brings Celery, and reads the configuration just named
-    )
-
-    return ring_soon
+def _wake(settings: Settings) -> Wake:
+    """Sends wake-ups. Sends none where no worker can run: the process that works on the database finds what is due."""
+    return no_wake_up if why_not_with_workers(settings) else wake_ups_of(settings).send_soon

@@ -82,13 +82,15 @@ def _celery(settings: Settings, invocation: Invocation, arguments: list[str]) ->
 
     Not by `celery -A`: that looks in the current directory first, where a project's own `worker` may lie.
     """
+    # This process becomes what `celery -A worker.app` is, and the app's module reads the environment alone. A child of
+    # the prefork pool that is spawned instead of forked (macOS) imports that module again and inherits nothing else.
     os.environ["ONBOARDING_CONFIG"] = str(Path(settings.path).resolve())
     os.environ["ONBOARDING_LOG_LEVEL"] = _level(invocation)
     if invocation.log_file:
         os.environ["ONBOARDING_LOG_FILE"] = str(invocation.log_file.resolve())
     from celery.bin.celery import celery  # imported here: half a second that no other command needs
 
-    from worker.runtime.celery_app import app  # it reads the configuration that was just named
+    from worker.runtime.celery_app import app
 
     # Not `app.start`: that drops the worker's exit code, and what restarts services would take a failure for an end.
     celery.params[0].default = app

@@ -111,23 +111,23 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         self._halts = 0  # calls that were opened before the last halt must not be made
         self._away = False  # the database is: nothing is taken until what came of the calls is written
         self._results = Results(work, clock=clock, in_thread=in_thread, stopping=stopping)
-        self._rung = False
-        self._rung_for_rows = False  # of batches alone
+        self._woken = False
+        self._woken_for_rows = False  # of batches alone
         self._claim_at: datetime | None = None
         self._claimed_at = clock() - CLAIM_EVERY
         self._for_events: int | None = None  # how many the claim that goes on was for, where it was for events alone
         self._flushed_at = clock()
 
-    def ring(self, *, for_events: bool = True) -> None:
+    def wake(self, *, for_events: bool = True) -> None:
         """Something has become due: look again before ending. At once, unless it is known to be no event's."""
         if for_events:
-            self._rung = True
+            self._woken = True
         else:
-            self._rung_for_rows = True
+            self._woken_for_rows = True
         self._wake.set()
 
     def share_claim(self, claim: ClaimWithin) -> SharedClaim | None:
-        """Have the next taking, of events alone, made in another's transaction; None: not now, a bell is to be rung."""
+        """Have the next taking, of events alone, made in another's transaction; None: not now, a wake-up is needed."""
         room = replace(self._room, rows=0)
         if not (self._shares_claims and self._may_claim and room.events and room.attempts):
             return None
@@ -147,7 +147,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
             # Only an exception leaves anything here: what was taken is given back, what was called is written.
             await self._wind_up()
         # A bell that rang while it ended was told to nobody else.
-        return more or ((self._rung or self._rung_for_rows) and not self._stopping.is_set())
+        return more or ((self._woken or self._woken_for_rows) and not self._stopping.is_set())
 
     async def _work_off(self) -> bool:
         ends_at = self._clock() + self._longest
@@ -169,8 +169,8 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
             if not (busy or self._ready or self._opened or self._done or self._urgent):
                 if ending:
                     return not self._stopping.is_set() and self._claim_at is not None
-                rung = self._rung or self._rung_for_rows
-                if not rung and (self._claim_at is None or self._claim_at - self._clock() > LINGER):
+                woken = self._woken or self._woken_for_rows
+                if not woken and (self._claim_at is None or self._claim_at - self._clock() > LINGER):
                     return False
             await self._sleep(ending=ending)
 
@@ -216,7 +216,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
                 if claimed.again_at is not None:  # no bell will ring for what was not to be had yet
                     self._claim_by(max(claimed.again_at, self._claimed_at + CLAIM_EVERY))
                 if 0 < self._for_events <= len(claimed.items) + len(claimed.opened):
-                    self._rung = True  # there may be more
+                    self._woken = True  # there may be more
             if claimed.permits is not None:
                 self._permits, self._permits_at = claimed.permits, self._clock() + ASK_AGAIN
             if claimed.opened:
@@ -241,12 +241,12 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         return self._permits_at if len(self._calls) >= self._permits else None
 
     def _begin_claim(self, now: datetime) -> None:
-        if self._rung_for_rows and self._may_claim:
-            self._rung_for_rows = False
+        if self._woken_for_rows and self._may_claim:
+            self._woken_for_rows = False
             self._claim_by(max(self._claimed_at + CLAIM_EVERY, now))
         next_claim_at = self._next_claim_at
         due = next_claim_at is not None and next_claim_at <= now
-        if not due and not (self._rung and self._may_claim):
+        if not due and not (self._woken and self._may_claim):
             return
         room = self._room
         if not due:
@@ -258,7 +258,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
             if now < rested_at or not room.rows:
                 room = replace(room, rows=0)
                 self._claim_by(max(rested_at, now))
-        self._rung = False
+        self._woken = False
         self._claimed_at = now if room.rows else self._claimed_at
         self._begin(room, self._in_thread(self._work.claim, room, now))
 
@@ -354,7 +354,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
                 await self._results.wait()
             await self._results.write(results)
             too_late += chunk
-            self._rung = True  # they may be taken again at once
+            self._woken = True  # they may be taken again at once
         else:
             self._call_all(opened, halts)
         if too_late:

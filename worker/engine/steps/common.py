@@ -18,7 +18,7 @@ from worker.store.messages.record_results import OpenedInvitation
 # Between the last look at the lease and the result: the call's own time-out, and writing what came of it.
 FLUSH_MARGIN = timedelta(seconds=5)
 # (channel, whether it is for an event); must return at once
-Ring = Callable[[str, bool], None]
+WakeInvite = Callable[[str, bool], None]
 Transaction = Callable[[], AbstractContextManager[sa.Connection]]
 log = logging.getLogger(__name__)
 

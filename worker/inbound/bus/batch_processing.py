@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from worker.domain.events.cloudevents import Unreadable
 from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt, Received
+from worker.domain.model.wakeups import WakeUp
 from worker.inbound.bus.dead_lettering import Refusal
 from worker.inbound.bus.messages import event_in
 
@@ -34,7 +35,7 @@ class Taken:
 
     outcomes: list[Outcome]
     refused: list[tuple[Any, Refusal]]
-    due: frozenset[tuple[str, str]]
+    due: frozenset[WakeUp]
 
 
 def take(inbox: Inbox, chunk: Sequence[Any], plain: EventKind | None) -> Taken:

@@ -16,6 +16,7 @@ from kombu.entity import Queue
 from kombu.mixins import ConsumerMixin
 
 from worker.domain.events.incoming import EventKind, Outcome
+from worker.domain.model.wakeups import Wake
 from worker.foundation.broker_faults import REFUSED, REFUSED_SECONDS
 from worker.foundation.clock import Clock, monotonic
 from worker.foundation.count_log import CountLog
@@ -58,11 +59,11 @@ class BusConsumer(ConsumerMixin):
         inbox: Inbox,
         *,
         connect: Callable[[], BusConnection],
-        ring: Callable[[str, str], object],
+        wake: Wake,
         clock: Clock,
         idle: float = IDLE_SECONDS,
     ) -> None:
-        """`ring(step, name)` is called after a commit, and must not wait.
+        """`wake` is called after a commit, and must not wait.
 
         `idle`: for how long (seconds) nothing may come before it is looked at whether to stop.
         """
@@ -72,7 +73,7 @@ class BusConsumer(ConsumerMixin):
         self._topology: Topology = topology_of(bus)
         self._plain = EventKind(bus.plain) if bus.plain else None
         self._inbox = inbox
-        self._ring = ring
+        self._wake = wake
         self._clock = clock
         self._idle = idle
         self._ended = threading.Event()
@@ -221,8 +222,8 @@ class BusConsumer(ConsumerMixin):
             self._settle_at = monotonic() + AGAIN_SECONDS
             return
         self._database.over("the database is there again: events are taken")
-        for step, name in taken.due:
-            self._ring(step, name)
+        for wake_up in taken.due:
+            self._wake(wake_up)
         for message, refusal in taken.refused:
             bury(self._publisher, self._topology, message, refusal, self._clock())
         self._acknowledge(chunk)

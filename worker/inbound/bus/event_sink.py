@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from worker.domain.events.incoming import Event, Received
-from worker.engine.container import Parts
 from worker.engine.opening import NotReady, opened
 from worker.inbound.event_receiver import Receiver
 from worker.settings import Settings
 from worker.store.base import schema
+from worker.store.base.database import Database
 
 
 class DatabaseInbox:
@@ -17,18 +17,19 @@ class DatabaseInbox:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._exits = ExitStack()
-        self._parts: Parts | None = None
+        self._database: Database | None = None
         self._receiver: Receiver | None = None
 
     def why_not_ready(self) -> str | None:
         """Raises SettingsError where the configuration's keys do not open what the database holds."""
-        if self._parts is not None:
-            return schema.why_not_ready(self._parts.database)
+        if self._database is not None:
+            return schema.why_not_ready(self._database)
         try:
-            self._parts = self._exits.enter_context(opened(self._settings))
+            parts = self._exits.enter_context(opened(self._settings))
         except NotReady as error:
             return str(error)
-        self._receiver = Receiver(self._parts)
+        self._database = parts.database
+        self._receiver = Receiver(parts.intake, parts.inboxes, parts.keyring)
         return None
 
     def receive(self, events: Sequence[Event]) -> Received:
@@ -37,7 +38,7 @@ class DatabaseInbox:
         return self._receiver.receive(events)
 
     def outdated(self) -> str | None:
-        return None if self._parts is None else schema.outdated(self._parts.database)
+        return None if self._database is None else schema.outdated(self._database)
 
     def close(self) -> None:
         self._exits.close()

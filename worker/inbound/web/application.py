@@ -11,15 +11,18 @@ from typing import Any
 from aiohttp import web
 
 from worker.domain.events.incoming import Event, Receipt
+from worker.domain.model.wakeups import Wake, WakeUp
 from worker.engine.container import Parts
+from worker.engine.key_check import check_keys
 from worker.engine.maintenance.sweep import process_webhooks
 from worker.inbound.event_receiver import Receiver
-from worker.inbound.web.batching import Batcher, Receive, Ring
+from worker.inbound.web.batching import Batcher, Receive
 from worker.inbound.web.events import ADDRESS, Events
 from worker.inbound.web.link_waiters import Waiting
 from worker.inbound.web.problems import PROBLEM, problem
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.request_body import BODY_SECONDS, ROOM
+from worker.inbound.web.webhook_sources import account_sources, sender_sources
 from worker.inbound.web.webhooks import Processing, WebhookRoutes
 from worker.store.inbox.event_status import EventStatuses
 from worker.store.webhooks.webhooks import Arrived, Kept
@@ -38,14 +41,14 @@ ROUTE = web.RequestKey("route", str)  # where a request keeps which route it too
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def no_bell(_step: str, _name: str) -> None:
-    """Where nobody can be rung: the sweep finds what is due, within a second."""
+def no_wake_up(_wake_up: WakeUp) -> None:
+    """Sends nothing, where there is no broker: the sweep finds what is due within a second."""
 
 
 def app(
     parts: Parts,
     *,
-    ring: Ring = no_bell,
+    wake: Wake = no_wake_up,
     receive: Receive[Event, Receipt] | None = None,
     body_seconds: float = BODY_SECONDS,
     room: int = ROOM,
@@ -53,8 +56,8 @@ def app(
     """An aiohttp application with POST /events, GET /events/ID, POST /webhooks/ACCOUNT, POST /callbacks/SENDER,
     /healthz and /readyz, to run or to mount.
 
-    `parts` stay the caller's to close. `ring(step, name)` is told what is due once it is committed, on the loop, and
-    must return at once: `wakeups.ring_soon`. `body_seconds` bounds how long one body may take, `room` how many
+    The caller closes `parts`. `wake` is called on the loop, with what is due, once it is committed; it must return at
+    once, as `WakeUps.send_soon` does. `body_seconds` bounds how long one body may take, `room` how many
     bytes of large ones are held at a time: of webhooks, and of events that only say that they are signed. The database
     may be away, or not yet upgraded, when it starts.
     """
@@ -65,17 +68,43 @@ def app(
 
     statuses = EventStatuses(parts.database, parts.keyring)
     waiting = Waiting(lambda job_ids: statuses.hand_out(job_ids, now=parts.clock()), in_thread)
-    chunks = Batcher(receive or Receiver(parts).receive, ring, in_thread)
-    readiness = Readiness(parts)
-    processed = Processing(lambda: process_webhooks(parts) if readiness.why_not is None else set(), ring, in_thread)
+    chunks = Batcher(receive or Receiver(parts.intake, parts.inboxes, parts.keyring).receive, wake, in_thread)
+
+    def prepare() -> None:
+        check_keys(parts.database, parts.keyring)
+        parts.ready()
+
+    readiness = Readiness(parts.database, prepare=prepare, set_clock=parts.set_clock)
+
+    def process_kept() -> set[WakeUp]:
+        return process_webhooks(parts.webhooks, parts.clock) if readiness.why_not is None else set()
+
+    processed = Processing(process_kept, wake, in_thread)
 
     def keep(chunk: Sequence[Arrived]) -> Kept:
         return parts.webhooks.keep(chunk, now=parts.clock())
 
     webhooks = WebhookRoutes(
-        parts, Batcher(keep, ring, in_thread), readiness, in_thread, processed, body_seconds=body_seconds, room=room
+        account_sources(parts.accounts, parts.keyring, parts.clock),
+        sender_sources(parts.settings, parts.keyring, parts.clock),
+        Batcher(keep, wake, in_thread),
+        readiness,
+        in_thread,
+        processed,
+        body_seconds=body_seconds,
+        room=room,
     )
-    events = Events(parts, chunks, waiting, statuses, readiness, in_thread, body_seconds=body_seconds, room=room)
+    events = Events(
+        parts.settings.web,
+        parts.clock,
+        chunks,
+        waiting,
+        statuses,
+        readiness,
+        in_thread,
+        body_seconds=body_seconds,
+        room=room,
+    )
 
     async def ready(_request: web.Request) -> web.Response:
         if readiness.why_not is not None:

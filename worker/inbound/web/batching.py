@@ -11,6 +11,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
 
+from worker.domain.model.wakeups import Wake, WakeUp
+
 log = logging.getLogger(__name__)
 
 MOST = 100  # of one transaction
@@ -21,12 +23,12 @@ Became = TypeVar("Became", covariant=True)
 
 
 class Taken(Protocol[Became]):
-    """What became of each of a chunk, in their order; and (step, name) of what is due by that."""
+    """What became of each of a chunk, in their order; and the wake-ups for what is due by that."""
 
     @property
     def receipts(self) -> Sequence[Became]: ...
     @property
-    def due(self) -> frozenset[tuple[str, str]]: ...
+    def due(self) -> frozenset[WakeUp]: ...
 
 
 class Receive(Protocol[Given, Became]):
@@ -37,7 +39,6 @@ class Receive(Protocol[Given, Became]):
 
 One = TypeVar("One")
 Receipt = TypeVar("Receipt")
-Ring = Callable[[str, str], object]  # (step, name), as `wakeups.ring_soon`; must return at once
 InThread = Callable[..., Awaitable[Any]]  # (function, *arguments)
 
 
@@ -48,9 +49,9 @@ class TooMany(Exception):
 class Batcher(Generic[One, Receipt]):
     """Takes in one chunk after the other. Belongs to one loop."""
 
-    def __init__(self, receive: Receive[One, Receipt], ring: Ring, in_thread: InThread) -> None:
+    def __init__(self, receive: Receive[One, Receipt], wake: Wake, in_thread: InThread) -> None:
         self._receive = receive
-        self._ring = ring
+        self._wake = wake
         self._in_thread = in_thread
         self._waiting: deque[tuple[One, asyncio.Future[Receipt]]] = deque()
         self._working: asyncio.Task[None] | None = None
@@ -61,7 +62,7 @@ class Batcher(Generic[One, Receipt]):
         return len(self._waiting)
 
     async def take_in(self, one: One) -> Receipt:
-        """What became of it, once it is committed and those who work it were rung for.
+        """What became of it, once it is committed and the wake-ups for it are sent.
 
         Raises TooMany, and what the receiving raises.
         """
@@ -93,8 +94,8 @@ class Batcher(Generic[One, Receipt]):
                 if not receipt.done():
                     receipt.set_exception(error)
             return
-        for step, name in received.due:
-            self._ring(step, name)
+        for wake_up in received.due:
+            self._wake(wake_up)
         for (_, receipt), became in zip(chunk, received.receipts, strict=True):
             if not receipt.done():
                 receipt.set_result(became)

@@ -11,8 +11,7 @@ from aiohttp import web
 
 from worker.domain.events.cloudevents import LARGEST, Unreadable, read
 from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt
-from worker.engine.container import Parts
-from worker.foundation.clock import monotonic
+from worker.foundation.clock import Clock, monotonic
 from worker.foundation.outage_log import Outage
 from worker.inbound.web import credentials
 from worker.inbound.web.batching import Batcher, InThread, TooMany
@@ -23,6 +22,7 @@ from worker.inbound.web.problems import problem
 from worker.inbound.web.rate_limit import Allowance
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.request_body import Room, Unacceptable, attributes, body, bounded_body, check_before_the_body
+from worker.settings.outside import Web
 from worker.store.base.database import reason
 from worker.store.inbox.event_status import EventStatus, EventStatuses, LinkStatus
 from worker.store.inbox.inbox import CONFLICT
@@ -36,7 +36,8 @@ ADDRESS = "event"  # the name of the route of one event
 class Events:
     def __init__(
         self,
-        parts: Parts,
+        settings: Web,
+        clock: Clock,
         chunks: Batcher[Event, Receipt],
         waiting: Waiting,
         statuses: EventStatuses,
@@ -47,9 +48,9 @@ class Events:
         room: int,
     ) -> None:
         """`room` is how many bytes of large bodies are held at a time of who has not shown a key."""
-        self._keys = parts.settings.web.event_keys
-        self._allowance = Allowance(parts.settings.web.event_limit)
-        self._clock = parts.clock
+        self._keys = settings.event_keys
+        self._allowance = Allowance(settings.event_limit)
+        self._clock = clock
         self._chunks, self._waiting, self._statuses = chunks, waiting, statuses
         self._readiness = readiness
         self._in_thread = in_thread

@@ -2,16 +2,16 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from worker.engine.container import Parts
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.inbound.web.batching import InThread
 from worker.settings import SettingsError
 from worker.store.base import schema
-from worker.store.base.database import reason
+from worker.store.base.database import Database, reason
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +23,10 @@ AWAY = "the database cannot be reached"
 class Readiness:
     """`why_not` says what is missing, for everybody to read; None when nothing is."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, database: Database, *, prepare: Callable[[], None], set_clock: Callable[[], None]) -> None:
+        """`prepare` is called once, when the schema is there for the first time; `set_clock` at each later look."""
+        self._database = database
+        self._prepare_once, self._set_clock = prepare, set_clock
         self._prepared = False
         self._outage = Outage(log)
         self.why_not: str | None = "it has not looked at the database yet"
@@ -45,9 +47,8 @@ class Readiness:
 
     def _find_out(self) -> tuple[str | None, str | None]:
         """What is missing, for strangers and for the log."""
-        database = self._parts.database
         try:
-            not_ready = schema.why_not_ready(database)
+            not_ready = schema.why_not_ready(self._database)
             if not_ready is None:
                 self._prepare()
         except sa.exc.OperationalError as error:
@@ -60,8 +61,7 @@ class Readiness:
 
     def _prepare(self) -> None:
         if not self._prepared:
-            self._parts.check_keys()
-            self._parts.ready()
+            self._prepare_once()
             self._prepared = True
         else:
-            self._parts.set_clock()
+            self._set_clock()

@@ -5,22 +5,22 @@ Verified, kept once, answered; worked off right afterwards.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
 from aiohttp import web
 
-from worker.engine.container import Parts
+from worker.domain.model.wakeups import Wake, WakeUp
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
-from worker.inbound.web.batching import Batcher, InThread, Ring, TooMany
+from worker.inbound.web.batching import Batcher, InThread, TooMany
 from worker.inbound.web.problems import problem
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.refusal_log import Refusals
 from worker.inbound.web.request_body import Room, Unacceptable, bounded_body, check_not_compressed
-from worker.inbound.web.webhook_sources import SMS, Source, account_sources, sender_sources
+from worker.inbound.web.webhook_sources import SMS, Source
 from worker.providers.webhooks import Delivery, Unreadable
 from worker.store.base.database import reason
 from worker.store.webhooks.webhooks import Arrived
@@ -37,7 +37,8 @@ class WebhookRoutes:
 
     def __init__(
         self,
-        parts: Parts,
+        accounts: Mapping[str, Source],
+        senders: Mapping[str, Source],
         chunks: Batcher[Arrived, bool],
         readiness: Readiness,
         in_thread: InThread,
@@ -46,8 +47,8 @@ class WebhookRoutes:
         body_seconds: float,
         room: int,
     ) -> None:
-        """`room` is how many bytes of large bodies are held at a time."""
-        self._accounts, self._senders = account_sources(parts), sender_sources(parts)
+        """`accounts` by name and `senders` by channel; `room`: how many bytes of large bodies are held at a time."""
+        self._accounts, self._senders = accounts, senders
         self._chunks, self._readiness, self._in_thread = chunks, readiness, in_thread
         self._processed = processed
         self._body_seconds = body_seconds
@@ -115,7 +116,7 @@ class WebhookRoutes:
             raise Unacceptable(503, "the database is away; send the same again") from None
         self._away.over("the database is there again: webhooks are taken")
         if new and arrived.update is not None:
-            self._processed.ring()
+            self._processed.wake()
         return web.json_response({"state": "taken" if new else "duplicate"}, headers={"Cache-Control": "no-store"})
 
     def _refused(self, source: Source, why: str) -> Unacceptable:
@@ -132,23 +133,23 @@ class Processing:
     """Works off what was kept, one look after the other, in a thread. Belongs to one loop."""
 
     def __init__(
-        self, work: Callable[[], set[tuple[str, str]]], ring: Ring, in_thread: InThread, *, every: float = LOOK_SECONDS
+        self, work: Callable[[], set[WakeUp]], wake: Wake, in_thread: InThread, *, every: float = LOOK_SECONDS
     ) -> None:
         """`work` works off what is due, and says what is due by that; blocking."""
-        self._work, self._ring, self._in_thread, self._every = work, ring, in_thread, every
-        self._rung = asyncio.Event()
+        self._work, self._wake, self._in_thread, self._every = work, wake, in_thread, every
+        self._woken = asyncio.Event()
         self._away = Outage(log)
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Say that something is due. Returns at once."""
-        self._rung.set()
+        self._woken.set()
 
     async def keep_working(self) -> None:
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._every):
-                    await self._rung.wait()
-            self._rung.clear()
+                    await self._woken.wait()
+            self._woken.clear()
             await self._look()
 
     async def _look(self) -> None:
@@ -160,5 +161,5 @@ class Processing:
             log.exception("working off webhooks ended with a bug of ours; it is tried again")
         else:
             self._away.over("the database is there again: webhooks are worked off")
-            for step, name in due:
-                self._ring(step, name)
+            for wake_up in due:
+                self._wake(wake_up)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from worker.domain.limits.budgets import Lesson
 from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem, Reconcile, Retry, Snooze
 from worker.domain.model.reasons import Reason
-from worker.domain.model.reconciliation import Found, More, Strangers, UnknownCall
+from worker.domain.model.reconciliation import Found, More, UnknownCall, Unmatched
 from worker.store.attempts.unknown_outcomes import MORE
 from worker.store.base import bulk
 from worker.store.base.leases import NOT_SENT
@@ -133,15 +133,15 @@ def closing(
         outcome = UNREACHABLE
     if isinstance(found, More):
         outcome = MORE
-    strangers = found if isinstance(found, Strangers) else None
+    unmatched = found if isinstance(found, Unmatched) else None
     return {
         "attempt_id": attempt_id,
         "at": now,
         "new_outcome": outcome,
         "new_status": problem.status if problem else None,
         "new_code": problem.code[:64] if problem and problem.code else None,
-        "new_detail": (problem.detail if problem else strangers.detail if strangers else "")[:400],
-        "new_found": references(strangers.references if strangers else ()),
+        "new_detail": (problem.detail if problem else unmatched.detail if unmatched else "")[:400],
+        "new_found": references(unmatched.references if unmatched else ()),
     }
 
 

@@ -4,13 +4,15 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from worker.foundation.clock import monotonic
+from worker.domain.model.backoff import Backoff
+from worker.foundation.clock import SharedClock, monotonic
 
 T = TypeVar("T")
 
@@ -31,6 +33,7 @@ SILENCE = {
 }
 # PostgreSQL ended one of several transactions so that the others could go on; nothing of it was kept.
 SACRIFICED = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+DEADLOCK_BACKOFF = Backoff(first=timedelta(seconds=0.1), most=timedelta(seconds=1), attempts=5)
 # The server that answers has become a standby: its successor will answer soon.
 READ_ONLY = "25006"
 # A connection that was used less long ago is taken to be there still.
@@ -97,6 +100,15 @@ class Database:
         with naming_what_passes(), self.engine.begin() as connection:
             yield connection
 
+    def set_clock(self, clock: SharedClock) -> None:
+        """Set the clock by PostgreSQL's time, to about half a round trip."""
+        with self.read() as connection:
+            connection.execute(sa.text("SELECT 1"))  # connecting takes long: not between the two readings
+            before = clock.own()
+            theirs = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
+            after = clock.own()
+        clock.measured(before=before, theirs=theirs, after=after)
+
     def close(self) -> None:
         self.engine.dispose()
 
@@ -109,24 +121,26 @@ def fetch(connection: sa.Connection, query: sa.Executable, given: Mapping[str, A
 def outlive_deadlocks(
     transaction: Callable[[], T],
     *,
-    tries: int = 5,
+    backoff: Backoff = DEADLOCK_BACKOFF,
     jitter: Callable[[], float] = random.random,
     pause: Callable[[float], None] = time.sleep,
 ) -> T:
     """Make one transaction, and make it anew when PostgreSQL gave it up for the sake of others (a deadlock).
 
     For a function whose effects are all in that one transaction, and that reads in it all that it decides on.
-    Raises the last failure after `tries`. `pause` is given seconds, up to 0.1 doubled with each try.
+    Raises the last failure once `backoff` has no attempt left. `pause` is given seconds.
     """
-    for tried in range(tries):
+    failures = 0
+    while True:
         try:
             return transaction()
         except sa.exc.DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) not in SACRIFICED or tried == tries - 1:
+            failures += 1
+            # The jitter differs, or the same two transactions would meet again.
+            wait = backoff.after(failures, jitter())
+            if getattr(error.orig, "sqlstate", None) not in SACRIFICED or wait is None:
                 raise
-        # Each of them waits for a different time, or the same two would meet again.
-        pause(jitter() * 0.1 * 2**tried)
-    raise AssertionError("unreachable: the last try returns or raises")
+        pause(wait.total_seconds())
 
 
 def reason(error: sa.exc.SQLAlchemyError) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.limits.backpressure import SHARE, Lane, room
+from worker.domain.limits.backpressure import QUEUE_SHARE, Lane, room
 from worker.domain.model.customers import invitation_channels
 from worker.domain.model.states import InvitationState
 from worker.store.base import bulk
@@ -85,7 +85,7 @@ class Rooms:
     def _queue(self, channel: str) -> _Queue:
         known = self._queues.get(channel)
         if known is None or not self._now - HOLDS < known.counted_at <= self._now:
-            most = int(self.max_age * SHARE / self._lanes[channel].interval) + 1
+            most = int(self.max_age * QUEUE_SHARE / self._lanes[channel].interval) + 1
             known = self._queues[channel] = _Queue(self._now, _waiting(self._connection, channel, most, now=self._now))
         return known
 

@@ -1,4 +1,4 @@
-"""Whether messages that are about to leave go to addresses that may not be written to."""
+"""Checks whether messages that are about to leave go to suppressed addresses."""
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
@@ -31,8 +31,8 @@ class About(Protocol):
 def reachable(
     connection: sa.Connection, keyring: Keyring, people: Mapping[str, Person], channels: Collection[str] = CHANNELS
 ) -> dict[str, dict[str, SuppressionReason | None]]:
-    """Of each of these people, by customer, those of the channels of which there is an address; with the reason, where
-    it may not be written to. One statement for all of them."""
+    """For each person, by customer, the channels with an address, each with the reason why the address is suppressed,
+    or None. One statement for all people."""
     addresses = {
         (customer_id, channel): address
         for customer_id, person in people.items()
@@ -49,7 +49,7 @@ def reachable(
 def to_suppressed_addresses(
     connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[About], now: datetime
 ) -> Mapping[uuid.UUID, Never]:
-    """Those of these messages whose addresses were suppressed, when they were written or since."""
+    """The messages whose addresses are suppressed by now."""
     to = {one.item.id: (policy.channel, address_of(one.item.customer.person, policy.channel)) for one in messages}
     found = suppressed(connection, keyring, to.values())
     return {

@@ -243,7 +243,17 @@ def _first(rows: Iterable[sa.Row[Any]], key: Callable[[sa.Row[Any]], K | None]) 
 
 
 # If a session has several messages, the report shows the state that comes first here.
-_FURTHEST = ["delivered", "sent", "held", "waiting", "working", "bounced", "suppressed", "failed", "superseded"]
+_FURTHEST = [
+    InvitationState.DELIVERED,
+    InvitationState.SENT,
+    InvitationState.HELD,
+    InvitationState.WAITING,
+    InvitationState.WORKING,
+    InvitationState.BOUNCED,
+    InvitationState.SUPPRESSED,
+    InvitationState.FAILED,
+    InvitationState.SUPERSEDED,
+]
 
 
 def _invitation_states(connection: sa.Connection, sessions: set[uuid.UUID]) -> dict[uuid.UUID, str]:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import aliased
 
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.wakeups import WakeUp
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.onboarding.admission import following, lock_customers
@@ -22,7 +23,7 @@ LEAD = aliased(Job)  # the job that another job joined
 
 @dataclass(frozen=True)
 class Decided:
-    """How many rows a decision changed, and the accounts and channels that may have due work now."""
+    """How many rows a decision changed, and the accounts and channels with something due now."""
 
     rows: int
     accounts: frozenset[str] = frozenset()
@@ -30,6 +31,11 @@ class Decided:
 
     def __add__(self, other: "Decided") -> "Decided":
         return Decided(self.rows + other.rows, self.accounts | other.accounts, self.channels | other.channels)
+
+    @property
+    def due(self) -> list[WakeUp]:
+        """The wake-ups to send once the decision is committed."""
+        return [*map(WakeUp.issue, sorted(self.accounts)), *map(WakeUp.invite, sorted(self.channels))]
 
 
 def in_state(query: sa.Select[*tuple[Any, ...]], state: JobState) -> sa.Select[*tuple[Any, ...]]:

@@ -8,17 +8,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
+from worker.domain.model.backoff import Backoff
+from worker.domain.model.wakeups import WakeUp
 from worker.foundation.keyring import Keyring
 from worker.store.messages import delivery_reports as delivering
 from worker.store.messages.delivery_reports import deliver
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.webhooks.webhooks import SENDER, Became, KeptWebhook, WebhookState
 
-# A text's reference is known once its hand-over is written, by moments; where the answer was lost, once it was looked
-# up, by minutes. A mail is known by an id that was ours before it left: one that is not known is somebody else's.
-UNKNOWN_WAITS = tuple(timedelta(seconds=seconds) for seconds in (3, 15, 60, 5 * 60, 20 * 60))
-# While the message is being handed over, what comes of that must be written first.
-LATER = timedelta(seconds=3)
+# The reference of a text message is known moments after the hand-over, or minutes after it where the answer was lost
+# and reconciled. A mail has an id of ours before it leaves: an update with an unknown id is not about our mail.
+UNMATCHED_BACKOFF = Backoff.steps(3, 15, 60, 5 * 60, 20 * 60)
+# While the message is being handed over: the result of the hand-over is written first.
+HAND_OVER_BACKOFF = Backoff(first=timedelta(seconds=3), most=timedelta(seconds=3 * 2**6))
 
 
 class DeliveryUpdates:
@@ -29,7 +31,7 @@ class DeliveryUpdates:
         self._policy = policy
 
     def __call__(
-        self, connection: sa.Connection, webhooks: Sequence[KeptWebhook], due: set[tuple[str, str]], now: datetime
+        self, connection: sa.Connection, webhooks: Sequence[KeptWebhook], due: set[WakeUp], now: datetime
     ) -> dict[uuid.UUID, Became]:
         policy = self._policy()
         updates = [
@@ -40,7 +42,7 @@ class DeliveryUpdates:
         for one, update in updates:
             what = deliver(connection, self._keyring, policy, one.source, update, received_at=one.received_at, now=now)
             if what.channel is not None:
-                due.add(("invite", what.channel))
+                due.add(WakeUp.invite(what.channel))
             became[one.id] = _became(one, what)
             delivered.append(what)
         delivering.count(connection, delivered, policy, now=now)
@@ -50,13 +52,12 @@ class DeliveryUpdates:
 def _became(one: KeptWebhook, delivered: delivering.Delivered) -> Became:
     match delivered.applied:
         case delivering.Applied.LATER:
-            return Became(
-                WebhookState.WAITING, "the message is being sent", again_after=LATER * 2 ** min(one.attempts, 6)
-            )
-        case delivering.Applied.UNKNOWN if one.source == f"{SENDER}sms" and one.attempts < len(UNKNOWN_WAITS):
-            return Became(WebhookState.WAITING, "it names no message of ours", again_after=UNKNOWN_WAITS[one.attempts])
+            wait = HAND_OVER_BACKOFF.after(one.attempts + 1)
+            return Became(WebhookState.WAITING, "the message is being sent", again_after=wait)
         case delivering.Applied.UNKNOWN:
-            return Became(WebhookState.IGNORED, "it names no message of ours")
+            wait = UNMATCHED_BACKOFF.after(one.attempts + 1) if one.source == f"{SENDER}sms" else None
+            state = WebhookState.IGNORED if wait is None else WebhookState.WAITING
+            return Became(state, "it names no message of ours", again_after=wait)
         case delivering.Applied.APPLIED:
             return Became(WebhookState.APPLIED, invitation_id=delivered.invitation_id)
         case delivering.Applied.NOTHING_NEW:
