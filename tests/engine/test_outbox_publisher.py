@@ -229,7 +229,7 @@ async def test_an_event_that_is_never_taken_is_given_up_and_what_follows_of_its_
 async def test_what_the_target_wants_never_again_is_given_up_at_once(world):
     happen(world, Happened.JOB_HELD, "A")
     crm = FakeTarget()
-    crm.problems["A"] = Problem(Kind.BAD_INPUT, "HTTP 410: it wants none", status=410)
+    crm.problems["A"] = Problem(Kind.BAD_INPUT, "HTTP 410: the subscriber wants no events", status=410)
     publisher(world, **{CRM: crm}).publish(CRM, longest=LONGEST)
     assert world.row(Outbox, target=CRM).due_at is None
     assert world.budget(CRM).pauses == 0
@@ -251,7 +251,7 @@ async def test_a_bus_that_is_away_for_a_month_is_told_all_the_same(world, clock)
 async def test_what_was_given_up_is_told_again_when_a_person_says_so_and_repeated_anew(world, clock):
     happen(world, Happened.JOB_HELD, "A", "B")
     crm = FakeTarget()
-    crm.problems["A"] = Problem(Kind.BAD_INPUT, "HTTP 410: it wants none")
+    crm.problems["A"] = Problem(Kind.BAD_INPUT, "HTTP 410: the subscriber wants no events")
     tells = publisher(world, **{CRM: crm})
     tells.publish(CRM, longest=LONGEST)
     clock.advance(days=2)

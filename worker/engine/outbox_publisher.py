@@ -126,7 +126,7 @@ class OutboxPublisher:
         taken = [reply.number for reply in replies if reply.problem is None]
         later = [self._later(policy, told[reply.number], reply, now) for reply in replies if reply.problem is not None]
         with transaction() as connection:
-            settle(connection, policy.rule, taken=taken, later=later, lessons=map(_lesson, replies), now=now)
+            settle(connection, policy.rule, accepted=taken, later=later, lessons=map(_lesson, replies), now=now)
         given_up = [item for item in later if item.due_at is None]
         if given_up:
             log.warning(

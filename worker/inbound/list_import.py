@@ -1,4 +1,4 @@
-"""Brings a list into the database: each line is routed, and becomes a job or a refusal."""
+"""Imports a list into the database: each line is routed, and becomes a job or a skipped line."""
 
 import logging
 import time
@@ -35,16 +35,16 @@ from worker.store.onboarding.batches import Batches, BatchFacts
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
 
 log = logging.getLogger(__name__)
-# How long an import that has begun waits for a database that restarts, and how often it looks.
+# How long an import that has begun waits for a database that restarts, and how often it tries.
 DATABASE_PATIENCE = timedelta(seconds=60)
 DATABASE_RETRY = timedelta(seconds=1)
-CHUNK = 1000  # lines in one transaction: what a kill in the middle of an import has to do again
+CHUNK = 1000  # lines in one transaction: after a kill in the middle of an import, at most these are done again
 Progress = Callable[[int], None]
 
 
 @dataclass
 class Judged:
-    """What a list comes to before anything is sent."""
+    """The counts of a list's rows, before anything is sent."""
 
     total: int = 0
     accepted: int = 0
@@ -52,23 +52,23 @@ class Judged:
     duplicate: int = 0
     routes: dict[str, int] = field(default_factory=dict)
     messages: dict[str, int] = field(default_factory=dict)
-    # Of channels with quiet hours, how many of the customers may be in the same zones.
+    # For channels with quiet hours: the number of customers by channel and possible time zones.
     nights: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
-    stand_ins: dict[str, int] = field(default_factory=dict)  # rows with an address on a channel that is not theirs
-    # Rows by their channels, and those beside them where they have an address.
+    spare: dict[str, int] = field(default_factory=dict)  # rows with an address on a channel that they do not ask for
+    # Rows by their channels, and by the other channels on which they have an address.
     reach: Counter[tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=Counter)
 
 
 class TooManyRefused(Exception):
-    """A list with refused lines, under --strict: nothing of it is taken."""
+    """The list has refused lines, and --strict is set: nothing of it is imported."""
 
 
 class CutOff(Exception):
-    """The database stayed away in the middle of a list. What is in stays in; the same list again goes on."""
+    """The database could not be reached in the middle of a list. Imported rows stay; the same list again goes on."""
 
 
 def options_of(intake: Intake, *, mapping: Mapping[str, str] | None = None, **how: Any) -> ListOptions:
-    """How this configuration has rows read, of lists and of events; `how` and more of `mapping` are the command's."""
+    """How rows of lists and events are read by this configuration. `how` and `mapping`: a command's options."""
     return ListOptions(
         today=intake.clock().date(),
         mapping={**intake.columns, **(mapping or {})},
@@ -79,7 +79,7 @@ def options_of(intake: Intake, *, mapping: Mapping[str, str] | None = None, **ho
 
 
 def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
-    """Route an accepted line; refuse one that no account or sender of this configuration can serve."""
+    """Route an accepted line; refuse a line that no account or sender of this configuration can serve."""
     match line:
         case Rejected():
             return RefusedLine(line.row, line.customer_id, line.problems)
@@ -111,7 +111,7 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
 
 
 def _quiet_until(intake: Intake, customer: Customer, channels: Sequence[str], max_age: timedelta) -> datetime | None:
-    """Until when the session is not asked for, since its message could not leave before; None: it may be now."""
+    """Until when no session is opened, since its message could not leave before; None: a session may be opened now."""
     zones = intake.hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
     now = intake.clock()
     at = issue_at(channels, zones, intake.hours.quiet, invite_at=None, max_age=max_age, now=now)
@@ -119,13 +119,13 @@ def _quiet_until(intake: Intake, customer: Customer, channels: Sequence[str], ma
 
 
 def judge_list(intake: Intake, content: Content, options: ListOptions) -> Iterator[AcceptedLine | RefusedLine]:
-    """Each line of the list, judged. Raises intake.ListRefused when it cannot be read as one."""
+    """Each line of the list, judged. Raises intake.ListRefused when the content cannot be read as a list."""
     for line in open_list(content, options):
         yield judge(intake, line)
 
 
 def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None = None) -> None:
-    """Count a line; with `hours`, for a forecast, also whose nights its messages have to get by."""
+    """Count a line. With `hours`, for a forecast, count also the time zones whose quiet hours delay its messages."""
     judged.total += 1
     match line:
         case AcceptedLine():
@@ -135,14 +135,16 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None 
             for channel in channels:
                 judged.messages[channel] = judged.messages.get(channel, 0) + 1
                 if hours is not None and hours.concern((channel,)):
-                    who = line.customer
-                    zones = hours.zones_of(timezone=who.timezone, phone=who.person.phone, country=who.country)
+                    customer = line.customer
+                    zones = hours.zones_of(
+                        timezone=customer.timezone, phone=customer.person.phone, country=customer.country
+                    )
                     judged.nights[channel, zones] += 1
             addresses = (("email", line.customer.person.email), ("sms", line.customer.person.phone))
-            beside = tuple(name for name, address in addresses if channels and address and name not in channels)
-            for channel in beside:
-                judged.stand_ins[channel] = judged.stand_ins.get(channel, 0) + 1
-            judged.reach[tuple(channels), beside] += 1
+            spare = tuple(name for name, address in addresses if channels and address and name not in channels)
+            for channel in spare:
+                judged.spare[channel] = judged.spare.get(channel, 0) + 1
+            judged.reach[tuple(channels), spare] += 1
         case RefusedLine(duplicate_of=None):
             judged.rejected += 1
         case _:
@@ -150,7 +152,7 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None 
 
 
 def problems_of(line: RefusedLine) -> list[FieldProblem]:
-    """What `check` says of a refused line."""
+    """The problems of a refused line, as `check` shows them."""
     if line.duplicate_of is not None:
         hint = "remove one of the two; the first is used"
         return [FieldProblem("customer_id", f"the same customer as row {line.duplicate_of}", hint)]
@@ -159,7 +161,7 @@ def problems_of(line: RefusedLine) -> list[FieldProblem]:
 
 @dataclass(frozen=True)
 class Imported:
-    """The list's batch; `new` is False when the same list was imported, or begun, before."""
+    """The list's batch. `new` is False when an import of the same list was begun before."""
 
     batch: BatchFacts
     new: bool
@@ -177,12 +179,12 @@ def import_list(
     progress: Progress = lambda _rows: None,
     pause: Callable[[float], None] = time.sleep,
 ) -> Imported:
-    """Bring the list in as `name`; one that was cut off goes on where it stopped.
+    """Import the list as `name`. An import that was cut off goes on where it stopped.
 
-    One that is complete, or was cancelled, is left as it is.
+    A batch that is complete, or was cancelled, stays as it is.
 
-    Raises intake.ListRefused, and TooManyRefused under `strict` before anything is written. A database that goes away
-    in the middle is waited for, `pause` seconds at a time; raises CutOff when it stays away.
+    Raises intake.ListRefused, and TooManyRefused under `strict` before anything is written. When the database cannot
+    be reached in the middle, the import waits, `pause` seconds at a time; it raises CutOff when that takes too long.
     """
     reading = open_list(content, options)  # before anything is written: an unreadable list makes no batch
     digest = content_digest(content)
@@ -197,13 +199,13 @@ def import_list(
     done = 0
 
     def write() -> None:
-        # Lines that are in already are passed over: a chunk may be added again whose commit nobody confirmed.
+        # Lines that are stored already are skipped: a chunk whose commit was not confirmed may be added again.
         patiently(lambda: batches.add(batch.id, accepted, refused, priority=BATCH, now=intake.clock()))
         accepted.clear()
         refused.clear()
 
     def patiently(step: Callable[[], None]) -> None:
-        _outlasting(step, intake.clock, pause)
+        _retried(step, intake.clock, pause)
 
     for line in reading:
         done += 1
@@ -222,9 +224,9 @@ def import_list(
     return Imported(batch, new)
 
 
-def _outlasting(step: Callable[[], None], clock: Clock, pause: Callable[[float], None]) -> None:
-    """Make a step that may be made twice, waiting for a database that is away. Raises CutOff."""
-    away = Outage(log, logging.WARNING)
+def _retried(step: Callable[[], None], clock: Clock, pause: Callable[[float], None]) -> None:
+    """Make a step that may be made twice; wait while the database cannot be reached. Raises CutOff."""
+    outage = Outage(log, logging.WARNING)
     began = clock()
     while True:
         try:
@@ -232,10 +234,10 @@ def _outlasting(step: Callable[[], None], clock: Clock, pause: Callable[[float],
         except sa.exc.OperationalError as error:
             if clock() - began > DATABASE_PATIENCE:
                 raise CutOff(reason(error)) from None
-            away.lasts(f"the database is away, the import waits for it: {reason(error)}", monotonic())
+            outage.lasts(f"the import waits: the database cannot be reached: {reason(error)}", monotonic())
             pause(DATABASE_RETRY.total_seconds())
         else:
-            return away.over("the database is there again: the import goes on")
+            return outage.over("the database is back: the import goes on")
 
 
 def _nothing_refused(intake: Intake, reading: CustomerList) -> None:
@@ -247,7 +249,7 @@ def _nothing_refused(intake: Intake, reading: CustomerList) -> None:
 
 
 def list_age(batch: BatchFacts, *, now: datetime) -> str:
-    """How long ago the batch was made, for people."""
+    """How long ago the batch was made, in words."""
     seconds = max((now - batch.created_at).total_seconds(), 0)
     for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= length:

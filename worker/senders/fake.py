@@ -1,4 +1,4 @@
-"""A sender that keeps what it was given: for tests, and for trying a story without a relay."""
+"""A sender that only keeps its messages, for tests and trials without a relay."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -9,10 +9,11 @@ from worker.senders.contract import Message, Receipt
 
 
 class FakeSender:
-    """Answers with `answers`, one for each message in turn, and with a receipt once they are used up.
+    """Returns `answers` in order, one for each message, and then receipts.
 
-    `messages` are those that it took; a message answered with a Problem is in `refused`. `found` is what its
-    look-ups find, in turn, and nothing after that; None: it cannot be asked. `asked` are the links looked for.
+    `messages` has the accepted messages; a message that got a Problem is in `refused`. `found` has the results of the
+    look-ups in order, and after them they find nothing; None: it has no look-up. `asked` has the links that look-ups
+    were made for.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class FakeSender:
 
     @property
     def no_look_up(self) -> str:
-        return "a fake that was not told what it would find" if self._found is None else ""
+        return "the fake sender has no look-up" if self._found is None else ""
 
     async def look_up(
         self, to: str, link: str, *, since: datetime, known: frozenset[str]

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.simulated.world import World, customer
-from worker.engine.dispatch.contract import Room, Unsure
+from worker.engine.dispatch.contract import Room, UnknownClaim
 from worker.store.base.priorities import EVENT
 from worker.store.tables import Attempt, InvitationRow, Job
 
@@ -73,7 +73,7 @@ async def test_where_the_answer_to_a_taking_is_lost_its_rows_are_given_back_and_
         before = {row.id for row in world.rows(Attempt)}
         with monkeypatch.context() as patched:
             patched.setattr(world.parts.database, "write", lost)
-            with pytest.raises(Unsure) as caught:
+            with pytest.raises(UnknownClaim) as caught:
                 work.claim(ROOM, world.clock())
         assert "Ona" not in repr(caught.value)
         work.release(caught.value.items, world.clock())

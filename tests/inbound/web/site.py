@@ -83,7 +83,7 @@ def bytes_of(value: Any) -> bytes:
 
 
 class Script:
-    """Takes events in as it is told to; the default is to take each."""
+    """Takes events in as a test says; by default it takes each."""
 
     def __init__(self) -> None:
         self.chunks: list[list[Event]] = []
@@ -135,7 +135,7 @@ class Site:
         self.app[READINESS].look()
 
     def mounted(self, prefix: str) -> "Site":
-        """The same inside of an application of somebody's own."""
+        """The same, mounted in another application."""
         self.root, self.prefix = web.Application(), prefix
         self.root.add_subapp(prefix, self.app)
         return self
@@ -188,7 +188,7 @@ class Site:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Let the others go on until it holds."""
+    """Let other tasks run until it holds."""
     async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 -- what is looked at is no event
             await asyncio.sleep(0.002)

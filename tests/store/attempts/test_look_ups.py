@@ -1,4 +1,4 @@
-"""Rows in doubt: when they are looked up, and what others' decisions make of them meanwhile."""
+"""Rows with an unknown outcome: when they are looked up, and what operators' decisions do to them meanwhile."""
 
 import pytest
 
@@ -18,27 +18,27 @@ from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
 @pytest.fixture
 def policy(shelf):
-    """Of an account whose calls can be looked up."""
+    """The policy of an account whose calls can be reconciled."""
     return lookable(shelf.policy)
 
 
 @pytest.fixture
 def texts(shelf):
-    """Of a sender whose hand-overs can be looked up."""
+    """The policy of a sender whose hand-overs can be reconciled."""
     return lookable(shelf.on("sms"))
 
 
-# What is written down, and what a lease that has run out makes of it.
+# The stored attempt, and the row after its lease has run out.
 
 
-def test_an_attempt_says_when_it_may_be_looked_up(shelf, policy):
+def test_an_attempt_stores_when_it_may_be_looked_up(shelf, policy):
     _, (opened,) = call(shelf, policy)
     attempt = shelf.row(Attempt)
     assert attempt.reconcile_at == shelf.job("Ona").lease_until + AFTER == opened.reconcile_at
     assert attempt.reconciles is None
 
 
-def test_an_attempt_that_may_be_repeated_or_cannot_be_looked_up_is_never(shelf, policy):
+def test_an_attempt_that_may_be_repeated_or_cannot_be_looked_up_stores_no_time(shelf, policy):
     shelf.add(customer("Ona"))
     shelf.open(shelf.claim(), repeatable=True, policy=policy)
     shelf.add(customer("Jonas"))
@@ -46,7 +46,7 @@ def test_an_attempt_that_may_be_repeated_or_cannot_be_looked_up_is_never(shelf, 
     assert [row.reconcile_at for row in shelf.rows(Attempt)] == [None, None]
 
 
-def test_a_call_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says(shelf, policy):
+def test_a_call_of_a_dead_worker_is_looked_up_at_the_time_of_its_attempt(shelf, policy):
     call(shelf, policy)
     attempt = shelf.row(Attempt)
     later(shelf, seconds=61)
@@ -64,7 +64,7 @@ def test_a_call_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says(shel
     assert (claimed.unknown_call.attempt_id, claimed.unknown_call.opened_at) == (attempt.id, attempt.opened_at)
 
 
-def test_a_hand_over_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says(shelf, texts):
+def test_a_hand_over_of_a_dead_worker_is_looked_up_at_the_time_of_its_attempt(shelf, texts):
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue()
     messages = shelf.claim_messages(channel="sms")
@@ -77,7 +77,7 @@ def test_a_hand_over_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says
     assert message.unknown_call is not None
 
 
-def test_a_row_that_was_only_taken_for_its_look_up_is_still_in_doubt(shelf, policy):
+def test_a_row_that_was_only_claimed_for_its_look_up_still_has_an_unknown_outcome(shelf, policy):
     drop(shelf, policy)
     before = shelf.job("Ona").unknown_attempt
     later(shelf)
@@ -107,10 +107,10 @@ def test_a_look_up_that_was_not_made_gives_its_row_back_as_it_was(shelf, policy)
     )
 
 
-# What others decide meanwhile.
+# Operators' decisions meanwhile.
 
 
-def test_a_row_that_was_cancelled_while_it_waited_is_in_doubt_for_a_later_list(shelf, policy, decide):
+def test_a_row_that_was_cancelled_while_it_waited_holds_the_row_of_a_later_list(shelf, policy, decide):
     batch = drop(shelf, policy)
     later(shelf)
     look = look_up(shelf, policy)  # raises the fence above the call's
@@ -131,7 +131,7 @@ def test_the_heir_of_a_row_that_was_cancelled_while_it_waited_is_held(shelf, pol
 
 
 def test_the_heir_of_an_heir_that_is_held_is_held_too(shelf, policy, decide):
-    """The second row names no attempt, for it was never called for: the doubt is the first one's."""
+    """The second row has no unknown attempt, because no call was made for it: the attempt is the first row's."""
     batch = drop(shelf, policy)
     second, third = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
     decide.cancel(batch, now=shelf.clock())
@@ -141,7 +141,7 @@ def test_the_heir_of_an_heir_that_is_held_is_held_too(shelf, policy, decide):
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
-def test_a_person_settles_what_is_held_with_what_was_found(shelf, policy, decide, verdict):
+def test_an_operator_settles_a_row_that_is_held_because_of_what_was_found(shelf, policy, decide, verdict):
     batch = drop(shelf, policy)
     later(shelf)
     found = Unmatched(("scan-lost",), "the provider has scan-lost")
@@ -159,7 +159,7 @@ def test_a_person_settles_what_is_held_with_what_was_found(shelf, policy, decide
         assert shelf.job("Ona", batch_id=shelf.add(customer("Ona"))).state is JobState.HELD
 
 
-def test_a_row_in_doubt_that_no_key_opens_is_looked_up_once_the_key_is_back(shelf, policy, decide):
+def test_a_row_with_an_unknown_outcome_that_no_key_decrypts_is_looked_up_once_the_key_is_back(shelf, policy, decide):
     batch = drop(shelf, policy)
     shelf.set(Job, state=JobState.HELD, reason="cannot_open", due_at=None)
     decide.resolve(Which(batch), Verdict.REPEAT, now=shelf.clock())
@@ -167,7 +167,7 @@ def test_a_row_in_doubt_that_no_key_opens_is_looked_up_once_the_key_is_back(shel
     assert claimed.unknown_call is not None
 
 
-def test_a_session_that_appears_meanwhile_is_used_and_ends_the_doubt(shelf, policy):
+def test_a_session_that_appears_meanwhile_is_used_and_settles_the_unknown_outcome(shelf, policy):
     drop(shelf, policy)
     shelf.add(customer("Ona", purpose="other"))
     shelf.issue()
@@ -178,7 +178,7 @@ def test_a_session_that_appears_meanwhile_is_used_and_ends_the_doubt(shelf, poli
     assert (row.state, row.reason, row.unknown_attempt) == (JobState.ISSUED, "joined_session", None)
 
 
-def test_a_retry_leaves_a_row_in_doubt_alone(shelf, policy, decide):
+def test_a_retry_does_not_change_a_row_with_an_unknown_outcome(shelf, policy, decide):
     batch = drop(shelf, policy)
     assert decide.retry(Which(batch), now=shelf.clock()).rows == 0
     assert shelf.job("Ona").unknown_attempt is not None
@@ -205,7 +205,7 @@ def test_a_text_that_waits_for_its_look_up_keeps_its_time_when_another_list_take
     assert message.job_id == shelf.job("Ona", batch_id=heir).id
 
 
-def test_what_waits_to_be_looked_up_is_counted_with_when(shelf, policy):
+def test_rows_that_wait_to_be_looked_up_are_counted_with_their_earliest_time(shelf, policy):
     batch = drop(shelf, policy, customer("Ona"), customer("Jonas"))
     assert shelf.facts.unknown_outcomes(batch) == UnknownOutcomes({"kyc": 2}, 0, shelf.job("Ona").due_at)
     assert shelf.facts.unknown_outcomes(batch + 1) == UnknownOutcomes()

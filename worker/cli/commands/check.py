@@ -80,8 +80,8 @@ def _facts(parts: Parts, judged: Judged, problems: list[tuple[int, FieldProblem]
 
     def written_to(channel: str) -> int:
         """The rows that may be: those whose first channel does not reach them, too."""
-        stand_ins = judged.stand_ins.get(channel, 0) if channel == fallback else 0
-        return judged.messages.get(channel, 0) + stand_ins
+        spare = judged.spare.get(channel, 0) if channel == fallback else 0
+        return judged.messages.get(channel, 0) + spare
 
     loads = loads_of(parts.budgets, parts.budget_rules, judged.routes, judged.messages)
     ends = _by_day(parts, judged, forecast(loads, now=parts.clock()))
@@ -115,8 +115,8 @@ def _messages_in_all(parts: Parts, judged: Judged) -> int:
     """At worst, over all channels: `messages_per_customer` counts what a customer gets on any of them."""
     cap, fallback = parts.settings.invitations.messages_per_customer, parts.delivery_policy.fallback
 
-    def most(channels: tuple[str, ...], stand_ins: tuple[str, ...]) -> int:
-        reached = {*channels, *({fallback} & {*stand_ins})}
+    def most(channels: tuple[str, ...], spare: tuple[str, ...]) -> int:
+        reached = {*channels, *({fallback} & {*spare})}
         return min(cap, len(reached) * _on_a_channel(parts))
 
     return sum(rows * most(*reach) for reach, rows in judged.reach.items())

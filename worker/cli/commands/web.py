@@ -18,7 +18,7 @@ from worker.inbound.web.webhook_sources import Closed, account_sources
 from worker.runtime.celery_settings import why_not_with_workers
 from worker.settings import Settings, SettingsError
 from worker.settings.addresses import bind_address, is_loopback
-from worker.settings.rules import NOBODY_KNOWN, knows_anybody
+from worker.settings.rules import NO_CREDENTIALS, has_credentials
 from worker.store.base import schema
 
 
@@ -80,9 +80,9 @@ def address(settings: Settings, bind: str | None) -> tuple[str, int]:
         host, port = bind_address(bind)
     except ValueError as error:
         raise click.UsageError(f"--bind: {error}") from None
-    known = knows_anybody(settings.web, settings.accounts.values(), settings.links, settings.email, settings.sms)
+    known = has_credentials(settings.web, settings.accounts.values(), settings.links, settings.email, settings.sms)
     if not is_loopback(host) and not known:
-        raise CannotStart(f"--bind: {NOBODY_KNOWN}")
+        raise CannotStart(f"--bind: {NO_CREDENTIALS}")
     return host, port
 
 

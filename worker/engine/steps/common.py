@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.model.endings import Ending, Problem, RetryPolicy, ending_for, resume_at
-from worker.engine.dispatch.contract import Unsure
+from worker.engine.dispatch.contract import UnknownClaim
 from worker.store.base.database import SACRIFICED
 from worker.store.issuing.record_results import OpenedJob
 from worker.store.messages.record_results import OpenedInvitation
@@ -44,7 +44,7 @@ def ending_of(
 
 
 @contextmanager
-def unsure_of(items: Callable[[], Sequence[Any]]) -> Iterator[None]:
+def unknown_claim_of(items: Callable[[], Sequence[Any]]) -> Iterator[None]:
     """Say of a claim that failed that these rows, whose attempts it wrote, may be ours all the same.
 
     Where the connection broke at the commit nobody knows. PostgreSQL knows of those that it gave up for others.
@@ -53,7 +53,7 @@ def unsure_of(items: Callable[[], Sequence[Any]]) -> Iterator[None]:
         yield
     except sa.exc.OperationalError as error:
         if items() and getattr(error.orig, "sqlstate", None) not in SACRIFICED:
-            raise Unsure(items()) from error
+            raise UnknownClaim(items()) from error
         raise
 
 

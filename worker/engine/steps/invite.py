@@ -17,7 +17,7 @@ from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import UnknownCall, ending_of_reconciliation
 from worker.domain.model.sessions import is_stale
 from worker.engine.dispatch.contract import ClaimedRows, ClaimsInTransaction, Room
-from worker.engine.steps.common import FLUSH_MARGIN, Transaction, ending_of, log_chunk, unsure_of
+from worker.engine.steps.common import FLUSH_MARGIN, Transaction, ending_of, log_chunk, unknown_claim_of
 from worker.foundation.clock import Clock
 from worker.providers.contract import Provider
 from worker.senders.contract import Message, Receipt, Sender
@@ -56,7 +56,7 @@ class InviteWork:
         return self.timeout + FLUSH_MARGIN
 
     @property
-    def leads_on(self) -> bool:
+    def has_next_step(self) -> bool:
         return False
 
     @property
@@ -65,7 +65,7 @@ class InviteWork:
 
     def claim(self, room: Room, now: datetime) -> ClaimedRows:
         opened: list[OpenedInvitation] = []
-        with unsure_of(lambda: [item.invitation for item in opened]):
+        with unknown_claim_of(lambda: [item.invitation for item in opened]):
             return self._claim(room, now, opened)
 
     def claim_within(self, connection: sa.Connection, room: Room, now: datetime) -> ClaimedRows:
@@ -133,10 +133,10 @@ class InviteWork:
     def item(self, opened: OpenedInvitation) -> ClaimedInvitation:
         return opened.invitation
 
-    def at(self, item: ClaimedInvitation, slot: datetime) -> ClaimedInvitation:
+    def with_slot(self, item: ClaimedInvitation, slot: datetime) -> ClaimedInvitation:
         return replace(item, slot=slot)
 
-    def opened_at(self, opened: OpenedInvitation, slot: datetime) -> OpenedInvitation:
+    def opened_with_slot(self, opened: OpenedInvitation, slot: datetime) -> OpenedInvitation:
         return replace(opened, invitation=replace(opened.invitation, slot=slot))
 
     async def call(self, opened: OpenedInvitation) -> InviteResult:
@@ -195,7 +195,7 @@ class InviteWork:
     def not_made(self, opened: OpenedInvitation) -> InviteResult:
         return InviteResult(opened, self.clock(), None)
 
-    def broke(self, opened: OpenedInvitation, error: Exception) -> InviteResult:
+    def crashed(self, opened: OpenedInvitation, error: Exception) -> InviteResult:
         problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} while sending")
         unknown_call, now = opened.invitation.unknown_call, self.clock()
         if unknown_call is not None:

@@ -19,7 +19,7 @@ from worker.domain.model.endings import Done, Ending, Kind, Problem
 from worker.domain.model.reconciliation import UnknownCall, compare, ending_of_reconciliation
 from worker.domain.model.sessions import Session
 from worker.engine.dispatch.contract import ClaimedRows, ClaimsInTransaction, Room
-from worker.engine.steps.common import FLUSH_MARGIN, Transaction, WakeInvite, ending_of, log_chunk, unsure_of
+from worker.engine.steps.common import FLUSH_MARGIN, Transaction, WakeInvite, ending_of, log_chunk, unknown_claim_of
 from worker.foundation.clock import Clock
 from worker.http.client import Http
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
@@ -59,7 +59,7 @@ class IssueWork:
         return self.timeout + FLUSH_MARGIN
 
     @property
-    def leads_on(self) -> bool:
+    def has_next_step(self) -> bool:
         return True  # the invitation
 
     @property
@@ -75,7 +75,7 @@ class IssueWork:
             for job in first:
                 jobs.remove(job)
 
-        with unsure_of(lambda: [item.job for item in opened]):
+        with unknown_claim_of(lambda: [item.job for item in opened]):
             claimed = self.jobs.claim(
                 self.policy, most=room.rows, events=room.events, now=now, busy=room.busy, beside=open_events
             )
@@ -127,10 +127,10 @@ class IssueWork:
     def item(self, opened: OpenedJob) -> ClaimedJob:
         return opened.job
 
-    def at(self, item: ClaimedJob, slot: datetime) -> ClaimedJob:
+    def with_slot(self, item: ClaimedJob, slot: datetime) -> ClaimedJob:
         return replace(item, slot=slot)
 
-    def opened_at(self, opened: OpenedJob, slot: datetime) -> OpenedJob:
+    def opened_with_slot(self, opened: OpenedJob, slot: datetime) -> OpenedJob:
         return replace(opened, job=replace(opened.job, slot=slot))
 
     async def call(self, opened: OpenedJob) -> IssueResult:
@@ -209,7 +209,7 @@ class IssueWork:
     def not_made(self, opened: OpenedJob) -> IssueResult:
         return IssueResult(opened, self.clock(), None)
 
-    def broke(self, opened: OpenedJob, error: Exception) -> IssueResult:
+    def crashed(self, opened: OpenedJob, error: Exception) -> IssueResult:
         problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} during the call")
         unknown_call, now = opened.job.unknown_call, self.clock()
         if unknown_call is not None:

@@ -15,7 +15,7 @@ from worker.domain.limits.backpressure import ASSUMED_LIFETIME
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.reconciliation import MARGIN
 from worker.domain.model.sessions import floor_of, max_age_of
-from worker.engine.dispatch.dispatcher import ALONE, EVENTS_AHEAD, HORIZON
+from worker.engine.dispatch.dispatcher import EVENTS_AHEAD, HORIZON, HORIZON_ALONE
 from worker.engine.steps.common import FLUSH_MARGIN
 from worker.providers.contract import Provider
 from worker.senders.contract import Sender
@@ -115,7 +115,7 @@ def job_policy(
         owner=owner,
         horizon=HORIZON,
         ahead=EVENTS_AHEAD,
-        alone=ALONE,
+        alone=HORIZON_ALONE,
         reissue_at=provider.reissue_at,
         hours=hours_of(settings),
         lifetime=provider.lifetime,

@@ -1,4 +1,4 @@
-"""The database that events are taken into; opened when it is there, and only if it is at this release's schema."""
+"""The database that stores the bus's events; opened once it can be reached and is at this release's schema."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,7 +12,7 @@ from worker.store.base.database import Database
 
 
 class DatabaseInbox:
-    """What `batch_processing.Inbox` promises. Close it at the end."""
+    """The `batch_processing.Inbox` over the database. Close it at the end."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -21,7 +21,7 @@ class DatabaseInbox:
         self._receiver: Receiver | None = None
 
     def why_not_ready(self) -> str | None:
-        """Raises SettingsError where the configuration's keys do not open what the database holds."""
+        """Raises SettingsError where the configured keys do not decrypt what the database holds."""
         if self._database is not None:
             return schema.why_not_ready(self._database)
         try:
@@ -34,7 +34,7 @@ class DatabaseInbox:
 
     def receive(self, events: Sequence[Event]) -> Received:
         if self._receiver is None:
-            raise RuntimeError("ask why_not_ready first")
+            raise RuntimeError("call why_not_ready first")
         return self._receiver.receive(events)
 
     def outdated(self) -> str | None:

@@ -29,20 +29,20 @@ from worker.store.webhooks.webhooks import Arrived, Kept
 
 log = logging.getLogger(__name__)
 
-# For the database: a chunk of events and one of webhooks, one that works webhooks off, a look for links, and two for
-# what is asked.
+# Database threads: one for a chunk of events, one for a chunk of webhooks, one that processes webhooks, one that looks
+# for links, and two for queries.
 THREADS = 6
 CHUNKS, READINESS, WAITING = (
     web.AppKey("chunks", Batcher),
     web.AppKey("ready", Readiness),
     web.AppKey("waiting", Waiting),
 )
-ROUTE = web.RequestKey("route", str)  # where a request keeps which route it took, for the log
+ROUTE = web.RequestKey("route", str)  # the key under which a request stores its route, for the log
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def no_wake_up(_wake_up: WakeUp) -> None:
-    """Sends nothing, where there is no broker: the sweep finds what is due within a second."""
+    """No wake-up can be sent: the sweep finds what is due within a second."""
 
 
 def app(
@@ -56,10 +56,10 @@ def app(
     """An aiohttp application with POST /events, GET /events/ID, POST /webhooks/ACCOUNT, POST /callbacks/SENDER,
     /healthz and /readyz, to run or to mount.
 
-    The caller closes `parts`. `wake` is called on the loop, with what is due, once it is committed; it must return at
-    once, as `WakeUps.send_soon` does. `body_seconds` bounds how long one body may take, `room` how many
-    bytes of large ones are held at a time: of webhooks, and of events that only say that they are signed. The database
-    may be away, or not yet upgraded, when it starts.
+    The caller closes `parts`. `wake(wake_up)` is called on the loop for what is due, after the commit, and must
+    return at once, as `WakeUps.send_soon` does. `body_seconds` bounds how long one body may take, `room` how many bytes
+    of large bodies are held at a time: of webhooks, and of signed events before their signature is checked. The
+    database may be unreachable, or not yet upgraded, when the application starts.
     """
     threads = ThreadPoolExecutor(THREADS, thread_name_prefix="web")
 
@@ -116,29 +116,29 @@ def app(
 
     async def lifetime(_application: web.Application) -> AsyncIterator[None]:
         await in_thread(readiness.look)
-        beside = [
+        tasks = [
             asyncio.create_task(readiness.keep_looking(in_thread)),
             asyncio.create_task(processed.keep_working()),
         ]
         yield
-        for task in beside:
+        for task in tasks:
             task.cancel()
-        for task in beside:
+        for task in tasks:
             with suppress(asyncio.CancelledError):
                 await task
         threads.shutdown()
 
-    async def answer_those_who_wait(_application: web.Application) -> None:
+    async def answer_waiting_requests(_application: web.Application) -> None:
         waiting.close()
 
     made = web.Application(middlewares=[_as_problems])
     made[CHUNKS], made[READINESS], made[WAITING] = chunks, readiness, waiting
     made.cleanup_ctx.append(lifetime)
-    made.on_shutdown.append(answer_those_who_wait)
+    made.on_shutdown.append(answer_waiting_requests)
     made.router.add_post("/events", events.post)
     made.router.add_get("/events/{id}", events.get, name=ADDRESS)
     made.router.add_post("/webhooks/{account}", webhooks.provider)
-    # FrankieOne appends its request's id to the address that was registered, which may end in a secret.
+    # FrankieOne appends its request's id to the registered address, which may end in a secret.
     made.router.add_post("/webhooks/{account}/{rest:.*}", webhooks.provider)
     made.router.add_post("/callbacks/{sender}", webhooks.sender)
     made.router.add_get("/healthz", alive)
@@ -148,7 +148,7 @@ def app(
 
 @web.middleware
 async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """What aiohttp itself refuses (an unknown path, another method), and bugs, are told in the same form."""
+    """Answer what aiohttp itself refuses (an unknown path, another method), and bugs, in the same form."""
     resource = request.match_info.route.resource
     request[ROUTE] = resource.canonical if resource is not None else "-"
     try:
@@ -159,5 +159,5 @@ async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResp
         allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
         return problem(error.status, HTTPStatus(error.status).phrase.lower(), headers=allowed)
     except Exception:
-        log.exception("a request ended with a bug of ours")  # of which the log shows the kind and the place only
+        log.exception("a request ended with a bug of ours")  # the log shows only its kind and place
         return problem(500, "a bug of ours; the log names it")

@@ -42,7 +42,7 @@ def among_these(connection: sa.Connection, sessions: Collection[uuid.UUID]) -> s
     return set(connection.execute(_REVIEWED, {"sessions": bulk.keys(sessions)}).scalars()) if sessions else set()
 
 
-def put_back(connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, now: datetime) -> set[int]:
+def release_reviewed(connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, now: datetime) -> set[int]:
     """Of jobs that this transaction has taken to ask for a session in place of another, let go of those whose
     customers are in review by that one: it decides. Which they were.
 

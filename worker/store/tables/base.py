@@ -1,4 +1,4 @@
-"""What all tables have in common: how their columns' types are written."""
+"""The base class of all tables. It maps Python types to column types."""
 
 import uuid
 from datetime import datetime
