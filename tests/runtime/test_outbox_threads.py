@@ -54,7 +54,7 @@ async def test_a_target_that_hangs_is_waited_for_no_longer_than_was_said_and_let
         await beside.close()
 
 
-async def test_the_last_words_are_told(world):
+async def test_the_last_events_are_published(world):
     beside = OutboxThreads(world.parts.outbox_targets, {"bus": Takes()})
     assert await beside.publish_what_is_left() == 0
     await beside.close()

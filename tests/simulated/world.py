@@ -133,8 +133,8 @@ class World:
         now = self.clock()
         batch, _ = self.parts.batches.open(name="list.csv", digest="list", again=True, now=now)
         lines = [
-            AcceptedLine(row, who, account, "", int(floor.total_seconds()), others)
-            for row, who in enumerate(customers, 2)
+            AcceptedLine(row, person, account, "", int(floor.total_seconds()), others)
+            for row, person in enumerate(customers, 2)
         ]
         self.parts.batches.add(batch.id, lines, [], priority=BATCH, now=now)
         return batch.id
@@ -170,16 +170,16 @@ class World:
         while await self.tick():
             pass
 
-    # What was asked, and what the tables say.
+    # What the provider was asked, and what the tables have.
 
     @property
     def asked(self) -> list[str]:
-        """The customers that sessions were asked for, in order."""
+        """The customers of the session calls, in order."""
         return [json.loads(request.body)["customer_id"] for request in self.http.requests if request.body]
 
     @property
     def reconciled(self) -> list[str]:
-        """What look-ups asked for, in order."""
+        """The queries of look-ups, in order."""
         return [request.url.partition("?")[2] for request in self.http.requests if request.method == "GET"]
 
     def rows(self, model: type[Base], **values: Any) -> list[sa.Row[Any]]:

@@ -75,7 +75,7 @@ class Parts(Stores):
             self.clock = SharedClock()
         super().__init__(settings, database, keyring, delivery=lambda: self.delivery_policy, jitter=jitter)
         self._senders = senders
-        # The end is drawn: containers of one host name may count their processes from 1 each.
+        # The end is random: containers with the same host name may each number their processes from 1.
         self.owner = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(3)}"
 
     @cached_property
@@ -109,7 +109,7 @@ class Parts(Stores):
 
     @property
     def delivery_policy(self) -> DeliveryPolicy:
-        """What becomes of messages that come back."""
+        """What happens to messages that come back."""
         return delivery_policy(self.settings, channels=self.channels)
 
     @property
@@ -198,7 +198,7 @@ class Parts(Stores):
             self.budgets.resume(rule.name)
         senders = [self.budgets.resume(rule.name) for rule in self.budget_rules.channels.values()]
         if any(senders):
-            self.jobs.put_forward(now=self.clock())
+            self.jobs.make_waiting_jobs_due(now=self.clock())
 
     def set_clock(self) -> None:
         """Set the clock by the database's, where there are several machines."""

@@ -1,4 +1,4 @@
-"""Parts on a database that can be used, or why it cannot be."""
+"""Opens the parts on a database that can be used, or says why it cannot be used."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,16 +13,16 @@ from worker.store.base.database import reason
 
 
 class NotReady(Exception):
-    """The database is away or not at this release's schema: nothing can be worked. The text says what to do."""
+    """The database cannot be reached, or has another release's schema. The text says what to do."""
 
 
 class Outdated(NotReady):
-    """The database is at a newer release's schema: this process will never be ready."""
+    """The database has a newer release's schema: this process will never be ready."""
 
 
 @contextmanager
 def opened(settings: Settings, *, prepare: Callable[[Parts], None] = Parts.ready) -> Iterator[Parts]:
-    """Parts on a database that can be used, closed at the end. Raises NotReady, SettingsError."""
+    """Open the parts on a database that can be used, and close them at the end. Raises NotReady, SettingsError."""
     parts = Parts(settings)
     try:
         try:

@@ -52,7 +52,7 @@ class OutboxTargets:
 
     def forget_unpublished(self, *, before: datetime) -> int:
         """Remove older events that were given up, or are for targets that are not configured. Returns how many."""
-        return relay.forget(self.database, targets=self.policies, before=before)
+        return relay.remove_old(self.database, targets=self.policies, before=before)
 
 
 def unpublished_in_words(targets: list[str]) -> str:

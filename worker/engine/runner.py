@@ -1,4 +1,4 @@
-"""Keeps at most one dispatcher going for each account and channel on one asyncio loop.
+"""Runs at most one dispatcher for each account and channel on one asyncio loop.
 
 Wake-ups coalesce here: one for an account whose dispatcher runs already only has that dispatcher look again. Both ways
 of running use it: Celery's tasks (one loop a process, `celery_tasks`) and the worker that runs inside a command
@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 # an acknowledgement (RabbitMQ 30 minutes, Redis the five of `celery_settings`).
 LONGEST_DISPATCH = timedelta(seconds=60)
 SET_CLOCK_EVERY = timedelta(seconds=10)
-# Collect garbage after this many new objects, and the older ones rarely: most of what a chunk of rows is made of lives
-# until the chunk is written, so that looking for garbage among it takes time and finds nothing.
+# Collect garbage after this many new objects, and the older objects rarely: most objects of a chunk of rows live until
+# the chunk is written, so looking for garbage among them takes time and finds nothing.
 NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST = 50_000, 20, 50
 _tuned: set[int] = set()
 
@@ -47,7 +47,7 @@ def tune_gc() -> None:
 
 
 class Runner:
-    """Lives on one loop: make it there, and close it there."""
+    """For one loop: open it and close it there."""
 
     def __init__(
         self,
@@ -100,8 +100,8 @@ class Runner:
     async def serve(self, wake_up: WakeUp, *, for_events: bool = True) -> bool:
         """Work what is due for the account or channel of this wake-up; whether there was more when that was over.
 
-        Returns at once when this process is at it already, or does not know the name. `for_events`: something of an
-        event may be due, which does not wait for rows of batches to come together.
+        Returns at once if this process is working it already, or does not know the name. `for_events`: an event's row
+        may be due; it does not wait for more batch rows to come together.
         """
         if wake_up in self._dispatchers:
             self._dispatchers[wake_up].wake(for_events=for_events)
@@ -130,7 +130,7 @@ class Runner:
                 self._idle.set()
 
     def _shared_claims(self) -> dict[str, SharedClaim]:
-        """The claims of messages, by channel, that the dispatchers of this process can lend now."""
+        """The claims of messages, by channel, that dispatchers of this process can share now."""
         shared = {}
         for channel, (wake_up, work) in self._invites.items():
             if (
@@ -141,37 +141,40 @@ class Runner:
         return shared
 
     async def wait_until_idle(self) -> None:
-        """Wait until no dispatcher is going."""
+        """Wait until no dispatcher is running."""
         await self._idle.wait()
 
     async def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Await a blocking call, made in one of the database threads.
 
-        A transaction that PostgreSQL ended because it crossed with another has changed nothing: it is made again.
+        A transaction that PostgreSQL ended because of a deadlock has changed nothing: it is repeated.
         """
         call = partial(outlive_deadlocks, partial(function, *arguments))
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     async def _keep_time(self) -> None:
-        """Set the clock by the database's again and again: a machine's own drifts, or is put right meanwhile."""
+        """Set the clock by the database's at intervals: the machine's clock drifts, or is corrected meanwhile."""
         while True:
             await asyncio.sleep(SET_CLOCK_EVERY.total_seconds())
             try:
                 await self.in_thread(self._parts.set_clock)
             except sa.exc.SQLAlchemyError:
-                log.debug("the database is away; its time is asked for later")
+                log.debug(
+                    "the clock was not set: the database cannot be reached; trying again in %d s",
+                    SET_CLOCK_EVERY.seconds,
+                )
 
     def stop(self) -> None:
-        """Take no more rows; what is called is waited for, what is not is given back."""
+        """Claim no more rows: calls in flight are finished, all other claimed rows are released."""
         self._stopping.set()
 
     @property
     def stopping(self) -> bool:
-        """Whether it was told to stop; may be asked from any thread."""
+        """Whether `stop` was called. Any thread may ask."""
         return self._stopping.is_set()
 
     async def is_stopped_within(self, seconds: float) -> bool:
-        """Whether it was told to stop; waits for that, for so long."""
+        """Wait for `stop`, at most for so long. Returns whether it was called."""
         try:
             async with asyncio.timeout(seconds):
                 return await self._stopping.wait()
@@ -179,7 +182,7 @@ class Runner:
             return False
 
     async def close(self) -> None:
-        """End the dispatchers, each bounded by its calls' time-outs, then the connections."""
+        """End the dispatchers, which takes at most their calls' time-outs, and then close the connections."""
         self.stop()
         await self._idle.wait()
         if self._clock is not None:

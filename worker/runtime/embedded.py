@@ -1,7 +1,7 @@
-"""Working inside a command: the same dispatchers over the same rows, rung in the process, no broker.
+"""The worker inside a command: the same dispatchers over the same rows, woken in the process, without a broker.
 
-For a list on a laptop, or beside other workers. A bell is a call to the same runner that Celery's tasks use. What a
-command works towards is its own: `batch_run`, `all_in_one`.
+For a list on a laptop, or next to other workers. A wake-up is a call to the same runner that Celery's tasks use. When
+the command ends is decided by `batch_run` and `all_in_one`.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from worker.store.base.database import reason
 log = logging.getLogger(__name__)
 
 TICK = timedelta(milliseconds=250)
-LOOK_EVERY = timedelta(seconds=2)  # at the schema, which somebody may upgrade meanwhile
+CHECK_EVERY = timedelta(seconds=2)  # how often the schema is checked, which may be upgraded meanwhile
 
 
 class AlreadyWorking(Exception):
@@ -37,12 +37,12 @@ class AlreadyWorking(Exception):
 
 
 class Outdated(Exception):
-    """Somebody upgraded the database to a newer release's schema; the text says so."""
+    """The database was upgraded to a newer release's schema; the text says so."""
 
 
 @contextmanager
 def sole_worker(parts: Parts) -> Iterator[None]:
-    """On SQLite, keep out a second working process. Raises AlreadyWorking. The system undoes it after a kill."""
+    """On SQLite, keep a second process from working. Raises AlreadyWorking. After a kill the system frees the lock."""
     path = parts.database.engine.url.database if parts.database.is_sqlite else None
     if not path or path == ":memory:":
         yield
@@ -59,7 +59,7 @@ def sole_worker(parts: Parts) -> Iterator[None]:
 
 
 class Embedded:
-    """Works what is due while it is entered: on the loop that runs then, which it must not outlive."""
+    """Works what is due inside its `async with`. Belongs to the loop that runs then."""
 
     def __init__(
         self,
@@ -68,9 +68,9 @@ class Embedded:
         *,
         open_runner: Callable[..., Awaitable[Runner]] = Runner.open,
     ) -> None:
-        """`targets` are those who are told of what happens; none: what is to be told waits for somebody who does.
+        """`targets` get the outgoing events; without targets the events wait for another process.
 
-        `open_runner` is for whoever makes the calls in another way than over HTTP; called as `Runner.open` is.
+        `open_runner` replaces `Runner.open`, for calls that are not made over HTTP.
         """
         self._parts = parts
         self._targets = targets or {}
@@ -79,14 +79,14 @@ class Embedded:
         self._tasks: dict[WakeUp, asyncio.Task[bool]] = {}
         self._looks_again: dict[WakeUp, asyncio.Task[bool]] = {}
         self._interrupted = asyncio.Event()
-        # On SQLite nobody else can be working: at the first tick, the leases of a process that died are nobody's.
+        # On SQLite no other process works: at the first tick all leases belong to processes that are gone.
         self._all_of_them = parts.database.is_sqlite
-        self._looked_at = parts.clock()
-        self._away = Outage(log, logging.WARNING)
+        self._checked_at = parts.clock()
+        self._database = Outage(log, logging.WARNING)
         self._exits = AsyncExitStack()
 
     def interrupt(self) -> None:
-        """Take no more rows; end once the calls in flight are written."""
+        """Claim no more rows; end once the results of the calls in flight are written."""
         self._interrupted.set()
 
     @property
@@ -102,8 +102,8 @@ class Embedded:
         self._exits.push_async_callback(self._gather)
         self.runner = await self._open_runner(self._parts, wake_invite=wake_invite)
         self._exits.push_async_callback(self.runner.close)
-        self.beside = OutboxThreads(self._parts.outbox_targets, self._targets)
-        self._exits.push_async_callback(self.beside.close)
+        self.outbox = OutboxThreads(self._parts.outbox_targets, self._targets)
+        self._exits.push_async_callback(self.outbox.close)
         return self
 
     async def __aexit__(
@@ -115,28 +115,28 @@ class Embedded:
         await asyncio.gather(*self._tasks.values(), *self._looks_again.values(), return_exceptions=True)
 
     async def tick(self) -> bool:
-        """Begin what is due; whether the database was there. Raises Outdated."""
+        """Start what is due; whether the database could be reached. Raises Outdated."""
         try:
             await self._tick()
-            await self.beside.tick()
+            await self.outbox.tick()
             now = self._parts.clock()
-            if now - self._looked_at >= LOOK_EVERY:
-                self._looked_at = now
+            if now - self._checked_at >= CHECK_EVERY:
+                self._checked_at = now
                 if outdated := await self.runner.in_thread(schema.outdated, self._parts.database):
                     raise Outdated(outdated)
         except sa.exc.OperationalError as error:
-            self.say_away(error)
+            self.log_unreachable(error)
             return False
         return True
 
-    def say_away(self, error: sa.exc.OperationalError) -> None:
-        self._away.lasts(f"the database is away; trying again: {reason(error)}", monotonic())
+    def log_unreachable(self, error: sa.exc.OperationalError) -> None:
+        self._database.lasts(f"the database cannot be reached; trying again: {reason(error)}", monotonic())
 
-    def say_there(self) -> None:
-        self._away.over("the database is there again")
+    def log_back(self) -> None:
+        self._database.over("the database is back")
 
     async def rest(self) -> None:
-        """Until the next tick, or until it is interrupted."""
+        """Wait for the next tick, or for an interrupt."""
         try:
             async with asyncio.timeout(TICK.total_seconds()):
                 await self._interrupted.wait()

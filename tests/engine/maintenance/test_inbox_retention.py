@@ -1,4 +1,4 @@
-"""What is kept of events goes after its time, and with its customer."""
+"""Stored events are removed after their time, and erased with their customer."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def let_go(world):
         retention.step()
 
 
-async def test_what_an_update_said_is_erased_after_its_time_and_the_event_stays_known(kept):
+async def test_the_data_of_an_update_is_erased_after_its_time_and_the_event_stays_known(kept):
     world = kept()
     world.clock.advance(days=UPDATES_KEPT.days - 1)
     let_go(world)
@@ -50,7 +50,7 @@ async def test_an_event_is_known_for_its_time_or_as_long_as_batches_are(kept, mo
     assert world.rows(Inbox) == []
 
 
-async def test_what_an_update_said_goes_with_its_customer(kept):
+async def test_the_data_of_an_update_is_erased_with_its_customer(kept):
     world = kept('[retention]\npersonal = "1 day"')
     world.set(Job, state=JobState.COMPLETED, due_at=None)
     world.clock.advance(days=2)
@@ -59,7 +59,7 @@ async def test_what_an_update_said_goes_with_its_customer(kept):
     assert {row.encrypted for row in world.rows(Inbox)} == {None, ERASED}
 
 
-async def test_a_standing_batch_is_purged_like_any_other(kept):
+async def test_a_daily_batch_is_purged_like_any_other(kept):
     world = kept('[retention]\nbatches = "120 days"')
     world.set(Job, state=JobState.COMPLETED, due_at=None)
     world.clock.advance(days=121)

@@ -1,4 +1,4 @@
-"""The timer lets go of what was kept for long enough: a chunk at a step, and rests when there is nothing more."""
+"""Retention removes what was kept long enough: a chunk in each step, and rests when there is nothing more."""
 
 import logging
 from datetime import timedelta
@@ -38,7 +38,7 @@ def kept(world):
     return sum(row.encrypted is not None for row in world.rows(CustomerRow))
 
 
-async def test_personal_data_goes_after_its_time_and_batches_stay_unless_told_otherwise(ended, clock):
+async def test_personal_data_is_erased_after_its_time_and_batches_stay_unless_configured_otherwise(ended, clock):
     world, _ = ended()
     retention = world.parts.retention()
     clock.advance(days=89)
@@ -53,7 +53,7 @@ async def test_personal_data_goes_after_its_time_and_batches_stay_unless_told_ot
     assert len(world.rows(Job)) == 3
 
 
-async def test_a_batch_goes_after_its_time(ended, clock):
+async def test_a_batch_is_purged_after_its_time(ended, clock):
     world, batch = ended(more=BATCHES)
     clock.advance(days=121)
     retention = world.parts.retention()
@@ -64,7 +64,7 @@ async def test_a_batch_goes_after_its_time(ended, clock):
     assert world.parts.facts.counts(batch).jobs == {JobState.COMPLETED: 3}
 
 
-async def test_a_batch_that_is_not_over_does_not_keep_the_next_one(ended, clock):
+async def test_a_batch_that_is_not_over_does_not_delay_the_next_one(ended, clock):
     world, first = ended(more=BATCHES)
     world.set(Job, state=JobState.HELD)
     second = world.add_many(2, "D")
@@ -77,7 +77,7 @@ async def test_a_batch_that_is_not_over_does_not_keep_the_next_one(ended, clock)
     assert {row.batch_id for row in world.rows(Job)} == {first}
 
 
-async def test_a_step_is_one_lot_and_nothing_is_looked_for_again_until_later(ended, clock):
+async def test_a_step_is_one_chunk_and_the_next_look_is_later(ended, clock):
     world, _ = ended(CHUNK + 3)
     clock.advance(days=91)
     retention = world.parts.retention()
@@ -95,7 +95,7 @@ async def test_a_step_is_one_lot_and_nothing_is_looked_for_again_until_later(end
     assert kept(world) == 3
 
 
-async def test_a_batch_with_a_row_that_was_put_back_does_not_keep_the_next_one(ended, clock):
+async def test_a_batch_with_a_row_that_was_put_back_does_not_delay_the_next_one(ended, clock):
     world, first = ended(count=1)
     second = world.add_many(1, "D")
     world.set(Job, Job.batch_id == second, state=JobState.COMPLETED, due_at=None)
@@ -106,7 +106,7 @@ async def test_a_batch_with_a_row_that_was_put_back_does_not_keep_the_next_one(e
     assert [row.batch_id for row in world.rows(Job)] == [first]
 
 
-async def test_a_purge_that_was_cut_off_is_gone_on_with_though_batches_are_kept(ended, clock):
+async def test_a_purge_that_was_cut_off_continues_though_batches_are_kept(ended, clock):
     world, batch = ended(CHUNK + 3)
     world.parts.purging.begin(batch, world.parts.facts.counts(batch), now=clock())
     world.parts.purging.chunk(batch, now=clock())
@@ -116,7 +116,7 @@ async def test_a_purge_that_was_cut_off_is_gone_on_with_though_batches_are_kept(
     assert world.rows(Job) == []
 
 
-async def test_a_database_that_fails_does_not_end_the_timer(ended, clock, caplog):
+async def test_a_database_failure_does_not_end_the_sweep(ended, clock, caplog):
     world, _ = ended()
     clock.advance(days=91)
     retention = world.parts.retention()
@@ -125,7 +125,7 @@ async def test_a_database_that_fails_does_not_end_the_timer(ended, clock, caplog
     try:
         with caplog.at_level(logging.WARNING):
             retention.step()
-        assert "looked at again later" in caplog.text
+        assert "trying again later" in caplog.text
     finally:
         with world.parts.database.write() as connection:
             connection.execute(sa.text("ALTER TABLE elsewhere RENAME TO customer"))
@@ -134,7 +134,7 @@ async def test_a_database_that_fails_does_not_end_the_timer(ended, clock, caplog
     assert kept(world) == 0
 
 
-async def test_a_run_erases_whom_nobody_needs_any_more(ended, clock):
+async def test_a_run_erases_customers_that_are_over(ended, clock):
     world, _ = ended()
     clock.advance(days=91)
     batch = world.add(customer("Ona"))
@@ -157,7 +157,7 @@ async def test_a_batch_that_is_slow_to_count_is_counted_for_a_small_share_of_the
     world = make()
     batch = world.add_many(3)
     until = clock() + timedelta(minutes=5)
-    with world.parts.database.write() as connection:  # nothing is worked meanwhile
+    with world.parts.database.write() as connection:  # no work goes on meanwhile
         budgets.save(connection, "kyc", BudgetState(blocked_until=until + timedelta(hours=1), pauses=1))
     counted = []
     facts = world.parts.facts

@@ -1,4 +1,4 @@
-"""Webhooks are let go of after their time, by the timer."""
+"""Webhooks are removed after their time, by the sweep."""
 
 import pytest
 

@@ -23,7 +23,7 @@ async def test_the_invitation_waits_for_the_app_while_the_session_is_opened_at_o
     assert (len(world.senders["email"].messages), len(world.asked)) == (1, 1)
 
 
-async def test_who_finished_in_the_app_is_not_written_to(inlet):
+async def test_a_customer_who_finished_in_the_app_gets_no_message(inlet):
     world, receiver = inlet()
     receiver.receive([requested("C-1", invite_after="30 minutes")])
     await world.work()
@@ -41,7 +41,7 @@ async def test_the_time_in_the_app_counts_from_the_event_not_from_its_arrival(in
     assert world.message().due_at == an_hour_ago + timedelta(minutes=30)
 
 
-async def test_a_session_that_lives_already_waits_for_the_app_too(inlet):
+async def test_the_message_of_a_live_session_waits_for_the_app_too(inlet):
     world, receiver = inlet()
     receiver.receive([requested("C-1", invite_after="30 minutes")])
     await world.work()

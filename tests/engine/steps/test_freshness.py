@@ -24,14 +24,14 @@ FRANKIEONE = replace(KYB, at_once=False, quiet="21:00-08:00")
 
 
 @pytest.mark.parametrize("case", [pytest.param(KYB, id="any-time"), pytest.param(FRANKIEONE, id="must-wait")])
-async def test_from_a_queue_far_longer_than_a_link_lives_none_leaves_too_old_and_few_are_bought_twice(make, case):
+async def test_in_a_queue_far_longer_than_a_link_lives_no_link_leaves_too_old_and_few_are_bought_twice(make, case):
     outcome = await lived(make, case)
     assert outcome.jobs == {"invited": case.rows}
     assert min(outcome.left) >= case.floor
-    # Twice only those that were in the queue when the sender paused, or the night began: as many as it may hold.
+    # Only links that were in the queue when the sender paused, or the night began, are bought twice: a full queue.
     queue = (case.lifetime - case.floor) / 2 // case.every
     assert outcome.bought <= case.rows + queue * (2 if case.quiet else 1)
-    # The sender had something to send all the time that it could.
+    # The sender was never idle while it could send.
     shut = 3 * HOUR + (11 * HOUR if case.quiet else 0 * HOUR)
     assert outcome.took <= case.rows * case.every * 1.1 + shut
 

@@ -1,4 +1,4 @@
-"""A worker that stood still for longer than its lease, and wakes up while its successor is at the same row."""
+"""A worker that was suspended for longer than its lease, and continues while another worker has the same row."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ async def test_the_late_answer_of_a_woken_worker_does_not_overwrite_its_successo
         return world.session()
 
     world = make_on_both(answer)
-    world.add(customer("Ona"), account="au")  # whose call may be repeated
+    world.add(customer("Ona"), account="au")  # its call may be repeated
     woken, successor = world.start(), world.start()
     first = asyncio.create_task(woken.serve(WakeUp.issue("au")))
     await world.http.received(1)
@@ -42,7 +42,7 @@ async def test_the_late_answer_of_a_woken_worker_does_not_overwrite_its_successo
         await runner.close()
 
 
-async def test_a_woken_worker_does_not_give_back_the_row_that_its_successor_is_calling_for(make_on_both):
+async def test_a_woken_worker_does_not_release_the_row_that_its_successor_is_calling_for(make_on_both):
     answered = [asyncio.Event(), asyncio.Event()]
 
     async def answer(_request):

@@ -71,8 +71,8 @@ async def test_a_copy_is_known_at_the_address_of_another_account_of_the_same_pro
 async def test_what_was_taken_is_worked_off_right_away(start, url):
     site = await start(url)
     await send(site, "kyc", raw(VERIFIED), key=HOOKS["HOOK"], Idenfy_Event_Type="IDENTIFICATION_AUTO_FINISHED")
-    await until(lambda: kept(site)[0].attempts == 1)  # unmatched yet, and so looked at again
-    assert (kept(site)[0].state, kept(site)[0].detail) == ("waiting", "it names no session that is known here")
+    await until(lambda: kept(site)[0].attempts == 1)  # unmatched yet, so it is tried again
+    assert (kept(site)[0].state, kept(site)[0].detail) == ("waiting", "no session here matches it")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.store.looking_up import AFTER, LOST, call, later, look_up, lookable, sweep
+from tests.store.reconciling import AFTER, LOST, advance, call, look_up, reconcilable, sweep
 from tests.store.shelf import customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Cancel, Done, Hold, Kind, Retry
@@ -19,18 +19,18 @@ from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 @pytest.fixture
 def policy(shelf):
     """The policy of an account whose calls can be reconciled."""
-    return lookable(shelf.policy)
+    return reconcilable(shelf.policy)
 
 
 @pytest.fixture
 def texts(shelf):
     """The policy of a sender whose hand-overs can be reconciled."""
-    return lookable(shelf.on("sms"))
+    return reconcilable(shelf.on("sms"))
 
 
 def test_an_answer_that_comes_while_the_row_waits_for_its_look_up_is_applied(shelf, policy):
     _, (opened,) = call(shelf, policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
     assert shelf.finish(shelf.got(opened), policy=policy) == {"email"}
     row = shelf.job("Ona")
@@ -41,7 +41,7 @@ def test_an_answer_that_comes_while_the_row_waits_for_its_look_up_is_applied(she
 
 def test_an_answer_that_comes_while_the_row_is_held_settles_the_unknown_outcome(shelf):
     _, (opened,) = call(shelf, shelf.policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     assert sweep(shelf) == Returned(held=1)
     shelf.finish(shelf.got(opened))
     assert (shelf.job("Ona").state, shelf.job("Ona").unknown_attempt) == (JobState.ISSUED, None)
@@ -49,7 +49,7 @@ def test_an_answer_that_comes_while_the_row_is_held_settles_the_unknown_outcome(
 
 def test_a_late_refusal_is_applied_too(shelf, policy):
     _, (opened,) = call(shelf, policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
     shelf.finish(shelf.failed(opened, Kind.TRANSIENT, Retry(shelf.clock(), "transient", "HTTP 500")), policy=policy)
     row = shelf.job("Ona")
@@ -59,7 +59,7 @@ def test_a_late_refusal_is_applied_too(shelf, policy):
 def test_a_late_refusal_of_a_call_that_is_about_to_be_repeated_is_applied_too(shelf):
     shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim(), repeatable=True)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     assert sweep(shelf) == Returned(repeated=1)
     shelf.finish(shelf.failed(opened, Kind.BAD_INPUT, Cancel("bad_input", "HTTP 400")))
     assert (shelf.job("Ona").state, shelf.job("Ona").attempts) == (JobState.FAILED, 1)
@@ -67,19 +67,19 @@ def test_a_late_refusal_of_a_call_that_is_about_to_be_repeated_is_applied_too(sh
 
 def test_a_late_result_with_an_unknown_outcome_changes_nothing(shelf, policy):
     _, (opened,) = call(shelf, policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
     before = shelf.job("Ona"), shelf.row(Attempt)
-    later(shelf, seconds=1)
+    advance(shelf, seconds=1)
     shelf.finish(IssueResult(opened, shelf.clock(), Hold("unknown", "lost"), LOST), policy=policy)
     assert (shelf.job("Ona"), shelf.row(Attempt)) == before
 
 
 def test_an_answer_that_comes_while_its_call_is_looked_up_is_applied_and_the_look_up_is_not(shelf, policy):
     _, (opened,) = call(shelf, policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
-    later(shelf)
+    advance(shelf)
     looking = look_up(shelf, policy)
     shelf.finish(shelf.got(opened), policy=policy)
     shelf.finish(
@@ -91,9 +91,9 @@ def test_an_answer_that_comes_while_its_call_is_looked_up_is_applied_and_the_loo
 
 def test_a_session_that_comes_after_the_look_up_found_nothing_is_used_before_the_call_is_repeated(shelf, policy):
     _, (opened,) = call(shelf, policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
-    later(shelf)
+    advance(shelf)
     nothing = IssueResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
     shelf.finish(nothing, policy=policy)
     shelf.finish(shelf.got(opened), policy=policy)
@@ -103,9 +103,9 @@ def test_a_session_that_comes_after_the_look_up_found_nothing_is_used_before_the
 
 def test_once_the_call_is_repeated_a_late_session_is_recorded_and_changes_nothing(shelf, policy):
     batch, (opened,) = call(shelf, policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
-    later(shelf)
+    advance(shelf)
     nothing = IssueResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
     shelf.finish(nothing, policy=policy)
     (again,) = shelf.open(shelf.claim(policy=policy), policy=policy)
@@ -120,7 +120,7 @@ def test_once_the_call_is_repeated_a_late_session_is_recorded_and_changes_nothin
 
 def test_a_late_session_of_a_cancelled_row_is_recorded_and_changes_nothing(shelf, policy, decide):
     batch, (opened,) = call(shelf, policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
     decide.cancel(batch, now=shelf.clock())
     shelf.finish(shelf.got(opened, shelf.session(reference="scan-late")), policy=policy)
@@ -136,7 +136,7 @@ def test_a_late_receipt_settles_the_unknown_outcome_of_a_text(shelf, texts, reco
     shelf.issue()
     messages = shelf.claim_messages(channel="sms")
     (opened,) = shelf.handovers.open(texts, messages, repeatable=False, now=shelf.clock())
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
     assert shelf.job("Ona").state is (JobState.ISSUED if reconcilable else JobState.HELD)
     shelf.handovers.finish(texts, [InviteResult(opened, shelf.clock(), Done(), reference="SM1")], now=shelf.clock())
@@ -150,7 +150,7 @@ def test_a_late_receipt_of_an_earlier_session_does_not_settle_what_the_job_is_he
     shelf.issue()
     messages = shelf.claim_messages(channel="sms")
     (opened,) = shelf.handovers.open(shelf.on("sms"), messages, repeatable=False, now=shelf.clock())
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
     shelf.set(Job, reason="conflict")  # of the call for the next session
     shelf.handovers.finish(texts, [InviteResult(opened, shelf.clock(), Done(), reference="SM1")], now=shelf.clock())
@@ -164,7 +164,7 @@ def test_a_stopped_worker_that_continues_and_has_not_called_settles_the_unknown_
     policy = replace(shelf.ruled(credits=5), reconcile_after=AFTER if reconcilable else None)
     _, (opened,) = call(shelf, policy)
     before = opened.job.due_at
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
     assert shelf.job("Ona").unknown_attempt is not None
     shelf.finish(IssueResult(opened, shelf.clock(), None), policy=policy)
@@ -180,7 +180,7 @@ def test_a_text_that_a_stopped_worker_has_not_sent_goes_back(shelf, texts, recon
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue()
     (opened,) = shelf.handovers.open(texts, shelf.claim_messages(channel="sms"), repeatable=False, now=shelf.clock())
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
     shelf.handovers.finish(texts, [InviteResult(opened, shelf.clock(), None)], now=shelf.clock())
     message = shelf.row(InvitationRow)
@@ -190,9 +190,9 @@ def test_a_text_that_a_stopped_worker_has_not_sent_goes_back(shelf, texts, recon
 
 def test_a_call_that_was_not_made_changes_nothing_for_the_new_owner_of_the_row(shelf, policy):
     _, (opened,) = call(shelf, policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
-    later(shelf)
+    advance(shelf)
     nothing = IssueResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
     shelf.finish(nothing, policy=policy)
     shelf.open(shelf.claim(policy=policy), policy=policy)

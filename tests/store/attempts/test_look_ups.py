@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.store.looking_up import AFTER, LOST, call, drop, later, look_up, lookable, sweep
+from tests.store.reconciling import AFTER, LOST, advance, call, drop, look_up, reconcilable, sweep
 from tests.store.shelf import customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Hold, Reconcile
@@ -19,13 +19,13 @@ from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 @pytest.fixture
 def policy(shelf):
     """The policy of an account whose calls can be reconciled."""
-    return lookable(shelf.policy)
+    return reconcilable(shelf.policy)
 
 
 @pytest.fixture
 def texts(shelf):
     """The policy of a sender whose hand-overs can be reconciled."""
-    return lookable(shelf.on("sms"))
+    return reconcilable(shelf.on("sms"))
 
 
 # The stored attempt, and the row after its lease has run out.
@@ -49,7 +49,7 @@ def test_an_attempt_that_may_be_repeated_or_cannot_be_looked_up_stores_no_time(s
 def test_a_call_of_a_dead_worker_is_looked_up_at_the_time_of_its_attempt(shelf, policy):
     call(shelf, policy)
     attempt = shelf.row(Attempt)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     assert sweep(shelf) == Returned(unknown=1)
     row = shelf.job("Ona")
     assert (row.state, row.due_at, row.unknown_attempt, row.attempts) == (
@@ -59,7 +59,7 @@ def test_a_call_of_a_dead_worker_is_looked_up_at_the_time_of_its_attempt(shelf, 
         1,
     )
     assert shelf.claim(policy=policy) == []
-    later(shelf)
+    advance(shelf)
     (claimed,) = shelf.claim(policy=policy)
     assert (claimed.unknown_call.attempt_id, claimed.unknown_call.opened_at) == (attempt.id, attempt.opened_at)
 
@@ -69,10 +69,10 @@ def test_a_hand_over_of_a_dead_worker_is_looked_up_at_the_time_of_its_attempt(sh
     shelf.issue()
     messages = shelf.claim_messages(channel="sms")
     shelf.handovers.open(texts, messages, repeatable=False, now=shelf.clock())
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     assert sweep(shelf) == Returned(unknown=1)
     assert (shelf.row(InvitationRow).state, shelf.job("Ona").state) == (InvitationState.WAITING, JobState.ISSUED)
-    later(shelf)
+    advance(shelf)
     (message,) = shelf.claim_messages(channel="sms")
     assert message.unknown_call is not None
 
@@ -80,13 +80,13 @@ def test_a_hand_over_of_a_dead_worker_is_looked_up_at_the_time_of_its_attempt(sh
 def test_a_row_that_was_only_claimed_for_its_look_up_still_has_an_unknown_outcome(shelf, policy):
     drop(shelf, policy)
     before = shelf.job("Ona").unknown_attempt
-    later(shelf)
+    advance(shelf)
     shelf.claim(policy=policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     assert sweep(shelf) == Returned(free=1)
     assert shelf.job("Ona").unknown_attempt == before
     look_up(shelf, policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     assert sweep(shelf) == Returned(unknown=1)
     row = shelf.job("Ona")
     assert (row.state, row.unknown_attempt, row.attempts) == (JobState.WAITING, before, 1)
@@ -94,7 +94,7 @@ def test_a_row_that_was_only_claimed_for_its_look_up_still_has_an_unknown_outcom
 
 def test_a_look_up_that_was_not_made_gives_its_row_back_as_it_was(shelf, policy):
     drop(shelf, policy)
-    later(shelf)
+    advance(shelf)
     before = shelf.job("Ona")
     opened = look_up(shelf, policy)
     shelf.finish(IssueResult(opened, shelf.clock(), None), policy=policy)
@@ -112,11 +112,11 @@ def test_a_look_up_that_was_not_made_gives_its_row_back_as_it_was(shelf, policy)
 
 def test_a_row_that_was_cancelled_while_it_waited_holds_the_row_of_a_later_list(shelf, policy, decide):
     batch = drop(shelf, policy)
-    later(shelf)
+    advance(shelf)
     look = look_up(shelf, policy)  # raises the fence above the call's
     shelf.finish(IssueResult(look, shelf.clock(), Reconcile(shelf.clock(), "unknown", "later"), LOST), policy=policy)
     decide.cancel(batch, now=shelf.clock())
-    later(shelf)
+    advance(shelf)
     again = shelf.add(customer("Ona"))
     assert shelf.job("Ona", batch_id=again).state is JobState.HELD
     assert f"batch {batch}" in shelf.job("Ona", batch_id=again).detail
@@ -143,7 +143,7 @@ def test_the_heir_of_an_heir_that_is_held_is_held_too(shelf, policy, decide):
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_an_operator_settles_a_row_that_is_held_because_of_what_was_found(shelf, policy, decide, verdict):
     batch = drop(shelf, policy)
-    later(shelf)
+    advance(shelf)
     found = Unmatched(("scan-lost",), "the provider has scan-lost")
     held = IssueResult(look_up(shelf, policy), shelf.clock(), Hold("unknown", found.detail), found=found)
     shelf.finish(held, policy=policy)
@@ -155,7 +155,7 @@ def test_an_operator_settles_a_row_that_is_held_because_of_what_was_found(shelf,
         assert (claimed.unknown_call, row.attempts) == (None, 0)
     else:
         assert row.state is JobState.CANCELLED
-        later(shelf)
+        advance(shelf)
         assert shelf.job("Ona", batch_id=shelf.add(customer("Ona"))).state is JobState.HELD
 
 
@@ -172,7 +172,7 @@ def test_a_session_that_appears_meanwhile_is_used_and_settles_the_unknown_outcom
     shelf.add(customer("Ona", purpose="other"))
     shelf.issue()
     shelf.set(SessionRow, purpose="onboarding")
-    later(shelf)
+    advance(shelf)
     assert shelf.claim(policy=policy) == []
     row = shelf.job("Ona", purpose="onboarding")
     assert (row.state, row.reason, row.unknown_attempt) == (JobState.ISSUED, "joined_session", None)

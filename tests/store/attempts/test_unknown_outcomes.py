@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.store.looking_up import LOST, drop, later, look_up, lookable, sweep
+from tests.store.reconciling import LOST, advance, drop, look_up, reconcilable, sweep
 from tests.store.shelf import customer
 from worker.domain.model.endings import Hold, Kind, Problem, Reconcile, Retry
 from worker.domain.model.reconciliation import More, Nothing, Unmatched
@@ -17,7 +17,7 @@ from worker.store.tables import Attempt, SessionRow
 @pytest.fixture
 def policy(shelf):
     """The policy of an account whose calls can be reconciled."""
-    return lookable(shelf.policy)
+    return reconcilable(shelf.policy)
 
 
 def test_sessions_of_the_customer_are_known_and_sessions_of_another_customer_are_not(shelf, policy):
@@ -25,7 +25,7 @@ def test_sessions_of_the_customer_are_known_and_sessions_of_another_customer_are
     shelf.issue(lifetime=timedelta(seconds=1))
     mine, other = (shelf.row(SessionRow, customer_id=name).reference for name in ("Ona", "Jonas"))
     drop(shelf, policy)
-    later(shelf)
+    advance(shelf)
     (claimed,) = shelf.claim(policy=policy)
     assert mine in claimed.unknown_call.known
     assert other not in claimed.unknown_call.known
@@ -33,7 +33,7 @@ def test_sessions_of_the_customer_are_known_and_sessions_of_another_customer_are
 
 def test_what_a_look_up_found_and_an_operator_decided_about_is_known_to_the_next_look_up_only(shelf, policy, decide):
     batch = drop(shelf, policy)
-    later(shelf)
+    advance(shelf)
     opened = look_up(shelf, policy)
     found = Unmatched(("scan-lost",), "the provider has scan-lost")
     shelf.finish(IssueResult(opened, shelf.clock(), Hold("unknown", found.detail), found=found), policy=policy)
@@ -49,7 +49,7 @@ def test_what_a_look_up_found_and_an_operator_decided_about_is_known_to_the_next
 def test_a_look_ups_find_is_known_to_neither_of_two_calls_that_were_in_flight_at_once(shelf, policy):
     """The provider lists sessions by customer, not by purpose: the found session may belong to either call."""
     drop(shelf, policy, customer("Ona"), customer("Ona", purpose="renewal"))
-    later(shelf)
+    advance(shelf)
     first, second = shelf.claim(policy=policy, most=1), shelf.claim(policy=policy, most=1)
     (opened,) = shelf.open(first, policy=policy)
     shelf.finish(
@@ -57,7 +57,7 @@ def test_a_look_ups_find_is_known_to_neither_of_two_calls_that_were_in_flight_at
         policy=policy,
     )
     assert second[0].unknown_call.known == frozenset()
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
     (again,) = shelf.claim(policy=policy)
     assert again.unknown_call.known == frozenset()
@@ -65,7 +65,7 @@ def test_a_look_ups_find_is_known_to_neither_of_two_calls_that_were_in_flight_at
 
 def test_pages_and_failures_of_the_look_ups_so_far_are_counted(shelf, policy):
     drop(shelf, policy)
-    later(shelf)
+    advance(shelf)
     now = shelf.clock()
     again = Reconcile(now, "unknown", "again")
     for end in (
@@ -76,7 +76,7 @@ def test_pages_and_failures_of_the_look_ups_so_far_are_counted(shelf, policy):
         {"problem": Problem(Kind.TRANSIENT, "connection refused", unreachable=True)},
     ):
         shelf.finish(IssueResult(look_up(shelf, policy), now, again, **end), policy=policy)
-        later(shelf, minutes=30)
+        advance(shelf, minutes=30)
     (claimed,) = shelf.claim(policy=policy)
     assert (claimed.unknown_call.page, claimed.unknown_call.failures) == (2, 2)
 
@@ -85,14 +85,14 @@ def test_a_row_whose_unknown_attempt_is_gone_is_still_looked_up_and_not_called(s
     drop(shelf, policy)
     with shelf.database.write() as connection:
         connection.execute(sa.delete(Attempt))
-    later(shelf)
+    advance(shelf)
     (claimed,) = shelf.claim(policy=policy)
     assert claimed.unknown_call is not None
 
 
 def test_a_look_up_counts_as_a_request_and_not_as_a_session(shelf, policy):
     batch = drop(shelf, policy)
-    later(shelf)
+    advance(shelf)
     found = IssueResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
     shelf.finish(found, policy=policy)
     facts = shelf.facts.counts(batch).accounts["kyc"]
@@ -100,13 +100,13 @@ def test_a_look_up_counts_as_a_request_and_not_as_a_session(shelf, policy):
 
 
 def test_a_look_up_costs_no_credit_whatever_its_answer(shelf):
-    policy = lookable(shelf.ruled(credits=5))
+    policy = reconcilable(shelf.ruled(credits=5))
     drop(shelf, policy)
-    later(shelf)
+    advance(shelf)
     for kind in (Kind.BAD_INPUT, Kind.RATE_LIMITED):
         again = Reconcile(shelf.clock(), "unknown", "again")
         shelf.finish(IssueResult(look_up(shelf, policy), shelf.clock(), again, Problem(kind, "no")), policy=policy)
-        later(shelf, minutes=30)
+        advance(shelf, minutes=30)
         assert shelf.budgets.all()["kyc"].credits_used == 1
     nothing = Retry(shelf.clock(), "unknown", "")
     shelf.finish(IssueResult(look_up(shelf, policy), shelf.clock(), nothing, found=Nothing()), policy=policy)
@@ -114,9 +114,9 @@ def test_a_look_up_costs_no_credit_whatever_its_answer(shelf):
 
 
 def test_at_the_credit_cap_unknown_calls_are_looked_up_and_no_other_call_is_made(shelf):
-    policy = lookable(shelf.ruled(credits=1))
+    policy = reconcilable(shelf.ruled(credits=1))
     drop(shelf, policy)
-    later(shelf)
+    advance(shelf)
     shelf.add(customer("Jonas"))
     opened = look_up(shelf, policy)
     assert shelf.budgets.all()["kyc"].stopped_at is None

@@ -41,7 +41,7 @@ def test_a_dispatcher_whose_claim_was_lost_does_not_release_a_row_that_another_d
         raise CutOff  # as when the connection breaks at the commit and nothing is committed
 
     with pytest.raises(CutOff):
-        store.claim(policy, most=10, now=shelf.clock(), beside=break_off)
+        store.claim(policy, most=10, now=shelf.clock(), on_claim=break_off)
     shelf.clock.advance(milliseconds=1)
     (theirs,) = shelf.claim() if what == "job" else shelf.claim_messages()
     assert theirs.fence == lost[0].fence

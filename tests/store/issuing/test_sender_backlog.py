@@ -77,6 +77,6 @@ def test_jobs_that_wait_for_a_sender_are_made_due_chunk_by_chunk(shelf, monkeypa
     assert shelf.claim(policy=policy(shelf)) == []
     monkeypatch.setattr(deferral, "CHUNK", 2)
     with statements(shelf.database) as made:
-        shelf.jobs.put_forward(now=shelf.clock())
+        shelf.jobs.make_waiting_jobs_due(now=shelf.clock())
     assert sum(statement.startswith("UPDATE job") for statement in made) == 3
     assert {row.due_at for row in shelf.rows(Job)} == {shelf.clock()}

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import sqlalchemy as sa
 
+from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
-from tests.store.two_at_once import on_postgresql
 from worker.domain.limits.rate_limits import Limit
 from worker.foundation.clock import SharedClock, system_clock
 from worker.store.issuing.claim_jobs import Jobs

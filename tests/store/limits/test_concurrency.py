@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
 from tests.store.statements import statements
-from tests.store.two_at_once import on_postgresql
 from worker.engine.steps.common import FLUSH_MARGIN
 from worker.store.issuing.claim_jobs import Jobs
 from worker.store.limits import concurrency as permits

@@ -5,8 +5,8 @@ from datetime import time, timedelta
 
 import pytest
 
+from tests.store.row_locks import on_postgresql
 from tests.store.shelf import WEEK, customer
-from tests.store.two_at_once import on_postgresql
 from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.quiet_hours import QuietHours
@@ -291,10 +291,10 @@ def test_of_a_look_that_breaks_off_nothing_is_kept(shelf, scan, monkeypatch):
     assert scan() == LookedAt(reissued=1)
 
 
-def test_two_sweeps_side_by_side_replace_each_session_once(shelf, scan, beside):
+def test_two_sweeps_side_by_side_replace_each_session_once(shelf, scan, in_parallel):
     invited(shelf, *(customer(f"C{number}") for number in range(20)))
     let_expire(shelf)
-    looked = beside(scan, times=4)
+    looked = in_parallel(scan, times=4)
     assert sum(one.reissued for one in looked) == 20
     assert [row.count for row in shelf.rows(ReissueCount)] == [20]
     assert len([row for row in shelf.rows(Outbox) if row.kind == "session.expired"]) == 20

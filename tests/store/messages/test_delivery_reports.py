@@ -281,7 +281,7 @@ def test_a_customer_whom_neither_channel_reached_has_failed(post):
     assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.FAILED, "bounced")
 
 
-def test_what_is_told_in_several_processes_at_once_is_applied_once(shelf, keyring, beside):
+def test_what_is_told_in_several_processes_at_once_is_applied_once(shelf, keyring, in_parallel):
     people = [Person(email=EMAIL, phone=f"+3706000000{number}") for number in range(6)]
     post = Post(shelf, keyring)
     post.policy = DeliveryPolicy(fallback="sms", pause=PauseRule(10, 4))
@@ -305,7 +305,7 @@ def test_what_is_told_in_several_processes_at_once_is_applied_once(shelf, keyrin
                 shelf.send(channel="sms")
         return applied
 
-    beside(tell, times=4)
+    in_parallel(tell, times=4)
     shelf.send(channel="sms")
     states = [(row.channel, row.state) for row in shelf.rows(InvitationRow)]
     assert sorted(states) == 6 * [("email", InvitationState.BOUNCED)] + 6 * [("sms", InvitationState.SENT)]

@@ -89,6 +89,6 @@ class ResultWriter(Generic[ItemT, OpenedT, ResultT]):
         """
         if error.strip():
             self._reason = f": {error.strip().splitlines()[0]}"
-        text = f"{self._work.name}: the database cannot be reached; results wait in memory until it is back"
+        text = f"{self._work.name}: the database cannot be reached; results of calls wait for it"
         self._outage.lasts(f"{text}{self._reason}", monotonic())
         await asyncio.sleep(DATABASE_RETRY.total_seconds())

@@ -1,6 +1,6 @@
-"""What is kept for how long: personal data, batches, and what others were not told. A chunk at a time, after the bells.
+"""Removes what was kept long enough: personal data, batches, events, webhooks. A chunk at a time, after the wake-ups.
 
-Doing it twice, or in several processes, does no harm: each chunk is looked at again under its locks.
+Running it twice, or in several processes, does no harm: each chunk is checked again under its locks.
 """
 
 import logging
@@ -19,23 +19,23 @@ from worker.store.privacy.purge import Purging
 from worker.store.webhooks.webhook_list import WebhookList
 
 log = logging.getLogger(__name__)
-# How long a process rests once it has found nothing more: a look costs little, and nobody waits for it.
+# How long a process rests after it found nothing to remove: a look costs little, and nothing waits for it.
 LOOK_EVERY = timedelta(minutes=10)
-# An event that comes again must be known again. Producers, and brokers behind them, repeat within days; an event that
-# is put back from a dead-letter queue, or replayed from a log, within weeks. Batches that are kept for longer keep
-# their events for as long.
+# How long we recognise an event that comes again. Producers, and the brokers after them, repeat within days. An event
+# that is put back from a dead-letter queue, or replayed from a log, comes within weeks. Batches that are kept longer
+# keep their events as long.
 INBOX_KEPT = timedelta(days=90)
-# A request that an update has overtaken is behind it by minutes: personal data is not kept for longer for its sake.
+# An overtaken request arrives minutes after the update that overtook it: personal data is not kept longer for it.
 UPDATES_KEPT = timedelta(days=30)
-# A provider repeats for hours, or a day; a person looks at what is nobody's within weeks. Of what is older copies are
-# not known by their bytes any more: see `session_updates.may_be_replay`.
+# A provider repeats for hours, or a day; a person looks at unmatched webhooks within weeks. After this we can no longer
+# recognise duplicates by digest: see `session_updates.may_be_replay`.
 WEBHOOKS_KEPT = DIGESTS_KEPT
-# Events that were given up, or are for nobody who is configured any more, can be put back for so long.
+# Events that were given up, or whose target is not configured any more, can be put back for so long.
 UNPUBLISHED_FOR = timedelta(days=30)
 
 
 class Retention:
-    """Keeps to `[retention]`, a step at each tick. One for each process: it remembers how far it has looked."""
+    """Applies `[retention]`, one step at each sweep. One for each process: it remembers how far it has looked."""
 
     def __init__(
         self,
@@ -68,11 +68,16 @@ class Retention:
         try:
             if self._next is not None and now < self._next:
                 return
-            if not (self._erase(now) or self._purge(now) or self._let_go_of_events(now) or self._forget(now)):
+            if not (
+                self._erase(now)
+                or self._purge(now)
+                or self._remove_events_and_webhooks(now)
+                or self._remove_unpublished(now)
+            ):
                 self._next = now + LOOK_EVERY
         except sa.exc.DBAPIError as error:
-            # Nothing was changed, and nobody waits for it: the work must not end for what is only put in order here.
-            log.warning("retention: %s; looked at again later", type(error.orig).__name__)
+            # Nothing was changed, and nothing waits for it: a failure here must not end the sweep.
+            log.warning("retention: %s; trying again later", type(error.orig).__name__)
             self._next = now + LOOK_EVERY
         finally:
             self._one_at_a_time.release()
@@ -98,7 +103,7 @@ class Retention:
         """Whether there may be more events that nobody is told of any more."""
         gone = self._outbox.forget_unpublished(before=now - UNPUBLISHED_FOR)
         if gone:
-            log.info("retention: %d events that nobody took were removed", gone)
+            log.info("retention: %d events were removed that no target accepted", gone)
         return gone > 0
 
     def _purge(self, now: datetime) -> bool:

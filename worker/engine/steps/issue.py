@@ -1,7 +1,7 @@
-"""Asking a provider for a customer's session, or what became of a call for one whose answer was lost.
+"""Opens a customer's session at the provider, or reconciles a call whose answer was lost.
 
-A kind of work for a dispatcher. Each step ends in one of the ways of `endings`; which state that leads to is `states`'
-and which rows change is `store`'s.
+A kind of work for a dispatcher. `endings` decides how a step ends, `states` which state that leads to, and the store
+which rows change.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class IssueWork:
-    """Asks one account for sessions."""
+    """Opens sessions at one account."""
 
     policy: JobPolicy
     provider: Provider
@@ -77,7 +77,7 @@ class IssueWork:
 
         with unknown_claim_of(lambda: [item.job for item in opened]):
             claimed = self.jobs.claim(
-                self.policy, most=room.rows, events=room.events, now=now, busy=room.busy, beside=open_events
+                self.policy, most=room.rows, events=room.events, now=now, busy=room.busy, on_claim=open_events
             )
         for channel in claimed.adopted_channels:
             self.wake_invite(channel, True)
@@ -100,7 +100,7 @@ class IssueWork:
                 channels = self.attempts.finish(self.policy, results, now=now, within=connection)
             if items:
                 opened = self._open(items, now, connection)
-            # In one order everywhere: each holds its sender's budget to the end.
+            # In the same order everywhere: each claim locks its sender's budget until the transaction ends.
             for channel in shared_claims:
                 if channel in channels:
                     shared_claims[channel].claim(connection, now)
@@ -134,9 +134,9 @@ class IssueWork:
         return replace(opened, job=replace(opened.job, slot=slot))
 
     async def call(self, opened: OpenedJob) -> IssueResult:
-        """Make the call, once; a second time only where a new secret replaces one that was just refused.
+        """Make the call once. Repeat it only if a new secret replaces the one that was just refused.
 
-        Both within one time-out: the lease leaves room for no more.
+        Both calls within one time-out: the lease leaves room for no more.
         """
         if opened.job.unknown_call is not None:
             return await self._reconcile(opened, opened.job.unknown_call)
@@ -154,7 +154,7 @@ class IssueWork:
         return IssueResult(opened, began_at, self._ending(opened, answer), problem=answer)
 
     async def _reconcile(self, opened: OpenedJob, unknown_call: UnknownCall) -> IssueResult:
-        """Ask what became of the call in doubt, instead of making it again."""
+        """Reconcile the call with an unknown outcome, instead of repeating it."""
         request = opened.job.request
         began_at = self.clock()
         built = self.provider.look_up(request, page=unknown_call.page)
@@ -164,7 +164,7 @@ class IssueWork:
                 return Problem(Kind.TRANSIENT, answer.detail)
             return self.provider.read_look_up(answer, request, now=self.clock())
 
-        if built is None:  # the account was one of another provider when the call was made
+        if built is None:  # the account had another provider when the call was made
             listing: Listing | Problem = Problem(Kind.BAD_INPUT, self.provider.no_look_up)
         else:
             listing = await self._ask(lambda: self.provider.look_up(request, page=unknown_call.page) or built, read)
@@ -185,13 +185,13 @@ class IssueWork:
         answer = await self._exchange(built, read, self.timeout)
         if isinstance(answer, Problem) and answer.kind is Kind.AUTH:
             self.provider.reload_credentials()
-            # Not whether it has changed just now: of many calls refused with the old secret, one finds the new.
-            anew = build()
-            if anew.headers != built.headers:
+            # Compare the headers: of many calls refused with the old secret, only one sees the reload change it.
+            rebuilt = build()
+            if rebuilt.headers != built.headers:
                 left = timedelta(seconds=deadline - time())
                 if left >= self.timeout / 2:
-                    answer = await self._exchange(anew, read, left)
-                else:  # cut off early, the second call would be in doubt; the account has done nothing wrong
+                    answer = await self._exchange(rebuilt, read, left)
+                else:  # cut off early, a second call would have an unknown outcome
                     answer = replace(answer, kind=Kind.TRANSIENT, detail=f"{answer.detail}; its secret was replaced")
         return answer
 

@@ -158,7 +158,7 @@ def naming_temporary_failures() -> Iterator[None]:
     except sa.exc.TimeoutError as error:
         raise _temporary(error) from None  # all connections of the pool are in use
     except sa.exc.DBAPIError as error:
-        # The driver raises InternalError for a transaction that the server ended because it was idle, and for others.
+        # The driver raises InternalError if the server ended an idle transaction, and for other failures.
         cut = error.connection_invalidated or getattr(error.orig, "sqlstate", None) == READ_ONLY
         if cut and error.orig is not None and not isinstance(error, sa.exc.OperationalError):
             raise _temporary(error.orig) from None

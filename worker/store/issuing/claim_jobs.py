@@ -124,12 +124,12 @@ class Jobs:
         now: datetime,
         busy: int = 0,
         events: int = 0,
-        beside: Callable[[sa.Connection, list[ClaimedJob]], None] = lambda _connection, _jobs: None,
+        on_claim: Callable[[sa.Connection, list[ClaimedJob]], None] = lambda _connection, _jobs: None,
     ) -> ClaimedJobs:
         """Lease up to `most` due jobs whose calls fit into the policy's horizon, and of events up to `events`.
 
         The budget's row is locked meanwhile, so exactly the claimed calls are reserved. A job whose customer already
-        has a live session adopts this session without a call. `busy` is the number of calls in flight. `beside` runs
+        has a live session adopts this session without a call. `busy` is the number of calls in flight. `on_claim` runs
         with the jobs in the same transaction.
         """
         with self._database.write() as connection:
@@ -140,7 +140,7 @@ class Jobs:
                 return ClaimedJobs([], again_at=now + ASK_AGAIN, permits=permits)
             if permits is not None:
                 most, events = min(most, ROWS_PER_PERMIT * permits), min(events, ROWS_PER_PERMIT * permits)
-            state, lanes = budgets.read_beside(connection, policy.rule, policy.senders)
+            state, lanes = budgets.read_with_senders(connection, policy.rule, policy.senders)
             horizon = policy.horizon_of(alone=self._permits.alone(policy.rule, policy.permit_owner))
             reach: dict[str, Any] = {"horizon": horizon, "ahead": policy.ahead, "probe_for": policy.lease}
             granted = grant(state, policy.rule, most=max(most, events), now=now, **reach)
@@ -205,7 +205,7 @@ class Jobs:
                     closed.append((row, _CANNOT_DECRYPT | {"detail": str(error)[:400]}))
                 except Erased as error:
                     closed.append((row, _ERASED | {"detail": str(error)}))
-            beside(connection, jobs)
+            on_claim(connection, jobs)
         if closed:
             self._close(policy, closed, probe=granted.probe, now=now)
         free_from = slots.at(len(due)) if slots.interval else now
@@ -239,7 +239,7 @@ class Jobs:
         )
         return later | deferral.without_room([row for row in rows if row.id not in later], rooms, now=now)
 
-    def put_forward(self, *, now: datetime) -> None:
+    def make_waiting_jobs_due(self, *, now: datetime) -> None:
         """Make all jobs that wait for a sender due now."""
         after: int | None = 0
         while after is not None:

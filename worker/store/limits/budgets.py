@@ -99,7 +99,7 @@ def _read_with(senders: int, *, lock: bool) -> sa.Select[Any]:
     return query.with_for_update(of=Budget) if lock else query
 
 
-def read_beside(
+def read_with_senders(
     connection: sa.Connection, rule: BudgetRule, senders: Mapping[str, BudgetRule]
 ) -> tuple[BudgetState, dict[str, Lane]]:
     """The budget's state as from `read_to_claim`, and the lanes of these channels' senders, which are not locked."""

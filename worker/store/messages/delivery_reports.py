@@ -29,7 +29,7 @@ from worker.store.messages import bounce_counts
 from worker.store.messages.fallback import DeliveryPolicy, address_of, fall_back
 from worker.store.messages.suppressions import release, suppress
 from worker.store.onboarding.job_from_messages import move_jobs
-from worker.store.onboarding.sessions import ABOUT_A_MESSAGE, FIRST, look_again
+from worker.store.onboarding.sessions import ABOUT_A_MESSAGE, FIRST, schedule_checks
 from worker.store.outbox.outbox import add_invitation_events
 from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
 
@@ -123,7 +123,7 @@ def deliver(
             falls_to = fall_back(connection, keyring, policy, [row.id], now=now)
         move_jobs(connection, [row.job_id], now=now)
         if row.state in (InvitationState.HELD, InvitationState.WAITING):
-            look_again(connection, [row.job_id], now=now)  # the message's outcome was unknown until now
+            schedule_checks(connection, [row.job_id], now=now)  # the message's outcome was unknown until now
     if row is None and update.reference:
         return Delivered(Applied.UNKNOWN)
     applied = Applied.APPLIED if changed or state is not None else Applied.NOTHING_NEW

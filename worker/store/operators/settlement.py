@@ -14,7 +14,7 @@ from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.onboarding.admission import following, lock_customers
 from worker.store.onboarding.cancellation import change_jobs, promote, waiting_again, with_unknown_calls
-from worker.store.onboarding.sessions import FIRST, HELD_FIRST, OF_ITS_SESSION, look_again
+from worker.store.onboarding.sessions import FIRST, HELD_FIRST, OF_ITS_SESSION, schedule_checks
 from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import InvitationRow, Job
 
@@ -140,7 +140,7 @@ def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Deci
     change_jobs(connection, ended, end)
     done = {"state": JobState.INVITED, "reason": "", "detail": "", "changed_at": now}
     change_jobs(connection, list(invited), done)
-    look_again(connection, invited, now=now)
+    schedule_checks(connection, invited, now=now)
     promote(connection, ended, unknown_calls, now=now)
     return Decided(len(rows))
 

@@ -30,7 +30,7 @@ CHUNK = 500
 _Before = aliased(Outbox)
 
 
-class NotOurConnection(Exception):
+class SessionNotKept(Exception):
     """The database is behind a pooler that shares sessions between transactions. The error text says what to do."""
 
     def __init__(self) -> None:
@@ -60,14 +60,14 @@ class TargetStatus:
 
 
 @contextmanager
-def alone(database: Database, target: str, *, silence: timedelta) -> Iterator[Transaction | None]:
+def publishing_lock(database: Database, target: str, *, silence: timedelta) -> Iterator[Transaction | None]:
     """Hold the lock for publishing to this target. Yields None if another process holds it. SQLite has one process.
 
     The lock belongs to the connection that removes the rows: a process that lost the lock cannot remove rows. The lock
     ends with the connection, also if the connection is silent for longer than `silence`: a machine that vanished must
     not block the other processes for hours.
 
-    A transaction raises NotOurConnection if a pooler has given the session to another client since the last
+    A transaction raises SessionNotKept if a pooler has given the session to another client since the last
     transaction: that client would hold the lock as well. To find out, each transaction reads a mark in the session.
     """
     if database.is_sqlite:
@@ -80,7 +80,7 @@ def alone(database: Database, target: str, *, silence: timedelta) -> Iterator[Tr
         def transaction() -> Iterator[sa.Connection]:
             with connection.begin():
                 if connection.execute(_MARKED).scalar_one_or_none() != mark:
-                    raise NotOurConnection
+                    raise SessionNotKept
                 yield connection
 
         try:
@@ -94,7 +94,7 @@ def alone(database: Database, target: str, *, silence: timedelta) -> Iterator[Tr
             connection.invalidate()  # the settings and the lock must not go back to the pool
 
 
-def sessions_are_ours(database: Database) -> bool:
+def keeps_its_session(database: Database) -> bool:
     """True if a connection keeps its session for longer than a transaction. A check before the first use.
 
     The check leaves a mark in the first connection's session and opens a transaction over a second connection. A pooler
@@ -252,7 +252,7 @@ def given_up(database: Database, *, most: int) -> list[sa.Row[tuple[object, ...]
         return fetch(connection, query.limit(most))
 
 
-def again(database: Database, *, target: str | None, number: int | None, now: datetime) -> int:
+def retry(database: Database, *, target: str | None, number: int | None, now: datetime) -> int:
     """Put given-up rows back. They are tried for as long as new rows. Returns how many."""
     which = sa.select(Outbox.id).where(Outbox.due_at.is_(None))
     which = which.where(Outbox.target == target) if target is not None else which
@@ -269,7 +269,7 @@ def again(database: Database, *, target: str | None, number: int | None, now: da
             return total
 
 
-def forget(database: Database, *, targets: Iterable[str], before: datetime) -> int:
+def remove_old(database: Database, *, targets: Iterable[str], before: datetime) -> int:
     """Remove a chunk of old rows: given up before then, or for a target that is not configured. Returns how many."""
     gone = sa.or_(Outbox.due_at.is_(None), Outbox.target.not_in(list(targets)))
     with database.write() as connection:

@@ -34,7 +34,7 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def words(kind: type[Any], length: int = 16) -> sa.Enum:
+def enum_column(kind: type[Any], length: int = 16) -> sa.Enum:
     """The type of a column with an enumeration's values. It has no CHECK: a new value must not rewrite the table."""
     return sa.Enum(
         kind,
