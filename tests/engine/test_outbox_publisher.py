@@ -156,7 +156,7 @@ async def test_an_event_that_is_not_accepted_delays_only_the_later_events_of_its
     assert left(world, CRM) == [("A", "invitation.sent"), ("A", "job.held")]  # its wait is not over
     clock.advance(seconds=2)
     assert set(world.parts.outbox_targets.due()) == {"bus", CRM}
-    tells.publish(CRM, longest=LONGEST)
+    events_out.publish(CRM, longest=LONGEST)
     assert crm.order[2:] == [("A", "invitation.sent"), ("A", "job.held")]
 
 
@@ -252,11 +252,11 @@ async def test_given_up_events_are_published_again_when_the_operator_asks_and_re
     happen(world, Happened.JOB_HELD, "A", "B")
     crm = FakeTarget()
     crm.problems["A"] = Problem(Kind.BAD_INPUT, "HTTP 410: the subscriber wants no events")
-    tells = publisher(world, **{CRM: crm})
-    tells.publish(CRM, longest=LONGEST)
+    events_out = publisher(world, **{CRM: crm})
+    events_out.publish(CRM, longest=LONGEST)
     clock.advance(days=2)
-    assert telling.retry(world.parts.database, target="bus", number=None, now=clock()) == 0
-    assert telling.retry(world.parts.database, target=CRM, number=None, now=clock()) == 1
+    assert relay.retry(world.parts.database, target="bus", number=None, now=clock()) == 0
+    assert relay.retry(world.parts.database, target=CRM, number=None, now=clock()) == 1
     crm.problems["A"] = DOWN
     events_out.publish(CRM, longest=LONGEST)
     assert world.row(Outbox, target=CRM).due_at is not None  # not given up, though it happened two days ago
@@ -433,7 +433,7 @@ async def test_behind_a_pooler_that_shares_sessions_nothing_is_published_and_the
     world, behind_a_pooler, caplog
 ):
     happen(world, Happened.JOB_HELD, "A")
-    assert not telling.keeps_its_session(world.parts.database)
+    assert not relay.keeps_its_session(world.parts.database)
     bus = FakeTarget()
     events_out = publisher(world, bus=bus)
     for _ in range(3):
@@ -448,8 +448,8 @@ async def test_behind_a_pooler_that_shares_sessions_nothing_is_published_and_the
 async def test_a_session_that_is_found_to_be_shared_only_later_removes_nothing(world, behind_a_pooler):
     happen(world, Happened.JOB_HELD, "A")
     with (
-        telling.publishing_lock(world.parts.database, "bus", silence=LONGEST) as transaction,
-        pytest.raises(telling.SessionNotKept),
+        relay.publishing_lock(world.parts.database, "bus", silence=LONGEST) as transaction,
+        pytest.raises(relay.SessionNotKept),
         transaction(),
     ):
         pass

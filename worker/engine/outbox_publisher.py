@@ -43,15 +43,16 @@ class OutboxPublisher:
         stopping: Callable[[], bool] = lambda: False,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`stopping` says that the process is to end: no more is told then, and what hangs is let go of."""
+        """`stopping` returns True when the process is to end: no more is published then, and calls that hang are
+        dropped."""
         self._database, self._clock = outbox.database, outbox.clock
         self._targets = targets
         self._stopping = stopping
         self._jitter = jitter
         self._policies = {name: outbox.policies[name] for name in targets}
-        self._at_it = {name: threading.Lock() for name in targets}
+        self._publishing = {name: threading.Lock() for name in targets}
         self._shared = Outage(log)
-        self._looking = threading.Lock()
+        self._checking = threading.Lock()
         self._keeps_its_session = False
         self._outages = {name: Outage(log, logging.WARNING) for name in targets}
 
@@ -76,14 +77,14 @@ class OutboxPublisher:
             with publishing_lock(self._database, name, silence=target.longest) as transaction:
                 return transaction is not None and self._publish(name, target, transaction, longest)
         except SessionNotKept as error:
-            self._shared.lasts(f"nobody is told what happens: {error}", monotonic())
+            self._shared.lasts(f"nothing is published: {error}", monotonic())
             return False
         finally:
             self._publishing[name].release()
 
-    def _look_at_the_sessions(self) -> None:
-        """Once, before anybody is told. Raises SessionNotKept."""
-        with self._looking:
+    def _check_sessions(self) -> None:
+        """Check once, before the first event is published. Raises SessionNotKept."""
+        with self._checking:
             self._keeps_its_session = self._keeps_its_session or keeps_its_session(self._database)
         if not self._keeps_its_session:
             raise SessionNotKept
@@ -122,7 +123,7 @@ class OutboxPublisher:
         self, name: str, events: Sequence[OutgoingEvent], replies: Sequence[Reply], transaction: Transaction
     ) -> None:
         policy, now = self._policies[name], self._clock()
-        told = {event.number: event for event in events}
+        by_number = {event.number: event for event in events}
         taken = [reply.number for reply in replies if reply.problem is None]
         later = [
             self._later(policy, by_number[reply.number], reply, now) for reply in replies if reply.problem is not None

@@ -61,7 +61,7 @@ class Retention:
         self._asked_to = 0
 
     def step(self) -> None:
-        """Do one chunk, if there is something to do. Never waits for a step that another thread is at."""
+        """Remove one chunk, if there is one. Returns at once if another thread is in a step."""
         now = self._clock()
         if not self._one_at_a_time.acquire(blocking=False):
             return
@@ -91,16 +91,16 @@ class Retention:
             log.info("retention: the personal data of %d customers was erased", chunk.customers)
         return chunk.after is not None
 
-    def _let_go_of_events(self, now: datetime) -> bool:
-        """Whether there were any, so that there may be more."""
+    def _remove_events_and_webhooks(self, now: datetime) -> bool:
+        """Whether any were removed, so that there may be more."""
         kept_for = max(INBOX_KEPT, self._batches or INBOX_KEPT)
         erased = self._inbox.erase_updates(since=now - UPDATES_KEPT)
         removed = self._inbox.remove(since=now - kept_for)
-        heard = self._webhooks.remove(since=now - WEBHOOKS_KEPT)
-        return bool(erased or removed or heard)
+        webhooks = self._webhooks.remove(since=now - WEBHOOKS_KEPT)
+        return bool(erased or removed or webhooks)
 
-    def _forget(self, now: datetime) -> bool:
-        """Whether there may be more events that nobody is told of any more."""
+    def _remove_unpublished(self, now: datetime) -> bool:
+        """Whether there may be more events that can no longer be published."""
         gone = self._outbox.forget_unpublished(before=now - UNPUBLISHED_FOR)
         if gone:
             log.info("retention: %d events were removed that no target accepted", gone)
@@ -109,7 +109,7 @@ class Retention:
     def _purge(self, now: datetime) -> bool:
         """Whether there may be more batches to look at."""
         purging = self._purging
-        # One that waits for a row which was put back must not keep the others waiting.
+        # A batch that waits for a row which was put back must not delay the other batches.
         if any(purging.chunk(batch_id, now=now) for batch_id in purging.under_way()):
             return True
         if self._batches is None:
