@@ -38,7 +38,7 @@ def test_what_waits_for_the_end_of_quiet_hours_is_named_with_when_and_forecast(d
     ended = desk.onboard("run", file, "--json")
     assert ended.code == 3, ended.err
     assert f"2 rows wait until {at}" in ended.err
-    assert f"2 for the end of quiet hours: until {at}" in ended.err
+    assert f"2 until {at}: the message may not leave during quiet hours" in ended.err
     facts = ended.facts
     assert facts["waits"] == {"quiet_hours": {"rows": 2, "from": at, "until": at}}
     assert facts["forecast"]["finishes_at"] >= at
@@ -58,7 +58,7 @@ def test_rows_that_wait_for_a_decision_are_named_with_the_time_of_the_next_check
     at = "2036-11-20T12:00:00Z"
     facts = desk.onboard("status", "latest", "--json").facts
     assert facts["waits"] == {"in_review": {"rows": 1, "from": at, "until": at}}
-    said = f"1 for the decision about customers who have submitted everything: checked again at {at}"
+    said = f"1 checked again at {at}: the customer has finished their part, and the provider has not decided yet"
     assert said in desk.onboard("status", "latest").out
     ended = desk.onboard("run", "customers.csv")
     assert (ended.code, said in ended.err) == (3, True)

@@ -1,9 +1,9 @@
-"""What one customer may cost at most, in sessions and in messages, and the words for having used it up. Pure."""
+"""What one customer may cost at most, in sessions and in messages, and the reason once it is used up. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
 
 # A message in one of these has been handed over, or may have been: held, nobody knows whether it has arrived.
@@ -16,21 +16,6 @@ COUNTED = frozenset(
         InvitationState.HELD,
     }
 )
-
-
-class Lapse(StrEnum):
-    """Why a customer who has not finished is left alone: the reasons of jobs that are `lapsed`."""
-
-    REISSUES_SPENT = "reissues_spent"
-    MESSAGES_SPENT = "messages_spent"
-    SUPPRESSED = "suppressed"
-
-
-DETAILS = {
-    Lapse.REISSUES_SPENT: "no more sessions are allowed for the customer ([reissue] most)",
-    Lapse.MESSAGES_SPENT: "no more messages are allowed for the customer ([invitations] messages_per_customer)",
-    Lapse.SUPPRESSED: "none of the customer's addresses may be written to",
-}
 
 
 @dataclass(frozen=True)
@@ -52,11 +37,11 @@ def may_send(caps: Caps, messages: int) -> bool:
     return messages < caps.messages
 
 
-def spent(caps: Caps, *, reissues: int, messages: int) -> Lapse | None:
+def spent(caps: Caps, *, reissues: int, messages: int) -> Reason | None:
     """Why the customer gets no new session; None: it may have one.
 
     A session whose link nobody can be told costs, and is of no use: so messages that are used up end sessions too.
     """
     if reissues >= caps.reissues:
-        return Lapse.REISSUES_SPENT
-    return None if may_send(caps, messages) else Lapse.MESSAGES_SPENT
+        return Reason.REISSUES_SPENT
+    return None if may_send(caps, messages) else Reason.MESSAGES_SPENT

@@ -1,16 +1,10 @@
-"""Why a message that was taken does not leave now. Pure words for what `store.messages.send_checks` finds out."""
+"""Why a claimed message does not leave now: what `store.messages.send_checks` finds out. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
-
-# Reasons of what waits: until its message may leave; until there is room for it in its sender's queue; until it is
-# decided about a customer who has handed everything in.
-QUIET = "quiet_hours"
-WAITS_FOR_SENDER = "waits_for_sender"
-IN_REVIEW = "in_review"
-SUPPRESSED = "suppressed"  # of what ends: no address may be written to
 
 
 @dataclass(frozen=True)
@@ -18,7 +12,7 @@ class Later:
     """It goes back to waiting until `due_at` (aware UTC); nothing is counted against it."""
 
     due_at: datetime
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True)
@@ -29,7 +23,7 @@ class Never:
     """
 
     state: InvitationState
-    reason: str
+    reason: Reason
     detail: str = ""
     unreached: bool = False
 
