@@ -58,9 +58,7 @@ async def test_without_room_for_attempts_a_claim_opens_no_row(world):
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["committed", "not committed"])
-async def test_if_the_answer_to_a_claim_is_lost_its_rows_are_released(
-    world, kept, monkeypatch
-):
+async def test_if_the_answer_to_a_claim_is_lost_its_rows_are_released(world, kept, monkeypatch):
     write = world.parts.database.write
 
     @contextmanager

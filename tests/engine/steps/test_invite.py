@@ -81,9 +81,7 @@ async def test_a_repeated_message_keeps_its_key(make):
 
 
 @pytest.mark.parametrize(("hold", "state", "job"), [(False, "waiting", JobState.ISSUED), (True, "held", JobState.HELD)])
-async def test_a_message_with_an_unknown_outcome_is_repeated_or_held_as_configured(
-    make, hold, state, job
-):
+async def test_a_message_with_an_unknown_outcome_is_repeated_or_held_as_configured(make, hold, state, job):
     world = make(senders=senders(UNSURE, hold_unknown=hold))
     await issued(world)
     await world.invite()
