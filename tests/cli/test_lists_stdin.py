@@ -132,5 +132,8 @@ def test_a_named_pipe_is_refused_with_what_to_do(desk: Desk):
         ended = desk.onboard(command, "list.csv")
         assert (ended.code, ended.out) == (2, "")
         assert ended.lines == [
-            "the list is a pipe, and it is read more than once: write - in its place, and send it to standard input"
+            (
+                "the list is a pipe, but it must be read more than once: "
+                "write - as FILE and send the list to standard input"
+            )
         ]

@@ -68,7 +68,7 @@ def test_a_file_of_addresses_is_taken_line_by_line_and_its_bad_lines_are_named(d
     ended = desk.onboard("suppress", "--file", gone, "--reason", "stop", "--json")
     assert ended.code == 1
     assert (ended.facts["added"], [one["place"] for one in ended.facts["refused"]]) == (2, [4, 5])
-    assert "line 4: a national number, and no country; start with +" in ended.err
+    assert "line 4: a national number without a country; start with +" in ended.err
     assert "or give --country" in ended.err
     assert "nobody" not in ended.err
     assert kept() == {("email", "stop"): 1, ("sms", "stop"): 1}
@@ -79,7 +79,7 @@ def test_a_file_of_addresses_is_taken_line_by_line_and_its_bad_lines_are_named(d
     [
         ([], "give addresses, or a --file of them"),
         (["--list", "vita@example.com"], "takes no address"),
-        (["nobody"], "address 1: 6 characters, not all of them of a phone number"),
+        (["nobody"], "address 1: 6 characters, and not all of them belong to a phone number"),
         (["060000000", "--country", "XX"], "expected a country's code"),
     ],
 )

@@ -13,9 +13,9 @@ from tests.simulated.pooler import sharing_sessions
 from tests.simulated.world import World
 from worker.domain.events.published import Happened, cloud_event
 from worker.domain.model.endings import Kind, Problem
-from worker.engine.maintenance.retention import UNPUBLISHED_FOR, Retention
-from worker.engine.maintenance.sweep import targets_due, unpublished
-from worker.engine.outbox_publisher import PAUSES_AFTER, OutboxPublisher
+from worker.engine.maintenance.retention import UNPUBLISHED_FOR
+from worker.engine.outbox_publisher import OutboxPublisher
+from worker.engine.outbox_targets import PAUSES_AFTER
 from worker.publishers.contract import Reply
 from worker.store.base.database import Database
 from worker.store.outbox import relay
@@ -87,7 +87,9 @@ def happen(world, happened, *customers, account="kyc"):
 
 
 def publisher(world, **targets):
-    return OutboxPublisher(world.parts, {"bus": FakeTarget(), CRM: FakeTarget()} | targets, jitter=lambda: 1.0)
+    return OutboxPublisher(
+        world.parts.outbox_targets, {"bus": FakeTarget(), CRM: FakeTarget()} | targets, jitter=lambda: 1.0
+    )
 
 
 def left(world, target="bus"):
@@ -148,12 +150,12 @@ async def test_an_event_that_is_not_accepted_delays_only_the_later_events_of_its
     events_out = publisher(world, **{CRM: crm})
     events_out.publish(CRM, longest=LONGEST)
     assert crm.order == [("B", "invitation.sent"), ("B", "job.held")]
-    assert targets_due(world.parts) == ["bus"]
+    assert world.parts.outbox_targets.due() == ["bus"]
     crm.problems.clear()
     events_out.publish(CRM, longest=LONGEST)
     assert left(world, CRM) == [("A", "invitation.sent"), ("A", "job.held")]  # its wait is not over
     clock.advance(seconds=2)
-    assert set(targets_due(world.parts)) == {"bus", CRM}
+    assert set(world.parts.outbox_targets.due()) == {"bus", CRM}
     events_out.publish(CRM, longest=LONGEST)
     assert crm.order[2:] == [("A", "invitation.sent"), ("A", "job.held")]
 
@@ -182,7 +184,7 @@ async def test_a_target_that_is_down_is_paused_and_then_tested_with_one_event(wo
     events_out.publish(CRM, longest=LONGEST)
     events_out.publish(CRM, longest=LONGEST)
     assert len(crm.chunks) == 1
-    assert CRM not in targets_due(world.parts)
+    assert CRM not in world.parts.outbox_targets.due()
     clock.advance(seconds=5)
     events_out.publish(CRM, longest=LONGEST)
     assert [len(chunk) for chunk in crm.chunks] == [20, 1]
@@ -200,9 +202,9 @@ async def test_a_wait_that_the_target_asks_for_is_kept_to(world, clock):
     events_out = publisher(world, **{CRM: crm})
     events_out.publish(CRM, longest=LONGEST)
     clock.advance(minutes=19)
-    assert CRM not in targets_due(world.parts)
+    assert CRM not in world.parts.outbox_targets.due()
     clock.advance(minutes=2)
-    assert CRM in targets_due(world.parts)
+    assert CRM in world.parts.outbox_targets.due()
 
 
 async def test_an_event_that_is_never_accepted_is_given_up_and_its_customers_next_events_go_on(world, clock, caplog):
@@ -227,7 +229,7 @@ async def test_an_event_that_is_never_accepted_is_given_up_and_its_customers_nex
 async def test_an_event_that_the_target_refuses_for_good_is_given_up_at_once(world):
     happen(world, Happened.JOB_HELD, "A")
     crm = FakeTarget()
-    crm.problems["A"] = Problem(Kind.BAD_INPUT, "HTTP 410: it wants none", status=410)
+    crm.problems["A"] = Problem(Kind.BAD_INPUT, "HTTP 410: the subscriber wants no events", status=410)
     publisher(world, **{CRM: crm}).publish(CRM, longest=LONGEST)
     assert world.row(Outbox, target=CRM).due_at is None
     assert world.budget(CRM).pauses == 0
@@ -249,12 +251,12 @@ async def test_a_bus_that_was_unreachable_for_a_month_still_gets_its_events(worl
 async def test_given_up_events_are_published_again_when_the_operator_asks_and_repeated_anew(world, clock):
     happen(world, Happened.JOB_HELD, "A", "B")
     crm = FakeTarget()
-    crm.problems["A"] = Problem(Kind.BAD_INPUT, "HTTP 410: it wants none")
+    crm.problems["A"] = Problem(Kind.BAD_INPUT, "HTTP 410: the subscriber wants no events")
     events_out = publisher(world, **{CRM: crm})
     events_out.publish(CRM, longest=LONGEST)
     clock.advance(days=2)
-    assert relay.again(world.parts.database, target="bus", number=None, now=clock()) == 0
-    assert relay.again(world.parts.database, target=CRM, number=None, now=clock()) == 1
+    assert relay.retry(world.parts.database, target="bus", number=None, now=clock()) == 0
+    assert relay.retry(world.parts.database, target=CRM, number=None, now=clock()) == 1
     crm.problems["A"] = DOWN
     events_out.publish(CRM, longest=LONGEST)
     assert world.row(Outbox, target=CRM).due_at is not None  # not given up, though it happened two days ago
@@ -362,8 +364,8 @@ async def test_a_publisher_that_lost_its_lock_with_its_connection_removes_nothin
 async def test_a_stopping_process_publishes_nothing_more(world):
     happen(world, Happened.JOB_HELD, "A")
     bus = FakeTarget()
-    stopping = OutboxPublisher(world.parts, {"bus": bus}, stopping=lambda: True)
-    assert stopping.publish("bus", longest=LONGEST) is False
+    ending = OutboxPublisher(world.parts.outbox_targets, {"bus": bus}, stopping=lambda: True)
+    assert ending.publish("bus", longest=LONGEST) is False
     assert bus.chunks == []
 
 
@@ -381,7 +383,7 @@ async def test_events_that_no_target_accepts_are_removed_after_their_time(world,
     happen(world, Happened.JOB_HELD, "A", "B")
     world.set(Outbox, Outbox.target == CRM, due_at=None)
     world.set(Outbox, (Outbox.target == "bus") & (Outbox.customer_id == "A"), target="subscriber/gone")
-    retention = Retention(world.parts)
+    retention = world.parts.retention()
     clock.advance(days=UNPUBLISHED_FOR.days - 1)
     retention.step()
     assert len(world.rows(Outbox)) == 4
@@ -395,14 +397,14 @@ async def test_events_that_no_target_accepts_are_removed_after_their_time(world,
 async def test_a_target_that_no_process_publishes_to_for_minutes_is_named(world, clock):
     happen(world, Happened.SESSION_ISSUED, "A")  # the subscriber does not subscribe to it
     clock.advance(minutes=4)
-    assert unpublished(world.parts) == []  # a worker may just be starting
+    assert world.parts.outbox_targets.unpublished() == []  # a worker may just be starting
     clock.advance(minutes=2)
-    assert unpublished(world.parts) == ["bus"]
+    assert world.parts.outbox_targets.unpublished() == ["bus"]
     bus, seen = FakeTarget(), []
-    bus.before_answering = lambda: seen.append(unpublished(world.parts))
+    bus.before_answering = lambda: seen.append(world.parts.outbox_targets.unpublished())
     publisher(world, bus=bus).publish("bus", longest=LONGEST)
-    assert seen == [[]]  # a process publishes to it, however long that takes
-    assert unpublished(world.parts) == []
+    assert seen == [[]]  # somebody is at it, however long it takes
+    assert world.parts.outbox_targets.unpublished() == []
 
 
 @pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
@@ -412,7 +414,7 @@ async def test_a_paused_target_is_not_named_as_one_without_a_publisher(world, cl
     bus = FakeTarget()
     bus.down = UNREACHABLE
     publisher(world, bus=bus).publish("bus", longest=LONGEST)
-    assert unpublished(world.parts) == []
+    assert world.parts.outbox_targets.unpublished() == []
 
 
 @pytest.fixture
@@ -431,7 +433,7 @@ async def test_behind_a_pooler_that_shares_sessions_nothing_is_published_and_the
     world, behind_a_pooler, caplog
 ):
     happen(world, Happened.JOB_HELD, "A")
-    assert not relay.sessions_are_ours(world.parts.database)
+    assert not relay.keeps_its_session(world.parts.database)
     bus = FakeTarget()
     events_out = publisher(world, bus=bus)
     for _ in range(3):
@@ -446,8 +448,8 @@ async def test_behind_a_pooler_that_shares_sessions_nothing_is_published_and_the
 async def test_a_session_that_is_found_to_be_shared_only_later_removes_nothing(world, behind_a_pooler):
     happen(world, Happened.JOB_HELD, "A")
     with (
-        relay.alone(world.parts.database, "bus", silence=LONGEST) as transaction,
-        pytest.raises(relay.NotOurConnection),
+        relay.publishing_lock(world.parts.database, "bus", silence=LONGEST) as transaction,
+        pytest.raises(relay.SessionNotKept),
         transaction(),
     ):
         pass

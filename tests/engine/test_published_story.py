@@ -38,7 +38,7 @@ def private(name):
 def published(world):
     """The events that a bus gets of all that has happened so far."""
     bus = FakeTarget()
-    OutboxPublisher(world.parts, {"bus": bus}).publish("bus", longest=LONGEST)
+    OutboxPublisher(world.parts.outbox_targets, {"bus": bus}).publish("bus", longest=LONGEST)
     return [(json.loads(cloud_event(event)), cloud_event(event).decode()) for event in bus.published]
 
 

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from tests.simulated.world import LIMITED, REFUSED, customer
 from worker.domain.model.states import JobState
+from worker.domain.model.wakeups import WakeUp
 from worker.engine.dispatch.contract import Room
-from worker.engine.maintenance.sweep import return_leases, ringable
 from worker.foundation.clock import SharedClock, system_clock
 from worker.providers.fake import HANG
 from worker.senders.fake import FakeSender
@@ -28,12 +28,12 @@ async def test_a_wake_up_for_an_account_that_is_being_served_returns_at_once(mak
     world = make(answer)
     world.add_many(10)
     runner = world.start()
-    going = asyncio.create_task(runner.serve("issue:kyc"))
+    going = asyncio.create_task(runner.serve(WakeUp.issue("kyc")))
     await world.http.received(10)
     began = world.clock.elapsed
-    assert [await runner.serve("issue:kyc") for _ in range(50)] == [False] * 50
+    assert [await runner.serve(WakeUp.issue("kyc")) for _ in range(50)] == [False] * 50
     assert world.clock.elapsed == began
-    assert runner.is_working("issue:kyc")
+    assert runner.is_working(WakeUp.issue("kyc"))
     await going
     assert not runner.busy
     assert len(world.asked) == 10
@@ -48,10 +48,10 @@ async def test_a_wake_up_while_a_dispatcher_is_running_makes_it_look_again(make)
     world = make(answer)
     world.add_many(1)
     runner = world.start()
-    going = asyncio.create_task(runner.serve("issue:kyc"))
+    going = asyncio.create_task(runner.serve(WakeUp.issue("kyc")))
     await world.http.received(1)
     world.add_many(1, "D")
-    await runner.serve("issue:kyc")
+    await runner.serve(WakeUp.issue("kyc"))
     await going
     assert world.asked == ["C000", "D000"]
     await runner.close()
@@ -60,14 +60,14 @@ async def test_a_wake_up_while_a_dispatcher_is_running_makes_it_look_again(make)
 async def test_a_wake_up_for_a_name_that_is_not_configured_is_logged_and_does_no_harm(make, caplog):
     world = make()
     runner = world.start()
-    assert await runner.serve("issue:gone") is False
+    assert await runner.serve(WakeUp.issue("gone")) is False
     assert "issue:gone" in caplog.text
     await runner.close()
 
 
 async def test_a_superfluous_wake_up_finds_nothing_and_ends(make):
     world = make()
-    await world.serve("issue:kyc", "issue:au", "invite:email", "invite:sms")
+    await world.serve(WakeUp.issue("kyc"), WakeUp.issue("au"), WakeUp.invite("email"), WakeUp.invite("sms"))
     assert world.asked == []
     assert world.clock.elapsed < 1
 
@@ -81,10 +81,10 @@ async def test_a_dispatcher_that_ends_by_time_returns_that_more_is_due(make):
     world.longest = timedelta(seconds=3)
     world.add_many(20)
     runner = world.start()
-    assert await runner.serve("issue:kyc") is True
+    assert await runner.serve(WakeUp.issue("kyc")) is True
     assert world.clock.elapsed < 5
     assert world.states()["waiting"] == 20 - len(world.asked)
-    assert await runner.serve("issue:kyc") is True
+    assert await runner.serve(WakeUp.issue("kyc")) is True
     await runner.close()
 
 
@@ -96,7 +96,7 @@ async def test_a_stop_waits_for_the_calls_in_flight_and_releases_the_rest(make_o
     world = make_on_both(answer, concurrency=3)
     world.add_many(50)
     runner = world.start()
-    going = asyncio.create_task(runner.serve("issue:kyc"))
+    going = asyncio.create_task(runner.serve(WakeUp.issue("kyc")))
     await world.http.received(3)
     runner.stop()
     await runner.close()
@@ -112,7 +112,7 @@ async def test_after_a_stop_no_wake_up_starts_a_dispatcher(make):
     world.add_many(3)
     runner = world.start()
     runner.stop()
-    assert await runner.serve("issue:kyc") is False
+    assert await runner.serve(WakeUp.issue("kyc")) is False
     await runner.close()
     assert world.asked == []
 
@@ -207,12 +207,12 @@ async def test_a_database_that_cannot_be_reached_at_a_claim_ends_the_dispatcher_
 
 async def test_the_sweep_finds_what_is_due_and_may_be_worked(make):
     world = make()
-    assert ringable(world.parts) == []
+    assert world.parts.sweep.due_wake_ups() == []
     world.add_many(1)
     world.add_many(1, "D", account="au")
-    assert ringable(world.parts) == [("issue", "au"), ("issue", "kyc")]
+    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("au"), WakeUp.issue("kyc")]
     await world.issue("kyc")
-    assert ringable(world.parts) == [("issue", "au"), ("invite", "email")]
+    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("au"), WakeUp.invite("email")]
 
 
 async def test_the_sweep_leaves_a_paused_account_out_until_its_time(make):
@@ -220,18 +220,18 @@ async def test_the_sweep_leaves_a_paused_account_out_until_its_time(make):
     world.add_many(1)
     await world.issue()
     world.set(Job, due_at=world.clock())
-    assert ringable(world.parts) == []
+    assert world.parts.sweep.due_wake_ups() == []
     world.clock.advance(seconds=31)
-    assert ringable(world.parts) == [("issue", "kyc")]
+    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("kyc")]
 
 
 async def test_the_sweep_leaves_a_stopped_account_out(make):
     world = make([REFUSED])
     world.add_many(1)
     await world.issue()
-    assert ringable(world.parts) == []
+    assert world.parts.sweep.due_wake_ups() == []
     world.parts.budgets.resume("kyc")
-    assert ringable(world.parts) == [("issue", "kyc")]
+    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("kyc")]
 
 
 async def test_due_rows_without_a_wake_up_are_found(make):
@@ -239,7 +239,7 @@ async def test_due_rows_without_a_wake_up_are_found(make):
     world = make()
     world.add_many(5)
     assert await world.tick()
-    world.rung.clear()
+    world.woken.clear()
     assert await world.tick()
     assert world.states() == {"invited": 5}
     assert not await world.tick()
@@ -249,21 +249,21 @@ async def test_the_leases_of_a_dead_worker_come_back_and_are_logged(make, caplog
     caplog.set_level("INFO")
     world = make()
     world.add_many(2)
-    work = world.parts.issue_work("kyc", world.http, ring_invite=lambda channel, _: world.rung.append(channel))
+    work = world.parts.issue_work("kyc", world.http, wake_invite=lambda channel, _: world.woken.append(channel))
     work.claim(Room(10, 10, 0), world.clock())
-    assert return_leases(world.parts) == Returned()
+    assert world.parts.sweep.return_leases() == Returned()
     world.clock.advance(seconds=61)
-    assert return_leases(world.parts) == Returned(free=2)
-    assert "2 rows released" in caplog.text
+    assert world.parts.sweep.return_leases() == Returned(free=2)
+    assert "2 rows given back" in caplog.text
     assert not await world.tick() or world.states() == {"issued": 2}
 
 
 async def test_if_no_other_process_can_be_working_they_come_back_at_once(make):
     world = make([HANG])
     world.add_many(1)
-    going = asyncio.create_task(world.start().serve("issue:kyc"))
+    going = asyncio.create_task(world.start().serve(WakeUp.issue("kyc")))
     await world.http.received(1)
-    assert return_leases(world.parts, all_of_them=True) == Returned(held=1)
+    assert world.parts.sweep.return_leases(all_of_them=True) == Returned(held=1)
     world.http.release()
     await going
     assert world.job("C000").state is JobState.HELD
@@ -280,9 +280,9 @@ async def test_a_slow_relay_does_not_delay_the_opening_of_sessions(make):
     await world.issue()
     world.add_many(30)
     runner = world.start()
-    sending = asyncio.create_task(runner.serve("invite:email"))
+    sending = asyncio.create_task(runner.serve(WakeUp.invite("email")))
     await asyncio.sleep(0)
-    await runner.serve("issue:kyc")
+    await runner.serve(WakeUp.issue("kyc"))
     assert world.states() == {"issued": 31}
     assert world.clock.elapsed < 5
     runner.stop()

@@ -54,6 +54,6 @@ async def inlet(make_on_both: Callable[..., World]) -> Callable[..., tuple[World
 
     def prepare(**how: Any) -> tuple[World, Receiver]:
         world = make_on_both(**how)
-        return world, Receiver(world.parts)
+        return world, world.receiver()
 
     return prepare

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from tests.simulated.world import World, customer
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.wakeups import WakeUp
 from worker.providers.contract import HttpAnswer
 from worker.providers.fake import FakeProvider
 from worker.senders.contract import Message, Receipt
@@ -108,8 +109,8 @@ async def lived(make: Callable[..., World], case: Case, *, within: timedelta = t
     try:
         while (then := _next(world)) is not None and world.clock() < began + within:
             world.clock.advance(seconds=max((then - world.clock()).total_seconds(), 0.001))
-            # As after a sweep, without its checks: a dispatcher that is paused, or has nothing due, ends at once.
-            await asyncio.gather(runner.serve("issue:kyc"), runner.serve("invite:email"))
+            # As the timer rings, but for what it looks up first: who is paused, or has nothing due, ends at once.
+            await asyncio.gather(runner.serve(WakeUp.issue("kyc")), runner.serve(WakeUp.invite("email")))
             outcome.longest_queue = max(outcome.longest_queue, _queued(world))
     finally:
         await runner.close()

@@ -1,1 +1,4 @@
-"""Pure rules: functions of their arguments, time among them. No database, queue, network, terminal or clock."""
+"""Pure rules: functions of their arguments. No database, queue, network or terminal.
+
+No clock: the time is an argument.
+"""

@@ -163,12 +163,12 @@ class _Test:
         if column not in _READ:
             near = get_close_matches(column, _READ, n=1)
             nearest = f"; the nearest is {near[0]}" if near else ""
-            raise ValueError(f"when.{column}: not a column that routes can look at{nearest}")
+            raise ValueError(f"when.{column}: not a column that routes can use{nearest}")
         if isinstance(wanted, bool):
             return cls(column, wanted, {})
         values = (wanted,) if isinstance(wanted, str) else tuple(wanted)
         if not values:
-            raise ValueError(f"when.{column}: an empty list fits nobody; name a value, or use true or false")
+            raise ValueError(f"when.{column}: an empty list matches no customer; name a value, or use true or false")
         return cls(column, None, {_folded(column, value): value for value in values})
 
     def fits(self, customer: Customer) -> str | None:
@@ -193,6 +193,6 @@ def _folded(column: str, value: str) -> str:
     if column in ("country", "nationality"):
         code = countries.alpha2(value)
         if code is None:
-            raise ValueError(f'when.{column}: "{value}" is not a country code of ISO 3166')
+            raise ValueError(f'when.{column}: "{value}" is not an ISO 3166 country code')
         value = code
     return _compared(column, value)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from worker.engine.container import Parts
+from worker.engine.key_check import check_keys
 from worker.settings import Settings
 from worker.store.base import schema
 from worker.store.base.database import reason
@@ -29,7 +30,7 @@ def opened(settings: Settings, *, prepare: Callable[[Parts], None] = Parts.ready
             if not_ready:
                 raise (Outdated if schema.outdated(parts.database) else NotReady)(not_ready)
             prepare(parts)
-            parts.check_keys()
+            check_keys(parts.database, parts.keyring)
         except sa.exc.OperationalError as error:
             raise NotReady(f"the database cannot be reached: {reason(error)}") from None
         yield parts

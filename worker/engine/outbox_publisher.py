@@ -7,51 +7,29 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from worker.domain.events.published import BUS, SUBSCRIBER, OutgoingEvent
-from worker.domain.limits.budgets import BudgetRule, Lesson, grant
-from worker.domain.model.endings import Kind, RetryPolicy
-from worker.engine.container import Parts
+from worker.domain.events.published import OutgoingEvent
+from worker.domain.limits.budgets import Lesson, grant
+from worker.domain.model.endings import Kind
+from worker.engine.outbox_targets import OutboxTargets, TargetPolicy
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.publishers.contract import Reply, Target
 from worker.store.limits import budgets
 from worker.store.outbox.relay import (
     Later,
-    NotOurConnection,
+    SessionNotKept,
     Transaction,
-    alone,
+    keeps_its_session,
     next_events,
-    sessions_are_ours,
+    publishing_lock,
     settle,
 )
 
 log = logging.getLogger(__name__)
 # Events in one chunk: at most so many are published twice if the process dies before they are removed.
 CHUNK = 200
-# After so many failures in a row a target is paused; after each pause one event tests it.
-PAUSES_AFTER = 3
-# The longest pause of the bus, however long its broker is unreachable: a try costs the broker one connection.
-BUS_LONGEST_PAUSE = timedelta(seconds=10)
-
-
-@dataclass(frozen=True)
-class TargetPolicy:
-    """How one target is published to. `give_up`: how long an event is repeated; None: for ever."""
-
-    rule: BudgetRule
-    give_up: timedelta | None
-
-
-def policy_of(parts: Parts, target: str) -> TargetPolicy:
-    policy = parts.settings.retry.policy
-    if target == BUS:
-        policy = replace(policy, most=min(policy.most, BUS_LONGEST_PAUSE), first=min(policy.first, BUS_LONGEST_PAUSE))
-        return TargetPolicy(BudgetRule(target, retry=policy, opens_after=PAUSES_AFTER), None)
-    subscriber = parts.settings.subscribers[target.removeprefix(SUBSCRIBER)]
-    return TargetPolicy(BudgetRule(target, retry=policy, opens_after=PAUSES_AFTER), subscriber.give_up)
 
 
 class OutboxPublisher:
@@ -59,22 +37,23 @@ class OutboxPublisher:
 
     def __init__(
         self,
-        parts: Parts,
+        outbox: OutboxTargets,
         targets: Mapping[str, Target],
         *,
         stopping: Callable[[], bool] = lambda: False,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`stopping()`: the process is stopping. Then nothing more is published, and hanging targets are abandoned."""
-        self._parts = parts
+        """`stopping` returns True when the process is to end: no more is published then, and calls that hang are
+        dropped."""
+        self._database, self._clock = outbox.database, outbox.clock
         self._targets = targets
         self._stopping = stopping
         self._jitter = jitter
-        self._policies = {name: policy_of(parts, name) for name in targets}
+        self._policies = {name: outbox.policies[name] for name in targets}
         self._publishing = {name: threading.Lock() for name in targets}
-        self._shared_sessions = Outage(log)
+        self._shared = Outage(log)
         self._checking = threading.Lock()
-        self._sessions_are_ours = False
+        self._keeps_its_session = False
         self._outages = {name: Outage(log, logging.WARNING) for name in targets}
 
     @property
@@ -88,30 +67,30 @@ class OutboxPublisher:
         `longest`. Raises sqlalchemy.exc.OperationalError when the database cannot be reached.
         """
         if name not in self._targets:
-            log.warning("wake-up ignored: %s is not in this configuration", name)
+            log.warning("a wake-up for %s, which this configuration does not have", name)
             return False
         if not self._publishing[name].acquire(blocking=False):
             return False
         try:
             self._check_sessions()
             target = self._targets[name]
-            with alone(self._parts.database, name, silence=target.longest) as transaction:
+            with publishing_lock(self._database, name, silence=target.longest) as transaction:
                 return transaction is not None and self._publish(name, target, transaction, longest)
-        except NotOurConnection as error:
-            self._shared_sessions.lasts(f"nothing is published: {error}", monotonic())
+        except SessionNotKept as error:
+            self._shared.lasts(f"nothing is published: {error}", monotonic())
             return False
         finally:
             self._publishing[name].release()
 
     def _check_sessions(self) -> None:
-        """Check once, before anything is published. Raises NotOurConnection."""
+        """Check once, before the first event is published. Raises SessionNotKept."""
         with self._checking:
-            self._sessions_are_ours = self._sessions_are_ours or sessions_are_ours(self._parts.database)
-        if not self._sessions_are_ours:
-            raise NotOurConnection
+            self._keeps_its_session = self._keeps_its_session or keeps_its_session(self._database)
+        if not self._keeps_its_session:
+            raise SessionNotKept
 
     def _publish(self, name: str, target: Target, transaction: Transaction, longest: timedelta) -> bool:
-        until, since = monotonic() + longest.total_seconds(), self._parts.clock()
+        until, since = monotonic() + longest.total_seconds(), self._clock()
         while not self._stopping():
             # Events that happen meanwhile wait for the next wake-up: otherwise there were chunks of a few rows, and
             # two transactions, again and again for as long as a batch is worked.
@@ -125,7 +104,7 @@ class OutboxPublisher:
             chunk_until = monotonic() + target.longest.total_seconds()
             replies = target.publish(
                 events,
-                clock=self._parts.clock,
+                clock=self._clock,
                 goes_on=lambda chunk_until=chunk_until: not self._stopping() and monotonic() < chunk_until,  # type: ignore[misc]
             )
             if not replies:
@@ -134,7 +113,7 @@ class OutboxPublisher:
         return False
 
     def _next(self, name: str, transaction: Transaction, due_at: datetime) -> list[OutgoingEvent]:
-        rule, now = self._policies[name].rule, self._parts.clock()
+        rule, now = self._policies[name].rule, self._clock()
         with transaction() as connection:
             state = budgets.read(connection, name)
             granted = grant(state, rule, most=CHUNK, now=now, horizon=timedelta(0), probe_for=timedelta(0))
@@ -143,14 +122,14 @@ class OutboxPublisher:
     def _settle(
         self, name: str, events: Sequence[OutgoingEvent], replies: Sequence[Reply], transaction: Transaction
     ) -> None:
-        policy, now = self._policies[name], self._parts.clock()
+        policy, now = self._policies[name], self._clock()
         by_number = {event.number: event for event in events}
         accepted = [reply.number for reply in replies if reply.problem is None]
         later = [
             self._later(policy, by_number[reply.number], reply, now) for reply in replies if reply.problem is not None
         ]
         with transaction() as connection:
-            settle(connection, policy.rule, taken=accepted, later=later, lessons=map(_lesson, replies), now=now)
+            settle(connection, policy.rule, accepted=accepted, later=later, lessons=map(_lesson, replies), now=now)
         given_up = [item for item in later if item.due_at is None]
         if given_up:
             log.warning(
@@ -175,16 +154,12 @@ class OutboxPublisher:
             return Later(event.number, None, now, f"not accepted for {tried_for.days} days: {problem.detail}")
         # If the target as a whole is to be left alone, its pause decides when the next event goes.
         waits = problem.unreachable or problem.kind is Kind.RATE_LIMITED
-        wait = timedelta(0) if waits else _wait(policy.rule.retry, event.attempts + 1, self._jitter())
+        wait = timedelta(0) if waits else policy.rule.retry.ceiling(event.attempts + 1) * self._jitter()
         return Later(event.number, now + wait, event.since, problem.detail)
 
     def close(self) -> None:
         for target in self._targets.values():
             target.close()
-
-
-def _wait(policy: RetryPolicy, attempts: int, jitter: float) -> timedelta:
-    return policy.ceiling(attempts) * jitter
 
 
 def _lesson(reply: Reply) -> Lesson:

@@ -1,8 +1,8 @@
 """Runs at most one dispatcher for each account and channel on one asyncio loop.
 
-Wake-ups coalesce here: a wake-up for an account whose dispatcher is running only makes that dispatcher look again.
-Both ways of running use it: Celery's tasks (one loop a process, `celery_tasks`) and the worker that runs inside a
-command (`embedded`).
+Wake-ups coalesce here: one for an account whose dispatcher runs already only has that dispatcher look again. Both ways
+of running use it: Celery's tasks (one loop a process, `celery_tasks`) and the worker that runs inside a command
+(`embedded`).
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.domain.model.wakeups import WakeUp
 from worker.engine.container import Parts
 from worker.engine.dispatch.dispatcher import Dispatcher
 from worker.engine.dispatch.shared_claim import SharedClaim
@@ -54,7 +55,7 @@ class Runner:
         http: Http,
         exits: AsyncExitStack,
         *,
-        ring_invite: Callable[[str, bool], None],
+        wake_invite: Callable[[str, bool], None],
         longest: timedelta,
     ) -> None:
         self._parts = parts
@@ -64,28 +65,27 @@ class Runner:
         threads = 1 if parts.database.is_sqlite else parts.database_threads
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="database")
         self._stopping = asyncio.Event()
-        self._dispatchers: dict[str, Dispatcher[Any, Any, Any]] = {}
+        self._dispatchers: dict[WakeUp, Dispatcher[Any, Any, Any]] = {}
         self._idle = asyncio.Event()
         self._idle.set()
         self._clock: asyncio.Task[None] | None = None
         if isinstance(parts.clock, SharedClock):
             self._clock = asyncio.create_task(self._keep_time())
-        self._invites = {channel: (f"invite:{channel}", parts.invite_work(channel)) for channel in parts.channels}
-        self._work: Mapping[str, Any] = {
-            **{f"issue:{name}": parts.issue_work(name, http, ring_invite=ring_invite) for name in parts.accounts},
-            **dict(self._invites.values()),
-        }
+        self._invites = {channel: (WakeUp.invite(channel), parts.invite_work(channel)) for channel in parts.channels}
+        self._work: Mapping[WakeUp, Any] = {
+            WakeUp.issue(name): parts.issue_work(name, http, wake_invite=wake_invite) for name in parts.accounts
+        } | dict(self._invites.values())
 
     @classmethod
     async def open(
-        cls, parts: Parts, *, ring_invite: Callable[[str, bool], None], longest: timedelta = LONGEST_DISPATCH
+        cls, parts: Parts, *, wake_invite: Callable[[str, bool], None], longest: timedelta = LONGEST_DISPATCH
     ) -> "Runner":
-        """A runner on the loop that is running now. `ring_invite(channel, for_events)` is called from other threads."""
+        """A runner on the loop that is running now. `wake_invite(channel, for_events)` is called from other threads."""
         tune_gc()
         exits = AsyncExitStack()
         http = Http(await exits.enter_async_context(open_http_session()))
         try:
-            return cls(parts, http, exits, ring_invite=ring_invite, longest=longest)
+            return cls(parts, http, exits, wake_invite=wake_invite, longest=longest)
         except BaseException:
             await exits.aclose()
             raise
@@ -94,21 +94,21 @@ class Runner:
     def busy(self) -> bool:
         return bool(self._dispatchers)
 
-    def is_working(self, key: str) -> bool:
-        return key in self._dispatchers
+    def is_working(self, wake_up: WakeUp) -> bool:
+        return wake_up in self._dispatchers
 
-    async def serve(self, key: str, *, for_events: bool = True) -> bool:
-        """Work what is due for `issue:ACCOUNT` or `invite:CHANNEL`. Returns whether more was due at the end.
+    async def serve(self, wake_up: WakeUp, *, for_events: bool = True) -> bool:
+        """Work what is due for the account or channel of this wake-up; whether there was more when that was over.
 
         Returns at once if this process is working it already, or does not know the name. `for_events`: an event's row
         may be due; it does not wait for more batch rows to come together.
         """
-        if key in self._dispatchers:
-            self._dispatchers[key].ring(for_events=for_events)
+        if wake_up in self._dispatchers:
+            self._dispatchers[wake_up].wake(for_events=for_events)
             return False
-        work = self._work.get(key)
+        work = self._work.get(wake_up)
         if work is None:
-            log.warning("wake-up ignored: %s is not in this configuration", key)
+            log.warning("a wake-up for %s, which this configuration does not have", wake_up)
             return False
         if self._stopping.is_set():
             return False
@@ -120,22 +120,22 @@ class Runner:
             longest=self._longest,
             claims_to_share=self._shared_claims,
         )
-        self._dispatchers[key] = dispatcher
+        self._dispatchers[wake_up] = dispatcher
         self._idle.clear()
         try:
             return await dispatcher.run()
         finally:
-            del self._dispatchers[key]
+            del self._dispatchers[wake_up]
             if not self._dispatchers:
                 self._idle.set()
 
     def _shared_claims(self) -> dict[str, SharedClaim]:
         """The claims of messages, by channel, that dispatchers of this process can share now."""
         shared = {}
-        for channel, (key, work) in self._invites.items():
+        for channel, (wake_up, work) in self._invites.items():
             if (
-                key in self._dispatchers
-                and (claiming := self._dispatchers[key].share_claim(work.claim_within)) is not None
+                wake_up in self._dispatchers
+                and (claiming := self._dispatchers[wake_up].share_claim(work.claim_within)) is not None
             ):
                 shared[channel] = claiming
         return shared

@@ -1,1 +1,1 @@
-"""Small parts that know no onboarding: clock, ids, encryption, strict JSON, logs. Imports no other room."""
+"""Small parts without any onboarding rule: clock, ids, encryption, strict JSON, logs. Imports no other room."""

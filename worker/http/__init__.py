@@ -1,1 +1,1 @@
-"""The one HTTP client: makes a call and says whether the request may have been carried out."""
+"""The one HTTP client: makes a call and reports whether the request may have been carried out."""

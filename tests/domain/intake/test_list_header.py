@@ -34,11 +34,11 @@ def test_the_columns_are_told_by_our_names():
         ("customer_id,idenfy-kyx.documents", "the nearest provider is idenfy-kyc"),
         ("customer_id,a@example.com", "column 2 is unknown"),
         ("customer_id,+4917139200", "column 2 is unknown"),
-        ("email,phone", "no column customer_id"),
+        ("email,phone", "the column customer_id is missing"),
         ("customer_id,email,E-MAIL", "column 3"),
         ("customer_id,email,Email", "columns 2 and 3 are both email"),
-        ("customer_id,idenfy-kyb.a,idenfy-kyb.a.b", "idenfy-kyb.a is given whole and in parts"),
-        ("Anna,Muster", "the first row is not a header that we know: none of its 2 columns is ours"),
+        ("customer_id,idenfy-kyb.a,idenfy-kyb.a.b", "idenfy-kyb.a is given both as a whole and in parts"),
+        ("Anna,Muster", "the first row is not a known header: none of its 2 columns is known"),
     ],
 )
 def test_a_header_that_cannot_be_used_says_what_to_do(refusal, header, reason):

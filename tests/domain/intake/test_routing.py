@@ -139,9 +139,9 @@ def test_a_when_looks_at_any_column_whatever_its_case(when, fits):
 @pytest.mark.parametrize(
     ("when", "accounts", "said"),
     [
-        ({"contry": "AU"}, ("a",), "when.contry: not a column that routes can look at; the nearest is country"),
-        ({"country": "Australia"}, ("a",), "is not a country code"),
-        ({"country": ()}, ("a",), "when.country: an empty list fits nobody"),
+        ({"contry": "AU"}, ("a",), "when.contry: not a column that routes can use; the nearest is country"),
+        ({"country": "Australia"}, ("a",), "is not an ISO 3166 country code"),
+        ({"country": ()}, ("a",), "when.country: an empty list matches no customer"),
         ({}, (), "accounts: name at least one"),
     ],
 )

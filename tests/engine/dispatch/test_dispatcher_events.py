@@ -30,7 +30,7 @@ async def test_an_event_gets_the_next_slot_though_batch_rows_had_reserved_all_sl
         await asyncio.sleep(0.137)
         woken_at = bench.clock()
         rows.waiting.append(number)
-        dispatcher.ring()
+        dispatcher.wake()
         await asyncio.sleep(0.137)
         # One transaction, which may wait for another, then at most the time between two slots.
         assert rows.begun[rows.numbers("call").index(number)] - woken_at < timedelta(milliseconds=35)
@@ -47,7 +47,7 @@ async def test_exchanged_slots_are_used_once_and_neither_before_their_time_nor_l
     for number in range(EVENTS, EVENTS + 100):
         await asyncio.sleep(draw.expovariate(60))
         rows.waiting.append(number)
-        dispatcher.ring()
+        dispatcher.wake()
     await going
     assert sorted(rows.numbers("done")) == [*range(400), *range(EVENTS, EVENTS + 100)]
     assert all(timedelta(0) <= delay <= LAPSE for delay in rows.delays)
@@ -71,7 +71,7 @@ async def test_with_few_permits_an_event_gets_the_next_free_one(bench):
     await asyncio.sleep(0.5)
     woken_at = bench.clock()
     rows.waiting.append(EVENTS)
-    dispatcher.ring()
+    dispatcher.wake()
     await going
     called_at = rows.begun[rows.numbers("call").index(EVENTS)]
     assert called_at - woken_at <= timedelta(milliseconds=60)  # the rows ahead of it take 400 ms
@@ -84,7 +84,7 @@ async def test_the_result_of_an_event_is_written_alone_and_those_of_a_batch_with
     for number in range(EVENTS, EVENTS + 10):
         await asyncio.sleep(0.11)
         rows.waiting.append(number)
-        dispatcher.ring()
+        dispatcher.wake()
     await going
     chunks = Counter(rows.written.values())
     with_events = [chunks[rows.written[number]] for number in range(EVENTS, EVENTS + 10)]
@@ -116,7 +116,7 @@ async def test_an_event_whose_attempt_was_being_written_when_the_account_was_hal
     going, dispatcher = begun(bench, rows)
     await asyncio.sleep(0.07)  # the call is in flight, and halts the account while the event is being claimed
     rows.waiting.append(EVENTS)
-    dispatcher.ring()
+    dispatcher.wake()
     await going
     assert rows.numbers("open") == [0, EVENTS]
     assert set(rows.numbers("not made")) == {EVENTS}
@@ -138,7 +138,7 @@ async def test_wake_ups_for_more_events_than_there_is_room_for_use_no_processor_
     going, dispatcher = begun(bench, rows)
     for _ in range(50):
         await asyncio.sleep(0.1)
-        dispatcher.ring()
+        dispatcher.wake()
     bench.stopping.set()
     await going
     assert len(rows.claims) < 120
@@ -149,7 +149,7 @@ async def test_with_a_wake_up_for_each_flush_batch_rows_are_claimed_in_chunks(be
     going, dispatcher = begun(bench, rows)
     for number in range(300):
         rows.waiting.append(number)
-        dispatcher.ring()
+        dispatcher.wake()
         await asyncio.sleep(0.01)
     await going
     assert len([count for count in rows.claims if count]) < 80  # each 50 ms in 3 s
@@ -161,7 +161,7 @@ async def test_a_wake_up_that_is_for_no_event_claims_rows_in_chunks_and_makes_no
     going, dispatcher = begun(bench, rows)
     for number in range(300):
         rows.waiting.append(number)
-        dispatcher.ring(for_events=False)
+        dispatcher.wake(for_events=False)
         await asyncio.sleep(0.01)
     await going
     assert len(rows.numbers("done")) == 300
@@ -175,7 +175,7 @@ async def test_a_wake_up_for_a_batch_row_during_a_claim_is_served_soon(bench, mi
     going, dispatcher = begun(bench, rows)
     await asyncio.sleep(milliseconds / 1000)
     rows.waiting.append(1)
-    dispatcher.ring(for_events=False)
+    dispatcher.wake(for_events=False)
     await going
     assert rows.numbers("done") == [0, 1]
     assert rows.begun[1] - START < CLAIM_EVERY + timedelta(milliseconds=200)

@@ -99,7 +99,7 @@ async def test_after_two_halts_calls_keep_to_their_slots_as_before(bench, first,
     going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(0.5)
     rows.halted = False  # the pause was short
-    dispatcher.ring()
+    dispatcher.wake()
     await going
     assert sorted(rows.numbers("done") + rows.waiting + rows.numbers("halt")) == list(range(60))
     assert all(timedelta(0) <= delay <= LAPSE for delay in rows.delays)
@@ -152,7 +152,7 @@ async def test_a_wake_up_makes_a_dispatcher_look_again_before_it_ends(bench):
     going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(0.2)
     rows.waiting.append(7)
-    dispatcher.ring()
+    dispatcher.wake()
     await going
     assert rows.numbers("done") == [7, 0]
 
@@ -210,7 +210,7 @@ async def test_nothing_is_claimed_while_results_cannot_be_written(bench):
     going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(1)
     rows.waiting += [10, 11]
-    dispatcher.ring()
+    dispatcher.wake()
     await asyncio.sleep(2)
     assert sorted(rows.numbers("claim")) == [0, 1, 2, 3]
     await going
@@ -275,7 +275,7 @@ async def test_a_cancelled_dispatcher_without_permits_leaves_no_unknown_outcome(
 async def test_a_wake_up_that_comes_while_a_dispatcher_releases_its_permits_is_not_lost(bench):
     rows = bench.rows(1)
     dispatcher = bench.dispatcher(rows)
-    rows.release_permits = dispatcher.ring
+    rows.release_permits = dispatcher.wake
     assert await dispatcher.run()
 
 
@@ -284,7 +284,7 @@ async def test_nor_is_a_wake_up_that_comes_while_the_last_calls_of_a_long_dispat
     dispatcher = bench.dispatcher(rows, longest=timedelta(seconds=3))
     going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(4)
-    dispatcher.ring(for_events=False)
+    dispatcher.wake(for_events=False)
     assert await going
 
 
@@ -294,5 +294,5 @@ async def test_a_stopping_process_leaves_a_wake_up_to_other_processes(bench):
     going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(1)
     bench.stopping.set()
-    dispatcher.ring()
+    dispatcher.wake()
     assert not await going

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from tests.simulated.bench import EVENTS, MINUTE, Opened, Row
 from tests.simulated.world import World, customer
 from worker.domain.model.customers import Channel
+from worker.domain.model.wakeups import WakeUp
 from worker.engine.dispatch.contract import ClaimedRows, Room, UnknownClaim
 from worker.engine.dispatch.shared_claim import SharedClaim, closing
 from worker.senders.fake import FakeSender
@@ -64,7 +65,7 @@ async def test_meanwhile_it_claims_nothing_itself_and_looks_again_for_a_wake_up(
     shared = dispatcher.share_claim(claim_none)
     assert dispatcher.share_claim(claim_none) is None
     rows.waiting.append(EVENTS)
-    dispatcher.ring()
+    dispatcher.wake()
     await asyncio.sleep(0.5)
     assert len(rows.claims) == claimed
     shared.end(kept=True)
@@ -233,9 +234,9 @@ async def work_during_a_slow_mail(world):
     world.set(Job, Job.customer_id == "Jonas", priority=EVENT, due_at=world.clock() + timedelta(seconds=2))
     await world.issue()
     runner = world.start()
-    mails = asyncio.create_task(runner.serve("invite:email"))
+    mails = asyncio.create_task(runner.serve(WakeUp.invite("email")))
     await asyncio.sleep(2.5)
-    await runner.serve("issue:kyc")
+    await runner.serve(WakeUp.issue("kyc"))
     await mails
     await runner.close()
 
@@ -246,14 +247,14 @@ async def test_the_mail_of_an_event_is_opened_in_the_transaction_that_writes_its
     (job,) = (row for row in world.rows(Job) if row.customer_id == "Jonas")
     asked, mailed = sorted(world.rows(Attempt, job_id=job.id), key=lambda row: row.opened_at)
     assert mailed.opened_at == asked.closed_at
-    assert world.rung == ["email"]  # for Ona's mail: no mail dispatcher was running then
+    assert world.woken == ["email"]  # for Ona's mail: no mail dispatcher was running then
     assert [row.state.value for row in world.rows(InvitationRow)] == ["sent", "sent"]
 
 
 async def test_if_no_mail_dispatcher_is_running_a_wake_up_is_sent(world):
     sign_up(world, "Ona", "Jonas")
     await world.issue()
-    assert world.rung
+    assert world.woken
     assert {row.state.value for row in world.rows(InvitationRow)} == {"waiting"}
     await world.work()
     assert world.states() == {"invited": 2}
@@ -271,7 +272,7 @@ async def test_if_no_mail_dispatcher_is_running_a_wake_up_is_sent(world):
 async def test_a_wake_up_is_sent_for_messages_that_no_shared_claim_has(world, events, shared, rung):
     sign_up(world, *events)
     wake_ups = []
-    work = world.parts.issue_work("kyc", world.http, ring_invite=lambda *wake_up: wake_ups.append(wake_up))
+    work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *wake_up: wake_ups.append(wake_up))
     claimed = work.claim(Room(10, 10, 0, 5), world.clock())
     opened = [*claimed.opened, *work.flush([], claimed.items, world.clock())]
     results = [await work.call(one) for one in opened]
@@ -289,7 +290,7 @@ async def test_a_wake_up_is_sent_for_messages_that_no_shared_claim_has(world, ev
 async def test_messages_on_both_channels_are_claimed_in_the_same_order_in_all_processes(world, order):
     """Each claim locks its sender's budget: in different orders two processes would wait for each other."""
     world.add(customer("Rasa", channel=Channel.BOTH))
-    work = world.parts.issue_work("kyc", world.http, ring_invite=lambda *_: None)
+    work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
     now = world.clock()
     results = [await work.call(one) for one in work.flush([], work.claim(Room(9, 9, 0, 0), now).items, now)]
     held = []

@@ -4,8 +4,7 @@ import pytest
 
 from tests.simulated.events import requested, updated
 from worker.domain.model.states import JobState
-from worker.engine.maintenance.retention import INBOX_KEPT, UPDATES_KEPT, Retention
-from worker.inbound.event_receiver import Receiver
+from worker.engine.maintenance.retention import INBOX_KEPT, UPDATES_KEPT
 from worker.store.base.encrypted_values import ERASED
 from worker.store.tables import CustomerRow, Inbox, Job
 
@@ -16,15 +15,15 @@ def kept(make_on_both):
 
     def prepare(more=""):
         world = make_on_both(more=more)
-        Receiver(world.parts).receive([requested("C-1"), updated("C-1", locale="de")])
+        world.receiver().receive([requested("C-1"), updated("C-1", locale="de")])
         return world
 
     return prepare
 
 
 def let_go(world):
-    """The steps of retention until it rests."""
-    retention = Retention(world.parts)
+    """What a timer does until it rests."""
+    retention = world.parts.retention()
     for _ in range(10):
         retention.step()
 

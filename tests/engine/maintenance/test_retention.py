@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tests.simulated.world import customer
 from worker.domain.limits.budgets import BudgetState
 from worker.domain.model.states import JobState
-from worker.engine.maintenance.retention import LOOK_EVERY, Retention
+from worker.engine.maintenance.retention import LOOK_EVERY
 from worker.runtime.batch_run import OneBatch
 from worker.runtime.embedded import Embedded
 from worker.store.limits import budgets
@@ -40,7 +40,7 @@ def kept(world):
 
 async def test_personal_data_is_erased_after_its_time_and_batches_stay_unless_configured_otherwise(ended, clock):
     world, _ = ended()
-    retention = Retention(world.parts)
+    retention = world.parts.retention()
     clock.advance(days=89)
     retention.step()
     assert kept(world) == 3
@@ -56,7 +56,7 @@ async def test_personal_data_is_erased_after_its_time_and_batches_stay_unless_co
 async def test_a_batch_is_purged_after_its_time(ended, clock):
     world, batch = ended(more=BATCHES)
     clock.advance(days=121)
-    retention = Retention(world.parts)
+    retention = world.parts.retention()
     for _ in range(4):
         retention.step()
     assert world.rows(Job) == []
@@ -71,7 +71,7 @@ async def test_a_batch_that_is_not_over_does_not_delay_the_next_one(ended, clock
     world.parts.batches.imported(second, now=clock())
     world.set(Job, Job.batch_id == second, state=JobState.COMPLETED)
     clock.advance(days=121)
-    retention = Retention(world.parts)
+    retention = world.parts.retention()
     for _ in range(6):
         retention.step()
     assert {row.batch_id for row in world.rows(Job)} == {first}
@@ -80,7 +80,7 @@ async def test_a_batch_that_is_not_over_does_not_delay_the_next_one(ended, clock
 async def test_a_step_is_one_chunk_and_the_next_look_is_later(ended, clock):
     world, _ = ended(CHUNK + 3)
     clock.advance(days=91)
-    retention = Retention(world.parts)
+    retention = world.parts.retention()
     left = []
     for _ in range(4):
         retention.step()
@@ -102,7 +102,7 @@ async def test_a_batch_with_a_row_that_was_put_back_does_not_delay_the_next_one(
     for batch in (first, second):
         world.parts.purging.begin(batch, world.parts.facts.counts(batch), now=clock())
     world.set(Job, Job.batch_id == first, state=JobState.WAITING, due_at=clock())
-    Retention(world.parts).step()
+    world.parts.retention().step()
     assert [row.batch_id for row in world.rows(Job)] == [first]
 
 
@@ -110,7 +110,7 @@ async def test_a_purge_that_was_cut_off_continues_though_batches_are_kept(ended,
     world, batch = ended(CHUNK + 3)
     world.parts.purging.begin(batch, world.parts.facts.counts(batch), now=clock())
     world.parts.purging.chunk(batch, now=clock())
-    retention = Retention(world.parts)
+    retention = world.parts.retention()
     for _ in range(3):
         retention.step()
     assert world.rows(Job) == []
@@ -119,7 +119,7 @@ async def test_a_purge_that_was_cut_off_continues_though_batches_are_kept(ended,
 async def test_a_database_failure_does_not_end_the_sweep(ended, clock, caplog):
     world, _ = ended()
     clock.advance(days=91)
-    retention = Retention(world.parts)
+    retention = world.parts.retention()
     with world.parts.database.write() as connection:
         connection.execute(sa.text("ALTER TABLE customer RENAME TO elsewhere"))
     try:
@@ -140,9 +140,12 @@ async def test_a_run_erases_customers_that_are_over(ended, clock):
     batch = world.add(customer("Ona"))
     world.set(Job, Job.batch_id == batch, state=JobState.CANCELLED)
     await OneBatch(
-        world.parts,
         Embedded(world.parts),
         batch,
+        facts=world.parts.facts,
+        rules=world.parts.budget_rules,
+        takeovers=world.parts.takeovers,
+        clock=clock,
         is_done=lambda counts: True,
         patience=timedelta(),
         show=lambda counts, waits_for: None,
@@ -172,9 +175,12 @@ async def test_a_batch_that_is_slow_to_count_is_counted_for_a_small_share_of_the
 
     world.parts.facts = Slow()
     await OneBatch(
-        world.parts,
         Embedded(world.parts),
         batch,
+        facts=world.parts.facts,
+        rules=world.parts.budget_rules,
+        takeovers=world.parts.takeovers,
+        clock=clock,
         is_done=lambda _: clock() >= until,
         patience=timedelta(days=1),
         show=lambda _counts, _waits_for: None,

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from tests.simulated.world import FAILED, REFUSED
 from worker.domain.model.states import JobState
-from worker.engine.maintenance.sweep import ringable, take_over
+from worker.domain.model.wakeups import WakeUp
 from worker.store.tables import Budget, Job
 
 BOTH = ["kyc", "au"]
@@ -27,8 +27,8 @@ async def test_an_account_that_takes_rows_over_is_due_in_the_same_sweep(make_on_
     world = make_on_both(route=BOTH)
     world.add_many(20, others=("au",))
     world.set(Budget, Budget.name == "kyc", stopped_at=world.clock(), stop_reason="HTTP 401")
-    assert take_over(world.parts) == 20
-    assert ringable(world.parts) == [("issue", "au")]
+    assert world.parts.sweep.take_over() == 20
+    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("au")]
     await world.work()
     assert world.states() == {"invited": 20}
     assert len(set(world.asked)) == len(world.asked) == 20

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 from tests.simulated.events import cancelled, requested
 from worker.domain.model.states import InvitationState, SessionState
-from worker.engine.reporting.batch_report import status
 from worker.foundation.timestamps import written
 from worker.store.tables import SessionRow
 
@@ -17,8 +16,8 @@ async def test_the_invitation_waits_for_the_app_while_the_session_is_opened_at_o
     message = world.message()
     assert (message.state, message.due_at) == (InvitationState.WAITING, began + timedelta(minutes=30))
     batch = world.parts.batches.find("latest")
-    shown = status(world.parts, batch)
-    assert shown["forecast"]["finishes_at"] == written(message.due_at)
+    told = world.parts.reporting.status(batch)
+    assert told["forecast"]["finishes_at"] == written(message.due_at)
     world.clock.advance(minutes=30)
     await world.work()
     assert (len(world.senders["email"].messages), len(world.asked)) == (1, 1)

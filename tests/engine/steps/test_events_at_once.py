@@ -7,7 +7,6 @@ import sqlalchemy as sa
 
 from tests.simulated.world import World, customer
 from worker.engine.dispatch.contract import Room, UnknownClaim
-from worker.engine.maintenance.sweep import return_leases
 from worker.store.base.priorities import EVENT
 from worker.store.tables import Attempt, InvitationRow, Job
 
@@ -25,8 +24,8 @@ def world(make_on_both) -> World:
 
 
 def works(world):
-    """The work on the account, and then the work on the mails of the opened sessions."""
-    yield world.parts.issue_work("kyc", world.http, ring_invite=lambda *_: None)
+    """The work on the account, and then that on the mails of what it opened."""
+    yield world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
     yield world.parts.invite_work("email")
 
 
@@ -83,7 +82,7 @@ async def test_if_the_answer_to_a_claim_is_lost_its_rows_are_released(world, kep
         assert [row.outcome for row in written] == (["not_sent"] if kept else [])
         # The claimed batch rows come back as from a worker that died.
         world.clock.advance(seconds=61)
-        return_leases(world.parts)
+        world.parts.sweep.return_leases()
         await carried_out(work, world)
     assert world.states() == {"invited": 2}
     assert world.budget().credits_used == 2

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from tests.simulated.world import FAILED, LIMITED, REFUSED, customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.states import JobState
+from worker.domain.model.wakeups import WakeUp
 from worker.providers.contract import Broken, HttpAnswer
 from worker.providers.fake import HANG
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
@@ -21,7 +22,7 @@ async def test_every_due_session_is_opened_once_and_then_its_customer_invited(ma
     await world.issue()
     assert world.states() == {"issued": 150}
     assert len(set(world.asked)) == len(world.asked) == 150
-    assert "email" in world.rung
+    assert "email" in world.woken
     await world.invite()
     assert world.states() == {"invited": 150}
     sent = world.senders["email"].messages
@@ -82,10 +83,10 @@ async def test_a_slow_account_does_not_slow_a_fast_one(make):
     world.add_many(20, "fast")
     world.add_many(6, "slow", account="au")
     runner = world.start()
-    slow = asyncio.create_task(runner.serve("issue:au"))
+    slow = asyncio.create_task(runner.serve(WakeUp.issue("au")))
     await world.http.received(2)
-    await runner.serve("issue:kyc")
-    await runner.serve("invite:email")
+    await runner.serve(WakeUp.issue("kyc"))
+    await runner.serve(WakeUp.invite("email"))
     assert events == ["fast"] * 20
     assert len(world.senders["email"].messages) == 20
     assert not slow.done()
@@ -347,7 +348,7 @@ async def test_a_bug_in_the_adapter_holds_the_row_and_loses_nothing(make, caplog
 async def test_a_worker_that_died_in_the_middle_leaves_an_unknown_outcome_only_for_its_calls(make):
     world = make([HANG] * 3, concurrency=3)
     world.add_many(10)
-    task = asyncio.create_task(world.start().serve("issue:kyc"))
+    task = asyncio.create_task(world.start().serve(WakeUp.issue("kyc")))
     await world.http.received(3)
     dead = world.rows(Job)
     assert sum(row.state is JobState.WORKING for row in dead) == 6  # two for each permit
@@ -365,7 +366,7 @@ async def test_two_processes_that_work_the_same_rows_open_one_session_for_each(m
     world = make_on_both(lambda _: answer_later(world, 0.05))
     world.add_many(80)
     first, second = world.start(), world.start()
-    await asyncio.gather(first.serve("issue:kyc"), second.serve("issue:kyc"))
+    await asyncio.gather(first.serve(WakeUp.issue("kyc")), second.serve(WakeUp.issue("kyc")))
     await asyncio.gather(first.close(), second.close())
     assert sorted(world.asked) == sorted(set(world.asked))
     assert world.states() == {"issued": 80}

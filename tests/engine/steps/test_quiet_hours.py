@@ -8,8 +8,8 @@ from tests.simulated.events import requested
 from tests.simulated.world import customer
 from worker.domain.model.customers import Channel, Person
 from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.wakeups import WakeUp
 from worker.http.messages import Broken
-from worker.inbound.event_receiver import Receiver
 from worker.inbound.list_import import import_list, options_of
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 
@@ -46,7 +46,7 @@ async def test_sessions_of_a_list_that_comes_in_the_evening_are_opened_and_sent_
     world = at_night(make_on_both)
     file = tmp_path / "list.csv"
     file.write_text("customer_id,email,country,timezone\nOna,o@example.org,LT,\nJon,j@example.org,LT,Asia/Tokyo\n")
-    import_list(world.parts, file, options_of(world.parts), name="list.csv")
+    import_list(world.parts.intake, world.parts.batches, file, options_of(world.parts.intake), name="list.csv")
     assert schedule(world.job("Ona")) == ("waiting", MORNING, "quiet_hours", None, 0, 0)
     tokyo = datetime(2026, 11, 20, 23, 0, tzinfo=UTC)
     assert world.job("Jon").due_at == tokyo
@@ -87,9 +87,9 @@ async def test_a_phone_that_may_be_anywhere_is_written_to_when_it_is_day_everywh
 
 async def test_a_customer_in_the_app_gets_the_link_at_night_and_the_message_in_the_morning(make_on_both):
     world = at_night(make_on_both)
-    receiver = Receiver(world.parts)
+    receiver = world.receiver()
     assert receiver.receive([requested("C-1")]).due == frozenset()
-    assert receiver.receive([requested("C-2", invite_after="30 minutes")]).due == {("issue", "kyc")}
+    assert receiver.receive([requested("C-2", invite_after="30 minutes")]).due == {WakeUp.issue("kyc")}
     await world.work()
     assert world.asked == ["C-2"]
     assert (world.job("C-1").due_at, world.job("C-2").state) == (MORNING, JobState.ISSUED)

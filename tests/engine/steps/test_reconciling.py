@@ -8,7 +8,7 @@ import pytest
 from tests.simulated.world import FAILED, LIMITED, REFUSED, customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.reconciliation import Nothing, Strangers
+from worker.domain.model.reconciliation import Nothing, Unmatched
 from worker.domain.model.states import InvitationState, JobState
 from worker.engine.dispatch.contract import Room
 from worker.providers.contract import Broken, HttpAnswer
@@ -148,7 +148,7 @@ async def test_a_look_up_that_never_works_leaves_the_row_to_a_person(played):
         await wait_and_work(world, minutes=15)
     row = world.job("Ona")
     assert (row.state, row.reason, row.unknown_attempt is None) == (JobState.HELD, "unknown", False)
-    assert "cannot be looked up" in row.detail
+    assert "cannot be reconciled" in row.detail
     assert (len(world.asked), len(world.reconciled)) == (1, 8)
 
 
@@ -223,7 +223,7 @@ async def test_a_worker_that_died_while_reconciling_leaves_the_row_to_be_reconci
     world.add(customer("Ona"))
     await world.work()
     world.clock.advance(seconds=WAIT.total_seconds())
-    work = world.parts.issue_work("kyc", world.http, ring_invite=lambda *_: None)
+    work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
     claimed = work.claim(Room(10, 10, 0), world.clock()).items
     assert work.flush([], claimed, world.clock())  # and then it died
     await wait_and_work(world, seconds=61)
@@ -248,7 +248,7 @@ SMS = '[sms]\naccount = "AC1"\ntoken = { env = "SECRET" }\nfrom = "+15005550006"
     [
         (Receipt("SM1"), InvitationState.SENT, 1),
         (Nothing(), InvitationState.SENT, 2),
-        (Strangers(("SM2",), "a text without its words: SM2"), InvitationState.HELD, 1),
+        (Unmatched(("SM2",), "a text without its words: SM2"), InvitationState.HELD, 1),
         (Problem(Kind.BAD_INPUT, "not allowed"), InvitationState.HELD, 1),
     ],
 )

@@ -29,7 +29,7 @@ def answer(monkeypatch):
             seen.append([one.item.customer.customer_id for one in candidates])
             return {}
 
-        monkeypatch.setattr(leaving, "QUESTIONS", (first, second))
+        monkeypatch.setattr(leaving, "CHECKS", (first, second))
         return seen
 
     return put

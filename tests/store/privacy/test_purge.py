@@ -97,14 +97,14 @@ def test_a_batch_larger_than_a_lot_goes_in_several(shelf, purge, purging):
     assert len(shelf.rows(Finished)) == CHUNK + 1
 
 
-def test_two_sweeps_at_once_purge_each_row_once(shelf, purging, beside):
+def test_two_sweeps_at_once_purge_each_row_once(shelf, purging, in_parallel):
     batch = listed(shelf, *[customer(f"C{number}") for number in range(40)])
     end(shelf, batch)
-    assert sorted(beside(lambda: purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock()), times=2)) == [
+    assert sorted(in_parallel(lambda: purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock()), times=2)) == [
         False,
         True,
     ]
-    beside(lambda: purging.chunk(batch, now=shelf.clock()), times=2)
+    in_parallel(lambda: purging.chunk(batch, now=shelf.clock()), times=2)
     assert shelf.rows(Job) == []
 
 
@@ -208,7 +208,7 @@ def test_a_call_whose_outcome_nobody_knows_keeps_its_batch_as_long_as_it_may_hav
     if kind is not None:
         shelf.finish(shelf.failed(opened, kind, Retry(shelf.clock(), "unknown", "")))
     shelf.set(Job, state=JobState.CANCELLED, lease_until=None)
-    assert why_not(shelf, batch) == "row 2 has a call of the last 30 days whose outcome nobody knows"
+    assert why_not(shelf, batch) == "row 2 has a call of the last 30 days whose outcome is unknown"
     shelf.clock.advance(days=31)
     assert why_not(shelf, batch) is None
 
@@ -257,7 +257,7 @@ def test_a_call_in_doubt_that_was_made_after_the_purge_began_keeps_its_row(shelf
 
 
 def test_a_purge_cannot_be_begun_twice_nor_a_lot_taken_before(shelf, purging, done):
-    with pytest.raises(ValueError, match="was not begun"):
+    with pytest.raises(ValueError, match="has not begun"):
         purging.chunk(done, now=shelf.clock())
     counts = shelf.facts.counts(done)
     assert purging.begin(done, counts, now=shelf.clock())

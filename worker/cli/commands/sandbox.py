@@ -116,7 +116,7 @@ PORT = click.IntRange(0, 65_535)
     multiple=True,
     type=Read("latency", Latency.parse),
     metavar="[ENDPOINT=]TIME",
-    help="How long answers take: 80ms, or idenfy-kyc=8s. Repeatable.",
+    help="How long answers take, such as 80ms, or idenfy-kyc=8s. Repeatable.",
 )
 @click.option(
     "--limit",
@@ -191,8 +191,8 @@ def sandbox(
 ) -> None:
     """Simulate the identity-verification providers and a mailbox on this machine.
 
-    The sandbox is as strict as the real providers about credentials, fields and bounds, and makes faults
-    on demand. It sends nothing but the configured webhooks. Ctrl-C ends it.
+    It checks credentials, fields and bounds as strictly as the real providers, and makes faults on demand. It sends
+    nothing but the webhooks of --webhooks and --mail-webhook. Ctrl-C ends it.
     """
     idenfy_key, idenfy_secret = idenfy_credentials or (DEFAULTS.idenfy_key, DEFAULTS.idenfy_secret)
     frankieone_key, customer = frankieone_credentials or (DEFAULTS.frankieone_key, DEFAULTS.frankieone_customer)
@@ -259,7 +259,7 @@ async def serve(sandbox: Sandbox, *, as_json: bool) -> None:
 
 
 def reason(error: OSError) -> str:
-    """One line that says what to do."""
+    """The error, and what to do."""
     if error.errno == errno.EADDRINUSE:
         # asyncio's text names the address that is in use.
         return f"{error.strerror or error}; is another sandbox running? --port and --smtp-port set other ports"

@@ -50,7 +50,7 @@ OPTIONS = (
         "--customers",
         type=_shares(CUSTOMERS),
         metavar="DOES:SHARE,…",
-        help=f"What customers do: {KNOWN}; the rest: never.",
+        help=f"Which share of the customers does what: {KNOWN}; the rest never come.",
     ),
     click.option(
         "--customers-after",

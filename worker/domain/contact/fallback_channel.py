@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 
 # Only what says that nobody reads there. Who asked not to be written to, or complained, is not written to elsewhere
 # because of it; nor is one whom somebody here took out.
-UNREACHED = frozenset({Reason.BOUNCE})
+UNREACHED = frozenset({SuppressionReason.BOUNCE})
 
 
 def instead_of(channel: str, fallback: str | None) -> str | None:
@@ -14,7 +14,9 @@ def instead_of(channel: str, fallback: str | None) -> str | None:
     return fallback if fallback != channel else None
 
 
-def writable(channels: Sequence[str], fallback: str | None, suppressed: Mapping[str, Reason | None]) -> tuple[str, ...]:
+def writable(
+    channels: Sequence[str], fallback: str | None, suppressed: Mapping[str, SuppressionReason | None]
+) -> tuple[str, ...]:
     """Those channels on which a customer may be written to, one that stands in for another among them.
 
     `channels` are those that the row asks for, `suppressed` has each channel of which the customer has an address,

@@ -11,7 +11,7 @@ from enum import StrEnum
 _E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 
 
-class Reason(StrEnum):
+class SuppressionReason(StrEnum):
     """Why an address is suppressed. The later ones outrank those before them: see `stronger`."""
 
     BOUNCE = "bounce"  # the other side said for good that it takes nothing for this address
@@ -21,12 +21,12 @@ class Reason(StrEnum):
 
 
 DETAILS = {
-    Reason.BOUNCE: "messages to this address were returned for good",
-    Reason.MANUAL: "somebody here put the address on the list",
-    Reason.STOP: "the customer asked not to be written to",
-    Reason.COMPLAINT: "the customer complained about a message",
+    SuppressionReason.BOUNCE: "messages to this address were returned for good",
+    SuppressionReason.MANUAL: "somebody here put the address on the list",
+    SuppressionReason.STOP: "the customer asked not to be written to",
+    SuppressionReason.COMPLAINT: "the customer complained about a message",
 }
-_RANK = {reason: rank for rank, reason in enumerate(Reason)}
+_RANK = {reason: rank for rank, reason in enumerate(SuppressionReason)}
 
 
 def text_of(channel: str, address: str) -> str:
@@ -48,7 +48,7 @@ def text_of(channel: str, address: str) -> str:
             raise ValueError("expected the channel email or sms")
 
 
-def stronger(one: Reason, other: Reason) -> Reason:
+def stronger(one: SuppressionReason, other: SuppressionReason) -> SuppressionReason:
     """Which of two reasons is kept for one address: what the customer said outranks what we found out."""
     return max(one, other, key=_RANK.__getitem__)
 

@@ -145,7 +145,7 @@ def _object(raw: bytes, what: str) -> dict[str, Any]:
         case Flaw.KEY_TWICE:
             raise _Refusal(f"{what} has the same key twice in one object")
         case Flaw.TOO_DEEP:
-            raise _Refusal(f"{what} has objects or lists more than {MOST_LEVELS} deep")
+            raise _Refusal(f"{what} has objects or lists nested more than {MOST_LEVELS} levels deep")
         case Flaw.NO_OBJECT:
             raise _Refusal(f"{what} is not a JSON object")
 

@@ -5,12 +5,13 @@ docs/events.md tells producers the same.
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from worker.domain.model.customers import FieldProblem
+from worker.domain.model.wakeups import WakeUp
 
 
 class EventKind(StrEnum):
@@ -58,7 +59,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Received:
-    """A receipt for each event, in their order; and whom to ring for once the transaction is committed."""
+    """A receipt for each event, in their order; and the wake-ups to send once the transaction is committed."""
 
     receipts: list[Receipt]
-    due: frozenset[tuple[str, str]] = field(default_factory=frozenset)  # (step, name), as `wakeups.ring` takes them
+    due: frozenset[WakeUp] = frozenset()

@@ -1,1 +1,1 @@
-"""What all rules are made of: customers, sessions, states, endings of a step."""
+"""The values that all rules use: customers, sessions, states, endings of a step, backoff."""

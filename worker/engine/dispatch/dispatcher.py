@@ -147,7 +147,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         self._last_flush_at = clock()
         self._database_unreachable = False  # until the results of a failed flush are written
 
-    def ring(self, *, for_events: bool = True) -> None:
+    def wake(self, *, for_events: bool = True) -> None:
         """Something has become due: look again before ending. `for_events`: an event may be due, so look at once."""
         if for_events:
             self._woken_for_events = True

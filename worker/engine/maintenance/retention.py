@@ -10,9 +10,13 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from worker.domain.verification.session_updates import DIGESTS_KEPT
-from worker.engine.container import Parts
-from worker.store.outbox import relay as telling
-from worker.store.privacy.erasure import Place
+from worker.engine.outbox_targets import OutboxTargets
+from worker.foundation.clock import Clock
+from worker.store.operators.report_rows import Facts
+from worker.store.privacy.erasure import Erasing, Place
+from worker.store.privacy.inbox_retention import InboxRetention
+from worker.store.privacy.purge import Purging
+from worker.store.webhooks.webhook_list import WebhookList
 
 log = logging.getLogger(__name__)
 # How long a process rests after it found nothing to remove: a look costs little, and nothing waits for it.
@@ -33,8 +37,24 @@ UNPUBLISHED_FOR = timedelta(days=30)
 class Retention:
     """Applies `[retention]`, one step at each sweep. One for each process: it remembers how far it has looked."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        personal: timedelta,
+        batches: timedelta | None,
+        erasing: Erasing,
+        purging: Purging,
+        facts: Facts,
+        inbox: InboxRetention,
+        webhooks: WebhookList,
+        outbox: OutboxTargets,
+    ) -> None:
+        """`personal` and `batches`: how long personal data and batches are kept; None: batches stay."""
+        self._clock = clock
+        self._personal, self._batches = personal, batches
+        self._erasing, self._purging, self._facts = erasing, purging, facts
+        self._inbox, self._webhooks, self._outbox = inbox, webhooks, outbox
         self._one_at_a_time = threading.Lock()
         self._next: datetime | None = None
         self._erased_to: Place | None = None
@@ -42,7 +62,7 @@ class Retention:
 
     def step(self) -> None:
         """Remove one chunk, if there is one. Returns at once if another thread is in a step."""
-        now = self._parts.clock()
+        now = self._clock()
         if not self._one_at_a_time.acquire(blocking=False):
             return
         try:
@@ -64,8 +84,8 @@ class Retention:
 
     def _erase(self, now: datetime) -> bool:
         """Whether there may be more customers to look at."""
-        since = now - self._parts.settings.retention.personal
-        chunk = self._parts.erasing.chunk(after=self._erased_to, since=since, now=now)
+        since = now - self._personal
+        chunk = self._erasing.chunk(after=self._erased_to, since=since, now=now)
         self._erased_to = chunk.after
         if chunk.customers:
             log.info("retention: the personal data of %d customers was erased", chunk.customers)
@@ -73,35 +93,33 @@ class Retention:
 
     def _remove_events_and_webhooks(self, now: datetime) -> bool:
         """Whether any were removed, so that there may be more."""
-        kept_for = max(INBOX_KEPT, self._parts.settings.retention.batches or INBOX_KEPT)
-        erased = self._parts.inbox_retention.erase_updates(since=now - UPDATES_KEPT)
-        removed = self._parts.inbox_retention.remove(since=now - kept_for)
-        webhooks = self._parts.webhook_list.remove(since=now - WEBHOOKS_KEPT)
+        kept_for = max(INBOX_KEPT, self._batches or INBOX_KEPT)
+        erased = self._inbox.erase_updates(since=now - UPDATES_KEPT)
+        removed = self._inbox.remove(since=now - kept_for)
+        webhooks = self._webhooks.remove(since=now - WEBHOOKS_KEPT)
         return bool(erased or removed or webhooks)
 
     def _remove_unpublished(self, now: datetime) -> bool:
-        """Whether there may be more events that can be published no more."""
-        parts = self._parts
-        gone = telling.forget(parts.database, targets=parts.subscriptions.targets, before=now - UNPUBLISHED_FOR)
+        """Whether there may be more events that can no longer be published."""
+        gone = self._outbox.forget_unpublished(before=now - UNPUBLISHED_FOR)
         if gone:
             log.info("retention: %d events were removed that no target accepted", gone)
         return gone > 0
 
     def _purge(self, now: datetime) -> bool:
         """Whether there may be more batches to look at."""
-        purging = self._parts.purging
+        purging = self._purging
         # A batch that waits for a row which was put back must not delay the other batches.
         if any(purging.chunk(batch_id, now=now) for batch_id in purging.under_way()):
             return True
-        kept_for = self._parts.settings.retention.batches
-        if kept_for is None:
+        if self._batches is None:
             return False
-        since = now - kept_for
+        since = now - self._batches
         batch_id = purging.candidate(after=self._asked_to, since=since)
         self._asked_to = batch_id or 0
         if batch_id is None:
             return False
         if purging.why_not(batch_id, since=since, now=now) is None:
-            purging.begin(batch_id, self._parts.facts.counts(batch_id), now=now)
+            purging.begin(batch_id, self._facts.counts(batch_id), now=now)
             log.info("retention: batch %d is being purged", batch_id)
         return True

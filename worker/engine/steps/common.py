@@ -17,8 +17,8 @@ from worker.store.messages.record_results import OpenedInvitation
 
 # Time to write a result. From the last check of the lease to the written result: the call's time-out and this.
 FLUSH_MARGIN = timedelta(seconds=5)
-# (channel, whether it is for an event). Must return at once.
-Ring = Callable[[str, bool], None]
+# (channel, whether it is for an event); must return at once
+WakeInvite = Callable[[str, bool], None]
 Transaction = Callable[[], AbstractContextManager[sa.Connection]]
 log = logging.getLogger(__name__)
 

@@ -84,7 +84,13 @@ class InviteWork:
                 items.remove(item)
 
         claimed = self.invitations.claim(
-            self.policy, most=room.rows, events=room.events, now=now, busy=room.busy, beside=open_events, within=within
+            self.policy,
+            most=room.rows,
+            events=room.events,
+            now=now,
+            busy=room.busy,
+            on_claim=open_events,
+            within=within,
         )
         return ClaimedRows(claimed.invitations, claimed.again_at, claimed.permits, opened)
 

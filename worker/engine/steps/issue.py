@@ -19,7 +19,7 @@ from worker.domain.model.endings import Done, Ending, Kind, Problem
 from worker.domain.model.reconciliation import UnknownCall, compare, ending_of_reconciliation
 from worker.domain.model.sessions import Session
 from worker.engine.dispatch.contract import ClaimedRows, ClaimsInTransaction, Room
-from worker.engine.steps.common import FLUSH_MARGIN, Ring, Transaction, ending_of, log_chunk, unknown_claim_of
+from worker.engine.steps.common import FLUSH_MARGIN, Transaction, WakeInvite, ending_of, log_chunk, unknown_claim_of
 from worker.foundation.clock import Clock
 from worker.http.client import Http
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
@@ -41,7 +41,7 @@ class IssueWork:
     repeat_unknown: bool  # the account says on_unknown = "repeat"
     jobs: Jobs
     attempts: Attempts
-    ring_invite: Ring
+    wake_invite: WakeInvite
     transaction: Transaction
     clock: Clock
     jitter: Callable[[], float] = random.random
@@ -77,10 +77,10 @@ class IssueWork:
 
         with unknown_claim_of(lambda: [item.job for item in opened]):
             claimed = self.jobs.claim(
-                self.policy, most=room.rows, events=room.events, now=now, busy=room.busy, beside=open_events
+                self.policy, most=room.rows, events=room.events, now=now, busy=room.busy, on_claim=open_events
             )
         for channel in claimed.adopted_channels:
-            self.ring_invite(channel, True)
+            self.wake_invite(channel, True)
         return ClaimedRows(claimed.jobs, claimed.again_at, claimed.permits, opened)
 
     def flush(
@@ -107,10 +107,10 @@ class IssueWork:
         if results:
             log_chunk(self.name, [(r.opened.job.id, r.ending, r.problem, now - r.began_at) for r in results])
         of_events = [result.opened.job.is_event for result in results]
-        for channel in channels:  # after the commit; the sweep repeats a wake-up that is lost here
+        for channel in channels:  # after the commit; the sweep sends another for a wake-up that is lost here
             claimed = channel in shared_claims
             if not (claimed and all(of_events)):
-                self.ring_invite(channel, any(of_events) and not claimed)
+                self.wake_invite(channel, any(of_events) and not claimed)
         return opened
 
     def _open(

@@ -5,6 +5,7 @@ does: how long its links live, and whether its calls can be reconciled.
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 
 from worker.domain.contact.auto_pause import PauseRule
@@ -15,14 +16,17 @@ from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.reconciliation import MARGIN
 from worker.domain.model.sessions import floor_of, max_age_of
 from worker.engine.dispatch.dispatcher import EVENTS_AHEAD, HORIZON, HORIZON_ALONE
+from worker.engine.steps.common import FLUSH_MARGIN
 from worker.providers.contract import Provider
 from worker.senders.contract import Sender
-from worker.settings import Settings
+from worker.settings import Settings, SettingsError
 from worker.store.issuing.claim_jobs import JobPolicy
 from worker.store.maintenance.expired_sessions import ExpiryPolicy
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.messages.message_context import InvitationPolicy
 
+# A row must be able to wait a little under its lease, be called for, and be written.
+LEASE_ROOM = timedelta(seconds=5)
 SMS_PERMITS = 10  # calls in flight to the SMS provider
 
 
@@ -43,6 +47,43 @@ def sender_rule(settings: Settings, channel: str) -> BudgetRule:
     permits = email.connections if email else 1
     # No breaker: a relay refuses recipients one by one. The permits are connections, which each process keeps open.
     return BudgetRule(f"sender/{channel}", limits, permits, None, retry, opens_after=None, each_process=True)
+
+
+@dataclass(frozen=True)
+class BudgetRules:
+    """The budget of each account, and of each channel that has a sender."""
+
+    accounts: Mapping[str, BudgetRule]
+    channels: Mapping[str, BudgetRule]
+
+    def all(self) -> dict[str, BudgetRule]:
+        """The budgets by the name of their account or channel."""
+        return {**self.accounts, **self.channels}
+
+
+def budget_rules(settings: Settings, channels: Collection[str]) -> BudgetRules:
+    """`channels` are those that messages are sent on."""
+    return BudgetRules(
+        {name: account_rule(settings, name) for name in settings.accounts},
+        {channel: sender_rule(settings, channel) for channel in channels},
+    )
+
+
+def check_leases(settings: Settings) -> None:
+    """Raise SettingsError where a call could outlive its lease: another process may own the row by then."""
+    timeouts = {f"accounts.{name}.timeout": account.timeout for name, account in settings.accounts.items()}
+    if settings.email:
+        timeouts["email.timeout"] = settings.email.timeout
+    if settings.sms:
+        timeouts["sms.timeout"] = settings.sms.timeout
+    problems = [
+        f"worker.lease: {settings.worker.lease.total_seconds():g} s is too short for {key} ="
+        f" {timeout.total_seconds():g} s; write at least {(timeout + FLUSH_MARGIN + LEASE_ROOM).total_seconds():g} s"
+        for key, timeout in timeouts.items()
+        if settings.worker.lease < timeout + FLUSH_MARGIN + LEASE_ROOM
+    ]
+    if problems:
+        raise SettingsError(problems)
 
 
 def sender_timeout(settings: Settings, channel: str) -> timedelta:

@@ -1,4 +1,4 @@
-"""Whether it is quiet where a taken message goes: then it waits until it may leave."""
+"""Checks whether it is quiet where a claimed message goes: then the message waits until the quiet hours end."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from worker.store.messages.message_context import InvitationPolicy
 def quiet(
     connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, candidates: Sequence[Any], now: datetime
 ) -> Mapping[uuid.UUID, Later]:
-    """Of these `send_checks.Candidate`s those that may not leave before a later time."""
+    """The `send_checks.Candidate`s that must wait, each with the time at which it may leave."""
     hours, channel = policy.hours, policy.channel
     if not hours.concern((channel,)):
         return {}

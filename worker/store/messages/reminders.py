@@ -1,7 +1,7 @@
-"""Reminders: written with the invitation that they follow, each due in its time, and judged again at that time.
+"""Reminders: stored when their invitation is sent, each with its due time, and checked again when they are due.
 
-So nothing looks for customers who are to be reminded: their rows lie among the messages that are due, at no cost until
-they are. What has become of the customer, the link and the configuration meanwhile is asked when one is about to leave.
+So no process searches for customers to remind: a reminder is a message row like any other, and costs nothing until it
+is due. The customer, the link and the configuration are checked when the reminder is about to leave.
 """
 
 import uuid
@@ -29,13 +29,13 @@ from worker.store.onboarding.message_rows import waiting_message
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import InvitationRow, Job
 
-PASSED_OVER = "passed_over"  # the reason of a reminder whose successor was due by the time that it could leave
-_NO_CAP = Caps(0, 1)  # for what is asked of the caps elsewhere, just before
+PASSED_OVER = "passed_over"  # the reason of a reminder that could leave only when the next reminder was due
+_NO_CAP = Caps(0, 1)  # here no cap applies: `message_cap_check` has just checked the caps
 
 
 @dataclass(frozen=True, repr=False)
 class Sent:
-    """A first message that has left, and to whom."""
+    """A first message that has left, and its customer."""
 
     session_id: uuid.UUID
     job_id: int
@@ -46,7 +46,7 @@ class Sent:
 
 
 class About(Protocol):
-    """A message that may be about to leave, and the row that it was opened from."""
+    """A message that may be about to leave, and the row that it was decrypted from."""
 
     @property
     def item(self) -> ClaimedInvitation: ...
@@ -58,7 +58,7 @@ class About(Protocol):
 def add(
     connection: sa.Connection, after: Sequence[timedelta], hours: Hours, sent: Sequence[Sent], *, now: datetime
 ) -> None:
-    """Write the reminders of messages that left `now`. Those that are there already stay as they are."""
+    """Store the reminders of messages that left `now`. Reminders that exist already stay as they are."""
     if not after or not sent:
         return
     jobs = {row.id: row for row in fetch(connection, _JOBS, {"ids": bulk.keys({item.job_id for item in sent})})}
@@ -90,10 +90,10 @@ def _all_of(item: Sent, job: sa.Row[Any], after: Sequence[timedelta], hours: Hou
         made.append(found)
 
 
-def still_right(
+def not_now(
     connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[About], now: datetime
 ) -> Mapping[uuid.UUID, NotNow]:
-    """Of these messages the reminders that are not to leave, or not yet."""
+    """The reminders among these messages that must not leave, or must wait."""
     reminders = [one for one in messages if one.item.kind != FIRST]
     if not reminders:
         return {}
@@ -132,7 +132,7 @@ def _judged(one: About, first: sa.Row[Any] | None, policy: InvitationPolicy, *, 
 
 
 def _hours_of(hours: Hours, customer: Customer, channel: str) -> tuple[tuple[str, ...], QuietHours | None]:
-    """The zones that the customer may be in, and the hours that are quiet there; no zones where none are."""
+    """The zones that the customer may be in, and the quiet hours; no zones where the channel has no quiet hours."""
     if not hours.concern([channel]):
         return (), None
     zones = hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
@@ -147,7 +147,8 @@ def _row(item: Sent, reminder: Reminder, job: sa.Row[Any], *, now: datetime) -> 
         channel=item.channel,
         kind=reminder.kind,
         due_at=reminder.due_at,
-        # An event's, too: nobody waits for it. Of now, since the batch may have been paused while the message left.
+        # A batch's priority also for an event's reminder: no caller waits for it. The job's present priority counts,
+        # since the batch may have been paused while the message left.
         priority=BATCH if job.priority in PRIORITIES else BATCH + PAUSED,
         now=now,
     )
