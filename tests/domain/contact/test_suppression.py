@@ -46,7 +46,7 @@ def test_a_list_that_takes_an_address_and_who_suppresses_it_agree():
 
 SAID = {
     "expected an address such as name@example.com",
-    "expected a number as +37060000000",
+    "expected a number such as +37060000000",
     "expected the channel email or sms",
 }
 

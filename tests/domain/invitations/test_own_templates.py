@@ -134,9 +134,9 @@ def test_every_documented_variable_is_there(own):
         ({"layout.html": "<p>{% block request %}{% endblock %}</p>"}, "default/de/body.html: lacks {{ link }}"),
         (
             {"default/en/subject.txt": "{{ link }}"},
-            "default/en/subject.txt: {{ link }} is a secret, which a subject does not keep",
+            "default/en/subject.txt: {{ link }} is a secret and must not be in a subject",
         ),
-        ({"default/en/subject.txt": " \n "}, "default/en/subject.txt: renders nothing"),
+        ({"default/en/subject.txt": " \n "}, "default/en/subject.txt: renders no text"),
         (
             {"default/en/body.txt": "{{ link }}\n{{ frist_name }}"},
             "default/en/body.txt, line 2: there is no variable frist_name, did you mean first_name?",
@@ -145,17 +145,17 @@ def test_every_documented_variable_is_there(own):
         ({"default/en/body.txt": "{{ link|center(9) }}"}, "default/en/body.txt, line 1: No filter named 'center'."),
         (
             {"default/en/body.html": "{% extends 'gone.html' %}"},
-            "default/en/body.html: the layout that it extends is not there",
+            "default/en/body.html: the layout that it extends does not exist",
         ),
         (
             {"default/en/body.html": "{% extends 'default/en/sms.txt' %}"},
-            "default/en/body.html, line 1: a layout ends as what extends it, .html or .txt",
+            "default/en/body.html, line 1: a layout must end like the file that extends it, .html or .txt",
         ),
         ({"default/en/body.htm": "x"}, "default/en/body.htm: not used; the files are "),
         ({"default/en/mail.txt": "x"}, "default/en/mail.txt: not used; the files are "),
         (
             email("vip/de"),
-            "vip: nothing in the default locale en; other languages get built-in words",
+            "vip: no text in the default locale en; other languages get the built-in text",
         ),
     ],
 )
@@ -166,7 +166,7 @@ def test_check_names_what_is_wrong_with_a_template(own, files, problem):
 
 
 def test_a_default_language_that_nothing_is_written_in_is_a_problem(own):
-    assert own({}, locale="ja").problems() == ['[invitations] locale = "ja": there are no words in that language']
+    assert own({}, locale="ja").problems() == ['[invitations] locale = "ja": there is no template in that language']
 
 
 def test_a_folder_that_is_not_there_is_a_problem_and_the_built_in_words_remain(tmp_path):

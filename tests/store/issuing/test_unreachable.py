@@ -65,7 +65,7 @@ def test_a_customer_who_may_not_be_written_to_is_not_called_for_and_the_others_a
     claimed = shelf.jobs.claim(shelf.policy, most=10, now=shelf.clock())
     assert (ids(claimed.jobs), claimed.adopted_channels) == (["Jonas"], frozenset())
     row = shelf.job("Ona")
-    assert (end(shelf), row.detail) == (FAILED, "somebody here put the address on the list")
+    assert (end(shelf), row.detail) == (FAILED, "an operator put the address on the list")
     assert (row.due_at, row.lease_until, row.attempts, row.waits) == (None, None, 0, 0)
     assert shelf.rows(Attempt) == []
     assert shelf.claim() == []

@@ -49,7 +49,7 @@ def test_what_goes_wrong_now_shows_behind_many_that_arrived(shelf, count):
     count(batch, tried=1)
     assert reason(shelf, batch) == "", "what arrives says nothing new"
     count(batch, bounced=1)
-    assert reason(shelf, batch).startswith("41 of 50 messages were refused (40) or returned (1)")
+    assert reason(shelf, batch).startswith("41 of 50 messages were refused (40) or bounced (1)")
 
 
 def test_a_batch_too_slow_for_the_hour_is_paused_by_all_of_its_time(shelf, count):

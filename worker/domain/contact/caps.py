@@ -1,4 +1,4 @@
-"""What one customer may cost at most, in sessions and in messages, and the words for having used it up. Pure."""
+"""The caps on one customer's sessions and messages, and the reasons when a cap is used up. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from worker.domain.model.states import InvitationState
 
-# A message in one of these has been handed over, or may have been: held, nobody knows whether it has arrived.
+# A message in one of these states has been handed over, or may have been: the outcome of a held message is unknown.
 COUNTED = frozenset(
     {
         InvitationState.WORKING,
@@ -19,7 +19,7 @@ COUNTED = frozenset(
 
 
 class Lapse(StrEnum):
-    """Why a customer who has not finished is left alone: the reasons of jobs that are `lapsed`."""
+    """Why the worker stops inviting a customer who has not finished: the reasons of `lapsed` jobs."""
 
     REISSUES_SPENT = "reissues_spent"
     MESSAGES_SPENT = "messages_spent"
@@ -35,27 +35,27 @@ DETAILS = {
 
 @dataclass(frozen=True)
 class Caps:
-    """`reissues`: sessions after the first, by customer and purpose. `messages`: to one customer, whatever for."""
+    """`reissues`: sessions after the first, per customer and purpose. `messages`: to one customer, for all purposes."""
 
     reissues: int
     messages: int
 
 
 def messages_counted(states: Iterable[InvitationState]) -> int:
-    """How many of a customer's messages count: of all its sessions and channels, reminders and texts of the
-    provider's own included."""
+    """How many of a customer's messages count: of all its sessions and channels, including reminders and texts that
+    the provider sends."""
     return sum(state in COUNTED for state in states)
 
 
 def may_send(caps: Caps, messages: int) -> bool:
-    """Whether one more message may be handed over, where so many count already."""
+    """True if one more message may be handed over when `messages` count already."""
     return messages < caps.messages
 
 
 def spent(caps: Caps, *, reissues: int, messages: int) -> Lapse | None:
     """Why the customer gets no new session; None: it may have one.
 
-    A session whose link nobody can be told costs, and is of no use: so messages that are used up end sessions too.
+    A session whose link cannot be sent costs money and is of no use: so the cap on messages limits sessions too.
     """
     if reissues >= caps.reissues:
         return Lapse.REISSUES_SPENT

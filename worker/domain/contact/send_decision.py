@@ -1,21 +1,21 @@
-"""Why a message that was taken does not leave now. Pure words for what `store.messages.send_checks` finds out."""
+"""Why a claimed message does not leave now. Pure: the results of `store.messages.send_checks`."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from worker.domain.model.states import InvitationState
 
-# Reasons of what waits: until its message may leave; until there is room for it in its sender's queue; until it is
-# decided about a customer who has handed everything in.
+# Reasons of waiting messages: until quiet hours end; until the sender's queue has room; until the provider has decided
+# about a customer who has submitted.
 QUIET = "quiet_hours"
 WAITS_FOR_SENDER = "waits_for_sender"
 IN_REVIEW = "in_review"
-SUPPRESSED = "suppressed"  # of what ends: no address may be written to
+SUPPRESSED = "suppressed"  # the reason of an ended message: its address is suppressed
 
 
 @dataclass(frozen=True)
 class Later:
-    """It goes back to waiting until `due_at` (aware UTC); nothing is counted against it."""
+    """The message waits until `due_at` (aware UTC); no attempt is counted."""
 
     due_at: datetime
     reason: str
@@ -23,9 +23,9 @@ class Later:
 
 @dataclass(frozen=True)
 class Never:
-    """It will not leave, or not before a person has decided: this is its state from now on.
+    """The message will not leave, or not before a person decides. `state` is its state from now on.
 
-    `unreached`: the customer is not reached on this channel, and may be on another.
+    `unreached`: this channel does not reach the customer, and another channel may.
     """
 
     state: InvitationState
