@@ -1,6 +1,6 @@
-"""What Celery runs with, for operators to read: `python -c 'import celeryconfig'` with ONBOARDING_CONFIG set.
+"""Celery's settings, for operators to read: `python -c 'import celeryconfig'` with ONBOARDING_CONFIG set.
 
-Nothing reads this file: the settings are the package's own (worker/runtime/celery_settings.py), so that an installed
+No process reads this file. The settings are in the package (worker/runtime/celery_settings.py), so that an installed
 wheel has them too.
 """
 

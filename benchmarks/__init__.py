@@ -1,1 +1,1 @@
-"""Benchmarks: ratios in one run, because machines are noisy. `make bench`; docs/benchmarks.md explains them."""
+"""Benchmarks. They compare within one run, because machines are noisy. docs/benchmarks.md explains them."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [issuing|limits|latency|webhooks]`: one of them, or all; `make bench` is all."""
+"""`python -m benchmarks [issuing|limits|latency|webhooks]` runs one benchmark, or all of them, as `make bench` does."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ BENCHMARKS = {"issuing": issuing, "limits": limits, "latency": latency, "webhook
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure how fast the worker is.")
     parser.add_argument("--json", action="store_true", help="the facts as one JSON document")
-    which = parser.add_subparsers(dest="which", title="benchmarks", metavar="all of them, or one:")
+    which = parser.add_subparsers(dest="which", title="benchmarks", metavar="all, or one of:")
     for name, benchmark in BENCHMARKS.items():
         text = (benchmark.__doc__ or "").splitlines()[0]
         benchmark.options(which.add_parser(name, help=text, description=text))

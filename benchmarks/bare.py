@@ -1,6 +1,7 @@
-"""A loop that only asks and keeps nothing, the most that one process can: `python -m benchmarks.bare URL CALLS PLACES`.
+"""A loop that only makes calls and stores nothing: the upper bound of one process.
 
-It stays when it is through, until it is ended: who measures it reads its processor time.
+`python -m benchmarks.bare URL CALLS PLACES`, where PLACES is the number of calls in flight. The process keeps running
+after its last call, because the benchmark reads its processor time; the benchmark ends it.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Claiming while done rows pile up: `python -m benchmarks.claiming`.
 
-Two questions. Does a lot of a hundred cost the same beside a million done jobs as beside ten thousand? And does it
-go on costing that while rows move, between two vacuums? Time depends on the machine; the pages that a step looks
-at do not, so the figures to quote are the pages, and their ratios to the smallest size.
+It answers two questions. Does a chunk of a hundred jobs cost the same with a million done jobs in the tables as with
+ten thousand? And does the cost stay the same while rows change, between two vacuums? Times depend on the machine. The
+number of pages that a step reads does not, so quote the pages, and their ratios to the smallest size.
 
 Scratch databases on the server of TEST_POSTGRESQL_URL, whose user must be a superuser (for auto_explain).
 """
@@ -46,7 +46,7 @@ from worker.store.privacy.purge import Purging
 
 SERVER = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
 CHUNK = 100
-CHUNKS = 7  # the median of so many is quoted
+CHUNKS = 7  # the reported figure is the median of this many chunks
 POLICY = RetryPolicy()
 TERMS = JobPolicy(
     account="kyc",
@@ -57,7 +57,7 @@ TERMS = JobPolicy(
     horizon=timedelta(seconds=1),
     reissue_at=lambda expires_at: expires_at,
 )
-LETTERS = InvitationPolicy(
+EMAILS = InvitationPolicy(
     channel="email",
     rule=BudgetRule("sender/email", (), 1000, None, POLICY),
     lease=timedelta(seconds=60),
@@ -66,7 +66,7 @@ LETTERS = InvitationPolicy(
     most_reissues=3,
 )
 
-# What a list of :done customers leaves behind once its messages are out; half of them have finished.
+# The rows of a list of :done customers after its messages were sent; half of the customers have finished.
 DONE = """
 CREATE FUNCTION pg_temp.key(kind text, i int) RETURNS uuid LANGUAGE sql IMMUTABLE
 RETURN (lpad(to_hex(i), 12, '0') || substr(md5(kind || i), 13))::uuid;
@@ -108,7 +108,7 @@ FROM generate_series(1, :done) i, (VALUES ('a'), ('e')) AS kinds (kind);
 
 @dataclass
 class Looked:
-    """What the statements of one step cost: milliseconds at the server, pages looked at, plans."""
+    """The cost of one step's statements: milliseconds at the server, pages read, plans."""
 
     milliseconds: float = 0.0
     pages: int = 0
@@ -116,7 +116,7 @@ class Looked:
 
 
 class Watched:
-    """The store over one database, each statement's plan and pages reported by the server as it runs."""
+    """The store over one database. The server reports each statement's plan and pages (auto_explain)."""
 
     def __init__(self, url: str) -> None:
         self._looked = Looked()
@@ -136,20 +136,20 @@ class Watched:
         connection.execute("LOAD 'auto_explain'")
         for name, value in {"log_min_duration": "0", "log_analyze": "on", "log_buffers": "on"}.items():
             connection.execute(f"SET auto_explain.{name} = {value}")
-        connection.execute("SET auto_explain.log_timing = off")  # a clock reading for each row would be most of it
+        connection.execute("SET auto_explain.log_timing = off")  # a clock reading for each row would cost most
         connection.execute("SET auto_explain.log_format = json")
         connection.execute("SET client_min_messages = log")
         connection.commit()
-        connection.add_notice_handler(self._told)
+        connection.add_notice_handler(self._reported)
 
-    def _told(self, notice: psycopg.errors.Diagnostic) -> None:
+    def _reported(self, notice: psycopg.errors.Diagnostic) -> None:
         head, _, plan = (notice.message_primary or "").partition("plan:\n")
         if not plan:
             return
-        told = json.loads(plan)
+        report = json.loads(plan)
         self._looked.milliseconds += float(head.split()[1])
-        self._looked.pages += told["Plan"]["Shared Hit Blocks"] + told["Plan"]["Shared Read Blocks"]
-        self._looked.plans.append(told)
+        self._looked.pages += report["Plan"]["Shared Hit Blocks"] + report["Plan"]["Shared Read Blocks"]
+        self._looked.plans.append(report)
 
     def cost(self, step: Callable[[], Any]) -> tuple[Any, Looked]:
         self._looked = Looked()
@@ -157,7 +157,7 @@ class Watched:
         return answer, self._looked
 
     def fill(self, done: int) -> None:
-        """Done rows, as they lie once autovacuum has been there."""
+        """Insert done rows, then vacuum and analyze as autovacuum would."""
         schema.upgrade(self.database)
         with self.database.write() as connection:
             for statement in DONE.replace(":done", str(done)).split(";\n"):
@@ -171,7 +171,7 @@ class Watched:
             connection.exec_driver_sql("VACUUM ANALYZE")
 
     def add(self, rows: int) -> int:
-        """A list whose jobs wait."""
+        """Insert a list with waiting jobs."""
         name, now = uuid.uuid4().hex, system_clock()
         batch, _ = self.batches.open(name="list", digest=name, again=False, now=now)
         for start in range(0, rows, 1000):
@@ -190,16 +190,16 @@ class Watched:
         return batch.id
 
     def work(self, cost: Callable[[str, Callable[[], Any]], Any]) -> int:
-        """One chunk the whole way, each step through `cost`; returns the jobs taken."""
+        """Work one chunk from claim to hand-over, each step measured by `cost`. Returns the number of claimed jobs."""
         now = system_clock()
-        jobs = cost("take jobs", lambda: self.jobs.claim(TERMS, most=CHUNK, now=now)).jobs
+        jobs = cost("claim jobs", lambda: self.jobs.claim(TERMS, most=CHUNK, now=now)).jobs
         opened = cost("open attempts", lambda: self.attempts.open(TERMS, [(job, False) for job in jobs], now=now))
         results = [IssueResult(item, now, Done(), session=_session(now)) for item in opened]
         cost("finish attempts", lambda: self.attempts.finish(TERMS, results, now=now))
-        letters = cost("take invitations", lambda: self.invitations.claim(LETTERS, most=CHUNK, now=now)).invitations
-        handed = cost("open hand-overs", lambda: self.handovers.open(LETTERS, letters, repeatable=True, now=now))
+        invitations = cost("claim invitations", lambda: self.invitations.claim(EMAILS, most=CHUNK, now=now)).invitations
+        handed = cost("open hand-overs", lambda: self.handovers.open(EMAILS, invitations, repeatable=True, now=now))
         sent = [InviteResult(item, now, Done()) for item in handed]
-        cost("finish hand-overs", lambda: self.handovers.finish(LETTERS, sent, now=now))
+        cost("finish hand-overs", lambda: self.handovers.finish(EMAILS, sent, now=now))
         return len(jobs)
 
 
@@ -224,7 +224,7 @@ def scratch() -> Iterator[Watched]:
 
 
 def at_size(done: int, *, plans: bool) -> dict[str, Looked]:
-    """What each step costs beside so many done jobs: the median of several lots."""
+    """The cost of each step with this many done jobs in the tables: the median of several chunks."""
     costs: dict[str, list[Looked]] = {}
     with scratch() as store:
         store.fill(done)
@@ -255,7 +255,7 @@ def at_size(done: int, *, plans: bool) -> dict[str, Looked]:
             cost("counts, all done", lambda: store.facts.counts(1))
             cost("outlook, all done", lambda: store.facts.outlook(1))
         sizes = _bytes(store)
-        _let_go(store, cost)
+        _retention(store, cost)
     if plans:
         for name, looked in costs.items():
             for plan in looked[-1].plans:
@@ -271,8 +271,8 @@ def at_size(done: int, *, plans: bool) -> dict[str, Looked]:
     }
 
 
-def _let_go(store: Watched, cost: Callable[[str, Callable[[], Any]], Any]) -> None:
-    """Some lots of retention, of customers and of the batch that is done."""
+def _retention(store: Watched, cost: Callable[[str, Callable[[], Any]], Any]) -> None:
+    """Measure some chunks of retention: erasing customers, and purging the done batch."""
     erasing, purging = Erasing(store.database), Purging(store.database)
     now, after = system_clock(), None
     for _ in range(CHUNKS):
@@ -316,7 +316,7 @@ def _nodes(plan: dict[str, Any], depth: int = 0) -> Iterator[str]:
 def compare(sizes: list[int], *, plans: bool) -> None:
     found = {}
     for done in sizes:
-        print(f"beside {done:,} done jobs ...", flush=True)
+        print(f"with {done:,} done jobs ...", flush=True)
         found[done] = at_size(done, plans=plans)
     print(f"\n{'step (chunk of 100)':<24}" + "".join(f"{done:>26,}" for done in sizes) + "    pages, last : first")
     for name, first in found[sizes[0]].items():
@@ -325,7 +325,7 @@ def compare(sizes: list[int], *, plans: bool) -> None:
 
 
 def churn(done: int, rows: int, *, reset: bool) -> None:
-    """Many lots the whole way, one after the other, with autovacuum as the server and the tables have it."""
+    """Work many chunks one after the other, with the autovacuum settings of the server and of the tables."""
     with scratch() as store:
         store.fill(done)
         if reset:
@@ -341,9 +341,9 @@ def churn(done: int, rows: int, *, reset: bool) -> None:
         store.watch()
         with store.database.read() as connection:
             vacuum = connection.exec_driver_sql("SHOW autovacuum").scalar_one()
-        tables = "tables as they come" if reset else "tables as the migration sets them"
-        print(f"\n{rows:,} jobs the whole way beside {done:,} done ones, {tables}, autovacuum {vacuum}")
-        names = ("take jobs", "finish attempts", "take invitations", "finish hand-overs")
+        tables = "tables with default settings" if reset else "tables as the migration sets them"
+        print(f"\n{rows:,} jobs from claim to hand-over, {done:,} done jobs, {tables}, autovacuum {vacuum}")
+        names = ("claim jobs", "finish attempts", "claim invitations", "finish hand-overs")
         print(f"{'jobs':>8}" + "".join(f"{name:>26}" for name in names) + f"{'jobs/s':>10}   vacuums")
         costs: dict[str, list[Looked]] = {}
 
@@ -365,7 +365,7 @@ def churn(done: int, rows: int, *, reset: bool) -> None:
                 print(f"{worked:>8,}{cells}{speed:>10,.0f}   {_vacuums(store)}", flush=True)
                 costs.clear()
                 began = time.monotonic()
-        time.sleep(1.5)  # the server's counters come in late
+        time.sleep(1.5)  # the server updates its counters late
         print(f"{'table':<12}{'updates':>10}{'HOT':>10}{'dead':>10}")
         with store.database.read() as connection:
             for row in connection.exec_driver_sql(
@@ -383,10 +383,10 @@ def _vacuums(store: Watched) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.claiming", description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", default="10000,100000,1000000", help="Done jobs to measure beside.")
-    parser.add_argument("--churn", type=int, default=100_000, help="Jobs to move the whole way; 0: none.")
-    parser.add_argument("--beside", type=int, default=1_000_000, help="Done jobs beside those that move.")
-    parser.add_argument("--reset", action="store_true", help="Move them without the tables' own settings, too.")
+    parser.add_argument("--sizes", default="10000,100000,1000000", help="Numbers of done jobs to measure with.")
+    parser.add_argument("--churn", type=int, default=100_000, help="Jobs to work from claim to hand-over; 0: none.")
+    parser.add_argument("--beside", type=int, default=1_000_000, help="Done jobs in the tables meanwhile.")
+    parser.add_argument("--reset", action="store_true", help="Measure also without the tables' own settings.")
     parser.add_argument("--plans", action="store_true", help="Print each step's last plan.")
     chosen = parser.parse_args(arguments)
     if chosen.sizes:

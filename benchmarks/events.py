@@ -1,4 +1,4 @@
-"""How a benchmark publishes events: to RabbitMQ, by a client that is not ours, as other systems do."""
+"""Publishes a benchmark's events to RabbitMQ with a client that is not ours, as other systems do."""
 
 import json
 from datetime import UTC, datetime
@@ -7,20 +7,20 @@ from typing import Any, Self
 
 import pika
 
-QUEUE = "onboarding.requests"  # the exchange that producers publish to has its name
+QUEUE = "onboarding.requests"  # the exchange that producers publish to has the same name
 
 
 class Feeder:
     """Publishes sign-ups, one after the other, each confirmed."""
 
     def __init__(self, broker: str) -> None:
-        # kombu reads "//" as the virtual host "/", pika as none.
+        # kombu reads "//" as the virtual host "/"; pika reads it as no virtual host.
         self._connection = pika.BlockingConnection(pika.URLParameters(broker.removesuffix("//") + "/%2F"))
         self._channel = self._connection.channel()
         self._channel.confirm_delivery()
 
     def publish(self, customer_id: str, email: str) -> None:
-        """Have the customer invited; returns once the broker has the event for good."""
+        """Publish the customer's sign-up. Returns after the broker has confirmed it."""
         event: dict[str, Any] = {
             "specversion": "1.0",
             "type": "onboarding.requested",

@@ -1,4 +1,4 @@
-"""Issuing durably, against one Celery task for each customer, and against a loop that keeps nothing."""
+"""Compares issuing with stored results with one Celery task for each customer, and with a loop that stores nothing."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import sides
-from benchmarks.processes import say
+from benchmarks.processes import report
 from benchmarks.provider import answering, nginx
 from benchmarks.services import postgresql, redis
 from benchmarks.sides import Figure, Stage
@@ -27,7 +27,7 @@ SIDES: dict[str, Callable[[Stage, int], Figure]] = {
     "ours on PostgreSQL, one `onboard worker`": partial(sides.on_postgresql, workers=1),
     "ours on PostgreSQL, two": partial(sides.on_postgresql, workers=2),
 }
-# The first round only finds out how many rows keep a side busy for the time that it is given.
+# The first round only measures how many rows keep a side busy for its time.
 GUESS = {BARE: 5000}
 GUESS_ELSE = 1500
 MOST_ROWS = 300_000
@@ -35,32 +35,32 @@ MOST_ROWS = 300_000
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often each side is measured [3]")
-    parser.add_argument("--seconds", type=float, default=4, help="measured of each side in a round, about [4]")
-    parser.add_argument("--places", type=int, default=50, help="calls in flight, of the bare loop and of ours [50]")
-    parser.add_argument("--only", metavar="WORDS", help="only sides whose names hold one of these, with commas between")
+    parser.add_argument("--seconds", type=float, default=4, help="measured time of each side in a round, about [4]")
+    parser.add_argument("--places", type=int, default=50, help="calls in flight, for the bare loop and for ours [50]")
+    parser.add_argument("--only", metavar="WORDS", help="only sides with one of these words (separated by commas)")
 
 
 def run(chosen: argparse.Namespace) -> dict[str, Any]:
-    """Measure, and the facts. What is being done is said on standard error. Raises Failed."""
+    """Measure and return the facts. Progress goes to standard error. Raises Failed."""
     os.environ["BENCH_KEY"] = new_key()
     load = os.getloadavg()[0]
     if nginx() is None:
-        say("nginx is not installed: a stub in Python answers instead, and is itself what limits the quick sides")
+        report("nginx is not installed: a stub in Python answers instead, and limits the fast sides itself")
     words = (chosen.only or "").split(",")
     names = [name for name in SIDES if any(word.strip().lower() in name.lower() for word in words)]
     figures: dict[str, list[Figure]] = {name: [] for name in names}
     with (
-        tempfile.TemporaryDirectory(prefix="onboarding-bench-") as place,
-        answering(Path(place), program=nginx()) as provider,
-        redis(Path(place)) as broker,
+        tempfile.TemporaryDirectory(prefix="onboarding-bench-") as folder,
+        answering(Path(folder), program=nginx()) as provider,
+        redis(Path(folder)) as broker,
         postgresql() as server,
     ):
-        stage = Stage(Path(place), provider, server, broker, chosen.places)
+        stage = Stage(Path(folder), provider, server, broker, chosen.places)
         rows = {name: GUESS.get(name, GUESS_ELSE) for name in names}
         for number in range(chosen.rounds + 1):
             for name in names:
                 figure = SIDES[name](stage, rows[name])
-                say(f"{number or 'trying'}: {name}: {figure.rate:,.0f}/s, {rows[name]:,} rows")
+                report(f"{number or 'trying'}: {name}: {figure.rate:,.0f}/s, {rows[name]:,} rows")
                 if number == 0:
                     rows[name] = min(max(int(figure.rate * (chosen.seconds + sides.WARM_UP)), 100), MOST_ROWS)
                 else:
@@ -78,14 +78,14 @@ def run(chosen: argparse.Namespace) -> dict[str, Any]:
 
 
 def _share_lists(rows: dict[str, int]) -> None:
-    """One list for all sides on PostgreSQL: an import each would take longer than what is measured."""
+    """Use one list for all sides on PostgreSQL: one import for each side would take longer than the measurements."""
     on_postgresql = [name for name in rows if "PostgreSQL" in name]
     for name in on_postgresql:
-        rows[name] = max(rows[other] for other in on_postgresql)
+        rows[name] = max(rows[side] for side in on_postgresql)
 
 
 def compared(figures: dict[str, list[Figure]]) -> list[dict[str, Any]]:
-    """Each side's medians, and their ratios to those of the naive task and of the bare loop."""
+    """Each side's medians, and their ratios to the naive task and to the bare loop."""
     medians = {name: statistics.median(figure.rate for figure in found) for name, found in figures.items()}
     return [
         {

@@ -1,4 +1,4 @@
-"""An event while a batch runs under a limit: the time from its publishing to the mail in the mailbox."""
+"""Measures an event while a batch runs under a limit: the time from publishing it to the email in the mailbox."""
 
 import argparse
 import csv
@@ -19,22 +19,22 @@ from typing import Any
 import psycopg
 
 from benchmarks.events import Feeder
-from benchmarks.processes import ONBOARD, Failed, Meter, cpu_seconds, free_port, onboard, running, say, wait_for
+from benchmarks.processes import ONBOARD, Failed, Meter, cpu_seconds, free_port, onboard, report, running, wait_for
 from benchmarks.services import Server, database_url, driver_url, postgresql, rabbitmq
 from worker.domain.limits.rate_limits import Limit
 from worker.foundation.clock import system_clock
 from worker.foundation.keyring import new_key
 
-# From the first call to the first event: the second worker's bell, connections, and what is planned and compiled once.
+# From the first call to the first event: the second worker's wake-up, connections, and one-time planning and compiling.
 WARM_UP = 5.0
-PATIENCE = 30.0  # for the last mails
+PATIENCE = 30.0  # seconds to wait for the last emails
 STAGES = (
-    "from publishing to being taken in",
+    "from publishing to being stored",
     "to the call's attempt being written",
     "to the call's arrival",
     "to its result being written",
     "to the hand-over being written",
-    "to the mail in the mailbox",
+    "to the email in the mailbox",
 )
 CONFIGURATION = """
 [database]
@@ -57,7 +57,7 @@ accounts = ["kyc"]
 url = "smtp://127.0.0.1:{smtp}"
 from = "Example Bank <verify@example.com>"
 """
-# Times of an event's way, as the worker noted them: each is taken just before what it is of is written.
+# The times of an event's steps in the worker's rows. The worker reads each time just before it writes the row.
 WAY = """
 select job.customer_id, job.created_at, call.opened_at, call.closed_at, mail.opened_at
 from job
@@ -69,27 +69,27 @@ where job.priority = 0
 
 @dataclass(frozen=True)
 class Waits:
-    """Of all events, how long each took, in milliseconds."""
+    """The duration of every event, in milliseconds."""
 
     milliseconds: Sequence[float]
 
     @classmethod
     def of(cls, published: Mapping[str, datetime], arrived: Iterable[tuple[str, datetime]]) -> "Waits":
-        """`arrived` are all mails of events. Raises Failed where one is missing, or came twice."""
+        """The durations. `arrived` are all emails of events. Raises Failed if one is missing, or came twice."""
         found: dict[str, datetime] = {}
-        for who, at in arrived:
-            if who in found:
-                raise Failed(f"{who} got two mails")
-            found[who] = at
+        for customer, at in arrived:
+            if customer in found:
+                raise Failed(f"{customer} got two emails")
+            found[customer] = at
         missing = published.keys() - found.keys()
         if missing:
-            raise Failed(f"of {len(published)} events {len(missing)} got no mail")
-        return cls([(found[who] - at) / timedelta(milliseconds=1) for who, at in published.items()])
+            raise Failed(f"{len(missing)} of {len(published)} events got no email")
+        return cls([(found[customer] - at) / timedelta(milliseconds=1) for customer, at in published.items()])
 
     @property
     def facts(self) -> dict[str, float]:
         if len(self.milliseconds) < 2:
-            raise Failed("there is nothing to say of less than two events")
+            raise Failed("at least two events are needed")
         hundredths = quantiles(self.milliseconds, n=100, method="inclusive")
         at = {"p50": hundredths[49], "p90": hundredths[89], "p99": hundredths[98], "max": max(self.milliseconds)}
         return {name: round(value, 1) for name, value in at.items()}
@@ -98,25 +98,25 @@ class Waits:
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--events", type=int, default=500, help="[500]")
     parser.add_argument("--rate", type=float, default=10, help="events a second [10]")
-    parser.add_argument("--rows", type=int, default=20_000, help="of the batch [20000]")
-    parser.add_argument("--limit", default="200/second", help="the account's, which the provider enforces [200/second]")
-    parser.add_argument("--latency", default="5ms", help="of the provider's answers [5ms]")
-    parser.add_argument("--workers", type=int, action="append", help="of each part; may be given again [1 and 2]")
+    parser.add_argument("--rows", type=int, default=20_000, help="rows of the batch [20000]")
+    parser.add_argument("--limit", default="200/second", help="the account's and the provider's limit [200/second]")
+    parser.add_argument("--latency", default="5ms", help="the delay of the provider's answers [5ms]")
+    parser.add_argument("--workers", type=int, action="append", help="workers of a part; repeatable [1 and 2]")
 
 
 def run(chosen: argparse.Namespace) -> dict[str, Any]:
-    """Measure, and the facts. What is being done is said on standard error. Raises Failed."""
+    """Measure and return the facts. Progress goes to standard error. Raises Failed."""
     os.environ["BENCH_KEY"] = new_key()
     os.environ["BENCH_SANDBOX_KEY"], os.environ["BENCH_SANDBOX_SECRET"] = "sandbox-key", "sandbox-secret"
     parts = []
     for workers in chosen.workers or [1, 2]:
-        say(f"{chosen.events} events beside a batch, {workers} workers")
+        report(f"{chosen.events} events while a batch runs, {workers} workers")
         with (
-            tempfile.TemporaryDirectory(prefix="onboarding-bench-") as place,
-            rabbitmq(Path(place) / "broker") as broker,
+            tempfile.TemporaryDirectory(prefix="onboarding-bench-") as folder,
+            rabbitmq(Path(folder) / "broker") as broker,
             postgresql() as server,
         ):
-            parts.append(_part(chosen, workers, Path(place), broker, server))
+            parts.append(_part(chosen, workers, Path(folder), broker, server))
     given = {name: getattr(chosen, name) for name in ("events", "rate", "rows", "limit", "latency")}
     load = round(os.getloadavg()[0], 1)
     return {**given, "cores": os.cpu_count(), "load_after": load, "parts": parts}
@@ -164,9 +164,9 @@ def _part(chosen: argparse.Namespace, workers: int, folder: Path, broker: str, s
             process.check()
         entries = _read(log)
         with psycopg.connect(driver_url(database)) as connection:
-            way = {who: times for who, *times in connection.execute(WAY)}
+            way = {customer: times for customer, *times in connection.execute(WAY)}
     if len(way) != chosen.events:
-        raise Failed(f"of {chosen.events} events {len(way)} went their way by one call and one hand-over")
+        raise Failed(f"{len(way)} of {chosen.events} events had exactly one call and one hand-over")
     stages = stages_of(published, way, entries)
     within = [entry for entry in entries if entry["endpoint"] != "smtp" and began <= _time(entry) <= ended]
     seconds = (ended - began).total_seconds()
@@ -189,37 +189,37 @@ def _part(chosen: argparse.Namespace, workers: int, folder: Path, broker: str, s
 def stages_of(
     published: Mapping[str, datetime], way: Mapping[str, Sequence[datetime]], entries: Sequence[dict[str, Any]]
 ) -> list[list[float]]:
-    """Of each event, how long each stage took, in milliseconds."""
+    """For each stage, its duration for each event, in milliseconds."""
     called = {entry["client"]: _time(entry) for entry in entries if entry["endpoint"] != "smtp" and entry["processed"]}
     arrived = dict(mails_of_events(entries))
     stages = []
-    for who, at in published.items():
-        created, opened, closed, handed = way[who]
-        times = [at, created, opened, called[who], closed, handed, arrived[who]]
+    for customer, at in published.items():
+        created, opened, closed, handed = way[customer]
+        times = [at, created, opened, called[customer], closed, handed, arrived[customer]]
         stages.append([(later - earlier) / timedelta(milliseconds=1) for earlier, later in pairwise(times)])
     return stages
 
 
 def _publish(feeder: Feeder, events: int, rate: float) -> dict[str, datetime]:
-    """When each customer's event was published. At random times, or they would keep step with the slots."""
+    """The publishing time of each customer's event. The times are random, so that they do not follow the slots."""
     gaps = random.Random(5)
     published, next_at = {}, time.monotonic()
     for number in range(events):
         next_at += gaps.expovariate(rate)
         time.sleep(max(next_at - time.monotonic(), 0))
-        who = f"E-{number:08}"
-        published[who] = system_clock()
-        feeder.publish(who, f"e{number}@example.com")
+        customer = f"E-{number:08}"
+        published[customer] = system_clock()
+        feeder.publish(customer, f"e{number}@example.com")
     return published
 
 
 def _read(log: Path) -> list[dict[str, Any]]:
-    # The last line may be in the middle of being written.
+    # The last line may still be incomplete.
     return [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
 def mails_of_events(entries: Iterable[dict[str, Any]]) -> list[tuple[str, datetime]]:
-    """(customer, when it came) of each event's mail."""
+    """(customer, time of arrival) of each event's email."""
     mails = [entry for entry in entries if entry["endpoint"] == "smtp" and entry["processed"]]
     of_events = [entry for entry in mails if entry["to"][0].startswith("e")]
     return [(f"E-{int(entry['to'][0][1:].partition('@')[0]):08}", _time(entry)) for entry in of_events]
@@ -237,7 +237,7 @@ def _spread(values: Sequence[float]) -> list[float]:
 def table(facts: dict[str, Any]) -> str:
     """The facts as Markdown tables."""
     lines = [
-        f"{facts['events']:,} events, {facts['rate']:g} a second at random times, beside a batch of"
+        f"{facts['events']:,} events, {facts['rate']:g} a second at random times, while a batch runs with"
         f" {facts['rows']:,} rows under {facts['limit']}; the provider answers after {facts['latency']}."
         f" PostgreSQL, RabbitMQ; {facts['cores']} cores, load at the end {facts['load_after']}.",
         "",

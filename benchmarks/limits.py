@@ -1,4 +1,4 @@
-"""Three workers against a provider that enforces its limits itself: how much of them is used, how much refused."""
+"""Runs three workers against a provider that enforces its limits: the used share, and the refused calls."""
 
 import argparse
 import csv
@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.processes import ONBOARD, Failed, free_port, onboard, running, say, wait_for
+from benchmarks.processes import ONBOARD, Failed, free_port, onboard, report, running, wait_for
 from benchmarks.services import Server, database_url, driver_url, postgresql, redis
 from worker.domain.limits.rate_limits import Limit, tightest
 from worker.foundation.keyring import new_key
@@ -45,16 +45,16 @@ accounts = ["kyc"]
 
 @dataclass(frozen=True)
 class Calls:
-    """What the server's log says of the time from the first call to the last."""
+    """The calls in the server's log, from the first call to the last."""
 
     calls: int
     refused: int
     seconds: float
-    customers: int  # those who got a session
+    customers: int  # the customers with a session
 
     @classmethod
     def of(cls, log: Iterable[dict[str, Any]], *, seconds: float) -> "Calls":
-        """Of the first so many seconds. Raises Failed where there is nothing to count, or somebody got two sessions."""
+        """The calls of the first `seconds`. Raises Failed if there are none, or if a customer got two sessions."""
         times: list[datetime] = []
         refused, served = 0, []
         for entry in log:
@@ -71,7 +71,7 @@ class Calls:
         return cls(len(times), refused, (times[-1] - times[0]).total_seconds(), len(served))
 
     def used(self, limit: Limit) -> float:
-        """The share of the limit that was used: n calls span n - 1 of the times between them."""
+        """The used share of the limit: n calls span n - 1 intervals."""
         rate = limit.count / limit.period.total_seconds()
         return (self.calls - self.refused - 1) / (rate * self.seconds)
 
@@ -81,29 +81,31 @@ class Calls:
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=float, default=60, help="from the first call to the last, of each part [60]")
+    parser.add_argument("--seconds", type=float, default=60, help="length of each part, from its first call [60]")
     parser.add_argument("--workers", type=int, default=3, help="[3]")
     own = " and ".join(SERVERS_OWN)
-    parser.add_argument("--limit", action="append", metavar="N/PERIOD", help=f"what the server enforces [{own}]")
-    parser.add_argument("--factor", type=float, help="only one part: so many times the server's limits configured")
+    parser.add_argument("--limit", action="append", metavar="N/PERIOD", help=f"the limit of the server [{own}]")
+    parser.add_argument(
+        "--factor", type=float, help="one part only: the configured limits, as a factor of the server's"
+    )
 
 
 def run(chosen: argparse.Namespace) -> dict[str, Any]:
-    """Measure, and the facts. What is being done is said on standard error. Raises Failed."""
+    """Measure and return the facts. Progress goes to standard error. Raises Failed."""
     os.environ["BENCH_KEY"] = new_key()
     os.environ["BENCH_SANDBOX_KEY"], os.environ["BENCH_SANDBOX_SECRET"] = "sandbox-key", "sandbox-secret"
-    os.environ["COLUMNS"] = "140"  # of the worker's own table, which is quoted
+    os.environ["COLUMNS"] = "140"  # for the worker's own table, which the result quotes
     own = [Limit.parse(text) for text in chosen.limit or SERVERS_OWN]
     parts = CONFIGURED if chosen.factor is None else {f"{chosen.factor:g} × the server's": chosen.factor}
     facts = []
     for name, factor in parts.items():
-        say(f"{chosen.workers} workers for {chosen.seconds:g} s, configured limit {name}")
+        report(f"{chosen.workers} workers for {chosen.seconds:g} s, configured limit {name}")
         with (
-            tempfile.TemporaryDirectory(prefix="onboarding-bench-") as place,
-            redis(Path(place)) as broker,
+            tempfile.TemporaryDirectory(prefix="onboarding-bench-") as folder,
+            redis(Path(folder)) as broker,
             postgresql() as server,
         ):
-            facts.append(_part(chosen, own, factor, Path(place), broker, server) | {"configured": name})
+            facts.append(_part(chosen, own, factor, Path(folder), broker, server) | {"configured": name})
     return {
         "server": list(map(str, own)),
         "workers": chosen.workers,
@@ -117,7 +119,7 @@ def _part(
 ) -> dict[str, Any]:
     limit = tightest(own)
     if limit is None:
-        raise Failed("a server without limits has none to use")
+        raise Failed("the server needs at least one limit")
     port, database = free_port(), server.make()
     configured = [f"{round(one.count * factor)}/{str(one).partition('/')[2]}" for one in own]
     (folder / "onboarding.toml").write_text(
@@ -134,7 +136,10 @@ def _part(
     sandbox = ["sandbox", "--port", str(port), "--smtp-port", "0", "--log-file", str(log)]
     with ExitStack() as exits:
         exits.enter_context(
-            running([*ONBOARD, *sandbox, *(word for one in own for word in ("--limit", str(one)))], folder=folder)
+            running(
+                [*ONBOARD, *sandbox, *(argument for limit in own for argument in ("--limit", str(limit)))],
+                folder=folder,
+            )
         )
         wait_for("the sandbox's log", log.exists)
         started = [
@@ -150,7 +155,7 @@ def _part(
             process.end()
         issued = _sessions(database)
     entries = [json.loads(line) for line in log.read_text().splitlines()]
-    # Those that were answered after their neighbours are in the file after them.
+    # The file is in the order of the answers, so it is sorted here.
     entries.sort(key=lambda entry: entry["n"])
     served = sum(entry["processed"] for entry in entries)
     if issued != served:
@@ -174,7 +179,7 @@ def _sessions(database: str) -> int:
 
 
 def table(facts: dict[str, Any]) -> str:
-    """The facts as a Markdown table, and what the worker says of the account at each part's end."""
+    """The facts as a Markdown table, with the worker's own table of the account at each part's end."""
     lines = [
         f"{facts['workers']} workers on PostgreSQL, a server that enforces {' and '.join(facts['server'])} itself.",
         "",

@@ -2,8 +2,8 @@
 
     NAIVE_…=… celery -A benchmarks.naive worker -c 2
 
-Settings are Celery's own defaults. The connection to the database is kept from one task to the next. NAIVE_KEEP=1
-keeps the connection to the provider too, which `requests.post` by itself does not.
+The settings are Celery's own defaults. The connection to the database is kept from one task to the next. NAIVE_KEEP=1
+keeps the connection to the provider too; plain `requests.post` does not.
 """
 
 import os
@@ -46,7 +46,7 @@ def http() -> requests.Session:
 
 @app.task(autoretry_for=(requests.RequestException,), retry_backoff=True, max_retries=5)
 def issue(customer_id: str) -> None:
-    """Ask for a session and keep its token."""
+    """Open a session and store its token."""
     post = http().post if os.environ.get("NAIVE_KEEP") else requests.post
     with database().transaction(), database().cursor() as cursor:
         cursor.execute("select country, token from customer where id = %s", [customer_id])

@@ -1,4 +1,4 @@
-"""The processes that a benchmark starts: ended by their ids, and their processor time read while they run."""
+"""Starts a benchmark's processes, ends them by their ids, and reads their processor time while they run."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ class Failed(SystemExit):
 
 @dataclass(frozen=True)
 class Started:
-    """A process with its children in a group of their own; what it says goes to a file."""
+    """A process with its children in its own process group. Its output goes to a file."""
 
     process: subprocess.Popen[bytes]
     log: Path
@@ -34,11 +34,11 @@ class Started:
         return self.process.pid
 
     def check(self) -> None:
-        """Raises Failed, with its last words, where it has ended."""
+        """Raise Failed, with the last output, if the process has ended."""
         if self.process.poll() is not None:
-            raise Failed(f"a process ended with {self.process.returncode}: {self.said()}")
+            raise Failed(f"a process ended with {self.process.returncode}: {self.last_output()}")
 
-    def said(self) -> str:
+    def last_output(self) -> str:
         return self.log.read_text(errors="replace")[-800:]
 
     def end(self) -> None:
@@ -55,11 +55,11 @@ class Started:
 def running(
     command: Sequence[str | Path], *, folder: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[Started]:
-    """A process in `folder`, where its log goes too; it is ended at the end."""
+    """Run a process in `folder`, which gets its log too, and end it at the end."""
     path = folder / f"{time.monotonic_ns()}.log"
     with path.open("wb") as log:
         process = subprocess.Popen(
-            [str(word) for word in command],
+            [str(argument) for argument in command],
             cwd=folder,
             env={**os.environ, **importable(), **(environment or {})},
             stdout=log,
@@ -74,12 +74,12 @@ def running(
 
 
 def importable() -> dict[str, str]:
-    """The environment in which both packages of this checkout are found, whatever the current directory."""
+    """An environment in which Python finds both packages of this checkout from any directory."""
     return {"PYTHONPATH": os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 def onboard(folder: Path, *arguments: str) -> str:
-    """Run a command of the worker to its end; what it printed. Raises Failed."""
+    """The output of a command of the worker. Raises Failed."""
     done = subprocess.run(
         [*ONBOARD, *arguments], cwd=folder, env={**os.environ, **importable()}, capture_output=True, text=True
     )
@@ -95,11 +95,11 @@ def free_port() -> int:
 
 
 def wait_for(what: str, is_there: Callable[[], bool], *, seconds: float = 20) -> None:
-    """Look until it is there. Raises Failed."""
+    """Wait until it is there. Raises Failed."""
     deadline = time.monotonic() + seconds
     while not is_there():
         if time.monotonic() > deadline:
-            raise Failed(f"{what}: not there after {seconds:g} s")
+            raise Failed(f"{what}: still missing after {seconds:g} s")
         time.sleep(0.02)
 
 
@@ -109,25 +109,25 @@ def listens(port: int) -> bool:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float | None:
-    """Processor time of these processes and their children so far; None where the system does not tell (no /proc)."""
+    """The processor time of these processes and their children so far; None without /proc."""
     if not Path("/proc/self/stat").exists():
         return None
     total, left = 0, list(pids)
     while left:
         pid = left.pop()
         try:
-            # The second field is the command in brackets, which may hold spaces itself.
+            # The second field is the command in brackets, and may contain spaces.
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             children = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
         except OSError:
-            continue  # it has ended
-        total += sum(map(int, fields[11:15]))  # user and system, its own and of children that have ended
+            continue  # the process has ended
+        total += sum(map(int, fields[11:15]))  # user and system time, of the process and of its ended children
         left += [int(child) for found in children for child in found]
     return total / TICKS
 
 
 class Meter:
-    """The processor time of processes that come and go; what one used since it was last looked at is not seen."""
+    """The processor time of processes that start and end. What an ended process used after the last look is missing."""
 
     def __init__(self, pids: Callable[[], Iterable[int]], *, every: float = 0.5) -> None:
         self._pids = pids
@@ -161,6 +161,6 @@ class Meter:
         self._thread.join()
 
 
-def say(text: str) -> None:
-    """What is being done, beside the figures."""
+def report(text: str) -> None:
+    """Print progress on standard error."""
     print(text, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""A provider out of Python's way: nginx, which answers iDenfy's token call at once and counts the calls."""
+"""A fast provider: nginx, which answers iDenfy's token call at once and counts the calls."""
 
 import http.client
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.processes import Failed, free_port, listens, running, wait_for
 
-PATHS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin")  # not in everybody's PATH
+PATHS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin")  # not on every PATH
 CONFIGURATION = """
 daemon off;
 pid nginx.pid;
@@ -43,7 +43,7 @@ http {{
 
 
 class Provider:
-    """Where it listens, what it is, and how many calls it has answered."""
+    """The provider's address, its name, and the number of answered calls."""
 
     def __init__(self, port: int, name: str) -> None:
         self.port = port
@@ -58,17 +58,17 @@ class Provider:
         return f"http://127.0.0.1:{self.port}"
 
     def answered(self) -> int:
-        """Calls since `forget`; to look here is not one of them."""
+        """The calls since `forget`. Reading the count is not counted."""
         self._connection.request("GET", "/status")
         page = self._connection.getresponse().read().decode()
         self._looks += 1
         found = re.search(r"requests\n \d+ \d+ (\d+)", page)
         if found is None:
-            raise Failed("the provider's page of counts cannot be read")
+            raise Failed("nginx's status page cannot be read")
         return int(found[1]) - self._looks - self._before
 
     def forget(self) -> None:
-        """Count from here on."""
+        """Start counting at zero."""
         self._before += self.answered()
 
     def close(self) -> None:
@@ -76,13 +76,13 @@ class Provider:
 
 
 def nginx() -> str | None:
-    """Where the program is; None where it is not installed."""
+    """The path of nginx; None if it is not installed."""
     return shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", ""), *PATHS]))
 
 
 @contextmanager
 def answering(folder: Path, *, program: str | None) -> Iterator[Provider]:
-    """`program`, an nginx, with a configuration of its own in `folder`; None: the stub in Python."""
+    """Run the provider: `program` (an nginx) with its own configuration in `folder`; None: the stub in Python."""
     port = free_port()
     if program is None:
         command = [sys.executable, "-m", "benchmarks.stub", str(port)]

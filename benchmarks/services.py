@@ -1,4 +1,4 @@
-"""What a benchmark stands on: a scratch database on the PostgreSQL server that is there, and a Redis of its own."""
+"""The services of a benchmark: scratch databases on the running PostgreSQL server, a private Redis and RabbitMQ."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ SERVER = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@12
 
 
 class Server:
-    """Databases of our own on the PostgreSQL server; all are dropped at the end."""
+    """Scratch databases on the PostgreSQL server; all are dropped at the end."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
@@ -28,7 +28,7 @@ class Server:
         return f"PostgreSQL {self._connection.info.server_version // 10000}"
 
     def make(self, like: str | None = None) -> str:
-        """A new database, empty or a copy of the one called `like`; its name."""
+        """The name of a new database: empty, or a copy of the database `like`."""
         name = f"bench_{uuid.uuid4().hex[:12]}"
         statement = sql.SQL("create database {}").format(sql.Identifier(name))
         if like is not None:
@@ -42,16 +42,16 @@ class Server:
         self._made.remove(name)
 
     def settle(self) -> None:
-        """Write what earlier sides left in memory, so that the next one does not pay for it."""
+        """Run a checkpoint, so that the next side does not pay for writes of earlier sides."""
         self._connection.execute("checkpoint")
 
     def backends(self, name: str) -> list[int]:
-        """The server's processes that serve this database, where they can be seen from here."""
+        """The ids of the server's processes for this database; empty if they are not processes of this machine."""
         rows = self._connection.execute("select pid from pg_stat_activity where datname = %s", [name])
         return [pid for (pid,) in rows if _is_postgres(pid)]
 
     def commits(self, name: str) -> int:
-        """The transactions that were committed in this database so far; its processes tell about once a second."""
+        """The transactions committed in this database so far. The server updates the count about once a second."""
         query = "select xact_commit from pg_stat_database where datname = %s"
         row = self._connection.execute(query, [name]).fetchone()
         return int(row[0]) if row else 0
@@ -63,7 +63,7 @@ class Server:
 
 
 def _is_postgres(pid: int) -> bool:
-    # A server in a container, or elsewhere, counts its processes otherwise: the number is somebody else's here.
+    # A server in a container or on another machine has other process ids: here the id belongs to another process.
     try:
         return Path(f"/proc/{pid}/comm").read_text().startswith("postgres")
     except OSError:
@@ -82,11 +82,11 @@ def driver_url(name: str) -> str:
 
 @contextmanager
 def postgresql() -> Iterator[Server]:
-    """Raises Failed where there is none."""
+    """The running PostgreSQL server. Raises Failed if there is none."""
     try:
         connection = psycopg.connect(SERVER.replace("+psycopg", ""), autocommit=True, connect_timeout=5)
     except psycopg.OperationalError:
-        raise Failed("PostgreSQL cannot be reached; TEST_POSTGRESQL_URL says where it is") from None
+        raise Failed("PostgreSQL cannot be reached; set TEST_POSTGRESQL_URL to its address") from None
     server = Server(connection)
     try:
         yield server
@@ -96,10 +96,10 @@ def postgresql() -> Iterator[Server]:
 
 @contextmanager
 def redis(folder: Path) -> Iterator[str]:
-    """The address of a private Redis that keeps nothing: other people's queues are out of reach. Raises Failed."""
+    """The address of a private Redis without persistence, so that no other queue is touched. Raises Failed."""
     program = shutil.which("redis-server")
     if program is None:
-        raise Failed("redis-server is not installed; the broker of the Celery sides")
+        raise Failed("redis-server is not installed; it is the broker of the Celery sides")
     port = free_port()
     arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     with running([program, *arguments], folder=folder):

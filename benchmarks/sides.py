@@ -1,7 +1,7 @@
-"""The sides that are compared. Each is started as its user would start it, and measured by the same instrument.
+"""The sides that are compared. Each is started as its user would start it, and measured in the same way.
 
-The rows are in the database, and the tasks in the broker, before a side starts. Nobody's start is measured: measuring
-begins some seconds after the first call, and ends when the last result is stored.
+The rows are in the database, and the tasks in the broker, before a side starts. The start-up is not measured: the
+measurement begins some seconds after the first call, and ends when the last result is stored.
 """
 
 import csv
@@ -23,10 +23,10 @@ from benchmarks.processes import ONBOARD, Failed, Started, cpu_seconds, onboard,
 from benchmarks.provider import Provider
 from benchmarks.services import Server, database_url, driver_url
 
-# Seconds from the first call, at most half of the calls, that are not measured: a second worker is rung for within two.
+# Seconds after the first call that are not measured (at most half of the calls): a second worker is woken within two.
 WARM_UP = 2.5
 LOOK = 0.02  # seconds between two looks at the provider's count
-PATIENCE = 60  # seconds without a single call, and the side has got stuck
+PATIENCE = 60  # a side without a call for this many seconds is stuck
 CONFIGURATION = """
 [database]
 url = "sqlite:///onboarding.db"
@@ -46,7 +46,7 @@ accounts = ["kyc"]
 
 @dataclass(frozen=True)
 class Figure:
-    """Calls a second, and processor seconds for 1,000 of them: of the side itself, and of the database's backends."""
+    """Calls a second, and processor seconds for 1,000 calls: of the side itself, and of the database's backends."""
 
     rate: float
     cpu: float | None
@@ -55,7 +55,7 @@ class Figure:
 
 @dataclass
 class Stage:
-    """What all sides are measured on. `places`: calls in flight of one side, whatever its number of processes."""
+    """The services that all sides use. `places`: calls in flight of one side, for any number of processes."""
 
     folder: Path
     provider: Provider
@@ -69,7 +69,7 @@ class Stage:
         return Path(tempfile.mkdtemp(dir=self.folder))
 
     def list_of(self, rows: int, kind: str) -> Path:
-        """A folder with a configuration and a list that was imported into SQLite, or into `database_of` these rows."""
+        """A folder with a configuration and an imported list, in SQLite or in the database of `database_of`."""
         if (kind, rows) not in self._prepared:
             folder = self.new_folder()
             configuration = CONFIGURATION.format(url=self.provider.url, places=self.places)
@@ -95,7 +95,7 @@ class Stage:
 
 
 def tidy(database: str) -> None:
-    """What autovacuum does within the minute after an import."""
+    """Vacuum and analyze, as autovacuum does within a minute after an import."""
     with psycopg.connect(driver_url(database), autocommit=True) as connection:
         connection.execute("vacuum analyze")
 
@@ -108,7 +108,7 @@ def measured(
     stored: Callable[[], int],
     database: str = "",
 ) -> Figure:
-    """Watch a side that was just started until all of its rows are stored. Raises Failed."""
+    """The figure of a side that was just started, measured until all of its rows are stored. Raises Failed."""
     provider = stage.provider
     began: tuple[int, float, float | None, dict[int, float]] | None = None
     answered, moved_at = 0, time.perf_counter()
@@ -124,7 +124,7 @@ def measured(
         if answered > before:
             moved_at = now
         elif now - moved_at > PATIENCE:
-            raise Failed(f"{answered} of {rows} calls, then none; {processes[0].said()}")
+            raise Failed(f"{answered} of {rows} calls, then none; {processes[0].last_output()}")
         else:
             for process in processes:
                 process.check()
@@ -135,10 +135,10 @@ def measured(
             began = answered, now, cpu_seconds(pids), spent_in_database()
     while stored() < rows:
         if time.perf_counter() - moved_at > PATIENCE:
-            raise Failed(f"{stored()} of {rows} results are stored, and no more; {processes[0].said()}")
+            raise Failed(f"{stored()} of {rows} results are stored, and no more; {processes[0].last_output()}")
         time.sleep(LOOK)
     if began is None:
-        raise Failed("there is nothing to measure without rows")
+        raise Failed("a side needs rows to be measured")
     first, began_at, cpu, backends = began
     seconds, calls = time.perf_counter() - began_at, rows - first
     spent, after = cpu_seconds(pids), spent_in_database()
@@ -151,12 +151,12 @@ def measured(
 
 
 def bare(stage: Stage, rows: int) -> Figure:
-    """A loop that only asks."""
+    """A loop that only makes calls."""
     stage.provider.forget()
     folder = stage.new_folder()
     command = [sys.executable, "-m", "benchmarks.bare", stage.provider.url, str(rows), str(stage.places)]
     with running(command, folder=folder) as loop:
-        # It keeps nothing: what is answered counts as stored.
+        # It stores nothing: an answered call counts as stored.
         return measured(stage, rows, [loop], stored=lambda: rows)
 
 
@@ -215,7 +215,7 @@ def on_sqlite(stage: Stage, rows: int) -> Figure:
 
 
 def on_postgresql(stage: Stage, rows: int, *, workers: int) -> Figure:
-    """`onboard worker`, so many of them, and `onboard beat`, which tells them that there is work."""
+    """`workers` processes of `onboard worker`, and `onboard beat`, which wakes them."""
     folder = stage.list_of(rows, "postgresql")
     name = stage.server.make(like=stage.database_of(rows))
     environment = {"ONBOARDING__DATABASE__URL": database_url(name), "ONBOARDING__BROKER__URL": stage.broker}
@@ -245,7 +245,7 @@ def _number(connection: psycopg.Connection, query: str) -> int:
 
 
 def _verify(stage: Stage, rows: int, number: Callable[[str], int]) -> None:
-    """Every row is issued, once, and by a call of its own."""
+    """Raise Failed unless every row was issued exactly once, and by its own call."""
     facts = {
         "calls": stage.provider.answered(),
         "issued rows": number("select count(*) from job where state = 'issued'"),

@@ -1,6 +1,6 @@
-"""iDenfy's token call, answered at once by Python where there is no nginx: `python -m benchmarks.stub PORT`.
+"""Answers iDenfy's token call at once, in Python, if there is no nginx: `python -m benchmarks.stub PORT`.
 
-It takes a core as soon as callers are quick, and is then what is measured: see `provider`.
+It uses a whole core if callers are fast, and then limits the benchmark itself: see `provider`.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class Stub(asyncio.Protocol):
 
 
 def answer(head: bytes) -> str:
-    """The whole answer to a request; the page of counts has nginx's form."""
+    """The whole answer to a request; the page of counts has the form of nginx's status page."""
     number = next(requests)
     if head.startswith(b"get /status"):
         status, body = "200 OK", f"server accepts handled requests\n {number} {number} {number} \n"

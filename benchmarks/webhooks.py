@@ -1,7 +1,7 @@
-"""Webhooks: how many `onboard web` takes in and answers, how fast, and how soon they are worked off.
+"""Measures webhooks: how many `onboard web` stores and answers, how fast, and how soon they are processed.
 
-One `onboard web` on PostgreSQL, no worker; customers who were invited, each of whose verifications is told of once. The
-client that signs and sends them runs on the same processors.
+One `onboard web` runs on PostgreSQL, without a worker. Each invited customer has one webhook with a result. The client
+that signs and sends the webhooks runs on the same processors.
 """
 
 import argparse
@@ -42,7 +42,7 @@ accounts = ["kyc"]
 url = "smtp://127.0.0.1:1"
 from = "Example Bank <verify@example.com>"
 """
-# Customers as they are once they were invited.
+# Invited customers.
 SEED = """
 insert into batch (name, digest, generation, created_at, imported_at) values ('bench', 'bench', 1, now(), now());
 insert into customer (customer_id, kind, country, locale, timezone, created_at, changed_at)
@@ -63,15 +63,15 @@ analyze;
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, default=10_000, help="webhooks [10000]")
-    parser.add_argument("--concurrency", type=int, default=50, help="on their way at the same time [50]")
+    parser.add_argument("--concurrency", type=int, default=50, help="webhooks in flight [50]")
 
 
 def run(chosen: argparse.Namespace) -> dict[str, Any]:
-    """Measure, and the facts. What is being done is said on standard error. Raises Failed."""
+    """Measure and return the facts. Progress goes to standard error. Raises Failed."""
     os.environ["BENCH_KEY"], os.environ["BENCH_WEBHOOK_KEY"] = new_key(), KEY
     print(f"{chosen.count:,} webhooks, {chosen.concurrency} at a time", file=sys.stderr)
-    with tempfile.TemporaryDirectory(prefix="onboarding-bench-") as place, postgresql() as server:
-        folder, name, port = Path(place), server.make(), free_port()
+    with tempfile.TemporaryDirectory(prefix="onboarding-bench-") as directory, postgresql() as server:
+        folder, name, port = Path(directory), server.make(), free_port()
         (folder / "onboarding.toml").write_text(CONFIGURATION.format(database=database_url(name)))
         onboard(folder, "db", "upgrade")
         with psycopg.connect(driver_url(name), autocommit=True) as connection:
@@ -82,11 +82,11 @@ def run(chosen: argparse.Namespace) -> dict[str, Any]:
                 wait_for("onboard web", lambda: listens(port))
                 used = cpu_seconds([web.pid])
                 began = time.monotonic()
-                taken = asyncio.run(_send(f"http://127.0.0.1:{port}/webhooks/kyc", chosen.count, chosen.concurrency))
+                seconds = asyncio.run(_send(f"http://127.0.0.1:{port}/webhooks/kyc", chosen.count, chosen.concurrency))
                 answered = time.monotonic() - began
                 query = "select count(*) from job where state = 'completed'"
                 wait_for(
-                    "all are worked off",
+                    "the last result",
                     lambda: (connection.execute(query).fetchone() or (0,))[0] == chosen.count,
                     seconds=120,
                 )
@@ -96,7 +96,7 @@ def run(chosen: argparse.Namespace) -> dict[str, Any]:
         "count": chosen.count,
         "concurrency": chosen.concurrency,
         "answered_per_second": chosen.count / answered,
-        "milliseconds": {name: 1000 * value for name, value in zip(("p50", "p99"), _percentiles(taken), strict=True)},
+        "milliseconds": {name: 1000 * value for name, value in zip(("p50", "p99"), _percentiles(seconds), strict=True)},
         "worked_off_per_second": chosen.count / worked,
         "behind_seconds": worked - answered,
         "web_cpu_ms": None if used is None or spent is None else 1000 * (spent - used) / chosen.count,
@@ -108,7 +108,7 @@ def table(facts: dict[str, Any]) -> str:
         [
             f"{facts['count']:,} webhooks, {facts['concurrency']} at a time, one `onboard web` on PostgreSQL.",
             "",
-            "| answered | p50 | p99 | worked off | the last one behind its answer | processor time, each |",
+            "| answered | p50 | p99 | processed | the last one after its answer | processor time, each |",
             "|---|---|---|---|---|---|",
             f"| {facts['answered_per_second']:,.0f}/s | {facts['milliseconds']['p50']:.0f} ms"
             f" | {facts['milliseconds']['p99']:.0f} ms | {facts['worked_off_per_second']:,.0f}/s"
@@ -122,8 +122,8 @@ def _percentiles(seconds: list[float]) -> tuple[float, float]:
 
 
 async def _send(url: str, count: int, concurrency: int) -> list[float]:
-    """Seconds until each was answered."""
-    numbers, taken = iter(range(1, count + 1)), []
+    """The seconds until each webhook was answered."""
+    numbers, seconds = iter(range(1, count + 1)), []
     statuses: Counter[int] = Counter()
 
     async def one_after_the_other(http: aiohttp.ClientSession) -> None:
@@ -134,17 +134,17 @@ async def _send(url: str, count: int, concurrency: int) -> list[float]:
             began = time.perf_counter()
             async with http.post(url, data=body, headers=headers) as answer:
                 await answer.read()
-            taken.append(time.perf_counter() - began)
+            seconds.append(time.perf_counter() - began)
             statuses[answer.status] += 1
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=concurrency)) as http:
         await asyncio.gather(*(one_after_the_other(http) for _ in range(concurrency)))
     if set(statuses) != {200}:
         print(f"answered: {dict(statuses)}", file=sys.stderr)
-    return taken
+    return seconds
 
 
 def _body(number: int) -> bytes:
-    """Some four kilobytes, as a result with its screening has."""
-    said = {"final": True, "scanRef": f"scan-{number}", "clientId": f"c-{number}", "finishTime": int(time.time())}  # noqa: TID251 -- the provider's clock
-    return json.dumps({**said, "status": {"overall": "APPROVED"}, "AML": ["x" * 80] * 45}).encode()
+    """A body of about four kilobytes, as a result with its screening has."""
+    fields = {"final": True, "scanRef": f"scan-{number}", "clientId": f"c-{number}", "finishTime": int(time.time())}  # noqa: TID251 -- the provider's clock
+    return json.dumps({**fields, "status": {"overall": "APPROVED"}, "AML": ["x" * 80] * 45}).encode()

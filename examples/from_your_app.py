@@ -1,9 +1,9 @@
-"""A sign-up in an application of your own: its account and its verification appear together, or not at all.
+"""A sign-up in your own application: its account and its verification are committed together, or neither is.
 
     ONBOARDING_CONFIG=onboarding.toml python examples/from_your_app.py
 
 needs a database that is up to date (`onboard db upgrade`). The session is SQLAlchemy's, as a FastAPI or Flask project
-has one for each request; docs/library.md says the same for Django.
+has one for each request. docs/library.md has the same for Django.
 """
 
 import sys
@@ -29,7 +29,7 @@ class Account(Base):
 
 
 def sign_up(session: Session, email: str, name: str) -> tuple[int, list[str]]:
-    """What stands behind POST /sign-up: an HTTP status, and what is wrong with the form."""
+    """Handle POST /sign-up. Returns the HTTP status and the problems of the form."""
     account = Account(email=email)
     session.add(account)
     session.flush()
@@ -37,10 +37,10 @@ def sign_up(session: Session, email: str, name: str) -> tuple[int, list[str]]:
         "customer_id": f"account-{account.id}",
         "email": email,
         "first_name": name,
-        "invite_after": "30 minutes",  # the customer is in the app now; the mail is for who leaves
+        "invite_after": "30 minutes",  # the customer is in the app now; the email is for a customer who leaves
     }
     try:
-        # With an id that stays the same, a sign-up that is sent twice is taken once.
+        # The id is always the same for one sign-up, so a sign-up that is sent twice is accepted once.
         request_onboarding(data, source="/sign-up", id=str(account.id), connection=session)
     except EventRefused as refused:
         session.rollback()

@@ -1,4 +1,4 @@
-"""The instruments of benchmarks/: a figure that cannot be wrong says nothing when it is right."""
+"""The measuring code of benchmarks/: it must fail on wrong data, or its figures prove nothing."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -103,9 +103,9 @@ def test_an_event_waits_from_its_publishing_to_its_own_mail():
 
 def test_an_event_without_a_mail_or_with_two_is_no_figure():
     published = {"E-00000000": NOON, "E-00000001": NOON}
-    with pytest.raises(Failed, match="of 2 events 1 got no mail"):
+    with pytest.raises(Failed, match="1 of 2 events got no email"):
         Waits.of(published, mails_of_events([mail(0, 1)]))
-    with pytest.raises(Failed, match="two mails"):
+    with pytest.raises(Failed, match="two emails"):
         Waits.of(published, mails_of_events([mail(0, 1), mail(1, 1), mail(1, 2)]))
 
 
@@ -139,7 +139,7 @@ def test_the_processor_time_of_a_process_that_has_ended_is_none_of_ours():
 
 
 @pytest.mark.parametrize("program", [nginx(), None], ids=["nginx", "python"])
-async def test_the_provider_counts_its_calls_and_not_who_looks(program, request, tmp_path: Path):
+async def test_the_provider_counts_its_calls_and_not_requests_for_the_count(program, request, tmp_path: Path):
     if request.node.callspec.id == "nginx" and program is None:
         pytest.skip("nginx is not installed")
     with answering(tmp_path, program=program) as provider:

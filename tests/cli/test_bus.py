@@ -21,7 +21,7 @@ def broker(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 @pytest.fixture
 def office(desk: Desk, broker: Any, make_postgresql: Callable[[], str]) -> Desk:
-    """Its workers' broker is nobody: the bells are lost, and the events are taken all the same."""
+    """The workers' broker cannot be reached: the wake-ups are lost, and the events are stored all the same."""
     desk.secret("database", make_postgresql())
     desk.secret("bus", broker.bus.url)
     desk.change('url = "sqlite:///onboarding.db"', 'url = { file = "secrets/database" }')

@@ -226,14 +226,16 @@ def test_commands_end_with_2_before_there_is_a_database(desk: Desk):
         assert (ended.code, ended.out) == (2, "")
 
 
-def test_a_broker_that_is_away_costs_a_bell_and_nothing_else(desk: Desk, listed: str):
+def test_a_broker_that_cannot_be_reached_costs_a_wake_up_and_nothing_else(desk: Desk, listed: str):
     desk.add('[broker]\nurl = "redis://127.0.0.1:1/0"\n')
     put(desk, "failed")
     desk.config.rename(desk.path / "elsewhere.toml")
     # A process of its own: Celery's application reads its configuration once.
     ended = desk.run_process("retry", "latest", "--config", "elsewhere.toml", "--json")
     decided(ended, "retry", 3)
-    assert sum("the broker is away (" in line for line in ended.lines) == 1  # once, for two accounts' bells
+    assert (
+        sum("the broker cannot be reached (" in line for line in ended.lines) == 1
+    )  # once, for two accounts' wake-ups
     facts = desk.onboard("status", "latest", "--config", "elsewhere.toml", "--json").facts
     assert facts["rows"]["waiting"] == 3
 

@@ -135,7 +135,7 @@ def test_what_a_provider_decides_comes_into_the_batch_and_what_is_nobodys_is_lis
     assert desk.onboard("webhook", "retry", "7").code == 2
     ended = desk.end(web, signal.SIGTERM)
     assert ended.code == 0
-    assert "refused; the last for account/kyc: its signature is of no key of the account" in ended.err
+    assert "refused; the last for account/kyc: no key of the account verifies its signature" in ended.err
     assert not any(word in ended.err for word in (*played.tokens, "3f2a9c1d7e664b12", "sandbox-webhook-key"))
 
 
@@ -160,7 +160,7 @@ def test_without_a_database_it_is_alive_but_not_ready_and_begins_by_itself(offic
     assert ask(f"{url}/events", EVENT)[0] == 202
     ended = office.end(web, signal.SIGTERM)
     assert ended.code == 0
-    assert "the database is ready: events are taken" in ended.err
+    assert "the database is ready: taking events" in ended.err
 
 
 def test_an_address_that_cannot_be_listened_on_stops_the_start(desk: Desk):

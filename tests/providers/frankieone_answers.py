@@ -96,7 +96,7 @@ def v1_says(bad: Bad) -> Bad:
 V1_BAD = {name: v1_says(bad) for name, bad in FRANKIE_BAD.items()} | {
     "details instead of issues": FRANKIE_BAD["422"],
     "a token that is a list": Bad(
-        answer(200, {**V1_OPENED, "token": ["t"]}), Kind.TRANSIENT, None, "token in the answer is not a text"
+        answer(200, {**V1_OPENED, "token": ["t"]}), Kind.TRANSIENT, None, "token in the answer is not a string"
     ),
 }
 # Without an entityId a call that may have been carried out may have made an entity.

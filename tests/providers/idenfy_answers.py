@@ -89,7 +89,10 @@ IDENFY_BAD = {
     "no token": Bad(answer(201, {**IDENFY_OPENED, "authToken": None}), Kind.UNKNOWN, None, "no authToken"),
     "no reference": Bad(answer(201, {**IDENFY_OPENED, "scanRef": ""}), Kind.UNKNOWN, None, "no scanRef"),
     "a token that is a number": Bad(
-        answer(201, {**IDENFY_OPENED, "authToken": 12345}), Kind.UNKNOWN, None, "authToken in the answer is not a text"
+        answer(201, {**IDENFY_OPENED, "authToken": 12345}),
+        Kind.UNKNOWN,
+        None,
+        "authToken in the answer is not a string",
     ),
     "a token of another kind": Bad(
         answer(201, {**IDENFY_OPENED, "tokenType": "DOCUMENT"}), Kind.UNKNOWN, None, "tokenType in the answer"
@@ -134,7 +137,7 @@ def spoilt_tokens(opened: Mapping[str, Any]) -> dict[str, Bad]:
     """Answers of the two endpoints with `tokenString` that open no session."""
     unknown_call: dict[str, tuple[Any, str]] = {
         "no token": ({"tokenString": None}, "the answer has no "),
-        "a token that is an object": ({"tokenString": {"value": "t"}}, "tokenString in the answer is not a text"),
+        "a token that is an object": ({"tokenString": {"value": "t"}}, "tokenString in the answer is not a string"),
         "a token of another kind": ({"tokenType": "GOV1"}, "tokenType in the answer is not the one asked for"),
         "an expiry in the past": ({"expiration": "2026-11-20T07:59:59Z"}, "has already expired"),
         "an expiry at once": ({"expiration": "2026-11-20T08:00:00+00:00"}, "has already expired"),

@@ -164,7 +164,7 @@ def test_a_vendors_long_token_is_taken():
 
 def test_a_token_that_no_link_can_hold_is_asked_for_again():
     assert opened(token="ü" * 4000) == Problem(
-        Kind.TRANSIENT, "HTTP 200: no link can be made with the token in the answer", status=200
+        Kind.TRANSIENT, "HTTP 200: the token in the answer does not fit into a link", status=200
     )
 
 

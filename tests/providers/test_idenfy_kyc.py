@@ -202,7 +202,7 @@ def test_a_token_that_no_link_can_hold_leaves_the_session_in_doubt():
 
     assert problem == Problem(
         Kind.UNKNOWN,
-        "HTTP 201: no link can be made with the authToken in the answer; Token created successfully",
+        "HTTP 201: the authToken in the answer does not fit into a link; Token created successfully",
         status=201,
     )
 

@@ -102,7 +102,7 @@ def test_a_language_that_is_none_is_left_out(message):
 
 @pytest.mark.parametrize("key", ["", "a@b", "a>\r\nBcc: x", "ä", "a b", "k" * 201])
 def test_a_key_that_cannot_stand_in_a_message_id_is_a_bug_and_not_shown(message, key):
-    with pytest.raises(ValueError, match="key is of letters") as caught:
+    with pytest.raises(ValueError, match="key may have only letters") as caught:
         composed(message(key=key))
     assert not key or key not in str(caught.value)
 

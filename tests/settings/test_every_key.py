@@ -116,7 +116,7 @@ def test_whatever_stands_at_a_key_the_answer_is_settings_or_problems_of_one_line
 
 
 def test_a_key_like_no_other_is_answered_with_those_there_are(tmp_path: Path) -> None:
-    assert problems(tmp_path, with_value(("worker", "zzz"), 1)) == ["worker.zzz: unknown key; there are lease"]
+    assert problems(tmp_path, with_value(("worker", "zzz"), 1)) == ["worker.zzz: unknown key; expected one of lease"]
 
 
 def test_what_load_fills_in_is_no_key(tmp_path: Path) -> None:

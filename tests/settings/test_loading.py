@@ -110,8 +110,8 @@ def test_without_an_account_or_a_route_it_says_how_to_add_one(tmp_path: Path) ->
     (no_route,) = problems(tmp_path, tree(routes=[]))
     (no_account,) = problems(tmp_path, tree(accounts={}))
 
-    assert no_route == 'routes: at least one is needed; for every row to go to `kyc`: [[routes]] accounts = ["kyc"]'
-    assert no_account.startswith("accounts: at least one is needed: [accounts.NAME]")
+    assert no_route == 'routes: at least one route is needed; to send every row to `kyc`: [[routes]] accounts = ["kyc"]'
+    assert no_account.startswith("accounts: at least one account is needed: [accounts.NAME]")
 
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:

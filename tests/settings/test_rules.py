@@ -97,8 +97,8 @@ def test_a_route_keeps_its_conditions(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("when", "part"),
     [
-        ({"contry": "AU"}, "`contry`: no column that a route can look at; did you mean `country`?"),
-        ({"account": "kyc"}, "`account`: no column that a route can look at"),
+        ({"contry": "AU"}, "`contry`: no column that a route can test; did you mean `country`?"),
+        ({"account": "kyc"}, "`account`: no column that a route can test"),
         ({"kind": "person"}, '`kind`: expected "individual" or "company"'),
         ({"country": "Australia"}, "`country`: expected a country's two or three letters"),
         ({"country": []}, "`country`: expected a value, a list of values, or true or false"),
@@ -141,8 +141,12 @@ def test_a_lifetime_is_in_whole_seconds(tmp_path: Path) -> None:
         (("accounts", "kyc", "lifetime"), "59 s", "accounts.kyc.lifetime: below"),
         (("accounts", "au", "lifetime"), "7 days", "accounts.au.lifetime: not used"),
         (("accounts", "kyc", "timeout"), "60 s", "accounts.kyc.timeout: not below worker.lease"),
-        (("routes",), [{"accounts": ["kyc"]}, {"accounts": ["au"]}], "routes[2]: never reached: routes[1] takes every"),
-        (("email", "url"), {"env": "URL"}, "email.url: the password goes over the network unencrypted"),
+        (
+            ("routes",),
+            [{"accounts": ["kyc"]}, {"accounts": ["au"]}],
+            "routes[2]: never reached: routes[1] matches every",
+        ),
+        (("email", "url"), {"env": "URL"}, "email.url: the password is sent unencrypted"),
     ],
 )
 def test_what_is_allowed_but_odd_is_a_warning(path: tuple[str, ...], value: Any, warning: str, tmp_path: Path) -> None:
@@ -197,13 +201,13 @@ LET_IN = {
 def test_a_web_server_that_others_can_reach_needs_credentials_of_anybody_at_all(somebody: str, tmp_path: Path) -> None:
     others = tree(web={"bind": "0.0.0.0:8080"})
     (line,) = problems(tmp_path, others)
-    assert line.startswith("web.bind: anything but loopback needs credentials of those who are let in")
+    assert line.startswith("web.bind: an address other than loopback needs credentials")
     assert problems(tmp_path, with_value(*LET_IN[somebody], others)) == []
     assert problems(tmp_path, tree(web={"bind": "localhost:8080"})) == []
 
 
 def test_what_is_typed_is_held_to_the_same_rule(tmp_path: Path) -> None:
-    with pytest.raises(CannotStart, match="--bind: anything but loopback needs credentials"):
+    with pytest.raises(CannotStart, match="--bind: an address other than loopback needs credentials"):
         address(loaded(tmp_path, tree()), "192.0.2.1:8080")
     settings = loaded(tmp_path, with_value(*LET_IN["webhooks"]))
     assert address(settings, "192.0.2.1:8080") == ("192.0.2.1", 8080)
@@ -235,7 +239,7 @@ def test_columns_map_to_ours_once(tmp_path: Path) -> None:
         "import.columns: `Mail`: no such column; did you mean `email`?"
     ]
     assert problems(tmp_path, columns(Mail="email", Post="email")) == [
-        "import.columns: two of their columns map to one of ours"
+        "import.columns: two columns of the list map to the same column of ours"
     ]
 
 
@@ -314,7 +318,7 @@ def with_hours(lifetime: str | None = None, **hours: str) -> dict[str, Any]:
 def test_quiet_hours_that_leave_next_to_none_to_send_in_are_a_mistake(tmp_path: Path) -> None:
     (line,) = problems(tmp_path, with_hours(sms="08:00-07:00"))
 
-    assert line.startswith('invitations.quiet_hours.sms: they leave "1 hour" of a day')
+    assert line.startswith('invitations.quiet_hours.sms: they leave only "1 hour" a day')
     assert problems(tmp_path, with_hours(sms="12:00-08:00")) == []  # twenty hours
 
 

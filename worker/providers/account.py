@@ -1,4 +1,4 @@
-"""What an adapter needs to know of an account, so that adapters do not know the configuration's model."""
+"""The account settings that an adapter reads. Adapters do not import the configuration's model."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -13,14 +13,14 @@ class Secret(Protocol):
     def reveal(self) -> str: ...
 
     def reload(self) -> bool:
-        """Read it again from its file; whether it has changed. False where it does not come from a file."""
+        """Read the secret from its file again. True if its value has changed; False if it does not come from a file."""
 
 
 class AccountSettings(Protocol):
     """One `[accounts.NAME]` of the configuration, already checked (DESIGN.md 3.2).
 
-    `lifetime` is what sessions are asked to live for, None where it cannot be asked for. `link` is the
-    template that wins over a provider's own link; `link_hosts` are the only hosts that a link may lead to.
+    `lifetime` is the session lifetime that the request asks for; None if the provider takes no lifetime. `link` is
+    the template that is used instead of the provider's own link. A link may lead to no host outside `link_hosts`.
     """
 
     @property
@@ -56,7 +56,7 @@ class AccountSettings(Protocol):
 
 
 class AccountUnusable(Exception):
-    """An account that cannot work as it is configured. `key` is the setting at fault; the text says what to do."""
+    """An account whose settings cannot work. `key` is the setting at fault; the text names the remedy."""
 
     def __init__(self, account: str, key: str, problem: str) -> None:
         super().__init__(f"accounts.{account}.{key}: {problem}")
@@ -66,7 +66,7 @@ class AccountUnusable(Exception):
 
 
 def required_secret(account: AccountSettings, key: str) -> Secret:
-    """The account's secret `key`. Raises AccountUnusable where it is not set."""
+    """The account's secret `key`. Raises AccountUnusable if it is not set."""
     secret: Secret | None = getattr(account, key)
     if secret is None:
         raise AccountUnusable(account.name, key, f"{account.provider} needs it")

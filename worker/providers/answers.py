@@ -1,6 +1,6 @@
-"""Reading what a provider sent: strict, bounded, and silent about values.
+"""Reads a provider's answers: strictly, with bounds, and without repeating values.
 
-Whatever cannot be read is a BadAnswer that names the field and never shows what was in it.
+A field that cannot be read raises BadAnswer, which names the field and never shows its value.
 """
 
 import re
@@ -35,32 +35,32 @@ def text(answer: Mapping[str, Any], field: str, *, most: int = LONGEST_REFERENCE
     if value is None or value == "":
         raise BadAnswer(f"the answer has no {field}")
     if not isinstance(value, str):
-        raise BadAnswer(f"{field} in the answer is not a text")
+        raise BadAnswer(f"{field} in the answer is not a string")
     if len(value) > most:
         raise BadAnswer(f"{field} in the answer is longer than {most} characters")
     if not value.isprintable() or value.isspace():
-        raise BadAnswer(f"{field} in the answer holds unprintable characters")
+        raise BadAnswer(f"{field} in the answer has unprintable characters")
     return value
 
 
 def optional_text(answer: Mapping[str, Any], field: str, *, most: int = LONGEST_REFERENCE) -> str:
-    """As `text`, but "" for whatever is not usable: nothing depends on the field."""
+    """As `text`, but "" if the field is not usable: nothing depends on it."""
     try:
         return text(answer, field, most=most)
     except BadAnswer:
         return ""
 
 
-def refusal(answer: HttpAnswer, kind: Kind, *, code: str | None, told: Sequence[str], now: datetime) -> Problem:
-    """The problem that an answer without a usable session is. `told` in words that hide what is personal or secret.
+def refusal(answer: HttpAnswer, kind: Kind, *, code: str | None, details: Sequence[str], now: datetime) -> Problem:
+    """The Problem for an answer without a usable session. `details` must not hold personal or secret values.
 
-    A wait that the answer asks for is heard where the call is to be made again.
+    The Problem has the wait that the answer asks for if the call is to be made again.
     """
-    detail = f"HTTP {answer.status}" + (f" {code}" if code else "")
-    words = "; ".join(part for part in told if part)
+    status = f"HTTP {answer.status}" + (f" {code}" if code else "")
+    joined = "; ".join(part for part in details if part)
     return Problem(
         kind,
-        f"{detail}: {words}" if words else detail,
+        f"{status}: {joined}" if joined else status,
         code=code,
         status=answer.status,
         retry_after=retry_after(answer.headers, now) if kind in (Kind.RATE_LIMITED, Kind.TRANSIENT) else None,
@@ -68,14 +68,14 @@ def refusal(answer: HttpAnswer, kind: Kind, *, code: str | None, told: Sequence[
 
 
 def utc_time(value: object) -> datetime | None:
-    """An ISO 8601 time as aware UTC; one without an offset is UTC. None where it is not readable.
+    """An ISO 8601 time as aware UTC; a time without an offset is read as UTC. None if it is not readable.
 
-    A date alone is not a time, and a number is never read as one.
+    A date alone is not a time, and a number is never read as a time.
     """
     if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", value.strip()):
         return None
     try:
-        # Beyond microseconds fromisoformat gives up, and some libraries write nanoseconds.
+        # Some libraries write nanoseconds; fromisoformat refuses more than microseconds.
         time = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value.strip()))
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError):

@@ -7,23 +7,23 @@ from typing import Any
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by documented name, with "a.b" put inside "a". The later of two that collide wins."""
+    """Values by documented name, with "a.b" put inside "a". If two collide, the later value wins."""
     result: dict[str, Any] = {}
     for name, value in values.items():
         *outer, last = name.split(".")
-        place = result
+        holder = result
         for part in outer:
-            inner = place.get(part)
-            # A copy: what came in belongs to the account or the customer, and is used again.
-            place[part] = dict(inner) if isinstance(inner, Mapping) else {}
-            place = place[part]
-        present = place.get(last)
-        place[last] = {**present, **value} if isinstance(present, dict) and isinstance(value, Mapping) else value
+            inner = holder.get(part)
+            # A copy: the given values belong to the account or the customer, and are used again.
+            holder[part] = dict(inner) if isinstance(inner, Mapping) else {}
+            holder = holder[part]
+        present = holder.get(last)
+        holder[last] = {**present, **value} if isinstance(present, dict) and isinstance(value, Mapping) else value
     return result
 
 
 def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Several layers of values as one: a later layer wins, name by name also inside objects."""
+    """Several layers of values merged into one. A later layer wins, name by name, inside objects too."""
     result: dict[str, Any] = {}
     for layer in layers:
         for name, value in nested(layer).items():
@@ -34,7 +34,7 @@ def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def holds(values: Mapping[str, Any], name: str) -> bool:
-    """Whether nested `values` have something at the dotted name."""
+    """True if nested `values` have a value at the dotted name."""
     first, _, rest = name.partition(".")
     if first not in values:
         return False

@@ -1,6 +1,6 @@
-"""What every provider adapter promises. Adapters are pure: they build a request and read an answer.
+"""The contract of every provider adapter. Adapters are pure: they build a request and read an answer.
 
-The call between the two is `worker.http.client`'s. So an adapter is tested with bytes, and a new one is a
+`worker.http.client` makes the call between the two. So tests give an adapter bytes, and a new adapter is a
 module with these functions and a table of answers (docs/adding-a-provider.md).
 """
 
@@ -13,7 +13,7 @@ from worker.domain.model.reconciliation import Listed, Listing
 from worker.domain.model.sessions import Session, SessionRequest
 from worker.http.messages import Broken, HttpAnswer, HttpRequest
 
-# The words that an adapter is written in, from one place.
+# The types that an adapter uses, from one module.
 __all__ = ["Broken", "HttpAnswer", "HttpRequest", "Listed", "Listing", "NoLookUp", "Provider"]
 
 
@@ -22,61 +22,61 @@ class Provider(Protocol):
 
     @property
     def lifetime(self) -> timedelta | None:
-        """How long a session's link lives as asked for; None where the vendor decides."""
+        """The link lifetime that requests ask for; None if the vendor decides."""
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
-        """Why this endpoint cannot serve the customer; empty when it can. Nothing is sent to find out."""
+        """Why this endpoint cannot serve the customer; empty if it can. The check sends nothing."""
 
     def build(self, request: SessionRequest) -> HttpRequest:
         """The request that opens a session.
 
-        Built again with the same credentials it has the same headers: by them a caller sees that a credential has
-        been replaced since.
+        The same credentials give the same headers, so the caller can compare headers to see that a credential was
+        replaced.
         """
 
     def read(
         self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
     ) -> Session | Problem:
-        """The session in the answer, or what was wrong. Never raises on what a provider sends.
+        """The session in the answer, or the Problem. Never raises on a provider's bytes.
 
         `issued_at` is the time just before the request was written (aware UTC): a lifetime given as a
-        duration counts from it, which errs early. `now` is the time of reading, for dates in headers.
+        duration counts from it, so the expiry is never too late. `now` is the time of reading, for dates in headers.
         """
 
     def broken(self, failure: Broken, request: SessionRequest) -> Problem:
-        """What a call without an answer was: surely not done, or unknown."""
+        """The Problem of a call without an answer: surely not carried out, or unknown."""
 
     def repeatable(self, request: SessionRequest) -> bool:
-        """Whether the same request may be sent again without a second session or a second charge."""
+        """True if the same request may be sent again without a second session or a second charge."""
 
     def reissue_at(self, expires_at: datetime) -> datetime:
-        """The earliest time at which asking again makes sense for a customer with a session until `expires_at`."""
+        """The earliest useful time to ask for another session, for a customer with a session until `expires_at`."""
 
     def reload_credentials(self) -> bool:
-        """Read secrets that come from files again, after a 401; whether any has changed."""
+        """Read secrets from their files again, after a 401. True if any has changed."""
 
     @property
     def no_look_up(self) -> str:
-        """Why a call whose answer was lost cannot be looked up, for the person who decides; "" where it can be."""
+        """Why a call with an unknown outcome cannot be reconciled, for the operator; "" if it can be."""
 
     def look_up(self, request: SessionRequest, *, page: int) -> HttpRequest | None:
-        """The request for a page, from 1, of all sessions that the provider has of the customer; None: it lists none.
+        """The request for one page (from 1) of the customer's sessions at the provider; None if it has no such list.
 
-        Always to the address that the account is configured with: a link in an answer is never followed.
+        The request always goes to the account's configured address: a link in an answer is never followed.
         """
 
     def read_look_up(self, answer: HttpAnswer, request: SessionRequest, *, now: datetime) -> Listing | Problem:
-        """The page in the answer, or what was wrong. Never raises on what a provider sends.
+        """The page in the answer, or the Problem. Never raises on a provider's bytes.
 
-        A Problem that concerns the account only where every other call would fare the same; a listing that this
-        account may not read is BAD_INPUT.
+        The Problem stops or pauses the account only if every other call would fail too. A listing that this account
+        may not read is BAD_INPUT.
         """
 
 
 class NoLookUp:
-    """For an endpoint that documents no listing of what it has opened. `no_look_up` says so in words."""
+    """For an endpoint that documents no list of its sessions. `no_look_up` is the reason, as text."""
 
-    no_look_up = "the provider documents no listing of the sessions that it has opened"
+    no_look_up = "the provider documents no list of its sessions"
 
     def look_up(self, request: SessionRequest, *, page: int) -> HttpRequest | None:
         return None

@@ -1,9 +1,9 @@
-"""A provider and a transport without a network, for tests of what stands above them.
+"""A provider and a transport without a network, for tests of the code that calls them.
 
     http = FakeHttp([HttpAnswer(429, {"retry-after": "1"}), HANG])   # then: sessions
     provider = FakeProvider()
 
-Both keep the contract's promises: the same suite runs over them and over the real adapters.
+Both keep the contract: the same tests run over them and over the real adapters.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ KINDS = {
 
 
 class Hang(Enum):
-    """An outcome that does not come: the call waits until it is cancelled, or until `FakeHttp.release`."""
+    """A call without an answer: it waits until it is cancelled, or until `FakeHttp.release`."""
 
     HANG = "hang"
 
@@ -43,16 +43,16 @@ Compute = Callable[[HttpRequest], Outcome | Awaitable[Outcome]]
 
 @dataclass
 class FakeProvider:
-    """A provider of its own, simple kind. `answers` are given first, whatever came over the wire."""
+    """A simple provider. `answers` are returned first, whatever the transport received."""
 
     answers: list[Session | Problem] = field(default_factory=list)
     lifetime: timedelta | None = timedelta(days=7)
     safe_to_repeat: bool = False
     refused: Callable[[Customer], list[FieldProblem]] = lambda _: []
-    reloads: list[bool] = field(default_factory=list)  # what the next reloads of the credentials say
-    # Whether it lists a customer's sessions: an answer to a GET is then {"sessions": [[reference, status], …]}.
+    reloads: list[bool] = field(default_factory=list)  # the results of the next reloads of the credentials
+    # True: it lists a customer's sessions. The answer to a GET is then {"sessions": [[reference, status], …]}.
     lists: bool = False
-    key: int = 1  # which credential is sent: a reload that says True brings the next
+    key: int = 1  # the credential that is sent; a reload that returns True moves to the next
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
         return self.refused(customer)
@@ -94,7 +94,7 @@ class FakeProvider:
 
     @property
     def no_look_up(self) -> str:
-        return "" if self.lists else "a fake that lists nothing"
+        return "" if self.lists else "the fake provider has no list of its sessions"
 
     def look_up(self, request: SessionRequest, *, page: int) -> HttpRequest | None:
         url = f"https://provider.test/sessions?customer_id={request.customer.customer_id}&page={page}"
@@ -121,9 +121,9 @@ class FakeProvider:
 
 
 class FakeHttp:
-    """Stands in for `Http`. Outcomes are given in order, or computed from each request; after them, sessions.
+    """Replaces `Http` in tests. Returns the outcomes in order, or computes each from its request; then sessions.
 
-    `requests` are those received, in order; `in_flight` and `most_in_flight` count calls.
+    `requests` has the received requests in order; `in_flight` and `most_in_flight` count calls.
     """
 
     def __init__(self, outcomes: Iterable[Outcome] | Compute = ()) -> None:
@@ -141,7 +141,7 @@ class FakeHttp:
         self._arrived.set()
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            await asyncio.sleep(0)  # as a real call, lets others run
+            await asyncio.sleep(0)  # lets other coroutines run, as a real call does
             outcome = await self._outcome(request)
             if isinstance(outcome, Hang):
                 await self._released.wait()
@@ -157,7 +157,7 @@ class FakeHttp:
             await self._arrived.wait()
 
     def release(self) -> None:
-        """Let every call that hangs run into its time-out."""
+        """End every call that hangs with a time-out."""
         self._released.set()
 
     async def _outcome(self, request: HttpRequest) -> Outcome:

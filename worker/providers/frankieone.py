@@ -1,4 +1,4 @@
-"""What FrankieOne's two token endpoints share: credentials, the answer with a token, errors (providers.md 1 and 2)."""
+"""The shared part of FrankieOne's two token endpoints: credentials, the session, errors (providers.md 1 and 2)."""
 
 import json
 import re
@@ -14,19 +14,19 @@ from worker.providers.contract import HttpAnswer
 from worker.providers.links import filled, https_link, template_problem
 from worker.providers.masking import masked
 
-# The samples have a stray comma ("API-0400,") and three digits ("SYS-500"): what follows is ignored.
+# The samples have a stray comma ("API-0400,") and three digits ("SYS-500"): the rest of the text is ignored.
 ERROR_CODE = re.compile(r"([A-Z]{2,16})-(\d{3,4})")
-# The vendor decides how long a token lives, and does not say beforehand. Too short a guess only means asking
-# again, which costs nothing; too long a one would send a dead link.
+# The vendor decides how long a token lives, and does not document it. If the guess is too short, we only ask
+# again, which costs nothing; if it is too long, we send a dead link.
 FALLBACK_LIFETIME = timedelta(hours=1)
-# An expiry further away is a mistake, or a vendor's way of writing "never".
+# A later expiry is a mistake, or a vendor's way of writing "never".
 LONGEST_LIFETIME = timedelta(days=366)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST_VENDOR_VALUE = 4096
 
 
 class Frankie:
-    """One account's credentials and link. Raises AccountUnusable for settings with which no session could be used."""
+    """One account's credentials and link. Raises AccountUnusable if its settings make every session unusable."""
 
     def __init__(self, account: AccountSettings) -> None:
         self._account = account
@@ -67,26 +67,26 @@ class Frankie:
         references: Mapping[str, str],
         issued_at: datetime,
     ) -> Session:
-        """The session in an answer. Raises BadAnswer, whose text names a field and never a value."""
+        """The session in an answer. Raises BadAnswer, whose text names the field and never its value."""
         token = text(found, "token", most=LONGEST_TOKEN)
         expires_at, source = utc_time(found.get("tokenExpiry")), ExpirySource.ANSWER
         if expires_at is None or expires_at - issued_at > LONGEST_LIFETIME:
             expires_at, source = issued_at + FALLBACK_LIFETIME, ExpirySource.FALLBACK
         values = {"token": token, "customer_id": request.customer.customer_id, "reference": reference}
         link = https_link(filled(self._link, values), self._account.link_hosts)
-        if link is None:  # only a token so long that no link can hold it
-            raise BadAnswer("no link can be made with the token in the answer")
-        others = {name: optional_text(found, name) for name in ("applicantId", "requestId")}
+        if link is None:  # the token is too long for a link
+            raise BadAnswer("the token in the answer does not fit into a link")
+        ids = {name: optional_text(found, name) for name in ("applicantId", "requestId")}
         return Session(
             token=token,
             link=link,
             reference=reference,
-            expires_at=max(expires_at, EPOCH),  # a date of the year 1 is over too, and breaks arithmetic
+            expires_at=max(expires_at, EPOCH),  # a date of the year 1 has expired too, and breaks arithmetic
             expiry_source=source,
-            references={**references, **{name: value for name, value in others.items() if value}},
+            references={**references, **{name: value for name, value in ids.items() if value}},
             vendor=optional_text(found, "provider"),
             vendor_parameters=_vendor_parameters(found.get("vendorParameters")),
-            # One family writes it in one way, the other in the other.
+            # The two API families spell the name differently.
             sms_sent=found.get("smsSent") is True or found.get("sms_sent") is True,
         )
 
@@ -98,9 +98,9 @@ class Frankie:
         now: datetime,
         *,
         repeatable: bool,
-        said: str = "",
+        reason: str = "",
     ) -> Problem:
-        """What an answer without a usable session was. `said` is our own word about it, which names no value."""
+        """The Problem for an answer without a usable session. `reason` is our own text, and names no value."""
         given = found.get("errorCode")
         parsed = ERROR_CODE.match(given) if isinstance(given, str) else None
         prefix, number = (parsed[1], int(parsed[2])) if parsed else ("", None)
@@ -108,16 +108,16 @@ class Frankie:
         secrets = (self._key.reveal(), self._customer_id.reveal())
         code = parsed[0] if parsed and masked(parsed[0], request, secrets=secrets) == parsed[0] else None
         if kind is Kind.BAD_INPUT and _entity_not_found(answer.status, prefix, number):
-            said = "entity not found"
-        told = (said, masked(_message(found), request, secrets=secrets))
-        return refusal(answer, kind, code=code, told=told, now=now)
+            reason = "entity not found"
+        details = (reason, masked(_message(found), request, secrets=secrets))
+        return refusal(answer, kind, code=code, details=details, now=now)
 
 
 def _kind(status: int, prefix: str, number: int | None, *, repeatable: bool) -> Kind:
-    """What an answer without a usable session was (providers.md 0.3, 1.6 and 2.6)."""
+    """The Kind of an answer without a usable session (providers.md 0.3, 1.6 and 2.6)."""
     if 300 <= status < 400:
         return Kind.AUTH  # the address is wrong; the credential is never sent after a redirect
-    # First, because the 401's own AUTH-0002 has a number of the "temporary" range.
+    # Read first: the 401's own AUTH-0002 has a number of the "temporary" range.
     if status == 401 or prefix == "AUTH":
         return Kind.AUTH
     match status:
@@ -128,10 +128,10 @@ def _kind(status: int, prefix: str, number: int | None, *, repeatable: bool) -> 
         case 429:
             return Kind.RATE_LIMITED
         case 503:
-            return Kind.TRANSIENT  # not let in: nothing was done
+            return Kind.TRANSIENT  # refused before anything was carried out
     if 400 <= status < 500 and status != 408:
         return Kind.CONFLICT if (prefix, number) == ("VAL", 409) else Kind.BAD_INPUT
-    # 408, 5xx, a 2xx without a token, and what is no status at all: it may have been carried out.
+    # 408, 5xx, a 2xx without a token, or no valid status: the call may have been carried out.
     return Kind.TRANSIENT if repeatable else Kind.UNKNOWN
 
 
@@ -140,9 +140,9 @@ def _entity_not_found(status: int, prefix: str, number: int | None) -> bool:
 
 
 def _message(found: Mapping[str, Any]) -> str:
-    """errorMsg and where its issues are: "Multiple Errors (VALIDATE-entityId: must be a uuid)"."""
+    """errorMsg with its issues and their locations: "Multiple Errors (VALIDATE-entityId: must be a uuid)"."""
     message = found.get("errorMsg")
-    # The second API family's name for them, and the first's.
+    # The name in the second API family, and the name in the first.
     lists = [found.get(name) for name in ("details", "issues")]
     details = next((given for given in lists if isinstance(given, list) and given), [])
     issues = []
@@ -155,7 +155,10 @@ def _message(found: Mapping[str, Any]) -> str:
 
 
 def _vendor_parameters(value: object) -> dict[str, str]:
-    """The vendor's parameters as texts. Documented as texts; anything else is kept as JSON. Over-long ones go."""
+    """The vendor's parameters as strings. They are documented as strings; other types are kept as JSON.
+
+    Values that are too long are dropped.
+    """
     if not isinstance(value, Mapping):
         return {}
     texts = {name: inner if isinstance(inner, str) else json.dumps(inner) for name, inner in value.items()}

@@ -1,7 +1,7 @@
 """FrankieOne v1 (seed S1): POST /idv/v2/idvalidate/token, with the customer mapped into `entity`.
 
-Facts: docs/providers/frankieone-v1.md, providers.md 2. The path says v2, the API family is the first. A call
-without an `entityId` makes an entity: made twice, it may make two, so only one with an `entityId` is repeated.
+Facts: docs/providers/frankieone-v1.md, providers.md 2. The path has v2, but the API family is v1. A call without an
+`entityId` creates an entity, and two such calls may create two. So only a call with an `entityId` is repeated.
 """
 
 from collections.abc import Mapping
@@ -22,15 +22,15 @@ PROVIDER = "frankieone-v1"
 PATH = "/idv/v2/idvalidate/token"
 ENTITY_TYPE = "INDIVIDUAL"
 ADDRESS_TYPE = "RESIDENTIAL1"
-# Makes the entity findable by our own id; comes back in webhooks as entityCustomerReference.
+# The entity can then be found by our own id. Webhooks return it as entityCustomerReference.
 CUSTOMER_REFERENCE = ("customer_reference", "id.external")
 CONSENT = ("consent.general", "general.bool")
 
 
 class FrankieOneV1(NoLookUp):
-    """One account's IDV tokens. Raises AccountUnusable for settings with which no session could be used."""
+    """One account's IDV tokens. Raises AccountUnusable if its settings make every session unusable."""
 
-    no_look_up = "FrankieOne documents no listing of the tokens that it has made"
+    no_look_up = "FrankieOne documents no list of its tokens"
 
     def __init__(self, account: AccountSettings) -> None:
         self._account = account
@@ -53,11 +53,11 @@ class FrankieOneV1(NoLookUp):
         ours["entity"] = {"entityType": ENTITY_TYPE, **self._prefill(customer.person)}
         fields = merged(ours, self._account.parameters, request.parameters, self._account.unchecked)
         entity = fields["entity"]
-        if isinstance(entity, dict):  # an `unchecked` of another shape is sent as it is
+        if isinstance(entity, dict):  # an `unchecked` entity of another type is sent unchanged
             if entity_id := _entity_id(request):
                 entity["entityId"] = entity_id
             entity["extraData"] = [*_known_about(customer), *_pairs(entity.get("extraData"))]
-        if customer.consent is True:  # never claimed for anybody whose line does not say so
+        if customer.consent is True:  # sent only if the customer's own line has it
             fields["consent"] = True
         return HttpRequest("POST", self._url, self._frankie.headers(), json_body(fields))
 
@@ -68,24 +68,24 @@ class FrankieOneV1(NoLookUp):
         try:
             found = json_object(answer.body)
         except BadAnswer as error:
-            return self._frankie.problem(answer, {}, request, now, repeatable=repeatable, said=str(error))
+            return self._frankie.problem(answer, {}, request, now, repeatable=repeatable, reason=str(error))
         if not 200 <= answer.status < 300:
             return self._frankie.problem(answer, found, request, now, repeatable=repeatable)
         try:
             return self._session(found, request, issued_at)
         except BadAnswer as error:  # its text names the field, never its value
-            return self._frankie.problem(answer, found, request, now, repeatable=repeatable, said=str(error))
+            return self._frankie.problem(answer, found, request, now, repeatable=repeatable, reason=str(error))
 
     def broken(self, failure: Broken, request: SessionRequest) -> Problem:
         unknown = failure.sent and not self.repeatable(request)
         return Problem(Kind.UNKNOWN if unknown else Kind.TRANSIENT, failure.detail)
 
     def repeatable(self, request: SessionRequest) -> bool:
-        # With it the worst case is one more token; without it, a second entity of the same person.
+        # With an entityId the worst case is one more token; without it, a second entity of the same person.
         return bool(_entity_id(request))
 
     def reissue_at(self, expires_at: datetime) -> datetime:
-        # At any time: each call gets a token of its own.
+        # At any time: each call gets its own token.
         return EPOCH
 
     def reload_credentials(self) -> bool:
@@ -94,8 +94,8 @@ class FrankieOneV1(NoLookUp):
     def _session(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
         entity = found.get("entity")
         made = optional_text(entity, "entityId") if isinstance(entity, Mapping) else ""
-        # Nothing in the answer is documented as required. Without the entity, the vendor's applicant is at
-        # least something that a person can be found by.
+        # The page marks no field of the answer as required. Without the entity, the person can still be found
+        # by the vendor's applicant.
         entity_id = made or _entity_id(request)
         reference = entity_id or optional_text(found, "applicantId")
         if not reference:
@@ -104,7 +104,7 @@ class FrankieOneV1(NoLookUp):
         return self._frankie.session(found, request, reference=reference, references=references, issued_at=issued_at)
 
     def _prefill(self, person: Person) -> dict[str, Any]:
-        """What the configuration lets us send of a person, where it is known. The model has no email or phone."""
+        """The person's known fields that the configuration allows us to send. The model has no email or phone."""
         if self._account.prefill == "none":
             return {}
         name = {"givenName": person.first_name, "familyName": person.last_name}
@@ -114,7 +114,7 @@ class FrankieOneV1(NoLookUp):
                 entity["dateOfBirth"] = {"dateOfBirth": person.date_of_birth.isoformat()}
             sex = person.sex.upper()
             entity["gender"] = sex if sex in ("M", "F") else ""  # no third code is documented
-            if person.address:  # as one text: its parts are not known
+            if person.address:  # as one string: its parts are not known
                 entity["addresses"] = [{"addressType": ADDRESS_TYPE, "longForm": person.address}]
         return {field: value for field, value in entity.items() if value}
 

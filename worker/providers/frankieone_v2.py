@@ -1,7 +1,7 @@
 """FrankieOne KYC v2 (seed S0): POST /v2/individuals/{entityId}/actions/idv/token.
 
-Facts: docs/providers/frankieone-v2.md, providers.md 1. A call for an entity with an unexpired token hands
-that token back, so a call whose outcome is not known is simply made again: nothing here is UNKNOWN.
+Facts: docs/providers/frankieone-v2.md, providers.md 1. A call for an entity with an unexpired token returns
+that token. So a call with an unknown outcome is simply made again, and no Problem here is UNKNOWN.
 """
 
 import re
@@ -24,9 +24,9 @@ UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class FrankieOneV2(NoLookUp):
-    """One account's IDV tokens. Raises AccountUnusable for settings with which no session could be used."""
+    """One account's IDV tokens. Raises AccountUnusable if its settings make every session unusable."""
 
-    no_look_up = "there is nothing to find out: the same call gives the same token"
+    no_look_up = "not needed: the same call returns the same token"
 
     def __init__(self, account: AccountSettings) -> None:
         self._account = account
@@ -42,7 +42,7 @@ class FrankieOneV2(NoLookUp):
         problems = []
         if not customer.entity_id:
             problems.append(
-                FieldProblem("entity_id", "is missing", "give the customer's FrankieOne entity, or route it elsewhere")
+                FieldProblem("entity_id", "is missing", "add the customer's FrankieOne entity, or change the route")
             )
         elif not UUID.fullmatch(customer.entity_id):
             problems.append(FieldProblem("entity_id", "is not a uuid", "FrankieOne's entityId, 36 characters"))
@@ -64,7 +64,7 @@ class FrankieOneV2(NoLookUp):
         try:
             found = json_object(answer.body)
         except BadAnswer as error:
-            return self._frankie.problem(answer, {}, request, now, repeatable=True, said=str(error))
+            return self._frankie.problem(answer, {}, request, now, repeatable=True, reason=str(error))
         if not 200 <= answer.status < 300:
             return self._frankie.problem(answer, found, request, now, repeatable=True)
         entity_id = request.entity_id or request.customer.entity_id
@@ -73,17 +73,17 @@ class FrankieOneV2(NoLookUp):
                 found, request, reference=entity_id, references={"entityId": entity_id}, issued_at=issued_at
             )
         except BadAnswer as error:  # its text names the field, never its value
-            return self._frankie.problem(answer, found, request, now, repeatable=True, said=str(error))
+            return self._frankie.problem(answer, found, request, now, repeatable=True, reason=str(error))
 
     def broken(self, failure: Broken, request: SessionRequest) -> Problem:
-        # Carried out or not: asking again gives the same token.
+        # If the call was carried out, the next call returns the same token.
         return Problem(Kind.TRANSIENT, failure.detail)
 
     def repeatable(self, request: SessionRequest) -> bool:
         return True
 
     def reissue_at(self, expires_at: datetime) -> datetime:
-        # Before that, the same token comes back.
+        # Before the expiry, a call returns the same token.
         return expires_at
 
     def reload_credentials(self) -> bool:

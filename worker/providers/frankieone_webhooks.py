@@ -1,7 +1,7 @@
-"""What FrankieOne's webhooks say, of both its API families and in all three editions of their names (providers.md 7.4).
+"""Reads FrankieOne's webhooks, of both its API families and in all three editions of their names (providers.md 7.4).
 
-They carry no verdict: that results are there is the most they say. Nor is there an event for a link that was opened
-or has expired; for that our own clock has to do.
+The webhooks carry no verdict: at most they announce that results are there. No event reports that a link was opened
+or has expired; our own clock decides that a link has expired.
 """
 
 import re
@@ -18,22 +18,22 @@ from worker.providers.webhooks import (
     Delivery,
     Unreadable,
     WebhookSettings,
-    json_said,
+    json_content,
     matches,
     plausible,
     same,
-    word,
+    upper_text,
 )
 
 SUCCESSES = ("SUCCESS", "COMPLETED")
-CANDIDATES = 3  # headers that may be the token and are tried
+CANDIDATES = 3  # the most headers that are tried as the token
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 ULID = re.compile(rf"[{CROCKFORD}]{{26}}")
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What an event means where it succeeded, and what is noted where it failed."""
+    """The meaning of an event: `state` and `result` if it succeeded; `failed`, `note` and `alert` if it failed."""
 
     state: SessionState | None = None
     result: Result | None = None
@@ -42,20 +42,20 @@ class Effect:
     alert: bool = False
 
 
-OUR_CALL = Effect(note="our own call failed at the provider")  # the call's answer has said so already
+OUR_CALL = Effect(note="our own call failed at the provider")  # the call's own answer reported it already
 READ = Effect(SessionState.STARTED, failed=SessionState.STARTED, note="the documents could not be read at the provider")
 RESULTS = Effect(
     SessionState.COMPLETED,
     Result.UNKNOWN,
-    # The provider failed to fetch them: the customer did not.
+    # The provider failed to fetch the results; the customer did not fail.
     failed=SessionState.STARTED,
     note="the provider could not fetch its results",
     alert=True,
 )
-# A workflow that broke says nothing of the customer: its results would have to be fetched.
+# A failed workflow is no verdict on the customer: the results would have to be fetched.
 WORKFLOW = Effect(SessionState.COMPLETED, Result.UNKNOWN, note="the provider's workflow failed", alert=True)
 
-# By the name without case and signs: TOKEN_REQUESTED and TokenRequested are of different editions.
+# The keys are names without case and punctuation: one edition has TOKEN_REQUESTED, another TokenRequested.
 EFFECTS = {
     "TOKENREQUESTED": OUR_CALL,
     "IDVTOKENREQUESTED": OUR_CALL,
@@ -75,11 +75,11 @@ ERRORS = ("TOKENERROR", "OCRERROR", "RESULTSERROR", "WORKFLOWERROR")
 
 
 class FrankieOneWebhooks:
-    """One account's webhooks. Raises AccountUnusable where nothing would tell the provider's from anybody's.
+    """One account's webhooks. Raises AccountUnusable if no setting could prove that a webhook is the provider's.
 
-    FrankieOne does not sign bodies. So the address that support registers ends in a secret, or requests carry a token
-    signed with a key of theirs; where both are configured, both are asked for. Of several secrets, or keys, any will
-    do.
+    FrankieOne does not sign bodies. So the address that its support registers ends in a secret, or requests carry a
+    token signed with FrankieOne's key. If both are configured, both are required. If there are several secrets or
+    keys, one match is enough.
     """
 
     def __init__(self, account: WebhookSettings) -> None:
@@ -89,23 +89,24 @@ class FrankieOneWebhooks:
         except ValueError as error:
             raise AccountUnusable(account.name, "jwt_key", str(error)) from None
         if not self._secrets and not self._keys:
-            raise AccountUnusable(account.name, "webhook_secret", "needed to take webhooks, or jwt_key")
+            raise AccountUnusable(account.name, "webhook_secret", "webhook_secret or jwt_key is needed for webhooks")
 
     def refuses(self, delivery: Delivery, *, now: datetime) -> str:
         return "it is too large" if len(delivery.body) > LARGEST else self.refuses_unread(delivery, now=now)
 
     def refuses_unread(self, delivery: Delivery, *, now: datetime) -> str:
-        """Nothing of the body is signed: what the address and the headers say is all."""
+        """As `refuses`: the body is not signed, so only the address and the headers count."""
         if self._secrets:
             given = delivery.path[0] if delivery.path else ""
-            # Each is tried, so that the time taken does not say which one it was.
+            # Every secret is compared, so that the duration does not reveal which one matched.
             if not any([same(given, secret.reveal()) for secret in self._secrets]):
                 return "the address does not have the account's secret"
         return self._refuses_token(delivery, now) if self._keys else ""
 
     def _refuses_token(self, delivery: Delivery, now: datetime) -> str:
-        """The header's name is not documented: whichever it is, only FrankieOne can sign what is in it."""
-        tokens = list(dict.fromkeys(value for value in delivery.headers.values() if jwt.looks_like_one(value)))[
+        """Why the token is refused; "" if it is good. The header's name is not documented, so every header is read:
+        only FrankieOne can sign a good token."""
+        tokens = list(dict.fromkeys(value for value in delivery.headers.values() if jwt.may_be_token(value)))[
             :CANDIDATES
         ]
         refusals = [jwt.refusal(token, self._keys, now=now) for token in tokens]
@@ -113,35 +114,36 @@ class FrankieOneWebhooks:
 
     def read(self, delivery: Delivery) -> SessionUpdate | Unreadable:
         try:
-            said = json_said(delivery.body)
+            content = json_content(delivery.body)
         except BadAnswer as error:
-            # Anything but 400 would have it sent again, up to fifty times.
+            # After any error but 400, FrankieOne sends the webhook again, up to fifty times.
             return Unreadable(str(error), status=400)
-        name = optional_text(said, "function", most=64)
-        plain = "".join(letter for letter in name.upper() if letter.isalnum())
+        name = optional_text(content, "function", most=64)
+        plain = "".join(character for character in name.upper() if character.isalnum())
         effect = EFFECTS.get(plain, Effect())
-        succeeded = word(said, "functionResult") in SUCCESSES and plain not in ERRORS
+        succeeded = upper_text(content, "functionResult") in SUCCESSES and plain not in ERRORS
         known = plain in EFFECTS
         return SessionUpdate(
             name if re.fullmatch(r"[A-Za-z0-9_.]{1,64}", name) else "unnamed",
-            match=matches(said, ("entityId", Key.ENTITY_ID), ("entityCustomerReference", Key.CUSTOMER_REFERENCE)),
+            match=matches(content, ("entityId", Key.ENTITY_ID), ("entityCustomerReference", Key.CUSTOMER_REFERENCE)),
             state=effect.state if succeeded else effect.failed,
             final=succeeded and effect.state is SessionState.COMPLETED,
             result=effect.result if succeeded else None,
-            happened_at=requested_at(optional_text(said, "requestId", most=64)),
+            happened_at=requested_at(optional_text(content, "requestId", most=64)),
             note=("" if succeeded else effect.note) if known else "nothing that concerns a session",
             alert=effect.alert and not succeeded,
         )
 
 
 def requested_at(request_id: str) -> datetime | None:
-    """When the request was made that the event is about: a ULID begins with it, in milliseconds. None for others.
+    """The time of the request that the event is about, from the ULID's first ten characters; None if it is no ULID.
 
-    No event has a time of its own. It is as near as one comes, and earlier than the event, never later.
+    Events carry no time of their own. The request's time is the nearest one, and is never later than the event.
     """
     if not ULID.fullmatch(request_id):
         return None
-    milliseconds = sum(CROCKFORD.index(letter) << 5 * place for place, letter in enumerate(reversed(request_id[:10])))
+    digits = (CROCKFORD.index(character) for character in reversed(request_id[:10]))
+    milliseconds = sum(digit << 5 * position for position, digit in enumerate(digits))
     try:
         return plausible(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds))
     except OverflowError:

@@ -1,7 +1,7 @@
 """iDenfy's credentials and error answers, which its KYC and KYB endpoints share (providers.md 5.6).
 
-Every call may open, and cost, one more session, and a lost answer's token cannot be fetched again: whatever
-may have been carried out and gave no session is UNKNOWN.
+Every call may open one more session, and cost one more credit. The token of a lost answer cannot be fetched
+again. So a call that may have been carried out and gave no session is UNKNOWN.
 """
 
 import base64
@@ -17,11 +17,11 @@ from worker.providers.answers import BadAnswer, json_object, refusal
 from worker.providers.contract import Broken, HttpAnswer
 from worker.providers.masking import masked
 
-# Sent with 400 as well as with the fitting status, so the identifier is read before the status.
+# iDenfy sends these with 400 as well as with the matching status, so the identifier is read before the status.
 IDENTIFIERS = {
     "UNAUTHORIZED": Kind.AUTH,
     "AUTHENTICATION_FAILED": Kind.AUTH,
-    # An option that the contract lacks, or an endpoint closed to this environment: every row has the same.
+    # An option that the contract lacks, or an endpoint closed to this environment: every row would fail.
     "PERMISSIONS_ERROR": Kind.AUTH,
     "PARTNER_CONTRACT_ERROR": Kind.AUTH,
     "METHOD_NOT_ALLOWED": Kind.AUTH,
@@ -34,34 +34,34 @@ IDENTIFIERS = {
     "ENCODING_ERROR": Kind.BAD_INPUT,
     "TOKEN_NOT_VALID": Kind.CONFLICT,
 }
-# A gateway's words, not iDenfy's: the request behind it may have been carried out.
+# These statuses come from a gateway, not from iDenfy: iDenfy may have carried out the request.
 GATEWAY = frozenset({408, 502, 504})
 STATUSES = {
     401: Kind.AUTH,
     402: Kind.OUT_OF_CREDIT,
     403: Kind.AUTH,
-    404: Kind.AUTH,  # the address is wrong, for every row
+    404: Kind.AUTH,  # the configured address is wrong, for every row
     405: Kind.AUTH,
     409: Kind.CONFLICT,
     429: Kind.RATE_LIMITED,
     500: Kind.TRANSIENT,  # documented as worth repeating; at worst one spare credit
     503: Kind.TRANSIENT,
 }
-# The credit of a prepaid contract is used up; sent as PERMISSIONS_ERROR, and no rate limit.
+# The credit of a prepaid contract is used up. iDenfy sends this as PERMISSIONS_ERROR; it is not a rate limit.
 NO_CREDIT = "Partner reached token limit"
 
-# Fields of an answer that is no error, however little of it there is.
+# An answer with any of these fields is not an error, even if other fields are missing.
 OPENED = ("identifier", "authToken", "tokenString")
-# A session that its own answer calls invalid: tried once more, then the row is refused.
+# A session that its own answer marks as invalid: the call is made once more, then the row is refused.
 INVALID_TRIES = 2
 
 
 class InvalidSession(Exception):
-    """The answer opened a session and says that it is not valid."""
+    """The answer opened a session and marks it as not valid."""
 
 
 class Partner:
-    """One account's credentials, and how its refusals are read. Raises AccountUnusable where a secret is missing."""
+    """One account's credentials, and the reading of its errors. Raises AccountUnusable if a secret is missing."""
 
     def __init__(self, account: AccountSettings) -> None:
         self._key = required_secret(account, "api_key")
@@ -94,11 +94,14 @@ class Partner:
         now: datetime,
         session_in: Callable[[Mapping[str, Any]], Session],
     ) -> Session | Problem:
-        """What an answer is. `session_in` finds the endpoint's session in it; raises InvalidSession, BadAnswer."""
+        """The session or the Problem in an answer. `session_in` reads the endpoint's session.
+
+        `session_in` may raise InvalidSession and BadAnswer.
+        """
         try:
             found = json_object(answer.body)
         except BadAnswer as error:
-            return self.problem(answer, {}, request, now, said=str(error))
+            return self.problem(answer, {}, request, now, reason=str(error))
         if not 200 <= answer.status < 300:
             return self.problem(answer, found, request, now)
         try:
@@ -106,20 +109,20 @@ class Partner:
         except InvalidSession:
             return self.invalid(answer.status)
         except BadAnswer as error:  # its text names the field, never its value
-            return self.problem(answer, found, request, now, said=str(error))
+            return self.problem(answer, found, request, now, reason=str(error))
 
     def problem(
-        self, answer: HttpAnswer, found: Mapping[str, Any], request: SessionRequest, now: datetime, said: str = ""
+        self, answer: HttpAnswer, found: Mapping[str, Any], request: SessionRequest, now: datetime, reason: str = ""
     ) -> Problem:
-        """What an answer without a usable session was. `said` is our own word about it, which names no value."""
+        """The Problem for an answer without a usable session. `reason` is our own text, and names no value."""
         given = found.get("identifier")
         identifier = given if isinstance(given, str) else ""
         message = _message(found)
         kind = _kind(answer.status, identifier, message)
         secrets = (self._key.reveal(), self._secret.reveal())
         code = _code(identifier, masked(identifier, request, secrets=secrets))
-        told = (said, masked(message, request, secrets=secrets))
-        return refusal(answer, kind, code=code, told=told, now=now)
+        details = (reason, masked(message, request, secrets=secrets))
+        return refusal(answer, kind, code=code, details=details, now=now)
 
 
 def broken(failure: Broken) -> Problem:
@@ -127,7 +130,7 @@ def broken(failure: Broken) -> Problem:
 
 
 def _kind(status: int, identifier: str, message: str) -> Kind:
-    """What an answer without a usable session was (providers.md 0.3 and 5.6)."""
+    """The Kind of an answer without a usable session (providers.md 0.3 and 5.6)."""
     if 200 <= status < 300 or status in GATEWAY:
         return Kind.UNKNOWN
     if 300 <= status < 400:
@@ -143,13 +146,13 @@ def _kind(status: int, identifier: str, message: str) -> Kind:
 
 
 def _code(identifier: str, safe: str) -> str | None:
-    """The identifier, if it is one: not whatever an answer has put in its place."""
+    """The identifier, if it has the form of one; None for any other text of the answer."""
     known = identifier in IDENTIFIERS
     return identifier if known or (identifier == safe and re.fullmatch(r"[A-Z][A-Z0-9_]{1,63}", identifier)) else None
 
 
 def _message(found: Mapping[str, Any]) -> str:
-    """The message, which may be an object with `detail`; or the framework's `{"field": ["text"]}` on one line."""
+    """The message. It may be an object with `detail`; the framework's `{"field": ["text"]}` becomes one line."""
     message = found.get("message")
     if isinstance(message, Mapping):
         message = message.get("detail")

@@ -1,7 +1,7 @@
-"""iDenfy KYB (seed S2): POST /kyb/tokens/, the form with which a company introduces itself.
+"""iDenfy KYB (seed S2): POST /kyb/tokens/, the form in which a company enters its data.
 
-Facts: docs/providers/idenfy-kyb.md, providers.md 3. Each call makes another token, and there is no listing in
-which a lost one could be found: whatever may have been carried out and gave no session is UNKNOWN.
+Facts: docs/providers/idenfy-kyb.md, providers.md 3. Each call creates another token, and iDenfy has no list in
+which a lost token could be found. So a call that may have been carried out and gave no session is UNKNOWN.
 """
 
 from collections.abc import Mapping
@@ -21,18 +21,18 @@ from worker.providers.parameters import check_parameters, parameter_problem
 from worker.providers.parameters.idenfy_kyb import LOCALES, MOST_LIFETIME
 
 PROVIDER = "idenfy-kyb"
-PATH = "/kyb/tokens/"  # without the slash at its end it is another address, which redirects
-# Where the form is; not in the seed, used by the provider's own plugin for shops.
+PATH = "/kyb/tokens/"  # without the slash at its end, iDenfy redirects
+# The form's address. It is not in the seed; the provider's own plugin for shops uses it.
 WELCOME = "https://kyb.ui.idenfy.com/welcome?authToken={token}"
 TOKEN_TYPE = "FORM"  # noqa: S105  # the only kind whose body is documented
-# Always sent: the provider's default is an hour, too short for a link that is mailed.
+# The lifetime is always sent: the provider's default of one hour is too short for a link in an email.
 DEFAULT_LIFETIME = 7 * 24 * 60 * 60
 DAY = timedelta(days=1)
 AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class IdenfyKyb(NoLookUp):
-    """One account's KYB forms. Raises AccountUnusable for settings with which no session could be used."""
+    """One account's KYB forms. Raises AccountUnusable if its settings make every session unusable."""
 
     no_look_up = "iDenfy lists no form tokens"
 
@@ -75,7 +75,7 @@ class IdenfyKyb(NoLookUp):
             fields["tags"] = tags
         fields["lifetime"] = self._lifetime(given)
         fields = merged(fields, self._account.unchecked)
-        # Not to be overridden: what the link opens, and whose form it is.
+        # Not overridable: the kind of form, and the customer that it belongs to.
         fields |= {"tokenType": TOKEN_TYPE, "clientId": request.customer.customer_id}
         return HttpRequest("POST", self._url, self._partner.headers(), json_body(fields))
 
@@ -91,14 +91,14 @@ class IdenfyKyb(NoLookUp):
         return False
 
     def reissue_at(self, expires_at: datetime) -> datetime:
-        # At any time: a form's token cannot be extended, and another one is always given.
+        # At any time: a form's token cannot be extended, and iDenfy always gives another one.
         return AT_ONCE
 
     def reload_credentials(self) -> bool:
         return self._partner.reload()
 
     def _tags(self, given: Mapping[str, Any], customer: Customer) -> list[str]:
-        """The parameter's tags and the line's, each once."""
+        """The tags of the parameter and of the line, without duplicates."""
         named = given.get("tags")
         return list(dict.fromkeys([*(named if isinstance(named, list | tuple) else ()), *customer.tags]))
 
@@ -115,7 +115,7 @@ class IdenfyKyb(NoLookUp):
         if isinstance(found.get("tokenType"), str) and found["tokenType"] != TOKEN_TYPE:
             raise BadAnswer("tokenType in the answer is not the one asked for")
         expires_at, source = utc_time(found.get("expiration")), ExpirySource.ANSWER
-        # None is made to live longer than the longest; a time beyond, a day for clocks allowed, is a mistake.
+        # No token lives longer than MOST_LIFETIME. A later time is a mistake; one day allows for clocks that differ.
         if expires_at is None or expires_at - issued_at > timedelta(seconds=MOST_LIFETIME) + DAY:
             asked = self._lifetime(merged(self._account.parameters, request.parameters))
             expires_at, source = issued_at + timedelta(seconds=asked or DEFAULT_LIFETIME), ExpirySource.FALLBACK
@@ -123,12 +123,12 @@ class IdenfyKyb(NoLookUp):
             raise BadAnswer("the session in the answer has already expired")
         references = {name: optional_text(found, name) for name in ("externalRef", "companyId", "clientId")}
         customer_id = request.customer.customer_id
-        # The answer has no id of its own for the form; ours comes back in webhooks.
+        # The answer has no id of the form. Webhooks return our own reference.
         reference = references["externalRef"] or request.external_ref or references["companyId"] or customer_id
         values = {"token": token, "customer_id": customer_id, "reference": reference}
         link = https_link(filled(self._link, values), self._account.link_hosts)
-        if link is None:  # only a token so long that no link can hold it
-            raise BadAnswer("no link can be made with the tokenString in the answer")
+        if link is None:  # the token is too long for a link
+            raise BadAnswer("the tokenString in the answer does not fit into a link")
         return Session(
             token=token,
             link=link,

@@ -1,4 +1,4 @@
-"""What iDenfy's webhooks say of a company's form (providers.md 7.3). Each event has fields of its own."""
+"""Reads iDenfy's webhooks about a company's form (providers.md 7.3). Each event has its own fields."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,12 +15,12 @@ from worker.providers.webhooks import (
     Unreadable,
     WebhookSettings,
     iso_time,
-    json_said,
+    json_content,
     matches,
-    word,
+    upper_text,
 )
 
-# The company's id is `id` in what it handed in and in reviews, and `companyId` elsewhere.
+# The company's id is `id` in submissions and in reviews, and `companyId` in the other events.
 BY_FORM = (("externalRef", Key.EXTERNAL_REF), ("id", Key.COMPANY_ID), ("clientId", Key.CLIENT_ID))
 
 
@@ -38,76 +38,75 @@ class IdenfyKybWebhooks:
 
     def read(self, delivery: Delivery) -> SessionUpdate | Unreadable:
         try:
-            said = json_said(delivery.body)
+            content = json_content(delivery.body)
         except BadAnswer as error:
             return unreadable(error)
         event = event_name(delivery)
         reading = READINGS.get(event)
-        return reading(SessionUpdate(event), said) if reading else nothing_new(event)
+        return reading(SessionUpdate(event), content) if reading else nothing_new(event)
 
 
-def _submitted(update: SessionUpdate, said: Mapping[str, Any]) -> SessionUpdate:
+def _submitted(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpdate:
     return replace(
         update,
-        match=matches(said, *BY_FORM),
+        match=matches(content, *BY_FORM),
         state=SessionState.STARTED,
         result=Result.REVIEW,
-        happened_at=iso_time(said.get("submissionTime")),
-        company_id=optional_text(said, "id", most=LONGEST_REFERENCE),
+        happened_at=iso_time(content.get("submissionTime")),
+        company_id=optional_text(content, "id", most=LONGEST_REFERENCE),
     )
 
 
-def _reviewed(update: SessionUpdate, said: Mapping[str, Any]) -> SessionUpdate:
-    """The event has no time: that of its receipt counts. The reason of a refusal is a person's words, and not kept."""
+def _reviewed(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpdate:
+    """The event has no time, so the time of its receipt counts. The reason of a denial is free text and is not kept."""
     update = replace(
-        update, match=matches(said, *BY_FORM), company_id=optional_text(said, "id", most=LONGEST_REFERENCE)
+        update, match=matches(content, *BY_FORM), company_id=optional_text(content, "id", most=LONGEST_REFERENCE)
     )
-    match word(said, "approvalStatus"):
+    match upper_text(content, "approvalStatus"):
         case "APPROVED":
             return replace(update, state=SessionState.COMPLETED, result=Result.APPROVED, final=True)
         case "DENIED":
             return replace(update, state=SessionState.FAILED, result=Result.DENIED, final=True)
-        case "" if "approvalStatus" not in said:
-            # The event's name is not signed: another event's body, an identification's too, may be sent under this one.
+        case "" if "approvalStatus" not in content:
+            # The event's name is not signed: the body of another event, even of KYC, may come with this name.
             return replace(update, company_id="", note="a review without a status")
-        case "" if said["approvalStatus"] is None:
+        case "" if content["approvalStatus"] is None:
             return replace(update, state=SessionState.STARTED, result=Result.REVIEW)
         case _:
-            return replace(update, note="reviewed, with a status that is not known", alert=True)
+            return replace(update, note="reviewed, with an unknown status", alert=True)
 
 
-def _info_requested(update: SessionUpdate, said: Mapping[str, Any]) -> SessionUpdate:
-    """It names neither the customer nor our reference: only the form's token and the company."""
+def _info_requested(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpdate:
+    """The event names neither the customer nor our reference: only the form's token and the company."""
     update = replace(
         update,
-        match=matches(said, ("token", Key.TOKEN), ("companyId", Key.COMPANY_ID)),
-        happened_at=iso_time(said.get("date")),
-        company_id=optional_text(said, "companyId", most=LONGEST_REFERENCE),
+        match=matches(content, ("token", Key.TOKEN), ("companyId", Key.COMPANY_ID)),
+        happened_at=iso_time(content.get("date")),
+        company_id=optional_text(content, "companyId", most=LONGEST_REFERENCE),
     )
-    match word(said, "status"):
+    match upper_text(content, "status"):
         case "REQUESTED":
-            # The company has to do something again: no result, so that it may be reminded.
+            # The company must act again: without a result, it may be reminded.
             return replace(update, state=SessionState.STARTED, note="the provider asks for more")
         case "CANCELED" | "CANCELLED":
             return replace(update, state=SessionState.STARTED, note="the provider asks for nothing more")
         case "EXPIRED":
             return replace(update, state=SessionState.EXPIRED)
         case _:
-            return replace(update, note="a request with a status that is not known", alert=True)
+            return replace(update, note="a request with an unknown status", alert=True)
 
 
-def _due_again(update: SessionUpdate, said: Mapping[str, Any]) -> SessionUpdate:
-    """About a company that was approved long ago, not about a link."""
-    return replace(
-        update, match=matches(said, ("id", Key.COMPANY_ID)), note="the company is due to be verified again", alert=True
-    )
+def _due_again(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpdate:
+    """The event is about a company that was approved long ago, not about a link."""
+    note = "the company is due to be verified again"
+    return replace(update, match=matches(content, ("id", Key.COMPANY_ID)), note=note, alert=True)
 
 
-def _deleted(update: SessionUpdate, said: Mapping[str, Any]) -> SessionUpdate:
+def _deleted(update: SessionUpdate, content: Mapping[str, Any]) -> SessionUpdate:
     return replace(
         update,
-        match=matches(said, ("companyId", Key.COMPANY_ID)),
-        happened_at=iso_time(said.get("date")),
+        match=matches(content, ("companyId", Key.COMPANY_ID)),
+        happened_at=iso_time(content.get("date")),
         note="the company was deleted at the provider",
     )
 

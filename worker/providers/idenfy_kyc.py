@@ -1,7 +1,7 @@
 """iDenfy KYC: POST /api/v2/token, in either of its two documented forms (seeds S4 and S3).
 
-The account's dialect says which form a request has; an answer is read by what is in it. Facts:
-docs/providers/idenfy-kyc.md, providers.md 4 to 6. Every call may open, and cost, one more session.
+The account's dialect decides the form of a request; answers of both forms are read. Facts:
+docs/providers/idenfy-kyc.md, providers.md 4 to 6. Every call may open one more session, and cost one more credit.
 """
 
 import re
@@ -25,18 +25,18 @@ from worker.providers.parameters.idenfy_kyc import DEFAULT_LIFETIME, LOCALES, MO
 
 PROVIDER = "idenfy-kyc"
 PATH = "/api/v2/token"
-# A client's verifications: no tokens, no times, and the documented numbers of its pages.
+# The list of a client's verifications. It has no tokens and no times; the page size is the documented one.
 LISTING = "/kyc/identifications/"
 PAGE_SIZE = 100
 REFUSED_CREDENTIALS = ("UNAUTHORIZED", "AUTHENTICATION_FAILED")
-# Where a customer opens a session; not in the seeds, used by the provider's documentation and many clients.
+# The address that opens a session. It is not in the seeds; the provider's documentation and many clients use it.
 REDIRECT = "https://ivs.idenfy.com/api/v2/redirect?authToken={token}"
 TOKEN_TYPE = "IDENTIFICATION"  # noqa: S105  # document and selfie, the stricter of the two kinds
 
 
 @dataclass(frozen=True)
 class Form:
-    """How one of the two forms names what we fill. `prefill` has the column that fills a documented parameter."""
+    """The names that one of the two forms has for our values. `prefill`: the column for each documented parameter."""
 
     dialect: str
     lifetime: str
@@ -74,7 +74,7 @@ FORMS = {form.dialect: form for form in (NARRATIVE, OPENAPI)}
 
 
 class IdenfyKyc:
-    """One account's KYC sessions. Raises AccountUnusable for settings with which no session could be used."""
+    """One account's KYC sessions. Raises AccountUnusable if its settings make every session unusable."""
 
     def __init__(self, account: AccountSettings) -> None:
         self._account = account
@@ -126,7 +126,7 @@ class IdenfyKyc:
         return False
 
     def reissue_at(self, expires_at: datetime) -> datetime:
-        # Asked to wait for the old session's end: before it, a new one costs a credit or is a conflict.
+        # Wait for the old session's end: an earlier call costs a credit or is a conflict.
         return expires_at
 
     def reload_credentials(self) -> bool:
@@ -145,16 +145,16 @@ class IdenfyKyc:
         try:
             found = json_object(answer.body)
         except BadAnswer as error:
-            return _look_up_problem(self._partner.problem(answer, {}, request, now, said=str(error)))
+            return _look_up_problem(self._partner.problem(answer, {}, request, now, reason=str(error)))
         if answer.status != 200:
             return _look_up_problem(self._partner.problem(answer, found, request, now))
         try:
             return _listing(found)
         except BadAnswer as error:
-            return _look_up_problem(self._partner.problem(answer, found, request, now, said=str(error)))
+            return _look_up_problem(self._partner.problem(answer, found, request, now, reason=str(error)))
 
     def _refuse_the_other_form(self) -> None:
-        """Parameters of the other form would be ignored, or refused, once for every row."""
+        """Raise AccountUnusable for parameters of the other form: iDenfy would ignore or refuse them in every row."""
         names = [problem.column.partition(".")[2] for problem in self._checked(self._account.parameters)]
         foreign = [name for name in names if unknown_parameter(PROVIDER, name) is None]
         reasons = [f"{name} {reason}" for name in foreign if (reason := self._unknown(name))]
@@ -173,24 +173,24 @@ class IdenfyKyc:
         ours: dict[str, Any] = {
             "tokenType": TOKEN_TYPE,
             "externalRef": request.external_ref,
-            # Where it has none of that language it would show English anyway.
+            # Without a known language iDenfy shows English.
             "locale": language_of(customer.locale, LOCALES),
             self._form.lifetime: self._lifetime(given),
             **self._prefill(customer.person),
         }
         fields = merged({name: value for name, value in ours.items() if value}, given, self._account.unchecked)
-        # Not to be overridden: sessions, look-ups and duplicate checks go by it.
+        # Not overridable: sessions, look-ups and duplicate checks use it.
         fields["clientId"] = customer.customer_id
         return fields
 
     def _prefill(self, person: Person) -> dict[str, str]:
-        """What the configuration lets us send of a person, where it is known, by documented name."""
+        """The person's known fields that the configuration allows us to send, by documented name."""
         sex = person.sex.upper()
         values = {
             "first_name": person.first_name,
             "last_name": person.last_name,
             "date_of_birth": person.date_of_birth.isoformat() if person.date_of_birth else "",
-            "sex": sex if sex in ("M", "F") else "",  # the field has no third value
+            "sex": sex if sex in ("M", "F") else "",  # the documented values
             "nationality": person.nationality,
             "address": person.address,
         }
@@ -198,7 +198,7 @@ class IdenfyKyc:
         return {name: values[column] for name, column in wanted.items() if values[column]}
 
     def _lifetime(self, given: Mapping[str, Any]) -> int | None:
-        """Seconds to ask for; None leaves it to the provider's own default."""
+        """The lifetime to ask for, in seconds; None leaves it to the provider's default."""
         if isinstance(given.get(self._form.lifetime), int):
             return int(given[self._form.lifetime])
         asked = self._account.lifetime
@@ -208,14 +208,14 @@ class IdenfyKyc:
         return seconds
 
     def _session(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
-        # The narrative form's word first: where an answer has both, that is the current edition's.
+        # authToken first: an answer with both fields comes from the current edition, the narrative form.
         field = "authToken" if found.get("authToken") or not found.get("tokenString") else "tokenString"
         token = text(found, field, most=LONGEST_TOKEN)
         reference = text(found, "scanRef")
         if found.get("isValid") is False:
             raise InvalidSession
-        told = found.get("tokenType")
-        if isinstance(told, str) and told != TOKEN_TYPE and told != self._fields(request).get("tokenType"):
+        given_type = found.get("tokenType")
+        if isinstance(given_type, str) and given_type not in (TOKEN_TYPE, self._fields(request).get("tokenType")):
             raise BadAnswer("tokenType in the answer is not the one asked for")
         expires_at, source = self._expiry(found, request, issued_at)
         if expires_at <= issued_at:
@@ -225,8 +225,8 @@ class IdenfyKyc:
         given = [found.get(name) for name in ("sessionUrl", "redirectUrl")]
         offered = [] if self._account.link else [https_link(link, hosts) for link in given]
         link = next(filter(None, offered), None) or https_link(filled(self._link, values), hosts)
-        if link is None:  # only a token so long that no link can hold it
-            raise BadAnswer(f"no link can be made with the {field} in the answer")
+        if link is None:  # the token is too long for a link
+            raise BadAnswer(f"the {field} in the answer does not fit into a link")
         return Session(
             token=token,
             link=link,
@@ -240,9 +240,10 @@ class IdenfyKyc:
     def _expiry(
         self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime
     ) -> tuple[datetime, ExpirySource]:
-        """`expiration` is a time, `expiryTime` a duration and never an epoch. It counts from before the call."""
+        """The session's expiry and its source. `expiration` is a time. `expiryTime` is a duration, never an epoch, and
+        counts from just before the call."""
         expiration = utc_time(found.get("expiration"))
-        # A session asked for now cannot live longer than the longest; a time beyond is a mistake.
+        # No session lives longer than MOST_LIFETIME: a later time is a mistake.
         if expiration is not None and expiration - issued_at <= timedelta(seconds=MOST_LIFETIME + DEFAULT_LIFETIME):
             return expiration, ExpirySource.ANSWER
         seconds = found.get("expiryTime")
@@ -258,12 +259,12 @@ class IdenfyKyc:
 
 
 def _listing(found: Mapping[str, Any]) -> Listing:
-    """Raises BadAnswer for whatever is not surely the whole page: an entry overlooked would be paid for again."""
+    """The sessions on one page. Raises BadAnswer if an entry may be missing: its session would be paid for again."""
     results = found.get("results")
     if not isinstance(results, list) or not all(isinstance(entry, Mapping) for entry in results):
         raise BadAnswer("results in the answer is not a list of objects")
     if "next" not in found:
-        raise BadAnswer("the answer does not say whether there is a next page")
+        raise BadAnswer("the answer has no field next, so the last page is not known")
     entries = []
     for entry in results:
         status = entry.get("status")
@@ -273,8 +274,8 @@ def _listing(found: Mapping[str, Any]) -> Listing:
 
 
 def _look_up_problem(problem: Problem) -> Problem:
-    """As for a token, but for what says that this account may not list: its tokens may be had all the same."""
+    """The Problem of a look-up. An account that may not list can still open sessions, so that is not an AUTH."""
     if problem.kind is Kind.AUTH and problem.status != 401 and problem.code not in REFUSED_CREDENTIALS:
         return replace(problem, kind=Kind.BAD_INPUT)
-    # There is nothing that a look-up may have carried out.
+    # A look-up changes nothing at the provider, so its outcome is never unknown.
     return replace(problem, kind=Kind.TRANSIENT) if problem.kind is Kind.UNKNOWN else problem

@@ -1,4 +1,4 @@
-"""What iDenfy's webhooks say of an identity verification (providers.md 7.2)."""
+"""Reads iDenfy's webhooks about an identity verification (providers.md 7.2)."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,16 +9,25 @@ from worker.domain.model.states import SessionState
 from worker.domain.verification.session_updates import Key, Result, SessionUpdate
 from worker.providers.answers import BadAnswer
 from worker.providers.idenfy_webhooks import SignedByIdenfy, event_name, nothing_new, unreadable
-from worker.providers.webhooks import Delivery, Unreadable, WebhookSettings, json_said, matches, unix_time, within, word
+from worker.providers.webhooks import (
+    Delivery,
+    Unreadable,
+    WebhookSettings,
+    json_content,
+    matches,
+    object_in,
+    unix_time,
+    upper_text,
+)
 
 LEGACY = "IDENTIFICATION"
 AUTO, MANUAL = "IDENTIFICATION_AUTO_FINISHED", "IDENTIFICATION_MANUAL_FINISHED"
 RESUBMITTED, EXPIRED = "IDENTIFICATION_RESUBMITTED", "IDENTIFICATION_EXPIRED"
 CANCELLED = "IDENTIFICATION_CANCELLED"
-# Both finished events carry the time at which the customer finished: the weight says that the manual one is later.
+# Both finished events carry the time at which the customer finished. The weight makes the manual one the later.
 WEIGHTS = {EXPIRED: 0, LEGACY: 1, AUTO: 1, RESUBMITTED: 1, CANCELLED: 2, MANUAL: 3}
 
-# `status.overall`, where the event is the provider's last word.
+# `status.overall` of a final event.
 VERDICTS = {
     "APPROVED": (SessionState.COMPLETED, Result.APPROVED),
     "SUSPECTED": (SessionState.COMPLETED, Result.SUSPECTED),
@@ -42,47 +51,47 @@ class IdenfyKycWebhooks:
 
     def read(self, delivery: Delivery) -> SessionUpdate | Unreadable:
         try:
-            said = json_said(delivery.body)
+            content = json_content(delivery.body)
         except BadAnswer as error:
             return unreadable(error)
         event = event_name(delivery) or LEGACY  # older notifications send no name
         if event not in WEIGHTS:
             return nothing_new(event)
-        if not said.get("scanRef") and not isinstance(said.get("status"), Mapping):
-            # The event's name is not signed: a company's body, whose key may be the same, may be sent under this one.
-            return replace(nothing_new(event), note="it is about no identification")
+        if not content.get("scanRef") and not isinstance(content.get("status"), Mapping):
+            # The event's name is not signed: a company's body, whose key may be the same, may come with this name.
+            return replace(nothing_new(event), note="the event is not about an identification")
         update = SessionUpdate(
             event,
-            match=_match(said),
-            final=said.get("final") is True,
-            happened_at=unix_time(said.get("finishTime")) or unix_time(said.get("startTime")),
+            match=_match(content),
+            final=content.get("final") is True,
+            happened_at=unix_time(content.get("finishTime")) or unix_time(content.get("startTime")),
             weight=WEIGHTS[event],
         )
-        return _effect(update, word(within(said, "status"), "overall"))
+        return _effect(update, upper_text(object_in(content, "status"), "overall"))
 
 
-def _match(said: Mapping[str, Any]) -> tuple[tuple[Key, str], ...]:
-    if said.get("beneficiaryId"):
-        # An owner of a company, who is not the customer that the other two ids name.
-        return matches(said, ("scanRef", Key.SCAN_REF))
-    return matches(said, ("scanRef", Key.SCAN_REF), ("externalRef", Key.EXTERNAL_REF), ("clientId", Key.CLIENT_ID))
+def _match(content: Mapping[str, Any]) -> tuple[tuple[Key, str], ...]:
+    if content.get("beneficiaryId"):
+        # The person is an owner of a company, not the customer that the other two ids name.
+        return matches(content, ("scanRef", Key.SCAN_REF))
+    return matches(content, ("scanRef", Key.SCAN_REF), ("externalRef", Key.EXTERNAL_REF), ("clientId", Key.CLIENT_ID))
 
 
 def _effect(update: SessionUpdate, overall: str) -> SessionUpdate:
     if update.event == CANCELLED:
         return replace(update, state=SessionState.FAILED, note="cancelled at the provider")
     if update.event == EXPIRED:
-        # What the customer had sent before may have been enough to decide on, and no other event will come.
+        # The customer may have sent enough for a decision, and no other event will come.
         state, result = VERDICTS.get(overall, (SessionState.EXPIRED, None))
         return replace(update, state=state, result=result, final=result is not None)
     if update.final:
-        return _last_word(update, overall)
+        return _final_status(update, overall)
     if update.event == LEGACY and overall in EXPIRIES:
         return replace(update, state=SessionState.EXPIRED)
     return replace(update, state=SessionState.STARTED, result=Result.REVIEW)
 
 
-def _last_word(update: SessionUpdate, overall: str) -> SessionUpdate:
+def _final_status(update: SessionUpdate, overall: str) -> SessionUpdate:
     if overall in VERDICTS:
         state, result = VERDICTS[overall]
         return replace(update, state=state, result=result)
@@ -94,4 +103,4 @@ def _last_word(update: SessionUpdate, overall: str) -> SessionUpdate:
         return replace(update, state=SessionState.FAILED, gone=True, note="deleted at the provider")
     if overall == "ACTIVE":
         return replace(update, note="still open at the provider")
-    return replace(update, note="final, with a status that is not known", alert=True)
+    return replace(update, note="final, with an unknown status", alert=True)

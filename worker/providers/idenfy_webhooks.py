@@ -1,7 +1,7 @@
 """iDenfy's signature and event names, which its KYC and KYB webhooks share (providers.md 7.2).
 
-The signature is lower-case hex HMAC-SHA256 over the raw body. It says nothing of time, so a copy of a genuine webhook
-is genuine for ever: what was taken is not taken again, and late news changes nothing that is newer.
+The signature is lower-case hex HMAC-SHA256 over the raw body. It covers no time, so a copy of a genuine webhook stays
+genuine for ever. So the same webhook is stored only once, and an older update does not change newer data.
 """
 
 import hashlib
@@ -20,31 +20,31 @@ FORM = re.compile(r"[0-9a-f]{64}")
 
 
 class SignedByIdenfy:
-    """Whether a webhook is iDenfy's. Each notification has a key of its own in the dashboard: any of ours will do.
+    """Checks that a webhook is iDenfy's. iDenfy's dashboard has one key for each notification: any of ours may match.
 
-    Raises AccountUnusable without a key: then anybody could say that a customer was approved.
+    Raises AccountUnusable without a key: then anyone could report a customer as approved.
     """
 
     def __init__(self, account: WebhookSettings) -> None:
         if not account.webhook_keys:
-            raise AccountUnusable(account.name, "webhook_keys", "needed to take webhooks: the key set at iDenfy")
+            raise AccountUnusable(account.name, "webhook_keys", "needed for webhooks: the key that is set at iDenfy")
         self._keys = account.webhook_keys
 
     def refuses_unread(self, delivery: Delivery) -> str:
         given = delivery.headers.get(SIGNATURE, "")
         if not given:
             return "it is not signed"
-        return "" if FORM.fullmatch(given) else "its signature is of no key of the account"
+        return "" if FORM.fullmatch(given) else "no key of the account verifies its signature"
 
     def refuses(self, delivery: Delivery) -> str:
-        if why := self.refuses_unread(delivery):
-            return why
+        if reason := self.refuses_unread(delivery):
+            return reason
         given = delivery.headers[SIGNATURE]
         if len(delivery.body) > LARGEST:
             return "it is too large"
-        # Each key is tried, so that the time taken does not say which one it was.
-        fits = [same(given, signature(key.reveal(), delivery.body)) for key in self._keys]
-        return "" if any(fits) else "its signature is of no key of the account"
+        # Every key is tried, so that the duration does not reveal which one matched.
+        verified = [same(given, signature(key.reveal(), delivery.body)) for key in self._keys]
+        return "" if any(verified) else "no key of the account verifies its signature"
 
 
 def signature(key: str, body: bytes) -> str:
@@ -52,9 +52,9 @@ def signature(key: str, body: bytes) -> str:
 
 
 def event_name(delivery: Delivery) -> str:
-    """The event's name as the current specification writes it; "" where there is none.
+    """The event's name as the current specification writes it; "" if there is none.
 
-    The documentation's prose says "ID VERIFICATION AUTO FINISHED", other places write FINISH and CANCELED.
+    The documentation's prose has "ID VERIFICATION AUTO FINISHED"; other pages have FINISH and CANCELED.
     """
     given = "_".join(delivery.headers.get(EVENT_TYPE, "")[: 2 * LONGEST_NAME].upper().split())
     name = "_".join(part for part in given.replace("-", "_").split("_") if part)
@@ -68,10 +68,10 @@ def event_name(delivery: Delivery) -> str:
 
 
 def nothing_new(event: str) -> SessionUpdate:
-    """An event that is none of this endpoint's, or that says nothing of the session."""
+    """The update for an event that is not this endpoint's, or does not concern the session."""
     return SessionUpdate(event or "unnamed", note="nothing that concerns a session")
 
 
 def unreadable(error: BadAnswer) -> Unreadable:
-    # Anything but a 2xx would have it sent again and again, and it would be no better.
+    # Without a 2xx iDenfy would send it again and again, and it would still be unreadable.
     return Unreadable(str(error))

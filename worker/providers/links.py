@@ -1,7 +1,7 @@
-"""Which links may be sent to a customer, and how one is made from a template.
+"""Checks the links that are sent to customers, and makes links from a template.
 
-A link is what our message asks a customer to trust, so its host is checked against the account's list
-however well the answer that it came in was authenticated.
+Our message asks the customer to trust the link. So its host is always checked against the account's list, even
+though the answer with the link is authenticated.
 """
 
 import ipaddress
@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote, urlsplit
 
-# A template filled with the longest token; mail programs and browsers take it.
+# Room for a template with the longest token; mail programs and browsers accept this length.
 LONGEST_LINK = 8192
-# Everything that RFC 3986 allows in a URL, and nothing else: no space, control, quote, backslash or letter
-# beyond ASCII that looks like another.
+# Only the characters that RFC 3986 allows in a URL: no space, control character, quote, backslash or non-ASCII letter
+# that looks like an ASCII one.
 URL_TEXT = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&()*+,;=%']+")
 PLACEHOLDERS = re.compile(r"\{(token|customer_id|reference)\}")
 
@@ -20,7 +20,7 @@ PLACEHOLDERS = re.compile(r"\{(token|customer_id|reference)\}")
 def https_link(text: object, hosts: Iterable[str]) -> str | None:
     """`text` if it may be sent: https (http for loopback only), to one of `hosts`, without a user name; else None.
 
-    A host may carry a port ("verify.example.com:8443"); without one, any port is accepted.
+    An entry of `hosts` may have a port ("verify.example.com:8443"); without a port it allows any port.
     """
     if not isinstance(text, str) or len(text) > LONGEST_LINK or not URL_TEXT.fullmatch(text):
         return None
@@ -38,7 +38,7 @@ def https_link(text: object, hosts: Iterable[str]) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine: the only place to which plain http may go."""
+    """True if `host` is this machine, the only host that plain http may go to."""
     if host == "localhost":
         return True
     try:
@@ -48,15 +48,15 @@ def is_loopback(host: str) -> bool:
 
 
 def filled(template: str, values: Mapping[str, str]) -> str:
-    """`template` with {token}, {customer_id} and {reference} replaced, each quoted; other braces stay."""
+    """`template` with {token}, {customer_id} and {reference} replaced by their quoted values; other braces stay."""
     return PLACEHOLDERS.sub(lambda match: quote(values.get(match[1], ""), safe=""), template)
 
 
 def template_problem(template: str, hosts: Iterable[str]) -> str | None:
-    """Why links made from `template` could not be sent, found at the start rather than after a paid call."""
+    """Why links made from `template` could not be sent; None if they can. Called at the start, before any paid call."""
     authority = re.match(r"[^/?#]*//[^/?#]*", template)
     if not PLACEHOLDERS.search(template):
-        return "names none of {token}, {customer_id} and {reference}: every customer would get the same link"
+        return "has none of {token}, {customer_id} and {reference}: every customer would get the same link"
     if authority and PLACEHOLDERS.search(authority[0]):
         return "has a placeholder in its host"
     if https_link(filled(template, {"token": "t", "customer_id": "c", "reference": "r"}), hosts) is None:

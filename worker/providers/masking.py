@@ -1,6 +1,6 @@
-"""A provider's message, fit to be shown, stored and logged: its words kept, personal values and secrets not.
+"""Masks personal values and secrets in a provider's message, so that it can be shown, stored and logged.
 
-Providers quote what they were sent ("Invalid value 'Maria'"), upper-case it, and quote links and tokens.
+Providers quote request values ("Invalid value 'Maria'"), write them in upper case, and quote links and tokens.
 """
 
 import re
@@ -13,9 +13,9 @@ from worker.domain.model.sessions import SessionRequest
 
 MASK = "…"
 LONGEST_MESSAGE = 300
-# What is looked at of a longer message: the patterns below must not be run over a megabyte.
+# The rest of a longer message is dropped: the patterns below must not run over a megabyte.
 LONGEST_READ = 4000
-# Shorter values are masked only where they stand alone: "Li" is a name, and a part of "limit".
+# Shorter values are masked only as whole words: "Li" is a name, and also a part of "limit".
 SHORTEST_ANYWHERE = 3
 
 PATTERNS = (
@@ -32,13 +32,13 @@ PATTERNS = (
 def masked(message: object, request: SessionRequest, *, secrets: Iterable[str] = ()) -> str:
     """`message` on one line, at most LONGEST_MESSAGE characters, without the request's personal values.
 
-    `secrets` are masked too, wherever they stand. What is not a text comes back as "".
+    `secrets` are masked too, anywhere in the text. A message that is not a text gives "".
     """
     if not isinstance(message, str):
         return ""
     line = _one_line(message[:LONGEST_READ])
     if len(message) > LONGEST_READ:
-        line = line.rpartition(" ")[0]  # the cut may have left half of a value, which no longer matches
+        line = line.rpartition(" ")[0]  # the cut may have left half of a value, which would no longer match
     for value in sorted(_values(request, secrets), key=len, reverse=True):
         line = _without(line, value)
     for pattern, replacement in PATTERNS:
@@ -53,7 +53,7 @@ def _without(line: str, value: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """One line of visible characters: bidi and zero-width ones could hide a value, or turn the line around."""
+    """The text as one line of visible characters: bidi and zero-width characters could hide or reverse a value."""
     kept = []
     for character in unicodedata.normalize("NFC", text):
         category = unicodedata.category(character)
@@ -64,7 +64,7 @@ def _one_line(text: str) -> str:
 
 
 def _values(request: SessionRequest, secrets: Iterable[str]) -> set[str]:
-    """Every value that must not be shown: as it is, upper-cased as iDenfy does it, and word by word."""
+    """Every value that must not be shown: unchanged, in upper case (as iDenfy writes it), and word by word."""
     person = request.customer.person
     values = {
         person.email,
@@ -80,13 +80,13 @@ def _values(request: SessionRequest, secrets: Iterable[str]) -> set[str]:
     }
     lines = {_one_line(value) for value in values}
     words = {word.strip(",.;:'\"()") for line in lines for word in line.split()}
-    # A letter in another case can be two ("ß", "İ"), which ignoring case does not find.
+    # Some letters become two in another case ("ß", "İ"); a case-insensitive search does not find those.
     forms = (form for value in lines | words for form in (value, value.upper(), value.lower()))
     return {line for form in forms if len(line := _one_line(form)) > 1}
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text and number in a parameter, however deep; true and false say nothing about anybody."""
+    """Every text and number in a parameter, at any depth. Booleans are skipped: they identify no person."""
     if isinstance(value, Mapping):
         for inner in value.values():
             yield from _texts(inner)

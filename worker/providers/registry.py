@@ -1,4 +1,4 @@
-"""Which adapter serves an account, and which reads its webhooks. A new endpoint is one line here for each."""
+"""The adapter and the webhook reader of each provider. A new endpoint adds one line to each table."""
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
@@ -15,7 +15,7 @@ from worker.providers.idenfy_kyc import IdenfyKyc
 from worker.providers.idenfy_kyc_webhooks import IdenfyKycWebhooks
 from worker.providers.webhooks import WebhookReader, WebhookSettings
 
-# By provider, as the configuration spells it.
+# The keys are the configuration's values of `provider`.
 ADAPTERS: Mapping[str, Callable[[AccountSettings], Provider]] = {
     "idenfy-kyc": IdenfyKyc,
     "idenfy-kyb": IdenfyKyb,
@@ -31,7 +31,7 @@ READERS: Mapping[str, Callable[[WebhookSettings], WebhookReader]] = {
 
 
 def build_provider(account: AccountSettings) -> Provider:
-    """The adapter for the account. Raises AccountUnusable, which names the setting and what to do."""
+    """The adapter for the account. Raises AccountUnusable, which names the setting and the remedy."""
     adapter = ADAPTERS.get(account.provider)
     if adapter is None:
         served = ", ".join(ADAPTERS)
@@ -40,27 +40,28 @@ def build_provider(account: AccountSettings) -> Provider:
 
 
 def webhook_peers(accounts: Mapping[str, AccountSettings]) -> dict[str, frozenset[str]]:
-    """By account, all whose webhooks come to its address, itself among them: a provider knows one address for each
-    of its own accounts, however many of ours use that one."""
+    """For each account, all accounts that share its webhook address, itself included. A provider has one address for
+    each of its own accounts, and several of our accounts may use the same one."""
 
-    def known_as(account: AccountSettings) -> tuple[object, ...]:
-        given = (account.api_key, account.customer_id)
-        return (READERS.get(account.provider), account.base_url, *(one and one.reveal() for one in given))
+    def identity(account: AccountSettings) -> tuple[object, ...]:
+        secrets = (account.api_key, account.customer_id)
+        return (READERS.get(account.provider), account.base_url, *(secret and secret.reveal() for secret in secrets))
 
     by_provider: dict[tuple[object, ...], set[str]] = {}
     for name, account in accounts.items():
-        by_provider.setdefault(known_as(account), set()).add(name)
-    return {name: frozenset(by_provider[known_as(account)]) for name, account in accounts.items()}
+        by_provider.setdefault(identity(account), set()).add(name)
+    return {name: frozenset(by_provider[identity(account)]) for name, account in accounts.items()}
 
 
-class TakesWebhooks(AccountSettings, WebhookSettings, Protocol):
-    """An account, with what its webhooks are known by."""
+class WebhookAccount(AccountSettings, WebhookSettings, Protocol):
+    """An account with the keys of its webhooks."""
 
 
-def shared_webhook_keys(accounts: Mapping[str, TakesWebhooks]) -> list[str]:
-    """A line for each account whose webhooks another one's would pass for, which is not the same at the provider.
+def shared_webhook_keys(accounts: Mapping[str, WebhookAccount]) -> list[str]:
+    """A warning for each account that shares a webhook key with another account of the provider.
 
-    Neither the body nor its signature says to which address it was sent.
+    Neither the body nor its signature names the address. So the webhook of one account, copied to the address of the
+    other, would be accepted there.
     """
     peers = webhook_peers(accounts)
     lines = {}
@@ -70,20 +71,20 @@ def shared_webhook_keys(accounts: Mapping[str, TakesWebhooks]) -> list[str]:
         key = _shared(one, other)
         if key and second not in lines:
             lines[second] = (
-                f"accounts.{second}.{key}: accounts.{first} has the same, and is another account at the provider: who"
-                " has a copy of what the one was told can tell it to the other; give each its own"
+                f"accounts.{second}.{key}: accounts.{first} has the same key, and is another account at the provider:"
+                " a copied webhook of one account would be accepted for the other; give each account its own key"
             )
     return list(lines.values())
 
 
-def _shared(one: TakesWebhooks, other: TakesWebhooks) -> str:
-    """The setting by which both would believe the same webhook; "" where there is none."""
+def _shared(one: WebhookAccount, other: WebhookAccount) -> str:
+    """The setting with which both accounts would accept the same webhook; "" if there is none."""
     if _in_both(one.webhook_keys, other.webhook_keys):
         return "webhook_keys"
     if _in_both(one.webhook_secret, other.webhook_secret):
         return "webhook_secret"
     if not (one.webhook_secret and other.webhook_secret) and _in_both(one.jwt_key, other.jwt_key):
-        return "jwt_key"  # which the provider may have but one of; with secrets that differ, addresses do
+        return "jwt_key"  # the provider may have only one key; different secrets give different addresses
     return ""
 
 
@@ -92,9 +93,9 @@ def _in_both(one: Iterable[Secret], other: Iterable[Secret]) -> bool:
 
 
 def build_webhook_reader(account: WebhookSettings) -> WebhookReader | None:
-    """What reads the account's webhooks; None for a provider of which none are known.
+    """The reader of the account's webhooks; None for a provider without known webhooks.
 
-    Raises AccountUnusable, which names the setting, where nothing would tell genuine ones from forged ones.
+    Raises AccountUnusable, which names the setting, if no key could tell genuine webhooks from forged ones.
     """
     reader = READERS.get(account.provider)
     return None if reader is None else reader(account)

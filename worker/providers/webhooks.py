@@ -1,7 +1,7 @@
-"""What every reader of a provider's webhooks promises: first whether the bytes are the provider's, then what they say.
+"""The contract of every webhook reader: it first checks that the bytes are the provider's, then reads them.
 
-Readers are pure, like the adapters beside them: bytes in, words of ours out, the time an argument. Nobody waits for
-them, so they never raise on what is sent. What an event does: docs/webhooks.md; facts: providers.md 7.
+Readers are pure, like the adapters in this room: they take bytes and the time, and return an update. They never raise
+on bytes that were sent. The effect of each event: docs/webhooks.md; facts: providers.md 7.
 """
 
 import hmac
@@ -16,19 +16,19 @@ from worker.foundation.strict_json import NoObject, read_object
 from worker.providers.account import Secret
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text, utc_time
 
-# A result with its screening hits is some ten kilobytes; a company's with many owners some hundred.
+# A person's result with its screening hits has about ten kilobytes; a company's with many owners about a hundred.
 LARGEST = 1024 * 1024
-# The column that a reference is kept in.
+# The length of the column that stores a reference.
 LONGEST_REFERENCE = 100
-# Before this nobody was verified: a time below is a zero, or seconds of something else.
+# No verification is older. An earlier time is a zero, or seconds in another unit.
 EARLIEST = datetime(2010, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, repr=False)
 class Delivery:
-    """One POST as it came. It is personal, and its headers and path may hold a secret: no repr.
+    """One POST as it came. Its body is personal, and its headers and path may hold a secret: no repr shows them.
 
-    `headers` has lower-case names. `path` has what follows the account's name, decoded: ("SECRET", "REQUESTID").
+    `headers` has lower-case names. `path` has the decoded segments after the account's name: ("SECRET", "REQUESTID").
     """
 
     body: bytes
@@ -41,7 +41,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Bytes that say nothing, though they are the provider's. `reason` names no value; `status` is what to answer."""
+    """The provider's bytes, but not readable. `reason` names no value; `status` is the HTTP status of the response."""
 
     reason: str
     status: int = 200
@@ -51,20 +51,20 @@ class WebhookReader(Protocol):
     """One account's webhooks. Built once per process from the account's settings."""
 
     def refuses_unread(self, delivery: Delivery, *, now: datetime) -> str:
-        """As `refuses`, by the headers and the path alone: so that strangers' bodies need not be read."""
+        """As `refuses`, by the headers and the path alone, so that the body of a forged request is not read."""
 
     def refuses(self, delivery: Delivery, *, now: datetime) -> str:
-        """Why this is not the provider's, for the log, naming no value; "" where it is. Nothing is parsed before.
+        """Why this is not the provider's, for the log and without values; "" if it is. Nothing is parsed before.
 
-        `now` is aware UTC. Whatever is refused is answered 401.
+        `now` is aware UTC. The response to a refused webhook is 401.
         """
 
     def read(self, delivery: Delivery) -> SessionUpdate | Unreadable:
-        """What it says. Only for what was not refused. An event that is not known is news that changes nothing."""
+        """The update in a webhook that was not refused. An unknown event is an update that changes nothing."""
 
 
 class WebhookSettings(Protocol):
-    """What a reader needs of one `[accounts.NAME]`."""
+    """The keys of one `[accounts.NAME]` that a reader needs."""
 
     @property
     def name(self) -> str: ...
@@ -79,27 +79,27 @@ class WebhookSettings(Protocol):
 
 
 def same(given: str, expected: str) -> bool:
-    """Whether two texts are equal, found in a time that does not say where they differ, or which is the longer."""
+    """True if the two texts are equal. The duration does not reveal where they differ, or which one is longer."""
     hashes = (sha256(text.encode("utf-8", "surrogatepass")).digest() for text in (given, expected))
     return hmac.compare_digest(*hashes)
 
 
-def json_said(body: bytes) -> Mapping[str, Any]:
-    """The JSON object in the body. Raises BadAnswer for anything else, whose text names no value.
+def json_content(body: bytes) -> Mapping[str, Any]:
+    """The JSON object in the body. Raises BadAnswer for anything else; its text names no value.
 
-    A field that is said twice is refused: one reader takes the first and another the last.
+    A field that appears twice is refused: one parser uses the first, another the last.
     """
     if len(body) > LARGEST:
         raise BadAnswer("the body is too large")
-    said = read_object(body)
-    if isinstance(said, NoObject):
-        raise BadAnswer(f"the body is no JSON object that can be read: {said.flaw.name}")
-    return said
+    content = read_object(body)
+    if isinstance(content, NoObject):
+        raise BadAnswer(f"the body is not a readable JSON object: {content.flaw.name}")
+    return content
 
 
-def matches(said: Mapping[str, Any], *fields: tuple[str, Key]) -> tuple[tuple[Key, str], ...]:
-    """The ids among the fields that can be used, in the order given."""
-    found = ((key, optional_text(said, name, most=_longest(key))) for name, key in fields)
+def matches(content: Mapping[str, Any], *fields: tuple[str, Key]) -> tuple[tuple[Key, str], ...]:
+    """The usable ids of these fields, in the given order."""
+    found = ((key, optional_text(content, name, most=_longest(key))) for name, key in fields)
     return tuple((key, value) for key, value in found if value)
 
 
@@ -107,19 +107,19 @@ def _longest(key: Key) -> int:
     return LONGEST_TOKEN if key is Key.TOKEN else LONGEST_REFERENCE
 
 
-def within(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The object in the field; an empty one for anything else."""
-    value = said.get(name)
+def object_in(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The object in the field; an empty object for anything else."""
+    value = content.get(name)
     return value if isinstance(value, Mapping) else {}
 
 
-def word(said: Mapping[str, Any], name: str) -> str:
-    """The field's text as a name of the provider's, upper-case; "" for anything that is none."""
-    return optional_text(said, name, most=64).strip().upper()
+def upper_text(content: Mapping[str, Any], name: str) -> str:
+    """The field's text in upper case; "" if it is not a short text."""
+    return optional_text(content, name, most=64).strip().upper()
 
 
 def unix_time(value: object) -> datetime | None:
-    """Unix seconds as aware UTC; None for anything else, milliseconds among it."""
+    """Unix seconds as aware UTC; None for anything else, milliseconds included."""
     if not isinstance(value, int | float):
         return None
     try:

@@ -1,18 +1,18 @@
-"""What every sender promises: it hands one rendered message to one channel."""
+"""The contract of every sender: it hands one rendered message to one channel."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.reconciliation import Nothing, Strangers
+from worker.domain.model.reconciliation import Nothing, Unmatched
 
 
 @dataclass(frozen=True, repr=False)
 class Message:
-    """One rendered invitation. Everything in it is personal or secret: no repr shows any of it.
+    """One rendered invitation. Its fields are personal or secret, so no repr shows them.
 
-    `key` identifies the invitation for ever (its Message-ID's left part): the same on every repeat.
+    `key` identifies the invitation for ever (the left part of its Message-ID). Every repeat has the same key.
     """
 
     key: str
@@ -21,7 +21,7 @@ class Message:
     subject: str
     text: str
     html: str = ""
-    valid_for: timedelta | None = None  # how long it is of use: its link's remaining life, where known
+    valid_for: timedelta | None = None  # the remaining life of its link, if known
 
     def __repr__(self) -> str:
         return f"Message(key={self.key!r}, …)"
@@ -29,7 +29,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Receipt:
-    """The other side took the message. `reference`: its id there, where it gave one (Twilio's sid)."""
+    """The server accepted the message. `reference`: the server's id of the message (Twilio's sid), if it gave one."""
 
     reference: str = ""
 
@@ -38,22 +38,22 @@ class Sender(Protocol):
     """One channel. Holds its connections; `close` ends them."""
 
     def repeatable(self) -> bool:
-        """Whether a hand-over that broke without an answer may be repeated (email: under the same Message-ID)."""
+        """True if a message with an unknown outcome may be sent again (email: under the same Message-ID)."""
 
     async def send(self, message: Message) -> Receipt | Problem:
-        """Hand the message over within the sender's own time-out. A refusal is a Problem, never an exception."""
+        """Hand the message over within the sender's own time-out. A refusal gives a Problem, never an exception."""
 
     @property
     def no_look_up(self) -> str:
-        """Why a hand-over that broke without an answer cannot be looked up; "" where it can be."""
+        """Why a message with an unknown outcome cannot be reconciled; "" if it can be."""
 
     async def look_up(
         self, to: str, link: str, *, since: datetime, known: frozenset[str]
-    ) -> Receipt | Nothing | Strangers | Problem:
-        """Look for the message with this link that may have been taken since then, within the sender's own time-out.
+    ) -> Receipt | Nothing | Unmatched | Problem:
+        """Look for the message with this link among those accepted since `since`, within the sender's own time-out.
 
-        `known` are the references of messages to the same customer that have their receipts. Strangers are those
-        of which it cannot be told whether they are it.
+        `known` are the references of messages to the same customer that have their receipts. Unmatched are messages
+        that may or may not be the one with this link.
         """
 
     async def close(self) -> None:
@@ -61,11 +61,11 @@ class Sender(Protocol):
 
 
 class NoLookUp:
-    """For a channel that keeps no record of what it has taken. `no_look_up` says so in words."""
+    """For a channel that has no list of its messages. `no_look_up` is the reason, as text."""
 
-    no_look_up = "the sender keeps no record of the messages that it has taken"
+    no_look_up = "the sender has no list of the messages that it accepted"
 
     async def look_up(
         self, to: str, link: str, *, since: datetime, known: frozenset[str]
-    ) -> Receipt | Nothing | Strangers | Problem:
+    ) -> Receipt | Nothing | Unmatched | Problem:
         return Problem(Kind.BAD_INPUT, self.no_look_up)

@@ -1,7 +1,7 @@
 """Hands invitations to an SMTP relay, over a few kept connections. Facts: providers.md 8.1.
 
-A kept connection may have been closed by the server in the meantime, and only using it tells. So what
-fails on one before the server took MAIL FROM is tried once more on a fresh one; nothing was sent yet.
+The server may have closed a kept connection, and only the next command shows it. So a message that fails on a kept
+connection before the server accepted MAIL FROM is tried once more on a new one; nothing was sent yet.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from worker.senders.mime import From, Mailbox, compose
 from worker.senders.smtp_answers import Phase, broken, refused
 
 Tls = Literal["plain", "starttls", "tls"]
-# Relays close idle connections after half a minute to five minutes; beyond this a new one is cheaper than a failure.
+# Relays close idle connections after half a minute to five minutes. A new connection is cheaper than a failure.
 IDLE_SECONDS = 30.0
 QUIT_SECONDS = 2.0
 QUEUED_AS = re.compile(r"\bqueued as ([A-Za-z0-9._-]{4,64})", re.IGNORECASE)
@@ -35,12 +35,12 @@ class _NotOffered(SMTPException):
 class _Connection:
     client: SMTP
     idle_since: float = 0.0
-    reset: bool = False  # a transaction was left open: RSET comes before the next MAIL
+    reset: bool = False  # a transaction is still open: RSET comes before the next MAIL
 
 
 @dataclass
 class _Progress:
-    """How far one hand-over has come, for whoever has to explain why it ended."""
+    """How far one hand-over has come, so that a failure names its phase."""
 
     phase: Phase = Phase.WAIT
 
@@ -49,12 +49,12 @@ class EmailSender(NoLookUp):
     """The email channel. Lives on one event loop.
 
     `tls`: "starttls" and "tls" check the certificate and never fall back to plain text. `timeout` bounds a
-    whole hand-over, the wait for one of the `connections` included, so that none leaves after its lease.
-    `hold_unknown`: do not repeat a hand-over that broke without an answer. `now` dates the messages.
-    Raises ValueError for a `from_` that is no address.
+    whole hand-over, with the wait for one of the `connections`, so that no message leaves after its lease.
+    `hold_unknown`: do not repeat a message with an unknown outcome. `now` dates the messages.
+    Raises ValueError if `from_` is not an address.
     """
 
-    no_look_up = "a relay keeps no record that could be asked for"
+    no_look_up = "a mail relay has no list of the messages that it accepted"
 
     def __init__(
         self,
@@ -83,14 +83,14 @@ class EmailSender(NoLookUp):
         self._closed = False
 
     def repeatable(self) -> bool:
-        """Every repeat carries the same Message-ID, by which mailboxes and readers tell a repeat."""
+        """Every repeat carries the same Message-ID, by which mailboxes and mail programs recognise a repeat."""
         return not self._hold_unknown
 
     async def send(self, message: Message) -> Receipt | Problem:
-        """Hand the message over. The receipt's reference is the relay's queue id, where it names one."""
+        """Hand the message over. The receipt's reference is the relay's queue id, if the relay names one."""
         to = Mailbox.read(message.to)
         if to is None:
-            return Problem(Kind.BAD_INPUT, "the address is not one that mail can be sent to", address=AddressIs.REFUSED)
+            return Problem(Kind.BAD_INPUT, "the address is not a valid mail address", address=AddressIs.REFUSED)
         body = compose(message, sender=self._from, to=to, date=self._now())
         progress = _Progress()
         try:
@@ -100,7 +100,7 @@ class EmailSender(NoLookUp):
             return broken(progress.phase, "timed out")
 
     async def close(self) -> None:
-        """Say QUIT on all idle connections, for two seconds at most; one in use ends with its hand-over."""
+        """Send QUIT on all idle connections, for two seconds at most. A connection in use ends after its hand-over."""
         self._closed = True
         idle, self._idle = self._idle, []
         await asyncio.gather(*(_quit(connection.client) for connection in idle))
@@ -109,7 +109,7 @@ class EmailSender(NoLookUp):
         kept = self._take()
         if kept is not None:
             answer = await self._attempt(kept, to, body, progress)
-            # Many servers end a connection with a 421 or 4yz to MAIL after an idle time or so many messages.
+            # Many servers end a connection with 421 or 4yz to MAIL after an idle time or a number of messages.
             gone = isinstance(answer, Problem) and answer.kind is Kind.TRANSIENT and progress.phase is Phase.MAIL
             if not gone:
                 return answer
@@ -118,7 +118,7 @@ class EmailSender(NoLookUp):
     async def _attempt(
         self, connection: _Connection | None, to: Mailbox, body: bytes, progress: _Progress
     ) -> Receipt | Problem:
-        """One try over a kept connection, or a fresh one. Whatever ends it badly closes the connection."""
+        """One try over a kept connection, or a new one. A failure closes the connection."""
         client = connection.client if connection else self._client()
         keep = reset = False
         try:
@@ -134,7 +134,7 @@ class EmailSender(NoLookUp):
             receipt = await self._transact(client, to, body, progress)
             keep = True
         except SMTPResponseException as error:
-            # A refused message leaves the connection good; 421 and what is no reply at all do not.
+            # After a refused message the connection can still be used; after 421 or no valid reply it cannot.
             spoken = 400 <= error.code <= 599 and error.code != 421
             keep = spoken and progress.phase in (Phase.RCPT, Phase.DATA, Phase.END)
             reset = progress.phase is not Phase.END
@@ -144,7 +144,7 @@ class EmailSender(NoLookUp):
             return Problem(Kind.AUTH, f"SMTP {error.message} at {progress.phase.value}")
         except (SMTPException, OSError) as error:
             return broken(progress.phase, _failure(error))
-        finally:  # also when cancelled: an answer that comes later must not be read as the next one's
+        finally:  # also if cancelled: a late reply must not be read as the reply to the next message
             if keep and client.is_connected and not self._closed:
                 self._idle.append(_Connection(client, asyncio.get_running_loop().time(), reset))
             else:
@@ -163,13 +163,13 @@ class EmailSender(NoLookUp):
         if self._tls == "starttls":
             progress.phase = Phase.TLS
             if not client.supports_extension("starttls"):
-                raise _NotOffered("no STARTTLS is offered")
+                raise _NotOffered("the relay does not offer STARTTLS")
             await client.starttls()
             await client.ehlo()
         if self._username:
             progress.phase = Phase.AUTH
             if not client.supported_auth_methods:
-                raise _NotOffered("no log-in that we know is offered")
+                raise _NotOffered("the relay offers no supported log-in")
             await client.login(self._username, self._password)
 
     async def _transact(self, client: SMTP, to: Mailbox, body: bytes, progress: _Progress) -> Receipt:
@@ -179,8 +179,8 @@ class EmailSender(NoLookUp):
         await _command(client, 250, b"RCPT", b"TO:<" + to.address.encode() + b">")
         progress.phase = Phase.DATA
         await _command(client, 354, b"DATA")
-        # Not client.data(): it does DATA and the message in one, and a break before or after the final dot
-        # would look the same.
+        # Not client.data(): it sends DATA and the message in one step, so a break before the final dot would look
+        # like a break after it.
         if client.protocol is None:
             raise SMTPServerDisconnected("Connection lost")
         client.protocol.write(body.replace(b"\r\n.", b"\r\n..") + b".\r\n")
@@ -195,15 +195,15 @@ class EmailSender(NoLookUp):
         return SMTP(
             hostname=self._host,
             port=self._port,
-            local_hostname=self._from.mailbox.domain,  # else the resolver is asked, and waited for
-            timeout=None,  # `send` has one for the whole
+            local_hostname=self._from.mailbox.domain,  # without it, aiosmtplib waits for the resolver
+            timeout=None,  # `send` has one time-out for the whole hand-over
             use_tls=self._tls == "tls",
             start_tls=False,  # done here, to know the phase
             tls_context=self._tls_context,
         )
 
     def _take(self) -> _Connection | None:
-        """The idle connection used last, which is the likeliest to live; older ones are let go."""
+        """The idle connection that was used last: it is the likeliest to work. Closes connections that are too old."""
         now = asyncio.get_running_loop().time()
         while self._idle:
             connection = self._idle.pop()
@@ -213,15 +213,15 @@ class EmailSender(NoLookUp):
         return None
 
 
-async def _command(client: SMTP, expected: int, *words: bytes) -> None:
-    """Raises SMTPResponseException for a reply outside of the expected one's hundred (251 is as good as 250)."""
-    code, text = await client.execute_command(*words)
+async def _command(client: SMTP, expected: int, *parts: bytes) -> None:
+    """Raise SMTPResponseException if the reply is not in the expected hundred (251 is as good as 250)."""
+    code, text = await client.execute_command(*parts)
     if code // 100 != expected // 100:
         raise SMTPResponseException(code, text)
 
 
 async def _reset(client: SMTP) -> None:
-    """Raises SMTPServerDisconnected for any refusal: a connection that can't be reset is as good as gone."""
+    """Send RSET. Raises SMTPServerDisconnected for any refusal: without a reset the connection cannot be used."""
     code, _ = await client.execute_command(b"RSET")
     if code // 100 != 2:
         raise SMTPServerDisconnected("Connection lost")
@@ -234,7 +234,7 @@ async def _quit(client: SMTP) -> None:
 
 
 def _failure(error: SMTPException | OSError) -> str:
-    """The failure's name; never its text, which may hold a host or an address."""
+    """The failure's name; never its text, which may contain a host or an address."""
     cause = error.__cause__ or error
     if isinstance(cause, ssl.SSLCertVerificationError):
         return "certificate not trusted"

@@ -1,7 +1,7 @@
-"""What a mail system tells of an email that it took: bounces, complaints, deliveries, in a small JSON of our own.
+"""Reads callbacks about emails: bounces, complaints and deliveries, in our own JSON form.
 
-SMTP has no callback, and each mail service has its own. So one form is read here, described in docs/webhooks.md; a few
-lines beside a mail service translate into it. Signed as the Standard Webhooks specification says.
+SMTP has no callback, and every mail service has its own. So this module reads one form, described in docs/webhooks.md,
+and the operator translates the mail service's callbacks into it. They are signed as Standard Webhooks specifies.
 """
 
 import re
@@ -21,46 +21,49 @@ TYPES = ("delivered", "bounced", "complained")
 
 
 def refusal(headers: Mapping[str, str], body: bytes, *, keys: Iterable[str], now: datetime) -> str:
-    """Why it is of nobody who has a key; "" where it is. Never raises, and names no value. `now` is aware UTC."""
+    """Why the callback is refused; "" if one of the keys signed it. Never raises, and names no value.
+
+    `now` is aware UTC.
+    """
     if len(body) > LARGEST:
         return "it is too large"
     return standard_webhooks.refusal(headers, body, keys, now=now)
 
 
 def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
-    """What it says. Never raises on what is sent."""
-    said = read_object(body)
-    if isinstance(said, NoObject):
-        return NotUnderstood(f"it is no JSON object that can be read: {said.flaw.name}")
-    kind = said.get("type")
+    """The update in the callback. Never raises on the bytes that were sent."""
+    fields = read_object(body)
+    if isinstance(fields, NoObject):
+        return NotUnderstood(f"it is not a readable JSON object: {fields.flaw.name}")
+    kind = fields.get("type")
     if kind not in TYPES:
         return NotUnderstood(f"its type is not one of {', '.join(TYPES)}")
-    permanent = said.get("permanent", True)
+    permanent = fields.get("permanent", True)
     if not isinstance(permanent, bool):
         return NotUnderstood("permanent is neither true nor false")
-    reference, address = _reference(said), _address(said)
+    reference, address = _reference(fields), _address(fields)
     if not reference and not address:
         return NotUnderstood("it names neither message_id nor email")
     status, stop = _meaning(kind, permanent)
-    return DeliveryUpdate(kind, reference, address, status, stop, happened_at=_time(said.get("at")))
+    return DeliveryUpdate(kind, reference, address, status, stop, happened_at=_time(fields.get("at")))
 
 
 def _meaning(kind: str, permanent: bool) -> tuple[DeliveryStatus | None, Stop | None]:
     if kind == "delivered":
         return DeliveryStatus.DELIVERED, None
     if kind == "complained":
-        return None, Stop.COMPLAINED  # it did arrive
+        return None, Stop.COMPLAINED  # the message did arrive
     return (DeliveryStatus.BOUNCED, Stop.BOUNCED) if permanent else (DeliveryStatus.LATER, None)
 
 
-def _reference(said: Mapping[str, Any]) -> str:
-    given = said.get("message_id")
+def _reference(fields: Mapping[str, Any]) -> str:
+    given = fields.get("message_id")
     found = KEY.fullmatch(given.strip()) if isinstance(given, str) and len(given) <= 500 else None
     return found[1] if found else ""
 
 
-def _address(said: Mapping[str, Any]) -> str:
-    given = said.get("email")
+def _address(fields: Mapping[str, Any]) -> str:
+    given = fields.get("email")
     usable = isinstance(given, str) and len(given) <= LONGEST_ADDRESS and given.count("@") == 1 and given.isprintable()
     return str(given).strip() if usable else ""
 

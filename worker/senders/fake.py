@@ -1,18 +1,19 @@
-"""A sender that keeps what it was given: for tests, and for trying a story without a relay."""
+"""A sender that only keeps its messages, for tests and trials without a relay."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from worker.domain.model.endings import Problem
-from worker.domain.model.reconciliation import Nothing, Strangers
+from worker.domain.model.reconciliation import Nothing, Unmatched
 from worker.senders.contract import Message, Receipt
 
 
 class FakeSender:
-    """Answers with `answers`, one for each message in turn, and with a receipt once they are used up.
+    """Returns `answers` in order, one for each message, and then receipts.
 
-    `messages` are those that it took; a message answered with a Problem is in `refused`. `found` is what its
-    look-ups find, in turn, and nothing after that; None: it cannot be asked. `asked` are the links looked for.
+    `messages` has the accepted messages; a message that got a Problem is in `refused`. `found` has the results of the
+    look-ups in order, and after them they find nothing; None: it has no look-up. `asked` has the links that look-ups
+    were made for.
     """
 
     def __init__(
@@ -20,7 +21,7 @@ class FakeSender:
         answers: Iterable[Receipt | Problem] = (),
         *,
         hold_unknown: bool = False,
-        found: Iterable[Receipt | Nothing | Strangers | Problem] | None = None,
+        found: Iterable[Receipt | Nothing | Unmatched | Problem] | None = None,
     ) -> None:
         self.messages: list[Message] = []
         self.refused: list[Message] = []
@@ -40,11 +41,11 @@ class FakeSender:
 
     @property
     def no_look_up(self) -> str:
-        return "a fake that was not told what it would find" if self._found is None else ""
+        return "the fake sender has no look-up" if self._found is None else ""
 
     async def look_up(
         self, to: str, link: str, *, since: datetime, known: frozenset[str]
-    ) -> Receipt | Nothing | Strangers | Problem:
+    ) -> Receipt | Nothing | Unmatched | Problem:
         self.asked.append(link)
         return next(self._found or iter(()), Nothing())
 

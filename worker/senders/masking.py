@@ -1,20 +1,20 @@
-"""A server's own words, fit to be shown, stored and logged: without what they may quote of a customer or a link."""
+"""Masks a server's message, so that it can be shown, stored and logged: without personal values and links."""
 
 import re
 
 MASK = "[…]"
 DETAIL_LENGTH = 160
 CONTROLS = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]+")
-# What can say who the customer is or where the link goes: addresses, anything in angle brackets, links, long numbers.
+# Texts that can identify the customer or hold the link: addresses, anything in angle brackets, links, long numbers.
 PERSONAL = re.compile(r"<[^<>]*>|\S*@\S*|\b\w+://\S*|\bwww\.\S*|\+?\d[\d -]{6,}\d", re.IGNORECASE)
 
 
 def mask(text: str, personal: tuple[str, ...] = ()) -> str:
-    """The words on one line, cut, without addresses, links, long numbers and the `personal` values."""
+    """The text on one line, shortened, without addresses, links, long numbers and the `personal` values."""
     text = " ".join(CONTROLS.sub(" ", text).split())[: DETAIL_LENGTH * 8]
     text = PERSONAL.sub(MASK, text)
     for value in personal:
-        # "User maria.lopez unknown", "Lopez's mailbox is full": the address in parts.
+        # "User maria.lopez unknown", "Lopez's mailbox is full": servers also quote parts of the address.
         words = {value, value.partition("@")[0], *re.split(r"[\W_]+", value.partition("@")[0])}
         for word in sorted((word for word in words if len(word) > 1), key=len, reverse=True):
             text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", MASK, text, flags=re.IGNORECASE)

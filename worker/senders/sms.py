@@ -1,4 +1,4 @@
-"""Hands invitations to Twilio as SMS: one call for each, never a second one by itself. Facts: providers.md 8.2."""
+"""Hands invitations to Twilio as SMS: one call for each, without repeats of its own. Facts: providers.md 8.2."""
 
 import asyncio
 import math
@@ -10,38 +10,38 @@ from typing import Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.reconciliation import Nothing, Strangers
+from worker.domain.model.reconciliation import Nothing, Unmatched
 from worker.http.messages import Broken, HttpAnswer, HttpRequest
 from worker.senders.contract import Message, Receipt
 from worker.senders.twilio_answers import Sought, broken, read, read_list
 
 Read = TypeVar("Read")
-SERVICE = "MG"  # what a messaging service's sid begins with
+SERVICE = "MG"  # a messaging service's sid begins with it
 # Twilio's bounds of ValidityPeriod.
 LARGEST_PAGE = 1000
 LEAST_VALIDITY, MOST_VALIDITY = timedelta(seconds=1), timedelta(seconds=36_000)
 
 
 class Token(Protocol):
-    """A secret that no repr shows, and that may be read again from where it came."""
+    """A secret that no repr shows. It can be read again from its file."""
 
     def reveal(self) -> str: ...
     def reload(self) -> bool: ...
 
 
 class Caller(Protocol):
-    """What makes the calls, over connections that it keeps: `worker.http.client`'s."""
+    """Makes the calls over kept connections: `worker.http.client`."""
 
     async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken: ...  # noqa: ASYNC109
     async def close(self) -> None: ...
 
 
 class TwilioSender:
-    """The SMS channel. `http` is the sender's own, and closed with it.
+    """The SMS channel. `http` belongs to the sender and is closed with it.
 
-    `from_` is a number, a sender's name, or a messaging service (MG…). `callback` is where Twilio tells of
-    deliveries, "" for nowhere. `now` dates the reading of answers. There is no key to repeat a message under, so
-    what broke is repeated only with `repeat_unknown`, at the cost of a second text.
+    `from_` is a number, a sender's name, or a messaging service (MG…). `callback` is the address for Twilio's
+    delivery callbacks, "" for none. `now` is the time of reading answers. Twilio has no idempotency key, so a message
+    with an unknown outcome is repeated only with `repeat_unknown`, and the customer may get it twice.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class TwilioSender:
         self._repeat_unknown = repeat_unknown
 
     def repeatable(self) -> bool:
-        """Twilio takes the same message twice: only where the configuration would rather have two than none."""
+        """True only if the configuration prefers two messages to none: Twilio accepts the same message twice."""
         return self._repeat_unknown
 
     async def send(self, message: Message) -> Receipt | Problem:
-        """Hand the message over; the receipt's reference is its sid. The text goes out whole, however long it is."""
+        """Hand the message over; the receipt's reference is its sid. The text is not shortened."""
         return await self._ask(
             lambda token: self._request(message, token), lambda answer: read(answer, to=message.to, now=self._now())
         )
@@ -82,16 +82,16 @@ class TwilioSender:
 
     async def look_up(
         self, to: str, link: str, *, since: datetime, known: frozenset[str]
-    ) -> Receipt | Nothing | Strangers | Problem:
-        """Read Twilio's own list of texts to the number: ours has the link in its body."""
+    ) -> Receipt | Nothing | Unmatched | Problem:
+        """Look for our message in Twilio's list of texts to the number: the body of ours has the link."""
         sought = Sought(to, link, since, known, service=self._from.get("MessagingServiceSid", ""))
 
-        def read_it(answer: HttpAnswer) -> Receipt | Nothing | Strangers | Problem:
+        def read_it(answer: HttpAnswer) -> Receipt | Nothing | Unmatched | Problem:
             return read_list(answer, sought, now=self._now())
 
-        found: Receipt | Nothing | Strangers | Problem = await self._ask(lambda token: self._list(to, token), read_it)
+        found: Receipt | Nothing | Unmatched | Problem = await self._ask(lambda token: self._list(to, token), read_it)
         if isinstance(found, Problem) and found.kind is Kind.UNKNOWN:
-            return replace(found, kind=Kind.TRANSIENT)  # there is nothing that a look-up may have carried out
+            return replace(found, kind=Kind.TRANSIENT)  # a look-up changes nothing at Twilio
         return found
 
     async def _ask(
@@ -103,13 +103,13 @@ class TwilioSender:
         answer = await self._call(build(token), read, self._timeout)
         if not isinstance(answer, Problem) or answer.kind is not Kind.AUTH or answer.status != 401:
             return answer
-        # Refused for its credential, so nothing was sent: a token that has been replaced since is worth one more
-        # call, whoever found the new one. Both within one time-out: the lease leaves room for no more.
+        # The credential was refused, so nothing was sent. If the token has been replaced since, one more call is made,
+        # also if another call read the new token. Both calls share one time-out: the lease has no room for more.
         self._token.reload()
         if self._token.reveal() == token:
             return answer
         left = timedelta(seconds=deadline - time())
-        if left < self._timeout / 2:  # cut off early, the second call would be in doubt
+        if left < self._timeout / 2:  # a second call that is cut off early would have an unknown outcome
             return replace(answer, kind=Kind.TRANSIENT, detail=f"{answer.detail}; its token was replaced")
         return await self._call(build(self._token.reveal()), read, left)
 
@@ -133,8 +133,8 @@ class TwilioSender:
         return HttpRequest("POST", self._url, headers, urlencode(fields).encode())
 
     def _list(self, to: str, token: str) -> HttpRequest:
-        # Not by date: that is the day of sending, and a text that still waits in Twilio's queue has none. Nor by a
-        # messaging service, which picks its number later: what is not its own is left out when the answer is read.
+        # No filter by date: Twilio's is the day of sending, and a text that still waits in Twilio's queue has none. No
+        # filter by messaging service: it picks its number later, so other texts are left out when the answer is read.
         query = {"To": to, **{name: value for name, value in self._from.items() if name == "From"}}
         return HttpRequest("GET", f"{self._url}?{urlencode({**query, 'PageSize': LARGEST_PAGE})}", self._headers(token))
 

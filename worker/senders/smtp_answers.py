@@ -1,7 +1,7 @@
-"""What an SMTP server's answer, or its silence, means. Facts: providers.md 8.1; RFC 5321, RFC 4954.
+"""Classifies an SMTP server's reply, or a missing reply. Facts: providers.md 8.1; RFC 5321, RFC 4954.
 
-The same code means different things at different points: 550 to a recipient is about one address, 550 to
-the sender is about all of us. So every answer is read with the phase that it came in.
+The same code means different things at different points: 550 to RCPT TO is about one recipient, 550 to MAIL FROM is
+about our sender. So every reply is read together with its phase.
 """
 
 import re
@@ -11,12 +11,12 @@ from enum import StrEnum
 from worker.domain.model.endings import AddressIs, Kind, Problem
 from worker.senders.masking import mask
 
-GREYLISTING = timedelta(minutes=5)  # a greylisting server wants to see that we come back, not at once
+GREYLISTING = timedelta(minutes=5)  # a greylisting server accepts a message that comes again, but not at once
 ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?=\s|$)\s*")
 
 
 class Phase(StrEnum):
-    """How far a hand-over has come. Up to and with DATA, the server cannot have taken the message."""
+    """How far a hand-over has come. Up to and including DATA, the server cannot have accepted the message."""
 
     WAIT = "waiting for a free connection"
     CONNECT = "connect"
@@ -30,33 +30,33 @@ class Phase(StrEnum):
 
 
 CREDENTIALS = frozenset({530, 534, 535, 538})
-# A refusal here concerns the relay's set-up or our sender: every message would be refused.
+# A refusal in these phases is about the relay's set-up or our sender: every message would be refused.
 OURS = frozenset({Phase.GREETING, Phase.TLS, Phase.AUTH, Phase.MAIL})
-# A failure up to here says nothing about the message that happened to be next.
+# A failure in these phases is not about the message.
 BEFORE_MESSAGE = frozenset({Phase.WAIT, Phase.CONNECT, Phase.GREETING, Phase.TLS, Phase.AUTH})
 THEIRS = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.END})
-# What RFC 3463 says of the recipient and its mailbox. 5.1.7 and 5.1.8 are the sender's; 5.7.x is whether we may.
+# RFC 3463's codes about the recipient and its mailbox. 5.1.7 and 5.1.8 are about the sender; 5.7.x about permissions.
 GONE = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
 REFUSED = frozenset({"5.1.0", "5.1.4", "5.2.0", "5.2.2", "5.2.3"})
-# Without such a number the words tell: many a blocked sender is told 550 as well.
-NOBODY = re.compile(
+# Without an enhanced code the text decides, because a blocked sender often gets 550 too.
+UNKNOWN_MAILBOX = re.compile(
     r"(user|recipient|mailbox|account|address)\b.{0,40}\b(unknown|not found|invalid|disabled|does ?n[o']t exist)"
     r"|(unknown|no such|invalid) (local )?(user|recipient|mailbox|account|address)"
 )
 
 
 def refused(phase: Phase, status: int, text: str, *, personal: tuple[str, ...] = (), utf8: bool = False) -> Problem:
-    """The problem in a reply that was not the expected one.
+    """The Problem of an unexpected reply.
 
-    `personal` are values that must not show in the detail, the recipient's address first. `utf8`: this
-    address alone made us ask for SMTPUTF8, so a refusal of that is about the address.
+    `personal` are values that the detail must not show, the recipient's address first. `utf8`: SMTPUTF8 was asked for
+    only because of this address, so a refusal of SMTPUTF8 is about the address.
     """
     found = ENHANCED.match(text)
     code = found[1] if found else None
-    said = mask(text[found.end() :] if found else text, personal)
+    masked = mask(text[found.end() :] if found else text, personal)
     numbers = f"{status} {code}" if code else str(status)
-    detail = f"SMTP {numbers} at {phase.value}" + (f": {said}" if said else "")
-    if not 400 <= status <= 599:  # no SMTP, or another command's reply
+    detail = f"SMTP {numbers} at {phase.value}" + (f": {masked}" if masked else "")
+    if not 400 <= status <= 599:  # not SMTP, or the reply to another command
         return broken(phase, f"unexpected reply {status}" if 100 <= status <= 999 else "malformed reply")
     kind = _kind(phase, status, code, utf8=utf8)
     wait = GREYLISTING if status in (450, 451) and phase in THEIRS else None
@@ -66,7 +66,7 @@ def refused(phase: Phase, status: int, text: str, *, personal: tuple[str, ...] =
 
 
 def broken(phase: Phase, failure: str) -> Problem:
-    """The problem when no usable reply came. `failure` names it ("timed out") without any value."""
+    """The Problem if no usable reply came. `failure` names the failure ("timed out") without any value."""
     kind = Kind.UNKNOWN if phase is Phase.END else Kind.TRANSIENT
     return Problem(kind, f"SMTP {failure} at {phase.value}", unreachable=phase in BEFORE_MESSAGE)
 
@@ -76,8 +76,8 @@ def _address(phase: Phase, status: int, code: str | None, text: str) -> AddressI
         return AddressIs.GONE if code in GONE else AddressIs.REFUSED if code in REFUSED else None
     if phase is not Phase.RCPT or status not in (550, 551, 552, 553):
         return None
-    # For good only where it is said: an address that is suppressed by mistake is not written to by any list.
-    return AddressIs.GONE if NOBODY.search(text.lower()) else AddressIs.REFUSED
+    # GONE only if the reply is explicit: a suppressed address gets no message of any list, so a mistake is expensive.
+    return AddressIs.GONE if UNKNOWN_MAILBOX.search(text.lower()) else AddressIs.REFUSED
 
 
 def _kind(phase: Phase, status: int, code: str | None, *, utf8: bool) -> Kind:

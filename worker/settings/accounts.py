@@ -39,17 +39,17 @@ class ProviderFacts:
     host: str
     link_hosts: tuple[str, ...]
     limit: str
-    lifetime: str | None  # None: the vendor behind the provider decides; a request cannot set it
+    lifetime: str | None  # None: a request cannot set it, because the vendor behind the provider decides
 
 
 FACTS = {
     "idenfy-kyc": ProviderFacts("https://ivs.idenfy.com", ("ivs.idenfy.com", "ui.idenfy.com"), "10000/hour", "7 days"),
     "idenfy-kyb": ProviderFacts("https://ivs.idenfy.com", ("kyb.ui.idenfy.com",), "10000/hour", "7 days"),
-    # Nothing is documented for FrankieOne's limit: five a second is ours.
+    # FrankieOne documents no limit: five calls a second is our own choice.
     "frankieone-v1": ProviderFacts("https://api.frankie.one", (), "5/second", None),
     "frankieone-v2": ProviderFacts("https://api.frankie.one", (), "5/second", None),
 }
-# With a digit string iDenfy takes no lifetime above the account's default, which is a day.
+# With a digit string iDenfy accepts no lifetime above the account's default of one day.
 DIGIT_STRING_LIFETIME = "24 hours"
 DOCUMENTED_PATH = re.compile(r"/(api/v2(/token)?|kyb(/tokens)?|v2/individuals|v2|idv(/v2)?(/idvalidate)?)(/|$)")
 
@@ -66,12 +66,12 @@ def _link(value: str) -> str:
     try:
         pieces = list(Formatter().parse(value))
     except ValueError:
-        raise ValueError(f"{expected}: a brace without its partner") from None
+        raise ValueError(f"{expected}: a brace is not closed") from None
     names = [name for _, name, _, _ in pieces if name is not None]
     if any(name not in PLACEHOLDERS for name in names) or any(form or turn for _, _, form, turn in pieces):
         raise ValueError("the only placeholders are {token}, {customer_id} and {reference}")
     if not names:
-        raise ValueError(f"{expected}: without {{token}} everybody would get the same link")
+        raise ValueError(f"{expected}: without {{token}} all customers would get the same link")
     parts = web_url(value.replace("{{", "").replace("}}", ""), expected)
     if "{" in parts.netloc:
         raise ValueError(f"{expected}, with its placeholders after the host")
@@ -194,7 +194,7 @@ class Account(Section):
             return given
         filled = {"base_url": facts.host, "limits": [facts.limit], "prefill": _prefill(given), **given}
         if facts.lifetime is None:
-            with suppress(ValueError):  # a bad one is still reported
+            with suppress(ValueError):  # a bad value is reported later
                 parse_duration(filled.get("lifetime"))
                 del filled["lifetime"]
         elif "lifetime" not in filled:
@@ -214,7 +214,7 @@ def _has_text(given: Any, key: str) -> bool:
 
 
 def _prefill(given: dict[str, Any]) -> str:
-    # v1's call makes the entity that is verified: without the person's data there would be nothing to verify.
+    # v1's call creates the entity that is verified: without the person's data there would be nothing to verify.
     return "all" if given["provider"] == "frankieone-v1" else "none"
 
 

@@ -1,4 +1,4 @@
-"""Hosts and URLs: what the configuration may point at. No error repeats the URL: it may hold a password."""
+"""Checks the configuration's hosts and URLs. No error repeats the URL: it may hold a password."""
 
 import ipaddress
 import re
@@ -31,8 +31,8 @@ def is_loopback(host: str) -> bool:
 
 
 def split(given: Any, expected: str) -> SplitResult:
-    """The URL's parts. Raises ValueError with what was expected."""
-    # urlsplit drops line breaks silently; what is sent to others must be what was checked.
+    """The URL's parts. Raises ValueError with the expected form."""
+    # urlsplit drops line breaks silently, so the URL that is used would differ from the one that was checked.
     if not isinstance(given, str) or re.search(r"[\x00-\x20\x7f]", given):
         raise ValueError(expected)
     try:
@@ -44,11 +44,11 @@ def split(given: Any, expected: str) -> SplitResult:
 
 
 def without_plain_password(given: Any) -> Any:
-    """Refuse a password that stands in the configuration itself, wherever in the URL it is."""
+    """Refuse a password that is written in the configuration itself, anywhere in the URL."""
     if isinstance(given, str) and not isinstance(given, Referenced):
         authority, at, _ = given.partition("://")[2].rpartition("@")
         if (at and ":" in authority) or re.search(r"[?&][a-z_]*password=", given, re.IGNORECASE):
-            raise ValueError(f"a URL with a password does not stand in the configuration itself: {HOW}")
+            raise ValueError(f"do not write a URL with a password in the configuration; {HOW}")
     return given
 
 
@@ -66,7 +66,7 @@ def web_url(given: Any, expected: str) -> SplitResult:
 
 
 def base_url(given: Any) -> str:
-    """A web address that paths are appended to; without the slash at its end."""
+    """A web address without the slash at its end; paths are appended to it."""
     parts = web_url(given, 'expected a URL such as "https://api.example.com"')
     if parts.query or parts.fragment or "?" in given or "#" in given:
         raise ValueError("expected a URL without ? and #")
@@ -77,7 +77,7 @@ def base_url(given: Any) -> str:
 
 
 def database_url(given: Any, directory: Path | None) -> str:
-    """The database's SQLAlchemy URL; a relative SQLite file lies beside the configuration."""
+    """The database's SQLAlchemy URL. A relative SQLite path starts from the configuration's directory."""
     expected = f"expected sqlite:///FILE or {POSTGRESQL}://USER:PASSWORD@HOST/DATABASE"
     scheme = given.partition(":")[0].lower() if isinstance(given, str) else ""
     if scheme.startswith(("mysql", "mariadb")):
@@ -91,12 +91,12 @@ def database_url(given: Any, directory: Path | None) -> str:
         return str(given)
     file, question, query = str(given).removeprefix("sqlite:///").partition("?")
     if not given.startswith("sqlite:///") or not file or ":memory:" in file or re.search(r"[\x00-\x1f\x7f]", given):
-        raise ValueError("expected sqlite:///FILE: a database in memory would forget every session it paid for")
+        raise ValueError("expected sqlite:///FILE: a database in memory would lose every session that was paid for")
     return f"sqlite:///{(directory or Path()) / file}{question}{query}"
 
 
 def broker_url(given: Any) -> str:
-    """A broker that Celery and kombu can use; several nodes of one broker stand with ; between."""
+    """A broker that Celery and kombu can use; the nodes of one broker are separated by semicolons."""
     expected = "expected memory://, amqp://, amqps://, redis:// or rediss:// (Redis over a socket is not supported)"
     for node in given.split(";") if isinstance(given, str) else [given]:
         parts = split(node, expected)
@@ -107,7 +107,7 @@ def broker_url(given: Any) -> str:
 
 @dataclass(frozen=True)
 class SmtpServer:
-    """Where email is handed over. `tls`: none, after STARTTLS, or from the first byte."""
+    """The mail relay. `tls`: none, after STARTTLS, or from the first byte."""
 
     host: str
     port: int

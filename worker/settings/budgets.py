@@ -36,18 +36,18 @@ def _budget_names(accounts: Mapping[str, Account], given: Mapping[str, Mapping[s
     for name, account in accounts.items():
         if "budget" in given[name]:
             continue
-        who = _counted_as(account)
-        first = next((other for known, other in seen if known == who), None)
+        identity = _counted_as(account)
+        first = next((known for counted_as, known in seen if counted_as == identity), None)
         names[name] = first or name
         if first is None:
-            seen.append((who, name))
-    # A budget named after an account is that account's, whatever it is called by now.
+            seen.append((identity, name))
+    # `budget = "NAME"` with an account's name means that account's budget, even if the budget has another name.
     explicit = {name: account.budget for name, account in accounts.items() if name not in names}
     return {name: names[name] if name in names else names.get(explicit[name], explicit[name]) for name in accounts}
 
 
 def _counted_as(account: Account) -> tuple[Any, ...]:
-    """What the provider counts the account's calls by: host and credential."""
+    """The host and credential by which the provider counts the account's calls."""
     family = account.provider.partition("-")[0]
     credential = (account.api_key, account.api_secret, account.customer_id, account.customer_child_id)
     return (family, urlsplit(account.base_url).netloc.lower(), *credential)
@@ -61,14 +61,14 @@ def _shared_value(
     budget: str,
     findings: Findings,
 ) -> Any:
-    tellers = [name for name in members if key in given[name]]
-    first, *others = tellers or members[:1]
+    with_key = [name for name in members if key in given[name]]
+    first, *rest = with_key or members[:1]
     value = getattr(accounts[first], key)
-    for other in others:
-        if getattr(accounts[other], key) != value:
+    for name in rest:
+        if getattr(accounts[name], key) != value:
             findings.consequence(
-                ("accounts", other, key),
-                f"differs from accounts.{first}.{key}, but both share the budget `{budget}`: say it once,"
-                ' or part them with budget = "NAME"',
+                ("accounts", name, key),
+                f"differs from accounts.{first}.{key}, but both share the budget `{budget}`: set it once,"
+                ' or separate the accounts with budget = "NAME"',
             )
     return value

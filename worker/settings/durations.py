@@ -1,4 +1,4 @@
-"""Spans of time as people write them: "7 days", "90 s"."""
+"""Durations as text: "7 days", "90 s"."""
 
 import re
 from datetime import timedelta
@@ -23,7 +23,7 @@ EXPECTED = 'expected a duration such as "7 days", "12 hours", "10 minutes" or "9
 
 
 def parse_duration(given: Any) -> timedelta:
-    """Read "7 days". Raises ValueError that says what is expected and never repeats what was given."""
+    """The duration in a text such as "7 days". Raises ValueError with the expected form, without the given text."""
     if isinstance(given, timedelta):
         return given
     match = (
@@ -39,7 +39,7 @@ def parse_duration(given: Any) -> timedelta:
 
 
 def show_duration(span: timedelta) -> str:
-    """The duration as the configuration would say it."""
+    """The duration as the configuration writes it."""
     for name, unit in SHOWN:
         if span >= unit and not span % unit:
             count = span // unit

@@ -1,4 +1,4 @@
-"""From onboarding.toml and the environment to checked `Settings`, or to every problem at once."""
+"""Reads onboarding.toml and the environment into checked `Settings`, or reports all problems at once."""
 
 import os
 import re
@@ -28,7 +28,7 @@ VARIABLE = "ONBOARDING_CONFIG"
 DEFAULT_KEY = {"env": "ONBOARDING_KEY"}
 ACCOUNT_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
 MOST_SUBSCRIBER_NAME = 50
-# So that the rest of a table can still be checked when one of these is missing.
+# Values for missing keys, so that the rest of the table is still checked.
 STAND_INS: dict[tuple[type[Section], str], Any] = {
     (Account, "api_key"): Secret("stand-in"),
     (Subscriber, "keys"): (Secret("stand-in"),),
@@ -39,7 +39,7 @@ Model = TypeVar("Model", bound=Section)
 def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the configuration: `path`, else $ONBOARDING_CONFIG, else ./onboarding.toml.
 
-    Raises SettingsError with one line for each problem: all of them, with their keys and without values.
+    Raises SettingsError with one line for each problem, with its key and without its value.
     """
     file = Path(path or environ.get(VARIABLE) or FILE).absolute()
     tree = _parse(file)
@@ -65,7 +65,7 @@ def _parse(file: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         what, _, where = str(error).rpartition(" (at ")
         reason = f"{where.removesuffix(')')}: not TOML: {what}"
-    # Raised here, where no exception with the file's text in it is being handled.
+    # Raised outside of the `except` blocks: their exceptions hold the file's text.
     raise SettingsError([f"{file}: {reason}"])
 
 
@@ -115,7 +115,7 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
 
 
 def _accounts_given(tree: Mapping[str, Any], findings: Findings) -> dict[str, dict[str, Any]]:
-    """The accounts' tables as they were given, those that are tables."""
+    """The accounts' tables as they were given; a value that is not a table is reported and left out."""
     tables = tree.get("accounts", {})
     if not isinstance(tables, dict):
         findings.problem(("accounts",), "expected tables: [accounts.NAME]")
@@ -123,7 +123,7 @@ def _accounts_given(tree: Mapping[str, Any], findings: Findings) -> dict[str, di
     if not tables:
         findings.consequence(
             ("accounts",),
-            "at least one is needed: [accounts.NAME] with its provider and keys; `onboard init` writes one",
+            "at least one account is needed: [accounts.NAME] with its provider and keys; `onboard init` writes one",
         )
     for name, table in tables.items():
         if not isinstance(table, dict):
@@ -152,7 +152,7 @@ def _routes(tree: Mapping[str, Any], accounts: list[str], context: Any, findings
         example = accounts[0] if accounts else "NAME"
         findings.consequence(
             ("routes",),
-            f'at least one is needed; for every row to go to `{example}`: [[routes]] accounts = ["{example}"]',
+            f'at least one route is needed; to send every row to `{example}`: [[routes]] accounts = ["{example}"]',
         )
     routes = {index: _section(Route, table, ("routes", index), context, findings) for index, table in enumerate(tables)}
     return {index: route for index, route in routes.items() if route}
@@ -166,7 +166,7 @@ def _subscribers(tree: Mapping[str, Any], context: Any, findings: Findings) -> d
     subscribers = {}
     for name, table in tables.items():
         path = ("subscribers", name)
-        # With its prefix it is a column's value.
+        # The name with its prefix must fit into a column.
         if not re.fullmatch(ACCOUNT_NAME, name) or len(name) > MOST_SUBSCRIBER_NAME:
             findings.problem(path, f"expected a name of at most {MOST_SUBSCRIBER_NAME} letters, digits, - and _")
         subscriber = _section(Subscriber, table, path, context, findings)
@@ -176,11 +176,11 @@ def _subscribers(tree: Mapping[str, Any], context: Any, findings: Findings) -> d
 
 
 def _section(model: type[Model], given: Any, path: KeyPath, context: Any, findings: Findings) -> Model | None:
-    """The checked table. Where keys of it are bad they are reported and what is left is checked without them."""
+    """The checked table. Bad keys are reported, and the rest is checked without them."""
     if not isinstance(given, dict):
         findings.consequence(path, "expected a table")
         return None
-    for attempt in ("whole", "without what is bad"):
+    for attempt in ("whole", "without bad keys"):
         try:
             return model.model_validate(given, context=context)
         except ValidationError as error:
@@ -188,7 +188,7 @@ def _section(model: type[Model], given: Any, path: KeyPath, context: Any, findin
         if attempt == "whole":
             for item in bad:
                 key = str(item["loc"][0]) if item["loc"] else ""
-                # pydantic says "[key]" where a table's key itself is bad; the path names that key already.
+                # pydantic adds "[key]" if a table's key itself is bad; the path names that key already.
                 loc = tuple(part for part in item["loc"] if part != "[key]")
                 findings.consequence((*path, *loc), explain(item, _type_of(model, key)))
             names = {item["loc"][0] for item in bad if item["loc"]}
@@ -198,7 +198,7 @@ def _section(model: type[Model], given: Any, path: KeyPath, context: Any, findin
 
 
 def _type_of(model: type[Section], key: str) -> str:
-    """What a missing key expects, in words."""
+    """The type that a missing key expects, as text."""
     field = keys_of(model).get(key)
     shown = next((mark.text for mark in field.metadata if isinstance(mark, Shown)), "") if field else ""
     hint = f": {HOW}" if shown == "secret" else ""

@@ -34,7 +34,7 @@ class Database(Section):
     url: DatabaseUrl = Field(
         "sqlite:///onboarding.db",
         repr=False,
-        validate_default=True,  # so that the default file, too, is in the configuration's directory
+        validate_default=True,  # so that the default file is in the configuration's directory too
         description="sqlite:///FILE (relative to this configuration) or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE."
         " With a password: from the environment or a file.",
     )
@@ -190,14 +190,14 @@ class Retry(Section):
 
 def _columns(given: Any) -> dict[str, str]:
     if not isinstance(given, dict):
-        raise ValueError("expected a table of THEIRS = OURS")
+        raise ValueError("expected a table of THEIRS = OURS (the list's column name and ours)")
     for theirs, ours in given.items():
         try:
             check_column(ours)
         except ValueError as error:
             raise ValueError(f"`{theirs}`: {error}") from None
     if len(set(given.values())) < len(given):
-        raise ValueError("two of their columns map to one of ours")
+        raise ValueError("two columns of the list map to the same column of ours")
     return {str(theirs): str(ours) for theirs, ours in given.items()}
 
 

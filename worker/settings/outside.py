@@ -11,9 +11,11 @@ from worker.settings.addresses import bind_address
 from worker.settings.users import Users
 from worker.settings.values import BaseUrl, Bind, BrokerUrl, Credential, Duration, Flag, Rate, Section, Text, Whole
 
-# What others can be told of: the types of our own CloudEvents.
-Told = Literal["session.issued", "invitation.sent", "session.completed", "session.expired", "job.failed", "job.held"]
-Taken = Literal["onboarding.requested", "onboarding.cancelled", "customer.updated", "customer.erased"]
+# The types of the CloudEvents that are published, and of the events that are received.
+Published = Literal[
+    "session.issued", "invitation.sent", "session.completed", "session.expired", "job.failed", "job.held"
+]
+Received = Literal["onboarding.requested", "onboarding.cancelled", "customer.updated", "customer.erased"]
 
 
 class Bus(Section):
@@ -41,7 +43,7 @@ class Bus(Section):
     prefetch: Whole = Field(
         200, ge=1, le=5000, description="The most events that are read from the broker at once and committed together."
     )
-    plain: Taken | None = Field(
+    plain: Received | None = Field(
         None,
         description="The type of JSON objects that are not CloudEvents and name no type.",
         json_schema_extra={"default": "refused"},
@@ -56,7 +58,7 @@ class Subscriber(Section):
         min_length=1,
         description="Keys that sign the requests; with several, each key signs, so that keys can be rotated.",
     )
-    types: tuple[Told, ...] = Field(
+    types: tuple[Published, ...] = Field(
         (), description="Which events to send.", json_schema_extra={"default": "all events"}
     )
     timeout: Duration = Field(
@@ -100,4 +102,4 @@ class Web(Section):
         return bind_address(self.bind)[1]
 
 
-assert set(get_args(Taken)) == {kind.value for kind in EventKind}  # noqa: S101 -- a wrong edit must not start
+assert set(get_args(Received)) == {kind.value for kind in EventKind}  # noqa: S101 -- a wrong edit must not start

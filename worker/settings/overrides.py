@@ -1,8 +1,8 @@
 """ONBOARDING__SECTION__KEY in the environment overrides the file: ONBOARDING__ACCOUNTS__KYC-EU__CONCURRENCY=20.
 
-Names match whatever their case, and `_` also stands for the `-` that a shell's names cannot have. Keys that
-hold text take the value as it is; the others read it as TOML or JSON: 20, true, ["20/second"]. A secret that may be
-several is either: the value as it is, or a list.
+Names match in any case, and `_` also matches `-`, which a shell does not allow in names. A key that holds text uses
+the value unchanged; other keys read it as TOML or JSON: 20, true, ["20/second"]. A key that accepts one secret or
+several accepts both: the value unchanged, or a list.
 """
 
 import json
@@ -19,7 +19,7 @@ PREFIX = "ONBOARDING__"
 
 
 def apply_overrides(tree: dict[str, Any], model: type[Section], environ: Mapping[str, str]) -> dict[Path, str]:
-    """Put the environment's values into the tree; returns which key each variable has set."""
+    """Put the environment's values into the tree. Returns the variable of each key that was set."""
     origins: dict[Path, str] = {}
     for variable in sorted(environ):
         if not variable.upper().startswith(PREFIX):
@@ -32,7 +32,7 @@ def apply_overrides(tree: dict[str, Any], model: type[Section], environ: Mapping
 
 
 def _find(parts: list[str], tree: Any, annotation: Any) -> tuple[Path, Any]:
-    """The key that a variable's parts mean, and its type; the parts as given where nothing matches."""
+    """The key that a variable's parts name, and its type. A part that matches no key stays unchanged."""
     path: list[str] = []
     tables: Tables | None = Tables("one", annotation)
     for part in parts:
@@ -77,14 +77,14 @@ def _interpret(text: str, annotation: Any) -> Any:
     if is_mapping(annotation) and not isinstance(literal, dict):
         literal = text
     if is_list(annotation) and not isinstance(literal, list):
-        literal = text  # the only one of a list, where one may stand alone: a secret of digits is no number
+        literal = text  # one secret without a list: a secret of digits must not be read as a number
     return _from_environment(literal)
 
 
 def _literal(text: str) -> Any:
     try:
         parsed = tomllib.loads(f"value = {text}")
-        if parsed.keys() == {"value"}:  # a line break in it could have added keys
+        if parsed.keys() == {"value"}:  # a line break in the text could have added keys
             return parsed["value"]
     except (tomllib.TOMLDecodeError, RecursionError):
         pass
@@ -95,7 +95,7 @@ def _literal(text: str) -> Any:
 
 
 def _from_environment(value: Any) -> Any:
-    """Mark the strings: a secret in them did not stand in the configuration."""
+    """The value with its strings marked as Referenced: they were not written in the configuration itself."""
     match value:
         case str():
             return Referenced(value)

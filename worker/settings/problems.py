@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: one line a problem, with its key, and never a value."""
+"""The problems of a configuration: one line for each, with its key and never with a value."""
 
 import difflib
 import json
@@ -16,7 +16,7 @@ Path = tuple[str | int, ...]
 
 
 class SettingsError(Exception):
-    """The configuration cannot be used. `problems` are lines for people; they hold no value of it."""
+    """The configuration cannot be used. `problems` are lines for people, without values."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -25,11 +25,11 @@ class SettingsError(Exception):
 
 @dataclass
 class Findings:
-    """Collects what is wrong, so that a person sees all of it at once."""
+    """Collects problems and warnings, so that a person sees all of them at once."""
 
     origins: Mapping[Path, str] = field(
         default_factory=dict
-    )  # keys that the environment has set, each with its variable
+    )  # the keys that the environment has set, each with its variable
     problems: list[tuple[Path, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     explained: set[Path] = field(default_factory=set)
@@ -39,7 +39,7 @@ class Findings:
         self.explained.add(path)
 
     def consequence(self, path: Path, message: str) -> None:
-        """A problem, unless another at or below this key has already been named: one line for one mistake."""
+        """Add a problem, unless there is one at or below this key already: one mistake gives one line."""
         if not any(known[: len(path)] == path for known in self.explained):
             self.problem(path, message)
 
@@ -53,12 +53,12 @@ class Findings:
     def _line(self, path: Path, message: str) -> str:
         variable = next((name for set_path, name in self.origins.items() if path[: len(set_path)] == set_path), None)
         line = f"{show_path(path)}: {message}" + (f" (set by {variable})" if variable else "")
-        # Keys are anybody's text: a line break or an escape code in one must not reach a terminal.
-        return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+        # Keys are foreign text: a line break or an escape code in a key must not reach a terminal.
+        return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in line)
 
 
 def show_path(path: Path) -> str:
-    """accounts.kyc-eu.limits[1]: lists are counted from 1, odd keys quoted as TOML has them."""
+    """The path as text, such as accounts.kyc-eu.limits[1]. Lists count from 1; unusual keys are quoted as in TOML."""
     shown = ""
     for part in path:
         if isinstance(part, int):
@@ -70,25 +70,25 @@ def show_path(path: Path) -> str:
 
 
 def nearest(given: Any, known: Iterable[str]) -> str | None:
-    """The known word that was probably meant."""
+    """The known name that was probably meant; None if no name is similar."""
     if not isinstance(given, str):
         return None
-    words = {word.lower(): word for word in known}
-    close = difflib.get_close_matches(given.lower().replace("-", "_"), words, n=1, cutoff=0.6)
-    close = close or difflib.get_close_matches(given.lower(), words, n=1, cutoff=0.6)
-    return words[close[0]] if close else None
+    names = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(given.lower().replace("-", "_"), names, n=1, cutoff=0.6)
+    close = close or difflib.get_close_matches(given.lower(), names, n=1, cutoff=0.6)
+    return names[close[0]] if close else None
 
 
 def suggestion(given: Any, known: Iterable[str]) -> str:
-    words = sorted(known)
-    meant = nearest(given, words)
+    names = sorted(known)
+    meant = nearest(given, names)
     if meant:
         return f"; did you mean `{meant}`?"
-    return f"; there are {', '.join(words)}" if words else ""
+    return f"; expected one of {', '.join(names)}" if names else ""
 
 
 def explain(error: ErrorDetails, shown: str) -> str:
-    """Pydantic's finding in our words. `shown` is the type's name, for a key that is missing."""
+    """The text for pydantic's error. `shown` is the type's name, for a missing key."""
     limits = error.get("ctx", {})
     match error["type"]:
         case "value_error":
@@ -96,15 +96,15 @@ def explain(error: ErrorDetails, shown: str) -> str:
         case "missing":
             return f"missing, and needed: {shown}"
         case "literal_error":
-            words = re.findall(r"'([^']*)'", limits["expected"])
-            meant = nearest(error["input"], words)
-            return f"expected one of {', '.join(words)}" + (f"; did you mean `{meant}`?" if meant else "")
+            choices = re.findall(r"'([^']*)'", limits["expected"])
+            meant = nearest(error["input"], choices)
+            return f"expected one of {', '.join(choices)}" + (f"; did you mean `{meant}`?" if meant else "")
         case "greater_than_equal":
             return f"expected at least {_bound(limits['ge'])}"
         case "less_than_equal":
             return f"expected at most {_bound(limits['le'])}"
         case "too_short":
-            return f"expected at least {limits['min_length']} of them"
+            return f"expected at least {limits['min_length']} items"
         case "int_type" | "int_from_float" | "int_parsing":
             return "expected a whole number"
         case "bool_type":
@@ -117,8 +117,8 @@ def explain(error: ErrorDetails, shown: str) -> str:
             return "expected a table"
         case "string_pattern_mismatch":
             return f"expected text of the form {limits['pattern']}"
-        case other:
-            return f"not accepted ({other})"
+        case kind:
+            return f"not accepted ({kind})"
 
 
 def _bound(value: Any) -> str:

@@ -1,6 +1,6 @@
 """First pass over the parsed file: unknown keys, and references to the environment and to files."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -12,11 +12,11 @@ from worker.settings.values import Section
 
 
 class Unresolved:
-    """Replaces a reference that could not be resolved. That has been reported, and no type accepts this value."""
+    """Replaces a reference that could not be resolved and was reported. No type accepts this value."""
 
 
 def read_table(given: Any, model: type[Section], path: Path, *, reader: "Reader") -> Any:
-    """The table with its references resolved and without unknown keys, each of which is reported."""
+    """The table with its references resolved. Unknown keys are reported and left out."""
     if not isinstance(given, dict):
         return given
     keys = keys_of(model)
@@ -30,7 +30,7 @@ def read_table(given: Any, model: type[Section], path: Path, *, reader: "Reader"
         if tables:
             table[name] = _read_tables(value, tables, here, reader)
         elif is_mapping(keys[name].annotation) and isinstance(value, dict):
-            # A parameter may be called `file`: only its values are references, not the table itself.
+            # A parameter may have the name `file`: only its values are references, not the table itself.
             whole = any(isinstance(mark, WholeValue) for mark in keys[name].metadata)
             table[name] = (
                 reader.read(value, here)
@@ -53,7 +53,7 @@ def _read_tables(value: Any, tables: Tables, path: Path, reader: "Reader") -> An
 
 
 class Reader:
-    """Resolves references. `directory` is where relative files start."""
+    """Resolves references. Relative file paths start from `directory`."""
 
     def __init__(self, environ: Mapping[str, str], directory: FilePath, findings: Findings) -> None:
         self._environ = environ
@@ -63,10 +63,10 @@ class Reader:
     def unknown(self, name: str, keys: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
         meant = nearest(name, keys)
         if meant is None:
-            self._findings.problem((*path, name), f"unknown key; there are {', '.join(keys) or 'none here'}")
+            self._findings.problem((*path, name), f"unknown key; {_expected(keys)}")
             return
         self._findings.problem((*path, name), f"unknown key; did you mean `{meant}`?")
-        if meant not in given:  # that it is missing is the same mistake
+        if meant not in given:  # the missing key and the unknown key are one mistake
             self._findings.explained.add((*path, meant))
 
     def read(self, value: Any, path: Path) -> Any:
@@ -87,7 +87,7 @@ class Reader:
         if text:
             return Referenced(text)
         state = "is empty" if text is not None else "is not set"
-        hint = "; `onboard keys new` prints a key for it" if path[0] == "encryption" else ""
+        hint = "; `onboard keys new` prints a new key" if path[0] == "encryption" else ""
         self._findings.problem(path, f"the environment variable {_name(name)} {state}{hint}")
         return Unresolved()
 
@@ -106,6 +106,11 @@ class Reader:
                 return value
             self._findings.problem(path, f"the file {shown} is empty")
         return Unresolved()
+
+
+def _expected(keys: Iterable[str]) -> str:
+    listed = ", ".join(keys)
+    return f"expected one of {listed}" if listed else "the table has no keys"
 
 
 def _name(text: str) -> str:

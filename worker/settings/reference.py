@@ -1,4 +1,4 @@
-"""The tables of docs/configuration.md, made from the model; `python -m worker.settings.reference` writes them."""
+"""Generates the tables of docs/configuration.md from the model: `python -m worker.settings.reference`."""
 
 import re
 from datetime import timedelta
@@ -41,7 +41,7 @@ def key_tables() -> str:
 
 
 def page_with_tables(page: str) -> str:
-    """The page with its tables brought up to date."""
+    """The page with its tables replaced by the current ones."""
     before, _, rest = page.partition(START)
     _, _, after = rest.partition(END)
     return f"{before}{START}\n\n{key_tables()}\n\n{END}{after}"
@@ -60,11 +60,11 @@ def _type(annotation: Any, metadata: list[Any]) -> str:
     if get_origin(kind) is tuple:
         inner = get_args(kind)[0]
         if get_origin(bare(inner)) is Literal:
-            return "list of " + ", ".join(f'`"{word}"`' for word in get_args(bare(inner)))
+            return "list of " + ", ".join(f'`"{choice}"`' for choice in get_args(bare(inner)))
         return f"list of {_type(inner, list(getattr(inner, '__metadata__', ())))}s"
     if get_origin(kind) is Literal:
-        return " or ".join(f'`"{word}"`' for word in get_args(kind))
-    if get_args(annotation):  # X | None, whose name is X's
+        return " or ".join(f'`"{choice}"`' for choice in get_args(kind))
+    if get_args(annotation):  # X | None is shown as X
         inner = next(part for part in get_args(annotation) if part is not type(None))
         return _type(inner, list(getattr(inner, "__metadata__", ())))
     return "secret" if getattr(kind, "__name__", "") == "Secret" else "string"

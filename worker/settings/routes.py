@@ -1,4 +1,4 @@
-"""Routes: which accounts serve which rows. And the columns that a list may have."""
+"""Routes, which choose the accounts for a row, and the columns that a list may have."""
 
 import re
 from collections.abc import Mapping
@@ -11,20 +11,20 @@ from worker.settings.accounts import FACTS
 from worker.settings.problems import suggestion
 from worker.settings.values import Duration, Section, Shown, Text
 
-# DESIGN 3.3; `PROVIDER.PARAMETER` columns come on top.
+# DESIGN 3.3; `PROVIDER.PARAMETER` columns are allowed too.
 COLUMNS = (
     "customer_id", "kind", "purpose", "email", "phone", "first_name", "last_name", "company_name",
     "date_of_birth", "sex", "nationality", "address", "consent", "country", "locale", "timezone", "channel",
     "account", "entity_id", "external_ref", "tags", "template",
 )  # fmt: skip
 KINDS = ("individual", "company")
-# A route cannot look at the column that takes its place.
+# The column `account` chooses an account without a route, so a route cannot test it.
 ROUTABLE = tuple(column for column in COLUMNS if column != "account")
 Condition = str | tuple[str, ...] | bool
 
 
 def check_column(name: Any) -> None:
-    """Raises ValueError with the nearest column where there is no such one."""
+    """Raise ValueError with the nearest column's name if the column does not exist."""
     provider, dot, parameter = name.partition(".") if isinstance(name, str) else ("", "", "")
     if name not in COLUMNS and not (dot and parameter and provider in FACTS):
         raise ValueError(f"no such column{suggestion(name, COLUMNS)}")
@@ -50,7 +50,7 @@ def _when(given: Any) -> Mapping[str, Condition]:
     for column, wanted in given.items():
         try:
             if column not in ROUTABLE:
-                raise ValueError(f"no column that a route can look at{suggestion(column, ROUTABLE)}")
+                raise ValueError(f"no column that a route can test{suggestion(column, ROUTABLE)}")
             conditions[column] = _condition(column, wanted)
         except ValueError as error:
             raise ValueError(f"`{column}`: {error}") from None

@@ -32,21 +32,22 @@ NEEDED = {
     "customer_id": (FRANKIEONE, f"missing, and needed for FrankieOne: {HOW}"),
     "link": (
         FRANKIEONE,
-        "missing: the provider documents no link of its own; say where your page is, such as"
+        "missing: the provider documents no link of its own; give the address of your page, such as"
         ' "https://verify.example.com/start#token={token}"',
     ),
 }
 SHORT = timedelta(seconds=60)
 LONGEST_QUIET = timedelta(hours=20)
 CHANNELS = ("email", "sms")
-NOBODY_KNOWN = (
-    "anything but loopback needs credentials of those who are let in: `users` or `event_keys` in [web], an account's"
-    " `webhook_keys`, `jwt_key` or `webhook_secret`, `callback_keys` in [email], or [sms] with `base_url` in [links]"
+NO_CREDENTIALS = (
+    "an address other than loopback needs credentials to check requests with: `users` or `event_keys` in [web], an"
+    " account's `webhook_keys`, `jwt_key` or `webhook_secret`, `callback_keys` in [email], or [sms] with `base_url` in"
+    " [links]"
 )
 
 
 def check_provider_keys(name: str, given: Mapping[str, Any], findings: Findings) -> None:
-    """Checks the keys that the account's provider needs, and those that it does not use."""
+    """Check that the account has the keys that its provider needs, and no keys that it does not use."""
     provider = given.get("provider")
     if provider not in IDENFY + FRANKIEONE:
         return
@@ -66,30 +67,30 @@ def check_account(account: Account, lease: timedelta | None, findings: Findings)
         if account.lifetime % timedelta(seconds=1):
             findings.consequence((*path, "lifetime"), "expected whole seconds")
         if account.lifetime < SHORT:
-            findings.warn((*path, "lifetime"), f'below "{show_duration(SHORT)}": links will expire on their way')
+            findings.warn((*path, "lifetime"), f'below "{show_duration(SHORT)}": links will expire before they arrive')
     if lease is not None and account.timeout >= lease:
-        findings.warn((*path, "timeout"), "not below worker.lease: rows will be taken back while their call goes on")
+        findings.warn((*path, "timeout"), "not below worker.lease: the lease of a row may end during its call")
 
 
 def check_routes(
     routes: Mapping[int, Route], accounts: Mapping[str, Account], names: list[str], findings: Findings
 ) -> None:
-    """Routes by their place in the file; `names` are all accounts, also those with problems."""
+    """Check the routes, by their position in the file. `names` are all accounts, also those with problems."""
     catch_all = None
     for index, route in routes.items():
         path = ("routes", index)
-        for place, name in enumerate(route.accounts):
-            if names and name not in names:  # with no account at all, that is the mistake
-                findings.consequence((*path, "accounts", place), f"no such account{suggestion(name, names)}")
+        for position, name in enumerate(route.accounts):
+            if names and name not in names:  # with no account at all, only that mistake is reported
+                findings.consequence((*path, "accounts", position), f"no such account{suggestion(name, names)}")
             lifetime = accounts[name].lifetime if name in accounts else None
             if route.freshness is not None and lifetime is not None and route.freshness >= lifetime:
                 findings.consequence(
                     (*path, "freshness"),
                     f'expected less than "{show_duration(lifetime)}", the lifetime of accounts.{name}:'
-                    " no link would ever be fresh enough to send",
+                    " otherwise no link is ever fresh enough to send",
                 )
         if catch_all is not None:
-            findings.warn(path, f"never reached: routes[{catch_all + 1}] takes every row")
+            findings.warn(path, f"never reached: routes[{catch_all + 1}] matches every row")
         elif not route.when:
             catch_all = index
 
@@ -102,15 +103,15 @@ def check_web(
     sms: Sms | None,
     findings: Findings,
 ) -> None:
-    if not is_loopback(web.host) and not knows_anybody(web, accounts, links, email, sms):
-        findings.consequence(("web", "bind"), NOBODY_KNOWN)
+    if not is_loopback(web.host) and not has_credentials(web, accounts, links, email, sms):
+        findings.consequence(("web", "bind"), NO_CREDENTIALS)
 
 
-def knows_anybody(
+def has_credentials(
     web: Web, accounts: Iterable[Account], links: Links | None, email: Email | None, sms: Sms | None
 ) -> bool:
-    """Whether any credentials are configured. Each path of the web server needs credentials of its own, so a server
-    without any refuses every request, and was configured by mistake."""
+    """True if any credentials are configured. Every path of the web server checks credentials, so a server without
+    credentials refuses every request, and was configured by mistake."""
     return bool(
         web.users
         or web.event_keys
@@ -123,25 +124,26 @@ def knows_anybody(
 def check_links(links: Links, findings: Findings) -> None:
     if links.mode == "stable" and links.base_url is None:
         findings.consequence(
-            ("links", "base_url"), "missing, and needed for stable links: where `onboard web` is reached"
+            ("links", "base_url"), "missing, and needed for stable links: the public address of `onboard web`"
         )
 
 
 def check_email(email: Email, findings: Findings) -> None:
     server = email.server
     if server.password is not None and server.tls == "plain" and not is_loopback(server.host):
-        findings.warn(("email", "url"), "the password goes over the network unencrypted: smtp+starttls:// or smtps://")
+        findings.warn(("email", "url"), "the password is sent unencrypted: use smtp+starttls:// or smtps://")
 
 
 def check_quiet_hours(invitations: Invitations, accounts: Mapping[str, Account], findings: Findings) -> None:
-    """Refuses quiet hours that leave almost no time to send in. Warns where the quiet hours of two channels are so far
+    """Refuse quiet hours that leave almost no time to send in. Warn if the quiet hours of the two channels are so far
     apart that a short link is too old for the second message."""
     for channel, hours in invitations.quiet_hours.items():
         if hours.length > LONGEST_QUIET:
             left = timedelta(days=1) - hours.length
             findings.consequence(
                 ("invitations", "quiet_hours", channel),
-                f'they leave "{show_duration(left)}" of a day to send in; turned round? at most 20 hours can be quiet',
+                f'they leave only "{show_duration(left)}" a day for sending; at most 20 hours can be quiet. Are the'
+                " two times swapped?",
             )
     if len(invitations.quiet_hours) < len(CHANNELS):
         return
@@ -151,8 +153,8 @@ def check_quiet_hours(invitations: Invitations, accounts: Mapping[str, Account],
         if lifetime is not None and lifetime - default_floor(lifetime) < gap:
             findings.warn(
                 ("invitations", "quiet_hours"),
-                f'the hours of email and sms are "{show_duration(gap)}" apart: of rows with channel `both`, a link of'
-                f" accounts.{account.name} is too old for the second message, which is then not sent",
+                f'the hours of email and sms are "{show_duration(gap)}" apart: for rows with channel `both`, a link of'
+                f" accounts.{account.name} is too old for the second message, so that message is not sent",
             )
 
 

@@ -1,4 +1,4 @@
-"""Secrets: where they may come from, and that they are never shown."""
+"""Secrets: their sources, and the type that never shows them."""
 
 import hmac
 from pathlib import Path
@@ -18,7 +18,7 @@ class Referenced(str):
 
     @classmethod
     def from_file(cls, path: Path) -> "Referenced":
-        """The file's text without its last line's end. Raises OSError, or ValueError where it is no text."""
+        """The file's text without its last line break. Raises OSError, or ValueError if it is not text."""
         with path.open("rb") as stream:
             raw = stream.read(MOST_BYTES + 1)
         if len(raw) > MOST_BYTES:
@@ -33,7 +33,7 @@ class Referenced(str):
 
 
 class Secret:
-    """A value that no repr, log or error shows; `reveal` is the one way to it."""
+    """A value that no repr, log or error shows. Only `reveal` returns it."""
 
     __slots__ = ("_file", "_value")
     __hash__ = None  # type: ignore[assignment]  # its value may change with `reload`
@@ -46,10 +46,10 @@ class Secret:
         return self._value
 
     def reload(self) -> bool:
-        """Read the secret's file again; True when its value has changed.
+        """Read the secret's file again. True if its value has changed.
 
-        False where it came from the environment, and where the file cannot be read or is empty now:
-        a half-written file must not replace a secret that worked.
+        False if the secret came from the environment, or if the file cannot be read or is empty: a half-written file
+        must not replace a secret that worked.
         """
         if self._file is None:
             return False
@@ -74,8 +74,8 @@ class Secret:
         return "…"
 
     def __reduce__(self) -> Any:
-        # A pickled secret would lie in the clear wherever the pickle goes.
-        raise TypeError("a secret is not pickled")
+        # A pickle would hold the secret unencrypted.
+        raise TypeError("a secret cannot be pickled")
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -85,11 +85,11 @@ class Secret:
 
     @classmethod
     def accept(cls, given: Any) -> "Secret":
-        """The secret that a resolved value of the configuration is. Raises ValueError, which shows nothing of it."""
+        """The secret in a resolved value of the configuration. Raises ValueError, which shows no part of the value."""
         if isinstance(given, Secret):
             return given
         if isinstance(given, Referenced):
             return cls(str(given), file=given.file)
         if isinstance(given, str):
-            raise ValueError(f"a secret does not stand in the configuration itself: {HOW}")
+            raise ValueError(f"do not write a secret in the configuration; {HOW}")
         raise ValueError(f"expected a secret: {HOW}")

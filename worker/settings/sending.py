@@ -124,7 +124,7 @@ class Sms(Section):
 
     @property
     def sender_name(self) -> str:
-        """The name, where there is one: a number and a messaging service say nothing to a person."""
+        """The sender's name; "" if `from` is a number or a messaging service, which a customer does not recognise."""
         if self.name:
             return self.name
         return "" if self.from_.startswith("+") or re.fullmatch(SERVICE, self.from_) else self.from_

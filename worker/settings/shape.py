@@ -1,4 +1,4 @@
-"""The configuration's shape, read off the model: which keys a table has, and which keys are tables."""
+"""The configuration's shape, from the model: the keys of each table, and which keys are tables."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Tables:
 
 
 def keys_of(model: type[Section]) -> dict[str, FieldInfo]:
-    """A table's keys as the configuration spells them, without what `load` fills in."""
+    """A table's keys as the configuration spells them, without the fields that `load` fills in."""
     return {
         field.alias or name: field
         for name, field in model.model_fields.items()
@@ -39,7 +39,7 @@ def bare(annotation: Any) -> Any:
 
 
 def tables_of(annotation: Any) -> Tables | None:
-    """What tables the key holds; None where it holds a plain value."""
+    """The kind of tables that the key holds; None if it holds a plain value."""
     kind = bare(annotation)
     if isinstance(kind, type) and issubclass(kind, Section):
         return Tables("one", kind)
@@ -60,6 +60,6 @@ def is_list(annotation: Any) -> bool:
 
 
 def is_text(annotation: Any) -> bool:
-    """Whether the key's value is written as a string (or a reference to one)."""
+    """True if the key's value is written as a string (or a reference to one)."""
     kind = bare(annotation)
     return kind is not bool and kind is not int and kind is not Any and get_origin(kind) not in (dict, tuple, Mapping)

@@ -16,8 +16,8 @@ SANDBOX_SECRETS = {
 COMMON = """
 # [invitations]
 # quiet_hours = { sms = "21:00-08:00", email = "22:00-07:00" }   # in the recipient's own time zone
-# locale = "en"                          # for rows that name none
-# templates = "templates/"               # your own words instead of the built-in ones
+# locale = "en"                          # for rows that name no language
+# templates = "templates/"               # your own texts instead of the built-in ones
 """
 
 STARTER = (
@@ -50,7 +50,7 @@ lifetime = "7 days"                      # how long a link lives
 # api_key = { env = "FRANKIE_KEY" }
 # customer_id = { env = "FRANKIE_CUSTOMER" }
 # link = "https://verify.example.com/start#token={token}"   # your page with the provider's SDK
-# webhook_secret = { env = "FRANKIE_WEBHOOK_SECRET" }   # or several in a list, while it is changed
+# webhook_secret = { env = "FRANKIE_WEBHOOK_SECRET" }   # or several in a list, during a rotation
 
 # [[routes]]                             # the first route that matches a row is used
 # when = { country = ["AU", "NZ"], entity_id = true }
@@ -64,7 +64,7 @@ from = "Example Bank <verify@example.com>"
 limits = ["10/second"]
 
 # [sms]
-# account = "AC…"                        # Twilio's
+# account = "AC…"                        # the SID of your Twilio account
 # token = { env = "TWILIO_TOKEN" }
 # from = "+15005550006"                  # or a messaging service (MG…), or a sender's name
 # limits = ["1/second"]                  # the default, for each `from`
@@ -155,7 +155,7 @@ limits = ["2000/second"]                 # the default is a real number's 1/seco
 
 
 def starter() -> str:
-    """A configuration for real providers, with the environment's variables to fill in."""
+    """A configuration for real providers; the operator sets its environment variables."""
     return STARTER
 
 

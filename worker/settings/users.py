@@ -30,7 +30,7 @@ def _users(given: Any) -> dict[str, Secret]:
         elif isinstance(given, Referenced):
             raise ValueError(EXPECTED)
         else:
-            raise ValueError(f"a user's password does not stand in the configuration itself: {HOW}")
+            raise ValueError(f"do not write a user's password in the configuration; {HOW}")
     return users
 
 

@@ -1,4 +1,4 @@
-"""The types of the configuration's values: how each is read, checked, and named in the documentation."""
+"""The types of the configuration's values: how each is read, checked and named in docs/configuration.md."""
 
 import base64
 import binascii
@@ -31,19 +31,19 @@ class Shown:
 
 
 class Section(BaseModel):
-    """A table of the configuration: frozen, and no key but its own."""
+    """A table of the configuration: frozen, and without unknown keys."""
 
-    # hide_input: pydantic's own text would repeat values, secrets among them.
+    # hide_input: pydantic's own text would repeat values, which may be secrets.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 def directory_of(info: ValidationInfo) -> Path | None:
-    """The directory that relative paths start from: the configuration's own."""
+    """The configuration's directory. Relative paths start from it."""
     return info.context["directory"] if info.context else None
 
 
 def _text(value: str) -> str:
-    if not value or any(unicodedata.category(letter) in ("Cc", "Cf") for letter in value):
+    if not value or any(unicodedata.category(character) in ("Cc", "Cf") for character in value):
         raise ValueError("expected text, not empty and without line breaks or control characters")
     return value
 
@@ -53,7 +53,7 @@ def _limit(given: Any) -> Limit:
 
 
 def _credential(secret: Secret) -> Secret:
-    # It becomes a header: a line break in it would start another one.
+    # The value becomes a header: a line break in it would start another header.
     if not re.fullmatch(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?", secret.reveal()):
         raise ValueError("expected one line of ASCII, not empty and without spaces around it")
     return secret
@@ -82,16 +82,16 @@ def _path_secret(secret: Secret) -> Secret:
 
 
 def _one_or_more(check: Callable[[Any], Secret]) -> BeforeValidator:
-    """Accepts one secret, or a list of several during a rotation. `check` reads a secret that is not in a list, so that
-    a problem with it is reported for the key itself."""
+    """Accept one secret, or a list of several during a rotation. `check` reads a secret that is not in a list, so that
+    its problem is reported for the key itself."""
     return BeforeValidator(lambda given: given if isinstance(given, list | tuple) else (check(given),))
 
 
 def _sender(value: str) -> str:
     expected = 'expected one address, such as "Example Bank <verify@example.com>"'
-    if any(unicodedata.category(letter) in ("Cc", "Cf") for letter in value):
+    if any(unicodedata.category(character) in ("Cc", "Cf") for character in value):
         raise ValueError(f"{expected}, without line breaks or control characters")
-    # One address and nothing that a mail server could read as a second: stricter than RFC 5322 on purpose.
+    # Only one address, and no text that a mail server could read as a second one: stricter than RFC 5322 on purpose.
     found = re.fullmatch(r'(?:(?:"[^"<>\\]+"|[^"<>@,;:()\[\]\\]+?) *<([^<>\s]+)>|([^<>\s]+))', value.strip())
     local, at, host = ((found[1] or found[2]) if found else "").rpartition("@")
     if not at or not addresses.is_host(host) or not re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}", local):
@@ -101,7 +101,7 @@ def _sender(value: str) -> str:
 
 def _host(value: str) -> str:
     if not addresses.is_host(value):
-        raise ValueError('expected a host\'s name alone, such as "verify.example.com"')
+        raise ValueError('expected only a host name, such as "verify.example.com"')
     return value.lower()
 
 
@@ -122,12 +122,12 @@ def _directory(given: Any, info: ValidationInfo) -> Path:
         raise ValueError("expected the path of a directory")
     path = (directory_of(info) or Path()) / given
     if not path.is_dir():
-        raise ValueError("no such directory (a relative path starts from the configuration's own)")
+        raise ValueError("no such directory (a relative path starts from the configuration's directory)")
     return path
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON will carry it. Raises ValueError for what JSON has no word for."""
+    """The value as JSON carries it. Raises ValueError for a value that JSON does not have."""
     match value:
         case str():
             return str(value)
@@ -139,7 +139,7 @@ def _plain(value: Any) -> Any:
             return {str(name): _plain(item) for name, item in value.items()}
         case list():
             return [_plain(item) for item in value]
-    raise ValueError("expected values that JSON has: write a date as a string; nan and inf have no place in it")
+    raise ValueError("expected values that JSON has: write a date as a string; nan and inf are not allowed")
 
 
 def _json_table(given: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.contact.suppression import DETAILS, Reason, stronger, text_of
+from worker.domain.contact.suppression import DETAILS, SuppressionReason, stronger, text_of
 from worker.domain.intake.contacts import email, phone
 from worker.foundation.keyring import Keyring
 
@@ -89,10 +89,14 @@ def test_writing_an_address_anew_changes_nothing_more(local, domain):
 
 
 def test_what_the_customer_said_outranks_what_was_found_out():
-    assert stronger(Reason.BOUNCE, Reason.STOP) is stronger(Reason.STOP, Reason.BOUNCE) is Reason.STOP
-    assert stronger(Reason.MANUAL, Reason.COMPLAINT) is Reason.COMPLAINT
-    assert stronger(Reason.BOUNCE, Reason.MANUAL) is Reason.MANUAL
+    assert (
+        stronger(SuppressionReason.BOUNCE, SuppressionReason.STOP)
+        is stronger(SuppressionReason.STOP, SuppressionReason.BOUNCE)
+        is SuppressionReason.STOP
+    )
+    assert stronger(SuppressionReason.MANUAL, SuppressionReason.COMPLAINT) is SuppressionReason.COMPLAINT
+    assert stronger(SuppressionReason.BOUNCE, SuppressionReason.MANUAL) is SuppressionReason.MANUAL
 
 
 def test_every_reason_has_its_words():
-    assert set(DETAILS) == set(Reason)
+    assert set(DETAILS) == set(SuppressionReason)

@@ -128,7 +128,7 @@ def test_each_of_the_keys_makes_good_tokens_while_they_are_changed():
         assert refused(token(key=key), reader=both) == ""
     assert refused(token({"exp": NOW.timestamp() - 61}), reader=both) == "it has expired"
     stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    assert refused(token(key=stranger), reader=both) == "its signature is of no key of the account"
+    assert refused(token(key=stranger), reader=both) == "no key of the account verifies its signature"
     with pytest.raises(AccountUnusable):
         frankie(secret=None, jwt_key=(PUBLIC, "no key"))
 

@@ -23,17 +23,17 @@ OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 KEYS = [PRIVATE.public_key()]
 SECONDS = NOW.timestamp()
 RS256 = {"alg": "RS256"}
-NO_TOKEN = "it is no token"
+NO_TOKEN = "it is not a JSON Web Token"
 NO_ALGORITHM = "its algorithm is not one of RS256, RS384 and RS512"
-NO_KEY = "its signature is of no key of the account"
+NO_KEY = "no key of the account verifies its signature"
 REASONS = {
     NO_TOKEN,
     NO_ALGORITHM,
     NO_KEY,
     "it has expired",
     "it is not valid yet",
-    "its exp is no time",
-    "its nbf is no time",
+    "its exp is not a time",
+    "its nbf is not a time",
 }
 
 
@@ -130,10 +130,10 @@ BAD = {
     "NUL": (f"{token()}\0", NO_TOKEN),
     "huge": (token(claims={"a": "a" * 1_000_000}), NO_TOKEN),
     "letters without end": ("e" + "y" * 5_000_000, NO_TOKEN),
-    "an end that is a text": (token(claims={"exp": str(int(SECONDS) + 9999)}), "its exp is no time"),
-    "an end that is true": (token(claims={"exp": True}), "its exp is no time"),
-    "a start that is true": (token(claims={"nbf": True}), "its nbf is no time"),
-    "a start that is a list": (token(claims={"nbf": [0]}), "its nbf is no time"),
+    "an end that is a text": (token(claims={"exp": str(int(SECONDS) + 9999)}), "its exp is not a time"),
+    "an end that is true": (token(claims={"exp": True}), "its exp is not a time"),
+    "a start that is true": (token(claims={"nbf": True}), "its nbf is not a time"),
+    "a start that is a list": (token(claims={"nbf": [0]}), "its nbf is not a time"),
     "an end written twice, past the second time": (token(claims=b'{"exp": 9e12, "exp": 0}'), "it has expired"),
     "a fraction of a second after its end": (token(claims={"exp": SECONDS - 60.5}), "it has expired"),
     "a fraction of a second before its start": (token(claims={"nbf": SECONDS + 60.5}), "it is not valid yet"),
@@ -167,8 +167,8 @@ def test_the_longest_token_is_good_and_one_letter_more_is_none():
     )
     filled = longest + " " * (jwt.LONGEST - len(longest))
 
-    assert (len(filled), jwt.looks_like_one(filled), refusal(filled)) == (jwt.LONGEST, True, "")
-    assert (jwt.looks_like_one(filled + " "), refusal(filled + " ")) == (False, NO_TOKEN)
+    assert (len(filled), jwt.may_be_token(filled), refusal(filled)) == (jwt.LONGEST, True, "")
+    assert (jwt.may_be_token(filled + " "), refusal(filled + " ")) == (False, NO_TOKEN)
 
 
 JSON = st.recursive(

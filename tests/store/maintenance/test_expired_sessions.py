@@ -5,12 +5,12 @@ from datetime import time, timedelta
 
 import pytest
 
+from tests.store.row_locks import on_postgresql
 from tests.store.shelf import WEEK, customer
-from tests.store.two_at_once import on_postgresql
 from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.quiet_hours import QuietHours
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Hold, Kind
 from worker.domain.model.states import JobState, SessionState
@@ -291,10 +291,10 @@ def test_of_a_look_that_breaks_off_nothing_is_kept(shelf, scan, monkeypatch):
     assert scan() == LookedAt(reissued=1)
 
 
-def test_two_sweeps_side_by_side_replace_each_session_once(shelf, scan, beside):
+def test_two_sweeps_side_by_side_replace_each_session_once(shelf, scan, in_parallel):
     invited(shelf, *(customer(f"C{number}") for number in range(20)))
     let_expire(shelf)
-    looked = beside(scan, times=4)
+    looked = in_parallel(scan, times=4)
     assert sum(one.reissued for one in looked) == 20
     assert [row.count for row in shelf.rows(ReissueCount)] == [20]
     assert len([row for row in shelf.rows(Outbox) if row.kind == "session.expired"]) == 20
@@ -311,13 +311,13 @@ def keep_from(shelf, channel, address, reason):
 @pytest.mark.parametrize(
     ("channel", "reasons", "fallback", "looked"),
     [
-        (Channel.EMAIL, {"email": Reason.MANUAL}, None, LookedAt(lapsed=1)),
-        (Channel.BOTH, {"email": Reason.MANUAL}, None, LookedAt(reissued=1)),
-        (Channel.BOTH, {"email": Reason.BOUNCE, "sms": Reason.STOP}, None, LookedAt(lapsed=1)),
-        (Channel.EMAIL, {"sms": Reason.STOP}, None, LookedAt(reissued=1)),
-        (Channel.EMAIL, {"email": Reason.BOUNCE}, "sms", LookedAt(reissued=1)),
-        (Channel.EMAIL, {"email": Reason.COMPLAINT}, "sms", LookedAt(lapsed=1)),
-        (Channel.EMAIL, {"email": Reason.BOUNCE, "sms": Reason.STOP}, "sms", LookedAt(lapsed=1)),
+        (Channel.EMAIL, {"email": SuppressionReason.MANUAL}, None, LookedAt(lapsed=1)),
+        (Channel.BOTH, {"email": SuppressionReason.MANUAL}, None, LookedAt(reissued=1)),
+        (Channel.BOTH, {"email": SuppressionReason.BOUNCE, "sms": SuppressionReason.STOP}, None, LookedAt(lapsed=1)),
+        (Channel.EMAIL, {"sms": SuppressionReason.STOP}, None, LookedAt(reissued=1)),
+        (Channel.EMAIL, {"email": SuppressionReason.BOUNCE}, "sms", LookedAt(reissued=1)),
+        (Channel.EMAIL, {"email": SuppressionReason.COMPLAINT}, "sms", LookedAt(lapsed=1)),
+        (Channel.EMAIL, {"email": SuppressionReason.BOUNCE, "sms": SuppressionReason.STOP}, "sms", LookedAt(lapsed=1)),
     ],
 )
 def test_a_customer_who_cannot_be_written_to_gets_no_other_session(shelf, scan, channel, reasons, fallback, looked):

@@ -12,7 +12,7 @@ from worker.domain.contact.auto_pause import PauseRule
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
 from worker.domain.contact.quiet_hours import QuietHours
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.model.customers import Channel, Person
 from worker.domain.model.endings import Done, Hold
 from worker.domain.model.states import InvitationState, JobState, SessionState
@@ -96,7 +96,9 @@ def test_a_bounce_outweighs_a_delivery_and_ends_a_job_that_nobody_was_reached_fo
 def test_a_bounce_for_good_keeps_the_address_that_was_written_to_from_being_written_to(post):
     reference = post.send()
     post.tell(reference, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED, address="forwarded@example.net")
-    assert post.suppressed(("email", EMAIL), ("email", "forwarded@example.net")) == {("email", EMAIL): Reason.BOUNCE}
+    assert post.suppressed(("email", EMAIL), ("email", "forwarded@example.net")) == {
+        ("email", EMAIL): SuppressionReason.BOUNCE
+    }
     assert post.shelf.row(Suppression).source == "sender/email"
 
 
@@ -107,13 +109,13 @@ def test_a_customer_whose_address_was_corrected_since_is_not_suppressed_for_the_
     post.tell(reference, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED)
     assert post.shelf.rows(Suppression) == []
     post.tell(reference, stop=Stop.COMPLAINED)
-    assert post.suppressed(("email", EMAIL)) == {("email", EMAIL): Reason.COMPLAINT}
+    assert post.suppressed(("email", EMAIL)) == {("email", EMAIL): SuppressionReason.COMPLAINT}
 
 
 def test_who_answers_stop_is_not_texted_again_until_it_answers_start(post):
     post.send(channel="sms")
     assert post.tell("", channel="sms", address=TEXT, stop=Stop.STOPPED).applied is Applied.APPLIED
-    assert post.suppressed(("sms", TEXT), ("email", EMAIL)) == {("sms", TEXT): Reason.STOP}
+    assert post.suppressed(("sms", TEXT), ("email", EMAIL)) == {("sms", TEXT): SuppressionReason.STOP}
     assert post.tell("", channel="sms", address=TEXT, resume=True).applied is Applied.APPLIED
     assert post.suppressed(("sms", TEXT)) == {}
     assert post.message("sms").state is InvitationState.SENT
@@ -121,18 +123,18 @@ def test_who_answers_stop_is_not_texted_again_until_it_answers_start(post):
 
 def test_an_answer_of_start_undoes_nothing_but_a_stop(post):
     with post.shelf.database.write() as connection:
-        suppress(connection, post.keyring, "sms", TEXT, Reason.COMPLAINT, "vita", now=post.shelf.clock())
+        suppress(connection, post.keyring, "sms", TEXT, SuppressionReason.COMPLAINT, "vita", now=post.shelf.clock())
     assert post.tell("", channel="sms", address=TEXT, resume=True).applied is Applied.NOTHING_NEW
-    assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): Reason.COMPLAINT}
+    assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): SuppressionReason.COMPLAINT}
 
 
 def test_who_was_taken_out_by_a_person_stays_so_after_an_answer_of_stop_and_of_start(post):
     with post.shelf.database.write() as connection:
-        suppress(connection, post.keyring, "sms", TEXT, Reason.MANUAL, "vita", now=post.shelf.clock())
+        suppress(connection, post.keyring, "sms", TEXT, SuppressionReason.MANUAL, "vita", now=post.shelf.clock())
     post.tell("", channel="sms", address=TEXT, stop=Stop.STOPPED)
-    assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): Reason.STOP}
+    assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): SuppressionReason.STOP}
     assert post.tell("", channel="sms", address=TEXT, resume=True).applied is Applied.APPLIED
-    assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): Reason.MANUAL}
+    assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): SuppressionReason.MANUAL}
     assert post.tell("", channel="sms", address=TEXT, resume=True).applied is Applied.NOTHING_NEW
 
 
@@ -279,7 +281,7 @@ def test_a_customer_whom_neither_channel_reached_has_failed(post):
     assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.FAILED, "bounced")
 
 
-def test_what_is_told_in_several_processes_at_once_is_applied_once(shelf, keyring, beside):
+def test_what_is_told_in_several_processes_at_once_is_applied_once(shelf, keyring, in_parallel):
     people = [Person(email=EMAIL, phone=f"+3706000000{number}") for number in range(6)]
     post = Post(shelf, keyring)
     post.policy = DeliveryPolicy(fallback="sms", pause=PauseRule(10, 4))
@@ -303,7 +305,7 @@ def test_what_is_told_in_several_processes_at_once_is_applied_once(shelf, keyrin
                 shelf.send(channel="sms")
         return applied
 
-    beside(tell, times=4)
+    in_parallel(tell, times=4)
     shelf.send(channel="sms")
     states = [(row.channel, row.state) for row in shelf.rows(InvitationRow)]
     assert sorted(states) == 6 * [("email", InvitationState.BOUNCED)] + 6 * [("sms", InvitationState.SENT)]

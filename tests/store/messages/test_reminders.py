@@ -6,8 +6,8 @@ from datetime import time, timedelta
 
 import pytest
 
+from tests.store.row_locks import on_postgresql
 from tests.store.shelf import WEEK, customer
-from tests.store.two_at_once import on_postgresql
 from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.quiet_hours import QuietHours

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from tests.store.deciding import OUTCOME_UNKNOWN, adds_up, fail, names, pause, resolve, retry
+from tests.store.decisions import OUTCOME_UNKNOWN, adds_up, fail, names, pause, resolve, retry
+from tests.store.row_locks import on_postgresql, wait_until_blocked
 from tests.store.shelf import customer
-from tests.store.two_at_once import on_postgresql, wait_until_blocked
 from worker.domain.model.endings import Cancel, Kind, Retry, Snooze
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base.priorities import BATCH, EVENT, PAUSED

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.store.deciding import OUTCOME_UNKNOWN, adds_up, fail, names, resolve, retry
+from tests.store.decisions import OUTCOME_UNKNOWN, adds_up, fail, names, resolve, retry
 from tests.store.shelf import customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Hold, Kind

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.store.deciding import adds_up, fail, names, retry
+from tests.store.decisions import adds_up, fail, names, retry
 from tests.store.shelf import WEEK, customer
 from worker.domain.model.endings import Cancel, Kind
 from worker.domain.model.states import JobState

@@ -128,13 +128,13 @@ def test_more_customers_than_a_lot_are_all_looked_at_past_those_who_keep_theirs(
     assert kept(shelf) == set(names[: CHUNK - 5])
 
 
-def test_two_sweeps_at_once_erase_each_customer_once(shelf, beside):
+def test_two_sweeps_at_once_erase_each_customer_once(shelf, in_parallel):
     for name in ("Ona", "Jonas"):
         shelf.add(customer(name))
         end(shelf, name)
     later = shelf.clock.advance(days=91)
     erasing = Erasing(shelf.database)
-    bulk = beside(lambda: erasing.chunk(after=None, since=later - QUARTER, now=later), times=2)
+    bulk = in_parallel(lambda: erasing.chunk(after=None, since=later - QUARTER, now=later), times=2)
     assert sum(chunk.customers for chunk in bulk) == 2
     assert kept(shelf) == set()
 

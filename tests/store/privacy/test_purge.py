@@ -97,14 +97,14 @@ def test_a_batch_larger_than_a_lot_goes_in_several(shelf, purge, purging):
     assert len(shelf.rows(Finished)) == CHUNK + 1
 
 
-def test_two_sweeps_at_once_purge_each_row_once(shelf, purging, beside):
+def test_two_sweeps_at_once_purge_each_row_once(shelf, purging, in_parallel):
     batch = listed(shelf, *[customer(f"C{number}") for number in range(40)])
     end(shelf, batch)
-    assert sorted(beside(lambda: purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock()), times=2)) == [
+    assert sorted(in_parallel(lambda: purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock()), times=2)) == [
         False,
         True,
     ]
-    beside(lambda: purging.chunk(batch, now=shelf.clock()), times=2)
+    in_parallel(lambda: purging.chunk(batch, now=shelf.clock()), times=2)
     assert shelf.rows(Job) == []
 
 

@@ -1,4 +1,4 @@
-"""`onboard sandbox`: the providers and a mailbox, played on this machine."""
+"""`onboard sandbox`: simulates the providers and a mailbox on this machine."""
 
 import asyncio
 import errno
@@ -21,7 +21,7 @@ Examples:
   onboard sandbox
       everything works, at once
   onboard sandbox --fault 429:0.05,retry-after=1 --fault 500:0.01 --seed 7
-      one call in twenty is told to wait a second, one in a hundred fails; the same ones each time
+      one call in twenty is rate-limited for a second, one in a hundred fails; the same calls each time
   onboard sandbox --fault drop-after:0.01,endpoint=idenfy-kyc
       one iDenfy call in a hundred opens a session and is never answered
   onboard sandbox --limit 50/second --limit frankieone-v2=5/second
@@ -32,11 +32,11 @@ Examples:
       greylisting, and an address that does not exist
   onboard sandbox --customers finish:0.6,deny:0.1 --time-scale 3600 --seed 7 \\
       --webhooks idenfy-kyc=http://127.0.0.1:8080/webhooks/kyc
-      six of ten customers finish within minutes, one is denied, the rest never comes; an hour takes a second
+      six of ten customers finish within minutes, one is denied, the others never come; an hour takes a second
 
 \b
 Fault kinds:
-  401 402 403 408 429 500 502 503 504   that answer, in the provider's words
+  401 402 403 408 429 500 502 503 504   that answer, with the provider's text
   400-too-many   iDenfy's hourly quota: 400 with TOO_MANY_REQUESTS
   drop-before    the connection is closed, nothing was done
   drop-after     the session is opened, the connection closed without an answer
@@ -47,14 +47,14 @@ Fault kinds:
   redirect       307
   past-expiry    the session is opened, its expiry lies in the past
   strange-link   the session is opened, its link leads to a strange host
-  wrong-token    the session is opened, its token is no text
-Fault options: retry-after=ANYTHING, endpoint=NAME, processed=yes (the session is opened all the same).
+  wrong-token    the session is opened, its token is not a text
+Fault options: retry-after=ANYTHING, endpoint=NAME, processed=yes (the session is opened in spite of the fault).
 Endpoints: idenfy-kyc, idenfy-kyc-list, idenfy-kyb, frankieone-v1, frankieone-v2, twilio, twilio-list;
 for --latency also smtp.
-Without an endpoint, faults, limits and latencies are the identity providers' alone.
+Without an endpoint, faults, limits and latencies apply to the identity providers only.
 
 \b
-The configuration that goes with it (the credentials are invented):
+The configuration for the sandbox (the credentials are invented):
   idenfy-kyc      base_url http://127.0.0.1:9200/idenfy, sandbox-key, sandbox-secret,
   and idenfy-kyb  in either dialect
   frankieone-v1   base_url http://127.0.0.1:9200/frankieone, sandbox-key,
@@ -80,16 +80,20 @@ PORT = click.IntRange(0, 65_535)
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--host", default=DEFAULTS.host, show_default=True, help="The address to listen at.")
-@click.option("--port", type=PORT, default=9200, show_default=True, help="Of the providers; 0 takes a free one.")
-@click.option("--smtp-port", type=PORT, default=9225, show_default=True, help="Of the mailbox; 0 takes a free one.")
+@click.option("--host", default=DEFAULTS.host, show_default=True, help="The address to listen on.")
+@click.option(
+    "--port", type=PORT, default=9200, show_default=True, help="The port of the providers; 0 takes a free one."
+)
+@click.option(
+    "--smtp-port", type=PORT, default=9225, show_default=True, help="The port of the mailbox; 0 takes a free one."
+)
 @click.option(
     "--fault",
     "faults",
     multiple=True,
     type=Read("fault", Fault.parse),
     metavar="KIND:SHARE[,OPTION…]",
-    help="A share of the provider calls goes wrong, such as 429:0.05,retry-after=1. Repeatable.",
+    help="This share of the provider calls goes wrong, such as 429:0.05,retry-after=1. Repeatable.",
 )
 @click.option(
     "--smtp-fault",
@@ -97,7 +101,7 @@ PORT = click.IntRange(0, 65_535)
     multiple=True,
     type=Read("fault", SmtpFault.parse),
     metavar="KIND:SHARE",
-    help="A share of the messages goes wrong: 450:0.05, 550:0.01, 554:0.01,at=data, drop-before:0.01, "
+    help="This share of the messages goes wrong: 450:0.05, 550:0.01, 554:0.01,at=data, drop-before:0.01, "
     "drop-after:0.01. Repeatable.",
 )
 @click.option(
@@ -107,14 +111,14 @@ PORT = click.IntRange(0, 65_535)
     metavar="ADDRESS",
     help="Refuse this recipient with 550. Repeatable.",
 )
-@click.option("--smtp-auth", type=PAIR, metavar="USER:PASSWORD", help="Demand this login from who sends mail.")
+@click.option("--smtp-auth", type=PAIR, metavar="USER:PASSWORD", help="Require this login for sending mail.")
 @click.option(
     "--latency",
     "latencies",
     multiple=True,
     type=Read("latency", Latency.parse),
     metavar="[ENDPOINT=]TIME",
-    help="How long answers take: 80ms, or idenfy-kyc=8s. Repeatable.",
+    help="How long answers take, such as 80ms, or idenfy-kyc=8s. Repeatable.",
 )
 @click.option(
     "--limit",
@@ -122,17 +126,17 @@ PORT = click.IntRange(0, 65_535)
     multiple=True,
     type=Read("limit", RateLimit.parse),
     metavar="[ENDPOINT=]N/PERIOD",
-    help="Refuse more than that for each credential: 50/second, 10000/hour, frankieone-v2=5/second. Repeatable.",
+    help="Refuse more calls than this for each credential: 50/second, 10000/hour, frankieone-v2=5/second. Repeatable.",
 )
 @click.option(
     "--limit-retry-after",
     type=click.Choice(["seconds", "date", "garbage", "none"]),
     default=DEFAULTS.limit_retry_after,
     show_default=True,
-    help="How a refusal by a limit says when to come again.",
+    help="How a refusal by --limit states when to try again.",
 )
-@click.option("--seed", type=int, help="The same seed, the same faults in the same order, and the same customers.")
-@click.option("--conflict", is_flag=True, help="iDenfy: 409 for a second live session of a customer.")
+@click.option("--seed", type=int, help="The same seed gives the same faults in the same order, and the same customers.")
+@click.option("--conflict", is_flag=True, help="iDenfy: answer 409 for a second live session of a customer.")
 @click.option("--credits", "credit", type=click.IntRange(0), help="iDenfy: sessions until the token limit is reached.")
 @click.option(
     "--frankieone-lifetime",
@@ -140,19 +144,30 @@ PORT = click.IntRange(0, 65_535)
     default=int(DEFAULTS.frankieone_lifetime.total_seconds()),
     show_default=True,
     metavar="SECONDS",
-    help="How long FrankieOne's tokens live.",
+    help="How long FrankieOne's tokens are valid.",
 )
 @click.option(
-    "--unknown-entity", "unknown", multiple=True, metavar="UUID", help="FrankieOne: answer 404 for it. Repeatable."
+    "--unknown-entity",
+    "unknown",
+    multiple=True,
+    metavar="UUID",
+    help="FrankieOne: answer 404 for this entity. Repeatable.",
 )
-@click.option("--idenfy-credentials", type=PAIR, metavar="KEY:SECRET", help="Instead of the invented ones.")
-@click.option("--frankieone-credentials", type=PAIR, metavar="KEY:CUSTOMER", help="Instead of the invented ones.")
+@click.option(
+    "--idenfy-credentials", type=PAIR, metavar="KEY:SECRET", help="Use these credentials instead of the invented ones."
+)
+@click.option(
+    "--frankieone-credentials",
+    type=PAIR,
+    metavar="KEY:CUSTOMER",
+    help="Use these credentials instead of the invented ones.",
+)
 @click.option(
     "--log-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write what is received there, as JSON lines. It holds tokens: only you can read it.",
+    help="Write what the sandbox receives to this file, as JSON lines. It holds tokens: only you can read it.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Say the addresses as one JSON document.")
+@click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON document.")
 @customer_options
 def sandbox(
     host: str,
@@ -176,10 +191,10 @@ def sandbox(
     as_json: bool,
     **about_customers: Any,
 ) -> None:
-    """Play the identity-verification providers and a mailbox on this machine.
+    """Simulate the identity-verification providers and a mailbox on this machine.
 
-    As strict as the real ones about credentials, fields and bounds, and with faults on demand. Sends
-    nothing but the webhooks that it is told to. Ends with Ctrl-C.
+    It checks credentials, fields and bounds as strictly as the real providers, and makes faults on demand. It sends
+    nothing but the webhooks of --webhooks and --mail-webhook. Ctrl-C ends it.
     """
     idenfy_key, idenfy_secret = idenfy_credentials or (DEFAULTS.idenfy_key, DEFAULTS.idenfy_secret)
     frankieone_key, customer = frankieone_credentials or (DEFAULTS.frankieone_key, DEFAULTS.frankieone_customer)
@@ -220,7 +235,7 @@ def sandbox(
 
 
 async def serve(played: Sandbox, *, as_json: bool) -> None:
-    """Run until SIGINT or SIGTERM. Raises OSError where it cannot start."""
+    """Run until SIGINT or SIGTERM. Raises OSError if it cannot start."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for one in (signal.SIGINT, signal.SIGTERM):
@@ -246,7 +261,7 @@ async def serve(played: Sandbox, *, as_json: bool) -> None:
 
 
 def reason(error: OSError) -> str:
-    """One line that says what to do."""
+    """The error, and what to do."""
     if error.errno == errno.EADDRINUSE:
         # asyncio's text names the address that is taken.
         return f"{error.strerror or error}; is another sandbox running? --port and --smtp-port take other ports"

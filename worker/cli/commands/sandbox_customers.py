@@ -1,4 +1,4 @@
-"""The options of `onboard sandbox` that say what its customers do, and where their webhooks go."""
+"""The options of `onboard sandbox` for its customers and their webhooks."""
 
 import functools
 import re
@@ -12,7 +12,7 @@ from worker.cli.option_types import Read
 from worker.sandbox.behaviour import CUSTOMERS, MAILS, TEXTS, TroubleShare, shares, span, span_or_range
 from worker.sandbox.endpoints.opened import SESSIONS
 
-# A long help text is read by nobody: each behaviour is explained in docs/sandbox.md.
+# The help text stays short: docs/sandbox.md explains each behaviour.
 KNOWN = ", ".join(CUSTOMERS)
 
 
@@ -44,31 +44,31 @@ def _shares(known: Any) -> Read:
     return Read("shares", functools.partial(shares, known=list(known)))
 
 
-# Named as the fields of SandboxOptions that they set; None leaves those as they are.
+# The options have the names of the fields of SandboxOptions; None leaves a field's default.
 OPTIONS = (
     click.option(
         "--customers",
         type=_shares(CUSTOMERS),
         metavar="DOES:SHARE,…",
-        help=f"What customers do: {KNOWN}; the rest: never.",
+        help=f"Which share of the customers does what: {KNOWN}; the rest never come.",
     ),
     click.option(
         "--customers-after",
         type=Read("times", span_or_range),
         metavar="TIME[..TIME]",
-        help="How long after its session was opened a customer comes.  [default: 10s..2m]",
+        help="How long after the session was opened a customer comes.  [default: 10s..2m]",
     ),
     click.option(
         "--review-after",
         type=Read("time", span),
         metavar="TIME",
-        help="How long a session is looked at by somebody.  [default: 5m]",
+        help="How long the review of a session takes.  [default: 5m]",
     ),
     click.option(
         "--time-scale",
         type=click.FloatRange(0, min_open=True),
         metavar="N",
-        help="The customers' time runs so many times faster: with 86400 a day takes a second.  [default: 1]",
+        help="The customers' time runs this many times faster: with 86400 a day takes a second.  [default: 1]",
     ),
     click.option(
         "--webhooks",
@@ -76,8 +76,8 @@ OPTIONS = (
         callback=_as_dict,
         type=Read("address", address, secret=True),
         metavar="[ENDPOINT=]URL",
-        help="Where webhooks go: the account's address, FrankieOne's with its secret. Without an endpoint, "
-        "its name is appended. Repeatable.",
+        help="Send webhooks to this address of the account (for FrankieOne with its secret). Without an "
+        "endpoint, the endpoint's name is appended. Repeatable.",
     ),
     click.option(
         "--webhook-trouble",
@@ -85,40 +85,46 @@ OPTIONS = (
         multiple=True,
         type=Read("trouble", TroubleShare.parse),
         metavar="KIND:SHARE",
-        help="A share of the sessions has webhooks that are late:0.1,by=1h, twice:0.05, swapped:0.05 or forged:0.01. "
+        help="For this share of the sessions, webhooks are late:0.1,by=1h, twice:0.05, swapped:0.05 or forged:0.01. "
         "Repeatable.",
     ),
-    click.option("--webhook-key", metavar="KEY", help="Signs iDenfy's.  [default: sandbox-webhook-key]"),
+    click.option(
+        "--webhook-key", metavar="KEY", help="Sign iDenfy's webhooks with this key.  [default: sandbox-webhook-key]"
+    ),
     click.option(
         "--webhook-jwt-key",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         callback=_pem,
-        help="An RSA private key (PEM): FrankieOne's carry a token signed with it.",
+        help="Sign the tokens in FrankieOne's webhooks with this RSA private key (PEM).",
     ),
     click.option(
         "--texts",
         type=_shares(TEXTS),
         metavar="BECOMES:SHARE,…",
-        help=f"What becomes of texts that ask to be told of: {', '.join(TEXTS)}; the rest: delivered.",
+        help=f"Results of texts with a status callback: {', '.join(TEXTS)}; the rest are delivered.",
     ),
     click.option(
         "--mails",
         type=_shares(MAILS),
         metavar="BECOMES:SHARE,…",
-        help=f"What is told of mails: {', '.join(MAILS)}; of the rest nothing.",
+        help=f"Events about mails: {', '.join(MAILS)}; none about the rest.",
     ),
     click.option(
         "--mail-webhook",
         type=Read("address", plain_address, secret=True),
         metavar="URL",
-        help="Where it is told of mails.",
+        help="Send the events about mails to this address.",
     ),
-    click.option("--mail-webhook-key", metavar="KEY", help="Signs what is told of mails.  [default: sandbox-mail-key]"),
+    click.option(
+        "--mail-webhook-key",
+        metavar="KEY",
+        help="Sign the events about mails with this key.  [default: sandbox-mail-key]",
+    ),
 )
 
 
 def customer_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """All of them, in their order."""
+    """Adds all options, in their order."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.model.endings import AddressIs
 from worker.domain.model.states import InvitationState
 
@@ -81,15 +81,15 @@ def state_refused(address: AddressIs) -> InvitationState:
     return InvitationState.SUPPRESSED if address is AddressIs.OPTED_OUT else InvitationState.BOUNCED
 
 
-def reason_to_suppress(report: Stop | AddressIs | None) -> Reason | None:
+def reason_to_suppress(report: Stop | AddressIs | None) -> SuppressionReason | None:
     """Why the address must be suppressed; None: it stays usable."""
     return _REASONS.get(report) if report is not None else None
 
 
-_REASONS: dict[Stop | AddressIs, Reason] = {
-    Stop.BOUNCED: Reason.BOUNCE,
-    Stop.COMPLAINED: Reason.COMPLAINT,
-    Stop.STOPPED: Reason.STOP,
-    AddressIs.GONE: Reason.BOUNCE,
-    AddressIs.OPTED_OUT: Reason.STOP,
+_REASONS: dict[Stop | AddressIs, SuppressionReason] = {
+    Stop.BOUNCED: SuppressionReason.BOUNCE,
+    Stop.COMPLAINED: SuppressionReason.COMPLAINT,
+    Stop.STOPPED: SuppressionReason.STOP,
+    AddressIs.GONE: SuppressionReason.BOUNCE,
+    AddressIs.OPTED_OUT: SuppressionReason.STOP,
 }

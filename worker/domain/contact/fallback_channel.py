@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 
 # Only reasons that show that the address does not work. A customer who asked for no messages, or complained, gets none
 # on another channel either; nor does a customer whom an operator suppressed.
-UNREACHED = frozenset({Reason.BOUNCE})
+UNREACHED = frozenset({SuppressionReason.BOUNCE})
 
 
 def instead_of(channel: str, fallback: str | None) -> str | None:
@@ -14,7 +14,9 @@ def instead_of(channel: str, fallback: str | None) -> str | None:
     return fallback if fallback != channel else None
 
 
-def writable(channels: Sequence[str], fallback: str | None, suppressed: Mapping[str, Reason | None]) -> tuple[str, ...]:
+def writable(
+    channels: Sequence[str], fallback: str | None, suppressed: Mapping[str, SuppressionReason | None]
+) -> tuple[str, ...]:
     """The channels on which the customer may get messages, with the fallback in place of an unreachable one.
 
     `channels` are the channels that the row asks for. `suppressed` holds every channel for which the customer has an

@@ -11,7 +11,7 @@ from enum import StrEnum
 _E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 
 
-class Reason(StrEnum):
+class SuppressionReason(StrEnum):
     """Why an address is suppressed, in ascending order of strength: see `stronger`."""
 
     BOUNCE = "bounce"  # the receiving side refuses messages to this address permanently
@@ -21,12 +21,12 @@ class Reason(StrEnum):
 
 
 DETAILS = {
-    Reason.BOUNCE: "messages to this address bounced permanently",
-    Reason.MANUAL: "an operator put the address on the list",
-    Reason.STOP: "the customer asked for no more messages",
-    Reason.COMPLAINT: "the customer complained about a message",
+    SuppressionReason.BOUNCE: "messages to this address bounced permanently",
+    SuppressionReason.MANUAL: "an operator put the address on the list",
+    SuppressionReason.STOP: "the customer asked for no more messages",
+    SuppressionReason.COMPLAINT: "the customer complained about a message",
 }
-_RANK = {reason: rank for rank, reason in enumerate(Reason)}
+_RANK = {reason: rank for rank, reason in enumerate(SuppressionReason)}
 
 
 def text_of(channel: str, address: str) -> str:
@@ -48,7 +48,7 @@ def text_of(channel: str, address: str) -> str:
             raise ValueError("expected the channel email or sms")
 
 
-def stronger(one: Reason, other: Reason) -> Reason:
+def stronger(one: SuppressionReason, other: SuppressionReason) -> SuppressionReason:
     """The stronger of two reasons for one address: the customer's own wish outranks everything else."""
     return max(one, other, key=_RANK.__getitem__)
 

@@ -5,12 +5,13 @@ docs/events.md describes the same for producers.
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from worker.domain.model.customers import FieldProblem
+from worker.domain.model.wakeups import WakeUp
 
 
 class EventKind(StrEnum):
@@ -57,7 +58,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Received:
-    """A receipt for each event, in their order; and the (step, name) pairs to wake after the commit."""
+    """A receipt for each event, in their order; and the wake-ups to send after the commit."""
 
     receipts: list[Receipt]
-    due: frozenset[tuple[str, str]] = field(default_factory=frozenset)  # (step, name), as `wakeups.ring` takes them
+    due: frozenset[WakeUp] = frozenset()

@@ -1,10 +1,10 @@
 """The states of jobs, sessions and invitations, and the state that an ending leads to.
 
-    job         waiting → working → issued → invited → completed | lapsed;  besides held, failed, cancelled
-    invitation  waiting → working → sent → delivered | bounced;  besides held, failed, suppressed, superseded
+    job         waiting → working → issued → invited → completed | lapsed;  also held, failed, cancelled
+    invitation  waiting → working → sent → delivered | bounced;  also held, failed, suppressed, superseded
     session     waiting → started → completed | failed | expired | superseded
 
-`docs/states.md` says what each one means to the person who reads a report.
+`docs/states.md` says what each state means to the reader of a report.
 """
 
 from enum import StrEnum
@@ -24,13 +24,13 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
 
 
-# A job in one of these has ended: nothing will happen to it by itself any more.
+# A job in one of these states has ended: nothing more happens to it by itself.
 ENDED_JOBS = frozenset({JobState.COMPLETED, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED})
 OPEN_JOBS = tuple(state for state in JobState if state not in ENDED_JOBS)
-# For these a batch does not have to wait before it counts as sent.
+# A batch counts as sent when all of its jobs are in these states.
 OUT_JOBS = ENDED_JOBS | {JobState.INVITED, JobState.HELD}
 
-# Those whose first invitation is out.
+# The first invitation of a job in one of these states is out.
 REACHED_JOBS = (JobState.INVITED, JobState.COMPLETED, JobState.LAPSED)
 
 
@@ -43,11 +43,11 @@ class InvitationState(StrEnum):
     SUPPRESSED = "suppressed"
     FAILED = "failed"
     HELD = "held"
-    SUPERSEDED = "superseded"  # its session was replaced before it left
+    SUPERSEDED = "superseded"  # its session was replaced before it was sent
 
 
 class SessionState(StrEnum):
-    WAITING = "waiting"  # open, nothing heard yet
+    WAITING = "waiting"  # open, no update yet
     STARTED = "started"  # the customer has begun
     COMPLETED = "completed"
     FAILED = "failed"
@@ -55,7 +55,7 @@ class SessionState(StrEnum):
     SUPERSEDED = "superseded"
 
 
-# A customer has at most one session in one of these for each purpose: a unique index holds it.
+# A customer has at most one session in these states for each purpose: a unique index makes sure.
 LIVE_SESSIONS = frozenset({SessionState.WAITING, SessionState.STARTED})
 
 
@@ -69,7 +69,7 @@ class BatchState(StrEnum):
 
 
 def job_state_after(ending: Ending) -> JobState:
-    """The state of a job whose step of asking for a session ended so."""
+    """The state of a job whose call for a session had this ending."""
     match ending:
         case Done():
             return JobState.ISSUED
@@ -82,7 +82,7 @@ def job_state_after(ending: Ending) -> JobState:
 
 
 def invitation_state_after(ending: Ending) -> InvitationState:
-    """The state of an invitation whose hand-over to a sender ended so."""
+    """The state of an invitation whose hand-over to a sender had this ending."""
     match ending:
         case Done():
             return InvitationState.SENT
@@ -97,7 +97,7 @@ def invitation_state_after(ending: Ending) -> InvitationState:
 def batch_state(
     jobs: dict[JobState, int], *, issued_only: int, paused: bool, cancelled: bool, importing: bool
 ) -> BatchState:
-    """The state of a batch from its jobs' states, so that the two can never disagree.
+    """The state of a batch from its jobs' states, so that the two always agree.
 
     `issued_only` counts the jobs in state issued whose channel is `none`: for them, issued is out.
     """
@@ -118,10 +118,10 @@ def batch_state(
 
 
 def job_state_from_invitations(states: list[InvitationState]) -> JobState | None:
-    """What a job's invitations make of it; None while it is still undecided (the job stays issued).
+    """The state of a job as its invitations decide it; None while it is undecided (the job stays issued).
 
-    One that is out invites the customer at once. When all have been tried, one in doubt is a question for a
-    person, whatever became of the others; and a job none of whose messages is out has failed.
+    One sent invitation makes the job invited at once. When all were tried: an invitation whose outcome is unknown makes
+    the job held, whatever became of the other invitations; and a job without any sent invitation has failed.
     """
     left = [state for state in states if state is not InvitationState.SUPERSEDED]
     out = any(state in (InvitationState.SENT, InvitationState.DELIVERED) for state in left)

@@ -1,7 +1,7 @@
-"""The providers' documented request parameters: what may be given, in which bounds.
+"""The providers' documented request parameters and their bounds.
 
-They are given as `[accounts.NAME.parameters]` and as `PROVIDER.PARAMETER` columns of a list. An endpoint's
-table is a module of this package and one entry in `tables.TABLES`; docs/providers/parameters.md is made from them.
+They are given in `[accounts.NAME.parameters]` and in `PROVIDER.PARAMETER` columns of a list. An endpoint's
+table is a module of this package and one entry in `tables.TABLES`. The tables generate docs/providers/parameters.md.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,15 +28,15 @@ __all__ = [
 
 
 def parameters_of(provider: str, dialect: str = "") -> Mapping[str, Parameter]:
-    """The parameters by name, of the form or else of the provider's default one; empty for no such provider."""
+    """The parameters by name, of the given form or of the provider's default form; empty for an unknown provider."""
     tables = tables_of(provider, dialect)
     return tables[0].parameters if tables else {}
 
 
 def unknown_parameter(provider: str, name: str, dialect: str = "") -> str | None:
-    """Why `PROVIDER.NAME` cannot be given, naming what is near it; None when it can. `name` may be "a.b".
+    """Why `PROVIDER.NAME` cannot be given, with the nearest known name; None if it can. `name` may be "a.b".
 
-    Without a `dialect` (a list's column belongs to no account) it can when any of the provider's forms knows it.
+    Without a `dialect` (a list's column belongs to no account), it is enough that one of the provider's forms has it.
     """
     tables = tables_of(provider, dialect)
     if not tables:
@@ -55,7 +55,7 @@ def unknown_parameter(provider: str, name: str, dialect: str = "") -> str | None
 
 
 def _unknown_to(table: Table, provider: str, name: str) -> str | None:
-    """None: the table knows it. "": it does not. Otherwise why a name that it does know cannot be given."""
+    """None: the table has the name. "": it does not have it. Any other text: why the name cannot be given."""
     parameter, path = find(table, name)
     if parameter is None:
         return ""
@@ -63,16 +63,16 @@ def _unknown_to(table: Table, provider: str, name: str) -> str | None:
         return f"cannot be given: {parameter.instead}"
     if path and (parameter.type is not Type.OBJECT or not all(path)):
         whole = name.removesuffix("." + ".".join(path))
-        return f"{provider}.{whole} holds no such field"
+        return f"{provider}.{whole} has no such field"
     return None
 
 
 def parse_cell(provider: str, name: str, text: Any) -> tuple[Any, str | None]:
-    """The value of a list's cell, and what is wrong with it (never both). An empty cell is not to be passed.
+    """The value of a list's cell, and its problem (never both). Callers must not pass an empty cell.
 
-    true/false, numbers, `;` between a list's items, objects as JSON, guided by the parameter's type; null
-    where the provider gives it a meaning. What is not a text (from JSON) is checked as it is. A name that
-    several forms know is read as the first that takes the value: the account's own form judges it later.
+    The parameter's type decides how the text is read: true/false, numbers, `;` between a list's items, objects as
+    JSON; null if the provider gives it a meaning. A value that is not a text (from JSON) is checked unchanged. If
+    several forms have the name, the first form that accepts the value reads it; the account's own form checks it later.
     """
     if problem := unknown_parameter(provider, name):
         return None, problem
@@ -88,20 +88,20 @@ def parse_cell(provider: str, name: str, text: Any) -> tuple[Any, str | None]:
 
 def _parse(table: Table, name: str, text: Any) -> tuple[Any, str | None]:
     parameter, path = find(table, name)
-    if parameter is None:  # only tables that know the name are asked
+    if parameter is None:  # cannot happen: callers pass only tables that have the name
         return None, "is not known"
     if not path:
         return parameter.parse(text)
-    # Inside an object of the provider's customer's own making: a text, and an object where it looks like one.
+    # Inside an object whose fields the provider does not define: a JSON object if it looks like one, else a text.
     value, problem = Parameter(path[-1], Type.OBJECT, also=Type.TEXT).parse(text)
     return value, problem or parameter.problem(nested({".".join(path): value}))
 
 
 def check_parameters(provider: str, values: Mapping[str, Any], dialect: str = "") -> list[FieldProblem]:
-    """Everything wrong with values that would be sent together; empty when nothing is.
+    """Every problem of values that would be sent together; empty if there is none.
 
-    Columns are named `PROVIDER.NAME`. Values may be nested or have dotted names. Without a `dialect` they must
-    fit one of the provider's forms as a whole.
+    Columns are named `PROVIDER.NAME`. Values may be nested or have dotted names. Without a `dialect`, all values
+    must fit the same form of the provider.
     """
     together = nested(values)
     if not together:
@@ -114,7 +114,8 @@ def check_parameters(provider: str, values: Mapping[str, Any], dialect: str = ""
 
 
 def parameter_problem(provider: str, name: str, value: Any, dialect: str = "") -> str | None:
-    """What is wrong with a value of ours for a documented name, also for one that no parameter may fill."""
+    """The problem of a value of ours for a documented name; None if there is none. The name may be one that no
+    parameter may fill."""
     for table in tables_of(provider, dialect)[:1]:
         parameter, _ = find(table, name)
         return parameter.problem(value) if parameter else None
@@ -135,7 +136,7 @@ def _check(provider: str, table: Table, together: Mapping[str, Any]) -> list[Fie
 
 
 def _problems(table: Table, provider: str, values: Mapping[str, Any], at: str) -> Iterator[tuple[str, str]]:
-    """Dotted name and problem of each value; "" where the table does not know the name."""
+    """Dotted name and problem of each value; the problem is "" if the table does not have the name."""
     for name, value in values.items():
         path = at + name
         reason = _unknown_to(table, provider, path)
@@ -151,7 +152,7 @@ def _problems(table: Table, provider: str, values: Mapping[str, Any], at: str) -
 
 
 def parameter_warnings(provider: str, values: Mapping[str, Any], dialect: str = "") -> list[FieldProblem]:
-    """What is accepted and perhaps not meant; nothing is refused for it."""
+    """Warnings about values that are accepted and may be a mistake."""
     together = nested(values)
     found: list[tuple[str, str]] = []
     for table in tables_of(provider, dialect):
@@ -161,6 +162,6 @@ def parameter_warnings(provider: str, values: Mapping[str, Any], dialect: str = 
     return [FieldProblem(f"{provider}.{name}", warning) for name, warning in dict.fromkeys(found)]
 
 
-# What the intake of lists is handed: one cell's value, and whether a column may be there at all.
+# The intake of lists gets these two: the first reads a cell, the second checks a column's name.
 check_parameter = parse_cell
 known_parameter = unknown_parameter

@@ -1,9 +1,9 @@
-"""What FrankieOne's two token requests have in common."""
+"""The parameters that FrankieOne's two token requests share."""
 
 from worker.providers.parameters.spec import Parameter, Type
 
-# The schema names the first three, its own example writes DRIVER_LICENCE, and the document model
-# DRIVERS_LICENSE; what an account's vendor takes is sent, and anything else is warned of.
+# The schema names the first three; its own example has DRIVER_LICENCE, and the document model DRIVERS_LICENSE.
+# Which names an account's vendor accepts is not documented: any name is sent, and other names give a warning.
 DOCUMENT_TYPES = frozenset({"DRIVERS_LICENCE", "PASSPORT", "NATIONAL_ID", "DRIVER_LICENCE", "DRIVERS_LICENSE"})
 RELAY_STATE = "the column external_ref, else the job's id"
 

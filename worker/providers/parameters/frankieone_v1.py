@@ -1,7 +1,7 @@
-"""FrankieOne v1: the fields of the token request, `entity` and its parts among them (seed S1; providers.md 2).
+"""FrankieOne v1: the fields of the token request, with `entity` and its parts (seed S1; providers.md 2).
 
-The page marks nothing required and gives no bounds; types are its sample's. `consent` is no parameter: it is
-sent only when the customer's own line says true.
+The page marks no field as required and gives no bounds; the types are from its sample. `consent` cannot be given as
+a parameter: it is sent only if the customer's own line has true.
 """
 
 from collections.abc import Iterator, Mapping
@@ -58,7 +58,7 @@ ENTITY = (
             Parameter(
                 "dateOfBirth",
                 Type.DATE,
-                source="the format is the documentation's",
+                source="the format is from the documentation",
                 filled=PERSONAL.format("date_of_birth"),
             ),
             *_texts("locality unstructuredDateOfBirth yearOfBirth"),
@@ -120,10 +120,10 @@ PARAMETERS = (
 
 
 def contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """None: the fields of this request do not depend on each other."""
+    """Nothing: the fields of this request do not depend on each other."""
     yield from ()
 
 
 def warnings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """None beyond those of single values."""
+    """Nothing: only single values have warnings."""
     yield from ()

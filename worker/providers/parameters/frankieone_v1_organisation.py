@@ -1,6 +1,6 @@
-"""FrankieOne v1: the shape of `entity.organisationData`, as the page's sample prints it (seed S1).
+"""FrankieOne v1: the shape of `entity.organisationData`, from the page's sample (seed S1).
 
-Nothing of it is filled by us: the endpoint verifies people. It can be given, and is held to the sample's types.
+We fill none of it, because the endpoint verifies people. It can be given, and must have the sample's types.
 """
 
 from worker.providers.parameters.spec import Parameter, Type

@@ -31,10 +31,10 @@ PARAMETERS = (
 
 
 def contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """None: the fields of this request do not depend on each other."""
+    """Nothing: the fields of this request do not depend on each other."""
     yield from ()
 
 
 def warnings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """None beyond those of single values."""
+    """Nothing: only single values have warnings."""
     yield from ()

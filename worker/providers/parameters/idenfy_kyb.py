@@ -27,7 +27,7 @@ PARAMETERS = (
         Type.CHOICE,
         choices=("FORM", "GOV1", "GOV2"),
         default="required",
-        # For the other two a body of their own is not documented.
+        # The page documents no body for the other two.
         instead="it is always FORM, the only kind that leads to a page for the customer",
     ),
     Parameter("clientId", Type.TEXT, 1, 100, instead="it is filled from the column customer_id"),
@@ -52,11 +52,11 @@ PARAMETERS = (
 
 
 def contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """None: the page excludes nothing."""
+    """Nothing: the page excludes no combination."""
     yield from ()
 
 
 def warnings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Parameter and warning for what the page says is ignored."""
+    """Parameter and warning for each value that iDenfy ignores, according to the page."""
     if values.get("questionnaire") is not None and values.get("flow") is not None:
         yield "questionnaire", "is ignored with flow, which has a questionnaire of its own"

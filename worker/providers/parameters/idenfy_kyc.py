@@ -1,6 +1,6 @@
 """iDenfy KYC, flat form: the 58 parameters of the token page (seed S4; providers.md 5.1 for its sources).
 
-Ours only fills a few of them; all can be given in `[accounts.NAME.parameters]` and as a list's columns.
+We fill only a few of them; all can be given in `[accounts.NAME.parameters]` and as a list's columns.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,20 +9,20 @@ from typing import Any
 from worker.providers.parameters.spec import Parameter, Type
 
 MOST_LIFETIME = 30 * 24 * 60 * 60
-# The environment's default expiry. With a digit string no session may live longer (the page's "digitString").
+# The environment's default expiry. A session with a digit string may not live longer (the page's "digitString").
 DEFAULT_LIFETIME = 24 * 60 * 60
 
 # "Letters only (no digits)" and the characters that the page lists; `<`, `>` and backslash are refused
 # according to older documentation and clients. Hyphens, apostrophes, spaces and all scripts are fine.
 NAME = r"""(?=.*[^\W\d_])[^\d~!@#$%^*()_+={}\[\]|\\:;",/?<>]+"""
 NAME_SHAPE = 'letters, without digits or any of ~!@#$%^*()_+={}[]|\\:;",/?<>'
-# What the provider applies where most parameters are not given.
+# The provider's default for most parameters.
 ACCOUNTS = "the iDenfy account's setting"
 COUNTRY = r"[A-Za-z]{2}|ALL"
 COUNTRY_SHAPE = "two letters (ISO 3166-1 alpha-2), or ALL"
 
 
-# What we fill, in words for the reference; the second form of the call shares them.
+# Texts for the reference about the values that we fill; the second form of the call uses them too.
 NAMED = 'the column {}, with `prefill = "name"` or `"all"`'
 PERSONAL = 'the column {}, with `prefill = "all"`'
 EXTERNAL_REF = "the column external_ref, else the job's id"
@@ -30,18 +30,18 @@ LOCALE = "the language of the column locale, if iDenfy has it"
 LIFETIME = "the account's lifetime"
 
 
-def _words(text: str) -> frozenset[str]:
+def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Document types of the provider's documentation. The list grows and depends on the account, so others are
-# only warned of.
-DOCUMENTS = _words("""ID_CARD PASSPORT RESIDENCE_PERMIT DRIVER_LICENSE PAN_CARD AADHAAR VISA NATIONAL_PASSPORT
+# Document types in the provider's documentation. The list grows and depends on the account, so other names only give
+# a warning.
+DOCUMENTS = _names("""ID_CARD PASSPORT RESIDENCE_PERMIT DRIVER_LICENSE PAN_CARD AADHAAR VISA NATIONAL_PASSPORT
     PROVISIONAL_DRIVER_LICENSE OLD_ID_CARD MILITARY_CARD ADDRESS_CARD SMART_ID CLEAR ONE_ID BANK_ID_SE BANK_ID_NO
     BANK_ID_CZ FTN MIT_ID VERIMI LA_WALLET SAMSUNG_WALLET MOJE_ID_CZ YOTI_ID OTHER BORDER_CROSSING ASYLUM PHOTO_CARD
     PROOF_OF_AGE_CARD TRAVEL_CARD SOCIAL_SECURITY_CARD VOTER_CARD DIPLOMATIC_ID WORK_PERMIT""")
-# Languages of the verification pages (documentation.idenfy.com, "Supported Languages"); others show English.
-LOCALES = _words("""en es fr ru de it pl lt lv et sv cs ro hu ja bg nl pt uk sk sl vi th hi id hr da fi el no tr sr zh
+# Languages of the verification pages (documentation.idenfy.com, "Supported Languages"). The default is English.
+LOCALES = _names("""en es fr ru de it pl lt lv et sv cs ro hu ja bg nl pt uk sk sl vi th hi id hr da fi el no tr sr zh
     zh_tw""")
 
 
@@ -127,12 +127,12 @@ PARAMETERS = (
     _switch("utilityBill", default=""),
     _text("questionnaire", least=1, nullable=True, default=ACCOUNTS),
     _switch("questionnaireRequired", default="true"),
-    # The page's table says integer, its own sample answer and S3 a uuid: either goes through.
+    # The page's table has an integer, its own sample answer and S3 a uuid: both are accepted.
     Parameter("riskAssessmentProfile", Type.INTEGER, also=Type.TEXT),
 )
 
 BANK_STEPS = ("verifyBankAccounts", "verifyBankBalances", "verifyBankTransactions")
-# What autoFaceMatching takes along when it is switched off.
+# autoFaceMatching = false switches these off too.
 FACE_CHECKS = (
     "checkLiveness",
     "checkFaceBlacklist",
@@ -143,7 +143,7 @@ FACE_CHECKS = (
 
 
 def contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Parameter and problem for each pair of values that the page's rules exclude."""
+    """Parameter and problem for each pair of values that the page excludes."""
     for name in BANK_STEPS:
         if values.get(name) is True and values.get("verifyBank") is False:
             yield name, "needs verifyBank, which is false"
@@ -161,6 +161,6 @@ def contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def warnings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Parameter and warning for each combination that is accepted and probably not meant."""
+    """Parameter and warning for each combination that is accepted and probably a mistake."""
     if values.get("additionalData") and "additionalSteps" not in values:
-        yield "additionalData", "is for steps in additionalSteps, which is not given: the dashboard's apply"
+        yield "additionalData", "is for steps in additionalSteps, which is not given: the dashboard's steps apply"

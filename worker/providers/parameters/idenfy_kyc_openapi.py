@@ -23,7 +23,7 @@ from worker.providers.parameters.spec import Parameter, Type
 UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 UUID_SHAPE = "a uuid"
 
-# What the narrative form calls something, and what this form calls it, where the last words differ.
+# The narrative form's name and this form's name, for parameters whose last part differs.
 RENAMED = {
     "firstName": "client.name",
     "lastName": "client.surname",
@@ -59,7 +59,7 @@ def _text(name: str, most: int | None = None, **more: Any) -> Parameter:
 
 
 def _url(name: str) -> Parameter:
-    # Any scheme: the document asks for a URI, where the narrative page asks for https.
+    # Any scheme: the document asks for a URI; the narrative page asks for https.
     return Parameter(name, Type.URI, nullable=True, default=ACCOUNTS)
 
 
@@ -103,7 +103,7 @@ PARAMETERS = (
             _text("personalNumber", 50),
             Parameter("sex", Type.CHOICE, choices=("M", "F"), nullable=True, filled=PERSONAL.format("sex")),
             Parameter("dateOfExpiry", Type.DATE, nullable=True),
-            _text("dateOfIssue"),  # the document gives this one no format
+            _text("dateOfIssue"),  # the document gives no format for it
         ),
     ),
     Parameter(
@@ -137,10 +137,9 @@ PARAMETERS = (
 
 
 def contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Parameter and problem for each pair of values that cannot both be meant.
+    """Parameter and problem for each pair of values that contradict each other.
 
-    The document names none. These are the narrative page's rules for the same call, where both forms have the
-    parameter.
+    The document names none. These are the narrative page's rules for the same call, for parameters of both forms.
     """
     settings = values.get("settings")
     if isinstance(settings, Mapping):
@@ -153,5 +152,5 @@ def contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def warnings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """None beyond those of single values."""
+    """Nothing: only single values have warnings."""
     yield from ()

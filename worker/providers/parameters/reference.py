@@ -1,4 +1,4 @@
-"""docs/providers/parameters.md, made from the tables; `python -m worker.providers.parameters.reference` writes it."""
+"""Generates docs/providers/parameters.md from the tables: `python -m worker.providers.parameters.reference`."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""One documented request parameter: its type and bounds, how a cell is read into it, and what breaks it.
+"""One documented request parameter: its type, its bounds, and the reading and checking of its values.
 
-Problems name the bound and never the value: parameters may be personal.
+Problems name the bound and never the value: values may be personal.
 """
 
 import json
@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-# Zero-width, and part of how some names are spelt.
+# Zero-width characters that some names need.
 JOINERS = {0x200C: None, 0x200D: None}
 
 
@@ -34,14 +34,13 @@ class Type(StrEnum):
 class Parameter:
     """`least` and `most` bound a text's length, a number's value, or the length of each of a list's items.
 
-    `also` is the second type of a parameter that may be either; a cell is read as the first that it looks
-    like. `pattern` must match a whole text, or each item of a list; `shape` says in words what it asks for.
-    `items` is the most items of a list. `fields` are the documented members of an object, or of each of
-    RECORDS; an object without any takes what it is given. `texts_only`: an object of objects of texts.
-    `instead` says where the value comes from, of one that must not be given as a parameter. Values outside
-    `usual` or under `warn_below` are sent, with a warning. `source` says where bounds are from that the
-    provider's own page does not give. `default` is the provider's, where it documents one; `filled` is what
-    we send where nothing is given. Both are words for the reference.
+    `also` is the second type of a parameter with two types; a cell is read as the first type that fits. `pattern`
+    must match a whole text, or each item of a list; `shape` describes the pattern for messages. `items` is the most
+    items of a list. `fields` are the documented members of an object, or of each object of RECORDS; an object without
+    fields accepts any members. `texts_only`: an object of objects of texts. `instead`: the value cannot be given as a
+    parameter, and this text names its source. Values outside `usual` or below `warn_below` are sent, with a warning.
+    `source` is the source of bounds that are not on the provider's own page. `default` is the provider's documented
+    default; `filled` is what we send if no value is given. Both are texts for the reference.
     """
 
     name: str
@@ -69,7 +68,7 @@ class Parameter:
         return (self.type, self.also) if self.also else (self.type,)
 
     def problem(self, value: Any) -> str | None:
-        """What is wrong with a value that is to be sent; None when nothing is."""
+        """The problem of a value that would be sent; None if there is none."""
         if value is None:
             return None if self.nullable else "must not be null"
         kind = next((kind for kind in self.types if _fits(kind, value)), None)
@@ -94,9 +93,9 @@ class Parameter:
                 return self._text_problem(value)
 
     def parse(self, cell: Any) -> tuple[Any, str | None]:
-        """The value of a list's cell, and what is wrong with it. An empty cell is the caller's to leave out.
+        """The value of a list's cell, and its problem. The caller leaves out empty cells.
 
-        What is not a text comes from JSON, an event or a spreadsheet's numbers, and has its type already.
+        A value that is not a text comes from JSON, from an event or from a spreadsheet's numbers, and has its type.
         """
         if not isinstance(cell, str):
             whole = isinstance(cell, float) and cell.is_integer() and Type.INTEGER in self.types
@@ -114,7 +113,7 @@ class Parameter:
         return None, "must be " + " or ".join(self.types)
 
     def warning_about(self, value: Any) -> str | None:
-        """Why a valid value is worth a warning; None when it is not."""
+        """The warning about a valid value; None if there is none."""
         if self.warn_below is not None and isinstance(value, int) and value < self.warn_below:
             return f"is below {self.warn_below}"
         items = value if isinstance(value, list | tuple) else [value]
@@ -124,7 +123,7 @@ class Parameter:
 
     def _text_problem(self, value: str) -> str | None:
         if not value.translate(JOINERS).isprintable():
-            return "must not hold control characters or line breaks"
+            return "must not contain control characters or line breaks"
         if self.ascii and not value.isascii():
             return "must be ASCII"
         if problem := self._out_of_bounds(len(value), " characters"):
@@ -142,11 +141,11 @@ class Parameter:
         return None
 
     def _records_problem(self, value: Sequence[Any]) -> str | None:
-        for place, item in enumerate(value, start=1):
+        for number, item in enumerate(value, start=1):
             if not isinstance(item, Mapping):
                 return "must be a list of JSON objects"
             if problem := self._object_problem(item):
-                return f"in item {place}: {problem}"
+                return f"in item {number}: {problem}"
         return None
 
     def _out_of_bounds(self, size: float, unit: str) -> str | None:
@@ -160,7 +159,7 @@ class Parameter:
         known = {member.name: member for member in self.fields}
         for name, inner in value.items():
             if known and name not in known:
-                return f"must hold nothing but {', '.join(known)}"
+                return f"must have no fields but {', '.join(known)}"
             if known and (problem := known[name].problem(inner)):
                 return f"{name} {problem}"
             if self.texts_only and not _is_texts(inner):
@@ -180,13 +179,13 @@ _PYTHON: Mapping[Type, tuple[type, ...]] = {
 
 
 def _fits(kind: Type, value: Any) -> bool:
-    if isinstance(value, bool):  # which is an int, too
+    if isinstance(value, bool):  # in Python a bool is an int too
         return kind is Type.BOOLEAN
     return isinstance(value, _PYTHON.get(kind, (str,)))
 
 
 def _read(kind: Type, text: str, *, alone: bool) -> Any:
-    """`text` as `kind`, or _UNREAD where it does not look like one. `alone`: no other type comes into question."""
+    """`text` as `kind`, or _UNREAD if it does not look like that type. `alone`: the parameter has no other type."""
     match kind:
         case Type.BOOLEAN:
             return text.lower() == "true" if text.lower() in ("true", "false") else _UNREAD

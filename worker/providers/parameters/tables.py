@@ -1,7 +1,7 @@
-"""Every endpoint's table of parameters, and finding a name in them.
+"""The table of parameters of each endpoint, and the search for a name in the tables.
 
-Only iDenfy KYC has two: its two documented forms name the same things differently. A list's columns do not
-say which of the two an account speaks, so without a form a name is known when either knows it.
+Only iDenfy KYC has two tables: its two documented forms have different names for the same values. A list's columns do
+not name the account's form, so without a form it is enough that one of the two has the name.
 """
 
 import difflib
@@ -17,10 +17,9 @@ Findings = Callable[[Mapping[str, Any]], Iterator[tuple[str, str]]]
 
 @dataclass(frozen=True)
 class Table:
-    """One endpoint's parameters, what they exclude in each other, and what is only worth a warning.
+    """One endpoint's parameters, the combinations that are refused, and those that give a warning.
 
-    `dialect` is the form's name where a provider has several. `renamed` has what another form calls
-    something, and what this one calls it.
+    `dialect` is the form's name if a provider has several. `renamed` maps another form's names to this form's names.
     """
 
     parameters: Mapping[str, Parameter]
@@ -59,13 +58,16 @@ PROVIDERS = tuple(TABLES)
 
 
 def tables_of(provider: str, dialect: str = "") -> tuple[Table, ...]:
-    """The provider's tables: that of the form; all where none is named or there is but one; none for a stranger."""
+    """The table of the given form; all of the provider's tables if no form is given or there is only one table.
+
+    Empty for an unknown provider.
+    """
     tables = TABLES.get(provider, ())
     return tuple(table for table in tables if table.dialect == dialect) or tables
 
 
 def find(table: Table, name: str) -> tuple[Parameter | None, tuple[str, ...]]:
-    """The parameter of that dotted name, and what of the name lies inside an object without documented members."""
+    """The parameter with the dotted name, and the rest of the name inside an object without documented members."""
     first, *path = name.split(".")
     parameter = table.parameters.get(first)
     while parameter is not None and path and parameter.type is Type.OBJECT and parameter.fields:
@@ -85,7 +87,7 @@ def names_of(
 
 
 def nearest(tables: tuple[Table, ...], name: str) -> str | None:
-    """The known name that an unknown one most likely means: another form's word for it, or one spelt alike."""
+    """The known name that an unknown name most likely means: another form's name for it, or a similar spelling."""
     for table in tables:
         if table.renamed and name in table.renamed:
             return table.renamed[name]

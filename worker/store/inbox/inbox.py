@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from worker.domain.events.incoming import EventKind, Outcome, Receipt, Received
 from worker.domain.events.ordering import why_ignored
 from worker.domain.model.states import JobState
+from worker.domain.model.wakeups import WakeUp
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
@@ -50,7 +51,7 @@ class Inboxes:
 
     def _take(self, arrivals: Sequence[Arrival], *, now: datetime, within: sa.Connection | None) -> Received:
         receipts: dict[int, Receipt] = {}
-        due: set[tuple[str, str]] = set()
+        due: set[WakeUp] = set()
         with self._database.write(within) as connection:
             for places in _rounds(arrivals):
                 one = [arrivals[place] for place in places]
@@ -59,7 +60,7 @@ class Inboxes:
         return Received([receipts[place] for place in range(len(arrivals))], frozenset(due))
 
     def _round(
-        self, connection: sa.Connection, arrivals: Sequence[Arrival], due: set[tuple[str, str]], *, now: datetime
+        self, connection: sa.Connection, arrivals: Sequence[Arrival], due: set[WakeUp], *, now: datetime
     ) -> list[Receipt]:
         """Take events that are all different and of different customers."""
         new = _keep(connection, arrivals, now=now)
@@ -71,9 +72,7 @@ class Inboxes:
             for arrival in arrivals
         ]
 
-    def _work(
-        self, connection: sa.Connection, new: list[NewEvent], due: set[tuple[str, str]], *, now: datetime
-    ) -> None:
+    def _work(self, connection: sa.Connection, new: list[NewEvent], due: set[WakeUp], *, now: datetime) -> None:
         customers = self._customers.hold(connection, new, now=now)
         learn(connection, new, customers)
         for event in new:
@@ -99,7 +98,7 @@ class Inboxes:
         connection: sa.Connection,
         requests: Sequence[NewEvent],
         known: Sequence[NewEvent],
-        due: set[tuple[str, str]],
+        due: set[WakeUp],
         *,
         now: datetime,
     ) -> None:
@@ -124,7 +123,7 @@ class Inboxes:
             )
             waits = job["state"] is JobState.WAITING and job["joins"] is None and not numbers.paused
             if waits and job["due_at"] <= now:
-                due.add(("issue", line.account))
+                due.add(WakeUp.issue(line.account))
             rows.append(job)
         for row in connection.execute(sa.insert(Job).returning(Job.id, Job.row), rows):
             by_row[row.row].job_id = row.id

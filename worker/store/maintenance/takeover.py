@@ -16,8 +16,8 @@ from worker.domain.limits.failover import (
     keeps_one,
     may_take_over,
     room,
+    route_after_takeover,
     taker,
-    told,
     trouble,
 )
 from worker.domain.model.endings import Kind
@@ -123,7 +123,7 @@ class Failover:
                 {
                     "job_id": row.id,
                     "new_fallback_accounts": fallback_accounts_after(what.source, row.fallback_accounts),
-                    "new_route": told(row.route, what.source, why),
+                    "new_route": route_after_takeover(row.route, what.source, why),
                 }
                 for row in rows
                 if row.id in free and taker(what.source, row.fallback_accounts, what.well) == what.target

@@ -56,7 +56,7 @@ class Invitations:
         now: datetime,
         busy: int = 0,
         events: int = 0,
-        beside: Callable[[sa.Connection, list[ClaimedInvitation]], None] = lambda _connection, _claimed: None,
+        on_claim: Callable[[sa.Connection, list[ClaimedInvitation]], None] = lambda _connection, _claimed: None,
         within: sa.Connection | None = None,
     ) -> ClaimedInvitations:
         """Lease up to `most` due invitations, up to `events` of events, that may be sent within the policy's horizon.
@@ -102,7 +102,7 @@ class Invitations:
                 replace(item, slot=slots.at(index) if slots.interval else None, probe=granted.probe)
                 for index, item in enumerate(found.leave)
             ]
-            beside(connection, claimed)
+            on_claim(connection, claimed)
         free_from = slots.at(len(found.leave)) if slots.interval else now
         again_at = claim_again_at(free_from, horizon=policy.horizon, now=now) if shared.more else None
         return ClaimedInvitations(claimed, again_at=again_at, permits=permits)

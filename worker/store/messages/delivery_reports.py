@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from worker.domain.contact.auto_pause import BounceCounts
 from worker.domain.contact.delivery_reports import DeliveryUpdate, Stop, invitation_state_after, reason_to_suppress
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
@@ -28,7 +28,7 @@ from worker.store.messages import bounce_counts
 from worker.store.messages.fallback import BOUNCED, DeliveryPolicy, address_of, fall_back
 from worker.store.messages.suppressions import release, suppress
 from worker.store.onboarding.job_from_messages import move_jobs
-from worker.store.onboarding.sessions import ABOUT_A_MESSAGE, FIRST, look_again
+from worker.store.onboarding.sessions import ABOUT_A_MESSAGE, FIRST, schedule_checks
 from worker.store.outbox.outbox import add_invitation_events
 from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
 
@@ -122,7 +122,7 @@ def deliver(
             falls_to = fall_back(connection, keyring, policy, [row.id], now=now)
         move_jobs(connection, [row.job_id], now=now)
         if row.state in (InvitationState.HELD, InvitationState.WAITING):
-            look_again(connection, [row.job_id], now=now)  # the message's outcome was unknown until now
+            schedule_checks(connection, [row.job_id], now=now)  # the message's outcome was unknown until now
     if row is None and update.reference:
         return Delivered(Applied.UNKNOWN)
     applied = Applied.APPLIED if changed or state is not None else Applied.NOTHING_NEW
@@ -230,7 +230,7 @@ def _address(
         if reason is not None:
             suppress(connection, keyring, channel, address, reason, source, now=now)
             return True
-        return release(connection, keyring, channel, address, only={Reason.STOP}) is not None
+        return release(connection, keyring, channel, address, only={SuppressionReason.STOP}) is not None
     except ValueError:
         return False  # not an address that a message could be sent to
 

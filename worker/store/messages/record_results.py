@@ -32,7 +32,7 @@ from worker.store.messages import bounce_counts, refusals, reminders
 from worker.store.messages.claim_invitations import LEASES
 from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
 from worker.store.onboarding.job_from_messages import move_jobs
-from worker.store.onboarding.sessions import FIRST, HELD_FIRST, look_again
+from worker.store.onboarding.sessions import FIRST, HELD_FIRST, schedule_checks
 from worker.store.outbox.outbox import add_invitation_events
 from worker.store.tables import Attempt, InvitationRow, Job
 
@@ -126,7 +126,7 @@ class Handovers:
                     reminders.add(
                         connection, policy.reminders, policy.hours, _first_messages(kept, ours, policy), now=now
                     )
-                look_again(connection, {ours[item.id] for item in settled}, now=now)
+                schedule_checks(connection, {ours[item.id] for item in settled}, now=now)
             closings = [_closing(item, late=False, now=now) for item in results]
             CLOSE.run(connection, closings + [_closing(item, late=True, now=now) for item in late])
             lessons = [lesson_of(item.began_at, item.problem) for item in results if item.ending]

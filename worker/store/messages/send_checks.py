@@ -21,7 +21,7 @@ from worker.store.base import bulk
 from worker.store.base.encrypted_values import Erased
 from worker.store.messages import message_cap_check, quiet_hours_check, reminders, suppression_check
 from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy, decrypted
-from worker.store.onboarding.in_review import among_these
+from worker.store.onboarding.in_review import sessions_in_review
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import InvitationRow
@@ -56,7 +56,7 @@ def in_review(
     """
     firsts = [one for one in messages if one.item.kind == FIRST]
     before = {one.context.replaces for one in firsts if one.context.reissues and one.context.replaces is not None}
-    reviewed = among_these(connection, before)
+    reviewed = sessions_in_review(connection, before)
     return {
         one.item.id: Later(now + ASK_AGAIN, IN_REVIEW)
         for one in firsts

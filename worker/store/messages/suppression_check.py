@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from worker.domain.contact.fallback_channel import UNREACHED
 from worker.domain.contact.send_decision import SUPPRESSED, Never
-from worker.domain.contact.suppression import DETAILS, Reason
+from worker.domain.contact.suppression import DETAILS, SuppressionReason
 from worker.domain.model.customers import Person
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
@@ -29,7 +29,7 @@ class About(Protocol):
 
 def reachable(
     connection: sa.Connection, keyring: Keyring, people: Mapping[str, Person], channels: Collection[str] = CHANNELS
-) -> dict[str, dict[str, Reason | None]]:
+) -> dict[str, dict[str, SuppressionReason | None]]:
     """For each person, by customer, the channels with an address, each with the reason why the address is suppressed,
     or None. One statement for all people."""
     addresses = {
@@ -39,7 +39,7 @@ def reachable(
         if (address := address_of(person, channel))
     }
     found = suppressed(connection, keyring, [(channel, address) for (_, channel), address in addresses.items()])
-    ways: dict[str, dict[str, Reason | None]] = {customer_id: {} for customer_id in people}
+    ways: dict[str, dict[str, SuppressionReason | None]] = {customer_id: {} for customer_id in people}
     for (customer_id, channel), address in addresses.items():
         ways[customer_id][channel] = found.get((channel, address))
     return ways

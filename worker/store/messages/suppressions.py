@@ -13,10 +13,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.domain.contact.suppression import Reason, stronger, text_of
+from worker.domain.contact.suppression import SuppressionReason, stronger, text_of
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
-from worker.store.base.database import fetch
+from worker.store.base.database import Database, fetch
 from worker.store.tables import Suppression
 
 Address = tuple[str, str]  # channel and address, as intake gives it: personal
@@ -35,11 +35,11 @@ def suppress(
     keyring: Keyring,
     channel: str,
     address: str,
-    reason: Reason,
+    reason: SuppressionReason,
     source: str,
     *,
     now: datetime,
-) -> Reason:
+) -> SuppressionReason:
     """Suppress the address; returns the reason that is stored: the strongest of several. A manual entry is stored in
     the same row beneath a stronger reason.
 
@@ -62,8 +62,8 @@ def release(
     channel: str,
     address: str,
     *,
-    only: Collection[Reason] = frozenset(Reason),
-) -> Reason | None:
+    only: Collection[SuppressionReason] = frozenset(SuppressionReason),
+) -> SuppressionReason | None:
     """Lift the suppression of the address if its reason is in `only`; returns the reason, or None.
 
     A manual entry beneath that reason stays and applies from then on, unless `only` names MANUAL too.
@@ -72,21 +72,25 @@ def release(
     """
     digests = keyring.digests(text_of(channel, address))
     rows = fetch(connection, _KEPT, {"digests": bulk.keys(digests)})
-    reasons = [Reason(row.reason) for row in rows]
+    reasons = [SuppressionReason(row.reason) for row in rows]
     if not reasons or any(reason not in only for reason in reasons):
         return None
     connection.execute(_DELETE, {"digests": bulk.keys(digests)})
-    if Reason.MANUAL not in only:
+    if SuppressionReason.MANUAL not in only:
         for row in rows:
             if row.manual_by is not None:
-                manual = {"reason": Reason.MANUAL.value, "source": row.manual_by, "created_at": row.manual_at}
+                manual = {
+                    "reason": SuppressionReason.MANUAL.value,
+                    "source": row.manual_by,
+                    "created_at": row.manual_at,
+                }
                 _keep(connection, dict(row._mapping) | manual | {"manual_by": None, "manual_at": None})
     return reduce(stronger, reasons)
 
 
 def suppressed(
     connection: sa.Connection, keyring: Keyring, addresses: Iterable[Address], *, renew: bool = True
-) -> dict[Address, Reason]:
+) -> dict[Address, SuppressionReason]:
     """The suppressed ones of these addresses, with the reason; one statement for all addresses.
 
     Text that is not an address is never suppressed: its sender refuses it. `renew`: store what an older key of the ring
@@ -103,10 +107,10 @@ def suppressed(
         newest[address] = digests[0]
     if not by_digest:
         return {}
-    found: dict[Address, Reason] = {}
+    found: dict[Address, SuppressionReason] = {}
     old: dict[str, str] = {}
     for row in fetch(connection, _FOUND, {"digests": bulk.keys(by_digest)}):
-        address, reason = by_digest[row.digest], Reason(row.reason)
+        address, reason = by_digest[row.digest], SuppressionReason(row.reason)
         found[address] = stronger(found.get(address, reason), reason)
         if row.digest != newest[address]:
             old[row.digest] = newest[address]
@@ -119,7 +123,7 @@ def suppressed(
 class Kept:
     """What is stored about a suppressed address. `manual_by`: the person whose entry lies beneath a stronger reason."""
 
-    reason: Reason
+    reason: SuppressionReason
     source: str
     since: datetime
     manual_by: str | None = None
@@ -132,16 +136,16 @@ def kept_of(connection: sa.Connection, keyring: Keyring, channel: str, address: 
     """
     digests = keyring.digests(text_of(channel, address))
     rows = fetch(connection, _ALL_OF_IT, {"digests": bulk.keys(digests)})
-    kept = [Kept(Reason(row.reason), row.source, row.created_at, row.manual_by) for row in rows]
+    kept = [Kept(SuppressionReason(row.reason), row.source, row.created_at, row.manual_by) for row in rows]
     reasons = [one.reason for one in kept]
     return next((one for one in kept if one.reason is reduce(stronger, reasons)), None)
 
 
-def counts(connection: sa.Connection) -> list[tuple[str, Reason, int]]:
+def counts(connection: sa.Connection) -> list[tuple[str, SuppressionReason, int]]:
     """How many addresses are suppressed, by channel and reason. The hashes do not show which addresses."""
     query = sa.select(Suppression.channel, Suppression.reason, sa.func.count().label("addresses"))
     rows = fetch(connection, query.group_by(Suppression.channel, Suppression.reason))
-    return sorted((str(row.channel.value), Reason(row.reason), row.addresses) for row in rows)
+    return sorted((str(row.channel.value), SuppressionReason(row.reason), row.addresses) for row in rows)
 
 
 def by_older_keys(connection: sa.Connection, keyring: Keyring) -> int:
@@ -152,6 +156,12 @@ def by_older_keys(connection: sa.Connection, keyring: Keyring) -> int:
 def keys_gone(connection: sa.Connection, keyring: Keyring) -> int:
     """How many suppressed addresses are hashed by keys that are not in the ring: no look-up finds them again."""
     return _count(connection, _is_gone(keyring))
+
+
+def count_keys_gone(database: Database, keyring: Keyring) -> int:
+    """As `keys_gone`, in a transaction of its own."""
+    with database.read() as connection:
+        return keys_gone(connection, keyring)
 
 
 def forget_gone(connection: sa.Connection, keyring: Keyring) -> int:
@@ -178,7 +188,7 @@ def _renew(connection: sa.Connection, key_id: str, old: Mapping[str, str]) -> No
         connection.execute(_DELETE, {"digests": bulk.keys([row.digest])})
 
 
-def _keep(connection: sa.Connection, row: Mapping[str, Any]) -> Reason:
+def _keep(connection: sa.Connection, row: Mapping[str, Any]) -> SuppressionReason:
     """Add the row. If the address has a row, the stronger reason stays; a manual entry of either stays beneath it."""
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     statement = insert(Suppression).values(row)
@@ -187,14 +197,19 @@ def _keep(connection: sa.Connection, row: Mapping[str, Any]) -> Reason:
     changed = {name: sa.case((outranks, new[name]), else_=old[name]) for name in ("reason", "source", "created_at")}
     manual = {"manual_by": "source", "manual_at": "created_at"}
     # Where neither reason is stronger than a manual entry, the reason that stays is the manual entry itself.
-    is_it = sa.and_(*(_rank(each.reason) <= list(Reason).index(Reason.MANUAL) for each in (new, old)))
+    is_it = sa.and_(
+        *(_rank(each.reason) <= list(SuppressionReason).index(SuppressionReason.MANUAL) for each in (new, old))
+    )
     for name, of_it in manual.items():
-        entered = [sa.case((each.reason == Reason.MANUAL.value, each[of_it]), else_=each[name]) for each in (old, new)]
+        entered = [
+            sa.case((each.reason == SuppressionReason.MANUAL.value, each[of_it]), else_=each[name])
+            for each in (old, new)
+        ]
         changed[name] = sa.case((is_it, None), else_=sa.func.coalesce(*entered))
     connection.execute(statement.on_conflict_do_update(index_elements=["digest"], set_=changed))
     kept = sa.select(Suppression.reason).where(Suppression.digest == row["digest"])
-    return Reason(connection.execute(kept).scalar_one())
+    return SuppressionReason(connection.execute(kept).scalar_one())
 
 
 def _rank(reason: Any) -> sa.ColumnElement[int]:
-    return sa.case({each.value: rank for rank, each in enumerate(Reason)}, value=reason, else_=-1)
+    return sa.case({each.value: rank for rank, each in enumerate(SuppressionReason)}, value=reason, else_=-1)

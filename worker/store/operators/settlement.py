@@ -8,11 +8,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.wakeups import WakeUp
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.onboarding.admission import following, lock_customers
 from worker.store.onboarding.cancellation import change_jobs, promote, waiting_again, with_unknown_calls
-from worker.store.onboarding.sessions import ABANDONED, FIRST, HELD_FIRST, OF_ITS_SESSION, look_again
+from worker.store.onboarding.sessions import ABANDONED, FIRST, HELD_FIRST, OF_ITS_SESSION, schedule_checks
 from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import InvitationRow, Job
 
@@ -22,7 +23,7 @@ LEAD = aliased(Job)  # the job that another joined
 
 @dataclass(frozen=True)
 class Decided:
-    """How many rows a decision changed, and what may be rung for now."""
+    """How many rows a decision changed, and the accounts and channels with something due now."""
 
     rows: int
     accounts: frozenset[str] = frozenset()
@@ -30,6 +31,11 @@ class Decided:
 
     def __add__(self, other: "Decided") -> "Decided":
         return Decided(self.rows + other.rows, self.accounts | other.accounts, self.channels | other.channels)
+
+    @property
+    def due(self) -> list[WakeUp]:
+        """The wake-ups to send once the decision is committed."""
+        return [*map(WakeUp.issue, sorted(self.accounts)), *map(WakeUp.invite, sorted(self.channels))]
 
 
 def in_state(query: sa.Select[*tuple[Any, ...]], state: JobState) -> sa.Select[*tuple[Any, ...]]:
@@ -128,7 +134,7 @@ def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Deci
     change_jobs(connection, ended, end)
     done = {"state": JobState.INVITED, "reason": "", "detail": "", "changed_at": now}
     change_jobs(connection, list(invited), done)
-    look_again(connection, invited, now=now)
+    schedule_checks(connection, invited, now=now)
     promote(connection, ended, unknown_calls, now=now)
     return Decided(len(rows))
 

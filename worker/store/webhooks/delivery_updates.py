@@ -8,17 +8,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
+from worker.domain.model.backoff import Backoff
+from worker.domain.model.wakeups import WakeUp
 from worker.foundation.keyring import Keyring
 from worker.store.messages import delivery_reports
 from worker.store.messages.delivery_reports import deliver
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.webhooks.webhooks import SENDER, KeptWebhook, WebhookResult, WebhookState
 
-# A text's reference is stored moments after its hand-over; where the answer was lost, minutes later, after the
-# reconciliation. An email has an id of ours before it leaves: an unknown id does not belong to a message of ours.
-UNKNOWN_WAITS = tuple(timedelta(seconds=seconds) for seconds in (3, 15, 60, 5 * 60, 20 * 60))
-# While the message is being handed over, the result of the hand-over must be stored first.
-LATER = timedelta(seconds=3)
+# The reference of a text message is known moments after the hand-over, or minutes after it where the answer was lost
+# and reconciled. A mail has an id of ours before it leaves: an update with an unknown id is not about our mail.
+UNMATCHED_BACKOFF = Backoff.steps(3, 15, 60, 5 * 60, 20 * 60)
+# While the message is being handed over: the result of the hand-over is written first.
+HAND_OVER_BACKOFF = Backoff(first=timedelta(seconds=3), most=timedelta(seconds=3 * 2**6))
 
 
 class DeliveryUpdates:
@@ -29,7 +31,7 @@ class DeliveryUpdates:
         self._policy = policy
 
     def __call__(
-        self, connection: sa.Connection, webhooks: Sequence[KeptWebhook], due: set[tuple[str, str]], now: datetime
+        self, connection: sa.Connection, webhooks: Sequence[KeptWebhook], due: set[WakeUp], now: datetime
     ) -> dict[uuid.UUID, WebhookResult]:
         policy = self._policy()
         updates = [
@@ -40,7 +42,7 @@ class DeliveryUpdates:
         for one, update in updates:
             done = deliver(connection, self._keyring, policy, one.source, update, received_at=one.received_at, now=now)
             if done.channel is not None:
-                due.add(("invite", done.channel))
+                due.add(WakeUp.invite(done.channel))
             results[one.id] = _result(one, done)
             delivered.append(done)
         delivery_reports.count(connection, delivered, policy, now=now)
@@ -50,15 +52,12 @@ class DeliveryUpdates:
 def _result(one: KeptWebhook, delivered: delivery_reports.Delivered) -> WebhookResult:
     match delivered.applied:
         case delivery_reports.Applied.LATER:
-            return WebhookResult(
-                WebhookState.WAITING, "the message is being sent", again_after=LATER * 2 ** min(one.attempts, 6)
-            )
-        case delivery_reports.Applied.UNKNOWN if one.source == f"{SENDER}sms" and one.attempts < len(UNKNOWN_WAITS):
-            return WebhookResult(
-                WebhookState.WAITING, "no message here matches it", again_after=UNKNOWN_WAITS[one.attempts]
-            )
+            wait = HAND_OVER_BACKOFF.after(one.attempts + 1)
+            return WebhookResult(WebhookState.WAITING, "the message is being sent", again_after=wait)
         case delivery_reports.Applied.UNKNOWN:
-            return WebhookResult(WebhookState.IGNORED, "no message here matches it")
+            wait = UNMATCHED_BACKOFF.after(one.attempts + 1) if one.source == f"{SENDER}sms" else None
+            state = WebhookState.IGNORED if wait is None else WebhookState.WAITING
+            return WebhookResult(state, "no message here matches it", again_after=wait)
         case delivery_reports.Applied.APPLIED:
             return WebhookResult(WebhookState.APPLIED, invitation_id=delivered.invitation_id)
         case delivery_reports.Applied.NOTHING_NEW:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from worker.domain.events.published import Happened
 from worker.domain.model.customers import Channel
 from worker.domain.model.states import InvitationState, JobState, SessionState
+from worker.domain.model.wakeups import WakeUp
 from worker.domain.verification.session_chain import SESSION_FAILED, Chain, JobNow, Link
 from worker.domain.verification.session_updates import KnownSession, Rank, Result, SessionUpdate, session_update
 from worker.foundation.keyring import Keyring
@@ -43,7 +44,7 @@ class ProviderUpdates:
         self._most_reissues = most_reissues
 
     def __call__(
-        self, connection: sa.Connection, webhooks: Sequence[KeptWebhook], _due: set[tuple[str, str]], now: datetime
+        self, connection: sa.Connection, webhooks: Sequence[KeptWebhook], _due: set[WakeUp], now: datetime
     ) -> dict[uuid.UUID, WebhookResult]:
         # In the order of arrival, which decides where rank, time and weight are equal.
         webhooks = sorted(webhooks, key=lambda one: (one.received_at, one.id))

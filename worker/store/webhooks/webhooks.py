@@ -16,6 +16,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from worker.domain.model.backoff import Backoff
+from worker.domain.model.wakeups import WakeUp
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
@@ -25,11 +27,11 @@ from worker.store.tables import Webhook
 log = logging.getLogger(__name__)
 
 CHUNK = 100
-# When an unmatched webhook is tried again: it may have overtaken our own commit, by seconds; or the workers could not
-# reach their database, for longer. About a day in all.
-UNKNOWN_WAITS = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 2 * 60, 10 * 60, 3600, 6 * 3600, 17 * 3600))
-# After a bug of ours: a fixed release, or a key that was put back, processes the webhook within the hour.
-BROKEN_WAITS = tuple(timedelta(seconds=seconds) for seconds in (5, 60, 10 * 60, 3600))
+# When an unmatched webhook is processed again. It may have arrived some seconds before our own commit; or the workers
+# that open sessions could not reach the database for longer. About a day in all.
+UNMATCHED_BACKOFF = Backoff.steps(5, 30, 2 * 60, 10 * 60, 3600, 6 * 3600, 17 * 3600)
+# After a bug in this software: a corrected release, or a key that is put back, finds the webhook within the hour.
+BROKEN_BACKOFF = Backoff.steps(5, 60, 10 * 60, 3600)
 ACCOUNT, SENDER = "account/", "sender/"
 
 
@@ -61,10 +63,10 @@ class Arrived:
 
 @dataclass(frozen=True)
 class Kept:
-    """Whether each webhook was new, in their order; and, as for events, what is due."""
+    """Whether each was new, in their order; and the wake-ups for what is due."""
 
     receipts: list[bool]
-    due: frozenset[tuple[str, str]] = frozenset()
+    due: frozenset[WakeUp] = frozenset()
 
 
 @dataclass(frozen=True, repr=False)
@@ -97,13 +99,11 @@ class Processed:
 
     count: int = 0
     listed: list[tuple[str, str, WebhookState, str]] = field(default_factory=list)  # source, event, state, detail
-    due: set[tuple[str, str]] = field(default_factory=set)
+    due: set[WakeUp] = field(default_factory=set)
 
 
 # Applies several webhooks within the transaction; returns the result of each. Adds to the set what is due now.
-Apply = Callable[
-    [sa.Connection, Sequence[KeptWebhook], set[tuple[str, str]], datetime], Mapping[uuid.UUID, WebhookResult]
-]
+Apply = Callable[[sa.Connection, Sequence[KeptWebhook], set[WakeUp], datetime], Mapping[uuid.UUID, WebhookResult]]
 
 
 class Webhooks:
@@ -223,8 +223,8 @@ class Webhooks:
             # A kind that this release does not apply counts as unmatched.
             one = results.get(row.id, WebhookResult(WebhookState.UNKNOWN, "this release does not apply its kind"))
             wait = one.again_after
-            if one.state is WebhookState.UNKNOWN and wait is None and row.attempts < len(UNKNOWN_WAITS):
-                wait = UNKNOWN_WAITS[row.attempts]
+            if one.state is WebhookState.UNKNOWN and wait is None:
+                wait = UNMATCHED_BACKOFF.after(row.attempts + 1)
             values = {"id_": row.id, "new_detail": one.detail[:400], "new_session_id": one.session_id}
             values |= {"new_invitation_id": one.invitation_id}
             if wait is not None:
@@ -247,8 +247,9 @@ class Webhooks:
             for row in fetch(connection, query, {"now": now, "most": 1, "kind": kind}):
                 detail = f"processing it ended with {error}"
                 processed.count += 1
-                if row.attempts < len(BROKEN_WAITS):
-                    again = {"id_": id_, "new_due_at": now + BROKEN_WAITS[row.attempts], "new_detail": detail}
+                wait = BROKEN_BACKOFF.after(row.attempts + 1)
+                if wait is not None:
+                    again = {"id_": id_, "new_due_at": now + wait, "new_detail": detail}
                     _LATER.run(connection, [again])
                     continue
                 over: dict[str, Any] = {"state": WebhookState.BROKEN.value, "due_at": None, "detail": detail}
