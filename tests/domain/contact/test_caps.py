@@ -46,11 +46,11 @@ def test_a_new_session_needs_both_a_session_and_a_message_that_are_left(reissues
     assert spent(CAPS, reissues=reissues, messages=messages) is reason
 
 
-def test_no_reissue_at_all_may_be_asked_for():
+def test_the_cap_on_reissues_may_be_zero():
     assert spent(Caps(reissues=0, messages=6), reissues=0, messages=1) is Lapse.REISSUES_SPENT
 
 
-def test_every_reason_has_its_words_and_fits_its_column():
+def test_every_reason_has_a_text_and_fits_its_column():
     assert set(DETAILS) == set(Lapse)
     assert all(len(reason.value) <= 40 for reason in Lapse)
     assert not COUNTED & set(NOT_SENT)

@@ -80,7 +80,7 @@ def test_a_customer_who_is_not_reached_there_is_written_to_on_the_other_channel_
 
 
 @pytest.mark.parametrize("reason", [SuppressionReason.MANUAL, SuppressionReason.STOP, SuppressionReason.COMPLAINT])
-def test_who_does_not_want_messages_is_not_written_to_elsewhere_because_of_it(desk, shelf, reason):
+def test_a_customer_who_wants_no_messages_gets_none_on_another_channel(desk, shelf, reason):
     desk.issue(customer("Ona"))
     desk.suppress(EMAIL, reason)
     assert shelf.send() == []
