@@ -53,7 +53,7 @@ def test_events_become_jobs_and_refused_events_can_be_read_and_put_back(office: 
     assert "requests.refused was not read" in ended.err
     assert "check broker.url" in ended.err
     untyped, unfit = sorted(listed["events"], key=lambda event: event["type"])
-    assert "names no type" in untyped["reason"]
+    assert "type is missing: neither" in untyped["reason"]
     assert "customer_id" in unfit["problems"]
     facts = office.onboard("bus", "dead", "show", untyped["id"], "--json").facts
     assert facts["body"] == {"customer_id": "a text of 3", "email": "a text of 18"}

@@ -45,7 +45,7 @@ def test_the_order_in_the_configuration_does_not_matter():
 
 
 @pytest.mark.parametrize("job", sorted(set(JobState) - {JobState.INVITED}))
-def test_only_who_has_been_invited_and_has_not_ended_is_reminded(job):
+def test_only_an_invited_customer_whose_job_is_open_is_reminded(job):
     assert following(job=job) is Reason.NOT_OPEN
 
 
@@ -54,13 +54,13 @@ def test_only_a_live_session_is_reminded_of(session):
     assert following(session=session) is Reason.NOT_OPEN
 
 
-def test_who_has_begun_is_reminded_and_who_is_being_reviewed_is_not():
+def test_a_customer_who_has_begun_is_reminded_and_one_in_review_is_not():
     assert following(session=SessionState.STARTED) == Reminder("reminder-1", NOW + 2 * DAY)
     assert following(session=SessionState.STARTED, in_review=True) is Reason.NOT_OPEN
 
 
 @pytest.mark.parametrize("invitation", sorted(set(InvitationState) - set(OUT)))
-def test_nobody_is_reminded_of_a_message_that_has_not_arrived(invitation):
+def test_no_reminder_follows_a_message_that_has_not_arrived(invitation):
     assert following(invitation=invitation) is Reason.NOT_REACHED
 
 

@@ -195,7 +195,7 @@ def test_what_no_database_or_encoding_holds_is_refused(read, column, bad):
 
 
 @pytest.mark.parametrize("value", ['["\\ud800"]', '{"b": {"c": "\\u0000"}}', '{"\\udc00": 1}'])
-def test_nor_is_it_taken_inside_a_parameter(read, value):
+def test_nor_is_it_accepted_inside_a_parameter(read, value):
     (of_json,) = read('{"customer_id": "A1", "channel": "none", "idenfy-kyc.a": ' + value + "}")
     quoted = value.replace('"', '""')
     (of_csv,) = read(
@@ -247,7 +247,7 @@ def test_a_file_of_broken_objects_is_a_list_whose_rows_are_rejected(read):
     assert rows(read('{"customer_id": "A1",\n "email": "a@example.com"}\n')) == [("Rejected", 1), ("Rejected", 2)]
 
 
-def test_the_encoding_may_be_said_where_it_is_right(read):
+def test_the_right_encoding_may_be_given(read):
     assert rows(read(written(ANN), encoding="UTF_8")) == [("Accepted", 1)]
 
 
@@ -315,6 +315,6 @@ KEYS = st.sampled_from(
 
 
 @given(st.dictionaries(KEYS | TEXT, VALUE | st.just("A1"), max_size=6))
-def test_no_object_crashes_the_judge(found):
+def test_no_object_crashes_the_check(found):
     (line,) = open_list(io.BytesIO(json.dumps(found).encode()), ListOptions(today=date(2026, 11, 20), form="jsonl"))
     assert line.row == 1

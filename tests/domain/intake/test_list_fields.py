@@ -65,7 +65,7 @@ def test_a_full_line_becomes_a_customer():
     )
 
 
-def test_all_that_is_wrong_with_a_line_is_said_at_once(problems):
+def test_all_problems_of_a_line_are_reported_at_once(problems):
     found = problems(
         customer_id="x" * 101,
         kind="person",

@@ -140,7 +140,7 @@ async def test_a_request_from_before_the_erasure_that_overtook_it_makes_no_custo
     world, receiver = inlet()
     receiver.receive([erased("C-1", 20)])
     (receipt,) = receiver.receive([requested("C-1", 10)]).receipts
-    assert (receipt.outcome, receipt.reason) == (Outcome.IGNORED, "the customer was erased later than that")
+    assert (receipt.outcome, receipt.reason) == (Outcome.IGNORED, "the customer was erased after this event")
     assert world.rows(CustomerRow) == world.rows(Job) == []
 
 

@@ -44,7 +44,9 @@ async def test_events_come_whole_or_with_their_attributes_in_headers_or_as_plain
 
 
 async def test_an_envelope_that_cannot_be_read_is_refused_by_its_attribute(site):
-    assert (await site.post(EVENT | {"time": "yesterday"})).problem(400).startswith("time is not as in RFC 3339")
+    assert (
+        (await site.post(EVENT | {"time": "yesterday"})).problem(400).startswith("time is not in the form of RFC 3339")
+    )
     assert (await site.post(b"{")).problem(400).startswith("the body is not JSON")
     assert (await site.post(b"", content_type=JSON)).problem(400)
     assert site.script.events == []

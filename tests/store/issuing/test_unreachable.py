@@ -65,7 +65,7 @@ def test_no_call_is_made_for_a_suppressed_customer_and_calls_for_other_customers
     claimed = shelf.jobs.claim(shelf.policy, most=10, now=shelf.clock())
     assert (ids(claimed.jobs), claimed.adopted_channels) == (["Jonas"], frozenset())
     row = shelf.job("Ona")
-    assert (end(shelf), row.detail) == (FAILED, "somebody here put the address on the list")
+    assert (end(shelf), row.detail) == (FAILED, "an operator put the address on the list")
     assert (row.due_at, row.lease_until, row.attempts, row.waits) == (None, None, 0, 0)
     assert shelf.rows(Attempt) == []
     assert shelf.claim() == []

@@ -32,7 +32,7 @@ def test_rows_of_an_account_in_trouble_are_taken_over_with_the_reason(shelf, fai
     assert row.due_at < shelf.clock()  # it has not lost its place
 
 
-def test_nothing_moves_while_the_account_is_well_or_only_told_to_wait(shelf, failover):
+def test_nothing_moves_while_the_account_is_well_or_only_rate_limited(shelf, failover):
     add(shelf, customer("Ona"))
     assert move(shelf, failover) == 0
     shelf.set(Budget, Budget.name == "kyc", blocked_until=shelf.clock() + timedelta(hours=1), pauses=3)
@@ -94,7 +94,7 @@ def test_rows_come_back_when_the_second_fails_and_stay_while_both_are_well(shelf
     assert row.route == "route 1: every customer; taken over from au, which is stopped"
 
 
-def test_each_row_goes_to_the_most_preferred_of_its_own_others_that_is_well(shelf, failover):
+def test_each_row_goes_to_the_first_of_its_fallback_accounts_that_is_well(shelf, failover):
     add(shelf, customer("Ona"), fallback_accounts=("au", "us"))
     add(shelf, customer("Jonas"), fallback_accounts=("us", "au"))
     add(shelf, customer("Rasa"), fallback_accounts=("us",))
@@ -107,7 +107,7 @@ def test_each_row_goes_to_the_most_preferred_of_its_own_others_that_is_well(shel
     assert accounts_of(shelf) == {"Ona": "au", "Jonas": "us", "Rasa": "us", "Petras": "kyc", "Lina": "kyc"}
 
 
-def test_rows_that_go_elsewhere_do_not_keep_others_from_going(shelf, failover):
+def test_rows_for_another_target_do_not_block_the_rest(shelf, failover):
     add_many(shelf, 2 * LEAST, fallback_accounts=("us", "au"))
     shelf.clock.advance(seconds=1)
     add(shelf, customer("Ona"))
@@ -120,7 +120,7 @@ def test_rows_that_go_elsewhere_do_not_keep_others_from_going(shelf, failover):
 # The remaining rows of a batch.
 
 
-def test_what_can_still_go_is_counted_with_the_rows_that_others_joined(shelf, failover):
+def test_rows_that_can_still_move_are_counted_with_joined_rows(shelf, failover):
     first = add(shelf, customer("Ona"), customer("Jonas"))
     second = add(shelf, customer("Ona"), customer("Rasa", channel=Channel.NONE))
     third = add(shelf, customer("Petras"), fallback_accounts=())
@@ -140,7 +140,7 @@ def test_what_can_still_go_is_counted_with_the_rows_that_others_joined(shelf, fa
 
 
 @on_postgresql
-def test_what_a_worker_is_taking_is_passed_over(shelf, failover, database):
+def test_rows_that_a_worker_is_claiming_are_skipped(shelf, failover, database):
     add(shelf, customer("Ona"), customer("Jonas"))
     stop(shelf)
     with database.write() as connection:
@@ -149,7 +149,7 @@ def test_what_a_worker_is_taking_is_passed_over(shelf, failover, database):
     assert accounts_of(shelf) == {"Ona": "kyc", "Jonas": "au"}
 
 
-def test_looking_reads_indexes_and_no_whole_table(shelf, failover, database):
+def test_the_search_reads_indexes_and_no_whole_table(shelf, failover, database):
     add_many(shelf, 500, "D", fallback_accounts=())
     shelf.finish(*(shelf.got(opened) for opened in shelf.open(shelf.claim(500))))
     add_many(shelf, 300)

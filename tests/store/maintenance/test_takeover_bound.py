@@ -218,7 +218,7 @@ def test_a_row_whose_call_certainly_opened_nothing_is_taken_over(shelf, failover
     assert count_at(shelf) == 1
 
 
-def test_a_message_in_doubt_binds_no_row_of_another_purpose(shelf, failover):
+def test_a_message_with_an_unknown_outcome_binds_no_row_of_another_purpose(shelf, failover):
     add(shelf, customer("Jonas"))
     shelf.issue()
     shelf.hand_over(shelf.claim_messages(), Hold("unknown", ""))
@@ -239,7 +239,7 @@ def test_a_row_whose_session_has_ended_unused_goes_like_one_that_had_none(shelf,
 
 
 @on_postgresql
-def test_a_row_whose_call_turns_out_to_be_in_doubt_once_it_was_looked_at_stays(shelf, failover, database):
+def test_a_row_whose_calls_outcome_becomes_unknown_after_the_query_stays(shelf, failover, database):
     add(shelf, customer("Ona"), customer("Jonas"))
     told_to_wait(shelf, most=1)
     stop(shelf)

@@ -31,7 +31,7 @@ def test_what_shares_the_budget_counts_as_due_there(shelf, failover):
     assert move(shelf, failover, takeover(sharing=("us",), limits=(Limit.parse("1/minute"),))) == 3
 
 
-def test_a_fast_account_is_given_several_lots_and_one_without_limits_a_single_one(shelf, failover):
+def test_a_fast_account_is_given_several_chunks_and_one_without_limits_a_single_one(shelf, failover):
     add_many(shelf, CHUNK + 5, "A")
     add_many(shelf, 7, "U", fallback_accounts=("us",))
     stop(shelf)

@@ -64,7 +64,7 @@ def test_a_customer_whose_email_bounced_gets_the_next_link_by_text(shelf, story)
     ],
     ids=["she asked for it", "no fallback", "no text either", "no phone", "both"],
 )
-def test_no_session_is_paid_for_where_nobody_could_be_told_of_its_link(story, how):
+def test_no_session_is_bought_whose_link_could_not_be_sent(story, how):
     job = story(**how)
     assert (job.state, job.reason) == (JobState.LAPSED, "suppressed")
 
@@ -73,7 +73,7 @@ def test_a_channel_that_may_be_written_to_is_enough(story):
     assert story(email=SuppressionReason.STOP, who=customer("Ona", channel=Channel.BOTH)).state is JobState.WAITING
 
 
-def test_a_customer_whom_no_key_opens_is_not_given_up_for_having_no_address(shelf, keyring):
+def test_a_customer_whom_no_key_decrypts_does_not_lapse_for_a_missing_address(shelf, keyring):
     invited(shelf)
     shelf.set(CustomerRow, encrypted=b"no key opens this")
     let_expire(shelf)

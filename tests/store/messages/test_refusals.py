@@ -65,7 +65,7 @@ def test_an_address_that_was_suppressed_since_its_message_was_written_is_not_wri
     assert [message.customer.customer_id for message in shelf.send()] == ["Jonas"]
     (row,) = shelf.rows(InvitationRow, state=InvitationState.SUPPRESSED)
     job = shelf.job("Ona")
-    assert (row.reason, row.detail) == ("suppressed", "the customer asked not to be written to")
+    assert (row.reason, row.detail) == ("suppressed", "the customer asked for no more messages")
     assert (job.state, job.reason, job.detail) == (JobState.FAILED, row.reason, row.detail)
 
 
@@ -80,7 +80,7 @@ def test_a_customer_who_is_not_reached_there_is_written_to_on_the_other_channel_
 
 
 @pytest.mark.parametrize("reason", [SuppressionReason.MANUAL, SuppressionReason.STOP, SuppressionReason.COMPLAINT])
-def test_who_does_not_want_messages_is_not_written_to_elsewhere_because_of_it(desk, shelf, reason):
+def test_a_customer_who_wants_no_messages_gets_none_on_another_channel(desk, shelf, reason):
     desk.issue(customer("Ona"))
     desk.suppress(EMAIL, reason)
     assert shelf.send() == []
@@ -138,4 +138,4 @@ def test_a_batch_whose_messages_are_refused_says_why_it_is_to_pause(desk, shelf)
     assert desk.issue(*(customer(f"D{number}") for number in range(10))) != batch
     shelf.set(InvitationRow, InvitationRow.state == InvitationState.WAITING, batch_id=batch)
     desk.refused(None, good=9)
-    assert shelf.row(Batch, id=batch).pause_reason.startswith("5 of 32 messages were refused (5) or returned (0)")
+    assert shelf.row(Batch, id=batch).pause_reason.startswith("5 of 32 messages were refused (5) or bounced (0)")

@@ -38,7 +38,7 @@ def test_what_no_address_can_be_is_left_to_its_sender(connection, keyring):
     assert suppressed(connection, keyring, [("sms", "60000001"), ("email", "")]) == {}
 
 
-def test_of_several_reasons_the_strongest_is_kept_with_who_said_so(connection, keyring, clock):
+def test_of_several_reasons_the_strongest_is_kept_with_its_source(connection, keyring, clock):
     for reason, by in (
         (SuppressionReason.STOP, "sender/sms"),
         (SuppressionReason.BOUNCE, "relay"),
@@ -117,7 +117,7 @@ def test_what_a_person_entered_outlives_it_when_keys_rotate_too(connection, cloc
         assert kept_of(connection, AFTER, *address).reason is SuppressionReason.MANUAL
 
 
-def test_an_address_kept_by_an_older_key_is_kept_by_the_newest_once_it_was_asked_for(connection, clock):
+def test_a_look_up_stores_an_address_of_an_older_key_under_the_newest(connection, clock):
     suppress(connection, BEFORE, *ONA, SuppressionReason.STOP, "vita", now=clock())
     suppress(connection, BEFORE, *TEXT, SuppressionReason.STOP, "vita", now=clock())
     assert suppressed(connection, AFTER, [ONA]) == {}

@@ -37,9 +37,7 @@ OF_ANOTHER = {
 
 
 @pytest.mark.parametrize(("there", "match"), OF_ANOTHER.values(), ids=OF_ANOTHER)
-def test_a_copy_of_what_another_account_was_told_by_whatever_id_says_nothing_of_the_session_here(
-    ona, feed, there, match
-):
+def test_a_copy_of_another_accounts_webhook_matches_no_session_here_by_any_id(ona, feed, there, match):
     """Both may have one key; and the customer, whom the one account did not take, a session of each."""
     ona.add(customer("Vita"))
     (kept,) = ona.rows(SessionRow)

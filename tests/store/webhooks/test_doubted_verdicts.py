@@ -16,7 +16,7 @@ def forgotten(feed):
     WebhookList(feed.shelf.database, feed.shelf.keyring).remove(since=feed.shelf.clock() - DIGESTS_KEPT)
 
 
-def test_a_copy_of_an_old_verdict_without_a_time_flips_no_result_and_a_person_is_told(ona, feed):
+def test_a_copy_of_an_old_verdict_without_a_time_changes_no_result_and_is_an_alert(ona, feed):
     feed.receive(APPROVED, body=b"approved")
     ona.clock.advance(days=1)
     feed.receive(DENIED, body=b"denied")
@@ -32,7 +32,7 @@ def test_a_copy_of_an_old_verdict_without_a_time_flips_no_result_and_a_person_is
     assert ona.row(SessionRow).update_at == update_at  # nor does it make what is known any newer
 
 
-def test_a_verdict_that_was_doubted_is_applied_once_a_person_vouches_for_it(ona, feed):
+def test_a_contradicted_verdict_is_applied_once_an_operator_vouches_for_it(ona, feed):
     listed = WebhookList(ona.database, ona.keyring)
     feed.receive(APPROVED)
     forgotten(feed)
@@ -48,7 +48,7 @@ def test_a_verdict_that_was_doubted_is_applied_once_a_person_vouches_for_it(ona,
     assert listed.again(id_=one.id, now=ona.clock()) == 0
 
 
-def test_a_verdict_that_says_it_is_the_later_one_is_applied_however_late_it_comes(ona, feed):
+def test_a_verdict_with_a_later_time_is_applied_however_late_it_comes(ona, feed):
     feed.receive(APPROVED)
     forgotten(feed)
     feed.receive(replace(DENIED, happened_at=ona.clock() - timedelta(hours=1)))

@@ -56,7 +56,7 @@ def test_each_end_of_a_session_is_its_jobs_end_or_not(shelf, feed):
         assert (kept.state, kept.due_at, kept.encrypted) == ("applied", None, None)
 
 
-def test_others_are_told_of_a_verdict_and_again_where_it_changes(ona, feed):
+def test_a_verdict_is_published_and_again_where_it_changes(ona, feed):
     feed.receive(APPROVED)
     ona.clock.advance(hours=1)
     feed.receive(DENIED)
@@ -73,7 +73,7 @@ def test_a_message_that_has_not_left_is_of_no_use_once_the_customer_has_finished
     assert shelf.claim_messages() == []
 
 
-def test_nobody_who_has_handed_everything_in_is_asked_to_or_given_another_link(shelf, feed):
+def test_a_customer_who_has_submitted_gets_no_message_and_no_other_link(shelf, feed):
     shelf.add(customer("Ona"))
     shelf.issue()
     feed.receive(REVIEW)
@@ -105,7 +105,7 @@ def test_a_link_that_expired_before_its_message_left_is_replaced(shelf, feed):
     assert shelf.job("Ona").reissues == 1
 
 
-def test_nobody_is_issued_a_new_link_for_one_that_they_were_never_sent_beyond_the_cap(shelf, feed):
+def test_a_link_that_was_never_sent_is_not_replaced_beyond_the_cap(shelf, feed):
     shelf.add(customer("Ona"), customer("Vita", channel=Channel.NONE))
     shelf.issue()
     with shelf.database.write() as connection:
@@ -128,7 +128,7 @@ def test_a_verdict_on_an_old_link_ends_the_job_that_waits_for_a_new_one(ona, fee
     assert ona.claim() == []
 
 
-def test_a_verdict_ends_the_job_that_is_called_for_and_what_the_call_opens_is_nobodys(ona, feed):
+def test_a_verdict_ends_the_job_with_a_call_in_flight_and_the_new_session_serves_no_job(ona, feed):
     ona.set(SessionRow, state=EXPIRED)
     ona.set(Job, state=JobState.WAITING, due_at=ona.clock())
     (opened,) = ona.open(ona.claim())
@@ -156,7 +156,7 @@ def test_a_verdict_on_an_old_link_ends_the_one_that_replaced_it(ona, feed):
     assert (ona.job("Ona").session_id, ona.job("Ona").result) == (new.id, "denied")  # the provider's last word
 
 
-def test_who_hands_in_on_a_link_that_our_clock_called_dead_is_not_asked_for_a_new_one(ona, feed):
+def test_a_customer_who_submits_on_an_expired_link_gets_no_new_session(ona, feed):
     ona.set(SessionRow, state=EXPIRED, check_at=None)
     ona.set(Job, state=JobState.WAITING, due_at=ona.clock(), reason="session_expired")
     feed.receive(REVIEW)
@@ -193,7 +193,7 @@ def kept_back(shelf):
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["while the call is out", "before its message left"])
-def test_who_hands_in_as_a_new_session_is_asked_for_is_not_mailed_it_until_that_is_decided(ona, feed, called, kept):
+def test_a_customer_who_submits_during_the_next_call_is_not_sent_the_new_link_until_a_decision(ona, feed, called, kept):
     steps = [lambda: feed.receive(REVIEW), lambda: ona.finish(ona.got(called))]
     for step in reversed(steps) if kept else steps:
         step()
@@ -251,14 +251,14 @@ def test_a_list_that_comes_later_invites_once_more_though_an_ended_link_of_befor
     assert [message.batch_id for message in ona.send()] == [second]
 
 
-def test_a_call_in_doubt_is_looked_up_though_the_customer_is_in_review(ona, feed, called):
+def test_a_call_with_an_unknown_outcome_is_reconciled_though_the_customer_is_in_review(ona, feed, called):
     ona.finish(ona.failed(called, Kind.UNKNOWN, Reconcile(ona.clock(), "unknown", "")))
     feed.receive(REVIEW)
     (job,) = ona.claim()
     assert job.unknown_call.attempt_id == called.attempt_id
 
 
-def test_who_waits_for_a_new_link_gets_it_though_the_old_session_is_cleared_away(ona, feed):
+def test_a_customer_who_waits_for_a_new_link_gets_it_though_the_old_session_is_deleted(ona, feed):
     ona.clock.advance(days=8)
     ona.set(SessionRow, state=EXPIRED, check_at=None)
     ona.set(Job, state=JobState.WAITING, due_at=ona.clock(), reason="session_expired")
@@ -293,7 +293,7 @@ def test_one_that_was_cancelled_stays_so_and_its_session_keeps_the_verdict(ona, 
 
 
 @on_postgresql
-def test_news_waits_for_whoever_has_the_job_and_then_sees_what_it_did(ona, feed):
+def test_an_update_waits_for_the_lock_on_the_job_and_then_sees_its_new_state(ona, feed):
     feed.keep(OVER)
     with waiting(ona.database, feed.work) as connection:
         connection.execute(sa.update(Job).values(state=JobState.CANCELLED))

@@ -26,7 +26,7 @@ MATCHES = [
 ]
 
 
-def test_a_session_is_found_by_the_first_id_that_tells(ona):
+def test_a_session_is_found_by_the_first_id_that_matches(ona):
     job = ona.job("Ona").id
     for match, found in MATCHES:
         match = tuple((key, value.replace("{job}", str(job))) for key, value in match)
@@ -35,7 +35,7 @@ def test_a_session_is_found_by_the_first_id_that_tells(ona):
             assert (asked.id in find(connection, ona.keyring, [asked])) is found, match
 
 
-def test_what_is_no_verdict_is_not_taken_for_another_session_than_it_names(ona, feed):
+def test_an_update_without_a_verdict_matches_only_the_session_that_it_names(ona, feed):
     ona.set(SessionRow, references={"scanRef": "scan-1"})
     stray = ((Key.SCAN_REF, "stray"), (Key.CLIENT_ID, "Ona"))
     feed.receive(replace(OVER, match=stray))
@@ -44,7 +44,7 @@ def test_what_is_no_verdict_is_not_taken_for_another_session_than_it_names(ona, 
     assert ona.row(SessionRow).state is COMPLETED
 
 
-def test_an_account_speaks_for_those_that_share_its_address_alone(ona, feed):
+def test_a_webhook_matches_only_accounts_that_share_its_address(ona, feed):
     feed.receive(APPROVED, account="au")
     assert ona.job("Ona").state is JobState.INVITED
     ona.set(SessionRow, account="kyc-narrow")
@@ -52,7 +52,7 @@ def test_an_account_speaks_for_those_that_share_its_address_alone(ona, feed):
     assert ona.job("Ona").state is JobState.COMPLETED
 
 
-def test_a_copy_of_what_another_account_was_told_says_nothing_of_the_customers_session_here(ona, feed):
+def test_a_copy_of_another_accounts_webhook_does_not_match_the_customers_session_here(ona, feed):
     """Both may have one key; and the customer, whom the one account did not take, a session of each."""
     (kept,) = ona.rows(SessionRow)
     there = {

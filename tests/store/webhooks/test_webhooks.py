@@ -18,14 +18,14 @@ def test_the_same_bytes_are_kept_once(ona, feed):
     assert feed.keep(APPROVED, REVIEW, body=b"x", account="other") == [True, False]
 
 
-def test_what_an_older_key_of_the_ring_made_of_the_bytes_is_known_too(ona, feed):
+def test_a_copy_is_recognised_by_the_digest_of_an_older_key(ona, feed):
     before = replace(feed.arrived(APPROVED), digests=("old",))
     after = replace(before, digests=("new", "old"))
     assert feed.webhooks.keep([before], now=ona.clock()).receipts == [True]
     assert feed.webhooks.keep([after], now=ona.clock()).receipts == [False]
 
 
-def test_news_that_overtakes_our_own_commit_is_worked_off_soon_after(shelf, feed):
+def test_an_update_that_overtakes_our_own_commit_is_processed_soon_after(shelf, feed):
     feed.receive(REVIEW)
     assert (shelf.row(Webhook).state, shelf.row(Webhook).due_at) == ("waiting", shelf.clock() + UNMATCHED_BACKOFF.first)
     shelf.add(customer("Ona"))
@@ -35,7 +35,7 @@ def test_news_that_overtakes_our_own_commit_is_worked_off_soon_after(shelf, feed
     assert shelf.row(SessionRow).state is STARTED
 
 
-def test_what_is_nobodys_is_looked_at_for_a_day_then_kept_and_listed(shelf, feed):
+def test_an_unmatched_webhook_is_tried_for_a_day_then_kept_and_listed(shelf, feed):
     feed.keep(REVIEW)
     listed = []
     for wait in (timedelta(), *UNMATCHED_BACKOFF.waits):
@@ -49,7 +49,7 @@ def test_what_is_nobodys_is_looked_at_for_a_day_then_kept_and_listed(shelf, feed
     assert timedelta(hours=23) < in_all < timedelta(hours=25)
 
 
-def test_what_is_nobodys_is_listed_with_what_it_names_shortened_and_worked_off_again_on_demand(shelf, feed):
+def test_an_unmatched_webhook_is_listed_with_masked_ids_and_processed_again_on_demand(shelf, feed):
     listed = WebhookList(shelf.database, shelf.keyring)
     match = ((Key.SCAN_REF, "3f2a9c1d-7e66-4b12"), (Key.CLIENT_ID, "Ona"), (Key.TOKEN, "secret-token"))
     feed.keep(replace(REVIEW, match=match))
@@ -67,14 +67,14 @@ def test_what_is_nobodys_is_listed_with_what_it_names_shortened_and_worked_off_a
     assert listed.again(id_=None, now=shelf.clock()) == 0
 
 
-def test_what_a_person_should_look_at_is_said_once(ona, feed):
+def test_an_alert_is_listed_once(ona, feed):
     worked = feed.receive(update(alert=True, note="the company is due to be verified again"))
     assert worked.listed[0][3] == "the company is due to be verified again"
     assert ona.row(Webhook).state == "alert"
     assert feed.work().listed == []
 
 
-def test_what_a_sender_told_is_not_kept_once_nothing_can_be_made_of_it(shelf):
+def test_a_senders_update_without_a_match_is_not_stored(shelf):
     unread = Webhooks(shelf.database, shelf.keyring, {})
     unread.keep([Arrived("sender/sms", ("d",), "delivered", {"address": "+37060000001"})], now=shelf.clock())
     for wait in (timedelta(), *UNMATCHED_BACKOFF.waits):
@@ -83,7 +83,7 @@ def test_what_a_sender_told_is_not_kept_once_nothing_can_be_made_of_it(shelf):
     assert (shelf.row(Webhook).state, shelf.row(Webhook).encrypted) == ("unknown", None)
 
 
-def test_one_that_uncovers_a_bug_keeps_no_other_waiting_and_is_broken_in_the_end(ona, feed):
+def test_a_webhook_that_uncovers_a_bug_delays_no_other_and_is_broken_in_the_end(ona, feed):
     feed.keep(update(STARTED, Result.REVIEW), REVIEW)
     bad, good = ona.rows(Webhook)
     ona.set(Webhook, Webhook.id == bad.id, encrypted=b"\x01nonsense")
@@ -98,7 +98,7 @@ def test_one_that_uncovers_a_bug_keeps_no_other_waiting_and_is_broken_in_the_end
 
 
 @on_postgresql
-def test_of_two_that_work_off_at_once_one_passes_by_what_the_other_is_at(ona, feed, in_parallel):
+def test_of_two_processes_at_once_one_skips_the_webhooks_that_the_other_has_locked(ona, feed, in_parallel):
     feed.keep(*(replace(REVIEW, match=((Key.SCAN_REF, f"scan-{n}"),)) for n in range(250)))
     done = in_parallel(lambda: feed.work().count, times=3)
     while done[-1]:

@@ -1,4 +1,4 @@
-"""What one customer may cost at most, in sessions and in messages, and the reason once it is used up. Pure."""
+"""The caps on one customer's sessions and messages, and the reasons when a cap is used up. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
 
-# A message in one of these has been handed over, or may have been: held, nobody knows whether it has arrived.
+# A message in one of these states has been handed over, or may have been: the outcome of a held message is unknown.
 COUNTED = frozenset(
     {
         InvitationState.WORKING,
@@ -20,27 +20,27 @@ COUNTED = frozenset(
 
 @dataclass(frozen=True)
 class Caps:
-    """`reissues`: sessions after the first, by customer and purpose. `messages`: to one customer, whatever for."""
+    """`reissues`: sessions after the first, per customer and purpose. `messages`: to one customer, for all purposes."""
 
     reissues: int
     messages: int
 
 
 def messages_counted(states: Iterable[InvitationState]) -> int:
-    """How many of a customer's messages count: of all its sessions and channels, reminders and texts of the
-    provider's own included."""
+    """How many of a customer's messages count: of all its sessions and channels, including reminders and texts that
+    the provider sends."""
     return sum(state in COUNTED for state in states)
 
 
 def may_send(caps: Caps, messages: int) -> bool:
-    """Whether one more message may be handed over, where so many count already."""
+    """True if one more message may be handed over when `messages` count already."""
     return messages < caps.messages
 
 
 def spent(caps: Caps, *, reissues: int, messages: int) -> Reason | None:
     """Why the customer gets no new session; None: it may have one.
 
-    A session whose link nobody can be told costs, and is of no use: so messages that are used up end sessions too.
+    A session whose link cannot be sent costs money and is of no use: so the cap on messages limits sessions too.
     """
     if reissues >= caps.reissues:
         return Reason.REISSUES_SPENT

@@ -1,4 +1,4 @@
-"""Which reminder of a session is next, and when. Pure.
+"""Decides which reminder of a session is next, and when. Pure.
 
 A reminder repeats the link that the customer has; it never costs a session (docs/reissue.md).
 """
@@ -16,12 +16,12 @@ from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState,
 
 @dataclass(frozen=True)
 class Invited:
-    """A session, on the channel that its invitation went out on. Times are aware.
+    """A session, on the channel of its invitation. Times are aware.
 
-    `invitation` is the state of that first message, `invited_at` when it was handed over. `made` are the kinds of the
-    reminders that there are already on this channel, whatever became of them. `messages` are the customer's that count
-    (`caps.messages_counted`). `in_review`: the customer has done its part. `suppressed`: the address may not be
-    written to. `floor` is the least life that a link may leave with.
+    `invitation` is the state of the first message, `invited_at` the time of its hand-over. `made` are the kinds of the
+    reminders that exist on this channel, in any state. `messages` is the number of the customer's messages that count
+    (`caps.messages_counted`). `in_review`: the customer has submitted. `suppressed`: the address is suppressed. `floor`
+    is the least life that a link may leave with.
     """
 
     job: JobState
@@ -38,14 +38,14 @@ class Invited:
 
 @dataclass(frozen=True)
 class Reminder:
-    """`kind` is its name for ever: a session has one of each, on each channel."""
+    """A reminder to send. `kind` is its permanent name: a session has one of each kind on each channel."""
 
     kind: str
     due_at: datetime
 
 
 def kind_of(index: int) -> str:
-    """The name of a reminder by its place, from 0, among the configured ones in the order of time."""
+    """The name of a reminder by its index among the configured times, in order of time."""
     return f"reminder-{index + 1}"
 
 
@@ -59,8 +59,8 @@ def next_reminder(
 ) -> Reminder | Reason:
     """The next reminder, due at `now` or later and outside quiet hours; or why there is none.
 
-    `after` are the configured times, counted from the invitation. One whose successor is due by the time that it could
-    leave is passed over: neither an outage nor quiet hours send a customer two at once.
+    `after` are the configured times, counted from the invitation. A reminder is skipped if the one after it is due by
+    the time that it could leave: so a customer never gets two at once after an outage or quiet hours.
     """
     if invited.job is not JobState.INVITED or invited.session not in LIVE_SESSIONS or invited.in_review:
         return Reason.NOT_OPEN

@@ -1,4 +1,4 @@
-"""Why a claimed message does not leave now: what `store.messages.send_checks` finds out. Pure."""
+"""Why a claimed message does not leave now. Pure: the results of `store.messages.send_checks`."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from worker.domain.model.states import InvitationState
 
 @dataclass(frozen=True)
 class Later:
-    """It goes back to waiting until `due_at` (aware UTC); nothing is counted against it."""
+    """The message waits until `due_at` (aware UTC); no attempt is counted."""
 
     due_at: datetime
     reason: Reason
@@ -17,9 +17,9 @@ class Later:
 
 @dataclass(frozen=True)
 class Never:
-    """It will not leave, or not before a person has decided: this is its state from now on.
+    """The message will not leave, or not before a person decides. `state` is its state from now on.
 
-    `unreached`: the customer is not reached on this channel, and may be on another.
+    `unreached`: this channel does not reach the customer, and another channel may.
     """
 
     state: InvitationState

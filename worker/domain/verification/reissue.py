@@ -1,9 +1,9 @@
-"""Whether and when a session that ended unused is replaced. Pure (docs/reissue.md).
+"""Decides whether and when a session that ended unused is replaced. Pure (docs/reissue.md).
 
     the session, its job, the caps  --decide-->  Reissue | Lapsed | Wait | Leave
 
-Thousands of sessions end in the same minute. What is decided here is only the order in which their jobs are taken; how
-fast, and so how they are spread, is the account's budget's.
+Thousands of sessions may end in the same minute. This module only decides the order in which their jobs are claimed;
+the account's budget decides the speed, and so spreads them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,19 +16,19 @@ from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
 
-# How long after a link's end its result may still come. Whoever opened the link in its last minute is still at it then,
-# and would be asked to begin anew: an iDenfy session may go on for ten minutes, and its webhook takes some more.
+# How long after a link's end its result may still come. A customer who opened the link in its last minute is still busy
+# then, and must not be asked to start again: an iDenfy session may take ten minutes, and its webhook some more.
 SETTLES = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
 class ReissueRule:
-    """What the configuration and the account's adapter say.
+    """The rules of the configuration and the account's adapter.
 
-    `spacing` is the least time between two sessions of one customer. `per_day` is the most sessions that an account
-    opens as reissues in a UTC day, None: any number. `ahead` is how long before a link's end it may be replaced where
-    the provider gives another one at any time; zero, since whoever finishes on the last day costs no second session.
-    `max_age` is how old a link may be when it leaves: its lifetime less its freshness floor.
+    `spacing` is the least time between two sessions of one customer. `per_day` is the most reissues of an account in a
+    UTC day; None: no limit. `ahead` is how long before its end a link may be replaced, if the provider opens another
+    session at any time; zero, because a customer who finishes on the last day then costs no second session. `max_age`
+    is how old a link may be when it leaves: its lifetime less its freshness floor.
     """
 
     caps: Caps
@@ -43,10 +43,11 @@ class ReissueRule:
 class SessionFacts:
     """A customer's last session for a purpose, and its job. Times are aware.
 
-    `session` EXPIRED: the provider has said so. `allowed_from` is `Provider.reissue_at(expires_at)`. `channels` are the
-    job's that may be written to. `reissues` are its sessions after the first, `messages` the customer's that count,
-    `reissued_today` the account's reissues since 0:00 UTC. `outcome_unknown`: a call of the job whose outcome nobody
-    knows. `in_review`: the customer has done its part, and the provider has not decided.
+    `session` EXPIRED: the provider has reported it. `allowed_from` is `Provider.reissue_at(expires_at)`. `channels` are
+    the job's channels that reach the customer. `reissues` counts the sessions after the first, `messages` the
+    customer's messages that count, `reissued_today` the account's reissues since 0:00 UTC. `outcome_unknown`: the
+    outcome of one of the job's calls is unknown. `in_review`: the customer has submitted, and the provider has not
+    decided.
     """
 
     job: JobState
@@ -65,14 +66,14 @@ class SessionFacts:
 
 @dataclass(frozen=True)
 class Reissue:
-    """The session is over: its job waits for a new one, due then."""
+    """The session is over: its job waits for a new session, due at `due_at`."""
 
     due_at: datetime
 
 
 @dataclass(frozen=True)
 class Lapsed:
-    """The session is over, and so is the job: the customer gets no other one."""
+    """The session is over, and so is the job: the customer gets no other session."""
 
     reason: Reason
     detail: str
@@ -80,7 +81,7 @@ class Lapsed:
 
 @dataclass(frozen=True)
 class Wait:
-    """To be looked at again: at `until`, or, where that is None, when something else changes the job."""
+    """Check the session again at `until`; None: when something else changes the job."""
 
     until: datetime | None
     why: Reason
@@ -88,7 +89,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Leave:
-    """Nothing of this session is to be replaced any more."""
+    """This session is never replaced."""
 
     why: Reason
 
@@ -103,9 +104,9 @@ def decide(
     quiet: Mapping[str, QuietHours],
     now: datetime,
 ) -> Decision:
-    """What becomes of a session that has ended unused, or is about to.
+    """The decision about a session that has ended unused, or is about to.
 
-    `zones` and `quiet` are as for `issue_at`: a new session is asked for no earlier than its message could leave.
+    `zones` and `quiet` are as for `issue_at`: a new session is not requested before its message could leave.
     """
     if facts.erased:
         return Leave(Reason.ERASED)
@@ -123,7 +124,7 @@ def decide(
         return Wait(over, Reason.ALIVE)
     lapse = _lapse(rule.caps, facts)
     if lapse is not None:
-        # Not before the link's own end, even where another one could be had: the customer may still use this one.
+        # Not before the link's end, even if another session could be opened: the customer may still use this link.
         end = _end(rule, facts)
         return Wait(end, Reason.ALIVE) if end > now else Lapsed(lapse, lapse.meaning)
     if rule.per_day is not None and facts.reissued_today >= rule.per_day:
@@ -134,12 +135,12 @@ def decide(
 
 
 def _end(rule: ReissueRule, facts: SessionFacts) -> datetime:
-    """When nothing can come of the session any more; the provider's word for it counts at once."""
+    """When the session can no longer get a result; at once if the provider has reported its end."""
     return facts.issued_at if facts.session is SessionState.EXPIRED else facts.expires_at + rule.settles
 
 
 def _over_at(rule: ReissueRule, facts: SessionFacts) -> datetime:
-    """When the session may be replaced: at its end; before it only where the provider gives another one, and we ask."""
+    """When the session may be replaced: at its end; earlier only if `ahead` is set and the provider allows it."""
     end = _end(rule, facts)
     if rule.ahead:
         end = min(end, facts.expires_at - rule.ahead)

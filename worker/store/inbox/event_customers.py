@@ -195,7 +195,7 @@ _CHANGE = bulk.Change(CustomerRow.customer_id, {name: sa.bindparam(f"new_{name}"
 
 def remove_empty(connection: sa.Connection, new: Sequence[NewEvent], customers: Mapping[str, HeldCustomer]) -> None:
     """Delete the rows of customers about whom nothing is known after all."""
-    # Created with data that must not be stored: the customer was erased later than that request.
+    # Created with data that must not be stored: the customer was erased after that request.
     outdated = {
         event.arrival.customer_id
         for event in new
