@@ -75,7 +75,7 @@ def test_a_forged_one_is_refused(name, value):
 @pytest.mark.parametrize("minutes", [-6, 6])
 def test_a_copy_of_another_time_is_refused(minutes):
     at = NOW + timedelta(minutes=minutes)
-    assert refused(b"{}", headers_for(b"{}", at=at)) == "its time is too far from now"
+    assert refused(b"{}", headers_for(b"{}", at=at)) == "webhook-timestamp is more than 5 minutes from our time"
     assert refused(b"{}", headers_for(b"{}", at=at - timedelta(minutes=minutes / 3))) == ""
 
 
@@ -88,7 +88,7 @@ def test_a_body_that_is_too_large_is_refused():
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=60))
 def test_no_header_raises(message_id, timestamp, signature):
     headers = {"webhook-id": message_id, "webhook-timestamp": timestamp, "webhook-signature": signature}
-    assert standard_webhooks.refusal(headers, b"{}", [KEY], now=NOW) != ""
+    assert isinstance(standard_webhooks.signing_key(headers, b"{}", [KEY], now=NOW), str)
 
 
 # What it says

@@ -6,36 +6,62 @@ import hmac
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
+HEADERS = ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 TOLERANCE = timedelta(minutes=5)  # the specification's; an older webhook may be a replay
 PREFIX = "whsec_"  # before a key that is written in base64
-LONGEST_ID = 200
 MOST_SIGNATURES = 10  # one for each key of a sender that rotates
 
 
 def signature(key: str, message_id: str, timestamp: int, body: bytes) -> str:
     """The signature by one key: `v1,` and base64. `timestamp` is in Unix seconds."""
-    signed = f"{message_id}.{timestamp}.".encode("utf-8", "surrogatepass") + body
-    return "v1," + base64.b64encode(hmac.new(secret(key), signed, hashlib.sha256).digest()).decode("ascii")
+    return _signature(key, b"%s.%d.%s" % (_octets(message_id), timestamp, body)).decode("ascii")
 
 
-def refusal(headers: Mapping[str, str], body: bytes, keys: Iterable[str], *, now: datetime) -> str:
-    """Why the webhook is refused; "" if one of the keys signed it. Never raises, and contains no value.
+def refused_unread(headers: Mapping[str, str], *, now: datetime) -> str:
+    """Why the signature cannot be right, whatever the body is; "" if it can be. Never raises, and contains no value.
 
-    `headers` has lower-case names; `now` is aware UTC. Signatures of other versions than `v1` are ignored.
+    `headers` has lower-case names, or is case-insensitive; `now` is aware UTC.
     """
-    message_id, sent, given = (headers.get(name, "") for name in (ID, TIMESTAMP, SIGNATURE))
-    if not message_id or not sent or not given:
-        return "it is not signed"
-    if len(message_id) > LONGEST_ID or not (sent.isascii() and sent.isdigit() and len(sent) <= 12):
-        return "its id or its time is not valid"
-    if abs(now.timestamp() - int(sent)) > TOLERANCE.total_seconds():
-        return "its time is too far from now"
-    offered = [one.encode("utf-8", "surrogatepass") for one in given.split()[:MOST_SIGNATURES]]
-    ours = [signature(key, message_id, int(sent), body).encode() for key in keys]
-    # Each with each, so that the time taken does not show which one matches.
-    matches = [hmac.compare_digest(one, other) for one in offered for other in ours]
-    return "" if any(matches) else "none of our keys made its signature"
+    if missing := [name for name in HEADERS if not headers.get(name)]:
+        return f"the header {missing[0]} is missing"
+    timestamp = headers[TIMESTAMP]
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
+        return f"{TIMESTAMP} is not in seconds since 1970"
+    if abs(now.timestamp() - int(timestamp)) > TOLERANCE.total_seconds():
+        return f"{TIMESTAMP} is more than 5 minutes from our time"
+    return ""
+
+
+def signing_key(headers: Mapping[str, str], body: bytes, keys: Iterable[str], *, now: datetime) -> int | str:
+    """The index of the key that signed the message, or the reason why none did. Never raises, and contains no value.
+
+    Signatures of other versions than `v1` are ignored. Arguments as for `refused_unread`.
+    """
+    if reason := refused_unread(headers, now=now):
+        return reason
+    signed = b"%s.%s.%s" % (_octets(headers[ID]), headers[TIMESTAMP].encode("ascii"), body)
+    offered = [_octets(one) for one in headers[SIGNATURE].split()[:MOST_SIGNATURES]]
+    ours = [_signature(key, signed) for key in keys]
+    # Each key with each signature, also after a match: so the time taken does not show which one matches.
+    matches = [any([_same(one, other) for other in offered]) for one in ours]
+    return next((index for index, one in enumerate(matches) if one), "none of our keys made its signature")
+
+
+def _signature(key: str, signed: bytes) -> bytes:
+    return b"v1," + base64.b64encode(hmac.digest(secret(key), signed, hashlib.sha256))
+
+
+def _same(ours: bytes, theirs: bytes) -> bool:
+    # Compares hashes, which have the same length whatever was sent.
+    return hmac.compare_digest(hashlib.sha256(ours).digest(), hashlib.sha256(theirs).digest())
+
+
+def _octets(header: str) -> bytes:
+    """The bytes as they came: aiohttp keeps bytes that are not UTF-8 as halves of surrogate pairs."""
+    try:
+        return header.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # another half, which no bytes on the wire become
+        return header.encode("utf-8", "surrogatepass")
 
 
 def secret(key: str) -> bytes:

@@ -27,7 +27,8 @@ def refusal(headers: Mapping[str, str], body: bytes, *, keys: Iterable[str], now
     """
     if len(body) > LARGEST:
         return "it is too large"
-    return standard_webhooks.refusal(headers, body, keys, now=now)
+    found = standard_webhooks.signing_key(headers, body, keys, now=now)
+    return found if isinstance(found, str) else ""
 
 
 def read(body: bytes) -> DeliveryUpdate | NotUnderstood:

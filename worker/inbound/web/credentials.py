@@ -5,15 +5,15 @@ body, so that the key itself never travels.
 """
 
 import hmac
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from worker.foundation.standard_webhooks import ID, MOST_SIGNATURES, SIGNATURE, TIMESTAMP, TOLERANCE, secret
+from worker.foundation.standard_webhooks import HEADERS as SIGNATURE_HEADERS
+from worker.foundation.standard_webhooks import TIMESTAMP, refused_unread, signing_key
 
-SIGNATURE_HEADERS = (ID, TIMESTAMP, SIGNATURE)
+__all__ = ["SIGNATURE_HEADERS", "Stranger", "bearer", "signature", "signed_at", "signed_recently"]
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,8 @@ def bearer(authorization: str, keys: Sequence[str]) -> int | Stranger:
 def signed_recently(headers: Mapping[str, str], now: datetime) -> Stranger | None:
     """Why a signature cannot be right: headers are missing, or its time is past or ahead. To be called before the body
     is read."""
-    if missing := [name for name in SIGNATURE_HEADERS if not headers.get(name)]:
-        return Stranger(f"a signed event also needs the header {missing[0]}")
-    timestamp = headers[TIMESTAMP]
-    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
-        return Stranger("webhook-timestamp is not in seconds since 1970")
-    if abs(now.timestamp() - int(timestamp)) > TOLERANCE.total_seconds():
-        return Stranger("webhook-timestamp is more than 5 minutes from our time")
-    return None
+    reason = refused_unread(headers, now=now)
+    return Stranger(reason) if reason else None
 
 
 def signed_at(headers: Mapping[str, str]) -> datetime:
@@ -52,14 +46,8 @@ def signed_at(headers: Mapping[str, str]) -> datetime:
 
 def signature(headers: Mapping[str, str], body: bytes, keys: Sequence[str], now: datetime) -> int | Stranger:
     """The index of the key that a message was signed with: one of its signatures must be right."""
-    if stranger := signed_recently(headers, now):
-        return stranger
-    signed = b"%s.%s.%s" % (_octets(headers[ID]), _octets(headers[TIMESTAMP]), body)
-    given = [_octets(one) for one in headers[SIGNATURE].split()[:MOST_SIGNATURES]]
-    expected = [b"v1," + b64encode(hmac.digest(secret(key), signed, sha256)) for key in keys]
-    # Each signature is compared with each key, also after a match.
-    found = _which([any([_same(ours, theirs) for theirs in given]) for ours in expected])
-    return found if found is not None else Stranger("no signature fits")
+    found = signing_key(headers, body, keys, now=now)
+    return Stranger(found) if isinstance(found, str) else found
 
 
 def _same(ours: bytes, theirs: bytes) -> bool:
