@@ -1,4 +1,4 @@
-"""Sessions that ended unused: looked at when it is time, replaced within the caps, and never for whom it is over."""
+"""Sessions that ended unused: checked when due, replaced within the caps, and never for a customer who is done."""
 
 from dataclasses import replace
 from datetime import time, timedelta
@@ -210,7 +210,7 @@ def test_links_that_are_only_fetched_are_never_checked(shelf, scan):
     shelf.add(customer("Ona", channel=Channel.NONE))
     shelf.issue()
     assert shelf.row(SessionRow).check_at is None
-    # … until a list asks for a message.
+    # Until a list asks for a message.
     shelf.set(Job, state=JobState.CANCELLED)
     shelf.add(customer("Ona"))
     shelf.claim()
@@ -300,7 +300,7 @@ def test_two_sweeps_in_parallel_replace_each_session_once(shelf, scan, in_parall
     assert len([row for row in shelf.rows(Outbox) if row.kind == "session.expired"]) == 20
 
 
-# Addresses that may not be written to.
+# Suppressed addresses.
 
 
 def keep_from(shelf, channel, address, reason):

@@ -1,4 +1,4 @@
-"""A message of an earlier session that has not left: it says nothing of the session that its job has now."""
+"""An unsent message of an earlier session: it does not change the present session of its job."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What others tell is kept once, and worked off until it is done with or a person should look at it."""
+"""A webhook is stored once and processed until it is done or an operator should look at it."""
 
 from dataclasses import replace
 from datetime import timedelta
