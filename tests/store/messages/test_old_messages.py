@@ -22,7 +22,7 @@ def reissued(shelf, keyring):
     shelf.issue()
     shelf.send()
     shelf.clock.now += WEEK + SETTLES
-    Expiring(shelf.database, keyring).look(TERMS, now=shelf.clock())
+    Expiring(shelf.database, keyring).check(TERMS, now=shelf.clock())
     shelf.issue()
     assert shelf.job("Ona").state is JobState.ISSUED
 

@@ -30,7 +30,7 @@ def story(shelf, keyring):
                 if (reason := reasons.get(address[0])) is not None:
                     suppress(connection, keyring, *address, reason, "vita", now=shelf.clock())
         let_expire(shelf)
-        Expiring(shelf.database, keyring).look(replace(TERMS, fallback=fallback), now=shelf.clock())
+        Expiring(shelf.database, keyring).check(replace(TERMS, fallback=fallback), now=shelf.clock())
         return shelf.job("Ona")
 
     return run
@@ -77,5 +77,5 @@ def test_a_customer_whom_no_key_decrypts_does_not_lapse_for_a_missing_address(sh
     invited(shelf)
     shelf.set(CustomerRow, encrypted=b"no key opens this")
     let_expire(shelf)
-    Expiring(shelf.database, keyring).look(TERMS, now=shelf.clock())
+    Expiring(shelf.database, keyring).check(TERMS, now=shelf.clock())
     assert shelf.job("Ona").state is JobState.WAITING

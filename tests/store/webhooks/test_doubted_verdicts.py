@@ -40,12 +40,12 @@ def test_a_contradicted_verdict_is_applied_once_an_operator_vouches_for_it(ona, 
     ona.clock.advance(minutes=1)
     (one,) = listed.newest([WebhookState.ALERT], most=10)
     assert (one.customer, one.ids) == ("Ona", ("scanRef s…1",))
-    assert listed.again(id_=None, now=ona.clock()) == 0  # only by its id
-    assert listed.again(id_=one.id, now=ona.clock()) == 1
+    assert listed.retry(id_=None, now=ona.clock()) == 0  # only by its id
+    assert listed.retry(id_=one.id, now=ona.clock()) == 1
     feed.work()
     assert (ona.row(SessionRow).state, ona.job("Ona").result) == (FAILED, "denied")
     assert (ona.row(Webhook).state, ona.row(Webhook).encrypted) == ("applied", None)
-    assert listed.again(id_=one.id, now=ona.clock()) == 0
+    assert listed.retry(id_=one.id, now=ona.clock()) == 0
 
 
 def test_a_verdict_with_a_later_time_is_applied_however_late_it_comes(ona, feed):
