@@ -1,1 +1,1 @@
-"""Trials: the whole thing under load and faults, looked at from outside. Longer than tests; `make trial` runs them."""
+"""Trials: the whole system under load and faults, checked from outside. They take longer than tests."""

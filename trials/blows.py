@@ -1,7 +1,7 @@
-"""What is done to a run while it works: each blow in its turn, and what was struck is put right after a while.
+"""The blows that strike a run: faults at random times, each repaired after a while.
 
-Which blows, in which order and after how long is drawn from a seed before the run begins; what they meet is not, for
-the work goes its own way.
+The blows, their order and their times come from a seed before the run begins. What the run does at the moment of a
+blow does not, because the work is not deterministic.
 """
 
 import contextlib
@@ -28,36 +28,36 @@ from worker.settings import Settings
 
 ACCOUNTS = ("kyc", "kyc-lt", "kyb", "au", "au-new")
 CHANNELS = ("email", "sms")
-TIMES_RUNG = 20
-PATIENCE = 3.0  # seconds: RabbitMQ waits far longer for a worker that stands still to say good-bye
-# What is said by a broker that is going or coming just now.
-AWAY_ERRORS = (OSError, KombuError, AMQPError, RedisError)
-# A few seconds at most: what was struck comes back while the rest of the run goes on.
-AWAY = (0.3, 3.0)
+TIMES_SENT = 20
+PATIENCE = 3.0  # seconds: RabbitMQ waits far longer for a stopped worker to close its connection
+# The errors of a broker that is stopping or starting.
+DOWN_ERRORS = (OSError, KombuError, AMQPError, RedisError)
+# A few seconds at most: the struck process comes back while the rest of the run goes on.
+DOWNTIME = (0.3, 3.0)
 
 
 @dataclass(frozen=True)
 class Strike:
-    """A blow to come: seconds after the one before, what it is, and how long until it is put right."""
+    """A blow to come: the seconds after the blow before it, its name, and the seconds until it is repaired."""
 
     after: float
     blow: str
-    away: float
+    downtime: float
 
 
 def draw(seed: int, number: int, *, seconds: float) -> list[Strike]:
-    """`number` blows over about `seconds`: every kind in a random order, and again, until there are enough."""
+    """`number` blows over about `seconds`: all kinds in a random order, repeated until there are enough."""
     chance = random.Random(seed)
     blows: list[str] = []
     while len(blows) < number:
         blows += chance.sample(list(BLOWS), len(BLOWS))
     every = seconds / max(number, 1)
-    return [Strike(chance.uniform(0.3, 1.7) * every, blow, chance.uniform(*AWAY)) for blow in blows[:number]]
+    return [Strike(chance.uniform(0.3, 1.7) * every, blow, chance.uniform(*DOWNTIME)) for blow in blows[:number]]
 
 
 @dataclass
 class Target:
-    """The processes of a run. `workers` and `beats` hold those that run now, stopped ones included."""
+    """The processes of a run. `workers` and `beats` are the running ones, with those that are stopped (SIGSTOP)."""
 
     stage: Stage
     postgres: Postgres
@@ -65,17 +65,17 @@ class Target:
     settings: Settings
     pool: str
     lease: float  # seconds
-    chance: random.Random  # which of several is struck
+    chance: random.Random  # chooses which process is struck
     workers: list[Process] = field(default_factory=list)
     beats: list[Process] = field(default_factory=list)
     stopped: set[int] = field(default_factory=set)
-    stops: int = 0  # how often a worker was made to stand still
+    stops: int = 0  # how often a worker was stopped (SIGSTOP)
     notes: list[str] = field(default_factory=list)
     _later: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _began: float = field(default_factory=time.monotonic)
 
-    def say(self, what: str) -> None:
-        """Print, and keep, what was done, with the seconds since the run began."""
+    def note(self, what: str) -> None:
+        """Record what was done, with the seconds since the run began."""
         self.notes.append(f"  {time.monotonic() - self._began:6.1f} s  {what}")
         print(self.notes[-1], flush=True)
 
@@ -89,13 +89,13 @@ class Target:
         heapq.heappush(self._later, (time.monotonic() + seconds, len(self.notes), what))
 
     def tick(self) -> None:
-        """Do what is due now."""
+        """Run the repairs that are due now."""
         while self._later and self._later[0][0] <= time.monotonic():
             heapq.heappop(self._later)[2]()
 
     @property
     def whole(self) -> bool:
-        """Whether all that was struck is put right."""
+        """True if every struck process is repaired."""
         return not self._later
 
     def put_right(self) -> None:
@@ -104,7 +104,7 @@ class Target:
             time.sleep(0.05)
 
     def ended_by_themselves(self) -> list[str]:
-        """Those that nobody has ended, taken out of the run; each is a complaint."""
+        """A complaint for each process that ended by itself; the process is removed from the run."""
         found = []
         for name, processes in (("worker", self.workers), ("beat", self.beats)):
             for process in [one for one in processes if one.poll() is not None]:
@@ -117,101 +117,101 @@ class Target:
         there = [process for process in processes if process.pid not in self.stopped]
         return self.chance.choice(there) if there else None
 
-    def bells(self) -> Celery:
+    def wake_ups(self) -> Celery:
         app = Celery(set_as_current=False)
         app.conf.update(celery_settings(self.settings), broker_connection_timeout=2)
         return app
 
 
-def kill_worker(target: Target, away: float) -> None:
+def kill_worker(target: Target, downtime: float) -> None:
     worker = target.pick(target.workers)
     if worker is not None:
-        target.say(f"worker {worker.pid} and its children: kill -9")
+        target.note(f"worker {worker.pid} and its children: kill -9")
         target.workers.remove(worker)
         kill_group(worker)
-        target.later(away, target.start_worker)
+        target.later(downtime, target.start_worker)
 
 
-def kill_parent(target: Target, away: float) -> None:
+def kill_parent(target: Target, downtime: float) -> None:
     worker = target.pick(target.workers)
     if worker is not None:
-        target.say(f"worker {worker.pid}, the parent alone: kill -9")
+        target.note(f"worker {worker.pid}, only the parent: kill -9")
         target.workers.remove(worker)
         os.kill(worker.pid, signal.SIGKILL)
         worker.wait()
-        target.later(away, target.start_worker)
+        target.later(downtime, target.start_worker)
 
 
-def kill_beat(target: Target, away: float) -> None:
+def kill_beat(target: Target, downtime: float) -> None:
     beat = target.pick(target.beats)
     if beat is not None:
-        target.say(f"beat {beat.pid}: kill -9")
+        target.note(f"beat {beat.pid}: kill -9")
         target.beats.remove(beat)
         kill_group(beat)
-        target.later(away, target.start_beat)
+        target.later(downtime, target.start_beat)
 
 
-def stop_broker(target: Target, away: float) -> None:
+def stop_broker(target: Target, downtime: float) -> None:
     if target.broker.process is not None:
-        target.say(f"{target.broker.name}: stopped for {away:.1f} s")
+        target.note(f"{target.broker.name}: stopped for {downtime:.1f} s")
         target.broker.stop(patience=PATIENCE)
-        target.later(away, lambda: target.broker.start(wait=False))
+        target.later(downtime, lambda: target.broker.start(wait=False))
 
 
-def kill_broker(target: Target, away: float) -> None:
+def kill_broker(target: Target, downtime: float) -> None:
     if target.broker.process is not None:
-        target.say(f"{target.broker.name}: kill -9, for {away:.1f} s")
+        target.note(f"{target.broker.name}: kill -9, for {downtime:.1f} s")
         target.broker.kill()
-        target.later(away, lambda: target.broker.start(wait=False))
+        target.later(downtime, lambda: target.broker.start(wait=False))
 
 
-def restart_database(target: Target, away: float) -> None:
+def restart_database(target: Target, downtime: float) -> None:
     if target.postgres.process is not None:
-        target.say(f"PostgreSQL: stopped in immediate mode for {away:.1f} s")
+        target.note(f"PostgreSQL: stopped in immediate mode for {downtime:.1f} s")
         target.postgres.stop_at_once()
-        target.later(away, lambda: target.postgres.start(wait=False))
+        target.later(downtime, lambda: target.postgres.start(wait=False))
 
 
-def cut_connections(target: Target, away: float) -> None:
-    others = "backend_type = 'client backend' and pid <> pg_backend_pid()"
-    cut_them = f"select pg_terminate_backend(pid) from pg_stat_activity where {others}"
+def cut_connections(target: Target, downtime: float) -> None:
+    clients = "backend_type = 'client backend' and pid <> pg_backend_pid()"
+    cut_them = f"select pg_terminate_backend(pid) from pg_stat_activity where {clients}"
     with contextlib.suppress(psycopg.Error), psycopg.connect(target.postgres.dsn, connect_timeout=2) as connection:
         cut = connection.execute(cut_them).fetchall()
-        target.say(f"PostgreSQL: {len(cut)} connections cut")
+        target.note(f"PostgreSQL: {len(cut)} connections cut")
 
 
-def double_bells(target: Target, away: float) -> None:
-    """Ring for everything many times, in no order."""
+def double_wake_ups(target: Target, downtime: float) -> None:
+    """Send every wake-up many times, in a random order."""
     if not target.broker.ready():
-        return target.later(1, lambda: double_bells(target, away))
-    bells: list[tuple[str, tuple[Any, ...]]] = [(ISSUE, (name,)) for name in ACCOUNTS]
-    bells += [(INVITE, (name,)) for name in CHANNELS] + [(SWEEP, ())]
-    rung, cut_short = 0, ""
-    with target.bells() as app:
+        return target.later(1, lambda: double_wake_ups(target, downtime))
+    wake_ups: list[tuple[str, tuple[Any, ...]]] = [(ISSUE, (name,)) for name in ACCOUNTS]
+    wake_ups += [(INVITE, (name,)) for name in CHANNELS] + [(SWEEP, ())]
+    sent, cut_short = 0, ""
+    with target.wake_ups() as app:
         try:
-            for name, arguments in target.chance.sample(bells * TIMES_RUNG, len(bells) * TIMES_RUNG):
+            for name, arguments in target.chance.sample(wake_ups * TIMES_SENT, len(wake_ups) * TIMES_SENT):
                 app.send_task(name, args=arguments, queue=name, retry=False)
-                rung += 1
-        except AWAY_ERRORS as error:
+                sent += 1
+        except DOWN_ERRORS as error:
             cut_short = f", then {type(error).__name__}"
-    return target.say(f"{rung} bells rung by hand{cut_short}")
+    return target.note(f"{sent} extra wake-ups sent{cut_short}")
 
 
-def drop_bells(target: Target, away: float) -> None:
+def drop_wake_ups(target: Target, downtime: float) -> None:
     if not target.broker.ready():
-        return target.later(1, lambda: drop_bells(target, away))
+        return target.later(1, lambda: drop_wake_ups(target, downtime))
     dropped = 0
-    with target.bells() as app, contextlib.suppress(*AWAY_ERRORS), app.connection_for_write() as connection:
+    with target.wake_ups() as app, contextlib.suppress(*DOWN_ERRORS), app.connection_for_write() as connection:
         for name in QUEUES:
             dropped += connection.default_channel.queue_purge(name) or 0
-    return target.say(f"{dropped} bells dropped")
+    return target.note(f"{dropped} wake-ups dropped")
 
 
-def pause_worker(target: Target, away: float) -> None:
+def pause_worker(target: Target, downtime: float) -> None:
     worker = target.pick(target.workers)
     if worker is not None:
-        seconds = target.lease + away
-        target.say(f"worker {worker.pid}: cut off (SIGSTOP) for {seconds:.1f} s, its lease is {target.lease:g} s")
+        seconds = target.lease + downtime
+        target.note(f"worker {worker.pid}: cut off (SIGSTOP) for {seconds:.1f} s, its lease is {target.lease:g} s")
         target.stopped.add(worker.pid)
         target.stops += 1
         os.killpg(worker.pid, signal.SIGSTOP)
@@ -219,7 +219,7 @@ def pause_worker(target: Target, away: float) -> None:
 
 
 def _wake(target: Target, worker: Process) -> None:
-    target.say(f"worker {worker.pid}: back (SIGCONT)")
+    target.note(f"worker {worker.pid}: back (SIGCONT)")
     target.stopped.discard(worker.pid)
     os.killpg(worker.pid, signal.SIGCONT)
 
@@ -233,7 +233,7 @@ BLOWS: dict[str, Blow] = {
     "kill-broker": kill_broker,
     "restart-database": restart_database,
     "cut-connections": cut_connections,
-    "double-bells": double_bells,
-    "drop-bells": drop_bells,
+    "double-wake-ups": double_wake_ups,
+    "drop-wake-ups": drop_wake_ups,
     "pause-worker": pause_worker,
 }

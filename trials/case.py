@@ -1,4 +1,4 @@
-"""The evidence of a trial laid out by row, for the promises to be held against."""
+"""The evidence of a trial, arranged by row. The promises are checked against it."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from trials.evidence import Attempt, Evidence, Invitation, Job
 
 K = TypeVar("K")
 V = TypeVar("V")
-# The endpoint that an account's calls arrive at.
+# The endpoint that receives an account's calls.
 ENDPOINTS = {
     "kyc": "idenfy-kyc",
     "kyc-lt": "idenfy-kyc",
@@ -20,13 +20,13 @@ ENDPOINTS = {
     "au-new": "frankieone-v1",
 }
 ISSUING = frozenset(ENDPOINTS.values())
-# Where each call that succeeds opens, and charges, one more session. FrankieOne v2 hands the same one out again.
+# At these endpoints each successful call opens, and charges, one more session. FrankieOne v2 returns the same session.
 BOUGHT = ISSUING - {"frankieone-v2"}
 
 
 @dataclass(frozen=True)
 class Cap:
-    """What a budget allows: calls a second over these endpoints; and sessions at most, where it has credits."""
+    """A budget's limits: calls a second over these endpoints, and the most sessions if it has credits."""
 
     endpoints: frozenset[str]
     rate: float
@@ -36,10 +36,10 @@ class Cap:
 
 @dataclass(frozen=True)
 class Case:
-    """The evidence laid out by row. `caps` are the budgets that the trial had configured, by name.
+    """The evidence by row. `caps` are the configured budgets, by name.
 
-    `lease` is in seconds, None where it is not to be judged; a call may be looked up `reconcile_after` seconds after
-    its end. `stops` is how often a worker was made to stand still.
+    `lease` is in seconds; None: it is not checked. A call may be reconciled `reconcile_after` seconds after the end of
+    its lease. `stops` is how often a worker was stopped (SIGSTOP).
     """
 
     customers: Sequence[Listed]
@@ -55,7 +55,7 @@ class Case:
 
     @cached_property
     def calls(self) -> dict[int, list[dict[str, Any]]]:
-        """The calls for a session that arrived, by row. FrankieOne v2 is told an entity, the others our own id."""
+        """The received calls for a session, by row. FrankieOne v2 gets an entity, the other endpoints our own id."""
         rows = {one.entity_id or one.customer_id: one.row for one in self.customers}
         found: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
         for call in self.evidence.received.calls:
@@ -91,11 +91,11 @@ class Case:
         return _grouped((text["to"], text) for text in self.evidence.received.texts)
 
     def opened(self, row: int) -> int:
-        """The sessions that were opened, and charged, for a row: also those whose answer never came back."""
+        """The number of sessions that were opened and charged for a row, also if their answers were lost."""
         return sum(call["processed"] for call in self.calls.get(row, ()) if call["endpoint"] in BOUGHT)
 
     def waits_for_credit(self, job: Job) -> bool:
-        """Whether a row waits because its account may not make one more call that costs."""
+        """True if a row waits because its account has no credit left."""
         cap = next((cap for cap in self.caps.values() if job.account in cap.accounts), None)
         return job.state == "waiting" and cap is not None and cap.credits is not None
 

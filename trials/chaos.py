@@ -1,12 +1,12 @@
-"""Chaos: one list, three workers, two beats, and everything beneath them killed again and again; then each promise.
+"""Chaos: one list, three workers and two beats; all processes and servers are killed again and again.
 
     python -m trials.chaos                                   one run of 10,000 rows, from a random seed
     python -m trials.chaos --runs 10 --seed 1                seeds 1 to 10, over both brokers and both pools in turn
     python -m trials.chaos --seed 7 --rows 500 --broker redis --pool prefork
 
-The database, the broker and the sandbox are the run's own, on free ports, in a folder that goes with it; nothing of
-the machine's is touched. The sandbox alone is spared: what it received is what everything is held against.
-docs/chaos.md says what is done, and what is checked.
+Then each promise is checked. The run has its own database, broker and sandbox, on free ports, in a folder that is
+removed after it; the machine's own servers are not touched. Only the sandbox is never killed: the checks compare
+everything with what it received. docs/chaos.md describes the blows and the checks.
 """
 
 import argparse
@@ -39,20 +39,20 @@ from worker.store.base.priorities import EVENT
 
 WORKERS, BEATS = 3, 2  # the second beat by mistake
 COMBINATIONS = (("amqp", "threads"), ("redis", "prefork"), ("amqp", "prefork"), ("redis", "threads"))
-SHOWN = 20  # complaints that are printed; all of them are in the folder
-PAUSE = 1.1  # seconds that an account stands still after a 429
-TOLD_TO_WAIT = 0.02  # the share of the calls that are answered so
+SHOWN = 20  # the most complaints that are printed; the folder has all of them
+PAUSE = 1.1  # seconds that an account pauses after a 429
+RATE_LIMITED = 0.02  # the share of calls that get a 429
 FAULTS = (
-    f"--fault 429:{TOLD_TO_WAIT},retry-after=1 --fault 500:0.01 --fault drop-after:0.005 --latency 20ms "
+    f"--fault 429:{RATE_LIMITED},retry-after=1 --fault 500:0.01 --fault drop-after:0.005 --latency 20ms "
     "--fault 500:0.01,endpoint=twilio --fault drop-after:0.005,endpoint=twilio --smtp-fault drop-after:0.005"
 ).split()
-# What the worker adds to lease and time-out before it looks a call up (docs/lost-answers.md), in seconds.
+# The seconds that the worker adds to lease and time-out before it reconciles a call (docs/lost-answers.md).
 LOOK_UP_MARGIN = 5.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One run. `seconds` is how long its limits alone spread the calls; `lease` is in seconds."""
+    """One run. `seconds`: over this time the limits alone spread the calls. `lease` is in seconds."""
 
     seed: int
     rows: int
@@ -65,11 +65,11 @@ class Plan:
 
     @property
     def span(self) -> float:
-        """About how long the work takes if nothing is struck: the limits' time, and that of the pauses."""
-        return self.seconds + TOLD_TO_WAIT * PAUSE * 0.4 * self.rows
+        """About how long the work takes without blows: the time of the limits and of the pauses."""
+        return self.seconds + RATE_LIMITED * PAUSE * 0.4 * self.rows
 
     def caps(self) -> dict[str, Cap]:
-        """What the configuration allows. The sandbox enforces the same for iDenfy and for the texts."""
+        """The configured budgets. The sandbox enforces the same limits for iDenfy and for texts."""
 
         def rate(share: float) -> int:
             return max(round(share * self.rows / self.seconds), 2)
@@ -115,7 +115,7 @@ class Plan:
 
 @dataclass
 class Outcome:
-    """What one run came to."""
+    """The result of one run."""
 
     plan: Plan
     wrong: list[str]
@@ -124,14 +124,14 @@ class Outcome:
 
 
 def run(plan: Plan) -> Outcome:
-    """One run, from empty servers to its checks. What fails is in the outcome; the folder is kept then."""
+    """Run once, from empty servers to the checks. If there are complaints, the folder is kept."""
     with Stage(f"onboarding-chaos-{plan.seed}-") as stage:
         wrong: list[str] = []
-        line = f"seed {plan.seed} {plan.broker} {plan.pool}: it did not come to an end"
+        line = f"seed {plan.seed} {plan.broker} {plan.pool}: the run did not end"
         try:
             broker = RabbitMq(stage.folder / "rabbitmq") if plan.broker == "amqp" else Redis(stage.folder / "redis")
             with contextlib.closing(broker):
-                broker.start(wait=False)  # RabbitMQ takes as long as all the others together
+                broker.start(wait=False)  # RabbitMQ starts more slowly than the other servers together
                 with Postgres(stage.folder / "postgresql") as postgres:
                     line, found = _played(plan, stage, postgres, broker)
                 wrong += found
@@ -179,7 +179,7 @@ def _played(plan: Plan, stage: Stage, postgres: Postgres, broker: Server) -> tup
 
 
 def _struck(plan: Plan, target: Target) -> tuple[int, list[str]]:
-    """Strike until there are no more blows, and go on until nothing is left to do; blows struck, and complaints."""
+    """Strike all blows, then wait until no work is left. Returns the number of blows struck, and complaints."""
     strikes: list[Strike] = draw(plan.seed, plan.blows, seconds=plan.span)
     wrong: list[str] = []
     struck = 0
@@ -188,11 +188,11 @@ def _struck(plan: Plan, target: Target) -> tuple[int, list[str]]:
     while time.monotonic() < deadline:
         target.tick()
         for complaint in target.ended_by_themselves():
-            target.say(complaint)
+            target.note(complaint)
             wrong.append(complaint)
             (target.start_worker if "worker" in complaint else target.start_beat)()
         if struck < len(strikes) and time.monotonic() >= next_at:
-            BLOWS[strikes[struck].blow](target, strikes[struck].away)
+            BLOWS[strikes[struck].blow](target, strikes[struck].downtime)
             struck += 1
             next_at = time.monotonic() + (strikes[struck].after if struck < len(strikes) else 0)
         if settled(target.postgres) and (target.whole or struck == len(strikes)):
@@ -201,11 +201,11 @@ def _struck(plan: Plan, target: Target) -> tuple[int, list[str]]:
             target.put_right()
         time.sleep(0.2)
     if struck < len(strikes):
-        target.say(f"{len(strikes) - struck} blows came too late: the work was done")
+        target.note(f"{len(strikes) - struck} blows came too late: the work was done")
     return struck, wrong
 
 
-# A row that waits for credit is out of its own hands: its account stopped at its cap.
+# A row that waits for credit is not counted: its account has stopped at its cap.
 LEFT = """
 select
   (select count(*) from job where state in ('working', 'issued')
@@ -223,7 +223,7 @@ STUCK = {
 }
 
 
-# One row in ten goes before the others, as an event's does: some at once, the rest one by one while the list is worked.
+# One row in ten has the priority of an event: some are due at once, the rest one by one while the list is worked.
 URGENT = """
 update job
 set priority = %(event)s, due_at = greatest(due_at, now() + make_interval(secs => %(seconds)s * (row %% 89) / 89))
@@ -232,13 +232,13 @@ where row %% 10 = 0 and state = 'waiting'
 
 
 def make_urgent(postgres: Postgres, seconds: float) -> None:
-    """Have a tenth of the rows go first, each when its time has come."""
+    """Give a tenth of the rows the priority of events, each from its own time on."""
     with psycopg.connect(postgres.dsn, connect_timeout=5) as connection:
         connection.execute(URGENT, {"event": EVENT, "seconds": seconds})
 
 
 def settled(postgres: Postgres) -> bool:
-    """Whether nothing is left to do. False while the database is away."""
+    """True if no work is left. False while the database cannot be reached."""
     try:
         return bool(_rows(postgres, LEFT)[0]["number"] == 0)
     except psycopg.OperationalError:
@@ -246,7 +246,7 @@ def settled(postgres: Postgres) -> bool:
 
 
 def stuck(postgres: Postgres) -> list[str]:
-    """What is left, and what it says that it waits for."""
+    """A complaint for each unfinished piece of work, with its reason for waiting."""
     return [f"it_comes_to_an_end: {what}: {row}" for what, query in STUCK.items() for row in _rows(postgres, query)]
 
 
@@ -256,7 +256,7 @@ def _rows(postgres: Postgres, query: str) -> list[dict[str, Any]]:
 
 
 def summary(plan: Plan, case: Case, *, struck: int, seconds: float) -> str:
-    """One line to paste."""
+    """One line with the facts of the run."""
     evidence = case.evidence
     states = Counter(job.state for job in evidence.jobs)
     calls = evidence.received.calls
@@ -274,14 +274,14 @@ def summary(plan: Plan, case: Case, *, struck: int, seconds: float) -> str:
         "refused": sum(refused_by_limit(call) for call in calls),
         "late": late_calls(case, plan.lease),
     }
-    said = ", ".join(f"{name} {number}" for name, number in facts.items())
+    line = ", ".join(f"{name} {number}" for name, number in facts.items())
     held = Counter(job.account for job in evidence.jobs if job.state == "held")
-    said += "; held by account: " + ", ".join(f"{name} {number}" for name, number in sorted(held.items()))
-    return f"seed {plan.seed} {plan.broker} {plan.pool}: {said}"
+    line += "; held by account: " + ", ".join(f"{name} {number}" for name, number in sorted(held.items()))
+    return f"seed {plan.seed} {plan.broker} {plan.pool}: {line}"
 
 
 def planned(seed: int, *, rows: int, broker: str | None, pool: str | None, blows: int | None) -> Plan:
-    """The plan of a seed. Short runs have shorter leases, so that there is time for one to run out."""
+    """The plan of a seed. Short runs have shorter leases, so that a lease can expire in them."""
     by_turns = COMBINATIONS[seed % len(COMBINATIONS)]
     long = rows > 1000
     return Plan(
@@ -291,7 +291,7 @@ def planned(seed: int, *, rows: int, broker: str | None, pool: str | None, blows
         pool=pool or by_turns[1],
         seconds=max(rows / 200, 5),
         blows=blows if blows is not None else (3 if long else 1) * len(BLOWS),
-        lease=12 if long else 11,  # the least that is allowed
+        lease=12 if long else 11,  # the least that the configuration allows
         timeout=2 if long else 1,
     )
 
@@ -304,15 +304,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m trials.chaos", description=(__doc__ or "").splitlines()[0], allow_abbrev=False
     )
-    parser.add_argument("--seed", type=int, help="of the first run; the next ones count up from it")
+    parser.add_argument("--seed", type=int, help="seed of the first run; the next runs count up from it")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--rows", type=int, default=10_000)
-    parser.add_argument("--blows", type=int, help="how many; by default each kind three times (once in short runs)")
-    parser.add_argument("--broker", choices=["amqp", "redis"], help="by default both in turn, by the seed")
-    parser.add_argument("--pool", choices=["threads", "prefork"], help="by default both in turn, by the seed")
+    parser.add_argument("--blows", type=int, help="number of blows; by default three of each kind (one in short runs)")
+    parser.add_argument("--broker", choices=["amqp", "redis"], help="by default the seed decides")
+    parser.add_argument("--pool", choices=["threads", "prefork"], help="by default the seed decides")
     chosen = parser.parse_args()
     first = chosen.seed if chosen.seed is not None else secrets.randbelow(10_000)
-    signal.signal(signal.SIGTERM, _end)  # so that everything is ended then too
+    signal.signal(signal.SIGTERM, _end)  # so that SIGTERM ends the started processes too
     outcomes = []
     for seed in range(first, first + chosen.runs):
         plan = planned(seed, rows=chosen.rows, broker=chosen.broker, pool=chosen.pool, blows=chosen.blows)
@@ -321,12 +321,12 @@ def main() -> int:
             return 2
         print(f"seed {seed}: {plan.rows} rows, {plan.broker}, {plan.pool}", flush=True)
         outcomes.append(run(plan))
-        told = outcomes[-1]
-        print(told.line)
-        for complaint in told.wrong[:SHOWN]:
+        outcome = outcomes[-1]
+        print(outcome.line)
+        for complaint in outcome.wrong[:SHOWN]:
             print(f"  WRONG: {complaint}")
-        if told.wrong:
-            print(f"  {len(told.wrong)} in all; details in {told.folder}")
+        if outcome.wrong:
+            print(f"  {len(outcome.wrong)} in all; details in {outcome.folder}")
         print(flush=True)
     if len(outcomes) > 1:
         print("\n".join(f"{'FAILED' if outcome.wrong else 'passed'} {outcome.line}" for outcome in outcomes))

@@ -1,4 +1,4 @@
-"""The list of a trial: invented customers over all five endpoints, by email, by SMS and by both."""
+"""The list of a trial: invented customers for all five endpoints, with email, SMS or both."""
 
 import csv
 import random
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-# A row's id says which account it is for, so that what became of it can be held against that account's rules.
+# The prefix of a customer's id names the account, so that the checks can use that account's rules.
 ACCOUNTS = {"K": "kyc", "L": "kyc-lt", "B": "kyb", "F": "au", "N": "au-new"}
 COUNTRIES = {"K": "DE", "L": "LT", "B": "FR", "F": "AU", "N": "AU"}
 CHANNELS = ("email", "email", "sms", "both")
-FIRST_ROW = 2  # as a spreadsheet numbers them: the header is row 1
+FIRST_ROW = 2  # rows are numbered as in a spreadsheet: the header is row 1
 COLUMNS = "customer_id kind first_name last_name company_name email phone country locale channel entity_id"
-FAMILY = "Okonkwo-Brandt"  # a name that stands in no log by accident
+FAMILY = "Okonkwo-Brandt"  # a name that is in no log by accident
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Listed:
 
 
 def listed(rows: int) -> list[Listed]:
-    """The same list each time: the same file is the same batch."""
+    """The customers. Every call returns the same list, and the same file is the same batch."""
     draw = random.Random(5)
     made = []
     for index in range(rows):

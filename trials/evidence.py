@@ -1,6 +1,6 @@
-"""What a trial left behind: the rows of its database, and what the sandbox received. Gathered, not judged.
+"""Gathers a trial's evidence: the rows of its database, and what the sandbox received. The promises check it.
 
-Read with plain SQL and over the sandbox's own pages, so that the code on trial has no say in what is found.
+It reads with plain SQL and over the sandbox's pages, so that the tested code does not influence the evidence.
 """
 
 import json
@@ -31,9 +31,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Attempt:
-    """`invitation_id` None: it asked for a session. `outcome` "": still open. Times as texts, which sort as they do.
+    """`invitation_id` None: a call for a session. `outcome` "": still open. Times are strings that sort by time.
 
-    `reconciles`: it asked for nothing new, but what had become of another one.
+    `reconciles`: the call only looked up the outcome of another attempt.
     """
 
     job_id: int
@@ -71,7 +71,7 @@ class Invitation:
 
 @dataclass(frozen=True)
 class Received:
-    """What the sandbox says: each call, mail and text, in order of arrival."""
+    """The calls, emails and texts that the sandbox received, in order of arrival."""
 
     calls: Sequence[dict[str, Any]] = ()
     mails: Sequence[dict[str, Any]] = ()
@@ -90,7 +90,7 @@ class Evidence:
 
 
 def received(url: str) -> Received:
-    """Everything, from a sandbox at this address. Its log holds the mails too: those are left to the mailbox."""
+    """Everything that the sandbox at this address received. Emails are read from its mailbox, not from its log."""
     lines = [json.loads(line) for line in _fetched(f"{url}/_sandbox/log").splitlines()]
     return Received(
         calls=[line for line in lines if line["endpoint"] != "smtp"],
@@ -100,18 +100,18 @@ def received(url: str) -> Received:
 
 
 def _fetched(url: str) -> str:
-    # Ten thousand mails are read before the first byte comes: a minute on a machine of its own, minutes on a busy one.
+    # The sandbox reads ten thousand emails before its first byte: a minute on an idle machine, minutes on a busy one.
     with urllib.request.urlopen(url, timeout=900) as answer:
         return str(answer.read().decode())
 
 
 def gather(ask: Ask, url: str, report: Sequence[dict[str, Any]]) -> Evidence:
-    """`ask` runs a query on the trial's database, whose rows have names; `url` is the sandbox's."""
+    """The evidence. `ask` runs a query on the trial's database and returns rows as mappings; `url` is the sandbox's."""
     return Evidence(
-        jobs=[_told(Job, row) for row in ask("select * from job")],
+        jobs=[_evidence(Job, row) for row in ask("select * from job")],
         attempts=[_attempt(row) for row in ask("select * from attempt order by opened_at, id")],
-        sessions=[_told(Session, row) for row in ask("select * from session")],
-        invitations=[_told(Invitation, row) for row in ask("select * from invitation")],
+        sessions=[_evidence(Session, row) for row in ask("select * from session")],
+        invitations=[_evidence(Invitation, row) for row in ask("select * from invitation")],
         credits_used={row["name"]: row["credits_used"] for row in ask("select * from budget")},
         received=received(url),
         report=report,
@@ -119,16 +119,16 @@ def gather(ask: Ask, url: str, report: Sequence[dict[str, Any]]) -> Evidence:
 
 
 def _attempt(row: Mapping[str, Any]) -> Attempt:
-    told = {"outcome": row["outcome"] or "", "closed_at": row["closed_at"] and str(row["closed_at"])}
-    told |= {"opened_at": str(row["opened_at"]), "reconciles": bool(row.get("reconciles"))}
-    return _told(Attempt, {**row, **told})
+    fields = {"outcome": row["outcome"] or "", "closed_at": row["closed_at"] and str(row["closed_at"])}
+    fields |= {"opened_at": str(row["opened_at"]), "reconciles": bool(row.get("reconciles"))}
+    return _evidence(Attempt, {**row, **fields})
 
 
-def _told(kind: type[T], row: Mapping[str, Any]) -> T:
-    """What a row says of a kind of evidence: a column for each field."""
+def _evidence(kind: type[T], row: Mapping[str, Any]) -> T:
+    """One piece of evidence from a row: each field is the column of the same name."""
     return kind(**{one.name: _plain(row[one.name]) for one in fields(kind)})
 
 
 def _plain(value: Any) -> Any:
-    """A UUID as SQLite gives it."""
+    """The value; a UUID as the hex text that SQLite has."""
     return value.hex if isinstance(value, uuid.UUID) else value

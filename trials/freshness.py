@@ -1,10 +1,10 @@
-"""A list that its sender needs ten hours for, with links that live for one: does a single one leave too old?
+"""Sends a list for ten hours with links that live for one hour, and checks that no link is too old when it is sent.
 
-    python -m trials.freshness                   3,600 customers in each of the cases, in virtual time
-    python -m trials.freshness --rows 36000      one text a second; takes as many times longer
+    python -m trials.freshness                   3,600 customers in each case, in virtual time
+    python -m trials.freshness --rows 36000      one text a second; takes ten times longer
 
-The engine is the real one, over SQLite in a folder that goes with it; provider and sender are fakes, and time passes
-only while everybody waits. docs/freshness.md has the figures.
+The engine is the real one, over SQLite in a temporary folder. Provider and sender are fakes, and time passes only
+while all coroutines wait. docs/freshness.md has the figures.
 """
 
 import argparse
@@ -28,7 +28,7 @@ PAUSE = (4 * HOUR, 2 * HOUR)
 
 
 def cases(rows: int) -> dict[str, Case]:
-    """By name: what they are called in docs/freshness.md."""
+    """The cases by their names in docs/freshness.md."""
     kyb = Case(rows=rows, every=LONG / rows)
     waits = replace(kyb, at_once=False)
     return {
@@ -62,12 +62,12 @@ async def _lived(case: Case, folder: Path) -> Outcome:
             world.parts.close()
 
 
-def tell(name: str, case: Case, outcome: Outcome, took: float) -> bool:
-    """Print what came of it; whether the promise was kept."""
+def show(name: str, case: Case, outcome: Outcome, took: float) -> bool:
+    """Print the outcome. Returns True if the promise was kept."""
     hours = outcome.took / HOUR
     again = outcome.bought - case.rows
     print(
-        f"{name:<36} {len(outcome.left):>6,} left in {hours:5.1f} h; least life left"
+        f"{name:<36} {len(outcome.left):>6,} sent in {hours:5.1f} h; least remaining life"
         f" {min(outcome.left) / timedelta(minutes=1):5.1f} min of {case.floor / timedelta(minutes=1):.0f};"
         f" {outcome.bought:,} sessions ({again:,} again, {again / case.rows:.1%});"
         f" queue up to {outcome.longest_queue:,}; {outcome.jobs}; {took:.0f} s"
@@ -87,7 +87,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=VirtualLoop) as runner:
             began = time.monotonic()
             outcome = runner.run(_lived(case, Path(folder)))
-        kept = tell(name, case, outcome, time.monotonic() - began) and kept
+        kept = show(name, case, outcome, time.monotonic() - began) and kept
     return 0 if kept else 1
 
 

@@ -1,10 +1,10 @@
-"""The main job with faults and kills, then every row compared with what the sandbox received.
+"""Runs the main job with faults and kills, then compares every row with what the sandbox received.
 
     python -m trials.main_job                                  embedded, on SQLite
     python -m trials.main_job --pool threads --broker redis    Celery on PostgreSQL, and so on
 
-Starts processes of its own and ends them by their ids; uses a scratch database, and the broker's queues. The servers
-are the machine's, and stay up: what becomes of a run whose servers are killed too is `trials.chaos`.
+It starts its own processes and ends them by their ids. It uses a scratch database and the broker's queues on the
+machine's own servers, which stay up; `trials.chaos` kills its servers too.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def main() -> int:
     with Stage("onboarding-trial-", keep=chosen.keep) as stage:
         write_list(stage.folder / "list.csv", customers)
         stage.play(chosen.faults.split())
-        # Short, because what is in doubt is looked up only when both have passed.
+        # Short, because a call with an unknown outcome is reconciled only after both have passed.
         timeouts = {f"accounts.{name}.timeout": "5 s" for name in ACCOUNTS.values()}
         stage.configure(timeouts | {"email.timeout": "8 s", "worker.lease": "20 s"})
         with sqlite(stage) if chosen.pool == "embedded" else postgresql(stage, chosen) as ask:
@@ -65,7 +65,7 @@ def main() -> int:
             seconds = time.monotonic() - began
             evidence = gather(ask, stage.url, stage.report())
         wrong += [*broken(Case(customers, evidence)), *leaks(stage.logs, evidence), *stage.left_behind()]
-        tell(evidence)
+        show(evidence)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         print(f"  {chosen.rows} rows in {seconds:.1f} s with {chosen.kills} kills; largest process {peak:.0f} MB")
         stage.keep = stage.keep or bool(wrong)
@@ -108,13 +108,14 @@ def postgresql(stage: Stage, chosen: argparse.Namespace) -> Iterator[Ask]:
 
 
 def embedded(stage: Stage, ask: Ask, chosen: argparse.Namespace) -> list[str]:
-    stage.run("import", "list.csv")  # so that there is something to ask about, however soon the first kill comes
+    stage.run("import", "list.csv")  # so that the batch exists, however soon the first kill comes
     for kill in range(chosen.kills):
         run = stage.start("run", "list.csv")
         time.sleep(chosen.seconds)
         kill_group(run)
-        print(f"  kill {kill + 1}: {number_of(ask, OPEN)} calls in doubt")
-    print(f"  the last run says {json.dumps(json.loads(stage.run('run', 'list.csv', '--json', within=600))['rows'])}")
+        print(f"  kill {kill + 1}: {number_of(ask, OPEN)} calls with an unknown outcome")
+    rows = json.loads(stage.run("run", "list.csv", "--json", within=600))["rows"]
+    print(f"  result of the last run: {json.dumps(rows)}")
     return []
 
 
@@ -130,7 +131,7 @@ def celery(stage: Stage, ask: Ask, chosen: argparse.Namespace) -> list[str]:
         print(f"  kill {kill + 1}: up to {max(before, number_of(ask, OPEN))} calls open at that moment")
         workers.append(stage.start("worker", "--pool", chosen.pool))
     deadline = time.monotonic() + 300
-    # Asked of the database: a command each second would take a core from the workers.
+    # A query instead of a command: a command each second would use a core that the workers need.
     while number_of(ask, LEFT) and time.monotonic() < deadline:
         time.sleep(0.5)
     print(f"  sent {time.monotonic() - began:.1f} s after the import")
@@ -144,14 +145,14 @@ def number_of(ask: Ask, query: str) -> int:
     return int(ask(query)[0]["number"])
 
 
-def tell(evidence: Evidence) -> None:
+def show(evidence: Evidence) -> None:
     calls, mails, texts = evidence.received.calls, evidence.received.mails, evidence.received.texts
     states = Counter(job.state for job in evidence.jobs)
     held = Counter(job.account for job in evidence.jobs if job.state == "held")
     dropped = Counter(call["endpoint"] for call in calls if call["fault"] == "drop-after")
     print(f"  states {dict(states)}; held by account {dict(held)}; dropped after processing {dict(dropped)}")
     print(f"  calls received {sum(call['endpoint'] in ISSUING for call in calls)}")
-    print(f"  mails {len(mails)} (second copies {second_copies(Case([], evidence))}), texts {len(texts)}")
+    print(f"  emails {len(mails)} (second copies {second_copies(Case([], evidence))}), texts {len(texts)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Processes that a trial starts, and ends by their ids: each is the leader of a process group of its own."""
+"""Ends a trial's processes by their ids. Each process leads its own process group."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ Process = subprocess.Popen[Any]
 
 
 def group_lives(process: Process) -> bool:
-    """Whether anything of its group is left, be it the children of a process that has ended."""
+    """True if a process of the group still runs, even if its leader has ended."""
     try:
         os.killpg(process.pid, 0)
     except ProcessLookupError:
@@ -20,14 +20,14 @@ def group_lives(process: Process) -> bool:
 
 
 def kill_group(process: Process) -> None:
-    """End it and its children at once; harmless where they have ended."""
+    """Kill the process and its children; no effect if they have ended."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def end(process: Process, by: signal.Signals = signal.SIGTERM, *, patience: float) -> bool:
-    """Ask it to end, and kill its group after `patience` seconds; whether it ended by itself, with all its children."""
+    """Send `by`, and kill the group after `patience` seconds. True if the process and its children ended in time."""
     if process.poll() is None:
         process.send_signal(by)
     deadline = time.monotonic() + patience

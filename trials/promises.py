@@ -1,7 +1,7 @@
-"""What must hold after a trial, whatever was killed meanwhile: each promise a function from a case to complaints.
+"""The promises that must hold after a trial, whatever was killed: each is a function from a case to complaints.
 
-A complaint names the row and the numbers, never a customer's address, a token or a link. Promises, not details: a
-customer has one session, however it came about; a row is held only where nobody could know.
+A complaint names the row and the numbers, never a customer's address, a token or a link. The functions check promises,
+not details: a customer has one session, and a row is held only if its outcome cannot be known.
 """
 
 import re
@@ -16,17 +16,17 @@ from trials.evidence import Attempt
 
 OUT = frozenset({"invited", "held"})
 LIVE = frozenset({"waiting", "started"})
-# Whose calls can be looked up, as texts can.
-LOOKED_UP = frozenset({"kyc", "kyc-lt"})
-# Outcomes of a call that may have been carried out without our knowing.
-DOUBTFUL = frozenset({"unknown", "late", "conflict"})
+# Accounts whose calls can be reconciled, as texts can.
+RECONCILED = frozenset({"kyc", "kyc-lt"})
+# Outcomes of a call that may have been carried out, with or without an answer.
+UNKNOWN = frozenset({"unknown", "late", "conflict"})
 NOT_MADE = "not_sent"
-# What may pass between a call's slot and its arrival on a machine that is busy with being killed: half a second until
-# the slot lapses, and as much again on the way. The sandbox's bucket, which holds one second's rate, allows the same.
+# The most seconds between a call's slot and its arrival on a busy machine: half a second until the slot lapses, and
+# half a second on the way. The sandbox's bucket, which holds one second's rate, allows the same.
 DELAY = 1.0
-# What the clocks of a worker and of the sandbox may be apart, in seconds: one is corrected by the database's.
+# The most seconds between the clocks of a worker and of the sandbox: the worker's is corrected by the database's clock.
 CLOCKS = 0.5
-# A bucket refuses what was stopped for longer on its way out, or came while the sandbox itself stood still.
+# A bucket may refuse calls that were delayed for longer, or came while the sandbox itself did not run.
 REFUSED_AT_MOST = 0.0005
 
 
@@ -39,11 +39,11 @@ def every_row_is_accounted_for(case: Case) -> Iterator[str]:
             yield f"row {one.row} ({one.account}) is missing, another customer's or at another account"
         elif job.state not in OUT and not case.waits_for_credit(job):
             yield f"row {one.row} ({one.account}) is {job.state}: {job.reason} {job.detail}"
-        elif job.state == "waiting" and DOUBTFUL & {attempt.outcome for attempt in case.asked.get(one.row, ())}:
-            yield f"row {one.row} ({one.account}) waits for credit, though it has a call in doubt"
+        elif job.state == "waiting" and UNKNOWN & {attempt.outcome for attempt in case.asked.get(one.row, ())}:
+            yield f"row {one.row} ({one.account}) waits for credit, though it has a call with an unknown outcome"
     open_ones = sum(not attempt.outcome for attempt in case.evidence.attempts)
     if open_ones:
-        yield f"{open_ones} attempts are still open, and nobody is at work"
+        yield f"{open_ones} attempts are still open, and no worker runs"
 
 
 def one_live_session_for_each_customer(case: Case) -> Iterator[str]:
@@ -54,7 +54,7 @@ def one_live_session_for_each_customer(case: Case) -> Iterator[str]:
 
 
 def no_second_session_without_a_decision(case: Case) -> Iterator[str]:
-    """Nobody decided anything in a trial: a customer has at most the one, at whichever of its accounts."""
+    """No operator decides in a trial, so a customer has at most one session, over all accounts."""
     for row, calls in case.calls.items():
         if row == 0:
             yield f"{len(calls)} calls arrived for customers who are on no list"
@@ -66,7 +66,7 @@ def no_second_session_without_a_decision(case: Case) -> Iterator[str]:
             yield f"row {row}: a session was opened, and another endpoint was called too"
 
 
-def who_is_invited_has_the_session_that_was_opened(case: Case) -> Iterator[str]:
+def an_invited_row_has_the_session_that_was_opened(case: Case) -> Iterator[str]:
     sessions = {one.id: one for one in case.evidence.sessions}
     links = {line["row"]: line["link"] for line in case.evidence.report}
     for job in case.evidence.jobs:
@@ -87,15 +87,15 @@ def nothing_is_sent_twice(case: Case) -> Iterator[str]:
         if len(ids) > 1:
             yield f"row {one.row} was sent {len(ids)} Message-IDs"
         messages = [message for message in case.invitations.get(one.row, ()) if message.channel == "email"]
-        doubts = sum(_unknown_outcomes(case.handed.get(message.id, ())) for message in messages)
-        if len(mails) - 1 > doubts:
-            yield f"row {one.row} was mailed {len(mails)} times, with {doubts} hand-overs in doubt"
+        unknown = sum(_unknown_outcomes(case.handed.get(message.id, ())) for message in messages)
+        if len(mails) - 1 > unknown:
+            yield f"row {one.row} was mailed {len(mails)} times, with {unknown} unknown outcomes"
 
 
 def _unknown_outcomes(hand_overs: Sequence[Attempt]) -> int:
-    """How many were in doubt when the next one was made: those whose answer came after that were too."""
+    """The number of hand-overs without a known outcome when the next one was made, with those answered later."""
     return sum(
-        one.outcome in DOUBTFUL or bool(after and (one.closed_at or "") > after.opened_at)
+        one.outcome in UNKNOWN or bool(after and (one.closed_at or "") > after.opened_at)
         for one, after in zip_longest(hand_overs, hand_overs[1:])
     )
 
@@ -114,17 +114,17 @@ def each_message_is_the_customers_own(case: Case) -> Iterator[str]:
             "email": [re.sub(r"\s", "", mail["text"]) for mail in case.mails.get(one.email, ())],
             "sms": [text["body"] for text in case.texts.get(one.phone, ())],
         }
-        arrived = {channel for channel, words in bodies.items() if words}
+        arrived = {channel for channel, texts in bodies.items() if texts}
         if job.state == "invited" and arrived != one.channels:
             yield f"row {one.row} is invited by {sorted(one.channels)}, and {sorted(arrived)} arrived"
         if not job.session_id and arrived:
             yield f"row {one.row} has no session ({job.state}), and was sent a message"
-        if any(not line["link"] or line["link"] not in body for words in bodies.values() for body in words):
-            yield f"row {one.row} was sent another link than the stored one"
+        if any(not line["link"] or line["link"] not in body for texts in bodies.values() for body in texts):
+            yield f"row {one.row} was sent a link that is not the stored one"
 
 
 def each_call_was_written_down(case: Case) -> Iterator[str]:
-    """Before it was made, so there is an attempt for each; and what an attempt says was answered did arrive."""
+    """Each received call has an attempt, because the attempt is written first; each answered attempt did arrive."""
     for job in case.evidence.jobs:
         made = [one for one in case.asked.get(job.row, ()) if one.outcome != NOT_MADE]
         answered = sum(one.outcome in ("done", "late") or one.status is not None for one in made)
@@ -146,10 +146,10 @@ def each_call_was_written_down(case: Case) -> Iterator[str]:
 
 
 def no_call_is_made_after_its_lease(case: Case) -> Iterator[str]:
-    """Else it could arrive after it was looked up, and found not to be there.
+    """Otherwise a call could arrive after reconciliation found nothing.
 
-    A worker that was made to stand still may have been writing calls at that moment, as many as it begins at once: they
-    leave when it wakes. But a call may be looked up only so long after its lease, and by then none may arrive.
+    A worker that was stopped (SIGSTOP) while it wrote calls sends them when it continues. But a call is reconciled only
+    some time after its lease, and after that time no call may arrive.
     """
     if case.lease is None:
         return
@@ -159,7 +159,7 @@ def no_call_is_made_after_its_lease(case: Case) -> Iterator[str]:
 
 
 def late_calls(case: Case, longest: float) -> int:
-    """Calls for a session, and texts, that arrived so many seconds after all their attempts were opened."""
+    """The number of calls and texts that arrived more than `longest` seconds after all their attempts were opened."""
     late = 0
     for job in case.evidence.jobs:
         opened = [_seconds(one.opened_at) for one in case.asked.get(job.row, ())]
@@ -179,12 +179,12 @@ def _in_time(at: float, opened: Sequence[float], longest: float) -> bool:
 
 
 def _seconds(time: str) -> float:
-    told = datetime.fromisoformat(time)
-    return (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
+    parsed = datetime.fromisoformat(time)
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
 
 
 def limits_are_kept(case: Case) -> Iterator[str]:
-    """The provider's own count refused nobody, and no window holds more than its limit and what was delayed into it."""
+    """The provider's limit refused almost no call, and no window has more calls than its limit and the delayed ones."""
     for name, cap in case.caps.items():
         calls = [call for call in case.evidence.received.calls if call["endpoint"] in cap.endpoints]
         refused = sum(refused_by_limit(call) for call in calls)
@@ -198,12 +198,12 @@ def limits_are_kept(case: Case) -> Iterator[str]:
 
 
 def refused_by_limit(call: Mapping[str, Any]) -> bool:
-    """A 429 that nobody had ordered."""
+    """True for a 429 of the limit itself, not of an ordered fault."""
     return call["status"] == 429 and call["fault"] is None
 
 
 def most_within(times: Sequence[float], seconds: float) -> int:
-    """The most of these times, in order, that lie in any window this long."""
+    """The most of these sorted times in any window of `seconds`."""
     most = begin = 0
     for end, time in enumerate(times):
         while time - times[begin] >= seconds:
@@ -227,8 +227,8 @@ def credits_are_kept(case: Case) -> Iterator[str]:
             yield f"budget {name}: {waiting} rows wait, though only {used} of {cap.credits} credits are used"
 
 
-def who_is_held_is_held_for_a_reason(case: Case) -> Iterator[str]:
-    """Only what nobody can know, or what a look-up found and nobody has the token of."""
+def a_held_row_has_a_reason(case: Case) -> Iterator[str]:
+    """A row is held only for an unknown outcome, or for a session that a look-up found without its token."""
     for job in case.evidence.jobs:
         if job.state != "held":
             continue
@@ -237,43 +237,43 @@ def who_is_held_is_held_for_a_reason(case: Case) -> Iterator[str]:
         if not job.reason and not any(one.reason for one in messages):
             yield f"row {job.row} ({job.account}) is held without a reason"
         for one in messages:
-            # A mail is repeated, and a text is looked up: the list says whether it was taken.
+            # No message is held: an email is repeated, and a text is reconciled with the provider's list.
             outcomes = [attempt.outcome for attempt in case.handed.get(one.id, ())]
             yield f"row {job.row}: its {one.channel} is held ({one.reason}) after {outcomes}"
         if messages:
             continue
         if job.account == "au":
             yield f"row {job.row} (au) is held, though its call may be repeated: {job.reason}"
-        elif not DOUBTFUL & set(asked):
-            yield f"row {job.row} ({job.account}) is held ({job.reason}) after {asked}: none of these is in doubt"
-        elif job.account in LOOKED_UP:
+        elif not UNKNOWN & set(asked):
+            yield f"row {job.row} ({job.account}) is held ({job.reason}) after {asked}: none of these is unknown"
+        elif job.account in RECONCILED:
             there = [call["reference"] for call in case.calls.get(job.row, ()) if call["processed"]]
             if not there:
                 yield f"row {job.row} ({job.account}) is held ({job.reason}), though the provider has no session of it"
             elif not all(reference in job.detail for reference in there):
-                yield f"row {job.row} ({job.account}) is held ({job.reason}), and does not say for which session"
+                yield f"row {job.row} ({job.account}) is held ({job.reason}) without naming the session"
 
 
 PROMISES: tuple[Callable[[Case], Iterator[str]], ...] = (
     every_row_is_accounted_for,
     one_live_session_for_each_customer,
     no_second_session_without_a_decision,
-    who_is_invited_has_the_session_that_was_opened,
+    an_invited_row_has_the_session_that_was_opened,
     nothing_is_sent_twice,
     each_message_is_the_customers_own,
     each_call_was_written_down,
     no_call_is_made_after_its_lease,
     limits_are_kept,
     credits_are_kept,
-    who_is_held_is_held_for_a_reason,
+    a_held_row_has_a_reason,
 )
 
 
 def broken(case: Case) -> list[str]:
-    """Every complaint, with the promise that it is about."""
+    """Every complaint, with the name of its promise."""
     return [f"{promise.__name__}: {complaint}" for promise in PROMISES for complaint in promise(case)]
 
 
 def second_copies(case: Case) -> int:
-    """Mails that came again under the same Message-ID."""
+    """The number of emails that came again under the same Message-ID."""
     return sum(number - 1 for number in Counter(mail["message_id"] for mail in case.evidence.received.mails).values())

@@ -1,10 +1,10 @@
-"""Private servers for what breaks servers: PostgreSQL, RabbitMQ and Redis in a folder of their own, on free ports.
+"""Private servers for trials that kill servers: PostgreSQL, RabbitMQ and Redis in their own folder, on free ports.
 
     with Postgres(folder) as postgres: ...
 
-Never the machine's own: nothing here connects to, signals or configures what it has not started itself. Each server
-is one process in the foreground, in a process group of its own, and is ended by its id, whatever happens. A folder
-that is given to a server is removed by whoever made it.
+This module never connects to, signals or configures a server that it has not started itself. Each server is one
+process in the foreground, in its own process group, and is always ended by its id. The caller that made a server's
+folder removes it.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ from typing import Self
 
 from trials.processes import end, kill_group
 
-STARTS_WITHIN = 60.0  # seconds; a loaded machine takes a fifth of it for the slowest of them
-# Where distributions put what is not on the path.
+STARTS_WITHIN = 60.0  # seconds; on a busy machine the slowest server needs a fifth of it
+# The directories of programs that distributions do not put on the PATH.
 POSTGRESQL_PLACES = ("/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt/postgresql", "/usr/local/opt/postgresql")
 RABBITMQ_PLACES = ("/usr/lib/rabbitmq/bin", "/opt/homebrew/sbin", "/usr/local/sbin")
 
@@ -32,7 +32,7 @@ class Missing(Exception):
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens at on the loopback address."""
+    """A free TCP port of the loopback address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -45,7 +45,7 @@ def answers(port: int) -> bool:
 
 
 class Server:
-    """One server process. `start` again after `stop` or `kill` goes on with the same folder and port."""
+    """One server process. A `start` after `stop` or `kill` uses the same folder and port."""
 
     name = "server"
     stops_by = signal.SIGTERM
@@ -58,7 +58,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """As a configuration names it."""
+        """The server's URL in a configuration."""
         raise NotImplementedError
 
     def command(self) -> list[str]:
@@ -71,7 +71,7 @@ class Server:
         return answers(self.port)
 
     def start(self, *, wait: bool = True) -> None:
-        """Start it. Raises RuntimeError where it ends instead, or does not answer in time; with `wait`."""
+        """Start it. With `wait`, raises RuntimeError if it ends or does not answer in time."""
         with (self.folder / "output.log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command(),
@@ -95,13 +95,13 @@ class Server:
             time.sleep(0.05)
 
     def stop(self, by: signal.Signals | None = None, *, patience: float = 30) -> None:
-        """End it as an operator would, who kills it where it takes longer than `patience` (seconds)."""
+        """End it as an operator would: with a signal, and with a kill after `patience` seconds."""
         if self.process is not None:
             end(self.process, by or self.stops_by, patience=patience)
             self.process = None
 
     def kill(self) -> None:
-        """End it as a machine that loses its power would."""
+        """Kill it, as a power failure would."""
         if self.process is not None:
             kill_group(self.process)
             self.process = None
@@ -122,7 +122,7 @@ class Server:
 
 
 class Redis(Server):
-    """Keeps nothing over a restart, as a cache does: what was queued is lost. With `keeps` it writes all down first."""
+    """A Redis that loses its queues at a restart, as a cache does. With `keeps` it saves every command first."""
 
     name = "Redis"
 
@@ -141,7 +141,7 @@ class Redis(Server):
 
 
 class Postgres(Server):
-    """PostgreSQL on a TCP port alone; any local user is its superuser `postgres`. It writes to disk as it should."""
+    """PostgreSQL on a TCP port only; any local user is its superuser `postgres`. It syncs to disk as in production."""
 
     name = "PostgreSQL"
     stops_by = signal.SIGINT  # "fast": SIGTERM would wait for the connections that workers keep
@@ -149,7 +149,7 @@ class Postgres(Server):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._data = folder / "data"
-        # It refuses to run as root.
+        # PostgreSQL refuses to run as root.
         self._user = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
 
     @property
@@ -158,7 +158,7 @@ class Postgres(Server):
 
     @property
     def dsn(self) -> str:
-        """For psycopg."""
+        """The address for psycopg."""
         return self.url.replace("+psycopg", "")
 
     def start(self, *, wait: bool = True) -> None:
@@ -171,7 +171,7 @@ class Postgres(Server):
         self.stop(signal.SIGQUIT)
 
     def ready(self) -> bool:
-        # It listens before it lets anybody in: while it recovers, "the database system is starting up".
+        # It listens before it accepts connections: during recovery it answers "the database system is starting up".
         asked = [postgresql_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run(asked, check=False).returncode == 0
 
@@ -186,7 +186,7 @@ class Postgres(Server):
         return self._as_user([postgresql_program("postgres"), "-D", str(self._data), *settings])
 
     def close(self) -> None:
-        # Its children are in groups of their own: killed, it would leave them to find out by themselves.
+        # Its children are in their own process groups: a kill of its group would leave them running.
         self.stop_at_once()
 
     def _make(self) -> None:
@@ -211,12 +211,12 @@ class Postgres(Server):
     def _as_user(self, command: list[str]) -> list[str]:
         if self._user is None:
             return command
-        # It replaces itself by the command, whose process id is then the one that we have.
+        # The program replaces itself by the command, which keeps the process id.
         return [program("setpriv"), "--reuid", "postgres", "--regid", "postgres", "--clear-groups", "--", *command]
 
 
 class RabbitMq(Server):
-    """A node of its own, with a cookie and a port mapper of its own; guest:guest from this machine."""
+    """A RabbitMQ node with its own cookie and its own port mapper; guest:guest from this machine."""
 
     name = "RabbitMQ"
 
@@ -237,7 +237,7 @@ class RabbitMq(Server):
 
     def start(self, *, wait: bool = True) -> None:
         if self._mapper is None:
-            # Else the node would start one as a daemon, which nobody ends.
+            # Without this the node would start a port mapper as a daemon, which would never end.
             mapper = [program("epmd"), "-address", "127.0.0.1", "-port", str(self._mapper_port)]
             self._mapper = subprocess.Popen(
                 mapper,
@@ -255,23 +255,23 @@ class RabbitMq(Server):
 
     def environ(self) -> Mapping[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}
-        place = str(self.folder)
+        folder = str(self.folder)
         return kept | {
-            "HOME": place,
+            "HOME": folder,
             "ERL_EPMD_PORT": str(self._mapper_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODENAME": f"trial{self.port}@localhost",
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(self._distribution_port),
-            "RABBITMQ_MNESIA_BASE": f"{place}/mnesia",
-            "RABBITMQ_LOG_BASE": f"{place}/log",
+            "RABBITMQ_MNESIA_BASE": f"{folder}/mnesia",
+            "RABBITMQ_LOG_BASE": f"{folder}/log",
             "RABBITMQ_LOGS": "-",
-            "RABBITMQ_CONFIG_FILE": f"{place}/none",
+            "RABBITMQ_CONFIG_FILE": f"{folder}/none",
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{place}/enabled_plugins",
-            "RABBITMQ_PID_FILE": f"{place}/pid",
-            # The script then replaces itself by the node, whose process id is the one that we have.
+            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/enabled_plugins",
+            "RABBITMQ_PID_FILE": f"{folder}/pid",
+            # The script replaces itself by the node, which keeps the process id.
             "RUNNING_UNDER_SYSTEMD": "1",
         }
 
@@ -283,7 +283,7 @@ class RabbitMq(Server):
 
 
 def until(holds: Callable[[], bool], what: str, seconds: float = STARTS_WITHIN) -> None:
-    """Look again and again until it holds. Raises RuntimeError after far longer than it can take."""
+    """Wait until it holds. Raises RuntimeError after a time that is far longer than needed."""
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
@@ -291,9 +291,9 @@ def until(holds: Callable[[], bool], what: str, seconds: float = STARTS_WITHIN) 
         time.sleep(0.05)
 
 
-def program(name: str, *places: str) -> str:
-    """Its path. Raises Missing."""
-    path = os.pathsep.join([*places, os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+def program(name: str, *folders: str) -> str:
+    """The program's path. Raises Missing."""
+    path = os.pathsep.join([*folders, os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     found = shutil.which(name, path=path)
     if found is None:
         raise Missing(f"{name} is not installed")
@@ -301,18 +301,18 @@ def program(name: str, *places: str) -> str:
 
 
 def postgresql_program(name: str) -> str:
-    """Of the newest version that is installed."""
-    places = [str(one) for base in POSTGRESQL_PLACES for one in sorted(Path(base).glob("*/bin"), reverse=True)]
-    return program(name, *places)
+    """The program's path, of the newest installed version. Raises Missing."""
+    folders = [str(one) for base in POSTGRESQL_PLACES for one in sorted(Path(base).glob("*/bin"), reverse=True)]
+    return program(name, *folders)
 
 
 def rabbitmq_program() -> str:
-    # The one that Debian puts on the path changes the user, and knows the machine's own node alone.
+    # The script that Debian puts on the PATH changes the user and works only with the machine's own node.
     return program("rabbitmq-server", *RABBITMQ_PLACES)
 
 
 def missing(broker: str) -> str:
-    """Why the servers of a run with this broker cannot be started; "" when they can."""
+    """Why the servers of a run with this broker cannot be started; "" if they can."""
     needed: list[Callable[[], object]] = [lambda: postgresql_program("initdb"), lambda: postgresql_program("postgres")]
     if os.geteuid() == 0:
         needed += [lambda: program("setpriv"), lambda: pwd.getpwnam("postgres")]

@@ -1,6 +1,6 @@
-"""Where a trial plays: a folder with a configuration, the sandbox beside it, and the product's own commands.
+"""The stage of a trial: a folder with a configuration, the sandbox, and the product's own commands.
 
-Every process that is started here is ended here, by its id, whatever happens.
+The stage always ends the processes that it started, by their ids.
 """
 
 import json
@@ -32,17 +32,17 @@ class Stage:
 
     @property
     def logs(self) -> list[Path]:
-        """What our own processes wrote: not the sandbox, which is the provider."""
+        """The logs of our own processes, without the sandbox's, which is the provider."""
         return [path for path in sorted(self.folder.glob("*.log")) if not path.name.startswith("sandbox")]
 
     def start(self, *arguments: str, speaks: bool | None = None) -> Process:
-        """Start a command; its standard error is its log, and its standard output too unless it `speaks`."""
+        """Start a command. Its standard error goes to its log; its standard output too, unless `speaks`."""
         name = arguments[0]
         speaks = name in SPEAKING if speaks is None else speaks
         log = self.folder / f"{name}-{len(self._started) + 1}.log"
         with log.open("w") as stream:
             process = subprocess.Popen(
-                # Not by its console script, which would be another checkout's.
+                # Not the console script, which may belong to another checkout.
                 [sys.executable, "-c", "from worker.cli import main; main()", *arguments],
                 cwd=self.folder,
                 env={**os.environ, "PYTHONPATH": str(ROOT), **self.environ},
@@ -56,7 +56,7 @@ class Stage:
         return process
 
     def run(self, *arguments: str, within: float = 180, speaks: bool | None = None) -> str:
-        """Run a command to its end; what it said. Raises RuntimeError for an exit code that is not a result's."""
+        """The output of a command. Raises RuntimeError for an exit code that is not a result's."""
         process = self.start(*arguments, speaks=speaks)
         out, _ = process.communicate(timeout=within)
         if process.returncode not in (0, 1):
@@ -67,12 +67,12 @@ class Stage:
         """Start the sandbox, and write the configuration that points at it."""
         process = self.start("sandbox", "--port", "0", "--smtp-port", "0", "--json", *options)
         assert process.stdout is not None  # noqa: S101 -- it was asked for
-        said = json.loads(process.stdout.readline())
-        self.url = said["url"]
-        self.run("init", "--sandbox", "--port", str(said["port"]), "--smtp-port", str(said["smtp_port"]))
+        started = json.loads(process.stdout.readline())
+        self.url = started["url"]
+        self.run("init", "--sandbox", "--port", str(started["port"]), "--smtp-port", str(started["smtp_port"]))
 
     def configure(self, values: Mapping[str, str]) -> None:
-        """Keys of the configuration, such as `worker.lease`, for every command from now on."""
+        """Set keys of the configuration, such as `worker.lease`, for every later command."""
         for key, value in values.items():
             self.environ["ONBOARDING__" + key.replace(".", "__").replace("-", "_").upper()] = value
 
@@ -84,7 +84,7 @@ class Stage:
         return lines
 
     def end_warmly(self, processes: list[Process]) -> list[str]:
-        """SIGTERM to all of them; what is wrong with how they ended."""
+        """Send SIGTERM to all of them. Returns complaints about how they ended."""
         for process in processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
@@ -92,16 +92,16 @@ class Stage:
         names = {process.pid: name for name, process in self._started}
         wrong = []
         for process in processes:
-            # Told already: a second SIGTERM would be a cold end.
+            # The process has got its SIGTERM: a second one would be a cold shutdown.
             if not end(process, signal.SIGCONT, patience=max(deadline - time.monotonic(), 0.1)):
-                late = f"{names[process.pid]} {process.pid} was not gone {ENDS_WITHIN:g} s after SIGTERM"
-                wrong.append(f"ends_when_told: {late}")
+                late = f"{names[process.pid]} {process.pid} still ran {ENDS_WITHIN:g} s after SIGTERM"
+                wrong.append(f"ends_after_sigterm: {late}")
         return wrong
 
     def left_behind(self) -> list[str]:
-        """Groups whose leader has ended and that still have processes."""
+        """A complaint for each process group that still has processes after its leader has ended."""
         return [
-            f"nothing_is_left: children of {name} {process.pid} are still there"
+            f"no_process_is_left: children of {name} {process.pid} still run"
             for name, process in self._started
             if process.poll() is not None and group_lives(process)
         ]
@@ -121,5 +121,5 @@ class Stage:
         self.close()
 
 
-# Commands whose standard output is read.
+# The commands whose standard output is read.
 SPEAKING = ("sandbox", "run", "status")

@@ -76,7 +76,7 @@ def test_what_is_no_list_is_exit_2(send: Send, desk: Desk, command: str, content
     assert desk.onboard("status", "--json").facts == {"batches": []}
 
 
-def test_a_configuration_that_is_wrong_is_told_before_anything_is_read(send: Send, desk: Desk):
+def test_a_wrong_configuration_is_reported_before_anything_is_read(send: Send, desk: Desk):
     desk.add("[nonsense]\nx = 1\n")
     ended = send(CSV, "run", "-")
     assert ended.code == 2

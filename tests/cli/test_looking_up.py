@@ -86,7 +86,7 @@ def test_a_call_that_never_arrived_is_looked_up_and_made_again(faulty):
     each_once(played)
 
 
-def test_a_conflict_with_a_session_that_nobody_knows_is_held_with_it(play, desk_at):
+def test_a_conflict_with_an_unknown_session_is_held_with_it(play, desk_at):
     played = play(conflict=True)
     desk = desk_at(played)
     desk.list_of(customers(2))

@@ -269,7 +269,7 @@ async def test_a_slow_sender_takes_nothing_from_the_other(works, slow, fast):
     assert not stuck.done()
     senders[slow].released.set()
     await stuck
-    for _ in range(5):  # what waited past its slot was given back; the timer would ring for it
+    for _ in range(5):  # what waited past its slot was given back; the sweep would wake it
         await runner.serve(WakeUp.invite(slow))
     await runner.close()
     assert len(senders[slow].messages) == 30

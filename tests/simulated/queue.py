@@ -109,7 +109,7 @@ async def lived(make: Callable[..., World], case: Case, *, within: timedelta = t
     try:
         while (then := _next(world)) is not None and world.clock() < began + within:
             world.clock.advance(seconds=max((then - world.clock()).total_seconds(), 0.001))
-            # As the timer rings, but for what it looks up first: who is paused, or has nothing due, ends at once.
+            # Woken as by the sweep, without its checks: a dispatcher that is paused, or has nothing due ends at once.
             await asyncio.gather(runner.serve(WakeUp.issue("kyc")), runner.serve(WakeUp.invite("email")))
             outcome.longest_queue = max(outcome.longest_queue, _queued(world))
     finally:

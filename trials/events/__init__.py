@@ -1,1 +1,1 @@
-"""Events, taken and told: what other systems publish with clients of their own, and what must come of it."""
+"""The trial of events: other systems publish them with their own clients, and the checks compare the results."""

@@ -1,11 +1,11 @@
-"""Events by the thousand from other people's clients, duplicates and rubbish among them, while everything dies.
+"""Thousands of events from clients that are not ours, with duplicates and bad bytes, while processes are killed.
 
     python -m trials.events                                     20,000 messages over RabbitMQ, from a random seed
     python -m trials.events --broker redis --events 2000 --seed 7
-    python -m trials.events --pace                              how fast one consumer takes them, and two
+    python -m trials.events --pace                              how fast one consumer stores them, and two
 
-The database, the broker and the sandbox are the run's own, on free ports, in a folder that goes with it; nothing of
-the machine's is touched. docs/event-trial.md says what is done, and what is checked.
+The run has its own database, broker and sandbox, on free ports, in a folder that is removed after it; the machine's
+own servers are not touched. docs/event-trial.md describes the run and the checks.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from trials.events.pace import measured
 from trials.events.run import Plan, run
 from trials.servers import missing
 
-SHOWN = 30  # complaints that are printed; all of them are in the folder
+SHOWN = 30  # the most complaints that are printed; the folder has all of them
 
 
 def _end(_signal: int, _frame: object) -> NoReturn:
@@ -35,15 +35,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--consumers", type=int, default=2)
     parser.add_argument("--prefetch", type=int, default=200)
-    parser.add_argument("--refused", type=int, help="messages that are no events; by default 1 in 100")
+    parser.add_argument("--refused", type=int, help="messages that are not events; by default 1 in 100")
     parser.add_argument(
-        "--pace", action="store_true", help="only measure how many a second one consumer takes, and two"
+        "--pace", action="store_true", help="only measure how many events a second one consumer stores, and two"
     )
     chosen = parser.parse_args()
     if reason := missing(chosen.broker):
         print(f"events: {reason}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, _end)  # so that everything is ended then too
+    signal.signal(signal.SIGTERM, _end)  # so that SIGTERM ends the started processes too
     seed = chosen.seed if chosen.seed is not None else secrets.randbelow(10_000)
     if chosen.pace:
         for consumers in (1, 2):

@@ -1,4 +1,4 @@
-"""What a run of events left behind, beside what `trials.evidence` gathers. Gathered, not judged."""
+"""Gathers the results of a run of events that `trials.evidence` does not gather. The promises check them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,48 +14,48 @@ from trials.evidence import Ask, Evidence
 
 @dataclass(frozen=True)
 class Aftermath:
-    """`listed` is what `onboard bus dead list --json` shows; `heard` is what others were told, in its order.
+    """`listed` is the output of `onboard bus dead list --json`; `published` has the worker's own events, in order.
 
-    `doubtful` is how many messages their producers may have published twice; `struck`, how often a consumer, the
-    database or the broker died: what is refused may lie in the dead queue once more for each message then in hand.
+    `unconfirmed`: the number of messages that producers may have published twice. `struck`: how often a consumer, the
+    database or the broker died; each time, a refused message that was being read may be in the dead queue twice.
     """
 
     programme: Programme
     evidence: Evidence
     inbox: Sequence[Mapping[str, Any]] = ()
-    customers: Mapping[str, bool] = field(default_factory=dict)  # whether something personal is kept, by id
-    leading: Mapping[int, bool] = field(default_factory=dict)  # whether a job leads, by its id
-    purposes: Mapping[int, str] = field(default_factory=dict)  # of a job, by its id
+    customers: Mapping[str, bool] = field(default_factory=dict)  # by id: True if personal data is stored
+    leading: Mapping[int, bool] = field(default_factory=dict)  # by job: True if it leads
+    purposes: Mapping[int, str] = field(default_factory=dict)  # by job
     outbox: int = 0
     left: int = 0
     dead: Sequence[Dead] = ()
     listed: int = 0
-    heard: Sequence[Mapping[str, Any]] = ()
+    published: Sequence[Mapping[str, Any]] = ()
     answers: Sequence[Answer] = ()
     refusals: Sequence[Answer] = ()
     trapped: bool = False
     struck: int = 0
-    doubtful: int = 0
+    unconfirmed: int = 0
 
     @cached_property
     def before(self) -> dict[str, Known]:
-        """Customers of whom all was told before anybody worked."""
-        return meant(self.programme.told_before)
+        """Customers whose events were all published before a worker ran."""
+        return meant(self.programme.events_before)
 
     @cached_property
-    def beside(self) -> dict[str, Known]:
-        return meant(self.programme.told_beside)
+    def during(self) -> dict[str, Known]:
+        return meant(self.programme.events_during)
 
     @cached_property
     def known(self) -> dict[str, Known]:
-        return {**self.before, **self.beside}
+        return {**self.before, **self.during}
 
 
 def kept(ask: Ask) -> dict[str, Any]:
-    """The rows that events alone have."""
+    """The rows that exist only for events."""
     return {
         "inbox": ask("select source, event_id, kind, customer_id, outcome, encrypted from inbox"),
-        # What is erased is an empty string or nothing at all.
+        # Erased data is an empty string or null.
         "customers": {
             row["customer_id"]: bool(row["kept"])
             for row in ask("select customer_id, coalesce(length(encrypted), 0) > 0 as kept from customer")
@@ -66,5 +66,5 @@ def kept(ask: Ask) -> dict[str, Any]:
     }
 
 
-def read(heard: Sequence[bytes]) -> list[dict[str, Any]]:
-    return [json.loads(body) for body in heard]
+def read(published: Sequence[bytes]) -> list[dict[str, Any]]:
+    return [json.loads(body) for body in published]

@@ -1,6 +1,6 @@
-"""What must come of events: a small model of docs/events.md, written from that page alone.
+"""The expected result of events: a small model of docs/events.md, written only from that page.
 
-It is asked about what happened, so that the order of arrival has no say: the page promises the same.
+The model reads what happened, so the order of arrival makes no difference, as the page promises.
 """
 
 from collections import defaultdict
@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from trials.events.told import CANCELLED, ERASED, REQUESTED, UPDATED, Told
+from trials.events.event import CANCELLED, ERASED, REQUESTED, UPDATED, Event
 
-# What is not told when it happened happened when it came: after all that these stories have times for.
+# An event without a time happened when it came: after all times in these stories.
 RECEIVED = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Due:
-    """What a customer is owed for a purpose. `wanted`: one invitation by each of the `channels`, or the session alone
-    where it is `deferred`. `requests` is how many events asked for it.
+    """What a customer must get for a purpose. `wanted`: one invitation by each of the `channels`, or only the session
+    if it is `deferred`. `requests` is the number of events that asked for it.
     """
 
     wanted: bool
@@ -29,8 +29,8 @@ class Due:
 
 @dataclass(frozen=True)
 class Known:
-    """A customer, as they are once everything is told. `email`, `phone`: where to write to; others they ever had are
-    in `former`. `is_known`: something personal is kept of them."""
+    """A customer after all events. `email`, `phone`: the current addresses; `former` has the earlier ones. `is_known`:
+    personal data of the customer is stored."""
 
     customer_id: str
     is_known: bool = False
@@ -40,15 +40,15 @@ class Known:
     due: Mapping[str, Due] = field(default_factory=dict)  # by purpose
 
 
-def meant(told: Iterable[Told]) -> dict[str, Known]:
-    """By customer. Each event once, however often it was sent."""
-    stories: defaultdict[str, list[Told]] = defaultdict(list)
-    for one in told:
+def meant(events: Iterable[Event]) -> dict[str, Known]:
+    """The expected customers, by id. `events` has each event once, however often it was sent."""
+    stories: defaultdict[str, list[Event]] = defaultdict(list)
+    for one in events:
         stories[one.customer_id].append(one)
     return {customer_id: _known(customer_id, story) for customer_id, story in stories.items()}
 
 
-def _known(customer_id: str, story: Sequence[Told]) -> Known:
+def _known(customer_id: str, story: Sequence[Event]) -> Known:
     erased_at = max((_at(one) for one in story if one.kind == ERASED), default=datetime.min.replace(tzinfo=UTC))
     since = [one for one in story if _at(one) > erased_at]
     rows = sorted((one for one in since if one.kind == REQUESTED), key=_at)
@@ -71,8 +71,8 @@ def _known(customer_id: str, story: Sequence[Told]) -> Known:
     )
 
 
-def _due(purpose: str, story: Sequence[Told], since: Sequence[Told]) -> Due:
-    def of(kind: str, events: Sequence[Told]) -> list[Told]:
+def _due(purpose: str, story: Sequence[Event], since: Sequence[Event]) -> Due:
+    def of(kind: str, events: Sequence[Event]) -> list[Event]:
         return sorted((one for one in events if one.kind == kind and one.purpose == purpose), key=_at)
 
     ever, asked, cancelled = of(REQUESTED, story), of(REQUESTED, since), of(CANCELLED, since)
@@ -87,5 +87,5 @@ def _due(purpose: str, story: Sequence[Told], since: Sequence[Told]) -> Due:
     )
 
 
-def _at(told: Told) -> datetime:
-    return told.time or RECEIVED
+def _at(event: Event) -> datetime:
+    return event.time or RECEIVED

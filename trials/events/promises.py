@@ -1,4 +1,4 @@
-"""What must hold after a run of events: each promise a function from the aftermath to complaints.
+"""The promises that must hold after a run of events: each is a function from the aftermath to complaints.
 
 A complaint names customers by the ids of the trial, and kinds of messages; never an address, a token or a link.
 """
@@ -13,20 +13,20 @@ from trials.evidence import Job
 from trials.leaks import PERSONAL
 
 LIVE = frozenset({"waiting", "started"})
-PREFETCH = 200  # messages that a consumer may have in hand when it dies
-NAMELESS = "plain"  # the source of events that name none
-SHOWN = 5  # complaints of one kind
+PREFETCH = 200  # the most unacknowledged messages of a consumer that dies
+NAMELESS = "plain"  # the source of events that name no source
+SHOWN = 5  # the most complaints of one kind
 
 
-def every_event_is_taken_once(case: Aftermath) -> Iterator[str]:
+def every_event_is_stored_once(case: Aftermath) -> Iterator[str]:
     named = Counter((row["source"], row["event_id"]) for row in case.inbox if row["source"] != NAMELESS)
-    told = {(one.source, one.id) for one in case.programme.told}
+    sent = {(one.source, one.id) for one in case.programme.all_events}
     unnamed = len(case.inbox) - sum(named.values())
     if unnamed != case.programme.unnamed:
-        yield f"{case.programme.unnamed} events without an id were told, {unnamed} are in the inbox"
-    for key in named.keys() - told:
-        yield f"the inbox holds {key[1]} of {key[0]}, which is no event"
-    missing = len(told - named.keys()) - case.programme.unnamed
+        yield f"{case.programme.unnamed} events without an id were sent, {unnamed} are in the inbox"
+    for key in named.keys() - sent:
+        yield f"the inbox has {key[1]} of {key[0]}, which is no event"
+    missing = len(sent - named.keys()) - case.programme.unnamed
     if missing:
         yield f"{missing} events are not in the inbox"
     if case.left:
@@ -51,18 +51,18 @@ def nothing_else_is_refused(case: Aftermath) -> Iterator[str]:
     bodies = Counter(message.body for _, message in case.programme.refused)
     strangers = sum(one.body not in bodies for one in case.dead)
     if strangers:
-        yield f"the dead queue holds {strangers} messages that are events, or that nobody sent"
-    # What is refused is published there and then acknowledged: between the two, a death makes it twice.
+        yield f"the dead queue has {strangers} messages that are events, or that no producer sent"
+    # A refused message is published there and then acknowledged: if the consumer dies in between, it is there twice.
     again = len(case.dead) - strangers - len({one.body for one in case.dead} & bodies.keys())
-    if again > case.struck * PREFETCH + case.doubtful:
-        yield f"the dead queue holds {again} messages twice, for {case.struck} deaths"
+    if again > case.struck * PREFETCH + case.unconfirmed:
+        yield f"the dead queue has {again} messages twice, for {case.struck} deaths"
     if case.listed != len(case.dead):
         yield f"`bus dead list` shows {case.listed} of {len(case.dead)} messages"
 
 
 def nothing_is_unpickled(case: Aftermath) -> Iterator[str]:
     if case.trapped:
-        yield "a message was unpickled: it has made its file"
+        yield "a message was unpickled: its file exists"
 
 
 def one_job_each(case: Aftermath) -> Iterator[str]:
@@ -77,13 +77,13 @@ def one_job_each(case: Aftermath) -> Iterator[str]:
             if len(jobs) > due.requests or (due.wanted and not jobs):
                 yield f"{of}: {len(jobs)} jobs for {due.requests} requests"
             if len(leads) != due.wanted:
-                yield f"{of}: {len(leads)} jobs lead, {int(due.wanted)} ought to"
+                yield f"{of}: {len(leads)} jobs lead, {int(due.wanted)} must"
             state = "issued" if due.deferred else "invited"
             for job in leads:
                 if job.state != state:
                     yield f"{of}: {job.state}, not {state}: {job.reason} {job.detail}"
     for (customer_id, purpose), jobs in found.items():
-        yield f"{customer_id} for {purpose}: {len(jobs)} jobs, and nobody asked"
+        yield f"{customer_id} for {purpose}: {len(jobs)} jobs without a request"
 
 
 def one_session_each(case: Aftermath) -> Iterator[str]:
@@ -100,13 +100,13 @@ def one_session_each(case: Aftermath) -> Iterator[str]:
             if ever[customer_id, purpose] > 1:
                 yield f"{customer_id} for {purpose}: {ever[customer_id, purpose]} sessions"
             if customer_id in case.before and purpose not in wanted and ever[customer_id, purpose]:
-                yield f"{customer_id} for {purpose}: a session, though it was called off before anybody worked"
+                yield f"{customer_id} for {purpose}: a session, though it was cancelled before a worker ran"
         most = len(wanted if customer_id in case.before else known.due)
         if not len(wanted) <= opened[customer_id] <= most:
             yield f"{customer_id}: {opened[customer_id]} sessions were opened, not {len(wanted)} to {most}"
     strangers = opened.keys() - case.known.keys()
     if strangers:
-        yield f"sessions were opened for {len(strangers)} customers of whom nobody told"
+        yield f"sessions were opened for {len(strangers)} customers without an event"
 
 
 def one_message_each_to_where_they_are(case: Aftermath) -> Iterator[str]:
@@ -117,7 +117,7 @@ def one_message_each_to_where_they_are(case: Aftermath) -> Iterator[str]:
         arrived.update(mail["to"])
     again = sum(number > 1 for number in copies.values())
     if again:
-        yield f"{again} mails came twice, and no sender died"
+        yield f"{again} emails came twice, though no worker died"
     for customer_id, known in case.known.items():
         for channel, address in (("email", known.email), ("sms", known.phone)):
             now = arrived.pop(address, 0)
@@ -126,59 +126,59 @@ def one_message_each_to_where_they_are(case: Aftermath) -> Iterator[str]:
             due = sum(one.wanted for one in ought)
             of = f"{customer_id} by {channel}"
             if customer_id in case.before and (now, formerly) != (due, 0):
-                yield f"{of}: {now} messages to where they are and {formerly} to where they were, not {due} and 0"
+                yield f"{of}: {now} messages to the current address and {formerly} to a former one, not {due} and 0"
             elif not due <= now + formerly <= len(ought):
                 yield f"{of}: {now + formerly} messages, not {due}"
     if arrived:
-        yield f"{len(arrived)} addresses that were written to are nobody's"
+        yield f"{len(arrived)} addresses got messages and belong to no customer"
 
 
 def who_is_erased_is_forgotten(case: Aftermath) -> Iterator[str]:
     for customer_id, known in case.known.items():
         is_kept = case.customers.get(customer_id, False)
         if is_kept and not known.is_known:
-            yield f"{customer_id}: something personal is kept, though they are erased or never asked"
-        # Of one who called it off, something is known only where the request came first.
+            yield f"{customer_id}: personal data is stored, though the customer is erased or made no request"
+        # Data of a customer who cancelled is stored only if the request came first.
         if not is_kept and any(one.wanted for one in known.due.values()):
-            yield f"{customer_id}: nothing is known, though they asked"
+            yield f"{customer_id}: no data is stored, though there is a request"
     erased = {row["customer_id"] for row in case.inbox if row["kind"] == "customer.erased"}
     for row in case.inbox:
         if row["customer_id"] in erased and row["encrypted"] and not case.known[row["customer_id"]].is_known:
-            yield f"{row['customer_id']}: an update of theirs is kept, though they are erased"
+            yield f"{row['customer_id']}: an update is stored, though the customer is erased"
 
 
-def others_are_told_of_everything_in_order(case: Aftermath) -> Iterator[str]:
+def every_event_of_ours_is_published_in_order(case: Aftermath) -> Iterator[str]:
     if case.outbox:
         yield f"{case.outbox} events of ours were not published"
-    told: dict[str, dict[str, Any]] = {}
+    published: dict[str, dict[str, Any]] = {}
     order: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    for one in case.heard:
-        if one["id"] in told:
-            if told[one["id"]] != one:
+    for one in case.published:
+        if one["id"] in published:
+            if published[one["id"]] != one:
                 yield f"{one['type']} was published twice under one id, in two forms"
             continue
-        told[one["id"]] = one
+        published[one["id"]] = one
         order[one["subject"]].append(one)
         for what, form in PERSONAL.items():
             if form.search(str(one)):
-                yield f"{one['type']} holds {what}"
-    kinds = Counter((one["subject"], one["type"]) for one in told.values())
+                yield f"{one['type']} has {what}"
+    kinds = Counter((one["subject"], one["type"]) for one in published.values())
     sessions = Counter(one.customer_id for one in case.evidence.sessions)
     sent = Counter(job.customer_id for job in _sent(case))
     for kind, due in (("session.issued", sessions), ("invitation.sent", sent)):
         for customer_id in due.keys() | {subject for subject, its in kinds if its == kind}:
             if kinds[customer_id, kind] != due[customer_id]:
-                yield f"{customer_id}: {kinds[customer_id, kind]} events {kind}, {due[customer_id]} happened"
+                yield f"{customer_id}: {kinds[customer_id, kind]} events {kind}, expected {due[customer_id]}"
     for customer_id, events in order.items():
         numbers = [one["sequence"] for one in events]
         if numbers != sorted(numbers):
-            yield f"{customer_id}: others were told in another order than it happened in"
+            yield f"{customer_id}: the events were published in the wrong order"
         issued: set[str] = set()
         for one in events:
             if one["type"] == "session.issued":
                 issued.add(one["data"]["session"])
             elif one["type"] == "invitation.sent" and one["data"]["session"] not in issued:
-                yield f"{customer_id}: others were told of an invitation before its session"
+                yield f"{customer_id}: an invitation was published before its session"
 
 
 def _sent(case: Aftermath) -> Iterator[Job]:
@@ -196,7 +196,7 @@ def http_answers_as_it_should(case: Aftermath) -> Iterator[str]:
 
 
 PROMISES: tuple[Callable[[Aftermath], Iterator[str]], ...] = (
-    every_event_is_taken_once,
+    every_event_is_stored_once,
     every_refused_message_is_kept_with_its_reason,
     nothing_else_is_refused,
     nothing_is_unpickled,
@@ -204,13 +204,13 @@ PROMISES: tuple[Callable[[Aftermath], Iterator[str]], ...] = (
     one_session_each,
     one_message_each_to_where_they_are,
     who_is_erased_is_forgotten,
-    others_are_told_of_everything_in_order,
+    every_event_of_ours_is_published_in_order,
     http_answers_as_it_should,
 )
 
 
 def broken(case: Aftermath) -> list[str]:
-    """What is wrong, each with its promise's name; of each promise the first few, and how many more."""
+    """The complaints with their promise's names: the first few of each promise, and the number of the rest."""
     wrong = []
     for promise in PROMISES:
         complaints = list(promise(case))

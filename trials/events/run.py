@@ -1,4 +1,4 @@
-"""One run of events, from empty servers to its checks. docs/event-trial.md says what is done, and what is checked."""
+"""One run of events, from empty servers to the checks. docs/event-trial.md describes the run and the checks."""
 
 import contextlib
 import dataclasses
@@ -16,9 +16,9 @@ import psycopg
 from psycopg.rows import dict_row
 
 from trials.events.aftermath import Aftermath, kept, read
+from trials.events.event import Message
 from trials.events.programme import drawn
 from trials.events.promises import broken
-from trials.events.told import Message
 from trials.events.wires import UNREACHABLE, Wire, posted, wire
 from trials.evidence import gather
 from trials.leaks import leaks
@@ -26,9 +26,9 @@ from trials.processes import Process, kill_group
 from trials.servers import Postgres, RabbitMq, Redis, Server, answers, free_port, until
 from trials.stage import Stage
 
-KEY = "a-key-of-those-who-post-events"
-TAKEN = "select count(*) as number from inbox"
-# A job whose invitation waits for half an hour is where it ought to be.
+KEY = "a-key-of-senders-of-events"
+STORED = "select count(*) as number from inbox"
+# A job whose invitation waits for half an hour is finished for this run.
 LEFT = """
 select
   (select count(*) from job where joins is null
@@ -49,7 +49,7 @@ STUCK = {
 
 @dataclass(frozen=True)
 class Plan:
-    """`events` are the messages that reach the broker, `refused` (by default 1 %) those of them that are none."""
+    """`events` is the number of messages for the broker; `refused` of them (by default 1 %) are not events."""
 
     seed: int
     events: int = 20_000
@@ -60,13 +60,13 @@ class Plan:
 
     @property
     def patience(self) -> float:
-        """Seconds after which what is not done is said to be stuck: far longer than it takes."""
+        """Seconds after which unfinished work counts as stuck: far longer than needed."""
         return 120 + self.events / 20
 
 
 @dataclass
 class Outcome:
-    """What one run came to."""
+    """The result of one run."""
 
     plan: Plan
     wrong: list[str]
@@ -76,7 +76,7 @@ class Outcome:
 
 @dataclass
 class Scene:
-    """Everything that a run has started."""
+    """The processes and servers of a run."""
 
     plan: Plan
     stage: Stage
@@ -84,10 +84,10 @@ class Scene:
     broker: Server
     wire: Wire
     consumers: list[Process] = field(default_factory=list)
-    others: list[Process] = field(default_factory=list)
+    helpers: list[Process] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     struck: int = 0
-    doubtful: int = 0
+    unconfirmed: int = 0
 
     def start_consumer(self) -> None:
         self.consumers.append(self.stage.start("bus"))
@@ -104,11 +104,11 @@ class Scene:
         self.broker.kill()
         self.broker.start()
 
-    def taken(self) -> int:
-        return self.number(TAKEN)
+    def stored(self) -> int:
+        return self.number(STORED)
 
     def number(self, query: str) -> int:
-        """-1 while the database is away."""
+        """The query's number; -1 while the database cannot be reached."""
         try:
             return int(self.ask(query)[0]["number"])
         except psycopg.OperationalError:
@@ -122,31 +122,31 @@ class Scene:
         return any(self.ended_by_themselves())
 
     def ended_by_themselves(self) -> Iterable[str]:
-        for process in (*self.consumers, *self.others):
+        for process in (*self.consumers, *self.helpers):
             if process.poll() is not None:
-                yield f"nobody_ends_by_themselves: a process ended with {process.returncode}"
+                yield f"no_process_ends_by_itself: a process ended with {process.returncode}"
 
 
 @dataclass
 class Strike:
-    """A blow, once such a share of the events is taken."""
+    """A blow after this share of the events is stored."""
 
     at: float
     blow: Callable[[Scene], None]
 
 
 BEFORE = (Strike(0.1, Scene.kill_consumer), Strike(0.35, Scene.kill_consumer), Strike(0.6, Scene.restart_database))
-BESIDE = (Strike(0.25, Scene.kill_consumer), Strike(0.6, Scene.kill_broker))
+DURING = (Strike(0.25, Scene.kill_consumer), Strike(0.6, Scene.kill_broker))
 
 
 def run(plan: Plan) -> Outcome:
-    """What fails is in the outcome; the folder is kept then."""
+    """Run once. If there are complaints, the folder is kept."""
     with Stage(f"onboarding-events-{plan.seed}-") as stage:
         wrong: list[str] = []
-        line = f"seed {plan.seed} {plan.broker}: it did not come to an end"
+        line = f"seed {plan.seed} {plan.broker}: the run did not end"
         try:
             with contextlib.closing(servers_of(plan, stage)) as broker:
-                broker.start(wait=False)  # RabbitMQ takes as long as all the others together
+                broker.start(wait=False)  # RabbitMQ starts more slowly than the other servers together
                 with Postgres(stage.folder / "postgresql") as postgres:
                     line, wrong = _played(plan, stage, postgres, broker)
         except (RuntimeError, psycopg.Error, *UNREACHABLE) as error:
@@ -167,7 +167,7 @@ def servers_of(plan: Plan, stage: Stage) -> Server:
 
 
 def set_up(plan: Plan, stage: Stage, postgres: Postgres, broker: Server) -> Scene:
-    """The sandbox, the configuration and the schema; nobody consumes yet."""
+    """The scene with the sandbox, the configuration and the schema; no consumer runs yet."""
     stage.play(["--seed", str(plan.seed)])
     stage.environ["EVENTS_KEY"] = KEY
     stage.configure(
@@ -193,7 +193,7 @@ def _played(plan: Plan, stage: Stage, postgres: Postgres, broker: Server) -> tup
     programme = drawn(plan.events, plan.seed, now=now, trap=trap, redis=redis, refused=plan.refused)
     scene = set_up(plan, stage, postgres, broker)
     port = free_port()
-    scene.others.append(stage.start("web", "--bind", f"127.0.0.1:{port}"))
+    scene.helpers.append(stage.start("web", "--bind", f"127.0.0.1:{port}"))
     for _ in range(plan.consumers):
         scene.start_consumer()
     until(lambda: scene.wire.ready() or scene.has_lost_one(), "the consumers have declared their queue")
@@ -202,38 +202,38 @@ def _played(plan: Plan, stage: Stage, postgres: Postgres, broker: Server) -> tup
         raise RuntimeError("; ".join(lost))
     scene.wire.listen()
     began = time.monotonic()
-    _tell(scene, programme.before, len(programme.told_before), BEFORE)
-    taken = time.monotonic()
-    scene.others += [stage.start("worker"), stage.start("beat")]
+    _publish(scene, programme.before, len(programme.events_before), BEFORE)
+    stored = time.monotonic()
+    scene.helpers += [stage.start("worker"), stage.start("beat")]
     with Aside(lambda: posted(port, KEY, programme.posted)) as posting:
-        _tell(scene, programme.beside, len(programme.told), BESIDE)
+        _publish(scene, programme.during, len(programme.all_events), DURING)
     refusals = posted(port, KEY, programme.refused_over_http)
     _settle(scene, len(programme.refused))
     ended = time.monotonic()
     listed = json.loads(stage.run("bus", "dead", "list", "--json", "--limit", "10000", speaks=True))
-    scene.wrong += stage.end_warmly([*scene.others, *scene.consumers]) + stage.left_behind()
+    scene.wrong += stage.end_warmly([*scene.helpers, *scene.consumers]) + stage.left_behind()
     case = Aftermath(
         programme,
         gather(scene.ask, stage.url, []),
         left=scene.wire.left(),
         dead=scene.wire.dead(),
         listed=sum(bool(one["reason"]) for one in listed["events"]),
-        heard=read(scene.wire.heard()),
+        published=read(scene.wire.published()),
         answers=posting.result(),
         refusals=refusals,
         trapped=trap.exists(),
         struck=scene.struck,
-        doubtful=scene.doubtful,
+        unconfirmed=scene.unconfirmed,
         **kept(scene.ask),
     )
     wrong = [*scene.wrong, *broken(case), *leaks(stage.logs, case.evidence)]
     if wrong:
         (stage.folder / "evidence.json").write_text(json.dumps(dataclasses.asdict(case.evidence), indent=0))
-    return summary(case, plan, before=taken - began, beside=ended - taken), wrong
+    return summary(case, plan, before=stored - began, during=ended - stored), wrong
 
 
 class Aside:
-    """Something that is done beside, on a thread of its own. What it raises is raised when its result is asked for."""
+    """A function that runs in its own thread. `result` raises what the function raised."""
 
     def __init__(self, act: Callable[[], Any]) -> None:
         self._act = act
@@ -265,18 +265,18 @@ class Aside:
         self._thread.join()
 
 
-def _tell(scene: Scene, messages: Sequence[Message], expected: int, strikes: Sequence[Strike]) -> None:
-    """Publish them, strike on the way, and wait until so many events are taken and the queue is empty.
+def _publish(scene: Scene, messages: Sequence[Message], expected: int, strikes: Sequence[Strike]) -> None:
+    """Publish the messages, strike meanwhile, and wait until `expected` events are stored and the queue is empty.
 
-    Strikes for which it went too fast hit consumers that have nothing in hand: they must live through that too.
+    If all events are stored before a strike, it hits idle consumers, which must survive it too.
     """
-    before, due = scene.taken(), list(strikes)
+    before, due = scene.stored(), list(strikes)
     deadline = time.monotonic() + scene.plan.patience
     with Aside(lambda: scene.wire.publish(messages)) as publishing:
         while time.monotonic() < deadline:
-            taken = scene.taken()
-            everything = publishing.is_done and taken >= expected
-            if due and (everything or taken - before >= due[0].at * (expected - before)):
+            stored = scene.stored()
+            everything = publishing.is_done and stored >= expected
+            if due and (everything or stored - before >= due[0].at * (expected - before)):
                 due.pop(0).blow(scene)
                 scene.struck += 1
             elif everything and _read(scene.wire.left) == 0:
@@ -287,13 +287,13 @@ def _tell(scene: Scene, messages: Sequence[Message], expected: int, strikes: Seq
             time.sleep(0.02)
         else:
             scene.wrong.append(
-                f"they_are_taken: {scene.taken()} of {expected} events, {_read(scene.wire.left)} messages left"
+                f"they_are_stored: {scene.stored()} of {expected} events, {_read(scene.wire.left)} messages left"
             )
-    scene.doubtful += publishing.result()
+    scene.unconfirmed += publishing.result()
 
 
 def _read(look: Callable[[], int]) -> int:
-    """-1 while the broker is away."""
+    """The number; -1 while the broker cannot be reached."""
     try:
         return look()
     except UNREACHABLE:
@@ -301,7 +301,7 @@ def _read(look: Callable[[], int]) -> int:
 
 
 def _settle(scene: Scene, refused: int) -> None:
-    """Wait until nothing is left to do, and so many messages are in the dead queue."""
+    """Wait until no work is left and at least `refused` messages are in the dead queue."""
     deadline = time.monotonic() + scene.plan.patience
     while time.monotonic() < deadline and (scene.number(LEFT) or _read(scene.wire.number_dead) < refused):
         time.sleep(0.1)
@@ -311,8 +311,8 @@ def _settle(scene: Scene, refused: int) -> None:
     scene.wrong += scene.ended_by_themselves()
 
 
-def summary(case: Aftermath, plan: Plan, *, before: float, beside: float) -> str:
-    """One line to paste."""
+def summary(case: Aftermath, plan: Plan, *, before: float, during: float) -> str:
+    """One line with the facts of the run."""
     states = Counter(job.state for job in case.evidence.jobs)
     outcomes = Counter(str(row["outcome"]) for row in case.inbox)
     facts = {
@@ -327,12 +327,12 @@ def summary(case: Aftermath, plan: Plan, *, before: float, beside: float) -> str
         "cancelled": states["cancelled"],
         "mails": len(case.evidence.received.mails),
         "texts": len(case.evidence.received.texts),
-        "told": len(case.heard),
-        "told again": len(case.heard) - len({one.get("id") for one in case.heard}),
+        "published": len(case.published),
+        "published again": len(case.published) - len({one.get("id") for one in case.published}),
         "posted": len(case.answers),
         "struck": case.struck,
-        "seconds to take": round(before),
-        "and to work": round(beside),
+        "seconds to store": round(before),
+        "and to work": round(during),
     }
-    said = ", ".join(f"{name} {number}" for name, number in facts.items())
-    return f"seed {plan.seed} {plan.broker} {plan.consumers} consumers: {said}"
+    line = ", ".join(f"{name} {number}" for name, number in facts.items())
+    return f"seed {plan.seed} {plan.broker} {plan.consumers} consumers: {line}"

@@ -1,6 +1,6 @@
-"""Messages that are no events, of every kind that somebody has sent by mistake or in malice.
+"""Messages that are not events, of every kind that a producer may send by mistake or an attacker on purpose.
 
-Each bears a mark of its own in its bytes, so that it is told from all others in the dead queue.
+Each message has its own mark in its bytes, so that it is recognised in the dead queue.
 """
 
 import base64
@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trials.events.told import REQUESTED, STRUCTURED, UPDATED, Message, Told, written
+from trials.events.event import REQUESTED, STRUCTURED, UPDATED, Event, Message, written
 
 JSON = "application/json"
-# No customer of a story has an id like this, so that nothing of a spoilt message can pass for one.
+# No customer of a story has such an id, so that a spoilt message cannot be mistaken for an event.
 MARK = "X-{:06}"
 TOO_LARGE = 300_000  # bytes; docs/bus.md allows 256 KiB
-BOMB = 5_000_000  # bytes that a few thousand unfold to
+BOMB = 5_000_000  # bytes after decompression, from a few thousand
 
 
 class Touch:
-    """Makes a file where it is unpickled: the file is the proof that it was."""
+    """Creates a file when it is unpickled: the file proves it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -57,7 +57,7 @@ def _binary(mark: str, headers: dict[str, Any], body: bytes | None = None) -> Me
 
 
 def _of(kind: str, mark: str, data: dict[str, Any]) -> Message:
-    return written(Told("/crm", mark, kind, data), "structured")
+    return written(Event("/crm", mark, kind, data), "structured")
 
 
 def _raw(text: str, content_type: str | None = STRUCTURED, encoding: str | None = None) -> Callable[[str], Message]:
@@ -128,12 +128,12 @@ SPOILT: dict[str, Callable[[str], Message]] = {
 
 
 def unpickled(mark: str, trap: Path) -> Message:
-    """A pickle that makes the file `trap` once it is unpickled."""
+    """A pickle that creates the file `trap` when it is unpickled."""
     return Message(pickle.dumps((Touch(trap), mark), protocol=2), "application/x-python-serialize", encoding="binary")
 
 
 def _enveloped(mark: str, **more: Any) -> str:
-    """As kombu writes it for Redis."""
+    """An entry in kombu's envelope for Redis."""
     given = {
         "body": base64.b64encode(json.dumps(_event(mark)).encode()).decode(),
         "content-type": STRUCTURED,
@@ -150,7 +150,7 @@ def _enveloped(mark: str, **more: Any) -> str:
     return json.dumps(given | more)
 
 
-# Pushed on a Redis list by somebody who has not heard of kombu's envelope, or almost.
+# Entries of a Redis list from a producer without kombu's envelope, or with a wrong one.
 BARE: dict[str, Callable[[str], str | bytes]] = {
     "a word": lambda mark: f"hello {mark}",
     "bytes": lambda mark: b"\xff\xfe\x00" + mark.encode(),
@@ -176,7 +176,7 @@ def bare(text: str | bytes) -> Message:
 
 
 def spoilt(number: int, trap: Path, *, envelopes: bool) -> Iterator[tuple[str, Message]]:
-    """So many of them, by kind, all kinds in turn. `envelopes`: those too that are bare entries of a Redis list."""
+    """`number` such messages with their kinds, all kinds in turn. `envelopes`: also bare entries of a Redis list."""
     kinds: list[tuple[str, Callable[[str], Message]]] = [
         ("a pickle", lambda mark: unpickled(mark, trap)),
         ("a pickle called JSON", lambda mark: Message(unpickled(mark, trap).body, JSON, encoding="binary")),

@@ -1,7 +1,7 @@
-"""What happens to the invented customers of a run, told in events: a story each, drawn from a seed.
+"""The stories of a run's invented customers, as events. Each customer's story comes from a seed.
 
-`before`: all of it is told before anybody works, so that what it must come to is known. `beside`: it is told while
-workers send, and where two things race, either may win.
+BEFORE: all events are published before a worker runs, so that the result is certain. DURING: the events are published
+while workers send, so if two things race, either may win.
 """
 
 import random
@@ -12,10 +12,10 @@ from functools import cached_property
 from typing import Any
 
 from trials.customers import FAMILY
-from trials.events.told import CANCELLED, ERASED, REQUESTED, UPDATED, Told
+from trials.events.event import CANCELLED, ERASED, REQUESTED, UPDATED, Event
 
 SOURCES = ("/crm", "https://signup.example.com/eu", "urn:example:app")
-# A customer's own numbers: the later ones are addresses that they moved to.
+# The numbers of a customer's addresses: the later ones are new addresses.
 ADDRESSES = 10_000_000
 DEFERRED = "30 minutes"
 CHANNELS = ("email", "email", "email", "sms", "both")
@@ -23,7 +23,7 @@ CHANNELS = ("email", "email", "email", "sms", "both")
 
 @dataclass(frozen=True)
 class Signup:
-    """An invented customer, of one of the two endpoints that tell in their log whom a call was for."""
+    """An invented customer, at one of the two endpoints whose log names the customer of a call."""
 
     index: int
     began: datetime
@@ -47,93 +47,93 @@ class Signup:
         named["country"] = ("DE", "DE", "LT")[self.index % 3]
         return named | {"email": self.email(move), "phone": self.phone(move), "channel": self.channel} | more
 
-    def told(self, number: int, kind: str, data: dict[str, Any] | None = None, *, timed: bool = True) -> Told:
-        """The event that happened as the `number`th in this story."""
+    def event(self, number: int, kind: str, data: dict[str, Any] | None = None, *, timed: bool = True) -> Event:
+        """The story's event with this number."""
         source = SOURCES[self.index % len(SOURCES)]
         time = self.began + timedelta(seconds=number) if timed else None
-        return Told(source, f"{self.index}-{number}", kind, {"customer_id": self.customer_id} | (data or {}), time)
+        return Event(source, f"{self.index}-{number}", kind, {"customer_id": self.customer_id} | (data or {}), time)
 
 
-Story = Callable[[Signup], list[Told]]
+Story = Callable[[Signup], list[Event]]
 
 
-def requested(one: Signup) -> list[Told]:
-    return [one.told(1, REQUESTED, one.row(), timed=one.index % 3 > 0)]
+def requested(one: Signup) -> list[Event]:
+    return [one.event(1, REQUESTED, one.row(), timed=one.index % 3 > 0)]
 
 
-def deferred(one: Signup) -> list[Told]:
-    """They are in the app right now: the mail waits for half an hour, which is longer than any run."""
-    return [one.told(1, REQUESTED, one.row(invite_after=DEFERRED), timed=False)]
+def deferred(one: Signup) -> list[Event]:
+    """The customer is in the app now: the email waits for half an hour, longer than any run."""
+    return [one.event(1, REQUESTED, one.row(invite_after=DEFERRED), timed=False)]
 
 
-def moved(one: Signup) -> list[Told]:
-    return [one.told(1, REQUESTED, one.row()), one.told(2, UPDATED, {"email": one.email(1), "phone": one.phone(1)})]
+def moved(one: Signup) -> list[Event]:
+    return [one.event(1, REQUESTED, one.row()), one.event(2, UPDATED, {"email": one.email(1), "phone": one.phone(1)})]
 
 
-def moved_twice(one: Signup) -> list[Told]:
-    """The first move is out of date as to the address, and all that is known of the number."""
-    first = one.told(2, UPDATED, {"email": one.email(1), "phone": one.phone(1)})
-    return [one.told(1, REQUESTED, one.row()), first, one.told(3, UPDATED, {"email": one.email(2)})]
+def moved_twice(one: Signup) -> list[Event]:
+    """The second move has a newer email address; the phone number is still that of the first move."""
+    first = one.event(2, UPDATED, {"email": one.email(1), "phone": one.phone(1)})
+    return [one.event(1, REQUESTED, one.row()), first, one.event(3, UPDATED, {"email": one.email(2)})]
 
 
-def moved_before(one: Signup) -> list[Told]:
-    """The request knows the address that they had moved to before, so the older news of it changes nothing."""
-    return [one.told(1, UPDATED, {"email": one.email(2), "phone": one.phone(2)}), one.told(2, REQUESTED, one.row())]
+def moved_before(one: Signup) -> list[Event]:
+    """The request has newer addresses than the update before it, so the update changes nothing."""
+    return [one.event(1, UPDATED, {"email": one.email(2), "phone": one.phone(2)}), one.event(2, REQUESTED, one.row())]
 
 
-def asked_again(one: Signup) -> list[Told]:
-    """Twice in a row, the second time with another address: one invitation, to that one."""
-    return [one.told(1, REQUESTED, one.row()), one.told(2, REQUESTED, one.row(1))]
+def asked_again(one: Signup) -> list[Event]:
+    """Two requests, the second with another address: one invitation, to the second address."""
+    return [one.event(1, REQUESTED, one.row()), one.event(2, REQUESTED, one.row(1))]
 
 
-def asked_again_and_moved(one: Signup) -> list[Told]:
-    moved_on = one.told(3, UPDATED, {"email": one.email(2)})
-    return [one.told(1, REQUESTED, one.row()), one.told(2, REQUESTED, one.row(1)), moved_on]
+def asked_again_and_moved(one: Signup) -> list[Event]:
+    moved_on = one.event(3, UPDATED, {"email": one.email(2)})
+    return [one.event(1, REQUESTED, one.row()), one.event(2, REQUESTED, one.row(1)), moved_on]
 
 
-def pressed_twice(one: Signup) -> list[Told]:
-    return [one.told(1, REQUESTED, one.row()), one.told(2, REQUESTED, one.row())]
+def pressed_twice(one: Signup) -> list[Event]:
+    return [one.event(1, REQUESTED, one.row()), one.event(2, REQUESTED, one.row())]
 
 
-def cancelled(one: Signup) -> list[Told]:
-    return [one.told(1, REQUESTED, one.row()), one.told(2, CANCELLED)]
+def cancelled(one: Signup) -> list[Event]:
+    return [one.event(1, REQUESTED, one.row()), one.event(2, CANCELLED)]
 
 
-def cancelled_before(one: Signup) -> list[Told]:
-    """Cancelled, and then wanted after all: what was cancelled is older."""
-    return [one.told(1, CANCELLED), one.told(2, REQUESTED, one.row())]
+def cancelled_before(one: Signup) -> list[Event]:
+    """A cancellation, then a newer request: the request counts."""
+    return [one.event(1, CANCELLED), one.event(2, REQUESTED, one.row())]
 
 
-def wanted_after_all(one: Signup) -> list[Told]:
-    return [*cancelled(one), one.told(3, REQUESTED, one.row(1))]
+def wanted_after_all(one: Signup) -> list[Event]:
+    return [*cancelled(one), one.event(3, REQUESTED, one.row(1))]
 
 
-def two_purposes(one: Signup) -> list[Told]:
-    return [one.told(1, REQUESTED, one.row()), one.told(2, REQUESTED, one.row(purpose="credit"))]
+def two_purposes(one: Signup) -> list[Event]:
+    return [one.event(1, REQUESTED, one.row()), one.event(2, REQUESTED, one.row(purpose="credit"))]
 
 
-def one_purpose_cancelled(one: Signup) -> list[Told]:
-    return [*two_purposes(one), one.told(3, CANCELLED, {"purpose": "credit"})]
+def one_purpose_cancelled(one: Signup) -> list[Event]:
+    return [*two_purposes(one), one.event(3, CANCELLED, {"purpose": "credit"})]
 
 
-def erased(one: Signup) -> list[Told]:
-    return [one.told(1, REQUESTED, one.row()), one.told(2, ERASED)]
+def erased(one: Signup) -> list[Event]:
+    return [one.event(1, REQUESTED, one.row()), one.event(2, ERASED)]
 
 
-def erased_after_moving(one: Signup) -> list[Told]:
-    return [*moved(one), one.told(3, ERASED)]
+def erased_after_moving(one: Signup) -> list[Event]:
+    return [*moved(one), one.event(3, ERASED)]
 
 
-def back_after_erasure(one: Signup) -> list[Told]:
-    return [*erased(one), one.told(3, REQUESTED, one.row(1))]
+def back_after_erasure(one: Signup) -> list[Event]:
+    return [*erased(one), one.event(3, REQUESTED, one.row(1))]
 
 
-def never_asked(one: Signup) -> list[Told]:
+def never_asked(one: Signup) -> list[Event]:
     kind, data = [(UPDATED, {"email": one.email()}), (CANCELLED, {}), (ERASED, {})][one.index % 3]
-    return [one.told(1, kind, data)]
+    return [one.event(1, kind, data)]
 
 
-# How often each comes, in parts.
+# How often each story comes, relative to the others.
 BEFORE: dict[Story, int] = {
     requested: 60,
     deferred: 2,
@@ -153,7 +153,7 @@ BEFORE: dict[Story, int] = {
     back_after_erasure: 1,
     never_asked: 1,
 }
-BESIDE: dict[Story, int] = {
+DURING: dict[Story, int] = {
     requested: 80,
     deferred: 2,
     moved: 4,
@@ -166,12 +166,12 @@ BESIDE: dict[Story, int] = {
 }
 
 
-def told_by(
+def events_of(
     stories: dict[Story, int], events: int, *, first: int, began: datetime, draw: random.Random
-) -> Iterator[list[Told]]:
-    """Stories of new customers, from number `first` on, until so many events are told.
+) -> Iterator[list[Event]]:
+    """Stories of new customers, from number `first` on, with this many events in total.
 
-    Every kind of story comes once before they are drawn by their parts.
+    Every kind of story comes once; the rest are drawn by their weights.
     """
     left, index = events, first
     opening: Sequence[Story] = list(stories)
@@ -181,7 +181,7 @@ def told_by(
             story = opening[number]
         else:
             story = draw.choices(list(stories), weights=list(stories.values()))[0]
-        told = story(Signup(index, began + timedelta(milliseconds=number)))[:left]
-        left -= len(told)
+        events = story(Signup(index, began + timedelta(milliseconds=number)))[:left]
+        left -= len(events)
         index += 1
-        yield told
+        yield events

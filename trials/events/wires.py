@@ -1,6 +1,6 @@
-"""Plain clients, none of them ours: pika for RabbitMQ, redis-py for Redis, the standard library for HTTP.
+"""Plain clients without our code: pika for RabbitMQ, redis-py for Redis, the standard library for HTTP.
 
-They publish as docs/bus.md tells other people's producers to, and look at queues without the worker's help.
+They publish as docs/bus.md tells producers to, and read queues without the worker.
 """
 
 import base64
@@ -19,20 +19,20 @@ import redis
 import redis.backoff
 import redis.retry
 
-from trials.events.told import Message
+from trials.events.event import Message
 
 T = TypeVar("T")
 QUEUE = "onboarding.requests"
 DEAD = f"{QUEUE}.dead"
 OUT = "onboarding.events"
-HEARD = "somebody-elses"  # the queue of one who listens to what we publish
-PATIENCE = 90.0  # seconds that a producer goes on trying while its broker is away
+LISTENER = "somebody-elses"  # the queue of another system that receives our events
+PATIENCE = 90.0  # seconds that a producer keeps trying while its broker cannot be reached
 UNREACHABLE = (pika.exceptions.AMQPError, redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
 
 
 @dataclass(frozen=True)
 class Dead:
-    """A refused message, as it lies in the dead queue."""
+    """A refused message in the dead queue."""
 
     body: bytes
     reason: str
@@ -40,47 +40,47 @@ class Dead:
 
 class Wire(Protocol):
     def publish(self, messages: Iterable[Message]) -> int:
-        """Publish them in order, each until the broker has it; how many it may hold twice for that."""
+        """Publish the messages in order, each until the broker has it. Returns how many it may have twice."""
 
     def ready(self) -> bool:
-        """Whether the consumers' queue is there to be published to."""
+        """True if the consumers' queue exists."""
 
     def left(self) -> int:
-        """Messages that wait, or are taken and not acknowledged."""
+        """The number of messages that wait, or are consumed and not acknowledged."""
 
     def number_dead(self) -> int:
-        """How many messages the dead queue holds."""
+        """The number of messages in the dead queue."""
 
     def dead(self) -> list[Dead]:
-        """Everything in the dead queue, which stays there."""
+        """The messages of the dead queue, which stay there."""
 
     def listen(self) -> None:
-        """Keep what is published from now on."""
+        """Keep the events that are published from now on."""
 
-    def heard(self) -> list[bytes]:
-        """What was published since, in its order."""
+    def published(self) -> list[bytes]:
+        """The events published since `listen`, in their order."""
 
 
 def _insist(act: Callable[[], T], again: Callable[[], None]) -> tuple[T, bool]:
-    """Do it until it is done, for as long as the broker may be away; and whether it may have been done twice."""
-    deadline, doubtful = time.monotonic() + PATIENCE, False
+    """Repeat it until it succeeds, for at most PATIENCE. Returns its result, and True if it may have run twice."""
+    deadline, unconfirmed = time.monotonic() + PATIENCE, False
     while True:
         try:
-            return act(), doubtful
+            return act(), unconfirmed
         except UNREACHABLE:
             if time.monotonic() > deadline:
                 raise
-            doubtful = True
+            unconfirmed = True
             time.sleep(0.2)
             with contextlib.suppress(*UNREACHABLE):
                 again()
 
 
 class Amqp:
-    """RabbitMQ. Every message is persistent, and confirmed before the next."""
+    """RabbitMQ. Every message is persistent, and is confirmed before the next one is sent."""
 
     def __init__(self, url: str) -> None:
-        # Else it takes "//" for an empty name, and a virtual host's is "/".
+        # pika would read "//" as an empty name; the virtual host's name is "/".
         self._parameters = pika.URLParameters(url.removesuffix("//") + "/%2F")
 
     @contextlib.contextmanager
@@ -91,7 +91,7 @@ class Amqp:
     def publish(self, messages: Iterable[Message]) -> int:
         connection: pika.BlockingConnection | None = None
         channel: Any = None
-        doubtful = 0
+        unconfirmed = 0
 
         def connect() -> None:
             nonlocal connection, channel
@@ -105,14 +105,14 @@ class Amqp:
             properties = pika.BasicProperties(message.content_type, message.encoding, headers, delivery_mode=2)
 
             def send(body: bytes = message.body, properties: Any = properties) -> None:
-                # Through the default exchange: who has no rights on ours does so too.
+                # Over the default exchange, as a producer without rights on our exchange does.
                 channel.basic_publish("", QUEUE, body, properties, mandatory=True)
 
-            doubtful += _insist(send, connect)[1]
+            unconfirmed += _insist(send, connect)[1]
         with contextlib.suppress(*UNREACHABLE):
             if connection is not None:
                 connection.close()
-        return doubtful
+        return unconfirmed
 
     def ready(self) -> bool:
         try:
@@ -123,7 +123,7 @@ class Amqp:
         return True
 
     def left(self) -> int:
-        """Those that are ready. What is taken and unacknowledged is here again once its consumer has ended."""
+        """The ready messages. Unacknowledged messages are ready again after their consumer has ended."""
         return self._depth(QUEUE)
 
     def number_dead(self) -> int:
@@ -139,20 +139,20 @@ class Amqp:
             while True:
                 method, properties, body = channel.basic_get(DEAD)
                 if method is None:
-                    return found  # and what was got goes back with the connection
+                    return found  # when the connection closes, the broker returns the messages to the queue
                 found.append(Dead(body, str((properties.headers or {}).get("x-reason") or "")))
 
     def listen(self) -> None:
         with self._channel() as channel:
             channel.exchange_declare(OUT, "topic", durable=True)
-            channel.queue_declare(HEARD, durable=True)
-            channel.queue_bind(HEARD, OUT, "#")
+            channel.queue_declare(LISTENER, durable=True)
+            channel.queue_bind(LISTENER, OUT, "#")
 
-    def heard(self) -> list[bytes]:
+    def published(self) -> list[bytes]:
         found = []
         with self._channel() as channel:
             while True:
-                method, _, body = channel.basic_get(HEARD)
+                method, _, body = channel.basic_get(LISTENER)
                 if method is None:
                     return found
                 found.append(body)
@@ -162,19 +162,19 @@ class RedisLists:
     """Redis, in the envelope that kombu reads."""
 
     def __init__(self, url: str) -> None:
-        # Its own retries would hide that something was sent twice.
+        # redis-py's own retries would hide a message that was sent twice.
         self._client = redis.Redis.from_url(url, retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0))
 
     def publish(self, messages: Iterable[Message]) -> int:
-        doubtful = 0
+        unconfirmed = 0
         for message in messages:
             entry = message.body if message.bare else enveloped(message)
 
             def push(entry: bytes = entry) -> None:
                 self._client.lpush(QUEUE, entry)
 
-            doubtful += _insist(push, lambda: None)[1]
-        return doubtful
+            unconfirmed += _insist(push, lambda: None)[1]
+        return unconfirmed
 
     def ready(self) -> bool:
         try:
@@ -200,14 +200,14 @@ class RedisLists:
         return found
 
     def listen(self) -> None:
-        """A stream keeps what is published, whoever listens."""
+        """Do nothing: a stream keeps what is published."""
 
-    def heard(self) -> list[bytes]:
+    def published(self) -> list[bytes]:
         return [fields[b"event"] for _, fields in self._client.xrange(OUT)]
 
 
 def enveloped(message: Message) -> bytes:
-    """A message as kombu's Redis transport writes one: docs/bus.md shows the same."""
+    """A message in the envelope of kombu's Redis transport, as in docs/bus.md."""
     envelope = {
         "body": base64.b64encode(message.body).decode(),
         "content-type": message.content_type,
@@ -230,14 +230,14 @@ def wire(url: str) -> Wire:
 
 @dataclass(frozen=True)
 class Answer:
-    """What HTTP said."""
+    """The response to a POST."""
 
     status: int
     body: dict[str, Any]
 
 
 def posted(port: int, key: str, messages: Sequence[Message]) -> list[Answer]:
-    """Each as one POST /events over one kept connection. A 429 is waited for."""
+    """Post each message to /events over one kept connection, and wait after a 429."""
     answers = []
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
         for message in messages:
@@ -253,10 +253,10 @@ def _posted(connection: http.client.HTTPConnection, key: str, message: Message) 
     while True:
         connection.request("POST", "/events", message.body, headers)
         answer = connection.getresponse()
-        said = answer.read()
+        content = answer.read()
         if answer.status not in (429, 503) or time.monotonic() > deadline:
             try:
-                body = json.loads(said)
+                body = json.loads(content)
             except ValueError:
                 body = {}
             return Answer(answer.status, body if isinstance(body, dict) else {})

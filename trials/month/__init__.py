@@ -1,1 +1,1 @@
-"""A month of thousands of customers in seconds: the real worker, with time that passes only while everybody waits."""
+"""A month of thousands of customers in seconds: the real worker, in virtual time."""

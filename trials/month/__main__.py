@@ -1,11 +1,11 @@
-"""A month of 5,000 customers in seconds: what the worker does against what an independent model says.
+"""A month of 5,000 customers in seconds: compares the worker with an independent model.
 
     python -m trials.month                                   on SQLite
     python -m trials.month --customers 500 --days 10 --seed 7
     python -m trials.month --database postgresql+psycopg://…  an empty database, which is left as the month ends
 
-Nothing leaves this process: the five endpoints, mail, texts and customers are played in it. docs/month-trial.md says
-what is done and what is compared.
+Nothing leaves this process: it simulates the five endpoints, emails, texts and customers. docs/month-trial.md
+describes the run and the comparison.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from tests.trials.month.model import Rules, population
 from trials.month.compare import differences, margin, table
 from trials.month.run import STEP, NotEmpty, Plan, play
 
-SHOWN = 20  # of each kind of what is wrong
+SHOWN = 20  # the most complaints of each kind that are printed
 
 
 def main() -> int:
@@ -28,9 +28,9 @@ def main() -> int:
     )
     parser.add_argument("--customers", type=int, default=5000)
     parser.add_argument("--days", type=float, default=30)
-    parser.add_argument("--seed", type=int, help="of what is told late, twice and in no order; by default a random one")
-    parser.add_argument("--database", default="", metavar="URL", help="an empty one; by default a SQLite file")
-    parser.add_argument("--fallback", action="store_true", help="text those whose mail came back")
+    parser.add_argument("--seed", type=int, help="seed for late, repeated and reordered reports; by default random")
+    parser.add_argument("--database", default="", metavar="URL", help="an empty database; by default a SQLite file")
+    parser.add_argument("--fallback", action="store_true", help="text customers whose email bounced")
     chosen = parser.parse_args()
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
     seed = chosen.seed if chosen.seed is not None else secrets.randbelow(10_000)
@@ -50,9 +50,9 @@ def main() -> int:
         print(f"  WRONG: {line}")
     print(
         f"{chosen.days:g} days in {month.seconds:.1f} s ({month.cpu:.1f} s of a core): {month.asked:,} sessions,"
-        f" {month.told:,} things told, looked at {month.looks:,} times"
+        f" {month.reports:,} reports from outside, {month.looks:,} steps"
     )
-    print(f"narrowest of the model's comparisons: {margin(plan, month)}; looked at each {STEP}")
+    print(f"narrowest of the model's comparisons: {margin(plan, month)}; one step is {STEP}")
     if not wrong and not differ:
         print("engine and model agree")
         return 0

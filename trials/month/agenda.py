@@ -1,4 +1,4 @@
-"""What happens in the world outside, and when: the customers' deeds, and what is told of them afterwards."""
+"""The agenda of the simulated world: what customers do, and what providers and senders report, with its time."""
 
 import asyncio
 import heapq
@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-# Does what is due; given the time that it was due at.
+# An act; its argument is the time at which it was due.
 Act = Callable[[datetime], Awaitable[None]]
-AT_ONCE = 100  # acts side by side
+AT_ONCE = 100  # acts in parallel
 
 
 class Agenda:
@@ -24,7 +24,7 @@ class Agenda:
         return self._acts[0][0] if self._acts else None
 
     async def act(self, now: datetime) -> None:
-        """Do all that is due, in order of its time, and what comes of it."""
+        """Do all acts that are due, in order of their times, and the acts that follow from them."""
         while self._acts and self._acts[0][0] <= now:
             due: list[Awaitable[None]] = []
             while len(due) < AT_ONCE and self._acts and self._acts[0][0] <= now:

@@ -1,4 +1,4 @@
-"""The engine's month against the model's, customer by customer, and as a table."""
+"""Compares the engine's month with the model's, customer by customer, and as a table."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -12,45 +12,45 @@ COUNTS = ("sessions", "invitations", "reminders")
 LATE = timedelta(minutes=10)
 
 
-def story_told(customer: Customer, plan: Plan, month: Month) -> Story:
-    """What the model says of the customer, in the words that its provider has.
+def expected_story(customer: Customer, plan: Plan, month: Month) -> Story:
+    """The model's story of the customer, as its provider reports it.
 
-    FrankieOne's events tell neither a review nor a verdict: that there are results is the end.
+    FrankieOne's events report neither a review nor a verdict: they end when results are there.
     """
-    wordless = customer.endpoint.name.startswith("frankieone")
-    if wordless and customer.behaviour is Behaviour.REVIEWED:
+    without_verdicts = customer.endpoint.name.startswith("frankieone")
+    if without_verdicts and customer.behaviour is Behaviour.REVIEWED:
         customer = replace(customer, behaviour=Behaviour.AT_ONCE)
     story = story_of(customer, plan.rules, start=month.start, until=month.until, fallback=plan.fallback)
-    return replace(story, why="unknown") if wordless and story.ending == "completed" else story
+    return replace(story, why="unknown") if without_verdicts and story.ending == "completed" else story
 
 
-def said(story: Story) -> Lived:
+def expected(story: Story) -> Lived:
     return Lived(len(story.sessions), len(story.invitations), len(story.reminders), story.ending, story.why)
 
 
 def stories(plan: Plan, month: Month) -> Iterator[tuple[Customer, Story]]:
     for customer in plan.customers:
-        yield customer, story_told(customer, plan, month)
+        yield customer, expected_story(customer, plan, month)
 
 
 def differences(plan: Plan, month: Month, *, late: timedelta = LATE) -> list[str]:
-    """The customers whose month is not the model's, with both: other counts, or the same at other times.
+    """A line for each customer whose counts or times differ from the model's.
 
-    `late` is how much later than the model the worker may be in all, after a month of looking now and then.
+    `late` is the most that the worker may be later than the model, after a month of steps.
     """
     found = []
     for customer, story in stories(plan, month):
-        who = f"customer {customer.number}, {customer.endpoint.name} {customer.behaviour}, {customer.ahead:+d} h"
-        ours, theirs = month.lived[customer.number], said(story)
+        label = f"customer {customer.number}, {customer.endpoint.name} {customer.behaviour}, {customer.ahead:+d} h"
+        ours, theirs = month.lived[customer.number], expected(story)
         if ours != theirs:
-            found.append(f"{who}: {_shown(ours)}; the model says {_shown(theirs)}")
+            found.append(f"{label}: {_shown(ours)}; the model has {_shown(theirs)}")
         elif (at := _another_time(month.times[customer.number], story, late)) is not None:
-            found.append(f"{who}: {at[0]}, which the model has at {at[1]:%d %H:%M}, was at {at[2]:%d %H:%M}")
+            found.append(f"{label}: {at[0]}, which the model has at {at[1]:%d %H:%M}, was at {at[2]:%d %H:%M}")
     return found
 
 
 def _another_time(times: Times, story: Story, late: timedelta) -> tuple[str, datetime, datetime] | None:
-    """The first that was not at the model's time: what it is, when it ought to be, when it was."""
+    """The first event at another time than the model's: its name, the model's time and the worker's time."""
     for name in COUNTS:
         pairs = zip(getattr(story, name), getattr(times, name), strict=True)
         for number, (ought, was) in enumerate(pairs, 1):
@@ -60,7 +60,7 @@ def _another_time(times: Times, story: Story, late: timedelta) -> tuple[str, dat
 
 
 def margin(plan: Plan, month: Month) -> timedelta:
-    """By how much time the nearest of the model's comparisons was decided: looked at more finely, both must agree."""
+    """The narrowest margin of the model's comparisons. With steps shorter than it, worker and model must agree."""
     return min((story.margin for _, story in stories(plan, month)), default=timedelta.max)
 
 
@@ -70,13 +70,13 @@ def _shown(lived: Lived) -> str:
 
 
 def table(plan: Plan, month: Month) -> Iterator[str]:
-    """A line for each endpoint and behaviour, the engine's counts before the model's; then all of them together."""
+    """A line for each endpoint and behaviour, with the engine's counts before the model's, and a total."""
     engine: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     model: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for customer, story in stories(plan, month):
         for key in ((customer.endpoint.name, str(customer.behaviour)), ("all", "")):
             _count(engine[key], month.lived[customer.number])
-            _count(model[key], said(story))
+            _count(model[key], expected(story))
     yield (
         f"{'endpoint':<19} {'behaviour':<15} {'customers':>9}"
         + "".join(f" {name:>15}" for name in COUNTS)

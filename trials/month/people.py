@@ -1,7 +1,7 @@
-"""The customers: what they are sent, what they do then by their behaviour, and what is told of it afterwards.
+"""The simulated customers: the messages that they get, what they do, and what providers and senders report of it.
 
-What they do is the model's, constants and all. What providers and senders tell of it comes late, twice, again after
-days, and in no order, as a generator with a seed says; some of it is forged.
+What they do comes from the model, with its constants. The reports come late, twice, again after days and out of order,
+as a seeded generator decides; some are forged.
 """
 
 import random
@@ -33,16 +33,16 @@ from worker.sandbox.texts import Text
 from worker.senders.contract import Message, NoLookUp, Receipt
 
 LINK = re.compile(r"token=([0-9a-f]{40})", re.IGNORECASE)
-LATE = timedelta(seconds=30)  # at most, of what is told for the first time
+LATE = timedelta(seconds=30)  # the most delay of a first report
 REPEATED, REPLAYED, FORGED = 0.3, 0.1, 0.1
-# The provider's own name of what the customer did (worker/sandbox/behaviour.py).
+# The sandbox's names of the customers' actions (worker/sandbox/behaviour.py).
 EXPIRES = "expire"
 DOES = {Behaviour.DENIED: "deny", Behaviour.REVIEWED: "review"}
 
 
 @dataclass
 class Person:
-    """One customer, as it is seen from outside."""
+    """One customer, as the world outside sees it."""
 
     customer: Customer
     invitations: list[datetime] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Person:
 
 @dataclass(frozen=True, repr=False)
 class Sent:
-    """A message that arrived. `key` is what its sender calls it."""
+    """A message that arrived. `key` is its sender's id of it."""
 
     channel: str
     key: str
@@ -64,7 +64,7 @@ class Sent:
 
 
 class People:
-    """`complaints` says what no customer should have got, and what the application should not have answered."""
+    """The customers. `complaints` are messages that no customer may get, and wrong answers of the application."""
 
     def __init__(
         self,
@@ -77,23 +77,23 @@ class People:
     ) -> None:
         self.people = {customer.number: Person(customer) for customer in customers}
         self.complaints: list[str] = []
-        self.told = 0
-        self.strangers = 0  # things told of nobody here
-        self._post: Post  # `say_to`
+        self.reports = 0
+        self.strangers = 0  # reports that match no customer
+        self._post: Post  # `send_to`
         self._rules, self._providers, self._agenda, self._clock, self._draw = rules, providers, agenda, clock, draw
 
-    def say_to(self, post: Post) -> None:
-        """Who hears it; before anything is sent."""
+    def send_to(self, post: Post) -> None:
+        """Set the receiver of the reports. Call it before anything is sent."""
         self._post = post
 
     def watch(self, held: Held) -> None:
-        """A session was opened: some providers tell its end."""
+        """A session was opened: some providers report its end."""
         person = self.people[held.customer]
-        if person.customer.endpoint.tells_expiry:
+        if person.customer.endpoint.reports_expiry:
             self._agenda.add(held.opened.expires_at, partial(self._expires, held))
 
     def got(self, channel: str, message: Message) -> str:
-        """A message arrives; what its sender calls it from then on."""
+        """A message arrives. Returns the sender's id of it."""
         now = self._clock()
         person = self.people[number_of(message.to)]
         key = message.key if channel == "email" else f"SM{message.key}"
@@ -142,16 +142,16 @@ class People:
             case Behaviour.STOPS if first:
                 self._agenda.add(sent.at + UNTIL_STOP, partial(self._stops, sent))
             case Behaviour.BOUNCES if first:
-                self._agenda.add(sent.at + UNTIL_BOUNCE, partial(self._tells, sent, "bounced"))
+                self._agenda.add(sent.at + UNTIL_BOUNCE, partial(self._report_delivery, sent, "bounced"))
                 return
             case Behaviour.BOUNCES if not is_reminder:
                 self._finishes(held, sent.at + HOUR)
             case Behaviour.NEVER if first and self._draw.random() < FORGED:
-                self._lie(held, sent.at + HOUR)
+                self._forge(held, sent.at + HOUR)
         if self._draw.random() < 0.5:
-            self._later(sent.at, partial(self._tells, sent, "delivered"))
+            self._later(sent.at, partial(self._report_delivery, sent, "delivered"))
 
-    # What the provider tells.
+    # Reports of the provider.
 
     def _finishes(self, held: Held, at: datetime) -> None:
         self._agenda.add(at, partial(self._finished, held))
@@ -164,68 +164,68 @@ class People:
         does = DOES.get(behaviour, "finish")
         review = IN_REVIEW if behaviour is Behaviour.REVIEWED else timedelta(0)
         if does == "finish" and self._draw.random() < 0.5:
-            does = "review"  # somebody looked at it, in no time
+            does = "review"  # the review takes no time
         if does == "review" and held.opened.endpoint.startswith("frankieone"):
-            does = "finish"  # it has no word for a review: that results are there is all it says
-        self._tell(held, does, when, review=review)
+            does = "finish"  # the provider has no event for a review, only for results
+        self._report(held, does, when, review=review)
 
     async def _expires(self, held: Held, when: datetime) -> None:
         if not held.done:
-            self._tell(held, EXPIRES, when)
+            self._report(held, EXPIRES, when)
 
-    def _tell(self, held: Held, does: str, acted_at: datetime, *, review: timedelta = timedelta(0)) -> None:
+    def _report(self, held: Held, does: str, acted_at: datetime, *, review: timedelta = timedelta(0)) -> None:
         edition = self._draw.choice(["current", "idv", "v2.0.0"])
         at = acted_at
         for step in plans.steps(held.opened.endpoint, does, review=review, edition=edition):
             at += step.after
             self._event(held.account, held.opened, step, acted_at, at)
 
-    def _lie(self, held: Held, at: datetime) -> None:
-        """Somebody without a key says that the customer has finished; somebody with one speaks of a stranger."""
+    def _forge(self, held: Held, at: datetime) -> None:
+        """Send two false events: one for this customer without a valid key, and a genuine one about a stranger."""
         stranger = replace(held.opened, client="stranger", reference=str(uuid4()), external_ref=str(uuid4()))
         for step in plans.steps(held.opened.endpoint, "finish", review=timedelta(0), edition="current"):
             for opened, forged in ((held.opened, True), (stranger, False)):
                 body = webhooks_idenfy.encoded(step.body(opened, at, at))
                 self.strangers += not forged
-                self._later(at, partial(self._provider_says, held.account, step.event, body, forged))
+                self._later(at, partial(self._send_event, held.account, step.event, body, forged))
 
     def _event(self, account: str, opened: Opened, step: plans.Step, acted_at: datetime, at: datetime) -> None:
         body = webhooks_idenfy.encoded(step.body(opened, acted_at, at))
-        act = partial(self._provider_says, account, step.event, body, False)
+        act = partial(self._send_event, account, step.event, body, False)
         self._later(at, act)
         if self._draw.random() < REPEATED:
             self._later(at, act)
         if self._draw.random() < REPLAYED:
-            # Whole hours: at times at which there is something to do anyway.
+            # Whole hours, because something is due then anyway.
             self._agenda.add(at + timedelta(hours=self._draw.randint(3, 300)), act)
 
-    async def _provider_says(self, account: str, event: str, body: bytes, forged: bool, when: datetime) -> None:
-        status = await self._post.provider_says(account, event, body, self._clock(), forged=forged)
-        self._heard(status, f"{account} {event}", forged=forged)
+    async def _send_event(self, account: str, event: str, body: bytes, forged: bool, when: datetime) -> None:
+        status = await self._post.send_provider_event(account, event, body, self._clock(), forged=forged)
+        self._answered(status, f"{account} {event}", forged=forged)
 
-    # What senders tell.
+    # Reports of the senders.
 
     async def _stops(self, sent: Sent, when: datetime) -> None:
-        """A text is answered; of a mail its reader complains, which is the word that mail has for it."""
+        """The customer opts out: by an answer to a text, or by a complaint about an email."""
         if sent.channel == "email":
-            return await self._tells(sent, "complained", when)
+            return await self._report_delivery(sent, "complained", when)
         fields = webhooks_messages.answered(_text(sent), PLAYED.twilio_account, "Stop.")
-        self._heard(await self._post.twilio_says(fields), "an answered text")
+        self._answered(await self._post.send_twilio_event(fields), "an answered text")
 
-    async def _tells(self, sent: Sent, what: str, when: datetime) -> None:
+    async def _report_delivery(self, sent: Sent, what: str, when: datetime) -> None:
         if sent.channel == "email":
             mail = Mail(1, sent.at, "", (sent.to,), f"Message-ID: <{sent.key}@example.com>\r\n\r\n".encode())
-            status = await self._post.mail_says(webhooks_messages.mail_event(mail, what, at=when), self._clock())
+            status = await self._post.send_mail_event(webhooks_messages.mail_event(mail, what, at=when), self._clock())
         else:
             fields = webhooks_messages.text_status(_text(sent), PLAYED.twilio_account, what, "", at=when)
-            status = await self._post.twilio_says(fields)
-        self._heard(status, f"{sent.channel} {what}")
+            status = await self._post.send_twilio_event(fields)
+        self._answered(status, f"{sent.channel} {what}")
 
     def _later(self, at: datetime, act: Callable[..., object]) -> None:
         self._agenda.add(at + self._draw.random() * LATE, act)  # type: ignore[arg-type]
 
-    def _heard(self, status: int, what: str, *, forged: bool = False) -> None:
-        self.told += 1
+    def _answered(self, status: int, what: str, *, forged: bool = False) -> None:
+        self.reports += 1
         if not (status == 401 if forged else 200 <= status < 300):
             self.complaints.append(f"{what}{', forged,' if forged else ''} was answered {status}")
 
@@ -235,7 +235,7 @@ def _text(sent: Sent) -> Text:
 
 
 class Mailman(NoLookUp):
-    """The sender of one channel: everything is taken, and arrives at once."""
+    """The sender of one channel: it accepts every message, which arrives at once."""
 
     def __init__(self, channel: str, people: People) -> None:
         self._channel, self._people = channel, people

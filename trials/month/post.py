@@ -1,6 +1,6 @@
-"""The customers' side of the web application: requests as they come in, signed as each sender signs them.
+"""Sends requests to the web application, signed as each provider and sender signs them.
 
-They reach the application after HTTP was read off the wire and before anything else: routing, checks, keeping.
+The requests skip only the HTTP connection: the application routes, checks and stores them.
 """
 
 import asyncio
@@ -28,11 +28,13 @@ class Post:
     def __init__(self, application: web.Application, jwt_key: rsa.RSAPrivateKey) -> None:
         self._application = application
         self._jwt_key = jwt_key
-        # Of the wire nothing is left to ask for: any answer does.
+        # There is no connection, so any value will do.
         self._wire: Any = Mock(peername=None, sockname=None, ssl_context=None)
 
-    async def provider_says(self, account: str, event: str, body: bytes, now: datetime, *, forged: bool = False) -> int:
-        """The status that the provider's event is answered with."""
+    async def send_provider_event(
+        self, account: str, event: str, body: bytes, now: datetime, *, forged: bool = False
+    ) -> int:
+        """The status of the response to the provider's event."""
         if account.startswith("idenfy"):
             headers = webhooks_idenfy.headers(event, body, "another key" if forged else WEBHOOK_KEY)
             return await self._post(f"/webhooks/{account}", headers, body)
@@ -45,10 +47,10 @@ class Post:
         headers["Authorization"] = token[:-8] + "AAAAAAAA" if forged else token
         return await self._post(f"/webhooks/{account}/{request_id}", headers, body)
 
-    async def mail_says(self, body: bytes, now: datetime) -> int:
+    async def send_mail_event(self, body: bytes, now: datetime) -> int:
         return await self._post("/callbacks/email", webhooks_messages.mail_headers(body, MAIL_KEY, at=now), body)
 
-    async def twilio_says(self, fields: Mapping[str, str]) -> int:
+    async def send_twilio_event(self, fields: Mapping[str, str]) -> int:
         path = "/callbacks/sms"
         headers = webhooks_messages.text_headers(BASE_URL + path, fields, PLAYED.twilio_token)
         return await self._post(path, headers, webhooks_messages.form(fields))
@@ -64,6 +66,6 @@ class Post:
             "POST", path, HttpVersion11, CIMultiDictProxy(CIMultiDict(given)), raw, False, None, False, False, URL(path)
         )
         request = web.Request(message, payload, self._wire, self._wire, self._wire, loop)
-        # What aiohttp's own server calls next: routes, middlewares, the handler.
+        # aiohttp's own server would call this next: routes, middlewares, the handler.
         answer = await self._application._handle(request)
         return answer.status

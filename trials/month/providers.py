@@ -1,8 +1,8 @@
-"""The five endpoints without a network: the sandbox's own, behind what the worker makes its calls with.
+"""The five endpoints without a network: the sandbox's endpoints behind the worker's HTTP client.
 
-Each account is another contract at a host of its own. What a provider would do is the sandbox's: it checks bodies and
-credentials, hands the same token back (FrankieOne v2), refuses a second session beside a live one (iDenfy KYC). What is
-added here is to complain: in a month without faults nobody has a reason to ask twice.
+Each account is another contract with its own host. The sandbox's code does what a provider does: it checks bodies and
+credentials, returns the same token (FrankieOne v2), and refuses a second session while one is live (iDenfy KYC). This
+module adds complaints: in a month without faults, no call may be made twice.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ ANSWERS_AFTER = 0.08  # seconds
 
 @dataclass(eq=False)
 class Held:
-    """A session as its provider knows it. `number` counts its customer's, from 1. `done`: the customer did its part."""
+    """A session at its provider. `number` counts the customer's sessions from 1. `done`: the customer did its part."""
 
     account: str
     customer: int
@@ -42,18 +42,18 @@ class Held:
 
 
 class Providers:
-    """Stands in for `Http`. `complaints` says what no provider should have been asked."""
+    """Replaces `Http`. `complaints` are calls that the worker must not make."""
 
     def __init__(
         self,
         lifetimes: dict[str, timedelta],
         clock: Callable[[], datetime],
         *,
-        who: Callable[[str], int],
+        customer_of: Callable[[str], int],
     ) -> None:
-        """`lifetimes` by account: what FrankieOne's vendor gives there. `who` tells a customer by the client's id."""
+        """`lifetimes`: the lifetime of FrankieOne's vendor, by account. `customer_of` finds a client id's customer."""
         self._clock = clock
-        self._who = who
+        self._customer_of = customer_of
         self._endpoints: dict[str, Endpoint] = {}
         for name, lifetime in lifetimes.items():
             options = SandboxOptions(conflict=True, frankieone_lifetime=lifetime, clock=clock)
@@ -70,7 +70,7 @@ class Providers:
         self.sessions: dict[int, list[Held]] = defaultdict(list)  # by customer, in the order of their opening
         self.by_token: dict[str, Held] = {}
         self.complaints: list[str] = []
-        self.opened: Callable[[Held], None] = lambda _held: None  # told of each session
+        self.opened: Callable[[Held], None] = lambda _held: None  # called for each session
 
     async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken:  # noqa: ASYNC109 -- as Http's
         await asyncio.sleep(ANSWERS_AFTER)
@@ -78,25 +78,25 @@ class Providers:
         url = urlsplit(request.url)
         account = (url.hostname or "").partition(".")[0]
         endpoint = self._endpoints[account]
-        # The sandbox serves all providers on one host, each under its name.
+        # The sandbox serves all providers on one host, each under its own name.
         pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", endpoint.route.removeprefix(f"/{endpoint.family}"))
         path = re.fullmatch(pattern, url.path)
         if path is None or request.method != endpoint.method:
-            self.complaints.append(f"{account} was asked {request.method} of another address")
+            self.complaints.append(f"{account} got a {request.method} for another address")
             return HttpAnswer(404, {}, b"")
         call = Call(self._clock(), request.url, CIMultiDict(request.headers), path.groupdict(), {}, request.body or b"")
-        who = endpoint.credential(call)
-        answer = who if isinstance(who, Answer) else self._served(account, endpoint, call)
+        found = endpoint.credential(call)
+        answer = found if isinstance(found, Answer) else self._served(account, endpoint, call)
         return HttpAnswer(answer.status, {"content-type": answer.content_type}, answer.encoded())
 
     def _served(self, account: str, endpoint: Endpoint, call: Call) -> Answer:
         client = endpoint.client(call)
-        customer = self._who(client) if client is not None else -1
+        customer = self._customer_of(client) if client is not None else -1
         before = self.sessions[customer]
         if any(held.done for held in before):
-            self.complaints.append(f"{account} was asked for customer {customer}, who has finished")
+            self.complaints.append(f"{account} got a call for customer {customer}, who has finished")
         elif any(held.is_alive(call.now) for held in before):
-            self.complaints.append(f"{account} was asked for customer {customer} while a session was alive")
+            self.complaints.append(f"{account} got a call for customer {customer} while a session was live")
         answer = endpoint.serve(call)
         opened = opened_by(endpoint.name, call, answer)
         if opened is None:

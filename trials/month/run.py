@@ -1,9 +1,9 @@
 """The month itself: the worker, its timer and its web application in one process, over a real database.
 
-    import the list → let everything happen that is due → move the clock to what is due next → …
+    import the list → work everything that is due → move the clock to the next due time → …
 
-Time stands still while anything is worked on and goes on by itself only while everybody waits (a paced call, an
-answer); between that it jumps. What is due next is asked of the database and of the customers.
+Time stands still while work is done. It passes by itself only while all coroutines wait (for a paced call or an
+answer); otherwise it jumps. The database and the customers' agenda give the next due time.
 """
 
 import asyncio
@@ -39,16 +39,16 @@ from worker.runtime.embedded import Embedded
 from worker.store.base import schema
 from worker.store.tables import Attempt, InvitationRow, Job, ReissueCount, SessionRow, Webhook
 
-STEP = MINUTE  # nothing is looked at more often: what comes within it is worked on together
-ROUNDS = 30  # at one and the same time; then something is due that nobody works
-# Time passes only while everybody waits: so a wait this long ends when all that was begun has come to rest.
+STEP = MINUTE  # work that is due within one step is done together
+ROUNDS = 30  # the most rounds at the same time; after them, due work is stuck
+# Time passes only while all coroutines wait, so a wait this long ends when all started work is done.
 UNTIL_ALL_WAIT = 0.001
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is played. Endpoints of one name are the same. `database` is the URL of an empty one, "" for a SQLite file
-    in the folder."""
+    """The month's plan. Endpoints with the same name are the same. `database` is the URL of an empty database, "" for a
+    SQLite file in the folder."""
 
     customers: tuple[Customer, ...]
     rules: Rules
@@ -60,7 +60,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Lived:
-    """What became of one customer, as far as the model tells: counts from outside, the end from the database."""
+    """One customer's month, as far as the model covers it: counts from outside, the ending from the database."""
 
     sessions: int
     invitations: int
@@ -71,7 +71,7 @@ class Lived:
 
 @dataclass(frozen=True)
 class Times:
-    """When a customer's sessions were opened, and when its messages arrived."""
+    """The times at which a customer's sessions were opened and its messages arrived."""
 
     sessions: tuple[datetime, ...]
     invitations: tuple[datetime, ...]
@@ -80,7 +80,7 @@ class Times:
 
 @dataclass
 class Month:
-    """What came of it. `complaints` are what must not have happened, whatever the counts are."""
+    """The result. `complaints` are things that must not happen, whatever the counts are."""
 
     start: datetime
     until: datetime
@@ -88,14 +88,14 @@ class Month:
     times: dict[int, Times] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
     asked: int = 0
-    told: int = 0
+    reports: int = 0
     looks: int = 0
     seconds: float = 0.0
-    cpu: float = 0.0  # seconds of a core
+    cpu: float = 0.0  # processor seconds
 
 
 def play(plan: Plan, folder: Path, *, show: Callable[[str], None] = lambda _line: None) -> Month:
-    """Live through it. The folder is for the configuration, the list, and the database where none is named.
+    """Run the month. The folder gets the configuration, the list, and the database if the plan names none.
 
     Raises NotEmpty.
     """
@@ -105,7 +105,7 @@ def play(plan: Plan, folder: Path, *, show: Callable[[str], None] = lambda _line
 
 
 class _OneThread(VirtualLoop):
-    """What is handed to threads is done at once: no switching between them, and the same run for the same seed."""
+    """Runs the work for threads at once: no switches between threads, and the same run for the same seed."""
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., Any], *args: Any
@@ -119,11 +119,11 @@ class _OneThread(VirtualLoop):
 
 
 class NotEmpty(Exception):
-    """The database has been used; the text says so."""
+    """The database is not empty."""
 
 
 class _Stuck(Exception):
-    """Something is due that nobody works."""
+    """Due work is not done."""
 
 
 class _Playing:
@@ -145,7 +145,7 @@ class _Playing:
         self._list = folder / "customers.csv"
         write_list(self._list, plan.customers)
         self._agenda = Agenda()
-        self._providers = Providers(lifetimes, self._clock, who=number_of)
+        self._providers = Providers(lifetimes, self._clock, customer_of=number_of)
         draw = random.Random(plan.seed)
         self._people = People(list(plan.customers), plan.rules, self._providers, self._agenda, self._clock, draw)
         self._providers.opened = self._people.watch
@@ -153,7 +153,7 @@ class _Playing:
         self._parts = Parts(self._settings, clock=self._clock, jitter=draw.random, senders=senders)
         self._web_parts = Parts(self._settings, clock=self._clock, jitter=draw.random, senders=senders)
         for parts in (self._parts, self._web_parts):
-            if parts.database.is_sqlite:  # nothing is killed here: what is written need not have reached the disk
+            if parts.database.is_sqlite:  # no process is killed here, so writes need not reach the disk
                 sa.event.listen(parts.database.engine, "connect", _written_later)
 
     async def live(self) -> Month:
@@ -165,16 +165,16 @@ class _Playing:
             self._begin()
             embedded = await exits.enter_async_context(Embedded(self._parts, open_runner=self._runner))
             application = app(self._web_parts, wake=embedded.wake)
-            serving = web.AppRunner(application)  # which listens nowhere
+            serving = web.AppRunner(application)  # it listens on no port
             await serving.setup()
             exits.push_async_callback(serving.cleanup)
-            self._people.say_to(Post(application, self._jwt_key))
+            self._people.send_to(Post(application, self._jwt_key))
             with suppress(_Stuck):
                 await self._through(embedded)
-            await embedded.runner.in_thread(self._find_out)
+            await embedded.runner.in_thread(self._collect)
         month = self.month
         month.complaints += self._providers.complaints + self._people.complaints
-        month.asked, month.told = self._providers.asked, self._people.told
+        month.asked, month.reports = self._providers.asked, self._people.reports
         month.seconds, month.cpu = time.monotonic() - began, time.process_time() - worked
         return month
 
@@ -182,7 +182,7 @@ class _Playing:
         self._parts.ready()
         with self._parts.database.read() as connection:
             if connection.execute(sa.select(Job.id).limit(1)).first() is not None:
-                raise NotEmpty("the database holds jobs already: name an empty one")
+                raise NotEmpty("the database has jobs already: name an empty one")
         import_list(
             self._parts.intake,
             self._parts.batches,
@@ -196,22 +196,22 @@ class _Playing:
         return Runner(parts, self._providers, AsyncExitStack(), wake_invite=wake_invite, longest=LONGEST_DISPATCH)  # type: ignore[arg-type]
 
     async def _through(self, embedded: Embedded) -> None:
-        """From the beginning to the end, from one time at which something is due to the next."""
+        """Run from the beginning to the end, from one due time to the next."""
         day = 0
         while True:
             await self._work(embedded)
             due = await self._due_at(embedded)
             if due >= self.month.until:
                 return
-            # To the next whole step: what is due until then is worked on together.
+            # To the next whole step: work that is due until then is done together.
             steps = -((self.month.start - max(due, self._clock())) // STEP)
             self._move(self.month.start + steps * STEP)
             if self._clock() - self.month.start >= (day + 1) * DAY:
                 day = (self._clock() - self.month.start) // DAY
-                self._show(f"day {day}: {self._providers.asked:,} sessions asked for, {self._people.told:,} told")
+                self._show(f"day {day}: {self._providers.asked:,} calls for sessions, {self._people.reports:,} reports")
 
     async def _work(self, embedded: Embedded) -> None:
-        """Let everything happen that is due now; what becomes due while that is worked on comes with the next step."""
+        """Do all work that is due now. Work that becomes due meanwhile comes with the next step."""
         began = self._clock()
         for _ in range(ROUNDS):
             self.month.looks += 1
@@ -224,11 +224,11 @@ class _Playing:
                 return
         waits = await embedded.runner.in_thread(self._due_by_table)
         names = ", ".join(sorted(name for name, due in waits.items() if due <= began))
-        self.month.complaints.append(f"nobody works what is due at {self._clock():%d %H:%M}, so it ends there: {names}")
+        self.month.complaints.append(f"due work was not done at {self._clock():%d %H:%M}, so the month ends: {names}")
         raise _Stuck
 
     async def _due_at(self, embedded: Embedded) -> datetime:
-        """When something is due next, in the database or outside."""
+        """The next due time, in the database or outside."""
         due: dict[str, datetime] = await embedded.runner.in_thread(self._due_by_table)
         return min([*due.values(), self._agenda.next_at or self.month.until, self.month.until])
 
@@ -240,8 +240,8 @@ class _Playing:
     def _move(self, to: datetime) -> None:
         self._loop.clock.elapsed += max((to - self._clock()).total_seconds(), 0)
 
-    def _find_out(self) -> None:
-        """What became of everybody; and whether the database says the same of it as the world outside."""
+    def _collect(self) -> None:
+        """Collect every customer's month, and compare the database with the world outside."""
         with self._parts.database.read() as connection:
             jobs = {row.customer_id: row for row in connection.execute(_JOBS)}
             sessions = Counter({row.customer_id: row.number for row in connection.execute(_SESSIONS)})
@@ -255,11 +255,14 @@ class _Playing:
         self.month.complaints += [
             complaint
             for wrong, complaint in (
-                (firsts != served, f"{firsts} sessions replace none, of {served} customers"),
-                (counted != opened - served, f"{counted} reissues are counted by day, of {opened - served}"),
-                (unanswered, f"{unanswered} calls and messages are left whose answers nobody wrote down"),
-                (webhooks["broken"] or webhooks["alert"], "a webhook could not be worked off, or is for a person"),
-                (webhooks["unknown"] > strangers, f"{webhooks['unknown']} webhooks are nobody's, of {strangers}"),
+                (firsts != served, f"{firsts} first sessions for {served} customers"),
+                (counted != opened - served, f"{counted} of {opened - served} reissues are counted by day"),
+                (unanswered, f"{unanswered} calls and messages have no recorded answer"),
+                (webhooks["broken"] or webhooks["alert"], "a webhook could not be processed, or needs a person"),
+                (
+                    webhooks["unknown"] > strangers,
+                    f"{webhooks['unknown']} webhooks are unmatched, of {strangers}",
+                ),
             )
             if wrong
         ]

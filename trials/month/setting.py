@@ -1,4 +1,4 @@
-"""What the month is played with: a configuration with all five endpoints, and the customers' list."""
+"""The month's configuration with all five endpoints, and the customers' list."""
 
 import csv
 import json
@@ -14,8 +14,8 @@ from worker.settings import Settings, load
 WEBHOOK_KEY = "month-webhook-key"  # iDenfy's
 WEBHOOK_SECRET = "month-secret-of-the-address"  # noqa: S105 -- invented; FrankieOne v1's
 MAIL_KEY = "month-mail-key-of-32-characters-x"
-PLAYED = SandboxOptions()  # whose credentials the endpoints ask for
-# What the web is reached by from outside: Twilio signs it.
+PLAYED = SandboxOptions()  # the endpoints check its credentials
+# The public address of `onboard web`, which Twilio signs.
 BASE_URL = "https://onboard.example.com"
 
 _TEXT = """
@@ -41,7 +41,7 @@ reminders = {reminders}
 messages_per_customer = {messages}
 {quiet}
 {fallback}
-# One in nine messages comes back here, which would be reason enough for a batch to pause itself.
+# One in nine messages bounces here, which would make a batch pause itself.
 pause_over = 100
 [reissue]
 most = {reissues}
@@ -68,7 +68,7 @@ _BY_SECRET, _BY_TOKEN = 'webhook_secret = { env = "WEBHOOK_SECRET" }', 'jwt_key 
 def configured(
     folder: Path, database: str, rules: Rules, *, fallback: bool, jwt_key: str, lifetimes: dict[str, timedelta]
 ) -> Settings:
-    """The configuration, read as the product reads it. `jwt_key`: FrankieOne v2's public key, PEM."""
+    """The configuration, read by the product's own code. `jwt_key`: FrankieOne v2's public key, PEM."""
     hours = rules.quiet and f"{rules.quiet[0]:02}:00-{rules.quiet[1]:02}:00"
     text = _TEXT.format(
         database=json.dumps(database),
@@ -90,7 +90,7 @@ def configured(
         path,
         environ={
             "KEY": new_key(),
-            "API_KEY": PLAYED.idenfy_key,  # FrankieOne's is the same word
+            "API_KEY": PLAYED.idenfy_key,  # FrankieOne's key is the same
             "API_SECRET": PLAYED.idenfy_secret,
             "CUSTOMER_ID": PLAYED.frankieone_customer,
             "WEBHOOK_KEY": WEBHOOK_KEY,
@@ -109,7 +109,7 @@ def _more(name: str, lifetime: timedelta) -> str:
     return _FRANKIE + (_BY_SECRET if name == "frankieone-v1" else _BY_TOKEN)
 
 
-# Who is who: the number in everything that leads back to a customer.
+# Every id and address of a customer contains its number.
 
 
 def id_of(number: int) -> str:
@@ -130,12 +130,12 @@ def phone_of(number: int) -> str:
 
 
 def number_of(contact: str) -> int:
-    """The customer whose id, entity, address or phone it is."""
+    """The number of the customer with this id, entity, address or phone."""
     return int("".join(filter(str.isdigit, contact.partition("@")[0]))[-6:])
 
 
 def channel_of(customer: Customer) -> str:
-    """How it is written to at first: a third of those with a phone by text; who bounces by mail, to fall back."""
+    """The first channel: SMS for a third of the customers with a phone; email for those who bounce."""
     texted = customer.phone and customer.number % 3 == 0 and customer.behaviour is not Behaviour.BOUNCES
     return "sms" if texted else "email"
 

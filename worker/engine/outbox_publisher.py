@@ -124,12 +124,12 @@ class OutboxPublisher:
     ) -> None:
         policy, now = self._policies[name], self._clock()
         by_number = {event.number: event for event in events}
-        taken = [reply.number for reply in replies if reply.problem is None]
+        accepted = [reply.number for reply in replies if reply.problem is None]
         later = [
             self._later(policy, by_number[reply.number], reply, now) for reply in replies if reply.problem is not None
         ]
         with transaction() as connection:
-            settle(connection, policy.rule, accepted=taken, later=later, lessons=map(_lesson, replies), now=now)
+            settle(connection, policy.rule, accepted=accepted, later=later, lessons=map(_lesson, replies), now=now)
         given_up = [item for item in later if item.due_at is None]
         if given_up:
             log.warning(
@@ -138,8 +138,8 @@ class OutboxPublisher:
                 len(given_up),
                 given_up[-1].detail,
             )
-        if taken:
-            log.info("%s: %d events published", name, len(taken))
+        if accepted:
+            log.info("%s: %d events published", name, len(accepted))
             self._outages[name].over(f"{name}: events are accepted again")
         elif later and not given_up:
             self._outages[name].lasts(f"{name}: events wait for it: {later[0].detail}", monotonic())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.model.endings import Cancel, Done, Hold, Retry, Snooze
+from worker.domain.model.endings import Cancel, Done, Hold, Retry, Snooze, invitation_state_after, job_state_after
 from worker.domain.model.states import (
     ENDED_JOBS,
     LIVE_SESSIONS,
@@ -16,8 +16,6 @@ from worker.domain.model.states import (
     JobState,
     SessionState,
     batch_state,
-    invitation_state_after,
-    job_state_after,
     job_state_from_invitations,
 )
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.contact.caps import Caps, Lapse
+from worker.domain.contact.caps import Caps
 from worker.domain.contact.quiet_hours import QuietHours, allowed_at
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import ENDED_JOBS, LIVE_SESSIONS, JobState, SessionState
 from worker.domain.verification.reissue import (
     Decision,
@@ -18,7 +19,6 @@ from worker.domain.verification.reissue import (
     ReissueRule,
     SessionFacts,
     Wait,
-    Why,
     decide,
 )
 from worker.providers.fake import FakeProvider
@@ -52,41 +52,41 @@ def test_a_session_that_ended_unused_is_replaced():
 
 @pytest.mark.parametrize("job", sorted(ENDED_JOBS))
 def test_a_customer_whose_job_has_ended_gets_no_new_session(job):
-    assert decision(job=job) == Leave(Why.ENDED)
+    assert decision(job=job) == Leave(Reason.JOB_ENDED)
 
 
 @pytest.mark.parametrize("job", [JobState.WAITING, JobState.WORKING, JobState.ISSUED])
 def test_a_link_that_never_left_is_replaced_when_its_message_is_due(job):
-    assert decision(job=job) == Leave(Why.NOT_INVITED)
+    assert decision(job=job) == Leave(Reason.NOT_INVITED)
 
 
 @pytest.mark.parametrize("session", sorted(set(SessionState) - LIVE_SESSIONS - {SessionState.EXPIRED}))
 def test_a_final_result_is_no_reason_for_a_new_session(session):
-    assert decision(session=session) == Leave(Why.DECIDED)
+    assert decision(session=session) == Leave(Reason.SESSION_DECIDED)
 
 
 def test_an_erased_customer_is_left_alone():
-    assert decision(erased=True) == Leave(Why.ERASED)
+    assert decision(erased=True) == Leave(Reason.ERASED)
 
 
 def test_an_unknown_outcome_waits_for_its_reconciliation():
-    assert decision(outcome_unknown=True) == decision(job=JobState.HELD) == Wait(None, Why.OUTCOME_UNKNOWN)
+    assert decision(outcome_unknown=True) == decision(job=JobState.HELD) == Wait(None, Reason.UNKNOWN)
 
 
 def test_a_customer_in_review_is_not_asked_to_start_again():
-    assert decision(in_review=True, session=SessionState.STARTED) == Wait(None, Why.IN_REVIEW)
+    assert decision(in_review=True, session=SessionState.STARTED) == Wait(None, Reason.IN_REVIEW)
 
 
 def test_by_our_own_clock_a_result_may_come_for_a_while_after_the_end():
     end = NOW - HOUR
-    assert decision(now=end) == decision(now=end + 14 * MINUTE) == Wait(end + 15 * MINUTE, Why.ALIVE)
+    assert decision(now=end) == decision(now=end + 14 * MINUTE) == Wait(end + 15 * MINUTE, Reason.ALIVE)
     assert decision(now=end + 15 * MINUTE) == Reissue(end + 15 * MINUTE)
 
 
 def test_by_default_that_is_longer_than_a_session_opened_in_the_last_minute_can_take():
     end = NOW - HOUR
     rule = ReissueRule(RULE.caps, RULE.spacing, RULE.per_day, RULE.max_age)
-    assert decision(rule=rule, now=end + 10 * MINUTE) == Wait(end + 15 * MINUTE, Why.ALIVE)
+    assert decision(rule=rule, now=end + 10 * MINUTE) == Wait(end + 15 * MINUTE, Reason.ALIVE)
 
 
 def test_after_the_provider_has_reported_the_expiry_no_result_comes():
@@ -112,9 +112,9 @@ def test_a_provider_that_ended_the_session_early_is_asked_again_at_once_where_it
 
 def test_where_another_one_can_be_had_at_any_time_the_end_is_waited_for_all_the_same():
     alive = replace(FACTS, expires_at=NOW + HOUR, allowed_from=LONG_AGO)
-    assert decision(alive) == Wait(NOW + HOUR + 15 * MINUTE, Why.ALIVE)
+    assert decision(alive) == Wait(NOW + HOUR + 15 * MINUTE, Reason.ALIVE)
     assert decision(alive, rule=replace(RULE, ahead=2 * HOUR)) == Reissue(NOW)
-    assert decision(alive, rule=replace(RULE, ahead=30 * MINUTE)) == Wait(NOW + 30 * MINUTE, Why.ALIVE)
+    assert decision(alive, rule=replace(RULE, ahead=30 * MINUTE)) == Wait(NOW + 30 * MINUTE, Reason.ALIVE)
 
 
 def test_sessions_of_a_customer_are_spaced():
@@ -131,9 +131,9 @@ def test_a_session_is_not_requested_before_its_message_may_leave():
 
 def test_used_up_caps_end_the_job_with_their_reason():
     for changes, reason in (
-        ({"reissues": 3}, Lapse.REISSUES_SPENT),
-        ({"messages": 6}, Lapse.MESSAGES_SPENT),
-        ({"channels": ()}, Lapse.SUPPRESSED),
+        ({"reissues": 3}, Reason.REISSUES_SPENT),
+        ({"messages": 6}, Reason.MESSAGES_SPENT),
+        ({"channels": ()}, Reason.SUPPRESSED),
     ):
         found = decision(**changes)
         assert isinstance(found, Lapsed)
@@ -145,12 +145,12 @@ def test_used_up_caps_do_not_end_a_job_whose_link_still_opens():
     alive = replace(FACTS, expires_at=NOW + HOUR, allowed_from=LONG_AGO, reissues=3)
     ends = NOW + HOUR + 15 * MINUTE
     for ahead in (timedelta(0), 2 * HOUR):
-        assert decision(alive, rule=replace(RULE, ahead=ahead)) == Wait(ends, Why.ALIVE)
+        assert decision(alive, rule=replace(RULE, ahead=ahead)) == Wait(ends, Reason.ALIVE)
 
 
 def test_an_account_reissues_so_many_a_day_and_the_rest_tomorrow():
     assert decision(reissued_today=99) == Reissue(NOW)
-    assert decision(reissued_today=100) == Wait(datetime(2026, 11, 21, tzinfo=UTC), Why.DAY_CAP)
+    assert decision(reissued_today=100) == Wait(datetime(2026, 11, 21, tzinfo=UTC), Reason.DAY_CAP)
     assert decision(reissued_today=10**6, rule=replace(RULE, per_day=None)) == Reissue(NOW)
 
 

@@ -269,7 +269,7 @@ async def test_if_no_mail_dispatcher_is_running_a_wake_up_is_sent(world):
         ([], False, [("email", False)]),
     ],
 )
-async def test_a_wake_up_is_sent_for_messages_that_no_shared_claim_took(world, events, shared, rung):
+async def test_a_wake_up_is_sent_for_messages_that_no_shared_claim_has(world, events, shared, rung):
     sign_up(world, *events)
     wake_ups = []
     work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *wake_up: wake_ups.append(wake_up))

@@ -28,7 +28,7 @@ def at(world, moment):
     world.clock.advance(seconds=(moment - world.clock()).total_seconds())
 
 
-def standing(row):
+def schedule(row):
     return row.state.value, row.due_at, row.reason, row.lease_until, row.attempts, row.waits
 
 
@@ -47,7 +47,7 @@ async def test_sessions_of_a_list_that_comes_in_the_evening_are_opened_and_sent_
     file = tmp_path / "list.csv"
     file.write_text("customer_id,email,country,timezone\nOna,o@example.org,LT,\nJon,j@example.org,LT,Asia/Tokyo\n")
     import_list(world.parts.intake, world.parts.batches, file, options_of(world.parts.intake), name="list.csv")
-    assert standing(world.job("Ona")) == ("waiting", MORNING, "quiet_hours", None, 0, 0)
+    assert schedule(world.job("Ona")) == ("waiting", MORNING, "quiet_hours", None, 0, 0)
     tokyo = datetime(2026, 11, 20, 23, 0, tzinfo=UTC)
     assert world.job("Jon").due_at == tokyo
     assert not await world.tick()
@@ -66,7 +66,7 @@ async def test_whatever_made_a_row_due_it_goes_back_until_the_morning_and_nothin
     world.add(customer("Ona"), customer("Jonas", timezone="America/Lima"))
     await world.work()
     assert world.asked == ["Jonas"]  # in Lima it is the afternoon
-    assert standing(world.job("Ona")) == ("waiting", MORNING, "quiet_hours", None, 0, 0)
+    assert schedule(world.job("Ona")) == ("waiting", MORNING, "quiet_hours", None, 0, 0)
     assert len(world.rows(Attempt)) == 2  # Jonas', and the mail to him
     # The slots of the released rows are free again.
     assert world.budget().next_at <= world.clock() + timedelta(milliseconds=100)
@@ -119,7 +119,7 @@ async def test_of_two_channels_the_one_without_quiet_hours_goes_at_once_and_the_
     assert len(world.senders["email"].messages) == 1
     assert world.job("Ona").state is JobState.INVITED
     text = world.row(InvitationRow, channel="sms")
-    assert standing(text) == ("waiting", MORNING, "quiet_hours", None, 0, 0)
+    assert schedule(text) == ("waiting", MORNING, "quiet_hours", None, 0, 0)
     at(world, MORNING)
     await world.work()
     assert len(world.senders["sms"].messages) == 1
@@ -162,7 +162,7 @@ async def test_a_message_that_is_due_in_the_night_waits_and_counts_no_attempt(ma
     world.clock.advance(hours=2)
     await world.invite()
     assert world.senders["email"].messages == []
-    assert standing(world.message()) == ("waiting", MORNING, "quiet_hours", None, 0, 0)
+    assert schedule(world.message()) == ("waiting", MORNING, "quiet_hours", None, 0, 0)
     await until_morning(world)
     assert len(world.senders["email"].messages) == 1
     assert world.message().reason == ""
@@ -188,7 +188,7 @@ async def test_a_night_in_which_the_clocks_change_ends_at_eight_all_the_same(mak
 
 async def test_a_customer_without_a_known_zone_has_the_configured_zone(make):
     world = make(templates='quiet_hours = { email = "21:00-08:00" }\ntimezone = "Asia/Tokyo"')
-    somebody = customer("Ona", country="", person=Person(email="o@example.org"))
-    world.add(somebody)
+    ona = customer("Ona", country="", person=Person(email="o@example.org"))
+    world.add(ona)
     await world.work()
     assert world.job("Ona").due_at == datetime(2026, 11, 20, 23, tzinfo=UTC)

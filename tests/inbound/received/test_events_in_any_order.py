@@ -11,20 +11,20 @@ from itertools import permutations
 import pytest
 
 from tests.simulated.events import MORNING
+from trials.events.event import Event as Sent
 from trials.events.meaning import Known, meant
 from trials.events.stories import ADDRESSES, BEFORE, Signup
-from trials.events.told import Told
 from worker.domain.events.incoming import Event, EventKind
 from worker.domain.model.states import LIVE_SESSIONS, JobState
 from worker.store.tables import CustomerRow, Job, SessionRow
 
 
-def event(told: Told) -> Event:
-    return Event(told.source, told.id, EventKind(told.kind), told.data, told.time)
+def event(sent: Sent) -> Event:
+    return Event(sent.source, sent.id, EventKind(sent.kind), sent.data, sent.time)
 
 
 def what_is_owed(known: Known) -> dict:
-    """Of a customer of whom all is told: jobs that lead, live sessions, and messages by where they go."""
+    """The leading jobs, live sessions and messages (by address) of a customer after all events."""
     messages: Counter[str] = Counter()
     wanted = [due for due in known.due.values() if due.wanted]
     for due in wanted:
@@ -37,16 +37,16 @@ def what_is_owed(known: Known) -> dict:
 async def test_events_come_to_the_same_in_every_order(make, together: bool):
     world = make()
     receiver = world.receiver()
-    told: list[Told] = []
+    sent: list[Sent] = []
     orders: dict[str, str] = {}
     for story in BEFORE:
         for index in (2, 3, 4):  # by email, SMS and both
             for order in permutations(range(len(story(Signup(index, MORNING))))):
-                one = Signup(len(orders) * 5 + index, MORNING + timedelta(seconds=len(told)))
+                one = Signup(len(orders) * 5 + index, MORNING + timedelta(seconds=len(sent)))
                 events = [story(one)[place] for place in order]
-                told += events
+                sent += events
                 orders[one.customer_id] = f"{story.__name__}: {', '.join(event.id[-1] for event in events)}"
-    for chunk in [told] if together else [[one] for one in told]:
+    for chunk in [sent] if together else [[one] for one in sent]:
         receipts = receiver.receive([event(one) for one in chunk]).receipts
         assert {receipt.outcome.value for receipt in receipts} <= {"taken", "ignored"}
     await world.work()
@@ -60,7 +60,7 @@ async def test_events_come_to_the_same_in_every_order(make, together: bool):
         messages[f"E-{number % ADDRESSES:06}"][message.to] += 1
     kept = {row.customer_id for row in world.rows(CustomerRow) if row.encrypted}
     wrong = []
-    for customer_id, known in meant(told).items():
+    for customer_id, known in meant(sent).items():
         found = {"led": led[customer_id], "sessions": sessions[customer_id], "messages": dict(messages[customer_id])}
         if found != what_is_owed(known) or (customer_id in kept and not known.is_known):
             wrong.append(orders[customer_id])

@@ -152,7 +152,7 @@ async def test_who_waits_when_the_server_ends_is_answered(site, shelf):
 async def test_the_same_id_with_other_content_is_a_conflict_and_bad_data_is_listed_by_column(site):
     await site.post()
     other = await site.post(EVENT | {"data": {"customer_id": "C-1", "email": "other@example.com"}})
-    assert "says something else" in other.problem(409)
+    assert "with different content" in other.problem(409)
     bad = await site.post(EVENT | {"id": "8", "data": {"customer_id": "C-2", "email": "other"}})
     assert bad.problem(422)
     assert [one["column"] for one in bad.body["problems"]] == ["email"]

@@ -12,7 +12,7 @@ from worker.store.attempts.unknown_outcomes import UnknownOutcomes
 from worker.store.issuing.record_results import IssueResult
 from worker.store.maintenance.due_work import Returned
 from worker.store.messages.record_results import InviteResult
-from worker.store.operators.decisions import Stake, Verdict, Which
+from worker.store.operators.decisions import RepeatCost, Verdict, Which
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
 
@@ -147,7 +147,7 @@ def test_an_operator_settles_a_row_that_is_held_because_of_what_was_found(shelf,
     found = Unmatched(("scan-lost",), "the provider has scan-lost")
     held = IssueResult(look_up(shelf, policy), shelf.clock(), Hold("unknown", found.detail), found=found)
     shelf.finish(held, policy=policy)
-    assert decide.at_stake(Which(batch)) == Stake({"kyc": 1}, {})
+    assert decide.repeat_cost(Which(batch)) == RepeatCost({"kyc": 1}, {})
     decide.resolve(Which(batch), verdict, now=shelf.clock())
     row = shelf.job("Ona")
     if verdict is Verdict.REPEAT:

@@ -106,18 +106,18 @@ def test_a_pause_that_was_cut_off_is_finished_by_the_next_sweep(shelf, decide, c
     count(batch, tried=100, bounced=11)
     monkeypatch.setattr(decisions, "CHUNK", 2)
     bulk = iter([True, False])
-    change = Decisions._change_lot
+    change = Decisions._change_chunk
 
     def cut_off(self, query, change_them, still):
         if "FROM job" in str(query) and not next(bulk):
             raise KeyboardInterrupt
         return change(self, query, change_them, still)
 
-    monkeypatch.setattr(Decisions, "_change_lot", cut_off)
+    monkeypatch.setattr(Decisions, "_change_chunk", cut_off)
     with pytest.raises(KeyboardInterrupt):
         decide.finish_pauses(now=shelf.clock())
     assert shelf.row(Batch).paused_at is None
-    monkeypatch.setattr(Decisions, "_change_lot", change)
+    monkeypatch.setattr(Decisions, "_change_chunk", change)
     decide.finish_pauses(now=shelf.clock())
     assert {row.priority for row in shelf.rows(Job)} == {BATCH + PAUSED}
 
@@ -127,14 +127,14 @@ def test_one_that_a_person_resumes_while_it_is_paused_goes_on(shelf, decide, cou
     shelf.set(Job, Job.row == 2, priority=EVENT)
     count(batch, tried=100, bounced=11)
     monkeypatch.setattr(decisions, "CHUNK", 2)
-    change, bulk = Decisions._change_lot, iter([False, True])
+    change, bulk = Decisions._change_chunk, iter([False, True])
 
     def resumed_meanwhile(self, query, change_them, still):
         if still is not None and "FROM job" in str(query) and next(bulk, False):
             decide.resume(batch, now=shelf.clock())
         return change(self, query, change_them, still)
 
-    monkeypatch.setattr(Decisions, "_change_lot", resumed_meanwhile)
+    monkeypatch.setattr(Decisions, "_change_chunk", resumed_meanwhile)
     decide.finish_pauses(now=shelf.clock())
     assert shelf.row(Batch).paused_at is None
     assert [row.priority for row in shelf.rows(Job)] == [EVENT] + 5 * [BATCH]

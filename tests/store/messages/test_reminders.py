@@ -170,7 +170,7 @@ def test_a_reminder_with_an_unknown_outcome_holds_no_job_and_needs_no_decision(s
     assert facts.invitations == {InvitationState.SENT: 1}
     # Neither when the job is held for something else.
     shelf.set(Job, state=JobState.HELD, reason="unknown", unknown_attempt=None)
-    assert Decisions(shelf.database).at_stake(Which(batch)).messages == {}
+    assert Decisions(shelf.database).repeat_cost(Which(batch)).messages == {}
     Decisions(shelf.database).resolve(Which(batch), Verdict.REPEAT, now=shelf.clock())
     assert shelf.job("Ona").state is JobState.WAITING
     assert after(shelf, timedelta(0)) == []

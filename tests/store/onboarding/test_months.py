@@ -96,7 +96,7 @@ class Month:
             done = done_at(who, now, message.expires_at, sessions)
             if who.behaviour is Behaviour.STOPS and sessions == 1:
                 self.acts.append((now + UNTIL_STOP, name, "stop"))
-            if who.endpoint.tells_expiry:
+            if who.endpoint.reports_expiry:
                 self.acts.append((message.expires_at, name, "ended"))
         else:
             done = now + AFTER_A_REMINDER if who.behaviour is Behaviour.AFTER_REMINDER else None

@@ -1,4 +1,4 @@
-"""The trial's own model of docs/events.md: every line of that page, told in each order."""
+"""The trial's own model of docs/events.md: every line of that page, with its events in every order."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
@@ -8,7 +8,7 @@ import pytest
 from trials.events.meaning import Known, meant
 from trials.events.stories import (
     BEFORE,
-    BESIDE,
+    DURING,
     Signup,
     asked_again_and_moved,
     back_after_erasure,
@@ -27,10 +27,10 @@ BOTH = Signup(4, datetime(2026, 11, 20, 12, tzinfo=UTC))
 
 
 def known(story, one: Signup = ONE) -> Known:
-    """What the model makes of it, the same in every order."""
-    told = story(one)
-    (first, *others) = [meant(order)[one.customer_id] for order in permutations(told)]
-    assert all(other == first for other in others)
+    """The model's result, which must be the same for every order of the events."""
+    events = story(one)
+    (first, *rest) = [meant(order)[one.customer_id] for order in permutations(events)]
+    assert all(other == first for other in rest)
     return first
 
 
@@ -65,12 +65,12 @@ def test_after_an_erasure_only_a_later_request_makes_them_known():
     assert (back.is_known, back.email, wanted(back)) == (True, ONE.email(1), {"onboarding": True})
 
 
-def test_who_asks_again_is_owed_one_invitation_for_both_and_by_each_channel():
+def test_a_customer_who_asks_again_gets_one_invitation_for_both_by_each_channel():
     due = known(pressed_twice, BOTH).due["onboarding"]
     assert (due.wanted, due.requests, due.channels) == (True, 2, {"email", "sms"})
     assert known(wanted_after_all).due["onboarding"].requests == 2
 
 
-@pytest.mark.parametrize("story", [*BEFORE, *(story for story in BESIDE if story not in BEFORE)])
+@pytest.mark.parametrize("story", [*BEFORE, *(story for story in DURING if story not in BEFORE)])
 def test_no_story_depends_on_the_order_in_which_it_arrives(story):
     known(story, Signup(1, ONE.began + timedelta(seconds=1)))

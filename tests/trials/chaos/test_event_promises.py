@@ -1,4 +1,4 @@
-"""The checks of a run of events: they are content with what is right, and each finds what it is there for."""
+"""The checks of a run of events: they accept a correct run, and each finds its own mistake."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -20,7 +20,7 @@ SOME = 3
 
 
 class Scene:
-    """What a run leaves behind in which everything went well, to be spoilt."""
+    """The results of a correct run; each test spoils them."""
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []
@@ -29,17 +29,17 @@ class Scene:
         self.calls: list[dict] = []
         self.mails: list[dict] = []
         self.texts: list[dict] = []
-        self.heard: list[dict] = []
+        self.published: list[dict] = []
         self.customers: dict[str, bool] = {}
         self.purposes: dict[int, str] = {}
         nameless = PROGRAMME.unnamed
         self.inbox = []
-        for one in PROGRAMME.told:
+        for one in PROGRAMME.all_events:
             source = "plain" if nameless and one.kind == "onboarding.requested" and one.time is None else one.source
             nameless -= source == "plain"
-            said = {"source": source, "event_id": one.id, "kind": one.kind, "customer_id": one.customer_id}
-            self.inbox.append(said | {"outcome": "taken", "encrypted": None})
-        for known in meant(PROGRAMME.told).values():
+            event = {"source": source, "event_id": one.id, "kind": one.kind, "customer_id": one.customer_id}
+            self.inbox.append(event | {"outcome": "taken", "encrypted": None})
+        for known in meant(PROGRAMME.all_events).values():
             self.customers[known.customer_id] = known.is_known
             for purpose in known.due:
                 self.work(known, purpose)
@@ -60,22 +60,22 @@ class Scene:
             return
         self.sessions.append(Session(session, known.customer_id, purpose, number, "kyc", session, "waiting"))
         self.calls.append({"endpoint": "idenfy-kyc", "client": known.customer_id, "processed": True, "token": ""})
-        self.tell(known, "session.issued", session)
+        self.publish(known, "session.issued", session)
         if due.deferred:
             return
         for channel in due.channels:
             message = f"{number}-{channel}"
             self.invitations.append(Invitation(message, session, number, channel, "invitation", "sent", ""))
-            self.tell(known, "invitation.sent", session)
+            self.publish(known, "invitation.sent", session)
             if channel == "email":
                 self.mails.append({"to": [known.email], "message_id": message})
             else:
                 self.texts.append({"to": known.phone})
 
-    def tell(self, known: Known, kind: str, session: str) -> None:
-        number = len(self.heard)
-        said = {"id": f"event-{number}", "type": kind, "subject": known.customer_id, "sequence": f"{number:019}"}
-        self.heard.append(said | {"data": {"session": session}})
+    def publish(self, known: Known, kind: str, session: str) -> None:
+        number = len(self.published)
+        event = {"id": f"event-{number}", "type": kind, "subject": known.customer_id, "sequence": f"{number:019}"}
+        self.published.append(event | {"data": {"session": session}})
 
     def case(self) -> Aftermath:
         received = Received(self.calls, self.mails, self.texts)
@@ -86,19 +86,19 @@ class Scene:
             customers=self.customers,
             leading={job.id: True for job in self.jobs},
             purposes=self.purposes,
-            heard=self.heard,
+            published=self.published,
             **self.facts,
         )
 
     def first(self, **what: bool) -> Known:
-        """A customer of whom all was told before anybody worked, and for whom these things hold."""
-        for known in meant(PROGRAMME.told_before).values():
+        """A customer with these properties, whose events were all published before a worker ran."""
+        for known in meant(PROGRAMME.events_before).values():
             for due in known.due.values():
                 facts = {"wanted": due.wanted, "moved": bool(known.former), "known": known.is_known}
                 facts |= {"mailed": "email" in due.channels, "deferred": due.deferred}
                 if all(facts[name] == value for name, value in what.items()):
                     return known
-        raise AssertionError(f"nobody: {what}")
+        raise AssertionError(f"no such customer: {what}")
 
     def job_of(self, known: Known) -> int:
         return next(place for place, job in enumerate(self.jobs) if job.customer_id == known.customer_id)
@@ -112,7 +112,7 @@ def an_event_is_lost(scene: Scene) -> None:
     scene.inbox.pop()
 
 
-def an_event_is_taken_that_nobody_told(scene: Scene) -> None:
+def an_event_is_stored_that_no_producer_sent(scene: Scene) -> None:
     scene.inbox.append({**scene.inbox[-1], "source": "/crm", "event_id": "X-000001"})
 
 
@@ -241,32 +241,32 @@ def an_update_outlives_its_customer(scene: Scene) -> None:
     row["encrypted"] = b"something"
 
 
-def others_are_not_told(scene: Scene) -> None:
-    scene.heard.pop()
+def an_event_of_ours_is_not_published(scene: Scene) -> None:
+    scene.published.pop()
 
 
-def others_are_yet_to_be_told(scene: Scene) -> None:
+def an_event_of_ours_stays_in_the_outbox(scene: Scene) -> None:
     scene.facts["outbox"] = 1
 
 
-def others_are_told_twice_under_two_ids(scene: Scene) -> None:
-    scene.heard.append({**scene.heard[-1], "id": "another"})
+def an_event_of_ours_is_published_under_two_ids(scene: Scene) -> None:
+    scene.published.append({**scene.published[-1], "id": "another"})
 
 
-def others_are_told_two_things_under_one_id(scene: Scene) -> None:
-    scene.heard.append({**scene.heard[-1], "type": "job.failed"})
+def two_events_of_ours_have_one_id(scene: Scene) -> None:
+    scene.published.append({**scene.published[-1], "type": "job.failed"})
 
 
-def others_are_told_in_another_order(scene: Scene) -> None:
+def our_events_are_published_in_another_order(scene: Scene) -> None:
     by_customer = defaultdict(list)
-    for place, one in enumerate(scene.heard):
+    for place, one in enumerate(scene.published):
         by_customer[one["subject"]].append(place)
     first, then = next(places[:2] for places in by_customer.values() if len(places) > 1)
-    scene.heard[first], scene.heard[then] = scene.heard[then], scene.heard[first]
+    scene.published[first], scene.published[then] = scene.published[then], scene.published[first]
 
 
-def others_are_told_an_address(scene: Scene) -> None:
-    scene.heard[0]["data"]["email"] = "c1@example.com"
+def an_address_is_published(scene: Scene) -> None:
+    scene.published[0]["data"]["email"] = "c1@example.com"
 
 
 def http_refuses_an_event(scene: Scene) -> None:
@@ -278,9 +278,9 @@ def http_takes_rubbish(scene: Scene) -> None:
 
 
 WRONGS: dict[Callable[[Scene], None], str] = {
-    an_event_is_lost: "every_event_is_taken_once",
-    an_event_is_taken_that_nobody_told: "every_event_is_taken_once",
-    a_message_stays_in_the_queue: "every_event_is_taken_once",
+    an_event_is_lost: "every_event_is_stored_once",
+    an_event_is_stored_that_no_producer_sent: "every_event_is_stored_once",
+    a_message_stays_in_the_queue: "every_event_is_stored_once",
     a_refused_message_vanishes: "every_refused_message_is_kept_with_its_reason",
     a_refused_message_has_no_reason: "every_refused_message_is_kept_with_its_reason",
     a_reason_repeats_an_address: "every_refused_message_is_kept_with_its_reason",
@@ -307,12 +307,12 @@ WRONGS: dict[Callable[[Scene], None], str] = {
     one_who_is_erased_is_kept: "who_is_erased_is_forgotten",
     one_who_is_wanted_is_erased: "who_is_erased_is_forgotten",
     an_update_outlives_its_customer: "who_is_erased_is_forgotten",
-    others_are_not_told: "others_are_told_of_everything_in_order",
-    others_are_yet_to_be_told: "others_are_told_of_everything_in_order",
-    others_are_told_twice_under_two_ids: "others_are_told_of_everything_in_order",
-    others_are_told_two_things_under_one_id: "others_are_told_of_everything_in_order",
-    others_are_told_in_another_order: "others_are_told_of_everything_in_order",
-    others_are_told_an_address: "others_are_told_of_everything_in_order",
+    an_event_of_ours_is_not_published: "every_event_of_ours_is_published_in_order",
+    an_event_of_ours_stays_in_the_outbox: "every_event_of_ours_is_published_in_order",
+    an_event_of_ours_is_published_under_two_ids: "every_event_of_ours_is_published_in_order",
+    two_events_of_ours_have_one_id: "every_event_of_ours_is_published_in_order",
+    our_events_are_published_in_another_order: "every_event_of_ours_is_published_in_order",
+    an_address_is_published: "every_event_of_ours_is_published_in_order",
     http_refuses_an_event: "http_answers_as_it_should",
     http_takes_rubbish: "http_answers_as_it_should",
 }

@@ -1,4 +1,4 @@
-"""The trials' own checks: they are content with what is right, and each finds what it is there for."""
+"""The trials' own checks: they accept a correct run, and each finds its own mistake."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,8 +21,8 @@ CAPS = {
 }
 
 
-class Told:
-    """Evidence of a run in which every customer was invited, to be spoilt."""
+class Run:
+    """The evidence of a run in which every customer was invited; each test spoils it."""
 
     def __init__(self) -> None:
         self.jobs: dict[int, Job] = {}
@@ -51,16 +51,16 @@ class Told:
         self.texts[row] = [{"to": one.phone, "body": f"Open {link(one)}"}] if "sms" in one.channels else []
 
     def hold(self, one: Listed, *outcomes: str, reason: str = "unknown") -> None:
-        """Without a session, after attempts that ended so; a look-up named the one that was opened."""
-        for told in (self.sessions, self.invitations, self.handed, self.mails, self.texts):
-            told[one.row] = []
+        """Hold the customer's row: no session, attempts with these outcomes; a look-up named the opened session."""
+        for run in (self.sessions, self.invitations, self.handed, self.mails, self.texts):
+            run[one.row] = []
         self.jobs[one.row] = replace(self.jobs[one.row], state="held", reason=reason, session_id="")
         self.jobs[one.row] = replace(self.jobs[one.row], detail=f"its token is lost: reference-{one.row}")
         self.asked[one.row] = [attempt(one.row, one.account, outcome=outcome) for outcome in outcomes]
 
     def case(self) -> Case:
-        def flat(told):
-            return [one for some in told.values() for one in some]
+        def flat(run):
+            return [one for some in run.values() for one in some]
 
         received = Received(flat(self.calls), flat(self.mails), flat(self.texts))
         lines = [{"row": one.row, "link": link(one)} for one in CUSTOMERS if self.sessions[one.row]]
@@ -90,7 +90,7 @@ def link(one: Listed) -> str:
 
 
 def call(one: Listed, **facts) -> dict:
-    told = {
+    run = {
         "at": (NOON + timedelta(seconds=one.row)).isoformat(),
         "endpoint": ENDPOINTS[one.account],
         "status": 201,
@@ -100,7 +100,7 @@ def call(one: Listed, **facts) -> dict:
         "reference": f"reference-{one.row}",
         "token": f"token-{one.row}",
     }
-    return told | facts
+    return run | facts
 
 
 def mail(one: Listed, message_id: str = "<one@example>") -> dict:
@@ -113,52 +113,52 @@ def the(account: str, channel: str = "email") -> Listed:
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def run() -> Run:
+    return Run()
 
 
-def test_a_run_in_which_everybody_is_invited_once_breaks_no_promise(told: Told):
-    assert broken(told.case()) == []
+def test_a_run_in_which_every_customer_is_invited_once_breaks_no_promise(run: Run):
+    assert broken(run.case()) == []
 
 
-def test_a_row_held_for_a_call_in_doubt_breaks_none(told: Told):
-    told.hold(the("kyc"), "transient", "unknown")
-    told.calls[the("kyc").row] = [call(the("kyc")), call(the("kyc"), status=500, processed=False, token=None)]
-    assert broken(told.case()) == []
+def test_a_row_held_for_an_unknown_outcome_breaks_none(run: Run):
+    run.hold(the("kyc"), "transient", "unknown")
+    run.calls[the("kyc").row] = [call(the("kyc")), call(the("kyc"), status=500, processed=False, token=None)]
+    assert broken(run.case()) == []
 
 
-def test_a_row_that_waits_for_credit_breaks_none_once_the_credits_are_used(told: Told):
+def test_a_row_that_waits_for_credit_breaks_none_once_the_credits_are_used(run: Run):
     one = the("kyb")
-    told.hold(one)
-    told.jobs[one.row] = replace(told.jobs[one.row], state="waiting")
-    told.calls[one.row] = []
-    told.used = 5
-    assert broken(told.case()) == []
+    run.hold(one)
+    run.jobs[one.row] = replace(run.jobs[one.row], state="waiting")
+    run.calls[one.row] = []
+    run.used = 5
+    assert broken(run.case()) == []
 
 
-def test_a_mail_repeated_after_a_hand_over_in_doubt_breaks_none_and_is_counted(told: Told):
+def test_a_mail_repeated_after_an_unknown_outcome_breaks_none_and_is_counted(run: Run):
     row = the("au").row
-    told.mails[row] *= 2
-    told.handed[row].insert(0, attempt(row, "email", told.invitations[row][0].id, "unknown"))
-    assert broken(told.case()) == []
-    assert second_copies(told.case()) == 15  # the fixture's mails all have the one Message-ID, but for the first
+    run.mails[row] *= 2
+    run.handed[row].insert(0, attempt(row, "email", run.invitations[row][0].id, "unknown"))
+    assert broken(run.case()) == []
+    assert second_copies(run.case()) == 15  # the fixture's mails all have the one Message-ID, but for the first
 
 
-def test_a_mail_repeated_before_the_first_one_was_answered_breaks_none(told: Told):
-    told.mails[2] *= 2
-    told.handed[2].insert(0, replace(told.handed[2][0], opened_at=str(NOON), closed_at=str(NOON + MINUTE)))
-    assert broken(told.case()) == []
+def test_a_mail_repeated_before_the_first_one_was_answered_breaks_none(run: Run):
+    run.mails[2] *= 2
+    run.handed[2].insert(0, replace(run.handed[2][0], opened_at=str(NOON), closed_at=str(NOON + MINUTE)))
+    assert broken(run.case()) == []
 
 
-def test_a_call_that_was_stopped_on_its_way_out_breaks_none(told: Told):
-    told.stops = 1
-    told.calls[2] = [call(CUSTOMERS[0], at=later(0.25))]
-    assert broken(told.case()) == []
+def test_a_call_that_was_stopped_on_its_way_out_breaks_none(run: Run):
+    run.stops = 1
+    run.calls[2] = [call(CUSTOMERS[0], at=later(0.25))]
+    assert broken(run.case()) == []
 
 
-def test_a_look_up_is_no_call_for_a_session(told: Told):
-    told.asked[2].append(replace(attempt(2, "kyc"), reconciles=True))
-    assert broken(told.case()) == []
+def test_a_look_up_is_no_call_for_a_session(run: Run):
+    run.asked[2].append(replace(attempt(2, "kyc"), reconciles=True))
+    assert broken(run.case()) == []
 
 
 SPOILT = {}
@@ -173,212 +173,212 @@ def spoils(promise: str):
 
 
 @spoils("every_row_is_accounted_for")
-def a_row_is_lost(told):
-    del told.jobs[the("kyc").row], told.sessions[the("kyc").row][:], told.calls[the("kyc").row]
-    for kept in (told.asked, told.handed, told.invitations, told.mails, told.texts):
+def a_row_is_lost(run):
+    del run.jobs[the("kyc").row], run.sessions[the("kyc").row][:], run.calls[the("kyc").row]
+    for kept in (run.asked, run.handed, run.invitations, run.mails, run.texts):
         kept[the("kyc").row] = []
 
 
 @spoils("every_row_is_accounted_for")
-def a_row_is_left_waiting(told):
-    told.jobs[2] = replace(told.jobs[2], state="waiting")
+def a_row_is_left_waiting(run):
+    run.jobs[2] = replace(run.jobs[2], state="waiting")
 
 
 @spoils("every_row_is_accounted_for")
-def a_row_in_doubt_waits_for_credit(told):
+def a_row_with_an_unknown_outcome_waits_for_credit(run):
     one = the("kyb")
-    told.hold(one, "unknown")
-    told.jobs[one.row] = replace(told.jobs[one.row], state="waiting")
-    told.used = 5
+    run.hold(one, "unknown")
+    run.jobs[one.row] = replace(run.jobs[one.row], state="waiting")
+    run.used = 5
 
 
 @spoils("every_row_is_accounted_for")
-def an_attempt_is_left_open(told):
-    told.asked[2].append(attempt(2, "kyc", outcome=""))
+def an_attempt_is_left_open(run):
+    run.asked[2].append(attempt(2, "kyc", outcome=""))
 
 
 @spoils("one_live_session_for_each_customer")
-def a_customer_has_two_live_sessions(told):
-    told.sessions[2].append(replace(told.sessions[2][0], id="another"))
+def a_customer_has_two_live_sessions(run):
+    run.sessions[2].append(replace(run.sessions[2][0], id="another"))
 
 
 @spoils("no_second_session_without_a_decision")
-def a_second_session_was_opened_and_its_answer_dropped(told):
-    told.asked[2].append(attempt(2, "kyc", outcome="unknown"))
-    told.calls[2].append(call(CUSTOMERS[0], fault="drop-after", status="dropped", token="another"))
+def a_second_session_was_opened_and_its_answer_dropped(run):
+    run.asked[2].append(attempt(2, "kyc", outcome="unknown"))
+    run.calls[2].append(call(CUSTOMERS[0], fault="drop-after", status="dropped", token="another"))
 
 
 @spoils("no_second_session_without_a_decision")
-def a_row_in_doubt_was_called_for_at_another_account(told):
+def a_row_with_an_unknown_outcome_was_called_for_at_another_account(run):
     one = the("au-new")
-    told.asked[one.row].append(attempt(one.row, "kyc"))
-    told.calls[one.row].append(call(one, endpoint="idenfy-kyc", processed=False))
+    run.asked[one.row].append(attempt(one.row, "kyc"))
+    run.calls[one.row].append(call(one, endpoint="idenfy-kyc", processed=False))
 
 
 @spoils("no_second_session_without_a_decision")
-def a_stranger_was_called_for(told):
-    told.calls[0] = [call(CUSTOMERS[0], client="somebody")]
+def a_stranger_was_called_for(run):
+    run.calls[0] = [call(CUSTOMERS[0], client="somebody")]
 
 
-@spoils("who_is_invited_has_the_session_that_was_opened")
-def an_invited_row_has_another_customers_session(told):
-    told.calls[2][0]["token"] = "token-of-another"
+@spoils("an_invited_row_has_the_session_that_was_opened")
+def an_invited_row_has_another_customers_session(run):
+    run.calls[2][0]["token"] = "token-of-another"
 
 
-@spoils("who_is_invited_has_the_session_that_was_opened")
-def an_invited_row_has_an_ended_session(told):
-    told.sessions[2] = [replace(told.sessions[2][0], state="superseded")]
+@spoils("an_invited_row_has_the_session_that_was_opened")
+def an_invited_row_has_an_ended_session(run):
+    run.sessions[2] = [replace(run.sessions[2][0], state="superseded")]
 
 
 @spoils("nothing_is_sent_twice")
-def a_text_is_sent_twice(told):
+def a_text_is_sent_twice(run):
     row = the("kyc", "sms").row
-    told.texts[row] *= 2
-    told.handed[row].append(attempt(row, "sms", told.invitations[row][0].id, "unknown"))
+    run.texts[row] *= 2
+    run.handed[row].append(attempt(row, "sms", run.invitations[row][0].id, "unknown"))
 
 
 @spoils("nothing_is_sent_twice")
-def a_mail_has_a_second_message_id(told):
-    told.mails[2].append(mail(CUSTOMERS[0], "<two@example>"))
-    told.handed[2].append(attempt(2, "email", told.invitations[2][0].id, "unknown"))
+def a_mail_has_a_second_message_id(run):
+    run.mails[2].append(mail(CUSTOMERS[0], "<two@example>"))
+    run.handed[2].append(attempt(2, "email", run.invitations[2][0].id, "unknown"))
 
 
 @spoils("nothing_is_sent_twice")
-def a_mail_is_repeated_though_nothing_was_in_doubt(told):
-    told.mails[2] *= 2
-    told.handed[2].append(replace(told.handed[2][0], opened_at=later(2), closed_at=later(3)))
+def a_mail_is_repeated_though_no_outcome_was_unknown(run):
+    run.mails[2] *= 2
+    run.handed[2].append(replace(run.handed[2][0], opened_at=later(2), closed_at=later(3)))
 
 
 @spoils("each_message_is_the_customers_own")
-def an_invited_row_was_sent_nothing(told):
-    told.mails[2] = []
+def an_invited_row_was_sent_nothing(run):
+    run.mails[2] = []
 
 
 @spoils("each_message_is_the_customers_own")
-def a_message_holds_another_link(told):
-    told.mails[2] = [mail(CUSTOMERS[5])]
-    told.mails[2][0]["to"] = [CUSTOMERS[0].email]
+def a_message_holds_another_link(run):
+    run.mails[2] = [mail(CUSTOMERS[5])]
+    run.mails[2][0]["to"] = [CUSTOMERS[0].email]
 
 
 @spoils("each_message_is_the_customers_own")
-def a_stranger_was_written_to(told):
-    told.texts[0] = [{"to": "+4412", "body": ""}]
+def a_stranger_was_written_to(run):
+    run.texts[0] = [{"to": "+4412", "body": ""}]
 
 
 @spoils("each_message_is_the_customers_own")
-def a_held_row_was_sent_a_message(told):
-    mails = told.mails[2]
-    told.hold(CUSTOMERS[0], "unknown")
-    told.mails[2] = mails
+def a_held_row_was_sent_a_message(run):
+    mails = run.mails[2]
+    run.hold(CUSTOMERS[0], "unknown")
+    run.mails[2] = mails
 
 
 @spoils("each_call_was_written_down")
-def a_call_was_made_without_an_attempt(told):
-    told.calls[2].append(call(CUSTOMERS[0], status=500, processed=False))
+def a_call_was_made_without_an_attempt(run):
+    run.calls[2].append(call(CUSTOMERS[0], status=500, processed=False))
 
 
 @spoils("each_call_was_written_down")
-def an_answer_is_claimed_that_nobody_gave(told):
-    told.asked[2].insert(0, replace(attempt(2, "kyc", outcome="transient"), status=500))
+def an_answer_is_claimed_that_the_provider_did_not_give(run):
+    run.asked[2].insert(0, replace(attempt(2, "kyc", outcome="transient"), status=500))
 
 
 @spoils("each_call_was_written_down")
-def a_text_was_sent_without_an_attempt(told):
-    told.handed[the("kyc", "sms").row] = []
+def a_text_was_sent_without_an_attempt(run):
+    run.handed[the("kyc", "sms").row] = []
 
 
 @spoils("limits_are_kept")
-def the_provider_refused_what_was_over_its_limit(told):
-    told.asked[2].insert(0, replace(attempt(2, "kyc", outcome="rate_limited"), status=429))
-    told.calls[2].insert(0, call(CUSTOMERS[0], status=429, processed=False, token=None))
+def the_provider_refused_what_was_over_its_limit(run):
+    run.asked[2].insert(0, replace(attempt(2, "kyc", outcome="rate_limited"), status=429))
+    run.calls[2].insert(0, call(CUSTOMERS[0], status=429, processed=False, token=None))
 
 
 @spoils("limits_are_kept")
-def a_second_holds_more_calls_than_two_seconds_allow(told):
-    told.asked[2] += [replace(attempt(2, "kyc", outcome="transient"), status=500)] * 5
-    told.calls[2] += [call(CUSTOMERS[0], status=500, fault="500", processed=False)] * 5
+def a_second_holds_more_calls_than_two_seconds_allow(run):
+    run.asked[2] += [replace(attempt(2, "kyc", outcome="transient"), status=500)] * 5
+    run.calls[2] += [call(CUSTOMERS[0], status=500, fault="500", processed=False)] * 5
 
 
 @spoils("credits_are_kept")
-def more_sessions_than_credits(told):
-    told.calls[2] += [call(the("kyb"), client=CUSTOMERS[0].customer_id)] * 2
+def more_sessions_than_credits(run):
+    run.calls[2] += [call(the("kyb"), client=CUSTOMERS[0].customer_id)] * 2
 
 
 @spoils("credits_are_kept")
-def more_sessions_than_were_counted(told):
-    told.used = 3
+def more_sessions_than_were_counted(run):
+    run.used = 3
 
 
 @spoils("credits_are_kept")
-def rows_wait_though_there_is_credit(told):
+def rows_wait_though_there_is_credit(run):
     one = the("kyb")
-    told.hold(one)
-    told.jobs[one.row] = replace(told.jobs[one.row], state="waiting")
-    told.calls[one.row] = []
+    run.hold(one)
+    run.jobs[one.row] = replace(run.jobs[one.row], state="waiting")
+    run.calls[one.row] = []
 
 
-@spoils("who_is_held_is_held_for_a_reason")
-def a_row_is_held_though_all_its_calls_were_answered(told):
-    told.hold(CUSTOMERS[0], "transient")
+@spoils("a_held_row_has_a_reason")
+def a_row_is_held_though_all_its_calls_were_answered(run):
+    run.hold(CUSTOMERS[0], "transient")
 
 
-@spoils("who_is_held_is_held_for_a_reason")
-def a_row_is_held_without_a_word(told):
-    told.hold(CUSTOMERS[0], "unknown", reason="")
+@spoils("a_held_row_has_a_reason")
+def a_row_is_held_without_a_reason(run):
+    run.hold(CUSTOMERS[0], "unknown", reason="")
 
 
-@spoils("who_is_held_is_held_for_a_reason")
-def a_row_is_held_though_its_call_may_be_repeated(told):
-    told.hold(the("au"), "unknown")
+@spoils("a_held_row_has_a_reason")
+def a_row_is_held_though_its_call_may_be_repeated(run):
+    run.hold(the("au"), "unknown")
 
 
-@spoils("who_is_held_is_held_for_a_reason")
-def a_row_is_held_though_a_look_up_finds_nothing(told):
-    told.hold(CUSTOMERS[0], "unknown")
-    told.calls[2] = []
+@spoils("a_held_row_has_a_reason")
+def a_row_is_held_though_a_look_up_finds_nothing(run):
+    run.hold(CUSTOMERS[0], "unknown")
+    run.calls[2] = []
 
 
-@spoils("who_is_held_is_held_for_a_reason")
-def a_row_is_held_and_does_not_say_for_which_session(told):
-    told.hold(CUSTOMERS[0], "unknown")
-    told.jobs[2] = replace(told.jobs[2], detail="nobody knows")
+@spoils("a_held_row_has_a_reason")
+def a_row_is_held_without_naming_its_session(run):
+    run.hold(CUSTOMERS[0], "unknown")
+    run.jobs[2] = replace(run.jobs[2], detail="unknown")
 
 
-@spoils("who_is_held_is_held_for_a_reason")
-def a_text_is_held_though_it_can_be_looked_up(told):
+@spoils("a_held_row_has_a_reason")
+def a_text_is_held_though_it_can_be_reconciled(run):
     row = the("kyc", "sms").row
-    told.jobs[row] = replace(told.jobs[row], state="held", reason="unknown")
-    told.invitations[row] = [replace(told.invitations[row][0], state="held", reason="unknown")]
-    told.handed[row] = [replace(told.handed[row][0], outcome="unknown")]
+    run.jobs[row] = replace(run.jobs[row], state="held", reason="unknown")
+    run.invitations[row] = [replace(run.invitations[row][0], state="held", reason="unknown")]
+    run.handed[row] = [replace(run.handed[row][0], outcome="unknown")]
 
 
 @spoils("no_call_is_made_after_its_lease")
-def a_call_arrives_after_its_lease(told):
-    told.calls[2] = [call(CUSTOMERS[0], at=later(1))]
+def a_call_arrives_after_its_lease(run):
+    run.calls[2] = [call(CUSTOMERS[0], at=later(1))]
 
 
 @spoils("no_call_is_made_after_its_lease")
-def a_call_arrives_a_little_after_its_lease_though_nobody_stood_still(told):
-    told.calls[2] = [call(CUSTOMERS[0], at=later(0.25))]
+def a_call_arrives_a_little_after_its_lease_though_no_worker_stood_still(run):
+    run.calls[2] = [call(CUSTOMERS[0], at=later(0.25))]
 
 
 @spoils("no_call_is_made_after_its_lease")
-def a_call_that_was_stopped_on_its_way_out_arrives_when_it_may_be_looked_up(told):
-    told.stops = 1
-    told.calls[2] = [call(CUSTOMERS[0], at=later(1))]
+def a_call_that_was_stopped_on_its_way_out_arrives_when_it_may_be_reconciled(run):
+    run.stops = 1
+    run.calls[2] = [call(CUSTOMERS[0], at=later(1))]
 
 
 @spoils("no_call_is_made_after_its_lease")
-def a_text_arrives_after_its_lease(told):
+def a_text_arrives_after_its_lease(run):
     one = the("kyc", "sms")
-    told.calls[0] = [call(one, endpoint="twilio", client=one.phone, at=later(5))]
+    run.calls[0] = [call(one, endpoint="twilio", client=one.phone, at=later(5))]
 
 
 @pytest.mark.parametrize("name", SPOILT)
-def test_a_promise_that_is_broken_is_named(told: Told, name: str):
+def test_a_promise_that_is_broken_is_named(run: Run, name: str):
     promise, spoil = SPOILT[name]
-    spoil(told)
-    assert promise in {complaint.partition(":")[0] for complaint in broken(told.case())}
+    spoil(run)
+    assert promise in {complaint.partition(":")[0] for complaint in broken(run.case())}
 
 
 def test_a_window_holds_what_begins_in_it_and_not_what_begins_as_it_ends():
@@ -392,13 +392,13 @@ def test_a_window_holds_what_begins_in_it_and_not_what_begins_as_it_ends():
         f"{CUSTOMERS[0].email} was refused",
         f"to {CUSTOMERS[0].phone}",
         f"Ann {FAMILY}",
-        "token-with-sixteen-letters",
+        "token-with-sixteen-messages",
         "GET https://verify.example.com/start#token=x",
         "https://ivs.idenfy.com/api/v2/redirect?authToken=x",
     ],
 )
 def test_what_must_stand_in_no_log_is_found_there(words: str, tmp_path: Path):
-    evidence = Evidence(received=Received(calls=[{"token": "token-with-sixteen-letters"}, {"token": None}]))
+    evidence = Evidence(received=Received(calls=[{"token": "token-with-sixteen-messages"}, {"token": None}]))
     (tmp_path / "clean.log").write_text("issue(kyc): 7 done, job 1: retry, http://127.0.0.1:9200/idenfy?x=1")
     (tmp_path / "leaky.log").write_text(f"12:00 INFO {words}.\n")
     files = [tmp_path / "clean.log", tmp_path / "leaky.log"]

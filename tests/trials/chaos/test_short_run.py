@@ -1,4 +1,4 @@
-"""A short form of `make chaos`: some hundred rows, every kind of blow, and each promise checked at the end."""
+"""A short `make chaos`: some hundred rows, every kind of blow, and a check of each promise."""
 
 import os
 from pathlib import Path
@@ -9,11 +9,11 @@ from trials.blows import BLOWS, draw
 from trials.chaos import planned, run
 from trials.servers import missing
 
-# One after the other, beside all other tests: each has a database, a broker and half a dozen workers of its own.
+# One after another, in parallel with other tests: each has its own database, broker and half a dozen workers.
 pytestmark = pytest.mark.xdist_group("chaos")
 
 
-# Their blows are the half that lasts longest, while there is work, and the others. A stopped worker comes first.
+# Each run strikes half of the kinds of blows. The first run has the longest ones, and stops a worker first.
 RUNS = (("amqp", "prefork", 910), ("redis", "threads", 1694))
 BLOWS_EACH = 5
 

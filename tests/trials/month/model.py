@@ -1,11 +1,11 @@
-"""What a month should come to: a small model of invitations, reminders and reissues, to hold the engine against.
+"""A small model of a month of invitations, reminders and reissues. The engine's month must have the same counts.
 
-Written from what is promised (docs/reissue.md, docs/quiet-hours.md), with nothing of the worker's in it: it goes
-through one customer's story after the other, with no rows, leases, queues or timers. The engine does the same for all
-of them at once, with all of those, and must come to the same counts.
+The model is written from the documentation (docs/reissue.md, docs/quiet-hours.md), without code of the worker. It goes
+through the customers' stories one after another, without rows, leases, queues or timers. The engine works all customers
+at once, with all of these.
 
-It knows when things happen to the second, and the engine only acts when it is looked at. So a story says by how much
-time the nearest of its comparisons was decided: an engine that is stepped more finely than that must agree.
+The model knows times to the second; the engine only acts in steps. So a story has the margin of its narrowest
+comparison: an engine with shorter steps than that must agree.
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-# How long customers take: the engine's customers must behave just so.
+# The customers' reaction times, for the engine's customers too.
 AFTER_A_REMINDER = 10 * MINUTE
 UNTIL_STOP = 2 * HOUR
 UNTIL_BOUNCE = 30 * MINUTE
@@ -25,28 +25,28 @@ IN_REVIEW = 21 * DAY
 class Behaviour(StrEnum):
     AT_ONCE = "at_once"  # finishes an hour after the first message
     DENIED = "denied"  # the same, and is refused
-    AFTER_REMINDER = "after_reminder"  # finishes ten minutes after the first reminder that there is
+    AFTER_REMINDER = "after_reminder"  # finishes ten minutes after its first reminder
     SECOND_LINK = "second_link"  # lets the first session end, and finishes an hour after the second one's message
     LAST_DAY = "last_day"  # finishes when a tenth of the first link's life is left
-    REVIEWED = "reviewed"  # is done an hour after the first message; the provider decides three weeks later
+    REVIEWED = "reviewed"  # does its part an hour after the first message; the provider decides three weeks later
     NEVER = "never"
-    STOPS = "stops"  # asks two hours after the first message not to be written to
-    BOUNCES = "bounces"  # its first message comes back after half an hour
+    STOPS = "stops"  # opts out two hours after the first message
+    BOUNCES = "bounces"  # its first message bounces after half an hour
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """`tells_expiry`: the provider sends an event when a session has ended unused."""
+    """`reports_expiry`: the provider sends an event when a session has ended unused."""
 
     name: str
     lifetime: timedelta
     floor: timedelta
-    tells_expiry: bool = False
+    reports_expiry: bool = False
 
 
 ENDPOINTS = (
-    Endpoint("idenfy-kyc", 7 * DAY, 12 * HOUR, tells_expiry=True),
-    Endpoint("idenfy-kyc-openapi", 9 * DAY, 12 * HOUR, tells_expiry=True),
+    Endpoint("idenfy-kyc", 7 * DAY, 12 * HOUR, reports_expiry=True),
+    Endpoint("idenfy-kyc-openapi", 9 * DAY, 12 * HOUR, reports_expiry=True),
     Endpoint("idenfy-kyb", 4 * DAY, 12 * HOUR),
     Endpoint("frankieone-v1", 2 * DAY + 7 * HOUR, 10 * MINUTE),
     Endpoint("frankieone-v2", 27 * HOUR, 10 * MINUTE),
@@ -55,7 +55,7 @@ ENDPOINTS = (
 
 @dataclass(frozen=True)
 class Rules:
-    """`quiet` are the first and the last hour of the night by the customer's clock, None: none."""
+    """`quiet`: the first and the last hour of the night by the customer's clock; None: no quiet hours."""
 
     reminders: tuple[timedelta, ...] = (2 * DAY, 5 * DAY)
     reissues: int = 3
@@ -67,7 +67,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Customer:
-    """`ahead`: by so many hours its clock is ahead of UTC, all the year. `phone`: it can be texted after a bounce."""
+    """`ahead`: the hours by which its clock is ahead of UTC, all the year. `phone`: it can be texted after a bounce."""
 
     number: int
     endpoint: Endpoint
@@ -77,20 +77,20 @@ class Customer:
 
     @property
     def timezone(self) -> str:
-        """Its zone's name: in those of the sea, a plus is west."""
+        """The name of its time zone. In the Etc zones a plus means west."""
         return f"Etc/GMT{-self.ahead:+d}" if self.ahead else "Etc/GMT"
 
 
 @dataclass
 class Story:
-    """What happened to one customer until the end. Each time is one at which something was asked for or sent."""
+    """One customer's month. The times are those of its sessions and messages."""
 
     sessions: list[datetime] = field(default_factory=list)
     invitations: list[datetime] = field(default_factory=list)
     reminders: list[datetime] = field(default_factory=list)
-    ending: str = "open"  # completed, lapsed, failed; open: nothing final by the end
-    why: str = ""  # of a completed one its result, else the reason
-    margin: timedelta = timedelta.max  # of the comparison that was decided most narrowly
+    ending: str = "open"  # completed, lapsed, failed; open: no ending by the end of the month
+    why: str = ""  # the result if completed, else the reason
+    margin: timedelta = timedelta.max  # of the narrowest comparison
 
     @property
     def messages(self) -> int:
@@ -106,7 +106,7 @@ class Story:
 
 
 def story_of(customer: Customer, rules: Rules, *, start: datetime, until: datetime, fallback: bool = False) -> Story:
-    """One customer's story from the import on, up to the end of the month."""
+    """One customer's story, from the import to the end of the month."""
     story = Story()
     asked = start
     while True:
@@ -116,7 +116,7 @@ def story_of(customer: Customer, rules: Rules, *, start: datetime, until: dateti
         story.sessions.append(issued)
         story.invitations.append(issued)
         expires = issued + customer.endpoint.lifetime
-        sent_to = issued  # when the message that reached the customer left: reminders are counted from it
+        sent_to = issued  # the time of the message that reached the customer: reminders are counted from it
         if customer.behaviour is Behaviour.BOUNCES and len(story.sessions) == 1:
             returned = issued + UNTIL_BOUNCE
             if not story.before(returned, until):
@@ -131,7 +131,7 @@ def story_of(customer: Customer, rules: Rules, *, start: datetime, until: dateti
         done = _remind(customer, rules, story, sent_to, expires, done, until)
         if done is not None:
             return _finish(customer, story, done, until)
-        over = expires if customer.endpoint.tells_expiry else expires + rules.settles
+        over = expires if customer.endpoint.reports_expiry else expires + rules.settles
         if not story.before(over, until):
             return story
         if len(story.sessions) > rules.reissues:
@@ -144,7 +144,7 @@ def story_of(customer: Customer, rules: Rules, *, start: datetime, until: dateti
 
 
 def done_at(customer: Customer, sent: datetime, expires: datetime, session: int) -> datetime | None:
-    """When the customer does its part with this session; None: not by itself."""
+    """The time at which the customer does its part with this session; None: not without a reminder."""
     match customer.behaviour:
         case Behaviour.AT_ONCE | Behaviour.DENIED | Behaviour.REVIEWED | Behaviour.BOUNCES:
             return sent + HOUR
@@ -165,12 +165,12 @@ def _remind(
     done: datetime | None,
     until: datetime,
 ) -> datetime | None:
-    """Add the session's reminders; returns when the customer does its part, now that it was reminded."""
+    """Add the session's reminders. Returns the time at which the reminded customer does its part."""
     times = [sent + span for span in rules.reminders]
     for index, time in enumerate(times):
         due = _awake(customer, rules, time, story)
         if index + 1 < len(times) and not story.before(due, times[index + 1]):
-            continue  # the next one is due as well: one of them is enough
+            continue  # the next one is due too: one reminder is enough
         stopped = customer.behaviour is Behaviour.STOPS and story.before(story.invitations[0] + UNTIL_STOP, due)
         finished = done is not None and story.before(done, due)
         too_late = story.before(expires, due + customer.endpoint.floor)
@@ -184,7 +184,7 @@ def _remind(
 
 def _finish(customer: Customer, story: Story, done: datetime, until: datetime) -> Story:
     if customer.behaviour is Behaviour.REVIEWED:
-        done += IN_REVIEW  # no reminder and no new session meanwhile, though the link ends
+        done += IN_REVIEW  # no reminder and no new session during the review, though the link expires
     if not story.before(done, until):
         return story
     return story.end("completed", "denied" if customer.behaviour is Behaviour.DENIED else "approved")
@@ -201,7 +201,7 @@ def _awake(customer: Customer, rules: Rules, moment: datetime, story: Story) -> 
         night = (day + begins, day + ends + (DAY if ends < begins else timedelta(0)))
         if night[0] <= wall < night[1]:
             return night[1] - timedelta(hours=customer.ahead)
-    # Who is a little later than a night's end sends a little later; than its begin, in the morning.
+    # A message a little after the night's end leaves a little later; a message after its begin waits until morning.
     tonight = midnight + begins if wall < midnight + begins else midnight + DAY + begins
     story.before(wall, tonight)
     return moment
@@ -209,7 +209,7 @@ def _awake(customer: Customer, rules: Rules, moment: datetime, story: Story) -> 
 
 @dataclass(frozen=True)
 class Totals:
-    """What the month came to. `sessions` by endpoint; `endings` by (ending, why); `margin` as a story's."""
+    """The month's totals: `sessions` by endpoint, `endings` by (ending, why), and the narrowest `margin`."""
 
     sessions: Counter[str]
     invitations: int
@@ -234,7 +234,7 @@ def totals(stories: Iterable[tuple[Customer, Story]]) -> Totals:
 
 
 def population(count: int) -> Iterator[Customer]:
-    """So many customers: every behaviour at every endpoint, on clocks all around the world; half have a phone."""
+    """`count` customers: every behaviour at every endpoint, on clocks all around the world; half have a phone."""
     behaviours = tuple(Behaviour)
     for number in range(count):
         endpoint = ENDPOINTS[number % len(ENDPOINTS)]

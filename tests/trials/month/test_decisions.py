@@ -1,6 +1,6 @@
-"""The worker's decisions, asked one after the other for one customer, tell the same story as the model.
+"""The worker's decisions, made one after another for one customer, must give the same story as the model.
 
-Nothing of the engine is here: no rows, no leases. What is left is whether the decisions fit together.
+No part of the engine is used: no rows, no leases. The tests check only that the decisions fit together.
 """
 
 from collections import Counter
@@ -36,13 +36,13 @@ from worker.domain.verification.reissue import Lapsed, Reissue, ReissueRule, Ses
 
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)
 UNTIL = START + 30 * DAY
-LATENCY = timedelta(seconds=7)  # between what is due and what is done
+LATENCY = timedelta(seconds=7)  # between the due time and the act
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass
 class Life:
-    """One customer in the hands of the decisions."""
+    """One customer's month, made by the decisions."""
 
     customer: Customer
     rules: Rules
@@ -73,22 +73,22 @@ class Life:
             issued_at = self.now
             self.counts["sessions"] += 1
             due_message = message_at("email", self.zones, self.quiet, invite_at=None, now=self.now)
-            assert due_message == self.now  # it was asked for late enough
+            assert due_message == self.now  # the session was issued late enough
             self.counts["invitations"] += 1
             self.job = JobState.INVITED
             first = first or self.now
             due = self.session(issued_at, first)
 
     def session(self, issued_at: datetime, first: datetime) -> datetime | None:
-        """A session's life; returns when the next one is due, None where there is none."""
-        who, state, made, in_review = self.customer, SessionState.WAITING, set(), False
-        expires = issued_at + who.endpoint.lifetime
+        """Go through a session's life. Returns the due time of the next session; None if there is none."""
+        customer, state, made, in_review = self.customer, SessionState.WAITING, set(), False
+        expires = issued_at + customer.endpoint.lifetime
         sent_at = self.now
-        done = done_at(who, sent_at, expires, self.counts["sessions"])
-        bounced = who.behaviour is Behaviour.BOUNCES and self.counts["sessions"] == 1
+        done = done_at(customer, sent_at, expires, self.counts["sessions"])
+        bounced = customer.behaviour is Behaviour.BOUNCES and self.counts["sessions"] == 1
         decided = None
         while True:
-            stopped = who.behaviour is Behaviour.STOPS and self.now >= first + UNTIL_STOP
+            stopped = customer.behaviour is Behaviour.STOPS and self.now >= first + UNTIL_STOP
             reminder = next_reminder(
                 self.rules.reminders,
                 self.caps,
@@ -98,7 +98,7 @@ class Life:
                     invitation=InvitationState.SENT,
                     invited_at=sent_at,
                     expires_at=expires,
-                    floor=who.endpoint.floor,
+                    floor=customer.endpoint.floor,
                     made=made,
                     messages=self.messages,
                     in_review=in_review,
@@ -133,10 +133,10 @@ class Life:
             assert isinstance(decision, Wait)
             coming = {
                 "bounce": sent_at + UNTIL_BOUNCE if bounced else None,
-                "stop": first + UNTIL_STOP if who.behaviour is Behaviour.STOPS and not stopped else None,
+                "stop": first + UNTIL_STOP if customer.behaviour is Behaviour.STOPS and not stopped else None,
                 "done": done if not in_review else None,
                 "decided": decided,
-                "told": expires if who.endpoint.tells_expiry and state is SessionState.WAITING else None,
+                "reported": expires if customer.endpoint.reports_expiry and state is SessionState.WAITING else None,
                 "reminder": reminder.due_at if isinstance(reminder, Reminder) else None,
                 "look": decision.until,
             }
@@ -148,18 +148,18 @@ class Life:
                 case "bounce":
                     self.job, self.why = JobState.FAILED, "bounced"
                     return None
-                case "done" if who.behaviour is Behaviour.REVIEWED:
+                case "done" if customer.behaviour is Behaviour.REVIEWED:
                     state, in_review, decided = SessionState.STARTED, True, done + IN_REVIEW
                 case "done" | "decided":
                     self.job = JobState.COMPLETED
-                    self.why = "denied" if who.behaviour is Behaviour.DENIED else "approved"
+                    self.why = "denied" if customer.behaviour is Behaviour.DENIED else "approved"
                     return None
-                case "told":
+                case "reported":
                     state = SessionState.EXPIRED
                 case "reminder":
                     self.counts["reminders"] += 1
                     made.add(reminder.kind)
-                    if who.behaviour is Behaviour.AFTER_REMINDER and done is None:
+                    if customer.behaviour is Behaviour.AFTER_REMINDER and done is None:
                         done = self.now + AFTER_A_REMINDER
 
 
@@ -172,7 +172,7 @@ def compare(customer, rules, early, story):
     assert ended == ((story.ending, story.why) if story.ending != "open" else ())
 
 
-def test_hundreds_of_customers_live_as_the_model_says():
+def test_hundreds_of_customers_have_the_months_of_the_model():
     for customer in population(450):  # five endpoints, nine behaviours, ten clocks
         story = story_of(customer, Rules(), start=START, until=UNTIL)
         compare(customer, Rules(), customer.endpoint.name in ("idenfy-kyb", "frankieone-v1"), story)
@@ -183,7 +183,7 @@ endpoints = st.builds(
     st.just("any"),
     st.integers(2, 300).map(lambda count: count * HOUR + 17 * MINUTE),
     st.sampled_from([10 * MINUTE, HOUR, 12 * HOUR]),
-    tells_expiry=st.booleans(),
+    reports_expiry=st.booleans(),
 ).filter(lambda endpoint: endpoint.floor < endpoint.lifetime)
 customers = st.builds(Customer, st.just(1), endpoints, st.sampled_from(Behaviour), ahead=st.integers(-11, 12))
 reminders = st.lists(st.integers(2, 200).map(lambda count: count * HOUR - 23 * MINUTE), max_size=4, unique=True)
@@ -199,7 +199,7 @@ rules = st.builds(
 
 @settings(max_examples=200)
 @given(customers, rules, st.booleans())
-def test_whatever_the_rules_and_the_customer_the_decisions_tell_the_models_story(customer, rules, early):
+def test_for_all_rules_and_customers_the_decisions_give_the_models_story(customer, rules, early):
     story = story_of(customer, rules, start=START, until=UNTIL)
     assume(story.margin > 2 * MINUTE)  # else seconds decide
     compare(customer, rules, early, story)

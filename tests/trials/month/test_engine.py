@@ -1,6 +1,6 @@
-"""The whole worker lives through a month with a few hundred customers, and with a few whose rules are drawn.
+"""The whole worker runs a month with a few hundred customers, and with a few customers under random rules.
 
-The same as `make month`, which has thousands. tests/trials/month/test_decisions.py holds the decisions to the model.
+`make month` does the same with thousands. tests/trials/month/test_decisions.py compares the decisions with the model.
 """
 
 from dataclasses import replace
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.simulated.virtual_time import START
 
-# By these names, as the trial has them: a second copy of the model has other behaviours.
+# Imported under the trial's name: the enums of a second copy of the model would not be equal.
 from tests.trials.month.model import DAY, ENDPOINTS, HOUR, MINUTE, Behaviour, Customer, Endpoint, Rules, population
 from trials.month.compare import LATE, differences, margin, table
 from trials.month.run import Lived, Month, Plan, play
@@ -27,9 +27,9 @@ def lived(plan: Plan) -> Month:
         return play(plan, Path(folder))
 
 
-def test_every_behaviour_at_every_endpoint_comes_to_what_the_model_says():
+def test_every_behaviour_at_every_endpoint_has_the_models_result():
     kinds = len(ENDPOINTS) * len(Behaviour)
-    # Few clocks: what the worker's month costs are the times at which something is due.
+    # Few clocks, because each due time costs a step of the worker's month.
     people = [replace(one, ahead=CLOCKS[one.number // kinds % len(CLOCKS)]) for one in population(5 * kinds)]
     plan = Plan(tuple(people), Rules(), fallback=True, seed=11)
     month = lived(plan)
@@ -37,7 +37,7 @@ def test_every_behaviour_at_every_endpoint_comes_to_what_the_model_says():
     assert month.complaints == []
     assert differences(plan, month) == []
     assert {one.ending for one in month.lived.values()} == {"completed", "lapsed", "failed"}
-    assert month.told > len(plan.customers)
+    assert month.reports > len(plan.customers)
 
 
 def test_a_count_or_a_time_that_differs_is_named_and_a_count_marked():
@@ -66,7 +66,7 @@ def test_either_database_lives_through_a_week(database, request, tmp_path):
 
 @st.composite
 def endpoints(draw: st.DrawFn) -> tuple[Endpoint, ...]:
-    """The five with other lifetimes, and the floors that routes have by default."""
+    """The five endpoints with other lifetimes, and the default floors of routes."""
     hours = draw(st.lists(st.integers(2, 240), min_size=len(ENDPOINTS), max_size=len(ENDPOINTS)))
     made = []
     for endpoint, lives in zip(ENDPOINTS, hours, strict=True):
@@ -107,7 +107,7 @@ rules = st.builds(
     st.booleans(),
     st.integers(0, 1000),
 )
-def test_whatever_the_rules_the_engine_tells_the_models_stories(people, drawn, fallback, seed):
+def test_for_all_rules_the_engine_gives_the_models_stories(people, drawn, fallback, seed):
     plan = Plan(tuple(people), drawn, days=20, seed=seed, fallback=fallback)
     empty = Month(START, START + 20 * DAY)
     assume(margin(plan, empty) > LATE)

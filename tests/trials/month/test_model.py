@@ -1,4 +1,4 @@
-"""The model of the month, checked by hand: each behaviour's story can be told on one's fingers."""
+"""The model of the month, checked by hand: each behaviour's story is simple enough to count."""
 
 from collections import Counter
 from dataclasses import replace
@@ -29,9 +29,9 @@ HOURS = Endpoint("hours", HOUR, 30 * MINUTE)
 WAKING = Rules(quiet=None)
 
 
-def told(behaviour, endpoint=WEEK, rules=WAKING, *, until=30 * DAY, start=START, fallback=False, **customer):
-    who = Customer(1, endpoint, behaviour, **customer)
-    return story_of(who, rules, start=start, until=start + until, fallback=fallback)
+def lived(behaviour, endpoint=WEEK, rules=WAKING, *, until=30 * DAY, start=START, fallback=False, **customer):
+    customer = Customer(1, endpoint, behaviour, **customer)
+    return story_of(customer, rules, start=start, until=start + until, fallback=fallback)
 
 
 def days(times):
@@ -53,7 +53,7 @@ def days(times):
     ],
 )
 def test_each_behaviour_has_its_story(behaviour, sessions, reminders, ending):
-    story = told(behaviour)
+    story = lived(behaviour)
     assert [round(day) for day in days(story.sessions)] == sessions
     assert [round(day) for day in days(story.reminders)] == reminders
     assert (story.ending, story.why) == ending
@@ -61,36 +61,36 @@ def test_each_behaviour_has_its_story(behaviour, sessions, reminders, ending):
 
 
 def test_with_messages_enough_the_sessions_are_used_up():
-    story = told(Behaviour.NEVER, rules=replace(WAKING, messages=100))
+    story = lived(Behaviour.NEVER, rules=replace(WAKING, messages=100))
     settled = WAKING.settles / DAY
     assert days(story.sessions) == pytest.approx([0, 7 + settled, 14 + 2 * settled, 21 + 3 * settled])
     assert (len(story.reminders), story.why) == (8, "reissues_spent")
 
 
 def test_short_links_are_spaced_and_not_reminded_of():
-    story = told(Behaviour.NEVER, HOURS)
+    story = lived(Behaviour.NEVER, HOURS)
     assert days(story.sessions) == [0, 1, 2, 3]
     assert story.reminders == []
     assert (story.ending, story.why) == ("lapsed", "reissues_spent")
 
 
-def test_a_provider_that_tells_of_the_end_saves_the_wait():
-    story = told(Behaviour.SECOND_LINK, replace(WEEK, tells_expiry=True))
+def test_an_expiry_event_of_the_provider_saves_the_wait():
+    story = lived(Behaviour.SECOND_LINK, replace(WEEK, reports_expiry=True))
     assert days(story.sessions) == [0, 7]
 
 
 def test_reminders_leave_with_life_in_the_link():
     five_and_a_half = replace(WEEK, lifetime=5 * DAY + 12 * HOUR)
-    assert days(told(Behaviour.LAST_DAY, five_and_a_half).reminders) == [2]  # done before the fifth day
-    assert days(told(Behaviour.STOPS, five_and_a_half).reminders) == []
-    never = told(Behaviour.NEVER, five_and_a_half, until=5 * DAY + HOUR)
+    assert days(lived(Behaviour.LAST_DAY, five_and_a_half).reminders) == [2]  # done before the fifth day
+    assert days(lived(Behaviour.STOPS, five_and_a_half).reminders) == []
+    never = lived(Behaviour.NEVER, five_and_a_half, until=5 * DAY + HOUR)
     assert days(never.reminders) == [2, 5]
-    assert days(told(Behaviour.NEVER, replace(five_and_a_half, floor=13 * HOUR), until=6 * DAY).reminders) == [2]
+    assert days(lived(Behaviour.NEVER, replace(five_and_a_half, floor=13 * HOUR), until=6 * DAY).reminders) == [2]
 
 
 def test_nothing_is_sent_at_night_by_the_customers_clock():
     rules = Rules(quiet=(21, 8))
-    story = told(Behaviour.NEVER, rules=rules, ahead=9, start=START + 30 * MINUTE)  # 21:30 in Tokyo
+    story = lived(Behaviour.NEVER, rules=rules, ahead=9, start=START + 30 * MINUTE)  # 21:30 in Tokyo
     hours = [time.astimezone(ZoneInfo("Asia/Tokyo")).hour for time in story.invitations + story.reminders]
     assert hours[0] == 8
     assert all(8 <= hour < 21 for hour in hours)
@@ -105,18 +105,18 @@ def test_the_zones_name_is_that_of_its_clock():
 
 def test_two_reminders_that_come_together_are_one():
     rules = replace(Rules(quiet=(21, 8)), reminders=(10 * HOUR, 12 * HOUR, 3 * DAY))  # at 22:00 and at 0:00
-    assert days(told(Behaviour.NEVER, rules=rules, until=4 * DAY).reminders) == pytest.approx([20 / 24, 3])
+    assert days(lived(Behaviour.NEVER, rules=rules, until=4 * DAY).reminders) == pytest.approx([20 / 24, 3])
 
 
 def test_after_a_bounce_a_text_goes_out_for_the_same_session_where_there_is_a_phone():
-    story = told(Behaviour.BOUNCES, fallback=True, phone=True)
+    story = lived(Behaviour.BOUNCES, fallback=True, phone=True)
     assert (len(story.sessions), len(story.invitations), story.ending) == (1, 2, "completed")
-    assert told(Behaviour.BOUNCES, fallback=True).ending == "failed"
+    assert lived(Behaviour.BOUNCES, fallback=True).ending == "failed"
 
 
 def test_what_is_not_over_at_the_end_of_the_month_is_open():
-    assert told(Behaviour.REVIEWED, until=20 * DAY).ending == "open"
-    assert told(Behaviour.NEVER, until=3 * DAY).ending == "open"
+    assert lived(Behaviour.REVIEWED, until=20 * DAY).ending == "open"
+    assert lived(Behaviour.NEVER, until=3 * DAY).ending == "open"
 
 
 def test_a_population_holds_every_behaviour_at_every_endpoint_and_sums_up():
@@ -125,12 +125,12 @@ def test_a_population_holds_every_behaviour_at_every_endpoint_and_sums_up():
     assert len(kinds) == len(ENDPOINTS) * len(Behaviour)
     assert min(kinds.values()) > 100
     assert {customer.ahead for customer in customers} == set(range(-11, 13))
-    stories = [(who, story_of(who, Rules(), start=START, until=START + 30 * DAY)) for who in customers]
+    stories = [(customer, story_of(customer, Rules(), start=START, until=START + 30 * DAY)) for customer in customers]
     month = totals(stories)
     assert month.endings.total() == 5000
     assert month.sessions.total() == sum(len(story.sessions) for _, story in stories) == month.invitations
     assert {ending for ending, _ in month.endings} == {"completed", "lapsed", "failed"}
-    assert month.endings["completed", "denied"] == sum(who.behaviour is Behaviour.DENIED for who in customers)
+    assert month.endings["completed", "denied"] == sum(customer.behaviour is Behaviour.DENIED for customer in customers)
     assert month.margin >= 10 * MINUTE
 
 
@@ -142,7 +142,7 @@ customers = st.builds(
         st.just("any"),
         st.integers(1, 300).map(lambda count: count * HOUR),
         st.just(HOUR / 2),
-        tells_expiry=st.booleans(),
+        reports_expiry=st.booleans(),
     ),
     st.sampled_from(Behaviour),
     ahead=st.integers(-11, 12),

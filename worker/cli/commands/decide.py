@@ -10,7 +10,7 @@ from worker.cli.invocation import Invocation, find_kept
 from worker.cli.opening import wake_ups_of
 from worker.engine.container import Parts
 from worker.store.onboarding.batches import BatchFacts
-from worker.store.operators.decisions import Stake, Verdict, Which
+from worker.store.operators.decisions import RepeatCost, Verdict, Which
 
 YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
@@ -85,7 +85,7 @@ def resolve(
         if held and not yes:
             costs = {
                 Verdict.REPEAT.value: f"make the calls of {held} held rows again?"
-                f" {_worst(parts.decisions.at_stake(which))}",
+                f" {_worst(parts.decisions.repeat_cost(which))}",
                 Verdict.ABANDON.value: f"give up {held} held rows? They are cancelled; what the provider may have"
                 " opened for them stays open until it expires",
             }
@@ -145,16 +145,16 @@ def cancel(invocation: Invocation, batch: str, yes: bool, as_json: bool) -> None
     _print(found, "cancel", decided.rows, "were cancelled", as_json)
 
 
-def _worst(stake: Stake) -> str:
+def _worst(cost: RepeatCost) -> str:
     """What repeating may cost, for people."""
-    sessions, messages = sum(stake.sessions.values()), sum(stake.messages.values())
+    sessions, messages = sum(cost.sessions.values()), sum(cost.messages.values())
     costs = []
     if sessions:
         second = "a second session" if sessions == 1 else f"{sessions:,} second sessions"
-        costs.append(f"pays for {second} ({_each(stake.sessions)})")
+        costs.append(f"pays for {second} ({_each(cost.sessions)})")
     if messages:
         second = "a customer a second message" if messages == 1 else f"{messages:,} customers a second message"
-        costs.append(f"brings {second} ({_each(stake.messages)})")
+        costs.append(f"brings {second} ({_each(cost.messages)})")
     return f"At worst that {' and '.join(costs)}" if costs else "They have been settled meanwhile"
 
 

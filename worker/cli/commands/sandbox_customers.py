@@ -17,7 +17,7 @@ KNOWN = ", ".join(CUSTOMERS)
 
 
 def address(text: str) -> tuple[str, str]:
-    """Read `http://…` or `idenfy-kyc=http://…`. Raises ValueError that says what is expected."""
+    """Read `http://…` or `idenfy-kyc=http://…`. Raises ValueError with what is expected."""
     match = re.fullmatch(rf"(?:({'|'.join(SESSIONS)})=)?(https?://[^\s/?#]+(?:/[^\s?#]*)?)", text.strip(), re.ASCII)
     if not match:
         raise ValueError('expected an address such as "idenfy-kyc=http://127.0.0.1:8080/webhooks/kyc"')
@@ -25,7 +25,7 @@ def address(text: str) -> tuple[str, str]:
 
 
 def plain_address(text: str) -> str:
-    """Read `http://…`. Raises ValueError that says what is expected."""
+    """Read `http://…`. Raises ValueError with what is expected."""
     endpoint, url = address(text)
     if endpoint:
         raise ValueError("expected an address without an endpoint")
@@ -44,7 +44,7 @@ def _shares(known: Any) -> Read:
     return Read("shares", functools.partial(shares, known=list(known)))
 
 
-# The options have the names of the fields of SandboxOptions; None leaves a field's default.
+# The names are the fields of SandboxOptions that the options set; None leaves the default.
 OPTIONS = (
     click.option(
         "--customers",
@@ -56,19 +56,19 @@ OPTIONS = (
         "--customers-after",
         type=Read("times", span_or_range),
         metavar="TIME[..TIME]",
-        help="How long after the session was opened a customer comes.  [default: 10s..2m]",
+        help="When a customer acts, after its session was opened.  [default: 10s..2m]",
     ),
     click.option(
         "--review-after",
         type=Read("time", span),
         metavar="TIME",
-        help="How long the review of a session takes.  [default: 5m]",
+        help="How long a review of a session takes.  [default: 5m]",
     ),
     click.option(
         "--time-scale",
         type=click.FloatRange(0, min_open=True),
         metavar="N",
-        help="The customers' time runs this many times faster: with 86400 a day takes a second.  [default: 1]",
+        help="Run the customers' time N times faster: with 86400 a day takes a second.  [default: 1]",
     ),
     click.option(
         "--webhooks",
@@ -76,8 +76,8 @@ OPTIONS = (
         callback=_as_dict,
         type=Read("address", address, secret=True),
         metavar="[ENDPOINT=]URL",
-        help="Send webhooks to this address of the account (for FrankieOne with its secret). Without an "
-        "endpoint, the endpoint's name is appended. Repeatable.",
+        help="The address for webhooks: the account's, for FrankieOne with its secret. Without an endpoint, "
+        "the endpoint's name is appended. Repeatable.",
     ),
     click.option(
         "--webhook-trouble",
@@ -85,46 +85,46 @@ OPTIONS = (
         multiple=True,
         type=Read("trouble", TroubleShare.parse),
         metavar="KIND:SHARE",
-        help="For this share of the sessions, webhooks are late:0.1,by=1h, twice:0.05, swapped:0.05 or forged:0.01. "
+        help="Trouble with webhooks, for a share of sessions: late:0.1,by=1h, twice:0.05, swapped:0.05, forged:0.01. "
         "Repeatable.",
     ),
     click.option(
-        "--webhook-key", metavar="KEY", help="Sign iDenfy's webhooks with this key.  [default: sandbox-webhook-key]"
+        "--webhook-key", metavar="KEY", help="The key that signs iDenfy's webhooks.  [default: sandbox-webhook-key]"
     ),
     click.option(
         "--webhook-jwt-key",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         callback=_pem,
-        help="Sign the tokens in FrankieOne's webhooks with this RSA private key (PEM).",
+        help="An RSA private key (PEM): it signs a token in FrankieOne's webhooks.",
     ),
     click.option(
         "--texts",
         type=_shares(TEXTS),
         metavar="BECOMES:SHARE,…",
-        help=f"Results of texts with a status callback: {', '.join(TEXTS)}; the rest are delivered.",
+        help=f"What Twilio reports about texts with a callback: {', '.join(TEXTS)}; the rest: delivered.",
     ),
     click.option(
         "--mails",
         type=_shares(MAILS),
         metavar="BECOMES:SHARE,…",
-        help=f"Events about mails: {', '.join(MAILS)}; none about the rest.",
+        help=f"What is reported about emails: {', '.join(MAILS)}; the rest: nothing.",
     ),
     click.option(
         "--mail-webhook",
         type=Read("address", plain_address, secret=True),
         metavar="URL",
-        help="Send the events about mails to this address.",
+        help="The address for webhooks about emails.",
     ),
     click.option(
         "--mail-webhook-key",
         metavar="KEY",
-        help="Sign the events about mails with this key.  [default: sandbox-mail-key]",
+        help="The key that signs webhooks about emails.  [default: sandbox-mail-key]",
     ),
 )
 
 
 def customer_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds all options, in their order."""
+    """Add all options to the command, in their order."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command

@@ -11,8 +11,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from worker.cli.invocation import Invocation, find_batch
-from worker.domain.contact.send_decision import IN_REVIEW, QUIET, WAITS_FOR_SENDER
+from worker.domain.model.reasons import Reason, meaning_of
 from worker.domain.model.reconciliation import lost_answers
+from worker.domain.model.states import JobState, LineState
 from worker.engine.container import Parts
 from worker.engine.outbox_targets import unpublished_in_words
 from worker.foundation.clock import monotonic
@@ -20,29 +21,10 @@ from worker.runtime.batch_run import COUNT_SHARE
 from worker.store.onboarding.batches import BatchFacts
 
 # The states in the order of a row's life; a batch shows the states that its rows have.
-ROWS = (
-    "waiting",
-    "working",
-    "issued",
-    "invited",
-    "completed",
-    "lapsed",
-    "held",
-    "failed",
-    "cancelled",
-    "rejected",
-    "duplicate",
-)
-
-
+ROWS = (*JobState, *LineState)
 CALLS = {"requests": "requests", "issued": "issued", "rate_limited": "rate-limited", "errors": "errors"}
 
 
-WAITING_FOR = {
-    QUIET: "for the end of quiet hours",
-    WAITS_FOR_SENDER: "for room in the queue of their sender",
-    IN_REVIEW: "for the decision about customers who have submitted everything",
-}
 WATCH_SECONDS = 1.0
 AT_REST = ("sent", "finished", "cancelled")
 
@@ -137,12 +119,12 @@ def _lines(facts: dict[str, Any]) -> Text:
 
 
 def waiting_in_words(reason: str, waits: dict[str, Any]) -> str:
-    """Which rows of a batch wait until later, and until when."""
-    until = "checked again at" if reason == IN_REVIEW else "until"
+    """How many rows of a batch wait for a later hour, until when and why."""
+    until = "checked again at" if reason == Reason.IN_REVIEW else "until"
     span = f"{until} {waits['from']}"
     if waits["until"] != waits["from"]:
         span = f"the first {until} {waits['from']}, the last {until} {waits['until']}"
-    return f"{waits['rows']:,} {WAITING_FOR[reason]}: {span}"
+    return f"{waits['rows']:,} {span}: {meaning_of(reason)}"
 
 
 def _show_all(every: list[dict[str, Any]], outs: list[int]) -> None:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
 
 # A message in one of these states has been handed over, or may have been: the outcome of a held message is unknown.
@@ -16,21 +16,6 @@ COUNTED = frozenset(
         InvitationState.HELD,
     }
 )
-
-
-class Lapse(StrEnum):
-    """Why the worker stops inviting a customer who has not finished: the reasons of `lapsed` jobs."""
-
-    REISSUES_SPENT = "reissues_spent"
-    MESSAGES_SPENT = "messages_spent"
-    SUPPRESSED = "suppressed"
-
-
-DETAILS = {
-    Lapse.REISSUES_SPENT: "no more sessions are allowed for the customer ([reissue] most)",
-    Lapse.MESSAGES_SPENT: "no more messages are allowed for the customer ([invitations] messages_per_customer)",
-    Lapse.SUPPRESSED: "none of the customer's addresses may be written to",
-}
 
 
 @dataclass(frozen=True)
@@ -52,11 +37,11 @@ def may_send(caps: Caps, messages: int) -> bool:
     return messages < caps.messages
 
 
-def spent(caps: Caps, *, reissues: int, messages: int) -> Lapse | None:
+def spent(caps: Caps, *, reissues: int, messages: int) -> Reason | None:
     """Why the customer gets no new session; None: it may have one.
 
     A session whose link cannot be sent costs money and is of no use: so the cap on messages limits sessions too.
     """
     if reissues >= caps.reissues:
-        return Lapse.REISSUES_SPENT
-    return None if may_send(caps, messages) else Lapse.MESSAGES_SPENT
+        return Reason.REISSUES_SPENT
+    return None if may_send(caps, messages) else Reason.MESSAGES_SPENT

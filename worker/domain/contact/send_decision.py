@@ -3,14 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
-
-# Reasons of waiting messages: until quiet hours end; until the sender's queue has room; until the provider has decided
-# about a customer who has submitted.
-QUIET = "quiet_hours"
-WAITS_FOR_SENDER = "waits_for_sender"
-IN_REVIEW = "in_review"
-SUPPRESSED = "suppressed"  # the reason of an ended message: its address is suppressed
 
 
 @dataclass(frozen=True)
@@ -18,7 +12,7 @@ class Later:
     """The message waits until `due_at` (aware UTC); no attempt is counted."""
 
     due_at: datetime
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True)
@@ -29,7 +23,7 @@ class Never:
     """
 
     state: InvitationState
-    reason: str
+    reason: Reason
     detail: str = ""
     unreached: bool = False
 

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from worker.domain.model.backoff import Backoff
+from worker.domain.model.reasons import Reason
+from worker.domain.model.states import InvitationState, JobState
 
 
 class Kind(StrEnum):
@@ -54,6 +56,11 @@ class Problem:
     address: AddressIs | None = None
 
     @property
+    def reason(self) -> Reason:
+        """The reason of a row whose step ended with this problem."""
+        return Reason.UNREACHABLE if self.unreachable else Reason(self.kind)
+
+    @property
     def concerns_account(self) -> bool:
         """Whether the account, not the row, has to wait or be corrected before another call is made."""
         return self.unreachable or self.kind in (Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT)
@@ -78,7 +85,7 @@ class Snooze:
     """Due later, and not because of the row: counted as a wait, never as a failed attempt."""
 
     until: datetime
-    reason: str
+    reason: Reason
     detail: str
 
 
@@ -87,7 +94,7 @@ class Retry:
     """Due later because it failed: counted, with backoff and jitter."""
 
     at: datetime
-    reason: str
+    reason: Reason
     detail: str
 
 
@@ -96,7 +103,7 @@ class Reconcile:
     """Due later, to be reconciled with the other side: it is unknown whether the call was carried out."""
 
     at: datetime
-    reason: str
+    reason: Reason
     detail: str
 
 
@@ -104,7 +111,7 @@ class Reconcile:
 class Hold:
     """Stopped until a person decides."""
 
-    reason: str
+    reason: Reason
     detail: str
 
 
@@ -112,11 +119,37 @@ class Hold:
 class Cancel:
     """Final: the row failed, with its reason."""
 
-    reason: str
+    reason: Reason
     detail: str
 
 
 Ending = Done | Snooze | Retry | Reconcile | Hold | Cancel
+
+
+def job_state_after(ending: Ending) -> JobState:
+    """The state of a job whose call for a session ended so."""
+    match ending:
+        case Done():
+            return JobState.ISSUED
+        case Snooze() | Retry() | Reconcile():
+            return JobState.WAITING
+        case Hold():
+            return JobState.HELD
+        case Cancel():
+            return JobState.FAILED
+
+
+def invitation_state_after(ending: Ending) -> InvitationState:
+    """The state of an invitation whose hand-over to a sender ended so."""
+    match ending:
+        case Done():
+            return InvitationState.SENT
+        case Snooze() | Retry() | Reconcile():
+            return InvitationState.WAITING
+        case Hold():
+            return InvitationState.HELD
+        case Cancel():
+            return InvitationState.FAILED
 
 
 def resume_at(problem: Problem, policy: RetryPolicy, now: datetime) -> datetime:
@@ -143,10 +176,10 @@ def ending_for(
     to wait for it. `jitter` in [0, 1) spreads retries over the whole backoff (full jitter). `reconcile_at` is when the
     call may be reconciled: not before a late execution of it is impossible. None: it cannot be reconciled.
     """
-    reason = problem.kind.value
+    reason = problem.reason
     if problem.concerns_account:
         # An outage of hours must not use up the attempts of rows that were never sent.
-        return Snooze(resume_at, "unreachable" if problem.unreachable else reason, problem.detail)
+        return Snooze(resume_at, reason, problem.detail)
     match problem.kind:
         case Kind.BAD_INPUT:
             return Cancel(reason, problem.detail)
@@ -162,5 +195,5 @@ def ending_for(
         case _:
             wait = policy.after(attempt, jitter)
             if wait is None or attempt >= (problem.most_attempts or attempt + 1):
-                return Cancel("attempts_spent", f"{attempt} attempts failed, the last with: {problem.detail}")
+                return Cancel(Reason.ATTEMPTS_SPENT, f"{attempt} attempts failed, the last with: {problem.detail}")
             return Retry(now + (problem.retry_after or wait), reason, problem.detail)

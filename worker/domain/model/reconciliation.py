@@ -22,6 +22,7 @@ from worker.domain.model.endings import (
     Snooze,
     resume_at,
 )
+from worker.domain.model.reasons import Reason
 
 # A call may be reconciled this long after its lease and its time-out are over. A worker that was stopped needs some of
 # that time to see that its lease is over; the rest is for clocks that differ.
@@ -116,31 +117,29 @@ def ending_of_reconciliation(
 
     `attempts` are the row's calls so far, this call included. `jitter` in [0, 1) spreads the due times.
     """
+    reason = Reason(unknown_call.kind)
     match found:
         case Unmatched():
-            return Hold(unknown_call.kind.value, found.detail)
+            return Hold(reason, found.detail)
         case More():
-            return Reconcile(now, unknown_call.kind.value, "reconciled; the list has another page")
+            return Reconcile(now, reason, "reconciled; the list has another page")
         case Nothing() if unknown_call.kind is Kind.CONFLICT:
             # The provider refuses because of a known session. It may see the end of that session later than we do.
             lives = f"it lists {found.known}" if found.known else "it lists none"
             wait = policy.after(attempts, jitter)
             if wait is None:
-                return Hold(unknown_call.kind.value, f"the provider refuses another session; {lives}")
-            return Retry(now + wait, unknown_call.kind.value, f"the provider refused another session; {lives}")
+                return Hold(reason, f"the provider refuses another session; {lives}")
+            return Retry(now + wait, reason, f"the provider refused another session; {lives}")
         case Nothing():
             if policy.given_up(attempts):
-                return Cancel("attempts_spent", f"{attempts} calls had no answer, and none was carried out")
-            return Retry(now, unknown_call.kind.value, "reconciled: the call was not carried out")
+                return Cancel(Reason.ATTEMPTS_SPENT, f"{attempts} calls had no answer, and none was carried out")
+            return Retry(now, reason, "reconciled: the call was not carried out")
     if found.concerns_account:
-        reason = "unreachable" if found.unreachable else found.kind.value
-        return Snooze(resume_at(found, policy, now), reason, found.detail)
+        return Snooze(resume_at(found, policy, now), found.reason, found.detail)
     wait = policy.after(unknown_call.failures + 1, jitter)
     if found.kind in (Kind.TRANSIENT, Kind.UNKNOWN) and wait is not None:
-        return Reconcile(
-            now + (found.retry_after or wait), unknown_call.kind.value, f"the look-up failed: {found.detail}"
-        )
-    return Hold(unknown_call.kind.value, f"the call cannot be reconciled: {found.detail}")
+        return Reconcile(now + (found.retry_after or wait), reason, f"the look-up failed: {found.detail}")
+    return Hold(reason, f"the call cannot be reconciled: {found.detail}")
 
 
 def lost_answers(calls: int, messages: int) -> str:

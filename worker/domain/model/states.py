@@ -1,15 +1,13 @@
-"""The states of jobs, sessions and invitations, and the state that an ending leads to.
+"""The states of jobs, sessions, invitations and batches.
 
     job         waiting → working → issued → invited → completed | lapsed;  also held, failed, cancelled
     invitation  waiting → working → sent → delivered | bounced;  also held, failed, suppressed, superseded
     session     waiting → started → completed | failed | expired | superseded
 
-`docs/states.md` says what each state means to the reader of a report.
+`docs/states.md` explains each state to operators. `endings` has the state that a step's ending leads to.
 """
 
 from enum import StrEnum
-
-from worker.domain.model.endings import Cancel, Done, Ending, Hold, Reconcile, Retry, Snooze
 
 
 class JobState(StrEnum):
@@ -22,6 +20,13 @@ class JobState(StrEnum):
     HELD = "held"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+class LineState(StrEnum):
+    """The states of lines that become no job."""
+
+    REJECTED = "rejected"
+    DUPLICATE = "duplicate"
 
 
 # A job in one of these states has ended: nothing more happens to it by itself.
@@ -66,32 +71,6 @@ class BatchState(StrEnum):
     SENT = "sent"
     FINISHED = "finished"
     CANCELLED = "cancelled"
-
-
-def job_state_after(ending: Ending) -> JobState:
-    """The state of a job whose call for a session had this ending."""
-    match ending:
-        case Done():
-            return JobState.ISSUED
-        case Snooze() | Retry() | Reconcile():
-            return JobState.WAITING
-        case Hold():
-            return JobState.HELD
-        case Cancel():
-            return JobState.FAILED
-
-
-def invitation_state_after(ending: Ending) -> InvitationState:
-    """The state of an invitation whose hand-over to a sender had this ending."""
-    match ending:
-        case Done():
-            return InvitationState.SENT
-        case Snooze() | Retry() | Reconcile():
-            return InvitationState.WAITING
-        case Hold():
-            return InvitationState.HELD
-        case Cancel():
-            return InvitationState.FAILED
 
 
 def batch_state(

@@ -9,11 +9,11 @@ the account's budget decides the speed, and so spreads them.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from enum import StrEnum
 
-from worker.domain.contact.caps import DETAILS, Caps, Lapse, spent
+from worker.domain.contact.caps import Caps, spent
 from worker.domain.contact.contact_times import issue_at
 from worker.domain.contact.quiet_hours import QuietHours
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
 
 # How long after a link's end its result may still come. A customer who opened the link in its last minute is still busy
@@ -75,21 +75,8 @@ class Reissue:
 class Lapsed:
     """The session is over, and so is the job: the customer gets no other session."""
 
-    reason: Lapse
+    reason: Reason
     detail: str
-
-
-class Why(StrEnum):
-    """Why there is no decision yet, or no decision is needed."""
-
-    ALIVE = "alive"  # the link still opens, or its result may still come
-    OUTCOME_UNKNOWN = "in_doubt"
-    IN_REVIEW = "in_review"
-    DAY_CAP = "day_cap"
-    ENDED = "ended"  # the job is completed, lapsed, failed or cancelled
-    ERASED = "erased"
-    DECIDED = "decided"  # the provider has decided about the session, or the session was replaced
-    NOT_INVITED = "not_invited"  # its message has not left: a stale link is replaced when the message is due
 
 
 @dataclass(frozen=True)
@@ -97,14 +84,14 @@ class Wait:
     """Check the session again at `until`; None: when something else changes the job."""
 
     until: datetime | None
-    why: Why
+    why: Reason
 
 
 @dataclass(frozen=True)
 class Leave:
     """This session is never replaced."""
 
-    why: Why
+    why: Reason
 
 
 Decision = Reissue | Lapsed | Wait | Leave
@@ -122,27 +109,27 @@ def decide(
     `zones` and `quiet` are as for `issue_at`: a new session is not requested before its message could leave.
     """
     if facts.erased:
-        return Leave(Why.ERASED)
+        return Leave(Reason.ERASED)
     if facts.job is JobState.HELD or facts.outcome_unknown:
-        return Wait(None, Why.OUTCOME_UNKNOWN)
+        return Wait(None, Reason.UNKNOWN)
     if facts.job is not JobState.INVITED:
         ended = facts.job in (JobState.COMPLETED, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED)
-        return Leave(Why.ENDED if ended else Why.NOT_INVITED)
+        return Leave(Reason.JOB_ENDED if ended else Reason.NOT_INVITED)
     if facts.session not in LIVE_SESSIONS | {SessionState.EXPIRED}:
-        return Leave(Why.DECIDED)
+        return Leave(Reason.SESSION_DECIDED)
     if facts.in_review:
-        return Wait(None, Why.IN_REVIEW)
+        return Wait(None, Reason.IN_REVIEW)
     over = _over_at(rule, facts)
     if over > now:
-        return Wait(over, Why.ALIVE)
+        return Wait(over, Reason.ALIVE)
     lapse = _lapse(rule.caps, facts)
     if lapse is not None:
         # Not before the link's end, even if another session could be opened: the customer may still use this link.
         end = _end(rule, facts)
-        return Wait(end, Why.ALIVE) if end > now else Lapsed(lapse, DETAILS[lapse])
+        return Wait(end, Reason.ALIVE) if end > now else Lapsed(lapse, lapse.meaning)
     if rule.per_day is not None and facts.reissued_today >= rule.per_day:
         tomorrow = now.astimezone(UTC).date() + timedelta(days=1)
-        return Wait(datetime.combine(tomorrow, time(), UTC), Why.DAY_CAP)
+        return Wait(datetime.combine(tomorrow, time(), UTC), Reason.DAY_CAP)
     earliest = max(now, facts.issued_at + rule.spacing)
     return Reissue(issue_at(facts.channels, zones, quiet, invite_at=None, max_age=rule.max_age, now=earliest))
 
@@ -160,7 +147,7 @@ def _over_at(rule: ReissueRule, facts: SessionFacts) -> datetime:
     return max(end, facts.allowed_from)
 
 
-def _lapse(caps: Caps, facts: SessionFacts) -> Lapse | None:
+def _lapse(caps: Caps, facts: SessionFacts) -> Reason | None:
     return spent(caps, reissues=facts.reissues, messages=facts.messages) or (
-        None if facts.channels else Lapse.SUPPRESSED
+        None if facts.channels else Reason.SUPPRESSED
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from worker.domain.contact.caps import Lapse
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
 from worker.domain.verification.reissue import SETTLES
 from worker.domain.verification.session_updates import (
@@ -22,10 +22,8 @@ from worker.domain.verification.session_updates import (
     may_be_replay,
 )
 
-SESSION_FAILED = "session_failed"  # the reason of a job whose session was cancelled or deleted at the provider
-SESSION_EXPIRED = "session_expired"  # the reason of a job that waits for a new session because no message had left
 # A job held for one of these reasons waits for a person's decision about another session than the updated one.
-ABOUT_ANOTHER = ("second_session", "conflict")
+ABOUT_ANOTHER = (Reason.SECOND_SESSION, Reason.CONFLICT)
 
 
 @dataclass(frozen=True)
@@ -221,8 +219,8 @@ def job_after(
     if job_state_after(link.known) is JobState.FAILED:
         if not _can_fail(job, link):
             return None
-        return Move(JobState.FAILED, link.id, reason=SESSION_FAILED, detail=link.known.note)
-    if job.state is JobState.FAILED and job.reason == SESSION_FAILED and not led:
+        return Move(JobState.FAILED, link.id, reason=Reason.SESSION_FAILED, detail=link.known.note)
+    if job.state is JobState.FAILED and job.reason == Reason.SESSION_FAILED and not led:
         # The failure of the session is no longer the provider's last word.
         job = replace(job, state=JobState.INVITED if job.message_out else JobState.ISSUED)
         return _open(job, link, links, most_reissues, now) or Move(job.state, link.id, _result(link))
@@ -255,9 +253,9 @@ def _open(job: JobNow, link: Link, links: Iterable[Link], most_reissues: int, no
     if unsent and link.known.state is SessionState.EXPIRED and not any(map(_is_reviewed, links)):
         if job.reissues >= most_reissues:
             detail = "the link expired before it could be sent, and no more sessions are allowed for the customer"
-            return Move(JobState.LAPSED, link.id, reason=Lapse.REISSUES_SPENT, detail=detail)
+            return Move(JobState.LAPSED, link.id, reason=Reason.REISSUES_SPENT, detail=detail)
         detail = "the link expired before it could be sent"
-        return Move(JobState.WAITING, link.id, reason=SESSION_EXPIRED, detail=detail, due_at=now)
+        return Move(JobState.WAITING, link.id, reason=Reason.SESSION_EXPIRED, detail=detail, due_at=now)
     result = _result(link)
     if job.state is JobState.WAITING and link.known.state in LIVE_SESSIONS and result and job.unknown_attempt is None:
         # The customer has submitted: no new session is requested until the provider decides.

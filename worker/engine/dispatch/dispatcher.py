@@ -527,7 +527,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         # The last check before the call: the account is not halted, the worker not stopping, lease and slot are valid.
         reason = ""
         if self._halt_count != halt_count:
-            reason = "the attempt was written before the account was halted or the database could not be reached"
+            reason = "opened before the account was halted, the database was lost or the dispatcher ended"
         elif self._stopping.is_set():
             reason = "the worker is stopping"
         elif not self._in_time(self._work.item(opened), self._clock()):

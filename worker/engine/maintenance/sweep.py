@@ -47,7 +47,7 @@ class Sweep:
             permits.clear(self.database)
         if returned != Returned():
             log.info(
-                "leases of workers that are gone: %d rows given back, %d to be repeated, %d to be counts up,"
+                "leases of workers that are gone: %d rows given back, %d to be repeated, %d to be reconciled,"
                 " %d held or failed",
                 returned.free,
                 returned.repeated,
@@ -60,7 +60,7 @@ class Sweep:
         """Do what the timer does before it looks for due rows and wakes for them."""
         self.take_over()
         self.pause_batches()
-        # Before sessions are counts at: an update may show that a session is not over.
+        # Before sessions are checked: an update may show that a session is not over.
         process_webhooks(self.webhooks, self.clock)
         self.expire()
 

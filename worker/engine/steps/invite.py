@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from worker.domain.invitations import Invitation, TemplateProblem, Templates
 from worker.domain.limits.rate_limits import spacing
 from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem
+from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import UnknownCall, ending_of_reconciliation
 from worker.domain.model.sessions import is_stale
 from worker.engine.dispatch.contract import ClaimedRows, ClaimsInTransaction, Room
@@ -156,7 +157,7 @@ class InviteWork:
         except TemplateProblem as error:
             # The operator's template is wrong, not the customer: nothing was sent, and a person can correct it.
             problem = Problem(Kind.BAD_INPUT, str(error), code="template")
-            return InviteResult(opened, began_at, Hold("template", str(error)), problem=problem)
+            return InviteResult(opened, began_at, Hold(Reason.TEMPLATE, str(error)), problem=problem)
         receipt = await self.sender.send(message)
         if isinstance(receipt, Problem):
             return InviteResult(opened, began_at, self._ending(opened, receipt), problem=receipt)

@@ -1,1 +1,1 @@
-"""The sandbox's customers and recipients: open links, finish, fail, and cause webhooks."""
+"""The sandbox's customers and recipients: they open links, finish, fail, and cause webhooks."""

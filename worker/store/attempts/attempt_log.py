@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from worker.domain.limits.budgets import Lesson
 from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem, Reconcile, Retry, Snooze
+from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import Found, More, UnknownCall, Unmatched
 from worker.store.attempts.unknown_outcomes import MORE
 from worker.store.base import bulk
@@ -19,7 +20,7 @@ from worker.store.base.leases import NOT_SENT
 from worker.store.tables import Attempt
 
 DONE = "done"
-UNREACHABLE = "unreachable"  # no request was sent, so the call was certainly not carried out
+UNREACHABLE = Reason.UNREACHABLE.value  # no request was sent, so the call was certainly not carried out
 LATE = "late"  # the lease was lost before the result came
 
 
@@ -157,7 +158,7 @@ def unknown_attempt_after(
     match ending:
         case Reconcile():
             return unknown_call or attempt_id
-        case Hold() if ending.reason == Kind.UNKNOWN:
+        case Hold() if ending.reason == Reason.UNKNOWN:
             return unknown_call or attempt_id
         case None | Snooze():
             return unknown_call

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.domain.model.endings import Kind
+from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base.database import fetch
@@ -20,7 +21,14 @@ from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
 MORE = "more"  # the outcome of a look-up that must go on with the next page
 # Outcomes of look-ups that do not count as failures: rate-limited, refused, unreachable, not made, or successful.
-UNCOUNTED = (Kind.RATE_LIMITED.value, Kind.AUTH.value, Kind.OUT_OF_CREDIT.value, "unreachable", "not_sent", "done")
+UNCOUNTED = (
+    Kind.RATE_LIMITED.value,
+    Kind.AUTH.value,
+    Kind.OUT_OF_CREDIT.value,
+    Reason.UNREACHABLE.value,
+    "not_sent",
+    "done",
+)
 _CustomersJob = aliased(Job)
 
 

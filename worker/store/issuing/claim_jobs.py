@@ -11,12 +11,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.contact.contact_times import Hours
-from worker.domain.contact.send_decision import WAITS_FOR_SENDER, Later
+from worker.domain.contact.send_decision import Later
 from worker.domain.limits.budgets import BudgetRule, credits_left, grant
 from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PERMIT
 from worker.domain.limits.event_share import share_out
 from worker.domain.limits.rate_limits import claim_again_at
 from worker.domain.model.customers import Channel, Customer, Person, invitation_channels
+from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.sessions import SessionRequest
 from worker.domain.model.states import JobState
@@ -185,7 +186,7 @@ class Jobs:
             deferral.defer(connection, later, now=now)
             if shared.more:
                 full = {row.channel: why for row in due if (why := later.get(row.id)) and row.priority == BATCH}
-                no_room = {channel: why for channel, why in full.items() if why.reason == WAITS_FOR_SENDER}
+                no_room = {channel: why for channel, why in full.items() if why.reason == Reason.WAITS_FOR_SENDER}
                 deferral.defer_unclaimed(connection, policy.account, no_room, now=now)
             due = [row for row in due if row.id not in later]
             current = {key: session.id for key, session in live.items()}
@@ -327,8 +328,8 @@ class Jobs:
         )
 
 
-_CANNOT_DECRYPT: dict[str, Any] = {"state": JobState.HELD, "reason": "cannot_open"}
-_ERASED: dict[str, Any] = {"state": JobState.FAILED, "reason": "erased"}
+_CANNOT_DECRYPT: dict[str, Any] = {"state": JobState.HELD, "reason": Reason.CANNOT_DECRYPT}
+_ERASED: dict[str, Any] = {"state": JobState.FAILED, "reason": Reason.ERASED}
 
 
 # The columns that a claim returns. Not all columns: converting unused columns cost more than the query.

@@ -10,9 +10,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.contact.contact_times import Hours, issue_at
-from worker.domain.contact.send_decision import QUIET, WAITS_FOR_SENDER, Later
+from worker.domain.contact.send_decision import Later
 from worker.domain.limits.backpressure import ask_again_at
 from worker.domain.model.customers import Channel, invitation_channels
+from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import max_age_of
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import CannotDecrypt, Keyring
@@ -96,7 +97,7 @@ def quiet(
         sent_at = now + rooms.delay(row)
         at = issue_at(channels, zones, hours.quiet, invite_at=None, max_age=max_age, now=sent_at)
         if at > sent_at:
-            found[row.id] = Later(at, QUIET)
+            found[row.id] = Later(at, Reason.QUIET_HOURS)
     return found
 
 
@@ -105,7 +106,7 @@ def without_room(rows: Sequence[sa.Row[Any]], rooms: Rooms, *, now: datetime) ->
     found = {}
     for row in rows:
         if may_wait(row, now=now) and (lane := rooms.full_lane(row)) is not None:
-            found[row.id] = Later(ask_again_at(max_age=rooms.max_age, lane=lane, now=now), WAITS_FOR_SENDER)
+            found[row.id] = Later(ask_again_at(max_age=rooms.max_age, lane=lane, now=now), Reason.WAITS_FOR_SENDER)
     return found
 
 
@@ -156,7 +157,7 @@ _WAITS = (
         Job.state == bulk.fixed(JobState.WAITING),
         Job.joins.is_(None),
         Job.due_at > sa.bindparam("now"),
-        Job.reason == WAITS_FOR_SENDER,
+        Job.reason == Reason.WAITS_FOR_SENDER,
     )
     .order_by(Job.id)
     .limit(sa.bindparam("most", type_=sa.Integer()))

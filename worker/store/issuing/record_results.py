@@ -10,10 +10,11 @@ import sqlalchemy as sa
 
 from worker.domain.contact.contact_times import Hours
 from worker.domain.model.customers import Channel, Customer, invitation_channels
-from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem
+from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem, job_state_after
+from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import Found, Nothing
 from worker.domain.model.sessions import Session
-from worker.domain.model.states import JobState, job_state_after
+from worker.domain.model.states import JobState
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.attempt_log import (
@@ -124,7 +125,7 @@ class Attempts:
                 ending = result.ending
                 if result.session is not None and job.id in ours and job.id not in added.sessions:
                     found = f"the provider opened {result.session.reference} next to a session that is still live"
-                    ending = Hold("second_session", found)
+                    ending = Hold(Reason.SECOND_SESSION, found)
                 if job.id in ours:
                     counted = outcomes[result.opened.attempt_id] is not None
                     moves.append(_move(result, ending, added, counted=counted, now=now))

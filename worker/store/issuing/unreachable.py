@@ -10,11 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.contact.caps import DETAILS, Lapse
 from worker.domain.contact.fallback_channel import writable
-from worker.domain.contact.send_decision import SUPPRESSED
-from worker.domain.contact.suppression import DETAILS as WHY
+from worker.domain.contact.suppression import DETAILS
 from worker.domain.model.customers import Person, invitation_channels
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
@@ -47,7 +46,7 @@ _END = bulk.Change(
         "state": sa.bindparam("new_state"),
         "due_at": None,
         "lease_until": None,
-        "reason": SUPPRESSED,
+        "reason": Reason.SUPPRESSED,
         "detail": sa.bindparam("new_detail"),
         "changed_at": sa.bindparam("at"),
     },
@@ -83,7 +82,7 @@ def unreachable(
         channels, suppressed = invitation_channels(row.channel), ways.get(row.customer_id, {})
         reasons = [reason for channel in channels if (reason := suppressed.get(channel)) is not None]
         if reasons and not writable(channels, fallback, suppressed):
-            found[row.id] = "; ".join(dict.fromkeys(WHY[reason] for reason in reasons))
+            found[row.id] = "; ".join(dict.fromkeys(DETAILS[reason] for reason in reasons))
     return found
 
 
@@ -99,7 +98,7 @@ def end(connection: sa.Connection, rows: Collection[sa.Row[Any]], why: Mapping[i
     sessions = {row.session_id for row in ended if row.session_id is not None}
     sent = set(connection.execute(_LINK_SENT, {"sessions": bulk.keys(sessions)}).scalars()) if sessions else set()
     moves = [
-        {"new_state": JobState.LAPSED, "new_detail": DETAILS[Lapse.SUPPRESSED]}
+        {"new_state": JobState.LAPSED, "new_detail": Reason.SUPPRESSED.meaning}
         if row.session_id in sent
         else {"new_state": JobState.FAILED, "new_detail": why[row.id]}
         for row in ended

@@ -9,8 +9,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.model.endings import Cancel, Ending, Hold, Kind, Problem, Reconcile, Retry, RetryPolicy, ending_for
-from worker.domain.model.states import InvitationState, JobState, invitation_state_after, job_state_after
+from worker.domain.model.endings import (
+    Cancel,
+    Ending,
+    Hold,
+    Kind,
+    Problem,
+    Reconcile,
+    Retry,
+    RetryPolicy,
+    ending_for,
+    invitation_state_after,
+    job_state_after,
+)
+from worker.domain.model.reasons import Reason
+from worker.domain.model.states import InvitationState, JobState
 from worker.store.attempts.attempt_log import unknown_attempt_after
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.priorities import PRIORITIES
@@ -182,7 +195,7 @@ class Sweeps:
             elif attempt.reconciles is not None:
                 # The attempt was a reconciliation: the row stays as it was, and is reconciled again.
                 wait = policy.first * self._jitter()
-                move |= {"new_due_at": now + wait, "new_reason": UNKNOWN.kind.value, "new_detail": RECONCILIATION_LOST}
+                move |= {"new_due_at": now + wait, "new_reason": Reason.UNKNOWN, "new_detail": RECONCILIATION_LOST}
                 counted += Returned(unknown=1)
             else:
                 ending = ending_for(
@@ -240,4 +253,4 @@ def _close(connection: sa.Connection, attempts: Iterable[sa.Row[Any]], *, now: d
     ids = [attempt.id for attempt in attempts]
     if ids:
         close = sa.update(Attempt).where(Attempt.id.in_(ids))
-        connection.execute(close.values(closed_at=now, outcome=UNKNOWN.kind.value, detail=UNKNOWN.detail))
+        connection.execute(close.values(closed_at=now, outcome=Reason.UNKNOWN, detail=UNKNOWN.detail))

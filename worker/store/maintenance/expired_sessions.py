@@ -19,6 +19,7 @@ from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.fallback_channel import writable
 from worker.domain.events.published import Happened
 from worker.domain.model.customers import Person, invitation_channels
+from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import max_age_of
 from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
 from worker.domain.verification.reissue import (
@@ -30,7 +31,6 @@ from worker.domain.verification.reissue import (
     ReissueRule,
     SessionFacts,
     Wait,
-    Why,
     decide,
 )
 from worker.domain.verification.session_updates import Result
@@ -49,7 +49,6 @@ from worker.store.tables import CustomerRow, Job, SessionRow
 CHUNK = 500
 # Chunks per tick: the timer sends wake-ups for other due work only after them.
 CHUNKS = 4
-EXPIRED = "session_expired"  # the reason of a job that waits for another session
 
 
 @dataclass(frozen=True)
@@ -205,12 +204,14 @@ class _Chunk:
         _MOVE_SESSIONS.run(self.connection, changes)
         add_session_events(self.connection, ended, Happened.SESSION_EXPIRED, now=self.now)
         decisions = [decision for _, decision in decided.values()]
-        postponed = sum(isinstance(one, Wait) and one.why is Why.DAY_CAP for one in decisions)
+        postponed = sum(isinstance(one, Wait) and one.why is Reason.DAY_CAP for one in decisions)
         return ExpiryCounts(replaced, len(jobs) - replaced, len(rows) - len(jobs) - postponed, postponed)
 
     def _ended_unused(self, row: Any, decision: Decision | None) -> bool:
         """True if the customer is left alone and the link has ended: this session needs no further check."""
-        left_alone = decision is None or (isinstance(decision, Leave) and decision.why in (Why.ENDED, Why.ERASED))
+        left_alone = decision is None or (
+            isinstance(decision, Leave) and decision.why in (Reason.JOB_ENDED, Reason.ERASED)
+        )
         unused = row.state in LIVE_SESSIONS and row.result != Result.REVIEW
         return left_alone and unused and row.expires_at + SETTLES <= self.now
 
@@ -255,7 +256,7 @@ def _waits_again(job: Any, decision: Reissue, *, now: datetime) -> dict[str, Any
         "new_due_at": decision.due_at,
         "new_priority": priority,
         "new_attempts": 0,
-        "new_reason": EXPIRED,
+        "new_reason": Reason.SESSION_EXPIRED,
         "new_detail": "the customer's session ended unused",
         "at": now,
     }
@@ -268,7 +269,7 @@ def _lapses(job: Any, decision: Lapsed, *, now: datetime) -> dict[str, Any]:
         "new_due_at": None,
         "new_priority": job.priority,
         "new_attempts": job.attempts,
-        "new_reason": decision.reason.value,
+        "new_reason": decision.reason,
         "new_detail": decision.detail,
         "at": now,
     }

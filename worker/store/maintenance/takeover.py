@@ -21,6 +21,7 @@ from worker.domain.limits.failover import (
     trouble,
 )
 from worker.domain.model.endings import Kind
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import JobState, SessionState
 from worker.store.attempts.attempt_log import LATE
 from worker.store.base.database import Database, fetch
@@ -220,7 +221,7 @@ def _moved(what: Takeover, why: str, *, now: datetime) -> dict[str, Any]:
         "route": sa.bindparam("new_route"),
         "floor_seconds": sa.func.coalesce(Job.freshness_seconds, int(what.floor.total_seconds())),
         # The reason until the target is called: the failure of the last call no longer explains why the row waits.
-        "reason": "taken_over",
+        "reason": Reason.TAKEN_OVER,
         "detail": f"taken over from {what.source}, which {why}",
         "changed_at": now,
     }

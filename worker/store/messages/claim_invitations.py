@@ -14,6 +14,7 @@ from worker.domain.limits.budgets import BudgetRule, grant
 from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PERMIT
 from worker.domain.limits.event_share import share_out
 from worker.domain.limits.rate_limits import claim_again_at
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.unknown_outcomes import messages_to_reconcile
@@ -153,7 +154,7 @@ class Invitations:
             firsts = [(item, due_at) for item, due_at in stale if item.id in ours and item.kind == FIRST]
             due = {ours[item.id]: due_at for item, due_at in firsts}
             sessions = [item.session_id for item, _ in firsts]
-            over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": "stale_link"}
+            over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": Reason.STALE_LINK}
             # Waiting reminders stay: a reminder repeats a link that was sent, and is checked when it is due.
             first = InvitationRow.session_id.in_(sessions) & (InvitationRow.kind == FIRST)
             stale_rows = InvitationRow.id.in_(list(ours)) | (first & (InvitationRow.state == InvitationState.WAITING))
@@ -208,7 +209,7 @@ def _wait_for_session(job_id: int, due_at: datetime, *, spent: bool, now: dateti
         "new_state": JobState.LAPSED if spent else JobState.WAITING,
         "new_due_at": None if spent else due_at,
         "new_attempts": 0,
-        "new_reason": "reissues_spent" if spent else "stale_link",
+        "new_reason": Reason.REISSUES_SPENT if spent else Reason.STALE_LINK,
         "new_detail": f"{detail}, and no more sessions are allowed for the customer" if spent else detail,
         "new_changed_at": now,
     }

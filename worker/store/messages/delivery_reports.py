@@ -19,13 +19,14 @@ import sqlalchemy as sa
 from worker.domain.contact.auto_pause import BounceCounts
 from worker.domain.contact.delivery_reports import DeliveryUpdate, Stop, invitation_state_after, reason_to_suppress
 from worker.domain.contact.suppression import SuppressionReason
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import Erased, decrypt_person
 from worker.store.messages import bounce_counts
-from worker.store.messages.fallback import BOUNCED, DeliveryPolicy, address_of, fall_back
+from worker.store.messages.fallback import DeliveryPolicy, address_of, fall_back
 from worker.store.messages.suppressions import release, suppress
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import ABOUT_A_MESSAGE, FIRST, schedule_checks
@@ -198,7 +199,7 @@ def _write_state(
     values |= {"reason": "", "detail": ""}
     if state is InvitationState.BOUNCED:
         code = f" ({update.code})" if update.code else ""
-        values |= {"reason": BOUNCED, "detail": f"the sender reported that the message did not arrive{code}"}
+        values |= {"reason": Reason.BOUNCED, "detail": f"the sender reported that the message did not arrive{code}"}
     if row.sent_at is None:
         values["sent_at"] = at
     connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(values))

@@ -23,8 +23,6 @@ from worker.store.onboarding.message_rows import waiting_message
 from worker.store.onboarding.sessions import FIRST, IS_LIVE
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
 
-BOUNCED = "bounced"  # the reason of bounced messages, and of jobs whose messages all bounced
-
 
 @dataclass(frozen=True)
 class DeliveryPolicy:

@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from worker.domain.contact.caps import DETAILS, Lapse, may_send
+from worker.domain.contact.caps import may_send
 from worker.domain.contact.send_decision import Later, Never, NotNow
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
@@ -25,7 +26,6 @@ from worker.store.tables import CustomerRow
 
 # A message in flight may bounce, and then does not count: wait until its result is known.
 ASK_AGAIN = timedelta(minutes=1)
-ON_ITS_WAY = "last_message_on_its_way"
 
 _LOCKED = (
     sa.select(CustomerRow.customer_id)
@@ -56,9 +56,9 @@ def spent(
         other_messages = had[customer_id].all - ours[customer_id]
         if not may_send(policy.caps, had[customer_id].sent):
             state = InvitationState.SUPPRESSED if one.item.kind == FIRST else InvitationState.SUPERSEDED
-            found[one.item.id] = Never(state, Lapse.MESSAGES_SPENT.value, DETAILS[Lapse.MESSAGES_SPENT])
+            found[one.item.id] = Never(state, Reason.MESSAGES_SPENT, Reason.MESSAGES_SPENT.meaning)
         elif customer_id not in locked or not may_send(policy.caps, other_messages + leaving[customer_id]):
-            found[one.item.id] = Later(now + ASK_AGAIN, ON_ITS_WAY)
+            found[one.item.id] = Later(now + ASK_AGAIN, Reason.LAST_MESSAGE_UNDER_WAY)
         else:
             leaving[customer_id] += 1
     return found

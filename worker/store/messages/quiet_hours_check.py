@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.contact.contact_times import message_at
-from worker.domain.contact.send_decision import QUIET, Later
+from worker.domain.contact.send_decision import Later
+from worker.domain.model.reasons import Reason
 from worker.foundation.keyring import Keyring
 from worker.store.messages.message_context import InvitationPolicy
 
@@ -26,5 +27,5 @@ def quiet(
         zones = hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
         at = message_at(channel, zones, hours.quiet, invite_at=None, now=now)
         if at > now:
-            found[one.item.id] = Later(at, QUIET)
+            found[one.item.id] = Later(at, Reason.QUIET_HOURS)
     return found

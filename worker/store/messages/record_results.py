@@ -8,9 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.model.endings import Done, Ending, Kind, Problem
+from worker.domain.model.endings import Done, Ending, Kind, Problem, invitation_state_after
 from worker.domain.model.reconciliation import Found
-from worker.domain.model.states import InvitationState, JobState, invitation_state_after
+from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.attempt_log import (

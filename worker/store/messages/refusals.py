@@ -9,10 +9,11 @@ import sqlalchemy as sa
 
 from worker.domain.contact.auto_pause import BounceCounts
 from worker.domain.contact.delivery_reports import reason_to_suppress, state_refused
-from worker.domain.model.endings import Cancel, Done, Ending, Kind, Problem
+from worker.domain.model.endings import Cancel, Done, Ending, Problem
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
-from worker.store.messages.fallback import BOUNCED, address_of, fall_back
+from worker.store.messages.fallback import address_of, fall_back
 from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
 from worker.store.messages.suppressions import suppress
 
@@ -39,7 +40,7 @@ def address_refused(result: Result) -> dict[str, Any]:
     if address is None or not isinstance(result.ending, Cancel):
         return {}
     state = state_refused(address)
-    return {"new_state": state, "new_reason": BOUNCED if state is InvitationState.BOUNCED else state.value}
+    return {"new_state": state, "new_reason": Reason(state)}
 
 
 def follow_up(
@@ -70,7 +71,7 @@ def counts_of(results: Sequence[Result]) -> dict[int, BounceCounts]:
     """What these hand-overs add to the counts of each batch."""
     tried, refused = Counter[int](), Counter[int]()
     for result in results:
-        is_refused = isinstance(result.ending, Cancel) and result.ending.reason == Kind.BAD_INPUT.value
+        is_refused = isinstance(result.ending, Cancel) and result.ending.reason == Reason.BAD_INPUT
         tried[result.opened.invitation.batch_id] += isinstance(result.ending, Done) or is_refused
         refused[result.opened.invitation.batch_id] += is_refused
     return {batch_id: BounceCounts(number, refused[batch_id], 0) for batch_id, number in tried.items()}

@@ -15,9 +15,10 @@ import sqlalchemy as sa
 from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.quiet_hours import QuietHours
-from worker.domain.contact.reminders import Invited, NoReminder, Reminder, kind_of, next_reminder
+from worker.domain.contact.reminders import Invited, Reminder, kind_of, next_reminder
 from worker.domain.contact.send_decision import Later, Never, NotNow
 from worker.domain.model.customers import Customer
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.verification.session_updates import Result
 from worker.foundation.keyring import Keyring
@@ -29,7 +30,6 @@ from worker.store.onboarding.message_rows import waiting_message
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import InvitationRow, Job
 
-PASSED_OVER = "passed_over"  # the reason of a reminder that could leave only when the next reminder was due
 _NO_CAP = Caps(0, 1)  # here no cap applies: `message_cap_check` has just checked the caps
 
 
@@ -105,11 +105,11 @@ def not_now(
 
 def _judged(one: About, first: sa.Row[Any] | None, policy: InvitationPolicy, *, now: datetime) -> NotNow | None:
     if first is None or first.sent_at is None:
-        return Never(InvitationState.SUPERSEDED, NoReminder.NOT_REACHED.value)
+        return Never(InvitationState.SUPERSEDED, Reason.NOT_REACHED)
     item = one.item
     kinds = [kind_of(index) for index in range(len(set(policy.reminders)))]
     if item.kind not in kinds:
-        return Never(InvitationState.SUPERSEDED, NoReminder.NONE_LEFT.value)
+        return Never(InvitationState.SUPERSEDED, Reason.NONE_LEFT)
     zones, quiet = _hours_of(policy.hours, item.customer, policy.channel)
     invited = Invited(
         job=one.context.job_state,
@@ -124,11 +124,11 @@ def _judged(one: About, first: sa.Row[Any] | None, policy: InvitationPolicy, *, 
     )
     match next_reminder(policy.reminders, _NO_CAP, invited, zones, quiet, now):
         case Reminder(kind=item.kind, due_at=due_at):
-            return Later(due_at, "reminder") if due_at > now else None
+            return Later(due_at, Reason.REMINDER) if due_at > now else None
         case Reminder():
-            return Never(InvitationState.SUPERSEDED, PASSED_OVER)
-        case NoReminder() as why:
-            return Never(InvitationState.SUPERSEDED, why.value)
+            return Never(InvitationState.SUPERSEDED, Reason.PASSED_OVER)
+        case Reason() as why:
+            return Never(InvitationState.SUPERSEDED, why)
 
 
 def _hours_of(hours: Hours, customer: Customer, channel: str) -> tuple[tuple[str, ...], QuietHours | None]:

@@ -12,7 +12,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.contact.send_decision import IN_REVIEW, Later, Never, NotNow
+from worker.domain.contact.send_decision import Later, Never, NotNow
+from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.domain.verification.session_updates import Result
@@ -58,7 +59,7 @@ def in_review(
     before = {one.context.replaces for one in firsts if one.context.reissues and one.context.replaces is not None}
     reviewed = sessions_in_review(connection, before)
     return {
-        one.item.id: Later(now + ASK_AGAIN, IN_REVIEW)
+        one.item.id: Later(now + ASK_AGAIN, Reason.IN_REVIEW)
         for one in firsts
         if (one.context.result == Result.REVIEW and not one.item.ended)
         or (one.context.reissues and one.context.replaces in reviewed)
@@ -101,9 +102,9 @@ def sort_out(
         try:
             found.append(Candidate(decrypted(keyring, row, context, unknown_calls.get(row.id)), context))
         except CannotDecrypt as error:
-            stay[row.id] = Never(InvitationState.HELD, "cannot_open", str(error)[:400])
+            stay[row.id] = Never(InvitationState.HELD, Reason.CANNOT_DECRYPT, str(error)[:400])
         except Erased as error:
-            stay[row.id] = Never(InvitationState.FAILED, "erased", str(error))
+            stay[row.id] = Never(InvitationState.FAILED, Reason.ERASED, str(error))
     for check in CHECKS:
         left = [one for one in found if one.item.unknown_call is None and one.item.id not in stay]
         stay |= check(connection, keyring, policy, left, now) if left else {}
@@ -121,13 +122,13 @@ def of_no_use(rows: Sequence[sa.Row[Any]], contexts: Mapping[uuid.UUID, sa.Row[A
 
 def _of_no_use(context: sa.Row[Any]) -> Never | None:
     if context.cancelled_at is not None:
-        return Never(InvitationState.SUPERSEDED, "cancelled")
+        return Never(InvitationState.SUPERSEDED, Reason.CANCELLED)
     is_current = context.job_session_id == context.session_id
     replaceable = context.job_state is JobState.ISSUED and context.kind == FIRST and is_current
     if context.session_state is SessionState.EXPIRED and replaceable:
         return None
     if context.session_state not in LIVE_SESSIONS or context.job_state in (JobState.COMPLETED, JobState.LAPSED):
-        return Never(InvitationState.SUPERSEDED, "session_ended")
+        return Never(InvitationState.SUPERSEDED, Reason.SESSION_ENDED)
     return None
 
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.domain.model.endings import Kind
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import OPEN_JOBS, JobState
 from worker.store.base.customer_keys import Key
 from worker.store.base.database import fetch
@@ -39,19 +40,19 @@ def following(connection: sa.Connection, keys: Collection[Key], *, now: datetime
     found: dict[Key, dict[str, Any]] = {}
     # PostgreSQL checks a row again after it has waited for its lock: a leader that ended meanwhile is left out.
     for row in fetch(connection, _jobs(keys, OPEN_JOBS).order_by(Job.id).with_for_update(read=True)):
-        joined = {"joins": row.id, "due_at": None, "reason": "joined_job"}
+        joined = {"joins": row.id, "due_at": None, "reason": Reason.JOINED_JOB}
         found[row.customer_id, row.purpose] = joined | {"detail": f"the customer is being served by {_where(row)}"}
     for row in fetch(connection, _jobs(keys, [JobState.COMPLETED])):
-        skipped = {"state": JobState.COMPLETED, "due_at": None, "result": row.result, "reason": "already_finished"}
+        skipped = {"state": JobState.COMPLETED, "due_at": None, "result": row.result, "reason": Reason.ALREADY_FINISHED}
         finished = skipped | {"detail": f"the customer finished in {_where(row)}"}
         found.setdefault((row.customer_id, row.purpose), finished)
     for row in fetch(connection, _purged(keys)):
-        skipped = {"state": JobState.COMPLETED, "due_at": None, "result": row.result, "reason": "already_finished"}
+        skipped = {"state": JobState.COMPLETED, "due_at": None, "result": row.result, "reason": Reason.ALREADY_FINISHED}
         finished = skipped | {"detail": f"the customer finished in {_where(row)}, which was purged"}
         found.setdefault((row.customer_id, row.purpose), finished)
     for row in _unknown_outcomes(connection, keys, now=now):
         why = f"a call for {_where(row)} may have opened a session; `onboard resolve --repeat` calls anyway"
-        held = {"state": JobState.HELD, "due_at": None, "reason": Kind.UNKNOWN.value, "detail": why}
+        held = {"state": JobState.HELD, "due_at": None, "reason": Reason.UNKNOWN, "detail": why}
         found.setdefault((row.customer_id, row.purpose), held)
     return {key: found[key] for key in keys if key in found}
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.model.endings import Kind
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState
 from worker.store.base.database import fetch
-from worker.store.onboarding.sessions import CANCELLED, FIRST, HELD_FIRST
+from worker.store.onboarding.sessions import FIRST, HELD_FIRST
 from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import InvitationRow, Job
 
@@ -24,13 +24,13 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
         return
     unknown = with_unknown_calls(connection, ids)
     end: dict[str, Any] = {"state": JobState.CANCELLED, "due_at": None, "lease_until": None, "joins": None}
-    change_jobs(connection, ids, end | {"reason": "cancelled", "changed_at": now})
+    change_jobs(connection, ids, end | {"reason": Reason.CANCELLED, "changed_at": now})
     unsent = sa.update(InvitationRow).where(
         InvitationRow.job_id.in_(ids), InvitationRow.state == InvitationState.WAITING
     )
     # A reminder keeps its due time: a job of another list may take over the session with its reminders.
     due_at = sa.case((InvitationRow.kind == FIRST, None), else_=InvitationRow.due_at)
-    ended = {"state": InvitationState.SUPERSEDED, "due_at": due_at, "reason": CANCELLED}
+    ended = {"state": InvitationState.SUPERSEDED, "due_at": due_at, "reason": Reason.CANCELLED}
     connection.execute(unsent.values(ended))
     promote(connection, ids, unknown, now=now)
 
@@ -39,7 +39,7 @@ def with_unknown_calls(connection: sa.Connection, ids: list[int]) -> set[int]:
     """The jobs whose call for a session may have been carried out: held because of it, or not yet reconciled."""
     message = sa.exists().where(HELD_FIRST)
     # A row that is held because of a call for another list's row (`_HELD`, admission) has no attempt of its own.
-    held = sa.and_(Job.state == JobState.HELD, Job.reason == Kind.UNKNOWN.value, ~message)
+    held = sa.and_(Job.state == JobState.HELD, Job.reason == Reason.UNKNOWN, ~message)
     unknown = sa.or_(Job.unknown_attempt.is_not(None), held)
     return set(connection.execute(sa.select(Job.id).where(Job.id.in_(ids), unknown)).scalars())
 
@@ -69,7 +69,7 @@ def promote(connection: sa.Connection, ended: list[int], unknown: set[int], *, n
 _HELD: dict[str, Any] = {
     "state": JobState.HELD,
     "due_at": None,
-    "reason": Kind.UNKNOWN.value,
+    "reason": Reason.UNKNOWN,
     "detail": "the call that was made for the customer's row of another list may have been carried out",
 }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.contact.caps import Lapse
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import JobState, job_state_from_invitations
 from worker.store.base import bulk
 from worker.store.base.database import fetch
@@ -58,7 +58,7 @@ def move_jobs(connection: sa.Connection, job_ids: Iterable[int], *, now: datetim
         why = [row for row in rows if row.reason and row.state.value == state.value]
         if state is JobState.FAILED and not why:
             why = [row for row in rows if row.reason]
-        if state is JobState.FAILED and (spent := [row for row in rows if row.reason == Lapse.MESSAGES_SPENT]):
+        if state is JobState.FAILED and (spent := [row for row in rows if row.reason == Reason.MESSAGES_SPENT]):
             state, why = JobState.LAPSED, spent  # a retry would end in the same way
         moves.append(
             {

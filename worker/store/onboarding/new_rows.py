@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from worker.domain.contact.send_decision import QUIET
 from worker.domain.limits.failover import joined
 from worker.domain.model.customers import Customer, FieldProblem
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import Keyring
 from worker.store.base.customer_keys import Key
@@ -97,7 +97,7 @@ def job_row(
         "attempts": 0,
         "waits": 0,
         "reissues": 0,
-        "reason": QUIET if quiet else "",
+        "reason": Reason.QUIET_HOURS if quiet else "",
         "detail": "",
         "result": "",
         "joins": None,
@@ -112,7 +112,7 @@ CANCELLED: dict[str, Any] = {
     "due_at": None,
     "joins": None,
     "result": "",
-    "reason": "cancelled",
+    "reason": Reason.CANCELLED,
     "detail": "",
 }
 

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from worker.domain.contact.contact_times import message_at
 from worker.domain.contact.quiet_hours import QuietHours
-from worker.domain.contact.send_decision import QUIET
 from worker.domain.events.published import Happened
 from worker.domain.model.customers import Channel, invitation_channels
+from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import Session, is_stale
 from worker.domain.model.states import (
     LIVE_SESSIONS,
@@ -59,8 +59,6 @@ OF_ITS_SESSION = sa.and_(
 ABOUT_A_MESSAGE = (Job.unknown_attempt.is_(None), Job.reason.not_in(ABOUT_ANOTHER))
 # The held first messages that a person must decide about: never a reminder or a message of an earlier session.
 HELD_FIRST = sa.and_(OF_ITS_SESSION, InvitationRow.state == InvitationState.HELD, *ABOUT_A_MESSAGE)
-CANCELLED = "cancelled"  # the reason of messages that ended with their job
-ABANDONED = "abandoned"  # the reason of a message with an unknown outcome that an operator abandoned
 
 
 @dataclass(frozen=True, repr=False)
@@ -123,7 +121,7 @@ def adopt(
         moved |= {
             "state": JobState.WAITING,
             "due_at": due_at,
-            "reason": "session_ends_first",
+            "reason": Reason.SESSION_ENDS_FIRST,
             "detail": f"the customer has a live session, but {why}; a new session is opened after its end",
         }
     else:
@@ -135,7 +133,7 @@ def adopt(
             "state": job_state_from_invitations(states) or JobState.ISSUED,
             "due_at": None,
             "unknown_attempt": None,  # whatever the call's outcome was, the customer is served
-            "reason": "joined_session",
+            "reason": Reason.JOINED_SESSION,
             "detail": "the customer had a live session; no new session was opened",
         }
     connection.execute(sa.update(Job).where(Job.id == job.id).values(moved))
@@ -173,7 +171,7 @@ def _take_over(
             states.append(InvitationState.WAITING)
         elif (
             row.state is InvitationState.HELD
-            or row.reason == ABANDONED
+            or row.reason == Reason.ABANDONED
             or _gone_with_unknown_outcome(row.state, row.unknown_attempt)
         ):
             # It may have been delivered, even if it was abandoned: an operator decides again for this job's list.
@@ -210,7 +208,7 @@ def _take_reminders_over(connection: sa.Connection, job: sa.Row[Any], session_id
         InvitationRow.channel == channel,
         InvitationRow.kind != FIRST,
         InvitationRow.state == InvitationState.SUPERSEDED,
-        InvitationRow.reason == CANCELLED,
+        InvitationRow.reason == Reason.CANCELLED,
         InvitationRow.due_at.is_not(None),  # NULL: the reminder was already over when the list was cancelled
     )
     owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
@@ -263,10 +261,10 @@ def add(
             invitation = _invitation(item, session_id, channel, invite_at, now=now)
             due_at = message_at(channel, item.zones, quiet, invite_at=invite_at, now=now)
             if due_at > invitation["due_at"]:
-                invitation |= {"due_at": due_at, "reason": QUIET}
+                invitation |= {"due_at": due_at, "reason": Reason.QUIET_HOURS}
             if channel == Channel.SMS and item.session.sms_sent:
                 # The provider has texted the link itself: a second text would be one too many.
-                invitation |= {"state": InvitationState.SENT, "reason": "sent_by_provider", "sent_at": now}
+                invitation |= {"state": InvitationState.SENT, "reason": Reason.SENT_BY_PROVIDER, "sent_at": now}
                 added.invited.add(item.job_id)
                 texted.append(invitation["id"])
             elif item.job_id in added.cancelled:

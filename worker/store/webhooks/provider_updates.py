@@ -14,9 +14,10 @@ import sqlalchemy as sa
 
 from worker.domain.events.published import Happened
 from worker.domain.model.customers import Channel
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.model.wakeups import WakeUp
-from worker.domain.verification.session_chain import SESSION_FAILED, Chain, JobNow, Link
+from worker.domain.verification.session_chain import Chain, JobNow, Link
 from worker.domain.verification.session_updates import KnownSession, Rank, Result, SessionUpdate, session_update
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
@@ -26,7 +27,6 @@ from worker.store.tables import InvitationRow, Job, SessionRow
 from worker.store.webhooks.session_lookup import Lookup, find
 from worker.store.webhooks.webhooks import ACCOUNT, KeptWebhook, WebhookResult, WebhookState
 
-SESSION_ENDED = "session_ended"  # the reason of an unsent message that is no longer of use
 CONTRADICTED = (
     "it says {new}, but {known} is stored, and nothing shows that it is the newer verdict: after 30 days it may be a"
     " copy of an old webhook; if the provider shows {new}, run `onboard webhook retry ID` to apply it"
@@ -177,7 +177,7 @@ def _messaged(connection: sa.Connection, jobs: Sequence[sa.Row[Any]]) -> set[uui
         row.session_id
         for row in jobs
         if row.session_id is not None
-        and (row.state in (JobState.WAITING, JobState.ISSUED) or row.reason == SESSION_FAILED)
+        and (row.state in (JobState.WAITING, JobState.ISSUED) or row.reason == Reason.SESSION_FAILED)
     ]
     if not session_ids:
         return set()
@@ -302,5 +302,5 @@ _WAITS = sa.func.lower(InvitationRow.state) == sa.literal_column(f"'{InvitationS
 _SUPERSEDE = (
     sa.update(InvitationRow)
     .where(bulk.among(InvitationRow.session_id, "sessions"), _WAITS)
-    .values(state=InvitationState.SUPERSEDED, due_at=None, reason=SESSION_ENDED)
+    .values(state=InvitationState.SUPERSEDED, due_at=None, reason=Reason.SESSION_ENDED)
 )
