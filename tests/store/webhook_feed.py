@@ -32,7 +32,7 @@ class WebhookFeed:
         return self.webhooks.keep(arrived, now=self.shelf.clock()).receipts
 
     def work(self):
-        return self.webhooks.work(now=self.shelf.clock())
+        return self.webhooks.process(now=self.shelf.clock())
 
     def receive(self, *updates, **how):
         self.keep(*updates, **how)

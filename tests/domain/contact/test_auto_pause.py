@@ -1,4 +1,4 @@
-"""A batch stops by itself when too many of its messages come back, and not for a few."""
+"""A batch is paused automatically when too many of its messages bounce, and not for a few."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What a customer may cost at most, and in what words it is told that it has."""
+"""The caps on one customer, and the reasons when a cap is used up."""
 
 import pytest
 from hypothesis import given

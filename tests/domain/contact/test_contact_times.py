@@ -1,4 +1,4 @@
-"""When a session is asked for: not before a message could leave, and with a link that is fresh on every channel."""
+"""When a session is requested: not before a message could leave, and with a link that is fresh on every channel."""
 
 from datetime import UTC, datetime, time, timedelta
 

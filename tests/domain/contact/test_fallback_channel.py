@@ -1,4 +1,4 @@
-"""The other channel: for whom nobody reads the first one, and never for who asked not to be written to."""
+"""The other channel: for a customer whom the first one does not reach, never for one who wants no messages."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Quiet hours: what `allowed_at` says equals what a clock on the wall of each zone says, minute by minute."""
+"""Quiet hours: `allowed_at` agrees with the wall clock of each zone, minute by minute."""
 
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError

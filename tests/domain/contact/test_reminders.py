@@ -112,7 +112,7 @@ stays = st.lists(st.integers(0, 100).map(lambda count: count * HOUR), max_size=4
 def test_whenever_the_timer_looks_a_customer_gets_each_reminder_once_in_order_apart_and_with_life_left(
     after, quiet, most, days, steps, messages
 ):
-    """A session's life, with the timer away for any time between two looks."""
+    """A session's life, with the timer stopped for any time between two checks."""
     caps, zones = Caps(3, most), ("America/St_Johns", "Europe/Riga")
     invited = replace(INVITED, expires_at=NOW + days * DAY, messages=messages)
     sent, now = [], NOW

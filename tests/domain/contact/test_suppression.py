@@ -1,4 +1,4 @@
-"""Suppressed addresses: the same person's hash alike, somebody else's do not."""
+"""Suppressed addresses: one person's spellings have the same hash, another person's address does not."""
 
 import base64
 

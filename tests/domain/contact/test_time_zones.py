@@ -85,7 +85,7 @@ def test_whatever_is_in_the_row_there_is_a_zone_and_each_opens(timezone, phone, 
 
 
 def test_no_zone_that_the_number_may_be_in_is_left_out():
-    """Also where the number was not read, since all of its calling code are on one clock."""
+    """Also where the number was not parsed, because all zones of its calling code have one clock."""
     compared = 0
     for region in sorted(phonenumbers.SUPPORTED_REGIONS):
         for kind in range(11):

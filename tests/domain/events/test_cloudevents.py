@@ -210,7 +210,7 @@ def test_plain_json_without_a_type_has_the_configured_one():
     for value in (DATA, {"data": DATA}):
         assert seen(plain(value, kind=EventKind.CANCELLED))[2:] == (EventKind.CANCELLED, DATA, None)
         assert why(plain(value)).startswith("type is missing: neither")
-    # A list's own column may be called type: then it says nothing of the event.
+    # A list's own column may be called type: then it is not the event's type.
     assert seen(plain({"type": "company"}, kind=EventKind.REQUESTED))[3] == {"type": "company"}
 
 

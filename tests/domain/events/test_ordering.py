@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.domain.verification.customer_days import DAWN, C, E, R, Said, U, days
+from tests.domain.verification.customer_days import DAWN, C, CustomerEvent, E, R, U, days
 from worker.domain.events.incoming import EventKind
 from worker.domain.events.ordering import (
     Known,
@@ -28,7 +28,7 @@ class Desk:
 
     details: Customer | None = None
     details_at: datetime | None = None
-    seen: list[Said] = field(default_factory=list)
+    seen: list[CustomerEvent] = field(default_factory=list)
     updates: dict[datetime, dict[str, str]] = field(default_factory=dict)
     jobs: dict[datetime, str] = field(default_factory=dict)  # open ones: of when, and for which purpose
 
@@ -36,38 +36,38 @@ class Desk:
         of = [one.at for one in self.seen if one.kind is kind and purpose in (None, one.purpose)]
         return max(of, default=None)
 
-    def take(self, said: Said) -> None:
+    def take(self, event: CustomerEvent) -> None:
         known = Known(
             details_at=self.details_at,
             erased_at=self.newest(E),
-            requested_at=self.newest(R, said.purpose),
-            cancelled_at=self.newest(C, said.purpose),
+            requested_at=self.newest(R, event.purpose),
+            cancelled_at=self.newest(C, event.purpose),
             requested_for_any_at=self.newest(R),
         )
-        ignored = why_ignored(said.kind, said.at, known)
-        self.seen.append(said)
-        later = [(at, columns) for at, columns in self.updates.items() if at > said.at]
-        if said.kind is R and brings_details(said.at, known):
-            row = Customer("C-1", person=Person(email=said.email, phone=said.phone))
-            self.details, self.details_at = overlaid(row, later), said.at
+        ignored = why_ignored(event.kind, event.at, known)
+        self.seen.append(event)
+        later = [(at, columns) for at, columns in self.updates.items() if at > event.at]
+        if event.kind is R and brings_details(event.at, known):
+            row = Customer("C-1", person=Person(email=event.email, phone=event.phone))
+            self.details, self.details_at = overlaid(row, later), event.at
         if ignored:
             return
-        match said.kind:
+        match event.kind:
             case EventKind.REQUESTED:
-                self.jobs[said.at] = said.purpose
+                self.jobs[event.at] = event.purpose
             case EventKind.CANCELLED:
-                self.jobs = {at: purpose for at, purpose in self.jobs.items() if purpose != said.purpose}
+                self.jobs = {at: purpose for at, purpose in self.jobs.items() if purpose != event.purpose}
             case EventKind.UPDATED:
-                self.updates[said.at] = said.columns
+                self.updates[event.at] = event.columns
                 if self.details is not None:
-                    self.details = overlaid(self.details, [(said.at, said.columns), *later])
+                    self.details = overlaid(self.details, [(event.at, event.columns), *later])
             case EventKind.ERASED:
-                spares = spares_newer(said.at, known)
-                self.jobs = {at: purpose for at, purpose in self.jobs.items() if spares and at > said.at}
-                self.updates = {at: columns for at, columns in self.updates.items() if at > said.at}
-                if self.details_at is None or self.details_at <= said.at:
+                spares = spares_newer(event.at, known)
+                self.jobs = {at: purpose for at, purpose in self.jobs.items() if spares and at > event.at}
+                self.updates = {at: columns for at, columns in self.updates.items() if at > event.at}
+                if self.details_at is None or self.details_at <= event.at:
                     self.details = None
-                    self.details_at = said.at if self.details_at else None
+                    self.details_at = event.at if self.details_at else None
 
     @property
     def end(self) -> tuple[Person | None, set[str]]:
@@ -75,16 +75,16 @@ class Desk:
         return self.details.person if self.details else None, set(self.jobs.values())
 
 
-def came_in(order: list[Said]) -> tuple[Person | None, set[str]]:
+def came_in(order: list[CustomerEvent]) -> tuple[Person | None, set[str]]:
     desk = Desk()
-    for said in order:
-        desk.take(said)
+    for event in order:
+        desk.take(event)
     return desk.end
 
 
 @given(days(), st.randoms(use_true_random=False))
 def test_events_come_to_the_same_end_in_whatever_order_they_arrive(events, random):
-    in_time = sorted(events, key=lambda said: said.minute)
+    in_time = sorted(events, key=lambda event: event.minute)
     shuffled = list(events)
     random.shuffle(shuffled)
     assert came_in(shuffled) == came_in(in_time)
@@ -97,11 +97,13 @@ def test_the_last_of_two_events_of_one_time_counts():
     assert not spares_newer(DAWN, known)
 
 
-@pytest.mark.parametrize("order", [*permutations([Said(1, U, email="a"), Said(2, U, email="b", phone="c")])])
+@pytest.mark.parametrize(
+    "order", [*permutations([CustomerEvent(1, U, email="a"), CustomerEvent(2, U, email="b", phone="c")])]
+)
 def test_each_column_has_its_newest_value(order):
     desk = Desk()
-    for said in (Said(0, R, email="old", phone="old"), *order):
-        desk.take(said)
+    for event in (CustomerEvent(0, R, email="old", phone="old"), *order):
+        desk.take(event)
     assert desk.end[0] == Person(email="b", phone="c")
 
 

@@ -1,4 +1,4 @@
-"""What others are told, as a CloudEvent."""
+"""Published events as CloudEvents."""
 
 import json
 from datetime import datetime, timedelta, timezone

@@ -1,4 +1,4 @@
-"""docs/events says what events are: made from the code, and enough to check a message with."""
+"""docs/events describes the events: it is made from the code, and is enough to check a message."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Public collections of bad input, read from the folder that BAD_INPUT names, to see what our own rules miss."""
+"""Public collections of bad input, read from the folder that BAD_INPUT names, to find what our own rules miss."""
 
 import csv
 import io
@@ -31,8 +31,8 @@ def test_naughty_strings_crash_no_column_and_are_never_repeated():
     for text in strings:
         for column in COLUMNS:
             line = accept(2, {"customer_id": "A1", "channel": "none"} | {column: text}, OPTIONS)
-            said = str(line.problems) if not isinstance(line, Accepted) else repr(line.customer.person)
-            assert len(text) < 12 or text not in said
+            shown = str(line.problems) if not isinstance(line, Accepted) else repr(line.customer.person)
+            assert len(text) < 12 or text not in shown
 
 
 def test_naughty_strings_come_out_of_a_list_as_they_went_in():

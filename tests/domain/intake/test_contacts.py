@@ -74,7 +74,7 @@ def test_what_is_kept_of_a_phone_number_is_e164_and_reads_the_same_again(text, c
         ("(202) 555-0100", "US", "+12025550100"),
         ("0049 171 3920012", "AT", "+491713920012"),
         ("+39 06 698 00000", "", "+390669800000"),
-        ("+447700900123", "", "+447700900123"),  # a range for fiction: possible, though nobody's
+        ("+447700900123", "", "+447700900123"),  # a range for fiction: possible, but never assigned
     ],
 )
 def test_a_phone_number_is_kept_as_e164(text, country, kept):

@@ -27,7 +27,7 @@ def rows(lines):
     return [(type(line).__name__, line.row) for line in lines]
 
 
-def said(line):
+def problems_of(line):
     """What is wrong with a line: the problem by column. Each has a hint."""
     assert isinstance(line, Rejected), line
     assert all(found.hint for found in line.problems)
@@ -89,13 +89,13 @@ def test_the_lines_that_the_documentation_shows_are_accepted(read):
 
 def test_a_parameter_of_the_wrong_type_is_refused_and_not_bent(read):
     (line,) = read(written(ANN | {"idenfy-kyc.expiryTime": {"s": 1}, "idenfy-kyc.showInstructions": 7}), **REAL)
-    assert set(said(line)) == {"idenfy-kyc.expiryTime", "idenfy-kyc.showInstructions"}
+    assert set(problems_of(line)) == {"idenfy-kyc.expiryTime", "idenfy-kyc.showInstructions"}
 
 
 def test_a_parameter_that_the_provider_does_not_have_refuses_its_row_by_name(read):
     lines = read(written(ANN | {"idenfy-kyc": {"documentz": ["PASSPORT"]}}, BOB), **REAL)
     assert rows(lines) == [("Rejected", 1), ("Accepted", 2)]
-    assert "the nearest is documents" in said(lines[0])["idenfy-kyc.documentz"]
+    assert "the nearest is documents" in problems_of(lines[0])["idenfy-kyc.documentz"]
 
 
 def test_an_unknown_key_refuses_its_row_with_the_nearest_and_both_ways_out(read):
@@ -109,13 +109,13 @@ def test_an_unknown_key_refuses_its_row_with_the_nearest_and_both_ways_out(read)
 
 def test_an_unknown_key_is_no_less_unknown_for_being_empty(read):
     (line,) = read(written(ANN | {"emial": None}))
-    assert set(said(line)) == {"emial"}
+    assert set(problems_of(line)) == {"emial"}
 
 
 def test_every_problem_of_a_row_is_named_at_once(read):
     wrong = {"customer_id": "", "email": "nobody", "colour": 1, "date_of_birth": 1.5, "sex": {"a": 1}, "tags": [1]}
     (line,) = read(written(wrong))
-    assert set(said(line)) == {"customer_id", "email", "colour", "date_of_birth", "sex", "tags"}
+    assert set(problems_of(line)) == {"customer_id", "email", "colour", "date_of_birth", "sex", "tags"}
 
 
 def test_keys_are_mapped_and_ignored_as_columns_are(read):
@@ -139,7 +139,7 @@ def test_a_column_that_is_given_twice_refuses_its_row(read):
         ),
         mapping={"e mail": "email"},
     )
-    assert [said(line) for line in lines] == [
+    assert [problems_of(line) for line in lines] == [
         {"email": "it is given twice, under two names"},
         {"idenfy-kyc.a": "it is given twice, under two names"},
         {"idenfy-kyc.a": "it is given both as a whole and in parts"},
@@ -177,21 +177,21 @@ def test_a_column_that_is_given_twice_refuses_its_row(read):
 def test_a_line_that_is_no_object_is_rejected_and_the_others_go_on(read, bad, problem):
     lines = read(written(ANN, bad, BOB))
     assert rows(lines) == [("Accepted", 1), ("Rejected", 2), ("Accepted", 3)]
-    (found,) = said(lines[1]).values()
+    (found,) = problems_of(lines[1]).values()
     assert problem in found
 
 
 def test_bytes_that_are_not_utf8_reject_their_line_alone(read):
     lines = read(written(ANN).encode() + b'\n{"customer_id": "Zo\xeb"}\n' + written(BOB).encode())
     assert rows(lines) == [("Accepted", 1), ("Rejected", 2), ("Accepted", 3)]
-    assert said(lines[1]) == {"": "the line is not UTF-8"}
+    assert problems_of(lines[1]) == {"": "the line is not UTF-8"}
 
 
 @pytest.mark.parametrize("bad", ["\\u0000", "\\ud800", "\\udfff!"])
 @pytest.mark.parametrize("column", ["customer_id", "email", "first_name", "address", "idenfy-kyc.a", "tags", "sex"])
 def test_what_no_database_or_encoding_holds_is_refused(read, column, bad):
     (line,) = read(json.dumps(ANN | {column: "?"}).replace("?", bad))
-    assert column in said(line)
+    assert column in problems_of(line)
 
 
 @pytest.mark.parametrize("value", ['["\\ud800"]', '{"b": {"c": "\\u0000"}}', '{"\\udc00": 1}'])
@@ -202,7 +202,11 @@ def test_nor_is_it_accepted_inside_a_parameter(read, value):
         f'customer_id,channel,idenfy-kyc.a\nA1,none,"{quoted}"\n',
         check_parameter=lambda _p, _n, cell: (json.loads(cell), None),
     )
-    assert said(of_json) == said(of_csv) == {"idenfy-kyc.a": "it contains a NUL character or half of a surrogate pair"}
+    assert (
+        problems_of(of_json)
+        == problems_of(of_csv)
+        == {"idenfy-kyc.a": "it contains a NUL character or half of a surrogate pair"}
+    )
 
 
 def test_problems_repeat_no_value_and_no_key_that_may_be_one(read):

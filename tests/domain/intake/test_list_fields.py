@@ -142,7 +142,7 @@ def test_a_rejected_line_keeps_its_id_only_where_that_is_valid():
 def test_a_wrong_cell_is_named_by_its_shape_and_never_repeated(problems, column, cell, problem):
     found = problems(**{column: cell})
     assert found == {column: problem}
-    # Two letters also stand in words; longer values must not be found in what is said.
+    # Two letters also occur in words; longer values must not occur in the problem.
     assert len(cell) < 4 or cell not in str(found)
 
 

@@ -51,9 +51,9 @@ def test_every_reason_is_given_at_once(refusal):
 
 
 def test_a_list_without_a_header_shows_no_personal_data(refusal):
-    said = refusal("anna@example.com,Anna,+37060000000\nbert@example.com,Bert,+37060000001\n")
-    assert "anna" not in said.lower()
-    assert "370" not in said
+    reason = refusal("anna@example.com,Anna,+37060000000\nbert@example.com,Bert,+37060000001\n")
+    assert "anna" not in reason.lower()
+    assert "370" not in reason
 
 
 def test_a_parameter_that_the_provider_does_not_have_refuses_the_list(refusal):
@@ -61,8 +61,8 @@ def test_a_parameter_that_the_provider_does_not_have_refuses_the_list(refusal):
         assert (provider, name) == ("idenfy-kyc", "documentz")
         return "not a parameter of idenfy-kyc; the nearest is documents"
 
-    said = refusal("customer_id,email,idenfy-kyc.documentz\nA1,a@example.com,x\n", known_parameter=known)
-    assert said == "column idenfy-kyc.documentz: not a parameter of idenfy-kyc; the nearest is documents"
+    reason = refusal("customer_id,email,idenfy-kyc.documentz\nA1,a@example.com,x\n", known_parameter=known)
+    assert reason == "column idenfy-kyc.documentz: not a parameter of idenfy-kyc; the nearest is documents"
 
 
 @pytest.mark.parametrize(

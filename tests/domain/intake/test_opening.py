@@ -45,7 +45,7 @@ def test_a_path_that_leads_nowhere_is_refused(tmp_path: Path):
 
 @pytest.fixture
 def unreadable(tmp_path: Path) -> Iterator[Path]:
-    """A file that this process may not read, whoever runs the tests."""
+    """A file that this process may not read, even if root runs the tests."""
     path = tmp_path / "list.csv"
     path.write_bytes(LIST)
     path.chmod(0)

@@ -19,12 +19,12 @@ def anyone(account: str, customer: Customer) -> list[FieldProblem]:
     return []
 
 
-def nobody(account: str, customer: Customer) -> list[FieldProblem]:
+def not_able(account: str, customer: Customer) -> list[FieldProblem]:
     return [FieldProblem("email", f"{account} needs one", "fill it in")]
 
 
 def all_but(refused: str):
-    return lambda account, customer: nobody(account, customer) if account == refused else []
+    return lambda account, customer: not_able(account, customer) if account == refused else []
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_route_whose_accounts_cannot_serve_the_customer_is_not_passed_over():
 
 
 def test_what_every_account_of_the_route_lacks_is_reported():
-    answer = choose_account(Customer("A1", country="AU", entity_id="e"), RULES, able=nobody, known=KNOWN)
+    answer = choose_account(Customer("A1", country="AU", entity_id="e"), RULES, able=not_able, known=KNOWN)
     assert isinstance(answer, Unroutable)
     assert [problem.problem for problem in answer.problems] == ["au needs one", "kyc-eu needs one"]
     assert answer.problem is answer.problems[0]
@@ -92,7 +92,7 @@ def test_a_forced_account_must_exist_and_be_able():
     assert isinstance(unknown, Unroutable)
     assert unknown.problem.column == "account"
     assert "au, kyb, kyc-eu" in unknown.problem.hint
-    unable = choose_account(Customer("A1", account="au"), RULES, able=nobody, known=KNOWN)
+    unable = choose_account(Customer("A1", account="au"), RULES, able=not_able, known=KNOWN)
     assert isinstance(unable, Unroutable)
     assert unable.problem.problem == "au needs one"
 
@@ -137,7 +137,7 @@ def test_a_when_looks_at_any_column_whatever_its_case(when, fits):
 
 
 @pytest.mark.parametrize(
-    ("when", "accounts", "said"),
+    ("when", "accounts", "message"),
     [
         ({"contry": "AU"}, ("a",), "when.contry: not a column that routes can use; the nearest is country"),
         ({"country": "Australia"}, ("a",), "is not an ISO 3166 country code"),
@@ -145,8 +145,8 @@ def test_a_when_looks_at_any_column_whatever_its_case(when, fits):
         ({}, (), "accounts: name at least one"),
     ],
 )
-def test_a_rule_that_could_never_work_is_refused(when, accounts, said):
-    with pytest.raises(ValueError, match=said):
+def test_a_rule_that_could_never_work_is_refused(when, accounts, message):
+    with pytest.raises(ValueError, match=message):
         Rule(when, accounts)
 
 
@@ -178,7 +178,7 @@ def test_the_choice_is_the_first_able_account_of_the_first_fitting_rule(table, c
     answer = choose_account(
         Customer("A1", country=country),
         rules,
-        able=lambda account, customer: nobody(account, customer) if account in stopped else [],
+        able=lambda account, customer: not_able(account, customer) if account in stopped else [],
         known=("a", "b", "c"),
     )
     fitting = next((sorted(accounts) for wanted, accounts in table if wanted in (None, country)), [])

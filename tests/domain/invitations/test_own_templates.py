@@ -1,4 +1,4 @@
-"""Templates of the operator's own: how they shadow and fall back, what `check` says of them, what they cannot do."""
+"""The operator's own templates: how they shadow and fall back, what `check` reports, and what they cannot do."""
 
 import re
 from dataclasses import replace
@@ -40,7 +40,7 @@ def email(folder, **texts):
     return {f"{folder}/{name}": text for name, text in {**EMAIL, **texts}.items()}
 
 
-def said(templates, locale="en", template="", channel="email"):
+def rendered(templates, locale="en", template="", channel="email"):
     customer = replace(INVITATION.customer, locale=locale, template=template)
     return templates.render(replace(INVITATION, customer=customer), channel=channel, now=NOW)
 
@@ -48,17 +48,17 @@ def said(templates, locale="en", template="", channel="email"):
 def test_one_own_file_shadows_its_built_in_one_and_no_other(own):
     templates = own({"default/en/subject.txt": "Ours"})
 
-    assert said(templates).subject == "Ours"
-    assert "asks you to confirm your identity" in said(templates).text
-    assert said(templates, "de").subject != "Ours"
+    assert rendered(templates).subject == "Ours"
+    assert "asks you to confirm your identity" in rendered(templates).text
+    assert rendered(templates, "de").subject != "Ours"
     assert templates.problems() == []
 
 
 def test_an_own_layout_shadows_the_built_in_one_in_every_language(own):
     templates = own({"layout.html": "<b>{% block request %}{% endblock %}</b><a href='{{ link }}'></a>"})
 
-    assert said(templates, "de").html.startswith("<b>")
-    assert "Ausweisdokument" in said(templates, "de").html
+    assert rendered(templates, "de").html.startswith("<b>")
+    assert "Ausweisdokument" in rendered(templates, "de").html
     assert templates.problems() == []
 
 
@@ -82,32 +82,32 @@ def test_texts_fall_back_from_locale_to_language_to_default(own, locale, subject
         }
     )
 
-    assert said(templates, locale, "vip").subject == subject
+    assert rendered(templates, locale, "vip").subject == subject
 
 
 def test_the_default_template_is_used_where_a_template_has_no_text(own):
     templates = own(email("vip/en"))
 
-    assert said(templates, "de", "vip").subject == "Subject"
-    assert said(templates, "de", "vip", "sms").text.startswith("Example Bank: Bitte")
+    assert rendered(templates, "de", "vip").subject == "Subject"
+    assert rendered(templates, "de", "vip", "sms").text.startswith("Example Bank: Bitte")
 
 
 def test_a_message_is_never_put_together_from_two_languages(own):
     templates = own({"default/pt/body.html": "<p>{{ link }}</p>", "default/pt/subject.txt": "Assunto"})
 
-    assert said(templates, "pt").language == "en"
-    assert said(templates, "pt").html.startswith("<!DOCTYPE")
+    assert rendered(templates, "pt").language == "en"
+    assert rendered(templates, "pt").html.startswith("<!DOCTYPE")
     assert templates.problems() == ["default/pt: lacks body.txt, so its email is not used"]
 
 
 def test_a_locale_without_html_is_sent_as_text(own):
-    assert said(own(email("default/pt")), "pt").html == ""
+    assert rendered(own(email("default/pt")), "pt").html == ""
 
 
 def test_right_to_left_languages_have_their_direction(own):
     templates = own(email("default/ar", **{"body.html": "<html dir='{{ direction }}'>{{ link }}</html>"}))
 
-    assert "dir='rtl'" in said(templates, "ar-EG").html
+    assert "dir='rtl'" in rendered(templates, "ar-EG").html
 
 
 def test_every_documented_variable_is_there(own):
@@ -115,7 +115,7 @@ def test_every_documented_variable_is_there(own):
     templates = own({"default/en/body.txt": "|".join(f"{{{{ {name} }}}}" for name in documented)})
 
     assert templates.problems() == []
-    assert said(templates).text == (
+    assert rendered(templates).text == (
         f"Maria|López|Maria López||individual|onboarding|invitation|{LINK}|27 November 2026, 11:00 (UTC)|"
         "27 Nov 2026, 11:00 (UTC)|7|169|Example Bank|en|ltr"
     )
@@ -174,7 +174,7 @@ def test_a_missing_folder_is_a_problem_and_the_built_in_texts_remain(tmp_path):
 
     assert len(templates.problems()) == 1
     assert "gone" not in templates.problems()[0]
-    assert said(templates).subject
+    assert rendered(templates).subject
 
 
 def test_a_file_that_is_no_utf8_is_a_problem_and_not_replaced_silently(own, tmp_path):
@@ -184,7 +184,7 @@ def test_a_file_that_is_no_utf8_is_a_problem_and_not_replaced_silently(own, tmp_
 
     assert "default/en/body.txt: cannot be read as UTF-8" in templates.problems()
     with pytest.raises(TemplateProblem):
-        said(templates)
+        rendered(templates)
 
 
 def test_hidden_files_are_ignored(own):
@@ -238,7 +238,7 @@ def test_a_template_cannot_use_up_the_machine_or_reach_out_of_its_text(own, sour
 
     assert [line for line in templates.problems() if line.startswith("default/en/body.txt")]
     with pytest.raises(TemplateProblem) as caught:
-        said(templates)
+        rendered(templates)
     assert "Maria" not in str(caught.value)
     assert "verify.example.com" not in str(caught.value)
 
@@ -255,17 +255,17 @@ def test_layouts_above_layouts_are_few(own):
     chain = {f"l{n}.txt": f"{{% extends 'l{n + 1}.txt' %}}" for n in range(9)} | {"l9.txt": "{{ link }}"}
 
     few = own({**chain, "default/en/body.txt": "{% extends 'l7.txt' %}"})
-    assert said(few).text == LINK
+    assert rendered(few).text == LINK
     many = own({**chain, "default/en/body.txt": "{% extends 'l1.txt' %}"})
     with pytest.raises(TemplateProblem, match="more than 3 layouts"):
-        said(many)
+        rendered(many)
 
 
 def test_a_failure_while_rendering_names_the_file_and_no_value(own):
     templates = own({"default/en/body.txt": "{{ link }}{% if days_left < first_name %}{% endif %}"})
 
     with pytest.raises(TemplateProblem) as caught:
-        said(templates)
+        rendered(templates)
 
     assert str(caught.value) == "default/en/body.txt: does not render (TypeError)"
     assert templates.problems() == [str(caught.value)]
@@ -279,4 +279,4 @@ def test_conditions_comparisons_and_the_allowed_filters_work(own):
         "{% elif days is defined %}{% else %}{% endif %} {{ last_name|truncate(3, true, '.', 0) }} {{ link }}"
     )
 
-    assert said(own({"default/en/body.txt": source})).text == f"MARIA - x Ló. {LINK}"
+    assert rendered(own({"default/en/body.txt": source})).text == f"MARIA - x Ló. {LINK}"

@@ -1,4 +1,4 @@
-"""What the built-in templates say, in five languages, to anybody."""
+"""The text of the built-in templates, in five languages, for every kind of customer."""
 
 import re
 from dataclasses import replace
@@ -83,34 +83,34 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize("locale", LOCALES)
 def test_an_email_says_who_why_until_when_and_what_to_do(templates, locale):
-    said = templates.render(to(locale), channel="email", now=NOW)
+    rendered = templates.render(to(locale), channel="email", now=NOW)
 
-    assert said.language == locale
-    assert said.subject == SUBJECTS[locale]
-    assert said.text.splitlines()[0] == GREETINGS[locale][0]
-    assert EXPIRIES[locale] in said.text
-    assert said.text.count(LINK) == 1
-    assert f"\n{LINK}\n" in said.text
-    assert said.text.endswith("Example Bank")
+    assert rendered.language == locale
+    assert rendered.subject == SUBJECTS[locale]
+    assert rendered.text.splitlines()[0] == GREETINGS[locale][0]
+    assert EXPIRIES[locale] in rendered.text
+    assert rendered.text.count(LINK) == 1
+    assert f"\n{LINK}\n" in rendered.text
+    assert rendered.text.endswith("Example Bank")
 
 
 @pytest.mark.parametrize("locale", LOCALES)
 @pytest.mark.parametrize("customer_kind", CustomerKind)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_html_part_is_whole_accessible_and_loads_nothing(templates, locale, customer_kind, kind):
-    said = templates.render(
+    rendered = templates.render(
         replace(to(locale, customer_kind, company_name="Muster & Söhne"), kind=kind), channel="email", now=NOW
     )
-    page = Page(said.html)
+    page = Page(rendered.html)
 
     assert page.tags[0] == ("html", {"lang": locale, "dir": "ltr", "xmlns": "http://www.w3.org/1999/xhtml"})
     assert page.links == [LINK, LINK]
     assert LINK in page.words  # to be copied, where a button does not work
-    assert not re.search(r"<img|<link|<script|url\(|@import|src=", said.html)
-    assert EXPIRIES[locale] in said.html
+    assert not re.search(r"<img|<link|<script|url\(|@import|src=", rendered.html)
+    assert EXPIRIES[locale] in rendered.html
     assert all(dict(attributes).get("role") == "presentation" for tag, attributes in page.tags if tag == "table")
-    assert "{{" not in said.html
-    assert "{%" not in said.html
+    assert "{{" not in rendered.html
+    assert "{%" not in rendered.html
 
 
 @pytest.mark.parametrize("locale", LOCALES)
@@ -120,31 +120,33 @@ def test_the_html_part_is_whole_accessible_and_loads_nothing(templates, locale, 
 def test_a_text_message_is_short_in_seven_bit_letters_and_ends_with_the_link(
     templates, locale, customer_kind, kind, timezone
 ):
-    said = templates.render(replace(to(locale, customer_kind, timezone), kind=kind), channel="sms", now=NOW)
+    rendered = templates.render(replace(to(locale, customer_kind, timezone), kind=kind), channel="sms", now=NOW)
 
-    words, link = said.text.split("https:")
+    words, link = rendered.text.split("https:")
     assert "https:" + link == LINK
     assert len(words) <= 160
     assert set(words) <= GSM
     assert words.startswith("Example Bank")
-    assert (said.subject, said.html) == ("", "")
+    assert (rendered.subject, rendered.html) == ("", "")
 
 
 @pytest.mark.parametrize("locale", LOCALES)
 def test_without_a_given_name_the_greeting_is_neutral(templates, locale):
-    said = templates.render(to(locale, first_name=""), channel="email", now=NOW)
+    rendered = templates.render(to(locale, first_name=""), channel="email", now=NOW)
 
-    assert said.text.splitlines()[0] == GREETINGS[locale][1]
-    assert "López" not in said.text
+    assert rendered.text.splitlines()[0] == GREETINGS[locale][1]
+    assert "López" not in rendered.text
 
 
 @pytest.mark.parametrize("locale", LOCALES)
 def test_a_company_is_asked_for_its_details_by_name(templates, locale):
-    said = templates.render(to(locale, CustomerKind.COMPANY, company_name="Muster & Söhne"), channel="email", now=NOW)
+    rendered = templates.render(
+        to(locale, CustomerKind.COMPANY, company_name="Muster & Söhne"), channel="email", now=NOW
+    )
 
-    assert said.subject != SUBJECTS[locale]
-    assert "Muster & Söhne" in said.text
-    assert "Muster &amp; Söhne" in said.html
+    assert rendered.subject != SUBJECTS[locale]
+    assert "Muster & Söhne" in rendered.text
+    assert "Muster &amp; Söhne" in rendered.html
 
 
 @pytest.mark.parametrize("locale", LOCALES)
@@ -191,9 +193,9 @@ def test_a_language_without_a_text_gets_the_default_one(templates, locale, langu
 
 
 def test_the_default_language_is_the_configurations():
-    said = Templates(None, locale="fr").render(to("ja"), channel="email", now=NOW)
+    rendered = Templates(None, locale="fr").render(to("ja"), channel="email", now=NOW)
 
-    assert said.language == "fr"
+    assert rendered.language == "fr"
 
 
 HOSTILE = [
@@ -215,37 +217,37 @@ HOSTILE = [
 def test_a_hostile_name_stays_a_name(templates, name, customer_kind):
     invitation = to("en", customer_kind, first_name=name, last_name=name, company_name=name)
 
-    said = templates.render(replace(invitation, sender_name="Example Bank\r\nX: y"), channel="email", now=NOW)
-    page = Page(said.html)
+    rendered = templates.render(replace(invitation, sender_name="Example Bank\r\nX: y"), channel="email", now=NOW)
+    page = Page(rendered.html)
 
     assert page.links == [LINK, LINK]
     assert "script" not in {tag for tag, _ in page.tags}
-    assert said.text.count(LINK) == 1
-    assert said.subject.isprintable()
-    assert all(line.isprintable() for line in said.text.splitlines())
-    assert "https://evil" not in said.text
-    assert len(said.text) < 1500
-    (said.subject + said.text + said.html).encode()
+    assert rendered.text.count(LINK) == 1
+    assert rendered.subject.isprintable()
+    assert all(line.isprintable() for line in rendered.text.splitlines())
+    assert "https://evil" not in rendered.text
+    assert len(rendered.text) < 1500
+    (rendered.subject + rendered.text + rendered.html).encode()
 
 
 @pytest.mark.parametrize("name", ["https://evil.example", "www.evil.example", "evil.example", "a@evil.example", "a/b"])
 def test_a_name_that_would_become_a_link_is_not_repeated(templates, name):
-    said = templates.render(to("en", first_name=name), channel="email", now=NOW)
+    rendered = templates.render(to("en", first_name=name), channel="email", now=NOW)
 
-    assert said.text.splitlines()[0] == "Hello,"
+    assert rendered.text.splitlines()[0] == "Hello,"
 
 
 @pytest.mark.parametrize("name", ["María José", "O’Connor-Łęcki", "Nguyễn Thị", "王小明", "J.", "Dr. Ann", "محمد"])
 def test_an_unusual_name_is_greeted_as_it_is_written(templates, name):
-    said = templates.render(to("en", first_name=name, last_name=""), channel="email", now=NOW)
+    rendered = templates.render(to("en", first_name=name, last_name=""), channel="email", now=NOW)
 
-    assert said.text.splitlines()[0] == f"Dear {name},"
+    assert rendered.text.splitlines()[0] == f"Dear {name},"
 
 
 def test_a_very_long_name_is_cut_and_says_so(templates):
-    said = templates.render(to("en", first_name="Maria " * 50, last_name=""), channel="email", now=NOW)
+    rendered = templates.render(to("en", first_name="Maria " * 50, last_name=""), channel="email", now=NOW)
 
-    assert re.fullmatch(r"Dear (Maria ){9}Maria…,", said.text.splitlines()[0])
+    assert re.fullmatch(r"Dear (Maria ){9}Maria…,", rendered.text.splitlines()[0])
 
 
 @pytest.mark.parametrize(

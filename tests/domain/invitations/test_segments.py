@@ -1,4 +1,4 @@
-"""How many text messages a text is, and that no template of an operator's own becomes a dozen of them unseen."""
+"""The number of segments of a text; no own template takes a dozen segments without a problem."""
 
 from dataclasses import replace
 
@@ -54,23 +54,23 @@ def test_the_sandbox_counts_the_same_by_itself(text):
 def test_the_built_in_texts_keep_to_the_phone_alphabet_and_two_segments(locale, sample):
     link = "https://ivs.idenfy.com/api/v2/redirect?authToken=" + "a1B2" * 10
     who = replace(sample.customer, locale=locale)
-    said = Templates(None).render(replace(sample, customer=who, link=link), channel="sms", now=SAMPLE_NOW)
+    rendered = Templates(None).render(replace(sample, customer=who, link=link), channel="sms", now=SAMPLE_NOW)
 
-    assert segments(said.text).encoding is PLAIN
-    assert segments(said.text).count <= 2
-    assert link in said.text
+    assert segments(rendered.text).encoding is PLAIN
+    assert segments(rendered.text).count <= 2
+    assert link in rendered.text
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [("a" * 1600, "11 text messages of GSM-7"), ("ė" * 700, "11 text messages of UCS-2")]
+    ("words", "size"), [("a" * 1600, "11 text messages of GSM-7"), ("ė" * 700, "11 text messages of UCS-2")]
 )
-def test_an_own_text_of_more_than_ten_segments_is_named(tmp_path, words, said):
+def test_an_own_text_of_more_than_ten_segments_is_named(tmp_path, words, size):
     (tmp_path / "default" / "en").mkdir(parents=True)
     (tmp_path / "default" / "en" / "sms.txt").write_text("{{ link }} " + words, encoding="utf-8")
 
     (problem,) = Templates(tmp_path).problems()
 
-    assert problem.startswith(f"default/en/sms.txt: takes {said}")
+    assert problem.startswith(f"default/en/sms.txt: takes {size}")
     assert SAMPLE.link not in problem
 
 

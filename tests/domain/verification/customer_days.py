@@ -12,8 +12,8 @@ R, C, U, E = EventKind.REQUESTED, EventKind.CANCELLED, EventKind.UPDATED, EventK
 
 
 @dataclass(frozen=True)
-class Said:
-    """An event at a minute of the day. `email` and `phone` are what it says of them; a request always says both."""
+class CustomerEvent:
+    """An event at a minute of the day. `email` and `phone` are its values; a request always has both."""
 
     minute: int
     kind: EventKind
@@ -31,16 +31,16 @@ class Said:
 
 
 @st.composite
-def days(draw: st.DrawFn) -> list[Said]:
-    """Events at times of their own, each saying something that no other says."""
+def days(draw: st.DrawFn) -> list[CustomerEvent]:
+    """Events at different times, each with different values."""
     minutes = draw(st.lists(st.integers(0, 1000), unique=True, max_size=7))
     found = []
     for minute in minutes:
         kind = draw(st.sampled_from([R, R, C, U, U, E]))
-        said = Said(minute, kind, email=f"{minute}@example.org", phone=f"+3706{minute:07}")
+        event = CustomerEvent(minute, kind, email=f"{minute}@example.org", phone=f"+3706{minute:07}")
         if kind is U:
-            said = replace(said, **draw(st.sampled_from([{"email": ""}, {"phone": ""}, {}])))
+            event = replace(event, **draw(st.sampled_from([{"email": ""}, {"phone": ""}, {}])))
         elif kind is not E:
-            said = replace(said, purpose=draw(st.sampled_from(["onboarding", "loan"])))
-        found.append(said)
+            event = replace(event, purpose=draw(st.sampled_from(["onboarding", "loan"])))
+        found.append(event)
     return found

@@ -1,4 +1,4 @@
-"""A session that ended unused is replaced within the caps, never too early, and never for who is not to be asked."""
+"""A session that ended unused is replaced within the caps, never too early, and only if the customer may be invited."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 RIGA = ("Europe/Riga",)
 RULE = ReissueRule(Caps(reissues=3, messages=6), spacing=DAY, per_day=100, max_age=156 * HOUR, settles=15 * MINUTE)
 # It ended by our clock an hour ago; the provider would hand back the same token, or be asked to wait, until then.
-STANDING = SessionFacts(
+FACTS = SessionFacts(
     job=JobState.INVITED,
     session=SessionState.WAITING,
     issued_at=NOW - 7 * DAY - HOUR,
@@ -41,7 +41,7 @@ STANDING = SessionFacts(
 )
 
 
-def decision(facts=STANDING, *, rule=RULE, quiet=None, now=NOW, **changes) -> Decision:
+def decision(facts=FACTS, *, rule=RULE, quiet=None, now=NOW, **changes) -> Decision:
     return decide(rule, replace(facts, **changes), RIGA, quiet or {}, now)
 
 
@@ -105,27 +105,27 @@ def test_a_session_is_never_requested_before_the_providers_time(session, ahead):
 
 
 def test_a_provider_that_ended_the_session_early_is_asked_again_at_once_where_it_may_be():
-    ended = replace(STANDING, session=SessionState.EXPIRED, expires_at=NOW + 3 * DAY, allowed_from=LONG_AGO)
+    ended = replace(FACTS, session=SessionState.EXPIRED, expires_at=NOW + 3 * DAY, allowed_from=LONG_AGO)
     for ahead in (timedelta(0), HOUR):
         assert decision(ended, rule=replace(RULE, ahead=ahead)) == Reissue(NOW)
 
 
 def test_where_another_one_can_be_had_at_any_time_the_end_is_waited_for_all_the_same():
-    alive = replace(STANDING, expires_at=NOW + HOUR, allowed_from=LONG_AGO)
+    alive = replace(FACTS, expires_at=NOW + HOUR, allowed_from=LONG_AGO)
     assert decision(alive) == Wait(NOW + HOUR + 15 * MINUTE, Reason.ALIVE)
     assert decision(alive, rule=replace(RULE, ahead=2 * HOUR)) == Reissue(NOW)
     assert decision(alive, rule=replace(RULE, ahead=30 * MINUTE)) == Wait(NOW + 30 * MINUTE, Reason.ALIVE)
 
 
 def test_sessions_of_a_customer_are_spaced():
-    short = replace(STANDING, issued_at=NOW - 2 * HOUR)
+    short = replace(FACTS, issued_at=NOW - 2 * HOUR)
     assert decision(short) == Reissue(NOW + 22 * HOUR)
 
 
 def test_a_session_is_not_requested_before_its_message_may_leave():
     quiet = {"email": QuietHours.parse("13:00-17:00")}
     assert decision(quiet=quiet) == Reissue(NOW + 3 * HOUR)
-    short = replace(STANDING, issued_at=NOW - 2 * HOUR)
+    short = replace(FACTS, issued_at=NOW - 2 * HOUR)
     assert decision(short, quiet={"email": QuietHours.parse("11:00-13:00")}) == Reissue(NOW + 23 * HOUR)
 
 
@@ -142,7 +142,7 @@ def test_used_up_caps_end_the_job_with_their_reason():
 
 
 def test_used_up_caps_do_not_end_a_job_whose_link_still_opens():
-    alive = replace(STANDING, expires_at=NOW + HOUR, allowed_from=LONG_AGO, reissues=3)
+    alive = replace(FACTS, expires_at=NOW + HOUR, allowed_from=LONG_AGO, reissues=3)
     ends = NOW + HOUR + 15 * MINUTE
     for ahead in (timedelta(0), 2 * HOUR):
         assert decision(alive, rule=replace(RULE, ahead=ahead)) == Wait(ends, Reason.ALIVE)
@@ -159,7 +159,7 @@ def test_the_cap_of_the_day_keeps_no_job_from_ending():
 
 
 def test_the_providers_own_time_is_used_unchanged():
-    allowed_from = FakeProvider().reissue_at(STANDING.expires_at)
+    allowed_from = FakeProvider().reissue_at(FACTS.expires_at)
     assert decision(allowed_from=allowed_from) == Reissue(NOW)
 
 
@@ -222,7 +222,7 @@ def test_a_new_session_keeps_every_promise_at_once(rule, facts, quiet, now):
 
 @given(rules, open_standings, quiets, moments)
 def test_every_waiting_session_is_decided_in_the_end(rule, facts, quiet, now):
-    """Looked at whenever it says so, a session ends in a new one or with its job: it never waits for ever."""
+    """If it is checked whenever it is due, a session is replaced or ends its job: it never waits for ever."""
     for _ in range(4):
         found = decide(rule, facts, RIGA, quiet, now)
         if not isinstance(found, Wait):
@@ -230,7 +230,7 @@ def test_every_waiting_session_is_decided_in_the_end(rule, facts, quiet, now):
         assert found.until is not None
         assert found.until > now
         now = found.until
-        facts = replace(facts, reissued_today=0)  # it is looked at tomorrow at the latest
+        facts = replace(facts, reissued_today=0)  # it is checked tomorrow at the latest
     assert isinstance(found, Reissue | Lapsed | Leave)
 
 

@@ -1,4 +1,4 @@
-"""What is heard of a customer's sessions makes the same of the job, in whatever order and however often it comes."""
+"""Updates on a customer's sessions lead to the same job, in any order and however often they come."""
 
 import uuid
 from dataclasses import replace
@@ -30,7 +30,7 @@ def chain(job=INVITED, *links):
     return Chain({one.id: one for one in links}, {job.id: job}, {one.id: job.id for one in links})
 
 
-def said(state, result=None, *, minute=None, final=None, **more):
+def update_of(state, result=None, *, minute=None, final=None, **more):
     final = result is not None and result is not Result.REVIEW if final is None else final
     at = None if minute is None else NOON + timedelta(minutes=minute)
     return SessionUpdate("EVENT", (), state, final=final, result=result, happened_at=at, **more)
@@ -49,15 +49,15 @@ def end(of):
 
 # One verification's: begun, decided by a machine, then by a person, and what else may come around them.
 EVENTS = [
-    said(STARTED, Result.REVIEW, minute=5, weight=1),
-    said(COMPLETED, Result.SUSPECTED, minute=5, weight=1),
-    said(FAILED, Result.DENIED, minute=5, weight=3),
-    said(COMPLETED, Result.APPROVED, minute=9, weight=3),
-    said(EXPIRED, minute=6),
-    said(FAILED, minute=7, weight=2, final=False, note="cancelled at the provider"),
-    said(FAILED, minute=8, gone=True, note="deleted at the provider"),
-    said(STARTED, minute=4),
-    said(None, alert=True),
+    update_of(STARTED, Result.REVIEW, minute=5, weight=1),
+    update_of(COMPLETED, Result.SUSPECTED, minute=5, weight=1),
+    update_of(FAILED, Result.DENIED, minute=5, weight=3),
+    update_of(COMPLETED, Result.APPROVED, minute=9, weight=3),
+    update_of(EXPIRED, minute=6),
+    update_of(FAILED, minute=7, weight=2, final=False, note="cancelled at the provider"),
+    update_of(FAILED, minute=8, gone=True, note="deleted at the provider"),
+    update_of(STARTED, minute=4),
+    update_of(None, alert=True),
 ]
 
 
@@ -66,13 +66,13 @@ EVENTS = [
         lambda message_out: st.tuples(st.just(message_out), st.permutations(message_out + message_out[:3]))
     )
 )
-def test_orders_and_doubles_of_a_verifications_events_end_alike(told_and_orders):
-    message_out, order = told_and_orders
+def test_orders_and_doubles_of_a_verifications_events_end_alike(updates_and_orders):
+    message_out, order = updates_and_orders
     assert end(apply(chain(), *order)) == end(apply(chain(), *message_out))
 
 
 STATES = st.sampled_from(list(JobState))
-# What can have been heard of a session in each state.
+# What can be known of a session in each state.
 RANKS = {
     WAITING: [Rank.NOTHING],
     STARTED: [Rank.BEGUN],
@@ -130,7 +130,7 @@ def test_of_a_link_that_was_replaced_only_a_verdict_counts(newest):
     of = chain(INVITED, link(state=EXPIRED), link(SECOND, state=newest, day=8))
     before = of.copy()
     assert apply(of, *(update for update in EVENTS if update.rank < Rank.FINAL and update.result is None)) == before
-    assert apply(of, said(COMPLETED, Result.APPROVED, minute=5)).jobs[7].state is JobState.COMPLETED
+    assert apply(of, update_of(COMPLETED, Result.APPROVED, minute=5)).jobs[7].state is JobState.COMPLETED
 
 
 @pytest.mark.parametrize("newest", [WAITING, EXPIRED])
@@ -139,11 +139,11 @@ def test_that_a_link_that_was_replaced_is_reviewed_or_no_longer_is_kept_with_it_
     of = chain(INVITED, link(state=before), link(SECOND, state=newest, day=8))
     jobs, new = dict(of.jobs), of.links[SECOND]
     for update, result in [
-        (said(STARTED, Result.REVIEW, minute=5), Result.REVIEW),
-        (said(STARTED, minute=4), Result.REVIEW),  # it came before
-        (said(STARTED, minute=6), None),
-        (said(STARTED, Result.REVIEW, minute=7), Result.REVIEW),
-        (said(EXPIRED, minute=8), None),
+        (update_of(STARTED, Result.REVIEW, minute=5), Result.REVIEW),
+        (update_of(STARTED, minute=4), Result.REVIEW),  # it came before
+        (update_of(STARTED, minute=6), None),
+        (update_of(STARTED, Result.REVIEW, minute=7), Result.REVIEW),
+        (update_of(EXPIRED, minute=8), None),
     ]:
         apply(of, update)
         assert (of.links[FIRST].known.state, of.links[FIRST].known.result) == (before, result)
@@ -153,15 +153,18 @@ def test_that_a_link_that_was_replaced_is_reviewed_or_no_longer_is_kept_with_it_
 def test_an_unsent_session_is_not_replaced_while_the_one_before_is_in_review():
     job = JobNow(7, JobState.ISSUED, SECOND)
     of = chain(job, link(state=EXPIRED, result=Result.REVIEW), link(SECOND, day=8))
-    assert apply(of, said(EXPIRED, minute=9), session=SECOND).jobs[7] == job
-    apply(of, said(EXPIRED, minute=10))  # the review ended without a verdict: who looks at the message asks anew
-    assert apply(of.copy(), said(STARTED), session=SECOND).jobs[7] == job
+    assert apply(of, update_of(EXPIRED, minute=9), session=SECOND).jobs[7] == job
+    apply(of, update_of(EXPIRED, minute=10))  # the review ended without a verdict: the check decides again
+    assert apply(of.copy(), update_of(STARTED), session=SECOND).jobs[7] == job
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_of_two_links_verdicts_the_providers_last_counts(order):
     of = chain(INVITED, link(state=EXPIRED), link(SECOND, day=8))
-    message_out = [(FIRST, said(FAILED, Result.DENIED, minute=5)), (SECOND, said(COMPLETED, Result.APPROVED, minute=9))]
+    message_out = [
+        (FIRST, update_of(FAILED, Result.DENIED, minute=5)),
+        (SECOND, update_of(COMPLETED, Result.APPROVED, minute=9)),
+    ]
     for place in order:
         session, update = message_out[place]
         apply(of, update, session=session)
@@ -174,7 +177,7 @@ def test_of_two_links_verdicts_the_providers_last_counts(order):
         (JobNow(7, JobState.ISSUED, FIRST), JobState.FAILED),
         (JobNow(7, JobState.WAITING, FIRST), JobState.FAILED),
         (JobNow(7, JobState.HELD, FIRST, reason="template"), JobState.FAILED),
-        # The session that was heard of is not the one that the job waits for, or is held for.
+        # The updated session is not the session that the job waits for, or is held for.
         (JobNow(7, JobState.WAITING, SECOND), JobState.WAITING),
         (JobNow(7, JobState.WAITING, FIRST, unknown_attempt=SECOND), JobState.WAITING),
         (JobNow(7, JobState.HELD, FIRST, unknown_attempt=SECOND), JobState.HELD),
@@ -184,21 +187,21 @@ def test_of_two_links_verdicts_the_providers_last_counts(order):
     ],
 )
 def test_a_session_that_failed_without_a_verdict_ends_the_job_that_waits_for_it(job, becomes):
-    of = apply(chain(job), said(FAILED, minute=5, final=False, note="cancelled at the provider"))
+    of = apply(chain(job), update_of(FAILED, minute=5, final=False, note="cancelled at the provider"))
     assert of.jobs[7].state is becomes
 
 
 def test_a_job_that_a_person_put_back_does_not_fail_again_for_the_session_that_it_failed_with():
-    of = apply(chain(), said(FAILED, minute=5, final=False))
+    of = apply(chain(), update_of(FAILED, minute=5, final=False))
     assert of.jobs[7].state is JobState.FAILED
     of.jobs[7] = replace(of.jobs[7], state=JobState.WAITING, reason="", due_at=NOON)
-    assert apply(of, said(FAILED, minute=6, final=False)).jobs[7].state is JobState.WAITING
+    assert apply(of, update_of(FAILED, minute=6, final=False)).jobs[7].state is JobState.WAITING
 
 
 @pytest.mark.parametrize("state", [*OPEN_JOBS, JobState.LAPSED, JobState.FAILED])
 def test_a_verdict_ends_a_job_in_any_state(state):
     job = JobNow(7, state, SECOND, unknown_attempt=SECOND, reason="session_expired", due_at=NOON, message_out=True)
-    of = apply(chain(job, link(state=EXPIRED)), said(COMPLETED, Result.APPROVED, minute=5))
+    of = apply(chain(job, link(state=EXPIRED)), update_of(COMPLETED, Result.APPROVED, minute=5))
     assert of.jobs[7] == JobNow(7, JobState.COMPLETED, FIRST, result="approved", message_out=True)
 
 
@@ -206,18 +209,18 @@ def test_what_failed_does_not_come_back_to_life_while_another_list_serves_the_cu
     job = JobNow(7, JobState.FAILED, FIRST, reason="session_failed", message_out=True)
     of = chain(job, link(state=FAILED, rank=Rank.GONE))
     of.jobs[8] = JobNow(8, JobState.WAITING, None)
-    assert apply(of, said(EXPIRED)).jobs[7] == job
+    assert apply(of, update_of(EXPIRED)).jobs[7] == job
 
 
 @pytest.mark.parametrize(
     ("before", "update", "check_at"),
     [
-        (link(), said(STARTED), "unchanged"),
-        (link(), said(STARTED, Result.REVIEW), None),
-        (link(), said(EXPIRED), "now"),
-        (link(), said(COMPLETED, Result.APPROVED), None),
-        (link(state=STARTED, result=Result.REVIEW), said(STARTED), "its end"),
-        (link(state=EXPIRED), said(STARTED), "its end"),
+        (link(), update_of(STARTED), "unchanged"),
+        (link(), update_of(STARTED, Result.REVIEW), None),
+        (link(), update_of(EXPIRED), "now"),
+        (link(), update_of(COMPLETED, Result.APPROVED), None),
+        (link(state=STARTED, result=Result.REVIEW), update_of(STARTED), "its end"),
+        (link(state=EXPIRED), update_of(STARTED), "its end"),
     ],
 )
 def test_the_time_of_the_next_check_follows_from_the_update(before, update, check_at):

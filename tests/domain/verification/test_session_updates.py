@@ -1,4 +1,4 @@
-"""What becomes of a session from what is heard of it: late, twice, and in any order."""
+"""A session after updates that come late, twice, and in any order."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -40,12 +40,12 @@ DELETED = SessionUpdate("deleted", state=SessionState.FAILED, final=True, gone=T
 NOTHING = SessionUpdate("video call")
 
 
-def after(*told: SessionUpdate, first: KnownSession | None = None, received_at: datetime = NOW) -> KnownSession:
-    return known_after_all(first or KnownSession(), [(update, received_at) for update in told])
+def after(*updates: SessionUpdate, first: KnownSession | None = None, received_at: datetime = NOW) -> KnownSession:
+    return known_after_all(first or KnownSession(), [(update, received_at) for update in updates])
 
 
-def state_after(*told: SessionUpdate, first: KnownSession | None = None) -> tuple[SessionState, Result | None]:
-    known = after(*told, first=first)
+def state_after(*updates: SessionUpdate, first: KnownSession | None = None) -> tuple[SessionState, Result | None]:
+    known = after(*updates, first=first)
     return known.state, known.result
 
 
@@ -69,22 +69,22 @@ LONG_AGO = NOW - DIGESTS_KEPT
 
 
 @pytest.mark.parametrize(
-    ("update", "opened_at", "doubted"),
+    ("update", "opened_at", "may_be"),
     [
         (replace(DENIED, happened_at=None), LONG_AGO, True),
         (replace(DENIED, happened_at=None, vouched=True), LONG_AGO, False),
-        # All that was ever told of the session is known by its bytes.
+        # All webhooks of the session are still recognised by digest.
         (replace(DENIED, happened_at=None), LONG_AGO + timedelta(seconds=1), False),
-        (DENIED, LONG_AGO, False),  # it says that it is the later one
-        (replace(DENIED, happened_at=APPROVED.happened_at), LONG_AGO, True),  # as does the one that is known
+        (DENIED, LONG_AGO, False),  # its time shows that it is the later one
+        (replace(DENIED, happened_at=APPROVED.happened_at), LONG_AGO, True),  # it has the time of the known one
         (replace(DENIED, happened_at=APPROVED.happened_at, weight=4), LONG_AGO, False),
         (replace(EXPIRED, happened_at=None), LONG_AGO, False),  # which no verdict gives way to
         (NOTHING, LONG_AGO, False),
     ],
 )
-def test_a_verdict_without_a_later_time_may_be_a_replay_once_digests_are_gone(update, opened_at, doubted):
-    assert may_be_replay(after(APPROVED), update, opened_at=opened_at, received_at=NOW) is doubted
-    assert not may_be_replay(after(REVIEW), update, opened_at=opened_at, received_at=NOW)  # the first is believed
+def test_a_verdict_without_a_later_time_may_be_a_replay_once_digests_are_gone(update, opened_at, may_be):
+    assert may_be_replay(after(APPROVED), update, opened_at=opened_at, received_at=NOW) is may_be
+    assert not may_be_replay(after(REVIEW), update, opened_at=opened_at, received_at=NOW)  # the first is applied
 
 
 def test_the_same_update_again_changes_nothing():
@@ -180,7 +180,7 @@ def order_of(update: SessionUpdate):
     st.sampled_from([KnownSession(), KnownSession(SessionState.EXPIRED), REPLACED]),
 )
 def test_any_order_and_repetition_ends_in_the_same(events, data, first):
-    # Where neither rank nor time nor weight tells two events apart, their order is all that there is.
+    # Where rank, time and weight of two events are equal, only their order decides.
     assume(
         len({order_of(update) for update in events if update.state is not None}) == len([e for e in events if e.state])
     )
@@ -203,12 +203,12 @@ def test_a_final_end_is_replaced_only_by_a_final_one_that_is_no_older(events):
 
 @given(st.lists(EVENTS, max_size=7))
 def test_no_update_makes_a_session_wait_again(events):
-    told = [update for update in events if update.state is not None]
-    assert (after(*events).state is SessionState.WAITING) == (not told)
+    updates = [update for update in events if update.state is not None]
+    assert (after(*events).state is SessionState.WAITING) == (not updates)
 
 
 @pytest.mark.parametrize(
-    ("told", "state"),
+    ("updates", "state"),
     [
         ([], None),
         ([REVIEW], None),
@@ -221,8 +221,8 @@ def test_no_update_makes_a_session_wait_again(events):
         ([DELETED], JobState.FAILED),
     ],
 )
-def test_a_refusal_is_a_result_and_a_cancellation_is_none(told, state):
-    assert job_state_after(after(*told)) is state
+def test_a_refusal_is_a_result_and_a_cancellation_is_none(updates, state):
+    assert job_state_after(after(*updates)) is state
 
 
 def test_a_replaced_session_does_not_change_its_job():

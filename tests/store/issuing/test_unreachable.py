@@ -181,7 +181,7 @@ def test_the_call_that_goes_first_after_a_pause_is_for_another_job(shelf, keep):
 def test_a_link_that_ended_unused_is_not_replaced_once_all_addresses_are_suppressed(shelf, keep, keyring):
     invited(shelf, customer("Ona"))
     let_expire(shelf)
-    Expiring(shelf.database, keyring).look(TERMS, now=shelf.clock())
+    Expiring(shelf.database, keyring).check(TERMS, now=shelf.clock())
     assert shelf.job("Ona").state is JobState.WAITING
     keep(email=SuppressionReason.STOP)  # while the job waits for its new session
     shelf.clock.advance(days=2)

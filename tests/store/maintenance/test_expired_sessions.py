@@ -1,4 +1,4 @@
-"""Sessions that ended unused: looked at when it is time, replaced within the caps, and never for whom it is over."""
+"""Sessions that ended unused: checked when due, replaced within the caps, and never for a customer who is done."""
 
 from dataclasses import replace
 from datetime import time, timedelta
@@ -17,7 +17,7 @@ from worker.domain.model.states import JobState, SessionState
 from worker.domain.verification.reissue import SETTLES
 from worker.store.base.priorities import BATCH, EVENT
 from worker.store.maintenance import expired_sessions as expiring
-from worker.store.maintenance.expired_sessions import Expiring, ExpiryPolicy, LookedAt
+from worker.store.maintenance.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
 from worker.store.messages.suppressions import suppress
 from worker.store.operators.decisions import Decisions, Verdict, Which
 from worker.store.tables import CustomerRow, Job, Outbox, ReissueCount, SessionRow
@@ -30,8 +30,8 @@ TERMS = ExpiryPolicy(Caps(3, 100), DAY, 10_000, {"kyc": WEEK}, {"kyc": lambda ex
 def scan(shelf, keyring):
     looking = Expiring(shelf.database, keyring)
 
-    def look(**changes) -> LookedAt:
-        return looking.look(replace(TERMS, **changes), now=shelf.clock())
+    def look(**changes) -> ExpiryCounts:
+        return looking.check(replace(TERMS, **changes), now=shelf.clock())
 
     return look
 
@@ -56,7 +56,7 @@ def session(shelf, state):
 def test_a_session_that_ended_unused_is_replaced_and_the_customer_invited_again(shelf, scan):
     invited(shelf)
     let_expire(shelf)
-    assert scan() == LookedAt(reissued=1)
+    assert scan() == ExpiryCounts(reissued=1)
     job, old = shelf.job("Ona"), shelf.row(SessionRow)
     assert (job.state, job.due_at, job.reason, job.attempts) == (JobState.WAITING, shelf.clock(), "session_expired", 0)
     assert (old.state, old.check_at, job.session_id) == (SessionState.EXPIRED, None, old.id)
@@ -69,13 +69,13 @@ def test_a_session_that_ended_unused_is_replaced_and_the_customer_invited_again(
     (message,) = shelf.send()
     assert message.link != "https://verify.test/token-0001"
     assert (shelf.job("Ona").state, shelf.job("Ona").reissues) == (JobState.INVITED, 1)
-    assert scan() == LookedAt()
+    assert scan() == ExpiryCounts()
 
 
 def test_no_session_is_checked_before_its_time(shelf, scan):
     invited(shelf)
     let_expire(shelf, WEEK + SETTLES - timedelta(seconds=1))
-    assert scan() == LookedAt()
+    assert scan() == ExpiryCounts()
     assert shelf.job("Ona").state is JobState.INVITED
 
 
@@ -83,21 +83,21 @@ def test_a_session_that_its_provider_calls_expired_is_replaced_at_once(shelf, sc
     invited(shelf)
     let_expire(shelf, WEEK)
     shelf.set(SessionRow, state=SessionState.EXPIRED, check_at=shelf.clock())
-    assert scan() == LookedAt(reissued=1)
+    assert scan() == ExpiryCounts(reissued=1)
 
 
 def test_where_the_same_token_would_come_back_the_session_is_kept_until_its_end(shelf, scan):
     invited(shelf)
     let_expire(shelf, DAY)
     shelf.set(SessionRow, state=SessionState.EXPIRED, check_at=shelf.clock())
-    assert scan() == LookedAt(others=1)
+    assert scan() == ExpiryCounts(unchanged=1)
     assert shelf.row(SessionRow).check_at == shelf.row(SessionRow).expires_at
 
 
 def test_with_an_account_that_is_configured_no_more_its_sessions_end_is_waited_for(shelf, scan):
     invited(shelf)
     let_expire(shelf)
-    assert scan(lifetimes={}, reissue_at={}) == LookedAt(reissued=1)
+    assert scan(lifetimes={}, reissue_at={}) == ExpiryCounts(reissued=1)
 
 
 def test_two_sessions_of_one_customer_are_a_day_apart(shelf, scan):
@@ -126,7 +126,7 @@ def test_once_a_cap_is_used_up_the_customer_has_lapsed(shelf, scan, caps, reason
     shelf.issue()
     shelf.send()
     let_expire(shelf)
-    assert scan(caps=caps) == LookedAt(lapsed=1)
+    assert scan(caps=caps) == ExpiryCounts(lapsed=1)
     job = shelf.job("Ona")
     assert (job.state, job.reason, job.due_at) == (JobState.LAPSED, reason, None)
     assert "for the customer" in job.detail
@@ -162,16 +162,16 @@ def test_a_customer_whose_job_has_ended_gets_no_other_session(shelf, scan, state
     invited(shelf)
     shelf.set(Job, state=state)
     let_expire(shelf)
-    assert scan() == LookedAt(others=1)
+    assert scan() == ExpiryCounts(unchanged=1)
     assert (shelf.job("Ona").state, shelf.row(SessionRow).check_at) == (state, None)
-    assert scan() == LookedAt()
+    assert scan() == ExpiryCounts()
 
 
 def test_an_erased_customer_gets_no_other_session(shelf, scan):
     invited(shelf)
     shelf.set(CustomerRow, encrypted=None)
     let_expire(shelf)
-    assert scan() == LookedAt(others=1)
+    assert scan() == ExpiryCounts(unchanged=1)
     assert shelf.job("Ona").state is JobState.INVITED
 
 
@@ -180,7 +180,7 @@ def test_the_session_of_a_job_that_has_ended_counts_as_expired_once_its_link_doe
     invited(shelf)
     shelf.set(Job, state=state, due_at=None)
     let_expire(shelf)
-    assert scan() == LookedAt(others=1)
+    assert scan() == ExpiryCounts(unchanged=1)
     row = shelf.row(SessionRow)
     assert (row.state, row.check_at) == (SessionState.EXPIRED, None)
     assert shelf.job("Ona").state is state
@@ -190,7 +190,7 @@ def test_a_customer_who_is_being_reviewed_is_left_alone_though_the_link_has_ende
     invited(shelf)
     shelf.set(SessionRow, result="review", state=SessionState.STARTED)
     let_expire(shelf)
-    assert scan() == LookedAt(others=1)
+    assert scan() == ExpiryCounts(unchanged=1)
     assert shelf.job("Ona").state is JobState.INVITED
 
 
@@ -202,7 +202,7 @@ def test_a_session_that_was_replaced_meanwhile_decides_nothing(shelf, scan):
     shelf.issue()
     shelf.send()
     shelf.set(SessionRow, SessionRow.id == old.id, check_at=shelf.clock())
-    assert scan() == LookedAt(others=1)
+    assert scan() == ExpiryCounts(unchanged=1)
     assert shelf.job("Ona").state is JobState.INVITED
 
 
@@ -210,20 +210,20 @@ def test_links_that_are_only_fetched_are_never_checked(shelf, scan):
     shelf.add(customer("Ona", channel=Channel.NONE))
     shelf.issue()
     assert shelf.row(SessionRow).check_at is None
-    # … until a list asks for a message.
+    # Until a list asks for a message.
     shelf.set(Job, state=JobState.CANCELLED)
     shelf.add(customer("Ona"))
     shelf.claim()
     shelf.send()
     let_expire(shelf)
-    assert scan() == LookedAt(reissued=1)
+    assert scan() == ExpiryCounts(reissued=1)
 
 
 def test_a_link_that_ended_before_its_message_left_is_replaced_in_its_turn_alone(shelf, scan):
     shelf.add(customer("Ona"))
     shelf.issue()
     let_expire(shelf)
-    assert scan() == LookedAt(others=1)
+    assert scan() == ExpiryCounts(unchanged=1)
     assert shelf.job("Ona").state is JobState.ISSUED
 
 
@@ -233,22 +233,22 @@ def test_a_session_whose_message_was_held_is_checked_again_after_an_operators_de
     shelf.send(channel="email")
     shelf.hand_over(shelf.claim_messages(channel="sms"), Hold(Kind.UNKNOWN, "no answer"), channel="sms")
     let_expire(shelf)
-    assert scan() == LookedAt(others=1)
+    assert scan() == ExpiryCounts(unchanged=1)
     assert (shelf.job("Ona").state, shelf.row(SessionRow).check_at) == (JobState.HELD, None)
     Decisions(shelf.database).resolve(Which(batch), Verdict.ABANDON, now=shelf.clock())
     assert shelf.job("Ona").state is JobState.INVITED
-    assert scan() == LookedAt(reissued=1)
+    assert scan() == ExpiryCounts(reissued=1)
 
 
 def test_the_cap_of_the_day_bounds_what_an_account_reissues_and_the_rest_waits_for_tomorrow(shelf, scan):
     invited(shelf, *(customer(f"C{number}") for number in range(5)))
     let_expire(shelf)
-    assert scan(per_day=3) == LookedAt(reissued=3, put_off=2)
+    assert scan(per_day=3) == ExpiryCounts(reissued=3, postponed=2)
     assert [row.count for row in shelf.rows(ReissueCount)] == [3]
     shelf.clock.advance(hours=1)
-    assert scan(per_day=3) == LookedAt()
+    assert scan(per_day=3) == ExpiryCounts()
     shelf.clock.now = shelf.clock.now.replace(hour=0, minute=0) + DAY
-    assert scan(per_day=3) == LookedAt(reissued=2)
+    assert scan(per_day=3) == ExpiryCounts(reissued=2)
     assert [row.count for row in shelf.rows(ReissueCount)] == [3, 2]
 
 
@@ -263,7 +263,7 @@ def test_what_a_paused_batch_is_due_waits_with_it(shelf, scan):
     batch = invited(shelf)
     Decisions(shelf.database).pause(batch, now=shelf.clock())
     let_expire(shelf)
-    assert scan() == LookedAt(reissued=1)
+    assert scan() == ExpiryCounts(reissued=1)
     assert shelf.claim() == []
     Decisions(shelf.database).resume(batch, now=shelf.clock())
     assert len(shelf.claim()) == 1
@@ -273,7 +273,7 @@ def test_more_than_a_chunk_is_checked_chunk_by_chunk(shelf, scan, monkeypatch):
     monkeypatch.setattr(expiring, "CHUNK", 2)
     invited(shelf, *(customer(f"C{number}") for number in range(5)))
     let_expire(shelf)
-    assert scan() == LookedAt(reissued=5)
+    assert scan() == ExpiryCounts(reissued=5)
 
 
 def test_a_check_that_breaks_off_changes_nothing(shelf, scan, monkeypatch):
@@ -288,19 +288,19 @@ def test_a_check_that_breaks_off_changes_nothing(shelf, scan, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             scan()
     assert (shelf.job("Ona").state, shelf.rows(ReissueCount)) == (JobState.INVITED, [])
-    assert scan() == LookedAt(reissued=1)
+    assert scan() == ExpiryCounts(reissued=1)
 
 
 def test_two_sweeps_in_parallel_replace_each_session_once(shelf, scan, in_parallel):
     invited(shelf, *(customer(f"C{number}") for number in range(20)))
     let_expire(shelf)
-    looked = in_parallel(scan, times=4)
-    assert sum(one.reissued for one in looked) == 20
+    counts = in_parallel(scan, times=4)
+    assert sum(one.reissued for one in counts) == 20
     assert [row.count for row in shelf.rows(ReissueCount)] == [20]
     assert len([row for row in shelf.rows(Outbox) if row.kind == "session.expired"]) == 20
 
 
-# Addresses that may not be written to.
+# Suppressed addresses.
 
 
 def keep_from(shelf, channel, address, reason):
@@ -309,24 +309,34 @@ def keep_from(shelf, channel, address, reason):
 
 
 @pytest.mark.parametrize(
-    ("channel", "reasons", "fallback", "looked"),
+    ("channel", "reasons", "fallback", "expected"),
     [
-        (Channel.EMAIL, {"email": SuppressionReason.MANUAL}, None, LookedAt(lapsed=1)),
-        (Channel.BOTH, {"email": SuppressionReason.MANUAL}, None, LookedAt(reissued=1)),
-        (Channel.BOTH, {"email": SuppressionReason.BOUNCE, "sms": SuppressionReason.STOP}, None, LookedAt(lapsed=1)),
-        (Channel.EMAIL, {"sms": SuppressionReason.STOP}, None, LookedAt(reissued=1)),
-        (Channel.EMAIL, {"email": SuppressionReason.BOUNCE}, "sms", LookedAt(reissued=1)),
-        (Channel.EMAIL, {"email": SuppressionReason.COMPLAINT}, "sms", LookedAt(lapsed=1)),
-        (Channel.EMAIL, {"email": SuppressionReason.BOUNCE, "sms": SuppressionReason.STOP}, "sms", LookedAt(lapsed=1)),
+        (Channel.EMAIL, {"email": SuppressionReason.MANUAL}, None, ExpiryCounts(lapsed=1)),
+        (Channel.BOTH, {"email": SuppressionReason.MANUAL}, None, ExpiryCounts(reissued=1)),
+        (
+            Channel.BOTH,
+            {"email": SuppressionReason.BOUNCE, "sms": SuppressionReason.STOP},
+            None,
+            ExpiryCounts(lapsed=1),
+        ),
+        (Channel.EMAIL, {"sms": SuppressionReason.STOP}, None, ExpiryCounts(reissued=1)),
+        (Channel.EMAIL, {"email": SuppressionReason.BOUNCE}, "sms", ExpiryCounts(reissued=1)),
+        (Channel.EMAIL, {"email": SuppressionReason.COMPLAINT}, "sms", ExpiryCounts(lapsed=1)),
+        (
+            Channel.EMAIL,
+            {"email": SuppressionReason.BOUNCE, "sms": SuppressionReason.STOP},
+            "sms",
+            ExpiryCounts(lapsed=1),
+        ),
     ],
 )
-def test_a_customer_who_cannot_be_written_to_gets_no_other_session(shelf, scan, channel, reasons, fallback, looked):
+def test_a_customer_who_cannot_be_written_to_gets_no_other_session(shelf, scan, channel, reasons, fallback, expected):
     invited(shelf, customer("Ona", channel=channel))
     for one, reason in reasons.items():
         keep_from(shelf, one, {"email": "ona@example.org", "sms": "+37060000001"}[one], reason)
     let_expire(shelf)
-    assert scan(fallback=fallback) == looked
-    assert shelf.job("Ona").reason == ("suppressed" if looked.lapsed else "session_expired")
+    assert scan(fallback=fallback) == expected
+    assert shelf.job("Ona").reason == ("suppressed" if expected.lapsed else "session_expired")
 
 
 @on_postgresql

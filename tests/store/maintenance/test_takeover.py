@@ -66,8 +66,8 @@ def test_what_was_taken_over_is_worked_there_under_that_account_s_name(shelf, fa
     shelf.issue(policy=au)
     row = shelf.job("Ona")
     assert (row.state, row.reason, shelf.row(SessionRow).account) == (JobState.ISSUED, "", "au")
-    (told,) = shelf.facts.lines(row.batch_id)
-    assert (told.account, told.route) == ("au", row.route)
+    (line,) = shelf.facts.lines(row.batch_id)
+    assert (line.account, line.route) == ("au", row.route)
 
 
 def test_the_floor_is_the_route_s_or_else_that_of_the_account_that_took_over(shelf, failover):
@@ -136,7 +136,7 @@ def test_rows_that_can_still_move_are_counted_with_joined_rows(shelf, failover):
     assert remaining(shelf, failover, second) == (1, later)
 
 
-# Beside others.
+# In parallel with other processes.
 
 
 @on_postgresql

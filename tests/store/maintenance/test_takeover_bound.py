@@ -1,4 +1,4 @@
-"""Which rows stay with their account though it cannot work: above all, those that may have a session there."""
+"""Rows that stay with an account that cannot work: above all, rows that may have a session there."""
 
 import threading
 from dataclasses import replace

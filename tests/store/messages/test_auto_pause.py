@@ -1,4 +1,4 @@
-"""A batch of which too many messages come back takes no more rows, says why, and is counted anew once it is resumed."""
+"""A batch with too many bounced messages is paused with the reason; its counts start again when it is resumed."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -47,7 +47,7 @@ def test_what_goes_wrong_now_shows_behind_many_that_arrived(shelf, count):
     count(batch, tried=49, refused=40)
     assert reason(shelf, batch) == ""
     count(batch, tried=1)
-    assert reason(shelf, batch) == "", "what arrives says nothing new"
+    assert reason(shelf, batch) == "", "delivered messages do not pause it"
     count(batch, bounced=1)
     assert reason(shelf, batch).startswith("41 of 50 messages were refused (40) or bounced (1)")
 

@@ -1,4 +1,4 @@
-"""What senders tell of messages: states, addresses, the other channel, and the job, in whatever order it is told."""
+"""Delivery updates of senders: states, addresses, the other channel, and the job, in any order of arrival."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -48,11 +48,11 @@ class Post:
         self.shelf.handovers.finish(self.shelf.on(channel), results, now=self.shelf.clock())
         return messages[0].id.hex if channel == "email" else "SM0"
 
-    def tell(self, reference, status=None, *, channel="email", **news):
-        said = DeliveryUpdate("told", reference, status=status, **news)
+    def report(self, reference, status=None, *, channel="email", **values):
+        update = DeliveryUpdate("reported", reference, status=status, **values)
         now = self.shelf.clock()
         with self.shelf.database.write() as connection:
-            what = deliver(connection, self.keyring, self.policy, f"sender/{channel}", said, received_at=now, now=now)
+            what = deliver(connection, self.keyring, self.policy, f"sender/{channel}", update, received_at=now, now=now)
             count(connection, [what], self.policy, now=now)
             return what
 
@@ -74,18 +74,18 @@ def test_a_message_is_marked_as_delivered_once(post, channel):
     reference = post.send(channel=channel)
     at = post.shelf.clock()
     post.shelf.clock.advance(minutes=5)
-    assert post.tell(reference, DeliveryStatus.DELIVERED, channel=channel, happened_at=at).applied is Applied.APPLIED
+    assert post.report(reference, DeliveryStatus.DELIVERED, channel=channel, happened_at=at).applied is Applied.APPLIED
     row = post.message(channel)
     assert (row.state, row.delivery_at, row.reason) == (InvitationState.DELIVERED, at, "")
     assert post.shelf.job("Ona").state is JobState.INVITED
-    assert post.tell(reference, DeliveryStatus.DELIVERED, channel=channel).applied is Applied.NOTHING_NEW
+    assert post.report(reference, DeliveryStatus.DELIVERED, channel=channel).applied is Applied.NOTHING_NEW
 
 
 @pytest.mark.parametrize("first", [DeliveryStatus.DELIVERED, DeliveryStatus.BOUNCED])
 def test_a_bounce_outweighs_a_delivery_and_ends_a_job_without_a_reached_customer(post, first):
     reference = post.send()
     for status in (first, DeliveryStatus.BOUNCED, DeliveryStatus.DELIVERED):
-        post.tell(reference, status, code="511")
+        post.report(reference, status, code="511")
     row, job = post.message(), post.shelf.job("Ona")
     assert (row.state, row.reason) == (InvitationState.BOUNCED, "bounced")
     assert (job.state, job.reason) == (JobState.FAILED, "bounced")
@@ -95,7 +95,7 @@ def test_a_bounce_outweighs_a_delivery_and_ends_a_job_without_a_reached_customer
 
 def test_a_bounce_for_good_keeps_the_address_that_was_written_to_from_being_written_to(post):
     reference = post.send()
-    post.tell(reference, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED, address="forwarded@example.net")
+    post.report(reference, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED, address="forwarded@example.net")
     assert post.suppressed(("email", EMAIL), ("email", "forwarded@example.net")) == {
         ("email", EMAIL): SuppressionReason.BOUNCE
     }
@@ -106,17 +106,17 @@ def test_a_customer_whose_address_was_corrected_since_is_not_suppressed_for_the_
     reference = post.send()
     changed = post.shelf.clock.advance(hours=1)
     post.shelf.set(CustomerRow, changed_at=changed)
-    post.tell(reference, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED)
+    post.report(reference, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED)
     assert post.shelf.rows(Suppression) == []
-    post.tell(reference, stop=Stop.COMPLAINED)
+    post.report(reference, stop=Stop.COMPLAINED)
     assert post.suppressed(("email", EMAIL)) == {("email", EMAIL): SuppressionReason.COMPLAINT}
 
 
 def test_a_customer_who_answers_stop_gets_no_text_until_they_answer_start(post):
     post.send(channel="sms")
-    assert post.tell("", channel="sms", address=TEXT, stop=Stop.STOPPED).applied is Applied.APPLIED
+    assert post.report("", channel="sms", address=TEXT, stop=Stop.STOPPED).applied is Applied.APPLIED
     assert post.suppressed(("sms", TEXT), ("email", EMAIL)) == {("sms", TEXT): SuppressionReason.STOP}
-    assert post.tell("", channel="sms", address=TEXT, resume=True).applied is Applied.APPLIED
+    assert post.report("", channel="sms", address=TEXT, resume=True).applied is Applied.APPLIED
     assert post.suppressed(("sms", TEXT)) == {}
     assert post.message("sms").state is InvitationState.SENT
 
@@ -124,26 +124,26 @@ def test_a_customer_who_answers_stop_gets_no_text_until_they_answer_start(post):
 def test_an_answer_of_start_undoes_nothing_but_a_stop(post):
     with post.shelf.database.write() as connection:
         suppress(connection, post.keyring, "sms", TEXT, SuppressionReason.COMPLAINT, "vita", now=post.shelf.clock())
-    assert post.tell("", channel="sms", address=TEXT, resume=True).applied is Applied.NOTHING_NEW
+    assert post.report("", channel="sms", address=TEXT, resume=True).applied is Applied.NOTHING_NEW
     assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): SuppressionReason.COMPLAINT}
 
 
 def test_a_manual_entry_stays_after_an_answer_of_stop_and_of_start(post):
     with post.shelf.database.write() as connection:
         suppress(connection, post.keyring, "sms", TEXT, SuppressionReason.MANUAL, "vita", now=post.shelf.clock())
-    post.tell("", channel="sms", address=TEXT, stop=Stop.STOPPED)
+    post.report("", channel="sms", address=TEXT, stop=Stop.STOPPED)
     assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): SuppressionReason.STOP}
-    assert post.tell("", channel="sms", address=TEXT, resume=True).applied is Applied.APPLIED
+    assert post.report("", channel="sms", address=TEXT, resume=True).applied is Applied.APPLIED
     assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): SuppressionReason.MANUAL}
-    assert post.tell("", channel="sms", address=TEXT, resume=True).applied is Applied.NOTHING_NEW
+    assert post.report("", channel="sms", address=TEXT, resume=True).applied is Applied.NOTHING_NEW
 
 
 @pytest.mark.parametrize("reference", ["SM404", "4f0e9a55", "f" * 32, ""])
 @pytest.mark.parametrize("channel", ["email", "sms"])
 def test_an_update_without_a_matching_message_is_unknown_and_changes_nothing(post, reference, channel):
     post.send(channel=channel)
-    told = post.tell(reference, DeliveryStatus.BOUNCED, channel=channel).applied
-    assert told is (Applied.UNKNOWN if reference else Applied.NOTHING_NEW)
+    result = post.report(reference, DeliveryStatus.BOUNCED, channel=channel).applied
+    assert result is (Applied.UNKNOWN if reference else Applied.NOTHING_NEW)
     assert post.shelf.job("Ona").state is JobState.INVITED
 
 
@@ -151,10 +151,10 @@ def test_an_update_that_comes_before_the_hand_over_is_stored_is_tried_again(post
     post.shelf.add(customer("Ona"))
     post.shelf.issue()
     messages = post.shelf.claim_messages()
-    assert post.tell(messages[0].id.hex, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED).applied is Applied.LATER
+    assert post.report(messages[0].id.hex, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED).applied is Applied.LATER
     assert post.shelf.rows(Suppression) == []
     post.shelf.hand_over(messages)
-    assert post.tell(messages[0].id.hex, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED).applied is Applied.APPLIED
+    assert post.report(messages[0].id.hex, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED).applied is Applied.APPLIED
 
 
 def test_a_delivered_message_with_an_unknown_outcome_was_sent_and_its_job_is_no_longer_held(post):
@@ -163,7 +163,7 @@ def test_a_delivered_message_with_an_unknown_outcome_was_sent_and_its_job_is_no_
     messages = post.shelf.claim_messages()
     post.shelf.hand_over(messages, Hold("unknown", "timed out"))
     assert post.shelf.job("Ona").state is JobState.HELD
-    post.tell(messages[0].id.hex, DeliveryStatus.DELIVERED)
+    post.report(messages[0].id.hex, DeliveryStatus.DELIVERED)
     assert (post.message().state, post.message().sent_at) == (InvitationState.DELIVERED, post.shelf.clock())
     assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.INVITED, "")
 
@@ -174,7 +174,7 @@ def test_the_message_of_a_session_before_answers_nothing_that_its_job_is_held_fo
     messages = post.shelf.claim_messages()
     post.shelf.hand_over(messages, Hold("unknown", "timed out"))
     post.shelf.set(Job, unknown_attempt=messages[0].id)  # the call for the next session
-    post.tell(messages[0].id.hex, DeliveryStatus.DELIVERED)
+    post.report(messages[0].id.hex, DeliveryStatus.DELIVERED)
     assert post.message().state is InvitationState.DELIVERED
     assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.HELD, "unknown")
 
@@ -185,7 +185,7 @@ def test_a_session_that_ended_while_its_messages_outcome_was_unknown_is_checked_
     messages = post.shelf.claim_messages()
     post.shelf.hand_over(messages, Hold("unknown", "timed out"))
     post.shelf.set(SessionRow, check_at=None)  # as the sweep leaves it then
-    post.tell(messages[0].id.hex, DeliveryStatus.DELIVERED)
+    post.report(messages[0].id.hex, DeliveryStatus.DELIVERED)
     session = post.shelf.row(SessionRow)
     assert session.check_at == session.expires_at + SETTLES
 
@@ -194,7 +194,7 @@ def test_after_a_bounce_a_text_goes_out_for_the_same_session_once_the_night_is_o
     post.policy = DeliveryPolicy(fallback="sms", hours=Hours({"sms": QuietHours.parse("12:00-16:00")}))
     reference = post.send(customer("Ona", timezone="Etc/GMT"))
     for _ in range(2):
-        post.tell(reference, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED)
+        post.report(reference, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED)
     text = post.message("sms")
     assert (text.state, text.kind, text.due_at) == (InvitationState.WAITING, "invitation", clock() + timedelta(hours=4))
     assert text.session_id == post.message().session_id
@@ -206,7 +206,7 @@ def test_after_a_bounce_a_text_goes_out_for_the_same_session_once_the_night_is_o
 
 def test_a_message_that_is_due_at_once_on_the_other_channel_needs_a_wake_up(post):
     post.policy = BOTH_WAYS
-    assert post.tell(post.send(), DeliveryStatus.BOUNCED).channel == "sms"
+    assert post.report(post.send(), DeliveryStatus.BOUNCED).channel == "sms"
 
 
 NOWHERE_ELSE = {
@@ -219,7 +219,7 @@ NOWHERE_ELSE = {
 
 
 def _stop(post):
-    post.tell("", channel="sms", address=TEXT, stop=Stop.STOPPED)
+    post.report("", channel="sms", address=TEXT, stop=Stop.STOPPED)
 
 
 def _after(post, model, **values):
@@ -232,7 +232,7 @@ def _after(post, model, **values):
 def test_there_is_no_other_channel_where(post, why):
     post.policy = BOTH_WAYS
     reference = NOWHERE_ELSE[why](post)
-    assert post.tell(reference, DeliveryStatus.BOUNCED).channel is None
+    assert post.report(reference, DeliveryStatus.BOUNCED).channel is None
     assert [row.channel for row in post.shelf.rows(InvitationRow)] == ["email"]
     assert post.shelf.job("Ona").state is JobState.FAILED
 
@@ -240,7 +240,7 @@ def test_there_is_no_other_channel_where(post, why):
 def test_with_both_channels_the_other_one_goes_on_and_is_not_written_to_twice(post):
     post.policy = BOTH_WAYS
     reference = post.send(customer("Ona", channel=Channel.BOTH))
-    post.tell(reference, DeliveryStatus.BOUNCED)
+    post.report(reference, DeliveryStatus.BOUNCED)
     assert len(post.shelf.rows(InvitationRow)) == 2
     assert post.shelf.job("Ona").state is JobState.INVITED
     post.shelf.send(channel="sms")
@@ -250,7 +250,7 @@ def test_with_both_channels_the_other_one_goes_on_and_is_not_written_to_twice(po
 def test_a_text_that_comes_back_is_not_sent_again_by_text(post):
     post.policy = BOTH_WAYS
     reference = post.send(channel="sms")
-    post.tell(reference, DeliveryStatus.BLOCKED, channel="sms", code="30007")
+    post.report(reference, DeliveryStatus.BLOCKED, channel="sms", code="30007")
     assert (post.shelf.job("Ona").state, len(post.shelf.rows(InvitationRow))) == (JobState.FAILED, 1)
     assert post.shelf.rows(Suppression) == []
 
@@ -263,21 +263,21 @@ def test_the_query_for_a_text_is_spelled_as_its_partial_index():
 
 def test_a_newer_list_sends_a_bounced_message_again_without_its_old_update(post):
     reference = post.send()
-    post.tell(reference, DeliveryStatus.BOUNCED)
+    post.report(reference, DeliveryStatus.BOUNCED)
     post.shelf.add(customer("Ona"))
     assert post.shelf.claim() == []  # it gets the session that the customer has
     assert [message.id.hex for message in post.shelf.send()] == [reference]
     assert (post.message().state, post.message().delivery_at) == (InvitationState.SENT, None)
-    post.tell(reference, DeliveryStatus.DELIVERED)
+    post.report(reference, DeliveryStatus.DELIVERED)
     assert post.message().state is InvitationState.DELIVERED
 
 
 def test_a_customer_whom_neither_channel_reached_has_failed(post):
     post.policy = BOTH_WAYS
-    post.tell(post.send(), DeliveryStatus.BOUNCED)
+    post.report(post.send(), DeliveryStatus.BOUNCED)
     text = post.shelf.send(channel="sms")[0].id
     post.shelf.set(InvitationRow, InvitationRow.id == text, reference="SM9")
-    post.tell("SM9", DeliveryStatus.BOUNCED, channel="sms", code="30005", stop=Stop.BOUNCED)
+    post.report("SM9", DeliveryStatus.BOUNCED, channel="sms", code="30005", stop=Stop.BOUNCED)
     assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.FAILED, "bounced")
 
 
@@ -292,20 +292,20 @@ def test_an_update_that_several_processes_apply_at_once_counts_once(shelf, keyri
     takes = iter([False, True, False, True])
     lock = Lock()
 
-    def tell():
+    def report():
         with lock:
             order, sends = next(orders), next(takes)
         applied = 0
         for reference in order:
-            told = outlive_deadlocks(
-                lambda reference=reference: post.tell(reference, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED)
+            result = outlive_deadlocks(
+                lambda reference=reference: post.report(reference, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED)
             )
-            applied += told.applied is Applied.APPLIED
+            applied += result.applied is Applied.APPLIED
             if sends:
                 shelf.send(channel="sms")
         return applied
 
-    in_parallel(tell, times=4)
+    in_parallel(report, times=4)
     shelf.send(channel="sms")
     states = [(row.channel, row.state) for row in shelf.rows(InvitationRow)]
     assert sorted(states) == 6 * [("email", InvitationState.BOUNCED)] + 6 * [("sms", InvitationState.SENT)]
@@ -322,13 +322,15 @@ def test_a_chunk_locks_its_messages_and_then_its_jobs_and_counts_the_bounces_las
     post = Post(shelf, keyring)
     post.send(*(customer(f"C{number}", person=person) for number, person in enumerate(people)))
     policy = DeliveryPolicy(fallback="sms", pause=PauseRule(10, 4))
-    news = [DeliveryUpdate("told", row.id.hex, status=DeliveryStatus.BOUNCED) for row in shelf.rows(InvitationRow)]
+    updates = [
+        DeliveryUpdate("reported", row.id.hex, status=DeliveryStatus.BOUNCED) for row in shelf.rows(InvitationRow)
+    ]
     now = shelf.clock()
-    told = [Kept(new_id(now), "sender/email", now, 0, delivery_as_json(one)) for one in reversed(news)]
+    webhooks = [Kept(new_id(now), "sender/email", now, 0, delivery_as_json(one)) for one in reversed(updates)]
     with statements(shelf.database) as made, shelf.database.write() as connection:
-        became = DeliveryUpdates(keyring, lambda: policy)(connection, told, set(), now)
-    assert {one.state for one in became.values()} == {WebhookState.APPLIED}
-    # Else two lots, or a lot and a dispatcher that writes its results, would wait for each other.
+        results = DeliveryUpdates(keyring, lambda: policy)(connection, webhooks, set(), now)
+    assert {one.state for one in results.values()} == {WebhookState.APPLIED}
+    # Otherwise two chunks, or a chunk and a dispatcher that records results, could deadlock.
     locks = [one for one in made if "ORDER BY invitation.id" in one or "ORDER BY job.id" in one]
     assert ["ORDER BY invitation.id" in one for one in locks[:2]] == [True, False]
     assert made.index(locks[1]) < min(number for number, one in enumerate(made) if one.startswith("UPDATE"))

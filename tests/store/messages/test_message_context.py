@@ -1,4 +1,4 @@
-"""Invitations: taken with all that they are written from, sent once, never with a link too old to use."""
+"""Invitations: claimed with their whole context, sent once, never with a stale link."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -158,7 +158,7 @@ def test_no_link_is_sent_once_the_job_is_over(shelf, state):
     assert (shelf.row(InvitationRow).state, shelf.job("Ona").state) == (InvitationState.SUPERSEDED, state)
 
 
-# Links that are too old when their turn comes.
+# Links that are stale when their message is due.
 
 
 def test_a_link_that_its_provider_has_ended_before_it_left_is_claimed_to_be_replaced(shelf):
@@ -166,7 +166,7 @@ def test_a_link_that_its_provider_has_ended_before_it_left_is_claimed_to_be_repl
     shelf.set(SessionRow, state=SessionState.EXPIRED)
     (message,) = shelf.claim_messages()
     assert message.ended
-    # … but not for a customer who has a message already.
+    # But not for a customer who has a message already.
     shelf.invitations.release(shelf.message_policy.rule, [message], now=shelf.clock())
     shelf.set(Job, state=JobState.INVITED)
     assert shelf.claim_messages() == []

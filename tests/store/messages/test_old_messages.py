@@ -1,4 +1,4 @@
-"""A message of an earlier session that has not left: it says nothing of the session that its job has now."""
+"""An unsent message of an earlier session: it does not change the present session of its job."""
 
 from datetime import timedelta
 
@@ -22,7 +22,7 @@ def reissued(shelf, keyring):
     shelf.issue()
     shelf.send()
     shelf.clock.now += WEEK + SETTLES
-    Expiring(shelf.database, keyring).look(TERMS, now=shelf.clock())
+    Expiring(shelf.database, keyring).check(TERMS, now=shelf.clock())
     shelf.issue()
     assert shelf.job("Ona").state is JobState.ISSUED
 

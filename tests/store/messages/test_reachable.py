@@ -1,4 +1,4 @@
-"""Who is not reached by email any more is given a new session where a text may be sent, and let be where not."""
+"""A customer whom email no longer reaches gets a new session only if a text may be sent."""
 
 from dataclasses import replace
 
@@ -19,9 +19,9 @@ EMAIL, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")
 
 @pytest.fixture
 def story(shelf, keyring):
-    """Ona was invited by email; then these addresses were suppressed, her session ended, and it was looked at."""
+    """Ona was invited by email; then these addresses were suppressed, her session ended and was checked."""
 
-    def tell(*, fallback="sms", who=None, **reasons):
+    def run(*, fallback="sms", who=None, **reasons):
         shelf.message_policy = replace(shelf.message_policy, delivery=DeliveryPolicy(fallback=fallback))
         shelf.policy = replace(shelf.policy, fallback=fallback)
         invited(shelf, who or customer("Ona"))
@@ -30,10 +30,10 @@ def story(shelf, keyring):
                 if (reason := reasons.get(address[0])) is not None:
                     suppress(connection, keyring, *address, reason, "vita", now=shelf.clock())
         let_expire(shelf)
-        Expiring(shelf.database, keyring).look(replace(TERMS, fallback=fallback), now=shelf.clock())
+        Expiring(shelf.database, keyring).check(replace(TERMS, fallback=fallback), now=shelf.clock())
         return shelf.job("Ona")
 
-    return tell
+    return run
 
 
 def test_a_customer_whose_email_bounced_gets_the_next_link_by_text(shelf, story):
@@ -77,5 +77,5 @@ def test_a_customer_whom_no_key_decrypts_does_not_lapse_for_a_missing_address(sh
     invited(shelf)
     shelf.set(CustomerRow, encrypted=b"no key opens this")
     let_expire(shelf)
-    Expiring(shelf.database, keyring).look(TERMS, now=shelf.clock())
+    Expiring(shelf.database, keyring).check(TERMS, now=shelf.clock())
     assert shelf.job("Ona").state is JobState.WAITING

@@ -1,4 +1,4 @@
-"""What is found out at the moment of sending: suppressed addresses, and refusals that are about the address."""
+"""Suppressed addresses, and refusals because of the address, at the moment of sending."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ EMAIL, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")
 
 @pytest.fixture
 def desk(shelf, keyring):
-    """A shelf whose messages fall back to texts; and ways to suppress, to have refused, and to count."""
+    """A shelf whose messages fall back to texts; and helpers to suppress, refuse and count."""
 
     class Desk:
         def __init__(self):

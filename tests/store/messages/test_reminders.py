@@ -25,7 +25,7 @@ CAPS = Caps(3, 6)
 
 @pytest.fixture
 def reminding(shelf):
-    """The senders' terms, with reminders after two and five days."""
+    """The senders' policy, with reminders after two and five days."""
 
     def policy(**changes):
         shelf.message_policy = replace(shelf.message_policy, caps=CAPS, reminders=(5 * DAY, 2 * DAY), **changes)
@@ -101,7 +101,7 @@ def test_a_text_of_the_providers_own_is_followed_by_reminders(shelf, reminding):
     assert [message.kind for message in shelf.send(channel="sms")] == ["reminder-1"]
 
 
-# Judged again when they are about to leave.
+# Checked again when they are about to leave.
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_one_that_falls_into_the_night_waits_for_the_morning(shelf, reminding):
     shelf.clock.advance(hours=-2)
     invited(shelf, customer("Ona", timezone="UTC"))
     assert shelf.row(InvitationRow, kind="reminder-1").due_at == shelf.clock() + 2 * DAY
-    assert after(shelf, 2 * DAY + timedelta(hours=2)) == []  # its turn came late
+    assert after(shelf, 2 * DAY + timedelta(hours=2)) == []  # it became due late
     assert after(shelf, timedelta(hours=3)) == ["reminder-1"]
 
 

@@ -1,4 +1,4 @@
-"""A message that was taken may be kept back: put off, or for good, and then its job with it."""
+"""A claimed message may be kept back: until a later time, or for good, and then its job ends too."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -16,7 +16,7 @@ from worker.store.tables import Attempt, Budget, InvitationRow
 
 @pytest.fixture
 def answer(monkeypatch):
-    """Have the first question answered so, for these customers; a second one sees those that are left."""
+    """Replace the first check by these answers; a second check sees the remaining customers."""
     seen = []
 
     def put(**answers):
@@ -60,11 +60,11 @@ def test_a_message_that_is_put_off_waits_until_then_and_nothing_is_counted(shelf
 
 def test_a_message_that_never_leaves_ends_its_job_with_the_reason(shelf, answer):
     issued(shelf, "Ona")
-    answer(Ona=Never(InvitationState.SUPPRESSED, "suppressed", "nobody is to write there"))
+    answer(Ona=Never(InvitationState.SUPPRESSED, "suppressed", "do not write to this address"))
     assert shelf.claim_messages() == []
     row, job = shelf.row(InvitationRow), shelf.job("Ona")
     assert (row.state, row.due_at, row.lease_until) == (InvitationState.SUPPRESSED, None, None)
-    assert (job.state, job.reason, job.detail) == (JobState.FAILED, "suppressed", "nobody is to write there")
+    assert (job.state, job.reason, job.detail) == (JobState.FAILED, "suppressed", "do not write to this address")
     assert shelf.rows(Attempt, invitation_id=row.id) == []
 
 

@@ -1,4 +1,4 @@
-"""Suppressed addresses: known again however they are written and by whatever key, and readable by nobody."""
+"""Suppressed addresses: found in every spelling and by every key of the ring, and never readable."""
 
 from datetime import timedelta
 
@@ -67,7 +67,7 @@ def test_what_is_released_for_one_reason_stays_for_another(connection, keyring, 
 )
 def test_what_a_person_entered_outlives_what_the_customer_takes_back(connection, keyring, clock, order):
     noon, by = clock(), {SuppressionReason.MANUAL: "vita", SuppressionReason.STOP: "sender/sms"}
-    for reason in (*order, *order):  # said again, neither changes anything
+    for reason in (*order, *order):  # repeated, neither changes anything
         suppress(connection, keyring, *TEXT, reason, by[reason], now=clock())
         clock.advance(days=1)
     kept = kept_of(connection, keyring, *TEXT)

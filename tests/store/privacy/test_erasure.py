@@ -1,4 +1,4 @@
-"""Personal data goes once all is over for a customer, and nothing is ever called or sent with what is left."""
+"""Personal data is erased once a customer's jobs are over, and no call or message uses the rest."""
 
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ QUARTER = timedelta(days=90)
 
 @pytest.fixture
 def erase(shelf):
-    """Erase whom there is to erase, as the timer does; returns how many."""
+    """Erase the customers who are due, as the timer does; returns how many."""
 
     def run(kept_for=QUARTER):
         erasing, after, erased = Erasing(shelf.database), None, 0
@@ -115,7 +115,7 @@ def test_a_newer_list_keeps_its_customer_however_old_the_first_is(shelf, erase):
     shelf.add(customer("Ona"))
     end(shelf, "Ona")
     shelf.clock.advance(days=91)
-    shelf.add(customer("Ona"))  # who has finished: the row is skipped
+    shelf.add(customer("Ona"))  # Ona has finished: the row is skipped
     assert erase() == 0
 
 
@@ -139,7 +139,7 @@ def test_two_sweeps_at_once_erase_each_customer_once(shelf, in_parallel):
     assert kept(shelf) == set()
 
 
-# What becomes of rows that still ask for something.
+# Rows that still ask for something.
 
 
 def test_a_row_of_an_erased_customer_that_is_retried_fails_and_no_call_is_made(shelf, erase):

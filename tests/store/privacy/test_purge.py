@@ -1,4 +1,4 @@
-"""A batch that is over goes, a lot at a time; what promises rest on stays."""
+"""A batch that is over is removed chunk by chunk; the facts that other rows need stay."""
 
 from datetime import timedelta
 
@@ -149,8 +149,8 @@ def test_a_row_that_joined_one_of_a_purged_batch_keeps_its_state_session_and_mes
     shelf.clock.advance(days=8)
     purge(first)
     after = [next(iter(shelf.facts.lines(batch, with_links=True))) for batch in (second, third)]
-    said = [(line.state, line.reference, line.invitation, line.link, line.expires_at) for line in after]
-    assert said == [(line.state, line.reference, line.invitation, line.link, line.expires_at) for line in before]
+    left = [(line.state, line.reference, line.invitation, line.link, line.expires_at) for line in after]
+    assert left == [(line.state, line.reference, line.invitation, line.link, line.expires_at) for line in before]
     heir, other = shelf.rows(Job)
     assert (heir.joins, other.joins) == (None, heir.id)
     for batch in (third, second):

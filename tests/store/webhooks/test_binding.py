@@ -1,4 +1,4 @@
-"""Of which account, session and company a webhook is, and of which others it is not."""
+"""The account, session and company that a webhook matches, and those that it must not match."""
 
 import uuid
 from dataclasses import replace
@@ -38,7 +38,7 @@ OF_ANOTHER = {
 
 @pytest.mark.parametrize(("there", "match"), OF_ANOTHER.values(), ids=OF_ANOTHER)
 def test_a_copy_of_another_accounts_webhook_matches_no_session_here_by_any_id(ona, feed, there, match):
-    """Both may have one key; and the customer, whom the one account did not take, a session of each."""
+    """Both accounts may share a key, and a customer whom one account refused has a session at each."""
     ona.add(customer("Vita"))
     (kept,) = ona.rows(SessionRow)
     changes = dict(there, job_id=ona.job("Vita").id)

@@ -1,4 +1,4 @@
-"""A verdict that contradicts another and says no time, once copies of what was told are known no more."""
+"""A verdict without a time that contradicts another, after the digests of old webhooks are gone."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -11,7 +11,7 @@ from worker.store.webhooks.webhooks import WebhookState
 
 
 def forgotten(feed):
-    """All that was told is known by its bytes no more."""
+    """The digests of all earlier webhooks are gone."""
     feed.shelf.clock.advance(days=30, minutes=1)
     WebhookList(feed.shelf.database, feed.shelf.keyring).remove(since=feed.shelf.clock() - DIGESTS_KEPT)
 
@@ -25,11 +25,11 @@ def test_a_copy_of_an_old_verdict_without_a_time_changes_no_result_and_is_an_ale
     assert ona.rows(Webhook) == []
     worked = feed.receive(APPROVED, body=b"approved")
     assert (ona.row(SessionRow).state, ona.job("Ona").result) == (FAILED, "denied")
-    (told,) = worked.listed
-    assert told[2] is WebhookState.ALERT
-    assert told[3].startswith("it says approved, but denied is stored")
+    (alert,) = worked.listed
+    assert alert[2] is WebhookState.ALERT
+    assert alert[3].startswith("it says approved, but denied is stored")
     feed.receive(DENIED, body=b"denied")
-    assert ona.row(SessionRow).update_at == update_at  # nor does it make what is known any newer
+    assert ona.row(SessionRow).update_at == update_at  # the known verdict keeps its time too
 
 
 def test_a_contradicted_verdict_is_applied_once_an_operator_vouches_for_it(ona, feed):
@@ -40,12 +40,12 @@ def test_a_contradicted_verdict_is_applied_once_an_operator_vouches_for_it(ona, 
     ona.clock.advance(minutes=1)
     (one,) = listed.newest([WebhookState.ALERT], most=10)
     assert (one.customer, one.ids) == ("Ona", ("scanRef s…1",))
-    assert listed.again(id_=None, now=ona.clock()) == 0  # not without a look at it
-    assert listed.again(id_=one.id, now=ona.clock()) == 1
+    assert listed.retry(id_=None, now=ona.clock()) == 0  # only by its id
+    assert listed.retry(id_=one.id, now=ona.clock()) == 1
     feed.work()
     assert (ona.row(SessionRow).state, ona.job("Ona").result) == (FAILED, "denied")
     assert (ona.row(Webhook).state, ona.row(Webhook).encrypted) == ("applied", None)
-    assert listed.again(id_=one.id, now=ona.clock()) == 0
+    assert listed.retry(id_=one.id, now=ona.clock()) == 0
 
 
 def test_a_verdict_with_a_later_time_is_applied_however_late_it_comes(ona, feed):

@@ -1,4 +1,4 @@
-"""What providers tell is applied to sessions, jobs and messages, in whatever order it comes."""
+"""Providers' updates are applied to sessions, jobs and messages, in any order of arrival."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -60,8 +60,8 @@ def test_a_verdict_is_published_and_again_where_it_changes(ona, feed):
     feed.receive(APPROVED)
     ona.clock.advance(hours=1)
     feed.receive(DENIED)
-    told = [(row.kind, row.data.get("result")) for row in ona.rows(Outbox)][-2:]
-    assert told == [("session.completed", "approved"), ("session.completed", "denied")]
+    published = [(row.kind, row.data.get("result")) for row in ona.rows(Outbox)][-2:]
+    assert published == [("session.completed", "approved"), ("session.completed", "denied")]
     assert ona.job("Ona").result == "denied"
 
 
@@ -116,7 +116,7 @@ def test_a_link_that_was_never_sent_is_not_replaced_beyond_the_cap(shelf, feed):
             connection.execute(sa.insert(SessionRow).values(dict(now._mapping) | over))
     feed.receive(OVER, update(EXPIRED, match=((Key.SCAN_REF, "scan-2"),)))
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.LAPSED, "reissues_spent")
-    assert shelf.job("Vita").state is JobState.ISSUED  # no message was asked for: nothing is replaced
+    assert shelf.job("Vita").state is JobState.ISSUED  # the job asks for no message: nothing is replaced
 
 
 def test_a_verdict_on_an_old_link_ends_the_job_that_waits_for_a_new_one(ona, feed):
@@ -166,7 +166,7 @@ def test_a_customer_who_submits_on_an_expired_link_gets_no_new_session(ona, feed
         "review",
     )
     ona.clock.advance(hours=1)
-    # The provider asks for more after all: the link's end is looked at again.
+    # The provider asks for more after all: the link's end is checked again.
     feed.receive(update(STARTED))
     assert ona.row(SessionRow).check_at == max(ona.clock(), ona.row(SessionRow).expires_at + timedelta(minutes=15))
     assert ona.job("Ona").result == ""
@@ -223,12 +223,12 @@ def test_however_long_the_review_takes_no_third_session_is_bought(ona, feed, cal
     feed.receive(OVER)
     ona.clock.advance(hours=1)
     (message,) = ona.claim_messages()
-    assert message.ended  # to be replaced in its turn
+    assert message.ended  # it is replaced when it is due
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_a_call_that_failed_meanwhile_is_not_made_again(ona, feed, called, told):
-    if not told:
+@pytest.mark.parametrize("invited", [True, False])
+def test_a_call_that_failed_meanwhile_is_not_made_again(ona, feed, called, invited):
+    if not invited:
         ona.set(InvitationRow, state=InvitationState.SUPERSEDED)
     feed.receive(REVIEW)
     ona.finish(ona.failed(called, Kind.TRANSIENT, Retry(ona.clock(), "transient", "HTTP 503")))
@@ -236,7 +236,7 @@ def test_a_call_that_failed_meanwhile_is_not_made_again(ona, feed, called, told)
     claimed = ona.jobs.claim(ona.policy, most=10, now=ona.clock())
     assert (claimed.jobs, claimed.adopted_channels) == ([], frozenset())
     job = ona.job("Ona")
-    assert (job.state, job.result) == (JobState.INVITED if told else JobState.ISSUED, "review")
+    assert (job.state, job.result) == (JobState.INVITED if invited else JobState.ISSUED, "review")
     assert (job.due_at, job.lease_until, job.reason) == (None, None, "")
     feed.receive(APPROVED)
     assert ona.job("Ona").state is JobState.COMPLETED
@@ -288,7 +288,7 @@ def test_one_that_was_cancelled_stays_so_and_its_session_keeps_the_verdict(ona, 
     feed.receive(APPROVED)
     assert ona.row(SessionRow).state is COMPLETED
     jobs = {row.batch_id: row.state for row in ona.rows(Job)}
-    assert jobs.pop(second) is JobState.COMPLETED  # who is served now has finished
+    assert jobs.pop(second) is JobState.COMPLETED  # the customer who is served now has finished
     assert set(jobs.values()) == {JobState.CANCELLED}
 
 

@@ -1,4 +1,4 @@
-"""Which session is meant by what a provider tells, and which account may tell it."""
+"""The session that a provider's webhook matches, and the accounts whose webhooks may match it."""
 
 import uuid
 from dataclasses import replace
@@ -53,7 +53,7 @@ def test_a_webhook_matches_only_accounts_that_share_its_address(ona, feed):
 
 
 def test_a_copy_of_another_accounts_webhook_does_not_match_the_customers_session_here(ona, feed):
-    """Both may have one key; and the customer, whom the one account did not take, a session of each."""
+    """Both accounts may share a key, and a customer whom one account refused has a session at each."""
     (kept,) = ona.rows(SessionRow)
     there = {
         "id": uuid.uuid4(),

@@ -1,4 +1,4 @@
-"""What others tell is kept once, and worked off until it is done with or a person should look at it."""
+"""A webhook is stored once and processed until it is done or an operator should look at it."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -59,12 +59,12 @@ def test_an_unmatched_webhook_is_listed_with_masked_ids_and_processed_again_on_d
     assert listed.count() == {WebhookState.UNKNOWN: 1, WebhookState.ALERT: 0, WebhookState.BROKEN: 0}
     shelf.add(customer("Ona"))
     shelf.issue()
-    assert listed.again(id_=one.id, now=shelf.clock()) == 1
+    assert listed.retry(id_=one.id, now=shelf.clock()) == 1
     feed.work()
     assert shelf.row(SessionRow).state is STARTED
     (one,) = listed.newest([WebhookState.APPLIED], most=10)
     assert (one.customer, one.ids) == ("Ona", ())
-    assert listed.again(id_=None, now=shelf.clock()) == 0
+    assert listed.retry(id_=None, now=shelf.clock()) == 0
 
 
 def test_an_alert_is_listed_once(ona, feed):
@@ -79,7 +79,7 @@ def test_a_senders_update_without_a_match_is_not_stored(shelf):
     unread.keep([Arrived("sender/sms", ("d",), "delivered", {"address": "+37060000001"})], now=shelf.clock())
     for wait in (timedelta(), *UNMATCHED_BACKOFF.waits):
         shelf.clock.now += wait
-        unread.work(now=shelf.clock())
+        unread.process(now=shelf.clock())
     assert (shelf.row(Webhook).state, shelf.row(Webhook).encrypted) == ("unknown", None)
 
 

@@ -74,7 +74,7 @@ def retry_webhooks(invocation: Invocation, id_: str | None, as_json: bool) -> No
     except ValueError:
         raise CannotStart(f"{id_[:40]!r} is not an id of `onboard webhook list`" if id_ else "no id") from None
     with invocation.parts(migrate=True) as parts:
-        rows = parts.webhook_list.again(id_=chosen, now=parts.clock())
+        rows = parts.webhook_list.retry(id_=chosen, now=parts.clock())
     if chosen is not None and not rows:
         raise CannotStart(f"there is no webhook {chosen} to process again, or its content was deleted")
     words = "1 webhook is" if rows == 1 else f"{rows:,} webhooks are"

@@ -15,7 +15,7 @@ from worker.store.base.database import Database
 from worker.store.limits import concurrency as permits
 from worker.store.limits.budgets import Budgets
 from worker.store.maintenance.due_work import Returned, Sweeps
-from worker.store.maintenance.expired_sessions import Expiring, ExpiryPolicy, LookedAt
+from worker.store.maintenance.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
 from worker.store.operators.decisions import Decisions
 from worker.store.webhooks.webhooks import CHUNK, Webhooks, WebhookState
 
@@ -47,7 +47,7 @@ class Sweep:
             permits.clear(self.database)
         if returned != Returned():
             log.info(
-                "leases of workers that are gone: %d rows given back, %d to be repeated, %d to be looked up,"
+                "leases of workers that are gone: %d rows given back, %d to be repeated, %d to be reconciled,"
                 " %d held or failed",
                 returned.free,
                 returned.repeated,
@@ -60,7 +60,7 @@ class Sweep:
         """Do what the timer does before it looks for due rows and wakes for them."""
         self.take_over()
         self.pause_batches()
-        # Before sessions are looked at: an update may show that a session is not over.
+        # Before sessions are checked: an update may show that a session is not over.
         process_webhooks(self.webhooks, self.clock)
         self.expire()
 
@@ -84,25 +84,25 @@ class Sweep:
             log.warning("batch %d has paused itself: %s", batch_id, reason)
         return len(paused)
 
-    def expire(self) -> LookedAt:
-        """Look at the sessions that are due for it: replace those that ended unused, or let their customers lapse.
+    def expire(self) -> ExpiryCounts:
+        """Check the due sessions: replace the sessions that ended unused, or let their jobs lapse.
 
         The same tick wakes the accounts that are to open another session, where that is due.
         """
-        looked = self.sessions.look(self.expiry, now=self.clock())
-        if looked.reissued or looked.lapsed:
+        counts = self.sessions.check(self.expiry, now=self.clock())
+        if counts.reissued or counts.lapsed:
             log.info(
-                "sessions that ended unused: %d to be replaced, %d customers lapsed", looked.reissued, looked.lapsed
+                "sessions that ended unused: %d to be replaced, %d customers lapsed", counts.reissued, counts.lapsed
             )
-        if looked.put_off:
+        if counts.postponed:
             # The limit stops a runaway, so the operator should know.
             log.warning(
                 "%d sessions that ended unused wait for tomorrow (UTC): their account has reached its [reissue]"
                 " per_day (%d)",
-                looked.put_off,
+                counts.postponed,
                 self.expiry.per_day or 0,
             )
-        return looked
+        return counts
 
     def due_wake_ups(self) -> list[WakeUp]:
         """A wake-up for each account and channel with something due that it may do now."""
@@ -125,20 +125,22 @@ def process_webhooks(webhooks: Webhooks, clock: Clock) -> set[WakeUp]:
     """Process the webhooks that are due; returns the wake-ups for what became due by that.
 
     The process that takes webhooks in processes them at once. The sweep finds those that were left, and those that
-    are looked at again.
+    are tried again.
     """
     due: set[WakeUp] = set()
     for _ in range(PROCESSED_AT_ONCE):
         now = clock()
         if not webhooks.any_due(now=now):
             break
-        worked = webhooks.work(now=now)
-        due |= worked.due
-        for source, event, state, detail in worked.listed[:LOGGED_AT_ONCE]:
+        processed = webhooks.process(now=now)
+        due |= processed.due
+        for source, event, state, detail in processed.listed[:LOGGED_AT_ONCE]:
             level = logging.ERROR if state is WebhookState.BROKEN else logging.WARNING
             log.log(level, "%s of %s is %s: %s; see `onboard webhook list`", event, source, state.value, detail)
-        if len(worked.listed) > LOGGED_AT_ONCE:
-            log.warning("%d more webhooks need a look; see `onboard webhook list`", len(worked.listed) - LOGGED_AT_ONCE)
-        if worked.count < CHUNK:
+        if len(processed.listed) > LOGGED_AT_ONCE:
+            log.warning(
+                "%d more webhooks need a look; see `onboard webhook list`", len(processed.listed) - LOGGED_AT_ONCE
+            )
+        if processed.count < CHUNK:
             break
     return due

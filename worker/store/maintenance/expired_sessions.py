@@ -66,25 +66,25 @@ class ExpiryPolicy:
 
 
 @dataclass(frozen=True)
-class LookedAt:
-    """How many due sessions were checked: replaced, their jobs lapsed, left as they are (`others`), or put off to
+class ExpiryCounts:
+    """How many due sessions were checked: replaced, their jobs lapsed, left as they are (`unchanged`), or put off to
     tomorrow by their account's daily cap."""
 
     reissued: int = 0
     lapsed: int = 0
-    others: int = 0
-    put_off: int = 0
+    unchanged: int = 0
+    postponed: int = 0
 
     @property
     def sessions(self) -> int:
-        return self.reissued + self.lapsed + self.others + self.put_off
+        return self.reissued + self.lapsed + self.unchanged + self.postponed
 
-    def __add__(self, other: "LookedAt") -> "LookedAt":
-        return LookedAt(
+    def __add__(self, other: "ExpiryCounts") -> "ExpiryCounts":
+        return ExpiryCounts(
             self.reissued + other.reissued,
             self.lapsed + other.lapsed,
-            self.others + other.others,
-            self.put_off + other.put_off,
+            self.unchanged + other.unchanged,
+            self.postponed + other.postponed,
         )
 
 
@@ -93,25 +93,25 @@ class Expiring:
         self._database = database
         self._keyring = keyring
 
-    def look(self, policy: ExpiryPolicy, *, now: datetime) -> LookedAt:
+    def check(self, policy: ExpiryPolicy, *, now: datetime) -> ExpiryCounts:
         """Check the due sessions, a few chunks at most; the rest stays due for the next call."""
-        total = LookedAt()
+        total = ExpiryCounts()
         with self._database.read() as connection:
             # Usually nothing is due; this check needs no lock.
             if not fetch(connection, _DUE, {"now": now, "most": 1}):
                 return total
         for _ in range(CHUNKS):
-            looked = outlive_deadlocks(partial(self._chunk, policy, now=now))
-            total += looked
-            if looked.sessions < CHUNK:
+            counts = outlive_deadlocks(partial(self._chunk, policy, now=now))
+            total += counts
+            if counts.sessions < CHUNK:
                 break
         return total
 
-    def _chunk(self, policy: ExpiryPolicy, *, now: datetime) -> LookedAt:
+    def _chunk(self, policy: ExpiryPolicy, *, now: datetime) -> ExpiryCounts:
         with self._database.write() as connection:
             due = fetch(connection, _DUE, {"now": now, "most": CHUNK})
             if not due:
-                return LookedAt()
+                return ExpiryCounts()
             served = {(row.customer_id, row.purpose) for row in due}
             # The leading job, not the job that the session was opened for: another list's job may have adopted it.
             # Jobs are locked before sessions, as a dispatcher does when it records issued sessions.
@@ -179,7 +179,7 @@ class _Chunk:
         reissue_counts.count(self.connection, so_far - before, today)
         return decided
 
-    def write(self, rows: list[Any], decided: Mapping[Any, tuple[Any, Decision]]) -> LookedAt:
+    def write(self, rows: list[Any], decided: Mapping[Any, tuple[Any, Decision]]) -> ExpiryCounts:
         changes, jobs, ended = [], [], []
         replaced = 0
         for row in rows:
@@ -204,8 +204,8 @@ class _Chunk:
         _MOVE_SESSIONS.run(self.connection, changes)
         add_session_events(self.connection, ended, Happened.SESSION_EXPIRED, now=self.now)
         decisions = [decision for _, decision in decided.values()]
-        put_off = sum(isinstance(one, Wait) and one.why is Reason.DAY_CAP for one in decisions)
-        return LookedAt(replaced, len(jobs) - replaced, len(rows) - len(jobs) - put_off, put_off)
+        postponed = sum(isinstance(one, Wait) and one.why is Reason.DAY_CAP for one in decisions)
+        return ExpiryCounts(replaced, len(jobs) - replaced, len(rows) - len(jobs) - postponed, postponed)
 
     def _ended_unused(self, row: Any, decision: Decision | None) -> bool:
         """True if the customer is left alone and the link has ended: this session needs no further check."""

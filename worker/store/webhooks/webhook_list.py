@@ -85,7 +85,7 @@ class WebhookList:
             return ()
         return tuple(f"{key.value} {masked(value)}" for key, value in update.match if key is not Key.TOKEN)
 
-    def again(self, *, id_: uuid.UUID | None, now: datetime) -> int:
+    def retry(self, *, id_: uuid.UUID | None, now: datetime) -> int:
         """Make unmatched and broken webhooks due again, all or one; returns how many.
 
         A contradicted webhook is retried only by its id: the operator has looked at the provider and vouches for it.

@@ -160,7 +160,7 @@ class Webhooks:
         with self._database.read() as connection:
             return connection.execute(_ANY, {"now": now}).first() is not None
 
-    def work(self, *, now: datetime) -> Processed:
+    def process(self, *, now: datetime) -> Processed:
         """Process the next due webhooks, at most one chunk of each kind. Skips rows that another process has locked.
 
         Each kind has its own transaction: providers' updates lock jobs before messages, senders' updates the other way
@@ -169,10 +169,10 @@ class Webhooks:
         """
         processed = Processed()
         for kind in (ACCOUNT, SENDER):
-            _add(processed, self._work(kind, now=now))
+            _add(processed, self._process_kind(kind, now=now))
         return processed
 
-    def _work(self, kind: str, *, now: datetime) -> Processed:
+    def _process_kind(self, kind: str, *, now: datetime) -> Processed:
         try:
             return outlive_deadlocks(partial(self._chunk, kind, None, now=now))
         except sa.exc.OperationalError:
